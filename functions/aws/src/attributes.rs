@@ -1,0 +1,208 @@
+//! The tables' items: names and types of their attributes, and the way from and to the core's types.
+
+use std::collections::{BTreeMap, HashMap};
+
+use audit_log_core::{
+    failure::Failure,
+    ports::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredWatermark},
+    settings::{Draft, TenantConfig},
+    tenant::TenantId,
+    timestamp,
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// How many of a window's objects its receipt lists; an item of DynamoDB ends at 400 KB. The receipt's
+/// `manifest_sha256` covers all of them.
+const LISTED_OBJECTS: usize = 500;
+
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(crate) fn n(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// The text of an attribute, a number's digits included; none for any other type.
+pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
+    match item.get(name) {
+        Some(AttributeValue::S(text) | AttributeValue::N(text)) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+pub(crate) fn key(tenant: &TenantId, record: &str) -> Item {
+    Item::from([("tenant_id".to_owned(), s(tenant.as_str())), ("record".to_owned(), s(record))])
+}
+
+/// The record name of a window's receipt.
+pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
+    format!("export#{}", timestamp::seconds(window_end))
+}
+
+pub(crate) fn draft(item: &Item) -> Draft {
+    let field = |name| text(item, name);
+    Draft {
+        external_id: field("external_id"),
+        role_arn: field("role_arn"),
+        bucket: field("bucket"),
+        region: field("region"),
+        prefix: field("prefix"),
+        frequency_hours: field("frequency_hours"),
+        format: field("format"),
+        compression: field("compression"),
+        kms_key_arn: field("kms_key_arn"),
+        bucket_owner: field("bucket_owner"),
+        event_shards: field("event_shards"),
+        version: field("version"),
+    }
+}
+
+/// The record `config` at a version.
+pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc>) -> Item {
+    let mut item = key(&config.tenant, "config");
+    let Draft {
+        external_id,
+        role_arn,
+        bucket,
+        region,
+        prefix,
+        frequency_hours,
+        format,
+        compression,
+        kms_key_arn,
+        bucket_owner,
+        event_shards,
+        version,
+    } = Draft::of(config, version);
+    let texts = [
+        ("external_id", external_id),
+        ("role_arn", role_arn),
+        ("bucket", bucket),
+        ("region", region),
+        ("prefix", prefix.filter(|prefix| !prefix.is_empty())),
+        ("format", format),
+        ("compression", compression),
+        ("kms_key_arn", kms_key_arn),
+        ("bucket_owner", bucket_owner),
+        ("settings_saved_at", Some(timestamp::seconds(saved_at))),
+    ];
+    let numbers = [("frequency_hours", frequency_hours), ("event_shards", event_shards), ("version", version)];
+    item.extend(texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), s(value?)))));
+    item.extend(numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), n(value?)))));
+    item
+}
+
+pub(crate) fn watermark(item: &Item) -> StoredWatermark {
+    StoredWatermark {
+        exported_until: text(item, "exported_until"),
+        next_due: text(item, "next_due"),
+        due_shard: text(item, "due_shard"),
+    }
+}
+
+/// The record `export#<window end>`.
+pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
+    let object = |object: &audit_log_core::ports::StoredObject| {
+        AttributeValue::M(Item::from([
+            ("key".to_owned(), s(&object.key)),
+            ("bytes".to_owned(), n(object.bytes)),
+            ("events".to_owned(), n(object.events)),
+            ("sha256".to_owned(), s(&object.sha256)),
+        ]))
+    };
+    let objects = receipt.objects.iter().take(LISTED_OBJECTS).map(object).collect();
+    let mut item = key(tenant, &receipt_record(receipt.window.to));
+    item.extend(
+        [
+            ("window_from", s(timestamp::seconds(receipt.window.from))),
+            ("window_to", s(timestamp::seconds(receipt.window.to))),
+            ("bucket", s(&receipt.bucket)),
+            ("objects", AttributeValue::L(objects)),
+            ("object_count", n(receipt.objects.len())),
+            ("manifest_sha256", s(receipt.manifest_sha256())),
+            ("events", n(receipt.events())),
+            ("malformed", n(receipt.malformed)),
+            ("bytes", n(receipt.bytes())),
+            ("gap", AttributeValue::Bool(receipt.gap)),
+            ("exported_at", s(timestamp::seconds(receipt.exported_at))),
+            ("duration_ms", n(receipt.duration.num_milliseconds())),
+            ("expires_at", n((receipt.exported_at + RECEIPT_RETENTION).timestamp())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    item
+}
+
+/// None where the item lacks what a receipt has; then it is not ours to compare with.
+pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
+    let first = item.get("objects")?.as_l().ok()?.first()?.as_m().ok()?;
+    Some(ReceiptDigest {
+        from: timestamp::parse_seconds(&text(item, "window_from")?)?,
+        bucket: text(item, "bucket")?,
+        first_key: text(first, "key")?,
+        manifest_sha256: text(item, "manifest_sha256")?,
+    })
+}
+
+/// The attributes that note a failure.
+pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> [(&'static str, AttributeValue); 3] {
+    [
+        ("last_error_code", s(failure.code.as_str())),
+        ("last_error", s(&failure.message)),
+        ("last_error_at", s(timestamp::seconds(at))),
+    ]
+}
+
+/// An item as JSON with DynamoDB's type names, for an event whose writer broke the contract: nothing of it is lost.
+pub(crate) fn as_json(item: &Item) -> String {
+    json_of_all(item).to_string()
+}
+
+/// In the order of the names, so that the same item always gives the same bytes.
+fn json_of_all(item: &Item) -> Value {
+    let sorted: BTreeMap<_, _> = item.iter().collect();
+    Value::Object(sorted.into_iter().map(|(name, value)| (name.clone(), json_of(value))).collect())
+}
+
+fn json_of(value: &AttributeValue) -> Value {
+    let base64 = |blob: &aws_smithy_types::Blob| aws_smithy_types::base64::encode(blob);
+    match value {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(digits) => json!({ "N": digits }),
+        AttributeValue::Bool(value) => json!({ "BOOL": value }),
+        AttributeValue::Null(value) => json!({ "NULL": value }),
+        AttributeValue::B(blob) => json!({ "B": base64(blob) }),
+        AttributeValue::Ss(texts) => json!({ "SS": texts }),
+        AttributeValue::Ns(numbers) => json!({ "NS": numbers }),
+        AttributeValue::Bs(blobs) => json!({ "BS": blobs.iter().map(base64).collect::<Vec<_>>() }),
+        AttributeValue::L(values) => json!({ "L": values.iter().map(json_of).collect::<Vec<_>>() }),
+        AttributeValue::M(map) => json!({ "M": json_of_all(map) }),
+        _ => json!({ "unknown": true }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_of_any_shape_becomes_stable_json() {
+        let item = Item::from([
+            (
+                "b".to_owned(),
+                AttributeValue::M(Item::from([("x".to_owned(), n(1)), ("a".to_owned(), AttributeValue::Null(true))])),
+            ),
+            ("a".to_owned(), AttributeValue::L(vec![s("ü"), AttributeValue::Bool(false)])),
+            ("c".to_owned(), AttributeValue::B(aws_smithy_types::Blob::new([1, 2, 3]))),
+        ]);
+        assert_eq!(
+            as_json(&item),
+            r#"{"a":{"L":[{"S":"ü"},{"BOOL":false}]},"b":{"M":{"a":{"NULL":true},"x":{"N":"1"}}},"c":{"B":"AQID"}}"#
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! One object on its way: a single PUT if it fits into one buffer, a multipart upload if it doesn't.
+
+use std::collections::HashMap;
+
+use audit_log_core::{
+    failure::{Code, Failure},
+    object::ObjectSpec,
+    ports::Upload,
+    settings::TenantConfig,
+};
+use aws_sdk_s3::{
+    Client,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
+};
+
+use crate::answers::Answer;
+
+/// The size of a part, and the most that is held of an object. S3 takes parts from 5 MiB on, and 10,000 of them.
+pub const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// S3 combines the parts' CRC-64/NVME into that of the whole object, and checks both what arrives and what it keeps.
+const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
+
+/// An object on its way to S3.
+#[derive(Debug)]
+pub struct S3Upload {
+    client: Client,
+    bucket: String,
+    region: &'static str,
+    expected_owner: String,
+    kms_key: Option<String>,
+    spec: ObjectSpec,
+    buffer: Vec<u8>,
+    multipart: Option<Multipart>,
+}
+
+#[derive(Debug)]
+struct Multipart {
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+impl S3Upload {
+    pub(super) fn new(client: Client, config: &TenantConfig, spec: ObjectSpec) -> Self {
+        Self {
+            client,
+            bucket: config.bucket.to_string(),
+            region: config.region.as_str(),
+            expected_owner: config.expected_bucket_owner().to_string(),
+            kms_key: config.kms_key.as_ref().map(ToString::to_string),
+            spec,
+            buffer: Vec::new(),
+            multipart: None,
+        }
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        self.spec.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    fn encryption(&self) -> Option<ServerSideEncryption> {
+        self.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
+    }
+
+    async fn put(&self, bytes: Vec<u8>) -> Result<(), Answer> {
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .expected_bucket_owner(&self.expected_owner)
+            .checksum_algorithm(CHECKSUM)
+            .content_type(self.spec.content_type)
+            .set_metadata(Some(self.metadata()))
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.kms_key.clone())
+            .body(ByteStream::from(bytes));
+        put.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+    }
+
+    async fn begin_multipart(&self) -> Result<Multipart, Answer> {
+        let create = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .expected_bucket_owner(&self.expected_owner)
+            .checksum_algorithm(CHECKSUM)
+            .content_type(self.spec.content_type)
+            .set_metadata(Some(self.metadata()))
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.kms_key.clone());
+        let created = create.send().await.map_err(|error| Answer::of(&error))?;
+        Ok(Multipart { id: created.upload_id.unwrap_or_default(), parts: Vec::new() })
+    }
+
+    async fn part(&mut self, bytes: Vec<u8>) -> Result<(), Answer> {
+        let mut multipart = match self.multipart.take() {
+            Some(multipart) => multipart,
+            None => self.begin_multipart().await?,
+        };
+        let number = i32::try_from(multipart.parts.len() + 1).unwrap_or(i32::MAX);
+        let upload = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .expected_bucket_owner(&self.expected_owner)
+            .upload_id(&multipart.id)
+            .part_number(number)
+            .checksum_algorithm(CHECKSUM)
+            .body(ByteStream::from(bytes))
+            .send()
+            .await;
+        let stored = upload.map(|part| {
+            let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
+            multipart.parts.push(completed.set_checksum_crc64_nvme(part.checksum_crc64_nvme).build());
+        });
+        // Kept even if this part failed, so that the upload can be aborted.
+        self.multipart = Some(multipart);
+        stored.map_err(|error| Answer::of(&error))
+    }
+
+    async fn complete(&self, multipart: &Multipart) -> Result<(), Answer> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(multipart.parts.clone())).build();
+        let complete = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .expected_bucket_owner(&self.expected_owner)
+            .upload_id(&multipart.id)
+            .multipart_upload(parts);
+        complete.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+    }
+
+    /// Tells a bucket of another account from missing rights. S3 answers both with the same refusal, so this asks for
+    /// something harmless, with and without naming the owner: to abort an upload that never was. Whoever may abort
+    /// hears that there is no such upload. Only a refusal that goes away with the owner's name is about the owner.
+    async fn diagnose(&self, answer: Answer) -> Failure {
+        let failure = answer.from_s3(&self.bucket, self.region, &self.spec.key);
+        if !answer.is_access_denied() {
+            return failure;
+        }
+        let refused_with_owner = self.may_abort(Some(&self.expected_owner)).await == Some(false);
+        if refused_with_owner && self.may_abort(None).await == Some(true) {
+            let Self { bucket, expected_owner, .. } = self;
+            let message = format!(
+                "The bucket {bucket} does not belong to the account {expected_owner}; nothing was written to it."
+            );
+            return Failure::new(Code::BucketOwnerMismatch, message);
+        }
+        failure
+    }
+
+    /// Whether the role may abort uploads of this object; none if S3 gave no clear answer.
+    async fn may_abort(&self, expected_owner: Option<&str>) -> Option<bool> {
+        let abort = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .set_expected_bucket_owner(expected_owner.map(str::to_owned))
+            .upload_id("no-such-upload");
+        match abort.send().await {
+            Ok(_) => Some(true),
+            Err(error) => match Answer::of(&error).code.as_str() {
+                "NoSuchUpload" => Some(true),
+                "AccessDenied" => Some(false),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Upload for S3Upload {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.buffer.extend_from_slice(&bytes);
+        while self.buffer.len() > PART_BYTES {
+            let rest = self.buffer.split_off(PART_BYTES);
+            let part = std::mem::replace(&mut self.buffer, rest);
+            if let Err(answer) = self.part(part).await {
+                return Err(self.diagnose(answer).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<(), Failure> {
+        let last = std::mem::take(&mut self.buffer);
+        let stored = if self.multipart.is_none() {
+            self.put(last).await
+        } else {
+            match self.part(last).await {
+                Ok(()) => match &self.multipart {
+                    Some(multipart) => self.complete(multipart).await,
+                    None => Ok(()),
+                },
+                Err(answer) => Err(answer),
+            }
+        };
+        match stored {
+            Ok(()) => Ok(()),
+            Err(answer) => {
+                let failure = self.diagnose(answer).await;
+                self.abort().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn abort(self) {
+        let Some(multipart) = self.multipart else { return };
+        let abort = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .expected_bucket_owner(&self.expected_owner)
+            .upload_id(&multipart.id);
+        if let Err(error) = abort.send().await {
+            // The customer's template makes S3 drop what is left of it after some days; the log says where it is.
+            let code = Answer::of(&error).code;
+            tracing::warn!(
+                bucket = self.bucket,
+                key = self.spec.key,
+                upload_id = multipart.id,
+                aws_code = code,
+                "an unfinished upload was left behind"
+            );
+        }
+    }
+}

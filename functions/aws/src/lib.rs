@@ -1,0 +1,38 @@
+//! The adapters: the only crate that names the AWS SDK.
+//!
+//! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3,
+//! [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
+//! the fake in memory. What AWS answers is put into the core's words in [`answers`] and nowhere else.
+
+pub mod answers;
+mod attributes;
+pub mod buckets;
+pub mod clients;
+pub mod config;
+pub mod events;
+pub mod telemetry;
+pub mod tenants;
+
+/// The export, over AWS.
+pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;
+
+/// Builds the exporter from what the function was deployed with.
+pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
+    let shared = clients::shared_config().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
+    audit_log_core::export::Export {
+        tenants: tenants::TenantsTable::new(dynamodb.clone(), &config.tenants_table),
+        events: events::EventsTable::new(dynamodb, &config.events_table),
+        buckets: buckets::AssumedBuckets::new(&shared),
+        options: config.options,
+    }
+}
+
+/// The AWS SDK as this workspace pins it, so that the end-to-end harness needs no dependency of its own on it.
+#[cfg(feature = "test-util")]
+pub mod sdk {
+    pub use {
+        aws_config as config, aws_credential_types as credentials, aws_sdk_dynamodb as dynamodb,
+        aws_sdk_lambda as lambda, aws_sdk_s3 as s3, aws_sdk_sts as sts,
+    };
+}

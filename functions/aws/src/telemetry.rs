@@ -1,0 +1,81 @@
+//! Logs and metrics. A log line is JSON and names tenant, window, key, code and duration; it never holds an event, a
+//! credential or an external ID.
+
+use audit_log_core::{export::Report, failure::Party};
+use chrono::TimeDelta;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use tracing_subscriber::EnvFilter;
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "AuditLogExport";
+
+/// Writes logs to standard output, filtered by `RUST_LOG` (default: `info`).
+pub fn init_logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_target(false).init();
+}
+
+/// The metrics of a tick, written to standard output in CloudWatch's embedded metric format.
+#[derive(Clone, Copy)]
+pub struct Metrics(&'static Collector);
+
+impl Metrics {
+    /// Sets the process's metrics up. `function` becomes the dimension `FunctionName`, so that two deployments in one
+    /// account don't speak for each other.
+    ///
+    /// # Errors
+    /// If called twice.
+    pub fn init(function: &str) -> Result<Self, metrics_cloudwatch_embedded::Error> {
+        let collector = Builder::new()
+            .cloudwatch_namespace(NAMESPACE)
+            .with_dimension("FunctionName", function.to_owned())
+            .emit_zeros(true)
+            .init()?;
+        for name in [
+            "SuccessfulTicks",
+            "NoConnectedTenants",
+            "DueTenants",
+            "ExportedTenants",
+            "FailedTenants",
+            "DeferredTenants",
+            "Events",
+            "Objects",
+        ] {
+            describe_counter!(name, Unit::Count, "");
+        }
+        describe_counter!("Bytes", Unit::Bytes, "");
+        describe_gauge!("OldestWatermarkLag", Unit::Seconds, "");
+        describe_gauge!("Duration", Unit::Milliseconds, "");
+        Ok(Self(collector))
+    }
+
+    /// Writes what a tick did. Of a tick that could not run there is no report, and `SuccessfulTicks` stays away: its
+    /// alarm goes by that.
+    pub fn tick(&self, report: &Report, duration: TimeDelta) {
+        counter!("SuccessfulTicks").increment(1);
+        counter!("NoConnectedTenants").increment(report.no_connected_tenant.into());
+        counter!("DueTenants").increment(report.due);
+        counter!("ExportedTenants").increment(report.exported);
+        for (party, failed) in report.failed_by_party {
+            let party = match party {
+                Party::Customer => "customer",
+                Party::Platform => "platform",
+            };
+            counter!("FailedTenants", "Party" => party).increment(failed);
+        }
+        counter!("DeferredTenants").increment(report.deferred);
+        counter!("Events").increment(report.events);
+        counter!("Objects").increment(report.objects);
+        counter!("Bytes").increment(report.bytes);
+        gauge!("OldestWatermarkLag").set(seconds(report.longest_lag));
+        gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);
+        if let Err(error) = self.0.flush(std::io::stdout()) {
+            tracing::error!(%error, "the metrics could not be written");
+        }
+    }
+}
+
+fn seconds(delta: TimeDelta) -> f64 {
+    delta.as_seconds_f64()
+}

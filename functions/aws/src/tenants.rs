@@ -1,0 +1,98 @@
+//! The tenants table: configs, watermarks, receipts and the index `due`.
+
+mod export;
+mod settings;
+
+use std::time::Duration;
+
+use audit_log_core::{failure::Failure, ports::Conditional, ports::StoredWatermark};
+use aws_sdk_dynamodb::{
+    Client,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, TransactWriteItem},
+};
+
+use crate::{answers::Answer, attributes::s};
+
+/// How often a transaction that met another one, or a batch that came back in part, is tried again.
+const TRIES: u32 = 8;
+
+/// The tenants' records in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct TenantsTable {
+    client: Client,
+    table: String,
+}
+
+impl TenantsTable {
+    /// The table of that name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// Writes all or nothing. Only a condition that does not hold is a lost race; two transactions on one item at the
+    /// same time are not, and are tried again.
+    ///
+    /// By "TransactWriteItems" in the DynamoDB API reference: a cancelled transaction gives a reason for each item,
+    /// and the SDK does not retry it.
+    async fn transact(&self, items: Vec<TransactWriteItem>, doing: &str) -> Result<Conditional, Failure> {
+        for tried in 1.. {
+            let sent = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await;
+            let Err(error) = sent else { break };
+            let reasons = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    cancelled.cancellation_reasons()
+                }
+                _ => &[],
+            };
+            let mut codes = reasons.iter().filter_map(|reason| reason.code());
+            if codes.clone().any(|code| code == "ConditionalCheckFailed") {
+                return Ok(Conditional::LostRace);
+            }
+            let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+            let worth_retrying = codes.any(|code| passes.contains(&code))
+                || matches!(error.as_service_error(), Some(TransactWriteItemsError::TransactionInProgressException(_)));
+            if !worth_retrying || tried >= TRIES {
+                let failure = Answer::of(&error).from_dynamodb(doing);
+                return Err(if worth_retrying { still_busy(doing) } else { failure });
+            }
+            pause(tried).await;
+        }
+        Ok(Conditional::Written)
+    }
+}
+
+fn still_busy(doing: &str) -> Failure {
+    use audit_log_core::failure::Code;
+    Failure::new(Code::Throttled, format!("DynamoDB was still busy with the same items while {doing}."))
+}
+
+/// Longer before each further try: 25 ms, 50 ms, … 3.2 s.
+async fn pause(tried: u32) {
+    tokio::time::sleep(Duration::from_millis(25 << tried.min(7))).await;
+}
+
+/// The condition that a watermark is as it was read, and the values that it names.
+fn unchanged(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)>) {
+    let fields = [
+        ("exported_until", &as_read.exported_until),
+        ("next_due", &as_read.next_due),
+        ("due_shard", &as_read.due_shard),
+    ];
+    let (mut conditions, mut values) = (vec!["attribute_exists(tenant_id)".to_owned()], Vec::new());
+    for (name, value) in fields {
+        match value {
+            None => conditions.push(format!("attribute_not_exists({name})")),
+            Some(value) => {
+                conditions.push(format!("{name} = :read_{name}"));
+                values.push((format!(":read_{name}"), s(value)));
+            }
+        }
+    }
+    (conditions.join(" AND "), values)
+}
+
+/// The condition that a config is at the version that was read.
+fn at_version(version: u64) -> &'static str {
+    if version == 0 { "attribute_not_exists(version) OR version = :version" } else { "version = :version" }
+}

@@ -1,0 +1,202 @@
+//! The tenants table as the export sees it.
+
+use std::collections::HashMap;
+
+use audit_log_core::{
+    failure::Failure,
+    ports::{Conditional, Receipt, ReceiptDigest, StoredWatermark, TenantRecords, Tenants},
+    schedule::Schedule,
+    settings::TenantConfig,
+    tenant::{DueShard, TenantId},
+    timestamp,
+};
+use aws_sdk_dynamodb::types::{ConditionCheck, KeysAndAttributes, Put, TransactWriteItem, Update};
+use chrono::{DateTime, Utc};
+
+use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged};
+use crate::{
+    answers::Answer,
+    attributes::{self, Item, key, n, s, text},
+};
+
+impl Tenants for TenantsTable {
+    async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("due_shard = :shard AND next_due <= :tick")
+            .expression_attribute_values(":shard", s(shard.to_string()))
+            .expression_attribute_values(":tick", s(timestamp::seconds(tick)))
+            .into_paginator()
+            .items()
+            .send();
+        let mut due = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the due tenants were read"))?;
+            due.extend(text(&item, "tenant_id"));
+        }
+        Ok(due)
+    }
+
+    async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("due_shard = :shard")
+            .expression_attribute_values(":shard", s(shard.to_string()))
+            .limit(1)
+            .send()
+            .await
+            .map_err(|error| Answer::of(&error).from_dynamodb("the connected tenants were read"))?;
+        Ok(answer.count() > 0)
+    }
+
+    async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
+        const DOING: &str = "the tenants' records were read";
+        let mut records: HashMap<&str, TenantRecords> = HashMap::new();
+        // BatchGetItem takes at most 100 keys, and may leave some of them for another call.
+        for tenants in tenants.chunks(50) {
+            let mut keys: Vec<Item> =
+                tenants.iter().flat_map(|tenant| [key(tenant, "config"), key(tenant, "watermark")]).collect();
+            for tried in 1.. {
+                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+                let wanted = wanted.map_err(|_| still_busy(DOING))?;
+                let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
+                let answer = answer.map_err(|error| Answer::of(&error).from_dynamodb(DOING))?;
+                for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                    let id = text(&item, "tenant_id").unwrap_or_default();
+                    let Some(tenant) = tenants.iter().find(|tenant| tenant.as_str() == id) else { continue };
+                    let record = records.entry(tenant.as_str()).or_default();
+                    match text(&item, "record").as_deref() {
+                        Some("config") => record.config = Some(attributes::draft(&item)),
+                        Some("watermark") => record.watermark = Some(attributes::watermark(&item)),
+                        _ => {}
+                    }
+                }
+                let left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys);
+                keys = left.collect();
+                if keys.is_empty() {
+                    break;
+                }
+                if tried >= TRIES {
+                    return Err(still_busy(DOING));
+                }
+                pause(tried).await;
+            }
+        }
+        Ok(tenants.iter().map(|id| (id.clone(), records.remove(id.as_str()).unwrap_or_default())).collect())
+    }
+
+    async fn commit(
+        &self,
+        config: &TenantConfig,
+        as_read: &StoredWatermark,
+        after: Schedule,
+        receipt: &Receipt,
+    ) -> Result<Conditional, Failure> {
+        let (condition, values) = unchanged(as_read);
+        let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
+        let watermark = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&config.tenant, "watermark")))
+            .update_expression(
+                "SET exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
+                 consecutive_failures = :none REMOVE last_error_code, last_error, last_error_at",
+            )
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values.into_iter().collect()))
+            .expression_attribute_values(":until", s(timestamp::seconds(after.exported_until)))
+            .expression_attribute_values(":due", s(timestamp::seconds(after.next_due)))
+            .expression_attribute_values(":at", s(timestamp::seconds(receipt.exported_at)))
+            .expression_attribute_values(":key", s(last_key))
+            .expression_attribute_values(":none", n(0));
+        let config_unchanged = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&config.tenant, "config")))
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(config.version)))
+            .expression_attribute_values(":version", n(config.version));
+        let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
+        let items = vec![
+            TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
+            TransactWriteItem::builder().set_condition_check(config_unchanged.build().ok()).build(),
+            TransactWriteItem::builder().set_put(put.build().ok()).build(),
+        ];
+        self.transact(items, "the watermark was moved").await
+    }
+
+    async fn record_failure(
+        &self,
+        tenant: &TenantId,
+        as_read: &StoredWatermark,
+        failure: &Failure,
+        at: DateTime<Utc>,
+    ) -> Result<Conditional, Failure> {
+        let (condition, values) = unchanged(as_read);
+        let [code, message, when] = attributes::failure(failure, at);
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .update_expression(format!(
+                "SET {} = :code, {} = :message, {} = :at ADD consecutive_failures :one",
+                code.0, message.0, when.0
+            ))
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values.into_iter().collect()))
+            .expression_attribute_values(":code", code.1)
+            .expression_attribute_values(":message", message.1)
+            .expression_attribute_values(":at", when.1)
+            .expression_attribute_values(":one", n(1))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Conditional::Written),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(Conditional::LostRace)
+            }
+            Err(error) => Err(Answer::of(&error).from_dynamodb("a failure was noted")),
+        }
+    }
+
+    async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, &attributes::receipt_record(window_end))))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Answer::of(&error).from_dynamodb("a receipt was read"))?;
+        Ok(answer.item.as_ref().and_then(attributes::receipt_digest))
+    }
+
+    async fn amend_receipt(
+        &self,
+        tenant: &TenantId,
+        as_read: &ReceiptDigest,
+        receipt: &Receipt,
+    ) -> Result<Conditional, Failure> {
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(attributes::receipt(tenant, receipt)))
+            .condition_expression("manifest_sha256 = :manifest")
+            .expression_attribute_values(":manifest", s(&as_read.manifest_sha256))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Conditional::Written),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(Conditional::LostRace)
+            }
+            Err(error) => Err(Answer::of(&error).from_dynamodb("a receipt was amended")),
+        }
+    }
+}

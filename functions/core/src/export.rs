@@ -1,0 +1,166 @@
+//! One tick: who is due, and each of their windows from the events table into the customer's bucket.
+//!
+//! This is the only path on which a tenant is exported. The order of its steps is what the product promises: read a
+//! settled window, store its objects, and only then move the watermark, on the condition that nobody else did. A run
+//! that dies anywhere leaves a watermark that makes the next run store the same objects again.
+
+mod reader;
+mod report;
+mod tenant;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, stream, stream::FuturesUnordered};
+
+pub use report::{FailedTenant, Report, Tally};
+use tenant::{Step, TenantExport};
+
+use crate::{
+    failure::{Code, Failure, Party},
+    ports::{Buckets, Events, Tenants},
+    tenant::{DueShard, Platform, TenantId},
+};
+
+/// How many tenants' records are read at once; BatchGetItem takes 100 keys, and a tenant has two.
+const LOAD_AT_ONCE: usize = 50;
+
+/// What an operator can tune.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long after its end a window is left alone.
+    pub settle: TimeDelta,
+    /// For how long events are kept, if not for ever.
+    pub retention: Option<TimeDelta>,
+    /// How many tenants are exported side by side.
+    pub concurrency: usize,
+    /// Where a window is split into another object, in uncompressed bytes.
+    pub max_object_bytes: u64,
+    /// How many windows of one tenant a run exports at most.
+    pub max_windows: u32,
+}
+
+/// What this run is given of the world outside.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The hour that it stands for.
+    pub tick: DateTime<Utc>,
+    /// Whose system it is.
+    pub platform: &'a Platform,
+    /// The wall clock.
+    pub now: &'a (dyn Fn() -> DateTime<Utc> + Send + Sync),
+    /// Whether the remaining time is too short to begin or go on with a window.
+    pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+/// The export, over whatever implements its ports.
+pub struct Export<T, E, B> {
+    /// The tenants' records.
+    pub tenants: T,
+    /// The recorded events.
+    pub events: E,
+    /// The customers' buckets.
+    pub buckets: B,
+    /// What an operator can tune.
+    pub options: Options,
+}
+
+impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+    /// Exports every due tenant. Every tenant's first window goes before anyone's second, and no tenant's failure
+    /// touches another.
+    ///
+    /// # Errors
+    /// If a part of the index could not be read: then the tick did not run for whoever is listed there. Everyone
+    /// else was exported all the same, and the tick may be run again.
+    pub async fn tick(&self, run: Run<'_>) -> Result<Report, Failure> {
+        let mut report = Report::new(run.tick);
+        let (due, unreadable) = self.due(run).await;
+        if due.is_empty() && unreadable.is_none() {
+            report.no_connected_tenant = !self.any_connected().await?;
+        }
+        let mut ready = self.prepare(run, due, &mut report).await;
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < self.options.concurrency.max(1)
+                && let Some(tenant) = ready.pop_front()
+            {
+                running.push(self.step(run, tenant));
+            }
+            match running.next().await {
+                Some((tenant, Step::More)) => ready.push_back(tenant),
+                Some((tenant, Step::Ended(end))) => report.add(tenant.into_tally((run.now)(), end)),
+                None => break,
+            }
+        }
+        match unreadable {
+            Some(failure) => Err(failure),
+            None => Ok(report),
+        }
+    }
+
+    /// Whoever the index lists as due, and the failure of a shard that could not be read.
+    async fn due(&self, run: Run<'_>) -> (Vec<String>, Option<Failure>) {
+        let (mut due, mut unreadable) = (Vec::new(), None);
+        let shards: Vec<_> = DueShard::all().map(|shard| self.tenants.due(shard, run.tick)).collect();
+        for shard in stream::iter(shards).buffer_unordered(DueShard::COUNT).collect::<Vec<_>>().await {
+            match shard {
+                Ok(ids) => due.extend(ids),
+                Err(failure) => {
+                    tracing::error!(code = %failure.code, message = failure.message, "a part of the due tenants could not be read");
+                    unreadable = Some(failure);
+                }
+            }
+        }
+        (due, unreadable)
+    }
+
+    async fn any_connected(&self) -> Result<bool, Failure> {
+        for shard in DueShard::all() {
+            if self.tenants.any_connected(shard).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the due tenants' records. Whoever can't be exported at all ends in the report right here.
+    async fn prepare(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) -> VecDeque<TenantExport<B::Bucket>> {
+        let mut ids = Vec::new();
+        for text in due {
+            match TenantId::parse(&text) {
+                Ok(id) => ids.push(id),
+                Err(invalid) => {
+                    let message = format!("The table lists a tenant under an id that can't be used: {invalid}.");
+                    report.add(Tally::failed(text, Failure::by(Party::Platform, Code::ConfigInvalid, message)));
+                }
+            }
+        }
+        let loads: Vec<_> =
+            ids.chunks(LOAD_AT_ONCE).map(|ids| async move { (ids, self.tenants.load(ids).await) }).collect();
+        let mut ready = VecDeque::new();
+        for (ids, loaded) in stream::iter(loads).buffer_unordered(8).collect::<Vec<_>>().await {
+            match loaded {
+                Err(failure) => {
+                    ids.iter().for_each(|id| report.add(Tally::failed(id.to_string(), failure.clone())));
+                }
+                Ok(loaded) => {
+                    for (id, records) in loaded {
+                        match TenantExport::new(id, records, run) {
+                            Ok(Some(tenant)) => ready.push_back(tenant),
+                            Ok(None) => {}
+                            Err(refused) => {
+                                self.note_failure(run, &refused.tenant, None, &refused.watermark, &refused.failure)
+                                    .await;
+                                report.add(Tally::failed(refused.tenant.to_string(), refused.failure));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        ready
+    }
+}

@@ -1,0 +1,168 @@
+//! What a tick did, for whoever invoked it, for the logs and for the metrics.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::{
+    failure::{Code, Failure, Party},
+    timestamp,
+};
+
+/// How many failed tenants the answer names; the logs name all.
+const NAMED_FAILURES: usize = 100;
+
+/// What a tick did. Serialises to the function's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The hour that the tick stood for, in whole seconds.
+    pub tick: String,
+    /// Tenants that were due; each is one of `queued`, `exported`, `failed` and `deferred`.
+    pub due: u64,
+    /// Tenants handed to a queue.
+    pub queued: u64,
+    /// Tenants that are up to date now.
+    pub exported: u64,
+    /// Tenants that something went wrong for.
+    pub failed: u64,
+    /// Tenants whose next window has to wait for another tick: it isn't settled, time ran out, or they are far behind.
+    pub deferred: u64,
+    /// Recorded events in what was exported.
+    pub events: u64,
+    /// Stored objects.
+    pub objects: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Who failed and why, cut at 100.
+    pub failures: Vec<FailedTenant>,
+    /// Whether no tenant is connected at all, which is never a quiet success.
+    #[serde(skip)]
+    pub no_connected_tenant: bool,
+    /// Failed tenants where the customer has to act, and where the platform has.
+    #[serde(skip)]
+    pub failed_by_party: [(Party, u64); 2],
+    /// How far the tenant that is furthest behind was behind when its export ended.
+    #[serde(skip)]
+    pub longest_lag: TimeDelta,
+}
+
+/// A failed tenant in the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedTenant {
+    /// Whose export failed.
+    pub tenant_id: String,
+    /// The failure's stable code.
+    #[serde(serialize_with = "as_code")]
+    pub code: Code,
+    /// Who has to act.
+    pub party: Party,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+fn as_code<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.as_str())
+}
+
+/// How a tenant's part of a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Nothing is due any more.
+    Exported,
+    /// What is still due has to wait for another tick.
+    Deferred,
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+/// What a run did for one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// Whose.
+    pub tenant: String,
+    /// Recorded events in the windows that this run committed.
+    pub events: u64,
+    /// Their objects.
+    pub objects: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// How far behind the tenant is now.
+    pub lag: TimeDelta,
+    /// How it ended.
+    pub end: End,
+}
+
+impl Tally {
+    /// Of a tenant that failed before anything was done.
+    pub fn failed(tenant: String, failure: Failure) -> Self {
+        Self { tenant, events: 0, objects: 0, bytes: 0, lag: TimeDelta::zero(), end: End::Failed(failure) }
+    }
+}
+
+impl Report {
+    /// Of a tick that did nothing yet.
+    pub fn new(tick: DateTime<Utc>) -> Self {
+        Self {
+            tick: timestamp::seconds(tick),
+            due: 0,
+            queued: 0,
+            exported: 0,
+            failed: 0,
+            deferred: 0,
+            events: 0,
+            objects: 0,
+            bytes: 0,
+            failures: Vec::new(),
+            no_connected_tenant: false,
+            failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
+            longest_lag: TimeDelta::zero(),
+        }
+    }
+
+    /// Adds a tenant's part.
+    pub fn add(&mut self, tally: Tally) {
+        self.due += 1;
+        self.events += tally.events;
+        self.objects += tally.objects;
+        self.bytes += tally.bytes;
+        self.longest_lag = self.longest_lag.max(tally.lag);
+        match tally.end {
+            End::Exported => self.exported += 1,
+            End::Deferred => self.deferred += 1,
+            End::Failed(Failure { code, party, message }) => {
+                self.failed += 1;
+                for (of, count) in &mut self.failed_by_party {
+                    *count += u64::from(*of == party);
+                }
+                if self.failures.len() < NAMED_FAILURES {
+                    let message = format!("{message} {}", code.hint());
+                    self.failures.push(FailedTenant { tenant_id: tally.tenant, code, party, message });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_has_the_fields_that_others_rely_on() {
+        let mut report = Report::new("2026-11-21T11:00:00Z".parse().unwrap());
+        for n in 0..101 {
+            report.add(Tally::failed(format!("t{n}"), Failure::new(Code::BucketNotFound, "No bucket.")));
+        }
+        report.add(Tally {
+            end: End::Exported,
+            events: 5,
+            objects: 2,
+            bytes: 300,
+            ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
+        });
+        assert_eq!(report.failures.len(), 100, "cut, but counted");
+        assert_eq!(report.failed_by_party, [(Party::Customer, 101), (Party::Platform, 0)]);
+        report.failures.truncate(1);
+        insta::assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"tick":"2026-11-21T11:00:00Z","due":102,"queued":0,"exported":1,"failed":101,"deferred":0,"events":5,"objects":2,"bytes":300,"failures":[{"tenantId":"t0","code":"bucket_not_found","party":"customer","message":"No bucket. Create the bucket, or save the name of one that exists."}]}"#);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a tick does, proved on the world in memory.
+
+mod delivery;
+mod failures;
+mod races;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
+
+use super::{Export, Options, Report, Run};
+use crate::{
+    event::{Body, StoredEvent},
+    failure::Failure,
+    memory::Memory,
+    schedule::Schedule,
+    settings::{
+        self, Draft,
+        tests::{draft, platform},
+    },
+    tenant::TenantId,
+    timestamp,
+};
+
+pub(super) fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// `10:00` and the like, on the day of these tests.
+pub(super) fn clock(time: &str) -> DateTime<Utc> {
+    at(&format!("2026-11-21T{time}:00Z"))
+}
+
+pub(super) fn id(tenant: &str) -> TenantId {
+    TenantId::parse(tenant).unwrap()
+}
+
+/// A platform whose tenants each have a bucket of their own name.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) memory: Memory,
+    pub(super) options: Options,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let options = Options {
+            settle: TimeDelta::minutes(1),
+            retention: None,
+            concurrency: 4,
+            max_object_bytes: 1 << 20,
+            max_windows: 168,
+        };
+        Self { memory: Memory::default(), options }
+    }
+
+    /// A world with one tenant, `acme`, whose hourly exports begin at 10:00.
+    pub(super) fn with_acme() -> Self {
+        let world = Self::new();
+        world.connect("acme", "1", "10:00");
+        world
+    }
+
+    /// Connects a tenant whose settings were saved at that time.
+    pub(super) fn connect(&self, tenant: &str, frequency_hours: &str, saved_at: &str) {
+        let bucket = format!("{tenant}-bucket");
+        self.memory.state().buckets.entry(bucket.clone()).or_default();
+        let frequency_hours = Some(frequency_hours.to_owned());
+        self.save(tenant, &Draft { frequency_hours, bucket: Some(bucket), ..draft() }, clock(saved_at));
+    }
+
+    /// Saves settings over whatever is there.
+    pub(super) fn save(&self, tenant: &str, draft: &Draft, saved_at: DateTime<Utc>) {
+        let version = self.memory.state().tenants.get(tenant).and_then(|tenant| tenant.config.clone()?.version);
+        let config = Draft { version, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
+        let saved = settings::save(&self.memory, &config, saved_at, None).now_or_never().unwrap();
+        assert_eq!(saved, Ok(crate::ports::Conditional::Written));
+    }
+
+    /// Records `{"n":<name>}` at an instant like `2026-11-21T10:30:00.000Z`.
+    pub(super) fn event(&self, tenant: &str, recorded_at: &str, name: &str) {
+        self.event_in_shard(tenant, 0, recorded_at, name);
+    }
+
+    pub(super) fn event_in_shard(&self, tenant: &str, shard: u16, recorded_at: &str, name: &str) {
+        let body = Body::Text(format!("{{\"n\":\"{name}\"}}"));
+        self.memory.put_event(
+            &id(tenant),
+            shard,
+            StoredEvent { recorded_at_id: format!("{recorded_at}#{name}"), body },
+        );
+    }
+
+    /// The tick of an hour, two minutes into it.
+    pub(super) fn tick(&self, hour: &str) -> Result<Report, Failure> {
+        self.try_tick(hour).expect("the tick never came back")
+    }
+
+    /// The same; none if it never comes back.
+    pub(super) fn try_tick(&self, hour: &str) -> Option<Result<Report, Failure>> {
+        let now = clock(hour) + TimeDelta::minutes(2);
+        self.tick_at(clock(hour), &|| now, &|| false).now_or_never()
+    }
+
+    pub(super) async fn tick_at(
+        &self,
+        tick: DateTime<Utc>,
+        now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
+        should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Report, Failure> {
+        let memory = || self.memory.clone();
+        let export = Export { tenants: memory(), events: memory(), buckets: memory(), options: self.options };
+        export.tick(Run { tick, platform: &platform(), now, should_stop }).await
+    }
+
+    /// The objects in a tenant's bucket: file name and text.
+    pub(super) fn objects(&self, tenant: &str) -> Vec<(String, String)> {
+        let state = self.memory.state();
+        let name = |key: &str| key.rsplit('/').next().unwrap().to_owned();
+        let objects = state.buckets[&format!("{tenant}-bucket")].iter();
+        objects.map(|(key, object)| (name(key), String::from_utf8(object.bytes.clone()).unwrap())).collect()
+    }
+
+    /// The names of the recorded events in a tenant's bucket, object by object.
+    pub(super) fn names(&self, tenant: &str) -> Vec<Vec<String>> {
+        let name = |event: &serde_json::Value| event["n"].as_str().unwrap_or("-").to_owned();
+        let parse = |text: &String| -> Vec<serde_json::Value> { serde_json::from_str(text).unwrap() };
+        self.objects(tenant).iter().map(|(_, text)| parse(text).iter().map(name).collect()).collect()
+    }
+
+    pub(super) fn schedule(&self, tenant: &str) -> Schedule {
+        self.memory.state().tenants[tenant].watermark.clone().unwrap().schedule().unwrap()
+    }
+
+    pub(super) fn exported_until(&self, tenant: &str) -> String {
+        timestamp::seconds(self.schedule(tenant).exported_until)
+    }
+}
+
+/// Exported, failed and deferred tenants.
+pub(super) fn counts(report: &Report) -> (u64, u64, u64) {
+    assert_eq!(report.due, report.exported + report.failed + report.deferred);
+    (report.exported, report.failed, report.deferred)
+}

@@ -1,0 +1,208 @@
+//! Which events go where.
+
+use super::*;
+use crate::memory::{Fault, Op};
+
+#[test]
+fn an_event_at_the_very_end_of_a_window_is_in_the_next_and_one_at_its_start_in_it() {
+    let world = World::with_acme();
+    for (recorded_at, name) in [
+        ("2026-11-21T10:00:00.000Z", "first"),
+        ("2026-11-21T10:59:59.999Z", "last"),
+        ("2026-11-21T11:00:00.000Z", "next"),
+    ] {
+        world.event("acme", recorded_at, name);
+    }
+    let report = world.tick("11:00").unwrap();
+    assert_eq!((counts(&report), report.events, report.objects), ((1, 0, 0), 2, 1));
+    world.tick("12:00").unwrap();
+    assert_eq!(world.names("acme"), [vec!["first", "last"], vec!["next"]]);
+}
+
+#[test]
+fn an_empty_window_is_one_object_with_one_heartbeat() {
+    let world = World::with_acme();
+    let report = world.tick("11:00").unwrap();
+    assert_eq!((report.events, report.objects), (0, 1));
+    let (name, text) = world.objects("acme").remove(0);
+    assert_eq!(name, "20261121T100000Z_20261121T110000Z_0001.json");
+    assert_eq!(
+        text,
+        format!(
+            "[\n{}\n]\n",
+            crate::event::heartbeat(
+                &id("acme"),
+                Schedule::first_save(clock("10:00")).due_window(clock("11:00")).unwrap()
+            )
+        )
+    );
+}
+
+#[test]
+fn pages_and_shards_are_merged_in_the_order_of_recording() {
+    let mut world = World::with_acme();
+    world.memory.page_size = 2;
+    world.save(
+        "acme",
+        &Draft { event_shards: Some("3".to_owned()), bucket: Some("acme-bucket".to_owned()), ..draft() },
+        clock("10:00"),
+    );
+    for n in 0..20 {
+        world.event_in_shard("acme", n % 3, &format!("2026-11-21T10:{n:02}:00.000Z"), &format!("{n:02}"));
+    }
+    world.tick("11:00").unwrap();
+    let expected: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
+    assert_eq!(world.names("acme"), [expected]);
+}
+
+#[test]
+fn a_tenant_that_was_down_for_a_day_gets_the_very_files_that_it_would_have_had() {
+    let (hourly, late) = (World::with_acme(), World::with_acme());
+    for hour in 10..20 {
+        for world in [&hourly, &late] {
+            world.event("acme", &format!("2026-11-21T{hour}:30:00.000Z"), &hour.to_string());
+        }
+        hourly.tick(&format!("{}:00", hour + 1)).unwrap();
+    }
+    let report = late.tick("20:00").unwrap();
+    assert_eq!((counts(&report), report.objects), ((1, 0, 0), 10));
+    assert_eq!(late.objects("acme"), hourly.objects("acme"));
+    assert_eq!(late.schedule("acme"), hourly.schedule("acme"));
+}
+
+#[test]
+fn who_is_not_due_is_left_alone() {
+    let world = World::with_acme();
+    world.connect("sixhourly", "6", "09:30");
+    assert_eq!(world.tick("10:00").unwrap().due, 1, "sixhourly's first export is at the next full hour");
+    assert_eq!(world.tick("15:00").unwrap().due, 1, "acme alone");
+    assert_eq!(world.objects("sixhourly").len(), 1);
+    assert_eq!(world.tick("16:00").unwrap().due, 2);
+    assert_eq!(world.objects("sixhourly")[1].0, "20261121T100000Z_20261121T160000Z_0001.json");
+}
+
+#[test]
+fn a_window_is_split_where_its_bytes_would_pass_the_limit() {
+    let mut world = World::with_acme();
+    world.options.max_object_bytes = 30;
+    for n in 0..5 {
+        world.event("acme", &format!("2026-11-21T10:0{n}:00.000Z"), &n.to_string());
+    }
+    let long = "x".repeat(100);
+    world.event("acme", "2026-11-21T10:06:00.000Z", &long);
+    let report = world.tick("11:00").unwrap();
+    assert_eq!(report.objects, 4);
+    assert_eq!(world.names("acme"), [vec!["0", "1"], vec!["2", "3"], vec!["4"], vec![long.as_str()]]);
+    let sizes: Vec<usize> = world.objects("acme").iter().map(|(_, text)| text.len()).collect();
+    assert!(sizes[..3].iter().all(|size| *size <= 30), "{sizes:?}");
+}
+
+#[test]
+fn a_malformed_event_is_exported_and_counted() {
+    let world = World::with_acme();
+    let body = Body::Text("not json".to_owned());
+    let recorded_at_id = "2026-11-21T10:30:00.000Z#7".to_owned();
+    world.memory.put_event(&id("acme"), 0, StoredEvent { recorded_at_id, body });
+    assert_eq!(world.tick("11:00").unwrap().events, 1);
+    assert!(world.objects("acme")[0].1.contains("\"raw\":\"not json\""));
+    assert_eq!(world.memory.state().tenants["acme"].receipts[&clock("11:00")].malformed, 1);
+}
+
+#[test]
+fn a_window_from_before_the_retention_is_never_reported_as_empty() {
+    let mut world = World::with_acme();
+    world.options.retention = Some(TimeDelta::minutes(90));
+    let report = world.tick("12:00").unwrap();
+    assert_eq!(counts(&report), (0, 1, 0));
+    assert_eq!(report.failures[0].code, crate::failure::Code::RetentionExceeded);
+    assert_eq!(world.exported_until("acme"), "2026-11-21T12:00:00Z", "the tenant goes on");
+    let objects = world.objects("acme");
+    assert!(objects[0].1.contains("Audit Log Retention Exceeded"), "{objects:?}");
+    assert!(!objects[0].1.contains("Audit Log Export Completed"));
+    assert!(objects[1].1.contains("Audit Log Export Completed"));
+    let receipts = world.memory.state().tenants["acme"].receipts.clone();
+    assert!(receipts[&clock("11:00")].gap && !receipts[&clock("12:00")].gap);
+}
+
+#[test]
+fn every_tenants_first_window_goes_before_anyones_second() {
+    let mut world = World::with_acme();
+    world.connect("other", "1", "12:00");
+    world.options.concurrency = 1;
+    let memory = world.memory.clone();
+    let after_two = move || memory.calls(Op::Commit) >= 2;
+    let now = || clock("13:00") + TimeDelta::minutes(2);
+    let report = world.tick_at(clock("13:00"), &now, &after_two).now_or_never().unwrap().unwrap();
+    assert_eq!(counts(&report), (1, 0, 1));
+    assert_eq!((world.objects("acme").len(), world.objects("other").len()), (1, 1));
+}
+
+#[test]
+fn an_unsettled_window_is_deferred_and_not_failed() {
+    let world = World::with_acme();
+    let now = || clock("11:00") - TimeDelta::minutes(2);
+    let report = world.tick_at(clock("11:00"), &now, &|| false).now_or_never().unwrap().unwrap();
+    assert_eq!((counts(&report), world.objects("acme").len()), ((0, 0, 1), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_settles_soon_is_waited_for() {
+    let world = World::with_acme();
+    let begin = tokio::time::Instant::now();
+    let now = move || clock("11:00") + TimeDelta::from_std(begin.elapsed()).unwrap();
+    let report = world.tick_at(clock("11:00"), &now, &|| false).await.unwrap();
+    assert_eq!(counts(&report), (1, 0, 0));
+    assert_eq!(begin.elapsed().as_secs(), 60);
+}
+
+#[test]
+fn when_time_runs_out_in_a_window_nothing_of_it_is_left_behind() {
+    let mut world = World::with_acme();
+    world.memory.page_size = 1;
+    for n in 0..3 {
+        world.event("acme", &format!("2026-11-21T10:0{n}:00.000Z"), &n.to_string());
+    }
+    let memory = world.memory.clone();
+    let now = || clock("11:00") + TimeDelta::minutes(2);
+    let stop = move || memory.calls(Op::Page) >= 2;
+    let report = world.tick_at(clock("11:00"), &now, &stop).now_or_never().unwrap().unwrap();
+    assert_eq!((counts(&report), world.objects("acme").len(), world.memory.calls(Op::Abort)), ((0, 0, 1), 0, 1));
+    assert_eq!(world.tick("11:00").unwrap().events, 3);
+}
+
+#[test]
+fn a_run_catches_up_no_more_windows_than_its_cap() {
+    let mut world = World::with_acme();
+    world.options.max_windows = 2;
+    assert_eq!(counts(&world.tick("14:00").unwrap()), (0, 0, 1));
+    assert_eq!(world.exported_until("acme"), "2026-11-21T12:00:00Z");
+    assert_eq!(counts(&world.tick("14:00").unwrap()), (1, 0, 0));
+}
+
+#[test]
+fn a_reconnected_tenant_goes_on_where_it_stopped() {
+    let world = World::with_acme();
+    world.event("acme", "2026-11-21T10:30:00.000Z", "while away");
+    crate::ports::Settings::disconnect(&world.memory, &id("acme")).now_or_never().unwrap().unwrap();
+    assert_eq!(world.tick("12:00").unwrap().due, 0);
+    world.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, clock("12:30"));
+    world.tick("13:00").unwrap();
+    assert_eq!(world.names("acme"), [vec!["while away"], vec!["-"], vec!["-"]]);
+}
+
+#[test]
+fn one_tenants_credentials_serve_all_of_its_windows_and_no_other_tenant() {
+    let world = World::with_acme();
+    world.connect("other", "1", "10:00");
+    world.tick("13:00").unwrap();
+    assert_eq!((world.memory.calls(Op::Open), world.memory.calls(Op::Finish)), (2, 6));
+}
+
+#[test]
+fn an_object_that_cannot_be_written_is_aborted() {
+    let world = World::with_acme();
+    let failure = Failure::new(crate::failure::Code::AccessDenied, "no");
+    world.memory.once(Op::Write, None, Fault::Fail(failure));
+    assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
+    assert_eq!((world.memory.calls(Op::Abort), world.objects("acme").len()), (1, 0));
+}

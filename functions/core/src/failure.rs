@@ -1,0 +1,152 @@
+//! What went wrong with a tenant's export, who must act, and what they should do.
+//!
+//! A failure's code is a contract: dashboards, alarms and the README's table go by it, so a code is added but never
+//! renamed. Its message may name the tenant's own bucket, role and region; it never holds an SDK's error text, a
+//! credential or an event.
+
+use std::fmt;
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// The tenant's admin, in the customer's AWS account or in the settings.
+    Customer,
+    /// Whoever runs this system.
+    Platform,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Customer => "customer",
+            Self::Platform => "platform",
+        })
+    }
+}
+
+/// Declares each code once, with its party and what to do about it.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $party:ident, $hint:literal;)*) => {
+        /// A stable code for a kind of failure.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// As logs, tables and the tick's answer have it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Who has to act, where the failure itself doesn't say otherwise.
+            pub fn party(self) -> Party {
+                match self { $(Self::$name => Party::$party,)* }
+            }
+
+            /// What they should do.
+            pub fn hint(self) -> &'static str {
+                match self { $(Self::$name => $hint,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// STS refused the role: it is gone, doesn't trust the platform's role, or wants another external ID.
+    AssumeRoleDenied = "assume_role_denied", Customer,
+        "Create the stack from the quick-create template again with the external ID shown beside the Role ARN, and save the new stack's RoleArn.";
+    /// No bucket has that name.
+    BucketNotFound = "bucket_not_found", Customer,
+        "Create the bucket, or save the name of one that exists.";
+    /// The bucket lies in another region than the settings say.
+    WrongRegion = "wrong_region", Customer,
+        "Save the settings with the region that the bucket is in.";
+    /// S3 refused the write.
+    AccessDenied = "access_denied", Customer,
+        "Allow the role s3:PutObject and s3:AbortMultipartUpload under the prefix, and look for a bucket policy, a permissions boundary or an organisation's policy that denies them.";
+    /// KMS refused the key, or the key can't be used.
+    KmsDenied = "kms_denied", Customer,
+        "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled.";
+    /// The bucket belongs to another account than expected: nothing was written.
+    BucketOwnerMismatch = "bucket_owner_mismatch", Customer,
+        "Check the bucket's name for typing errors; if the bucket is meant to be in another account than the role, save that account as the bucket's owner.";
+    /// The tenant's stored settings can't be used.
+    ConfigInvalid = "config_invalid", Customer,
+        "Correct the field named in the message and save the settings again.";
+    /// An AWS service asked for fewer requests, longer than retries could bridge.
+    Throttled = "throttled", Platform,
+        "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, raise the service's quota or lower MAX_CONCURRENT_EXPORTS.";
+    /// An AWS service did not answer, or with a server's error, longer than retries could bridge.
+    Unavailable = "unavailable", Platform,
+        "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, see the AWS Health Dashboard and the exporter's network.";
+    /// The exporter's own role may not use its own tables.
+    PlatformDenied = "platform_denied", Platform,
+        "Compare the exporter's role with infra/template.yaml, and deploy the template again.";
+    /// The exporter's or the tenant's temporary credentials ended in the middle.
+    CredentialsExpired = "credentials_expired", Platform,
+        "Nothing, if it passes: the next tick assumes the role anew. If it stays, check the function's timeout, which must not exceed 15 minutes.";
+    /// Events of the window may have been deleted before they could be exported.
+    RetentionExceeded = "retention_exceeded", Platform,
+        "The object says that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
+    /// AWS refused a request for a reason that this version doesn't know.
+    Rejected = "rejected", Platform,
+        "Look the request id up in the exporter's log, and report the code that AWS answered.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a tenant's export did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Failure {
+    /// Its kind.
+    pub code: Code,
+    /// Who has to act.
+    pub party: Party,
+    /// What happened, in plain words.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of the code's own party.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, party: code.party(), message: message.into() }
+    }
+
+    /// The same, for a party other than the code's own.
+    pub fn by(party: Party, code: Code, message: impl Into<String>) -> Self {
+        Self { code, party, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_a_snake_case_word_of_its_own_with_a_hint() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code} twice");
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+            assert!(code.hint().ends_with('.'), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_readme_explains_every_code() {
+        let readme = include_str!("../../../README.md");
+        for code in Code::ALL {
+            assert!(readme.contains(&format!("| `{code}` | {} |", code.party())), "{code} is not in the README");
+        }
+    }
+}

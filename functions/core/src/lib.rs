@@ -1,0 +1,21 @@
+//! The rules of the export, free of AWS, clocks and environment.
+//!
+//! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
+//! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
+//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`ports`] (what the export
+//! needs of the world), [`export`] (the one orchestration).
+//!
+//! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
+//! is stored.
+
+pub mod event;
+pub mod export;
+pub mod failure;
+#[cfg(any(test, feature = "test-util"))]
+pub mod memory;
+pub mod object;
+pub mod ports;
+pub mod schedule;
+pub mod settings;
+pub mod tenant;
+pub mod timestamp;

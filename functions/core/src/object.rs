@@ -1,0 +1,184 @@
+//! The exported object: its key, its headers and its bytes. The one owner of every name in a customer's bucket.
+
+mod encoder;
+
+pub use encoder::{Encoder, Finished};
+
+use crate::{
+    schedule::Window,
+    settings::TenantConfig,
+    tenant::{Invalid, Prefix, TenantId},
+    timestamp,
+};
+
+/// The version of the exported objects' schema, as each object's metadata has it.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// How an object's events are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// One JSON array, one event a line.
+    #[default]
+    Json,
+    /// One event a line.
+    Ndjson,
+}
+
+impl Format {
+    /// # Errors
+    /// If the text is neither `json` nor `ndjson`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "json" => Ok(Self::Json),
+            "ndjson" => Ok(Self::Ndjson),
+            _ => Err(Invalid(format!("the format is json or ndjson, not {text:?}"))),
+        }
+    }
+
+    /// As settings and keys have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    /// The object's Content-Type, compressed or not.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+        }
+    }
+}
+
+/// How an object is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As one gzip member; the key ends in `.gz`, and no Content-Encoding is set, so that no client unpacks it unasked.
+    Gzip,
+}
+
+impl Compression {
+    /// # Errors
+    /// If the text is neither `none` nor `gzip`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "none" => Ok(Self::None),
+            "gzip" => Ok(Self::Gzip),
+            _ => Err(Invalid(format!("the compression is none or gzip, not {text:?}"))),
+        }
+    }
+
+    /// As settings have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// The folder that holds everything of one tenant, with the slash at its end: `[<prefix>/]audit-logs/tenant=<id>/`.
+/// A delivery's credentials reach no further.
+pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
+    let slash = if prefix.as_str().is_empty() { "" } else { "/" };
+    format!("{prefix}{slash}audit-logs/tenant={tenant}/")
+}
+
+/// What an object is called and how it is labelled, before there are any bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectSpec {
+    /// The object's key.
+    pub key: String,
+    /// Its Content-Type.
+    pub content_type: &'static str,
+    /// Its user-defined metadata, names without `x-amz-meta-`.
+    pub metadata: [(&'static str, String); 4],
+}
+
+impl ObjectSpec {
+    /// The window's object number `file`, counted from 1.
+    pub fn new(config: &TenantConfig, window: Window, file: u32) -> Self {
+        let folder = tenant_folder(&config.prefix, &config.tenant);
+        let day = window.from.format("%Y-%m-%d");
+        let extension = config.format.as_str();
+        let gz = match config.compression {
+            Compression::None => "",
+            Compression::Gzip => ".gz",
+        };
+        Self {
+            key: format!("{folder}dt={day}/{window}_{file:04}.{extension}{gz}"),
+            content_type: config.format.content_type(),
+            metadata: [
+                ("tenant-id", config.tenant.to_string()),
+                ("window-from", timestamp::seconds(window.from)),
+                ("window-to", timestamp::seconds(window.to)),
+                ("schema-version", SCHEMA_VERSION.to_owned()),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{
+        Draft,
+        tests::{draft, platform},
+    };
+
+    fn spec(draft: &Draft, file: u32) -> ObjectSpec {
+        let config = draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
+        let window =
+            Window { from: "2026-11-21T10:00:00Z".parse().unwrap(), to: "2026-11-21T11:00:00Z".parse().unwrap() };
+        ObjectSpec::new(&config, window, file)
+    }
+
+    /// The keys of every format, as the README shows them; they may never change.
+    const KEYS: [&str; 4] = [
+        "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.json",
+        "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.json.gz",
+        "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.ndjson",
+        "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.ndjson.gz",
+    ];
+
+    #[test]
+    fn the_key_of_every_format_is_the_one_in_the_readme() {
+        let readme = include_str!("../../../README.md");
+        let formats = [("json", "none"), ("json", "gzip"), ("ndjson", "none"), ("ndjson", "gzip")];
+        for ((format, compression), key) in formats.into_iter().zip(KEYS) {
+            let (format, compression) = (Some(format.to_owned()), Some(compression.to_owned()));
+            assert_eq!(spec(&Draft { format, compression, ..draft() }, 1).key, key);
+            assert!(readme.contains(key), "{key} is not in the README");
+        }
+    }
+
+    #[test]
+    fn a_prefix_goes_before_the_folders_and_files_are_numbered() {
+        let prefixed = spec(&Draft { prefix: Some("security".to_owned()), ..draft() }, 12);
+        assert_eq!(
+            prefixed.key,
+            "security/audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0012.json"
+        );
+    }
+
+    #[test]
+    fn an_object_says_whose_it_is_and_which_window_it_covers() {
+        let ndjson = spec(&Draft { format: Some("ndjson".to_owned()), ..draft() }, 1);
+        assert_eq!(ndjson.content_type, "application/x-ndjson");
+        let metadata: Vec<String> = ndjson.metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            metadata,
+            [
+                "tenant-id=acme",
+                "window-from=2026-11-21T10:00:00Z",
+                "window-to=2026-11-21T11:00:00Z",
+                "schema-version=1"
+            ]
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Events in, an object's bytes out, without ever holding the whole object.
+
+use std::io::Write;
+
+use flate2::{GzBuilder, write::GzEncoder};
+use sha2::{Digest, Sha256};
+
+use super::{Compression, Format};
+
+/// The level at which objects are compressed; another would change the bytes of every object.
+const GZIP_LEVEL: u32 = 6;
+
+/// Encodes one object. Its bytes depend only on the lines, the format and the compression: not on when it is asked
+/// for them, and on no clock (a gzip header could hold one; ours does not).
+pub struct Encoder {
+    format: Format,
+    sink: Sink,
+    digest: Sha256,
+    lines: u64,
+    uncompressed: u64,
+    stored: u64,
+}
+
+enum Sink {
+    Plain(Vec<u8>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
+}
+
+/// What is left to store when the last line is in, and what the whole object was.
+pub struct Finished {
+    /// The last bytes.
+    pub bytes: Vec<u8>,
+    /// The object's size as stored.
+    pub stored: u64,
+    /// SHA-256 of the object as stored, in lower-case hex.
+    pub sha256: String,
+}
+
+impl Encoder {
+    /// An empty object.
+    pub fn new(format: Format, compression: Compression) -> Self {
+        let sink = match compression {
+            Compression::None => Sink::Plain(Vec::new()),
+            Compression::Gzip => {
+                let level = flate2::Compression::new(GZIP_LEVEL);
+                Sink::Gzip(Box::new(GzBuilder::new().mtime(0).write(Vec::new(), level)))
+            }
+        };
+        Self { format, sink, digest: Sha256::new(), lines: 0, uncompressed: 0, stored: 0 }
+    }
+
+    /// Whether the object stays within `limit` uncompressed bytes if it takes one more line of that length. An object
+    /// without lines takes any line: a single event that is larger has to go somewhere.
+    pub fn has_room(&self, line: usize, limit: u64) -> bool {
+        let framing = self.before_line().len() + self.after_line().len() + self.closing().len();
+        self.lines == 0 || self.uncompressed + (framing + line) as u64 <= limit
+    }
+
+    /// Adds a line, which must not contain a line break.
+    ///
+    /// # Errors
+    /// None in practice: the bytes go to memory. The compressor's signature allows for one.
+    pub fn push(&mut self, line: &str) -> std::io::Result<()> {
+        self.write(self.before_line())?;
+        self.write(line)?;
+        self.write(self.after_line())?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// The bytes that are ready to be stored, once there are at least so many.
+    pub fn take_ready(&mut self, at_least: usize) -> Option<Vec<u8>> {
+        let ready = match &mut self.sink {
+            Sink::Plain(bytes) => bytes,
+            Sink::Gzip(encoder) => encoder.get_mut(),
+        };
+        (ready.len() >= at_least).then(|| std::mem::take(ready)).inspect(|bytes| self.account(bytes))
+    }
+
+    /// Closes the object.
+    ///
+    /// # Errors
+    /// As [`Encoder::push`].
+    pub fn finish(mut self) -> std::io::Result<Finished> {
+        self.write(self.closing())?;
+        let bytes = match std::mem::replace(&mut self.sink, Sink::Plain(Vec::new())) {
+            Sink::Plain(bytes) => bytes,
+            Sink::Gzip(encoder) => encoder.finish()?,
+        };
+        self.account(&bytes);
+        let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Finished { bytes, stored: self.stored, sha256 })
+    }
+
+    fn before_line(&self) -> &'static str {
+        match (self.format, self.lines) {
+            (Format::Ndjson, _) => "",
+            (Format::Json, 0) => "[\n",
+            (Format::Json, _) => ",\n",
+        }
+    }
+
+    fn after_line(&self) -> &'static str {
+        match self.format {
+            Format::Ndjson => "\n",
+            Format::Json => "",
+        }
+    }
+
+    fn closing(&self) -> &'static str {
+        match self.format {
+            Format::Ndjson => "",
+            Format::Json => "\n]\n",
+        }
+    }
+
+    fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.uncompressed += text.len() as u64;
+        match &mut self.sink {
+            Sink::Plain(bytes) => bytes.write_all(text.as_bytes()),
+            Sink::Gzip(encoder) => encoder.write_all(text.as_bytes()),
+        }
+    }
+
+    fn account(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.stored += bytes.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Encodes the lines, asking for bytes whenever so many are ready.
+    fn encode(format: Format, compression: Compression, lines: &[String], at_least: usize) -> (Vec<u8>, String) {
+        let mut encoder = Encoder::new(format, compression);
+        let mut bytes = Vec::new();
+        for line in lines {
+            encoder.push(line).unwrap();
+            bytes.extend(encoder.take_ready(at_least).unwrap_or_default());
+        }
+        let finished = encoder.finish().unwrap();
+        bytes.extend(finished.bytes);
+        assert_eq!(finished.stored, bytes.len() as u64);
+        (bytes, finished.sha256)
+    }
+
+    fn lines(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn text(format: Format, texts: &[&str]) -> String {
+        String::from_utf8(encode(format, Compression::None, &lines(texts), 0).0).unwrap()
+    }
+
+    #[test]
+    fn json_is_an_array_with_one_event_a_line_and_ndjson_is_the_lines_alone() {
+        assert_eq!(text(Format::Json, &["{\"a\":1}", "{}"]), "[\n{\"a\":1},\n{}\n]\n");
+        assert_eq!(text(Format::Json, &["{}"]), "[\n{}\n]\n");
+        assert_eq!(text(Format::Ndjson, &["{\"a\":1}", "{}"]), "{\"a\":1}\n{}\n");
+    }
+
+    /// Every object of every customer rests on these: a dependency that changes them must not slip in.
+    #[test]
+    fn the_bytes_of_gzip_are_the_same_on_every_machine_and_after_every_upgrade() {
+        let lines: Vec<String> = (0..2000).map(|n| format!("{{\"n\":{n},\"square\":{}}}", n * n)).collect();
+        let (bytes, sha256) = encode(Format::Ndjson, Compression::Gzip, &lines, 1000);
+        assert_eq!(bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], "no time, no name, no operating system");
+        insta::assert_snapshot!(format!("{} {sha256}", bytes.len()), @r#"12655 5c868a69754a7cac1ab6bb77b9862bd5c8d15395c24af7caa8feba965767ead7"#);
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_stored_bytes() {
+        let (bytes, sha256) = encode(Format::Json, Compression::None, &lines(&["{}"]), 0);
+        assert_eq!(bytes, b"[\n{}\n]\n");
+        // printf '[\n{}\n]\n' | sha256sum
+        assert_eq!(sha256, "34acdb78df2de9bb1df78bb7423617dfcdf973f87e5fd99038261d7a65c6f5a3");
+    }
+
+    #[test]
+    fn an_object_has_room_up_to_its_very_last_byte_and_always_for_its_first_line() {
+        for (format, whole) in [(Format::Json, "[\n{},\n{}\n]\n"), (Format::Ndjson, "{}\n{}\n")] {
+            let mut encoder = Encoder::new(format, Compression::None);
+            assert!(encoder.has_room(1_000_000, 10));
+            encoder.push("{}").unwrap();
+            assert!(encoder.has_room(2, whole.len() as u64), "{format:?}");
+            assert!(!encoder.has_room(2, whole.len() as u64 - 1), "{format:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_do_not_depend_on_when_they_are_taken_and_unpack_to_what_went_in(
+            lines in prop::collection::vec("[a-zü ]{0,200}", 1..200),
+            at_least in 0..5_000usize,
+        ) {
+            for format in [Format::Json, Format::Ndjson] {
+                let plain = encode(format, Compression::None, &lines, usize::MAX);
+                prop_assert_eq!(&encode(format, Compression::None, &lines, at_least), &plain);
+                let gzip = encode(format, Compression::Gzip, &lines, usize::MAX);
+                prop_assert_eq!(&encode(format, Compression::Gzip, &lines, at_least), &gzip);
+                let mut unpacked = Vec::new();
+                flate2::read::GzDecoder::new(&gzip.0[..]).read_to_end(&mut unpacked).unwrap();
+                prop_assert_eq!(unpacked, plain.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Partitions, regions, buckets and the folder inside a bucket.
+
+use std::fmt;
+
+use super::{Invalid, text_accessors};
+
+/// A group of regions with accounts of its own; nothing is assumed or written across its border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partition {
+    /// Commercial regions.
+    Aws,
+    /// China.
+    AwsCn,
+    /// GovCloud (US).
+    AwsUsGov,
+}
+
+impl Partition {
+    /// # Errors
+    /// If the text is none of `aws`, `aws-cn` and `aws-us-gov`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "aws" => Ok(Self::Aws),
+            "aws-cn" => Ok(Self::AwsCn),
+            "aws-us-gov" => Ok(Self::AwsUsGov),
+            _ => Invalid::new(format!("the partition is one of aws, aws-cn and aws-us-gov, not {text:?}")),
+        }
+    }
+
+    /// As ARNs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::AwsCn => "aws-cn",
+            Self::AwsUsGov => "aws-us-gov",
+        }
+    }
+
+    /// The domain of its services' names, as `kms:ViaService` has it.
+    pub fn dns_suffix(self) -> &'static str {
+        match self {
+            Self::Aws | Self::AwsUsGov => "amazonaws.com",
+            Self::AwsCn => "amazonaws.com.cn",
+        }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A region that is known to exist. An endpoint is only ever built from one of these, never from a tenant's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region(&'static str);
+
+impl Region {
+    /// By "Regions and Availability Zones" in the AWS documentation, November 2026.
+    const KNOWN: &[&str] = &[
+        "af-south-1",
+        "ap-east-1",
+        "ap-east-2",
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-northeast-3",
+        "ap-south-1",
+        "ap-south-2",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-southeast-3",
+        "ap-southeast-4",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "ca-central-1",
+        "ca-west-1",
+        "cn-north-1",
+        "cn-northwest-1",
+        "eu-central-1",
+        "eu-central-2",
+        "eu-north-1",
+        "eu-south-1",
+        "eu-south-2",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "il-central-1",
+        "me-central-1",
+        "me-south-1",
+        "mx-central-1",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-gov-east-1",
+        "us-gov-west-1",
+        "us-west-1",
+        "us-west-2",
+    ];
+
+    /// # Errors
+    /// If no region has that name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match Self::KNOWN.iter().find(|known| **known == text) {
+            Some(known) => Ok(Self(known)),
+            None => Invalid::new(format!("{text:?} is not an AWS region that this version knows")),
+        }
+    }
+
+    /// The region's name.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The partition that it lies in.
+    pub fn partition(self) -> Partition {
+        match self.0 {
+            name if name.starts_with("cn-") => Partition::AwsCn,
+            name if name.starts_with("us-gov-") => Partition::AwsUsGov,
+            _ => Partition::Aws,
+        }
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// A general purpose bucket's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketName(String);
+
+text_accessors!(BucketName);
+
+impl BucketName {
+    /// # Errors
+    /// By "General purpose bucket naming rules" in the Amazon S3 user guide.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        const RESERVED_STARTS: &[&str] = &["xn--", "sthree-", "amzn-s3-demo-"];
+        const RESERVED_ENDS: &[&str] = &["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+        let edge = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+        if !(3..=63).contains(&text.len()) {
+            return Invalid::new("a bucket name has 3 to 63 characters");
+        }
+        if !text.bytes().all(inner) {
+            return Invalid::new("a bucket name has only lowercase letters, digits, '-' and '.'");
+        }
+        if !edge(text.bytes().next()) || !edge(text.bytes().last()) {
+            return Invalid::new("a bucket name begins and ends with a lowercase letter or a digit");
+        }
+        if text.contains("..") {
+            return Invalid::new("a bucket name has no two dots side by side");
+        }
+        if text.parse::<std::net::Ipv4Addr>().is_ok() {
+            return Invalid::new("a bucket name is not written like an IP address");
+        }
+        if let Some(start) = RESERVED_STARTS.iter().find(|start| text.starts_with(**start)) {
+            return Invalid::new(format!("a bucket name does not begin with {start:?}, which AWS reserves"));
+        }
+        if let Some(end) = RESERVED_ENDS.iter().find(|end| text.ends_with(**end)) {
+            return Invalid::new(format!("a bucket name does not end with {end:?}, which AWS reserves"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The folder in the bucket under which everything goes; may be empty. Normalised: no slash at either end, none
+/// doubled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prefix(String);
+
+text_accessors!(Prefix);
+
+impl Prefix {
+    /// # Errors
+    /// If what is left after normalising has more than 256 bytes, a character outside `[A-Za-z0-9!_.'()/-]` (`*`,
+    /// `?` and `$` are wildcards and variables in the IAM policies that limit a role to this folder), or a segment
+    /// `.` or `..` (S3's clients and consoles resolve those).
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let segments: Vec<&str> = text.split('/').filter(|segment| !segment.is_empty()).collect();
+        let normal = segments.join("/");
+        if normal.len() > 256 {
+            return Invalid::new("a prefix has at most 256 characters");
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "!_.'()-/".contains(c);
+        if let Some(other) = normal.chars().find(|c| !allowed(*c)) {
+            return Invalid::new(format!(
+                "a prefix has only letters, digits and any of !_.'()-/, but this has {other:?}"
+            ));
+        }
+        if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
+            return Invalid::new("a prefix has no folder named '.' or '..'");
+        }
+        Ok(Self(normal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_follow_s3s_naming_rules() {
+        for good in ["abc", "acme-audit-logs", "a.b.c", "1-2", &"x".repeat(63)] {
+            assert!(BucketName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "ab",
+            "Acme",
+            "a_b",
+            "-abc",
+            "abc-",
+            ".abc",
+            "a..b",
+            "192.168.5.4",
+            "xn--abc",
+            "sthree-x",
+            "amzn-s3-demo-x",
+            "abc-s3alias",
+            "abc--ol-s3",
+            "abc.mrap",
+            "abc--x-s3",
+            "abc--table-s3",
+            "a/b",
+            &"x".repeat(64),
+        ] {
+            assert!(BucketName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_with_slashes_too_many_is_normalised_not_refused() {
+        for (given, normal) in
+            [("", ""), ("/", ""), ("security", "security"), ("/a//b/", "a/b"), ("it's (ours)!".trim(), "")]
+        {
+            match Prefix::parse(given) {
+                Ok(prefix) => assert_eq!(prefix.as_str(), normal, "{given}"),
+                Err(_) => assert!(given.contains(' '), "{given}"),
+            }
+        }
+        assert_eq!(Prefix::parse(&format!("/{}/", "x".repeat(256))).unwrap().as_str().len(), 256);
+    }
+
+    #[test]
+    fn a_prefix_that_a_policy_or_a_client_would_read_otherwise_is_refused() {
+        for bad in ["a*", "a?", "${aws:userid}", "ü", "a b", "a\\b", "../other", "a/./b", "a\nb", &"x".repeat(257)] {
+            assert!(Prefix::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_known_regions_become_endpoints() {
+        for bad in ["", "us-east-9", "evil.example.com/", "US-EAST-1"] {
+            assert!(Region::parse(bad).is_err(), "{bad:?}");
+        }
+        for (name, partition) in
+            [("eu-west-1", Partition::Aws), ("cn-north-1", Partition::AwsCn), ("us-gov-west-1", Partition::AwsUsGov)]
+        {
+            assert_eq!(Region::parse(name).map(Region::partition), Ok(partition));
+        }
+    }
+}

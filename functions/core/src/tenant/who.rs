@@ -1,0 +1,210 @@
+//! Tenants, the platform and the numbers that belong to them.
+
+use std::{fmt, num::NonZeroU16};
+
+use sha2::{Digest, Sha256};
+
+use super::{Invalid, Partition, text_accessors};
+
+/// A tenant's id: `[A-Za-z0-9_-]{1,64}`, so that it can stand in keys and session names as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(String);
+
+text_accessors!(TenantId);
+
+impl TenantId {
+    /// # Errors
+    /// If the text is empty, longer than 64 bytes, or has any other character.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if !(1..=64).contains(&text.len()) || !text.bytes().all(allowed) {
+            return Invalid::new("a tenant id has 1 to 64 letters, digits, '_' or '-'");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The partition of the index `due` that a tenant is in: the first hex digit of SHA-256 of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DueShard(u8);
+
+impl DueShard {
+    /// The shard that belongs to a tenant.
+    pub fn of(tenant: &TenantId) -> Self {
+        Self(Sha256::digest(tenant.as_str())[0] >> 4)
+    }
+
+    /// How many there are.
+    pub const COUNT: usize = 16;
+
+    /// All sixteen.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..16).map(Self)
+    }
+}
+
+impl fmt::Display for DueShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// The secret-like name that a customer's role asks for when it is assumed. The platform makes it; no tenant chooses
+/// it, or one tenant could name another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalId(String);
+
+text_accessors!(ExternalId);
+
+impl ExternalId {
+    /// # Errors
+    /// By the rule of `ExternalId` in STS's AssumeRole: 2 to 1,224 characters of `[\w+=,.@:/-]`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
+        if !(2..=1224).contains(&text.len()) || !text.bytes().all(allowed) {
+            return Invalid::new("an external ID has 2 to 1224 letters, digits or any of _+=,.@:/-");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An AWS account: twelve digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountId(String);
+
+text_accessors!(AccountId);
+
+impl AccountId {
+    /// # Errors
+    /// If the text is not twelve ASCII digits.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Invalid::new("an AWS account id has twelve digits");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// How often a tenant's events are exported: every 1 to 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frequency(u8);
+
+impl Frequency {
+    /// # Errors
+    /// If the text is not a whole number from 1 to 24.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text.parse() {
+            Ok(hours @ 1..=24) => Ok(Self(hours)),
+            _ => Invalid::new(format!("the export frequency is a whole number of hours from 1 to 24, not {text:?}")),
+        }
+    }
+
+    /// In hours.
+    pub fn hours(self) -> u8 {
+        self.0
+    }
+
+    /// As a length of time.
+    pub fn duration(self) -> chrono::TimeDelta {
+        chrono::TimeDelta::hours(self.0.into())
+    }
+}
+
+/// Over how many partitions of the events table a tenant's events are spread; 1 for all but the busiest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventShards(NonZeroU16);
+
+impl EventShards {
+    /// Shard `0` alone.
+    pub const ONE: Self = Self(NonZeroU16::MIN);
+
+    /// # Errors
+    /// If the text is not a whole number from 1 to 1000.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text.parse::<NonZeroU16>() {
+            Ok(count) if count.get() <= 1000 => Ok(Self(count)),
+            _ => Invalid::new(format!("event_shards is a whole number from 1 to 1000, not {text:?}")),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(self) -> u16 {
+        self.0.get()
+    }
+
+    /// Their numbers, from 0.
+    pub fn iter(self) -> impl Iterator<Item = u16> {
+        0..self.0.get()
+    }
+}
+
+/// Whose system this is: the account and partition that the exporter itself runs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// The platform's own account; no customer's role may be in it.
+    pub account: AccountId,
+    /// AssumeRole can't leave it.
+    pub partition: Partition,
+}
+
+impl Platform {
+    /// Reads both from the ARN under which Lambda invoked the function.
+    ///
+    /// # Errors
+    /// If the text is not a Lambda function's ARN.
+    pub fn from_function_arn(arn: &str) -> Result<Self, Invalid> {
+        let mut parts = arn.split(':');
+        match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("arn"), Some(partition), Some("lambda"), Some(_), Some(account)) => {
+                Ok(Self { account: AccountId::parse(account)?, partition: Partition::parse(partition)? })
+            }
+            _ => Invalid::new(format!("{arn:?} is not a Lambda function's ARN")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_id_can_never_reach_another_tenants_folder() {
+        for good in ["a", "acme", "ACME_eu-1", &"x".repeat(64)] {
+            assert!(TenantId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", "..", "a b", "a#0", "é", "a\n", &"x".repeat(65)] {
+            assert!(TenantId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_due_shard_is_the_first_hex_digit_of_the_ids_sha_256() {
+        // printf acme | sha256sum
+        assert_eq!(DueShard::of(&TenantId::parse("acme").unwrap()).to_string(), "8");
+        assert_eq!(DueShard::all().map(|shard| shard.to_string()).collect::<String>(), "0123456789abcdef");
+    }
+
+    #[test]
+    fn external_ids_follow_stss_rule() {
+        assert!(ExternalId::parse("3f6c-A_+=,.@:/").is_ok());
+        for bad in ["", "x", "a b", "ümlaut", &"x".repeat(1225)] {
+            assert!(ExternalId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_frequency_is_a_whole_number_of_hours_within_a_day() {
+        assert_eq!(Frequency::parse("24").map(Frequency::hours), Ok(24));
+        for bad in ["0", "25", "99", "-1", "1.5", "", "six"] {
+            assert!(Frequency::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_platform_is_read_from_the_functions_arn() {
+        let platform =
+            Platform::from_function_arn("arn:aws-cn:lambda:cn-north-1:111111111111:function:exporter:live").unwrap();
+        assert_eq!((platform.account.as_str(), platform.partition), ("111111111111", Partition::AwsCn));
+        assert!(Platform::from_function_arn("arn:aws:iam::111111111111:role/x").is_err());
+    }
+}

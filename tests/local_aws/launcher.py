@@ -1,0 +1,75 @@
+"""Starts ministack, the local AWS, for the harness in `tests/src/local_aws.rs`.
+
+A launcher, and not plain `ministack`, for three things that its settings don't offer: a correction of its
+IAM, how often scheduled rules are looked at, and an end that nobody has to remember.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+
+# Everything that the local AWS writes is in here, and goes with it. Read first: without it, refuse to start.
+STATE_DIR = os.environ["STATE_DIR"]
+
+
+def end_with_the_harness():
+    """Waits for stdin to close, then removes what was written and kills the whole process group.
+
+    The harness holds the other end of the pipe, and the kernel closes it however the harness ends, SIGKILL
+    included. The group holds the functions' processes too; SIGKILL, since none of them has anything to save.
+    """
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    shutil.rmtree(STATE_DIR, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
+
+
+def correct_condition_keys():
+    """Lets two keys of policies' conditions hold what they hold on AWS.
+
+    `aws:PrincipalArn` is, for a role's session, the role's ARN. ministack has the session's there
+    (`arn:aws:sts::<account>:assumed-role/<role>/<session>`), so that the customers' trust policy, correct on
+    AWS, would refuse the exporter. A role's path is not part of its session's ARN: this is right for roles
+    without one.
+
+    `aws:SecureTransport` is true. Here all traffic is plain HTTP on this machine; on AWS none of it is, and a
+    bucket that demands TLS takes our deliveries.
+
+    Correcting the emulator keeps the template that is tested the very one that customers deploy.
+    """
+    from ministack.core import iam_evaluator
+
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolve_condition_key(key, ctx):
+        if key.lower() == "aws:securetransport":
+            return "true"
+        value = resolve(key, ctx)
+        if key.lower() == "aws:principalarn" and isinstance(value, str):
+            arn = value.split(":", 5)
+            if len(arn) == 6 and arn[2] == "sts" and arn[5].startswith("assumed-role/"):
+                role = arn[5].split("/")[1]
+                return f"arn:{arn[1]}:iam::{arn[4]}:role/{role}"
+        return value
+
+    iam_evaluator._resolve_condition_key = resolve_condition_key
+
+
+def set_sweep_interval():
+    """Sets how often scheduled rules are looked at, in seconds."""
+    from ministack.services import eventbridge
+
+    eventbridge._SCHEDULER_TICK_INTERVAL = float(os.environ.get("EVENTBRIDGE_SWEEP_SECONDS", "10"))
+
+
+if __name__ == "__main__":
+    # The harness starts it as its own group's leader already; started by hand, it must not take the shell along.
+    os.setpgrp()
+    threading.Thread(target=end_with_the_harness, daemon=True).start()
+    correct_condition_keys()
+    set_sweep_interval()
+    from ministack.app import main
+
+    main()

@@ -1,0 +1,265 @@
+// What the rendered policies must allow and refuse. A refusal proves something only beside the same request, allowed:
+// each one differs from an allowed one in the one thing that its title names.
+
+import { load, place, stack } from "./template.js";
+
+export const PLATFORM = "111111111111";
+export const CUSTOMER = "222222222222";
+const STRANGER = "333333333333";
+
+export const platformTemplate = load(new URL("../../infra/template.yaml", import.meta.url));
+export const customerTemplate = load(new URL("../../cloudformation/audit-log-export-role.yaml", import.meta.url));
+
+const ALLOWED = "Allowed";
+const REFUSED = "ImplicitlyDenied";
+const FORBIDDEN = "ExplicitlyDenied";
+
+// For whoever must be stopped by the other side's policy and not by the want of rights of his own.
+const ADMINISTRATOR = { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "*", Resource: "*" }] };
+
+/** The parameter values that must never reach a policy, and their harmless neighbours. */
+export const values = [
+  ...["*", "security/*", "sec?rity", "${aws:username}", "/security", "security/", "a//b", ".", "..", "a/../b", "a/."].map(
+    (value) => ({ parameter: "BucketPrefix", value, refused: true }),
+  ),
+  ...["", "security", "security/saas", "it's(ok)!", "...", ".hidden/..a"].map((value) => ({
+    parameter: "BucketPrefix",
+    value,
+    refused: false,
+  })),
+  ...["Acme-Logs", "acme*", "acme/logs", "acme..logs", "10.0.0.1", "xn--acme", "acme-s3alias", "-acme", "a".repeat(64)].map(
+    (value) => ({ parameter: "BucketName", value, refused: true }),
+  ),
+  ...["acme-logs", "acme.logs", "a1b"].map((value) => ({ parameter: "BucketName", value, refused: false })),
+  ...["", "x", "two words", "*", "${aws:username}"].map((value) => ({ parameter: "ExternalId", value, refused: true })),
+  { parameter: "ExternalId", value: "A-z_0+=,.@:/", refused: false },
+  ...["*", "audit-log-*", "audit-log-exporter/x", ""].map((value) => ({
+    parameter: "ProviderRoleName",
+    value,
+    refused: true,
+  })),
+  ...["*", "", "11111111111"].map((value) => ({ parameter: "ProviderAccountId", value, refused: true })),
+  ...[
+    "*",
+    `arn:aws:kms:eu-west-1:${CUSTOMER}:alias/logs`,
+    `arn:aws:kms:eu-west-1:${CUSTOMER}:key/*`,
+    `arn:aws:kms:eu-west-1:*:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
+  ].map((value) => ({ parameter: "KmsKeyArn", value, refused: true })),
+  ...["aws", "aws-cn", "aws-us-gov"].map((partition) => ({
+    parameter: "KmsKeyArn",
+    value: `arn:${partition}:kms:some-region-1:${CUSTOMER}:key/mrk-1234abcd12ab34cd56ef1234567890ab`,
+    refused: false,
+  })),
+];
+
+/** The requests to judge in one partition: title, action, resource and so on, and the expected result. */
+export function requests(partition) {
+  const platform = stack(platformTemplate, place(partition, PLATFORM), {}, { ExporterHourlyTick: "AWS::Events::Rule" });
+  const arn = (rest) => `arn:${partition}:${rest}`;
+  const session = (account, role, name = "acme") => arn(`sts::${account}:assumed-role/${role}/${name}`);
+  const role = (account, name) => arn(`iam::${account}:role/${name}`);
+  const { region, urlSuffix } = platform.where;
+
+  const exporterPolicy = platform.property("ExporterPolicy", "PolicyDocument");
+  const exporter = {
+    principal: session(PLATFORM, "audit-log-exporter"),
+    identity: exporterPolicy,
+    context: { "aws:PrincipalArn": platform.arn("ExporterRole") },
+  };
+  const administrator = (account, name = "administrator") => ({
+    principal: session(account, name),
+    identity: ADMINISTRATOR,
+    context: { "aws:PrincipalArn": role(account, name) },
+  });
+
+  const BUCKET = "acme-audit-logs";
+  const KEY = arn(`kms:${region}:${CUSTOMER}:key/1234abcd-12ab-34cd-56ef-1234567890ab`);
+  const customer = (parameters) =>
+    stack(customerTemplate, place(partition, CUSTOMER), {
+      BucketName: BUCKET,
+      ExternalId: "external-id-of-acme",
+      ProviderAccountId: PLATFORM,
+      ...parameters,
+    });
+  const whole = customer({});
+  const folder = customer({ BucketPrefix: "security", KmsKeyArn: KEY, CreateBucket: "true", RoleName: "audit-logs" });
+
+  const trust = whole.property("ExportRole", "AssumeRolePolicyDocument");
+  const assume = (title, caller, externalId, expected) => ({
+    group: "customer's trust",
+    title,
+    ...caller,
+    action: "sts:AssumeRole",
+    resource: whole.arn("ExportRole"),
+    resourcePolicy: trust,
+    context: { ...caller.context, ...(externalId && { "sts:ExternalId": externalId }) },
+    expected,
+  });
+
+  const rights = (of) => ({
+    principal: session(CUSTOMER, "audit-logs", "acme-20261121T100000Z"),
+    identity: of.property("ExportRole", "Policies", 0, "PolicyDocument"),
+  });
+  const deliver = (title, of, action, path, expected, more = {}) => ({
+    group: "customer's role",
+    title,
+    ...rights(of),
+    action,
+    resource: arn(`s3:::${path}`),
+    account: CUSTOMER,
+    ...more,
+    expected,
+  });
+  const keyPolicy = {
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { AWS: arn(`iam::${CUSTOMER}:root`) }, Action: "kms:*", Resource: "*" }],
+  };
+  const viaS3 = `s3.${region}.${urlSuffix}`;
+  const encrypt = (title, of, action, via, expected, resource = KEY) => ({
+    group: "customer's role",
+    title,
+    ...rights(of),
+    action,
+    resource,
+    resourcePolicy: keyPolicy,
+    context: via ? { "kms:ViaService": via } : {},
+    expected,
+  });
+
+  const tls = (title, secure, expected, resource = `${BUCKET}/security/x.json`) => ({
+    group: "customer's new bucket",
+    title,
+    ...administrator(CUSTOMER),
+    action: resource.includes("/") ? "s3:GetObject" : "s3:ListBucket",
+    resource: arn(`s3:::${resource}`),
+    account: CUSTOMER,
+    resourcePolicy: folder.property("BucketPolicy", "PolicyDocument"),
+    context: { "aws:SecureTransport": secure },
+    expected,
+  });
+
+  const own = (title, action, resource, expected, more = {}) => ({
+    group: "exporter's role",
+    title,
+    ...exporter,
+    action,
+    resource,
+    ...more,
+    expected,
+  });
+  const events = platform.arn("EventsTable");
+  const tenants = platform.arn("TenantsTable");
+  const logs = platform.arn("ExporterLogs").replace(/\*$/, "log-stream:2026/11/21");
+  const queue = platform.arn("LostTicks");
+  // As wide a trust as anyone can write, so that only the exporter's own policy is left to judge.
+  const trustsEveryone = {
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { AWS: "*" }, Action: "sts:AssumeRole" }],
+  };
+
+  const become = (title, caller, expected) => ({
+    group: "exporter's trust",
+    title,
+    ...caller,
+    action: "sts:AssumeRole",
+    resource: platform.arn("ExporterRole"),
+    resourcePolicy: platform.property("ExporterRole", "AssumeRolePolicyDocument"),
+    expected,
+  });
+
+  const queuePolicy = platform.property("LostTicksPolicy", "PolicyDocument");
+  const lose = (title, rule, expected) => ({
+    group: "queue of lost ticks",
+    title,
+    principal: "events.amazonaws.com",
+    action: "sqs:SendMessage",
+    resource: queue,
+    resourcePolicy: queuePolicy,
+    context: { "aws:SourceArn": rule },
+    expected,
+  });
+
+  return [
+    assume("exporter, right external ID", exporter, "external-id-of-acme", ALLOWED),
+    assume("exporter, wrong external ID", exporter, "external-id-of-other", REFUSED),
+    assume("exporter, external ID in other case", exporter, "External-ID-of-acme", REFUSED),
+    assume("exporter, no external ID", exporter, undefined, REFUSED),
+    assume("another role of the provider", administrator(PLATFORM), "external-id-of-acme", REFUSED),
+    assume("a role whose name begins alike", administrator(PLATFORM, "audit-log-exporter-2"), "external-id-of-acme", REFUSED),
+    assume("a role of that name elsewhere", administrator(STRANGER, "audit-log-exporter"), "external-id-of-acme", REFUSED),
+
+    deliver("put under the prefix", folder, "s3:PutObject", `${BUCKET}/security/audit-logs/x.json`, ALLOWED),
+    deliver("abort under the prefix", folder, "s3:AbortMultipartUpload", `${BUCKET}/security/audit-logs/x.json`, ALLOWED),
+    deliver("put beside the prefix", folder, "s3:PutObject", `${BUCKET}/audit-logs/x.json`, REFUSED),
+    deliver("abort beside the prefix", folder, "s3:AbortMultipartUpload", `${BUCKET}/audit-logs/x.json`, REFUSED),
+    deliver("put under a prefix that begins alike", folder, "s3:PutObject", `${BUCKET}/security-evil/x.json`, REFUSED),
+    deliver("put into another bucket", folder, "s3:PutObject", `${BUCKET}-2/security/x.json`, REFUSED),
+    deliver("put, no prefix", whole, "s3:PutObject", `${BUCKET}/audit-logs/x.json`, ALLOWED),
+    deliver("put into another bucket, no prefix", whole, "s3:PutObject", `${BUCKET}-2/audit-logs/x.json`, REFUSED),
+    ...["s3:GetObject", "s3:DeleteObject", "s3:PutObjectAcl", "s3:ListMultipartUploadParts"].map((action) =>
+      deliver(action, folder, action, `${BUCKET}/security/audit-logs/x.json`, REFUSED),
+    ),
+    ...["s3:ListBucket", "s3:GetBucketLocation", "s3:PutBucketPolicy"].map((action) =>
+      deliver(action, whole, action, BUCKET, REFUSED),
+    ),
+    ...["kms:GenerateDataKey", "kms:Decrypt"].flatMap((action) => [
+      encrypt(`${action} via S3`, folder, action, viaS3, ALLOWED),
+      encrypt(`${action} directly`, folder, action, undefined, REFUSED),
+      encrypt(`${action} via another service`, folder, action, `sqs.${region}.${urlSuffix}`, REFUSED),
+      encrypt(`${action} via S3 elsewhere`, folder, action, `s3.other-region-1.${urlSuffix}`, REFUSED),
+      encrypt(`${action} of another key`, folder, action, viaS3, REFUSED, KEY.replace("1234abcd", "ffffffff")),
+      encrypt(`${action}, no key given`, whole, action, viaS3, REFUSED),
+    ]),
+    encrypt("kms:CreateGrant via S3", folder, "kms:CreateGrant", viaS3, REFUSED),
+
+    tls("an object by https", "true", ALLOWED),
+    tls("an object by http", "false", FORBIDDEN),
+    tls("the bucket by https", "true", ALLOWED, BUCKET),
+    tls("the bucket by http", "false", FORBIDDEN, BUCKET),
+    deliver("a delivery by https", folder, "s3:PutObject", `${BUCKET}/security/x.json`, ALLOWED, {
+      resourcePolicy: folder.property("BucketPolicy", "PolicyDocument"),
+      context: { "aws:SecureTransport": "true" },
+    }),
+    deliver("a delivery by http", folder, "s3:PutObject", `${BUCKET}/security/x.json`, FORBIDDEN, {
+      resourcePolicy: folder.property("BucketPolicy", "PolicyDocument"),
+      context: { "aws:SecureTransport": "false" },
+    }),
+
+    own("a customer's role", "sts:AssumeRole", role(CUSTOMER, "x"), ALLOWED, { resourcePolicy: trustsEveryone }),
+    own("a customer's role with a path", "sts:AssumeRole", role(CUSTOMER, "a/b/x"), ALLOWED, { resourcePolicy: trustsEveryone }),
+    own("a role of its own account", "sts:AssumeRole", role(PLATFORM, "x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
+    own("its own role with a path", "sts:AssumeRole", role(PLATFORM, "a/b/x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
+    own("tag a customer's session", "sts:TagSession", role(CUSTOMER, "x"), REFUSED, { resourcePolicy: trustsEveryone }),
+    own("query events", "dynamodb:Query", events, ALLOWED),
+    ...["Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "DeleteTable"].map((action) =>
+      own(`${action} on events`, `dynamodb:${action}`, events, REFUSED),
+    ),
+    ...["Query", "BatchGetItem", "GetItem", "PutItem", "UpdateItem", "ConditionCheckItem"].map((action) =>
+      own(`${action} on tenants`, `dynamodb:${action}`, tenants, ALLOWED),
+    ),
+    ...["Scan", "DeleteItem", "BatchWriteItem", "DeleteTable", "UpdateTimeToLive"].map((action) =>
+      own(`${action} on tenants`, `dynamodb:${action}`, tenants, REFUSED),
+    ),
+    own("query the index due", "dynamodb:Query", `${tenants}/index/due`, ALLOWED),
+    own("scan the index due", "dynamodb:Scan", `${tenants}/index/due`, REFUSED),
+    own("query another index", "dynamodb:Query", `${tenants}/index/other`, REFUSED),
+    ...["Query", "GetItem", "PutItem"].map((action) =>
+      own(`${action} on another table`, `dynamodb:${action}`, `${tenants}-2`, REFUSED),
+    ),
+    own("write its log", "logs:PutLogEvents", logs, ALLOWED),
+    own("write another log", "logs:PutLogEvents", logs.replace("-exporter:", "-exporter-2:"), REFUSED),
+    own("make a log group", "logs:CreateLogGroup", logs.replace(/:log-stream.*/, ""), REFUSED),
+    own("keep a lost tick", "sqs:SendMessage", queue, ALLOWED),
+    own("send to another queue", "sqs:SendMessage", `${queue}-2`, REFUSED),
+    own("receive lost ticks", "sqs:ReceiveMessage", queue, REFUSED),
+    own("write S3 without a customer's role", "s3:PutObject", arn(`s3:::${BUCKET}/x`), REFUSED, { account: PLATFORM }),
+    own("pass a role", "iam:PassRole", platform.arn("ExporterRole"), REFUSED),
+
+    become("Lambda", { principal: "lambda.amazonaws.com" }, ALLOWED),
+    become("another service", { principal: "ec2.amazonaws.com" }, REFUSED),
+    become("an administrator of its account", administrator(PLATFORM), REFUSED),
+
+    lose("the hourly rule", platform.arn("ExporterHourlyTick"), ALLOWED),
+    lose("another rule", `${platform.arn("ExporterHourlyTick")}-2`, REFUSED),
+  ];
+}

@@ -1,0 +1,58 @@
+// Judges the templates' IAM policies with an implementation of IAM's rules that nobody here wrote. Needs no AWS.
+
+import { runSimulation } from "@cloud-copilot/iam-simulate";
+import { customerTemplate, requests, values } from "./cases.js";
+import { partitions, refusal } from "./template.js";
+
+const accountIn = (arn) => arn.split(":")[4];
+
+async function judge({ principal, identity, action, resource, account, resourcePolicy, context = {} }) {
+  const outcome = await runSimulation(
+    {
+      request: {
+        principal,
+        action,
+        resource: { resource, accountId: account ?? accountIn(resource) },
+        contextVariables: context,
+      },
+      identityPolicies: identity ? [{ name: "identity", policy: identity }] : [],
+      resourcePolicy,
+      serviceControlPolicies: [],
+      resourceControlPolicies: [],
+    },
+    {},
+  );
+  if (outcome.resultType === "error") return `error: ${JSON.stringify(outcome.errors)}`;
+  // A context key that doesn't exist for the action proves nothing.
+  const { ignoredContextKeys = [] } = outcome.result ?? {};
+  if (ignoredContextKeys.length > 0) return `error: ignored ${ignoredContextKeys}`;
+  return outcome.overallResult;
+}
+
+let passed = 0;
+let failed = 0;
+
+function report(cells, expected, actual) {
+  const ok = expected === actual;
+  if (ok) passed += 1;
+  else failed += 1;
+  const line = [ok ? "ok  " : "FAIL", ...cells, actual].join("  ");
+  console.log(ok ? line : `${line}  (expected ${expected})`);
+}
+
+console.log("Values of the customer template's parameters\n");
+for (const { parameter, value, refused } of values) {
+  const actual = refusal(customerTemplate, parameter, value) ? "refused" : "accepted";
+  report([parameter.padEnd(17), JSON.stringify(value).padEnd(76)], refused ? "refused" : "accepted", actual);
+}
+
+for (const partition of partitions) {
+  console.log(`\nRequests, partition ${partition}\n`);
+  for (const request of requests(partition)) {
+    const { group, title, action, expected } = request;
+    report([group.padEnd(21), title.padEnd(40), action.padEnd(28)], expected, await judge(request));
+  }
+}
+
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,125 @@
+//! A tenant with its AWS account, from the quick-create stack to saved settings.
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use audit_log_aws::{sdk::dynamodb, tenants::TenantsTable};
+use audit_log_core::{
+    ports::Conditional,
+    settings::{self, Draft},
+    tenant::{self, TenantId},
+};
+use chrono::{DateTime, Utc};
+
+use crate::{Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, quick_create};
+
+/// A connected tenant.
+#[derive(Debug)]
+pub struct Customer {
+    /// Its id in the platform.
+    pub tenant: String,
+    /// The customer's stack, with the role.
+    pub stack: CustomerStack,
+    /// The customer's bucket.
+    pub bucket: Bucket,
+    /// The settings as they were saved.
+    pub settings: Draft,
+}
+
+/// Takes a tenant through all that its admin does: a bucket, the quick-create stack, and saved settings, of which
+/// `choices` are filled in already. Exports begin at `start`.
+///
+/// # Errors
+/// When one of these steps fails.
+pub async fn onboard(
+    aws: &LocalAws,
+    platform: &Platform<'_>,
+    tenant: &str,
+    account: &str,
+    choices: Draft,
+    start: DateTime<Utc>,
+) -> Result<Customer> {
+    let bucket_name = format!("{tenant}-audit-logs");
+    let bucket = Bucket::create(aws, account, &bucket_name, REGION).await?;
+    let external_id = format!("external-id-of-{tenant}");
+    let stack = stack(aws, account, tenant, &bucket_name, &external_id, &choices).await?;
+    let settings = Draft {
+        external_id: Some(external_id),
+        role_arn: Some(stack.outputs.role_arn.clone()),
+        bucket: Some(bucket_name),
+        region: Some(REGION.to_owned()),
+        frequency_hours: choices.frequency_hours.clone().or(Some("1".to_owned())),
+        ..choices
+    };
+    let mut customer = Customer { tenant: tenant.to_owned(), stack, bucket, settings };
+    customer.save(aws, platform, start).await?;
+    Ok(customer)
+}
+
+/// Creates the quick-create stack of a tenant, as its admin does.
+async fn stack(
+    aws: &LocalAws,
+    account: &str,
+    tenant: &str,
+    bucket: &str,
+    external_id: &str,
+    choices: &Draft,
+) -> Result<CustomerStack> {
+    let parameters = [
+        ("BucketName", bucket),
+        ("BucketPrefix", choices.prefix.as_deref().unwrap_or_default()),
+        ("ExternalId", external_id),
+        ("ProviderAccountId", PLATFORM_ACCOUNT),
+        // A name of its own, so that the role has the same ARN if the stack is deleted and created again.
+        ("RoleName", &format!("{tenant}-audit-log-export")),
+        ("KmsKeyArn", choices.kms_key_arn.as_deref().unwrap_or_default()),
+    ];
+    quick_create(aws, account, "audit-log-export", &parameters).await
+}
+
+impl Customer {
+    /// Saves the settings as they stand, at a time.
+    ///
+    /// # Errors
+    /// When they are wrong, or somebody else saved them in between.
+    pub async fn save(&mut self, aws: &LocalAws, platform: &Platform<'_>, saved_at: DateTime<Utc>) -> Result<()> {
+        let tenant = TenantId::parse(&self.tenant)?;
+        let account = tenant::AccountId::parse(PLATFORM_ACCOUNT)?;
+        let own = tenant::Platform { account, partition: tenant::Partition::Aws };
+        let config = self.settings.check(&tenant, &own).map_err(|errors| anyhow!("{errors:?}"))?;
+        let table = tenants_table(aws, platform);
+        ensure!(settings::save(&table, &config, saved_at, None).await? == Conditional::Written, "saved by another");
+        self.settings.version = Some((config.version + 1).to_string());
+        Ok(())
+    }
+
+    /// Creates the stack again after it was deleted; its role has the ARN that it had.
+    ///
+    /// # Errors
+    /// When it can't be created.
+    pub async fn recreate_stack(&mut self, aws: &LocalAws) -> Result<()> {
+        let CustomerStack { account, outputs, .. } = self.stack.clone();
+        let external_id = outputs.external_id;
+        let again = stack(aws, &account, &self.tenant, &outputs.bucket_name, &external_id, &self.settings).await?;
+        ensure!(again.outputs.role_arn == outputs.role_arn, "another ARN: {}", again.outputs.role_arn);
+        self.stack = again;
+        Ok(())
+    }
+
+    /// The text of every object in the bucket, by key.
+    ///
+    /// # Errors
+    /// When one can't be read, or is no text.
+    pub async fn exports(&self) -> Result<Vec<(String, String)>> {
+        let mut exports = Vec::new();
+        for object in self.bucket.objects().await? {
+            let text = String::from_utf8(self.bucket.get(&object.key).await?.bytes);
+            exports.push((object.key, text.context("an object that is no text")?));
+        }
+        Ok(exports)
+    }
+}
+
+/// The tenants table, as the platform's own services use it.
+fn tenants_table(aws: &LocalAws, platform: &Platform<'_>) -> TenantsTable {
+    let client = dynamodb::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
+    TenantsTable::new(client, &platform.outputs().tenants_table_name)
+}

@@ -1,0 +1,26 @@
+//! The harness: a local AWS with the project's own templates on it, driven as its users drive the real one.
+//!
+//! In reading order: [`LocalAws`] runs the emulator, [`Platform`] is our side deployed on it, [`CustomerStack`]
+//! a customer's side, [`Customer`] both of them connected, [`Bucket`] what a customer finds in the end, and
+//! [`events`] what there is to export. [`on_the_platform`] shares one deployment among a binary's tests.
+//! Nothing here knows the rules of the export: it deploys what is built and reads what has landed.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a harness may read the clock and the environment; nothing here ships")]
+
+mod bucket;
+mod customer;
+pub mod events;
+mod fixture;
+mod local_aws;
+mod platform;
+mod rule;
+mod stacks;
+pub mod tools;
+
+pub use bucket::{Bucket, Object, StoredObject};
+pub use customer::{Customer, onboard};
+pub use fixture::{Fixture, on_the_platform};
+pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
+pub use platform::{Item, Platform, Table};
+pub use rule::Rule;
+pub use stacks::{CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, quick_create};

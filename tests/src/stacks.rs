@@ -1,0 +1,192 @@
+//! Deploying both sides' templates with the tools and the calls that their owners use.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use audit_log_aws::sdk::s3;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, tools};
+
+/// The stack of the platform.
+const PLATFORM_STACK: &str = "audit-log-export";
+
+/// Where `sam deploy` uploads to. Its own choice of a bucket (`--resolve-s3`) costs another stack.
+const ARTIFACTS: &str = "audit-log-export-artifacts";
+
+/// How long a stack's creation or deletion may take.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the platform's stack says about itself.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct PlatformOutputs {
+    /// The function that the hourly rule invokes.
+    pub exporter_function_name: String,
+    /// The one role that customers let in.
+    pub exporter_role_arn: String,
+    /// The table with each tenant's config, watermark and receipts.
+    pub tenants_table_name: String,
+    /// The table that services record events in.
+    pub events_table_name: String,
+}
+
+/// A stack in a customer's account, and what the customer copies from its outputs into the platform's console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerStack {
+    /// The customer's account.
+    pub account: String,
+    /// The stack's name.
+    pub name: String,
+    /// What the template hands out.
+    pub outputs: CustomerOutputs,
+}
+
+/// The outputs of the customer's template.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct CustomerOutputs {
+    /// The role that the exporter is to assume.
+    pub role_arn: String,
+    /// The external ID without which it can't.
+    pub external_id: String,
+    /// The bucket to deliver to.
+    pub bucket_name: String,
+    /// The prefix that the role may write under; empty for the whole bucket.
+    #[serde(default)]
+    pub bucket_prefix: String,
+    /// The version of the template.
+    pub template_version: String,
+}
+
+/// Deploys the platform's template with `sam deploy`, for this machine's architecture, with the function's zip
+/// as it was built last. A second call updates the stack.
+///
+/// # Errors
+/// When the deployment fails: then with what SAM said and the resources that failed.
+pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
+    let zip = tools::repository().join("target/lambda/exporter/bootstrap.zip");
+    if !zip.exists() {
+        // The emulator would create the function without it, and fail only once it is invoked.
+        bail!("{} is missing: `make package` builds it", zip.display());
+    }
+    // Creating it again is fine: it is the same owner's.
+    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS).send().await?;
+
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let own = [("Architecture", architecture), ("AwsEndpointUrl", aws.endpoint())];
+    let parameters = own.iter().chain(overrides).map(|(name, value)| format!("{name}={value}"));
+    let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
+    sam.args(["deploy", "--template-file", "infra/template.yaml", "--stack-name", PLATFORM_STACK])
+        .args(["--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_NAMED_IAM"])
+        .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
+        .arg("--parameter-overrides")
+        .args(parameters)
+        // Seconds between its looks at the stack; its default of five is for a cloud that takes minutes.
+        .env("SAM_CLI_POLL_DELAY", "0.1");
+    if let Err(failure) = tools::run(&mut sam).await {
+        let reasons = failures(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await;
+        return Err(failure).context(format!("deploying the platform: {reasons}"));
+    }
+    let stack = settled(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await?.context("the platform's stack is gone")?;
+    Platform::new(aws, outputs(&stack)?).await
+}
+
+/// Creates a stack from the customer's template in a customer's account, as the console's quick-create page does.
+///
+/// # Errors
+/// When it can't be created: then with the resources that failed.
+pub async fn quick_create(
+    aws: &LocalAws,
+    account: &str,
+    name: &str,
+    parameters: &[(&str, &str)],
+) -> Result<CustomerStack> {
+    let parameters: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| serde_json::json!({"ParameterKey": name, "ParameterValue": value}))
+        .collect();
+    let create = [
+        "cloudformation",
+        "create-stack",
+        "--stack-name",
+        name,
+        "--template-body",
+        "file://cloudformation/audit-log-export-role.yaml",
+        "--capabilities",
+        "CAPABILITY_NAMED_IAM",
+        "--parameters",
+        &Value::from(parameters).to_string(),
+    ];
+    tools::aws_cli(aws, account, &create).await?;
+    let stack = settled(aws, account, name).await?.with_context(|| format!("the stack {name} is gone"))?;
+    let outputs = outputs(&stack)?;
+    Ok(CustomerStack { account: account.to_owned(), name: name.to_owned(), outputs })
+}
+
+/// Deletes a stack, as a customer who revokes access does, and waits until it is gone.
+///
+/// # Errors
+/// When it can't be deleted.
+pub async fn delete_stack(aws: &LocalAws, account: &str, name: &str) -> Result<()> {
+    tools::aws_cli(aws, account, &["cloudformation", "delete-stack", "--stack-name", name]).await?;
+    match settled(aws, account, name).await? {
+        None => Ok(()),
+        Some(stack) => bail!("the stack {name} is still there: {}", stack["StackStatus"]),
+    }
+}
+
+/// The stack once nothing is in progress any more; `None` where there is none (any more).
+async fn settled(aws: &LocalAws, account: &str, name: &str) -> Result<Option<Value>> {
+    let describe = ["cloudformation", "describe-stacks", "--stack-name", name];
+    // `aws cloudformation wait` would look every thirty seconds.
+    let poll = async {
+        loop {
+            let stack = match tools::aws_cli(aws, account, &describe).await {
+                Ok(mut answer) => answer["Stacks"][0].take(),
+                Err(refused) if refused.to_string().contains("does not exist") => return Ok(None),
+                Err(failure) => return Err(failure),
+            };
+            match stack["StackStatus"].as_str().unwrap_or_default() {
+                "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok(Some(stack)),
+                "DELETE_COMPLETE" => return Ok(None),
+                status if status.ends_with("_IN_PROGRESS") => tokio::time::sleep(Duration::from_millis(100)).await,
+                status => bail!("the stack {name} is {status}: {}", failures(aws, account, name).await),
+            }
+        }
+    };
+    tokio::time::timeout(SETTLED_WITHIN, poll)
+        .await
+        .with_context(|| format!("the stack {name} did not settle within {SETTLED_WITHIN:?}"))?
+}
+
+fn outputs<T: serde::de::DeserializeOwned>(stack: &Value) -> Result<T> {
+    let entries = stack["Outputs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let outputs = entries
+        .iter()
+        .filter_map(|output| Some((output["OutputKey"].as_str()?.to_owned(), output["OutputValue"].clone())))
+        .collect();
+    serde_json::from_value(Value::Object(outputs)).with_context(|| format!("the outputs of {}", stack["StackName"]))
+}
+
+/// Which resources failed and why, for an error message; an answer in any case.
+async fn failures(aws: &LocalAws, account: &str, name: &str) -> String {
+    // Unlike describe-stack-events, it names what was refused before anything was created.
+    let describe = ["cloudformation", "describe-events", "--stack-name", name];
+    let Ok(answer) = tools::aws_cli(aws, account, &describe).await else {
+        return "the stack has no events".to_owned();
+    };
+    let events = answer["OperationEvents"].as_array().map(Vec::as_slice);
+    let failed: Vec<_> = events.unwrap_or_default().iter().filter_map(failure).collect();
+    if failed.is_empty() { "no resource failed".to_owned() } else { failed.join("; ") }
+}
+
+/// What an event of a stack complains about.
+fn failure(event: &Value) -> Option<String> {
+    let resource = event["LogicalResourceId"].as_str()?;
+    let validation = event["ValidationStatusReason"].as_str();
+    let failed = event["ResourceStatus"].as_str().is_some_and(|status| status.ends_with("_FAILED"));
+    let reason = validation.or_else(|| event["ResourceStatusReason"].as_str().filter(|_| failed))?;
+    Some(format!("{resource}: {reason}"))
+}
