@@ -1,6 +1,6 @@
 //! A customer's bucket, seen with the customer's own rights.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Read as _};
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::config::Region;
@@ -97,4 +97,14 @@ impl Bucket {
         let config = aws.sdk_config(account).into_builder().region(Region::new(region.to_owned())).build();
         Self { name: name.to_owned(), region: region.to_owned(), s3: s3::Client::new(&config) }
     }
+}
+
+/// Unpacks a gzipped text.
+///
+/// # Errors
+/// When it isn't one.
+pub fn gunzip(bytes: &[u8]) -> Result<String> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text)?;
+    Ok(text)
 }

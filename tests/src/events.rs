@@ -91,7 +91,10 @@ pub fn generate(tenant: &str, count: usize, spread: Spread) -> Vec<Event> {
     let mut rng = seeded(tenant, spread);
     let mut instants: Vec<_> = (0..count).map(|_| instant(&mut rng, spread)).collect();
     instants.sort_unstable();
-    instants.into_iter().map(|at| event(&mut rng, tenant, at)).collect()
+    let mut events: Vec<_> = instants.into_iter().map(|at| event(&mut rng, tenant, at)).collect();
+    // Those of the same millisecond lie in the table by their ids.
+    events.sort_by_cached_key(Event::recorded_at_id);
+    events
 }
 
 /// An instant as the table's contract has it: UTC with exactly three fraction digits.

@@ -17,7 +17,7 @@ mod rule;
 mod stacks;
 pub mod tools;
 
-pub use bucket::{Bucket, Object, StoredObject};
+pub use bucket::{Bucket, Object, StoredObject, gunzip};
 pub use customer::{Customer, onboard};
 pub use fixture::{Fixture, on_the_platform};
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};

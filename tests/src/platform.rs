@@ -153,17 +153,23 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// When a table refuses.
     pub async fn clear(&self) -> Result<()> {
-        for table in [Table::Tenants, Table::Events] {
-            let scan = self.dynamodb.scan().table_name(self.name(table)).consistent_read(true);
-            let scan = scan.projection_expression("#hash, #range");
-            let [hash, range] = table.keys();
-            let scan = scan.expression_attribute_names("#hash", hash).expression_attribute_names("#range", range);
-            let keys: Vec<Item> = scan.into_paginator().items().send().collect::<Result<_, _>>().await?;
-            let deletes = keys.into_iter().map(|key| DeleteRequest::builder().set_key(Some(key)).build());
-            let writes = deletes.map(|delete| Ok(WriteRequest::builder().delete_request(delete?).build()));
-            self.write(table, writes.collect::<Result<_>>()?).await?;
-        }
-        Ok(())
+        self.clear_table(Table::Tenants).await?;
+        self.clear_table(Table::Events).await
+    }
+
+    /// Deletes all items of a table.
+    ///
+    /// # Errors
+    /// When the table refuses.
+    pub async fn clear_table(&self, table: Table) -> Result<()> {
+        let scan = self.dynamodb.scan().table_name(self.name(table)).consistent_read(true);
+        let [hash, range] = table.keys();
+        let scan = scan.projection_expression("#hash, #range");
+        let scan = scan.expression_attribute_names("#hash", hash).expression_attribute_names("#range", range);
+        let keys: Vec<Item> = scan.into_paginator().items().send().collect::<Result<_, _>>().await?;
+        let deletes = keys.into_iter().map(|key| DeleteRequest::builder().set_key(Some(key)).build());
+        let writes = deletes.map(|delete| Ok(WriteRequest::builder().delete_request(delete?).build()));
+        self.write(table, writes.collect::<Result<_>>()?).await
     }
 
     fn name(&self, table: Table) -> &str {

@@ -1,0 +1,164 @@
+//! What is delivered: every event, once, in order, in the form that was asked for.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use audit_log_aws::sdk::dynamodb::types::AttributeValue;
+use audit_log_core::settings::Draft;
+use audit_log_tests::{Table, on_the_platform, onboard};
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{clock, events_before, minute_one, with};
+
+#[test]
+fn twelve_thousand_events_of_a_kilobyte_arrive_complete_and_in_order() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let busy = onboard(aws, platform, "busy", "200000000011", Draft::default(), clock("10:00")?).await?;
+        let mut events = events_before("busy", "11:00", 12_000)?;
+        for event in &mut events {
+            let padding = "x".repeat(1024_usize.saturating_sub(event.document.len() + 13));
+            event.document.insert_str(event.document.len() - 1, &format!(",\"padding\":\"{padding}\""));
+        }
+        // The last of them lies exactly at the window's end.
+        let last = events.last_mut().context("no events")?;
+        last.recorded_at = clock("11:00")?;
+        platform.put_events("busy", &events).await?;
+
+        let report = platform.tick(minute_one("11:00")?).await?;
+        assert_eq!((&report["events"], &report["objects"]), (&11_999.into(), &1.into()), "{report}");
+        let report = platform.tick(minute_one("12:00")?).await?;
+        assert_eq!(report["events"], 1, "{report}");
+        let exports = busy.exports().await?;
+        // Not `assert_eq`: nobody wants to read twelve megabytes twice.
+        assert!(exports[0].1 == super::as_json(&events[..11_999]), "not the events of the window, in order");
+        assert_eq!(exports[1].1, super::as_json(&events[11_999..]));
+        assert!(exports[0].1.len() > 8 * 1024 * 1024, "large enough for a multipart upload");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tenant_gets_the_format_the_compression_and_the_folder_that_it_chose() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let choices = with(|draft| {
+            draft.format = Some("ndjson".to_owned());
+            draft.compression = Some("gzip".to_owned());
+            draft.prefix = Some("security/saas".to_owned());
+        });
+        let picky = onboard(aws, platform, "picky", "200000000012", choices, clock("10:00")?).await?;
+        let events = events_before("picky", "11:00", 100)?;
+        platform.put_events("picky", &events).await?;
+        platform.tick(minute_one("11:00")?).await?;
+
+        let objects = picky.bucket.objects().await?;
+        let key =
+            "security/saas/audit-logs/tenant=picky/dt=2026-11-20/20261120T100000Z_20261120T110000Z_0001.ndjson.gz";
+        assert_eq!(objects.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), [key]);
+        let object = picky.bucket.get(key).await?;
+        let lines: String = events.iter().map(|event| format!("{}\n", event.document)).collect();
+        assert_eq!(audit_log_tests::gunzip(&object.bytes)?, lines);
+        assert_eq!(object.content_type.as_deref(), Some("application/x-ndjson"));
+        assert_eq!(object.content_encoding, None);
+        let metadata = [
+            ("schema-version", "1"),
+            ("tenant-id", "picky"),
+            ("window-from", "2026-11-20T10:00:00Z"),
+            ("window-to", "2026-11-20T11:00:00Z"),
+        ];
+        assert_eq!(object.metadata, metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        Ok(())
+    })
+}
+
+#[test]
+fn an_item_that_breaks_the_contract_is_exported_as_malformed() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let sloppy = onboard(aws, platform, "sloppy", "200000000013", Draft::default(), clock("10:00")?).await?;
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        for (id, event) in [
+            ("1", None),
+            ("2", Some(AttributeValue::M(HashMap::from([("action".to_owned(), text("Login"))])))),
+            ("3", Some(text("not json"))),
+            ("4", Some(text("{\n  \"id\": \"4\"\n}"))),
+        ] {
+            let mut item = HashMap::from([
+                ("tenant_shard".to_owned(), text("sloppy#0")),
+                ("recorded_at_id".to_owned(), text(&format!("2026-11-20T10:30:00.000Z#{id}"))),
+            ]);
+            item.extend(event.map(|event| ("event".to_owned(), event)));
+            platform.put_item(Table::Events, item).await?;
+        }
+        assert_eq!(platform.tick(minute_one("11:00")?).await?["events"], 4);
+        let exported: Vec<Value> = serde_json::from_str(&sloppy.exports().await?[0].1)?;
+        assert_eq!(
+            exported.iter().map(|event| event["id"].as_str()).collect::<Vec<_>>(),
+            ["1", "2", "3", "4"].map(Some)
+        );
+        for event in &exported[..3] {
+            assert_eq!(event["action"], "Malformed Audit Event");
+        }
+        assert!(exported[1]["additionalInfo"]["raw"].as_str().context("no raw")?.contains("Login"));
+        assert_eq!(exported[2]["additionalInfo"]["raw"], "not json");
+        assert_eq!(exported[3], serde_json::json!({ "id": "4" }));
+        Ok(())
+    })
+}
+
+#[test]
+fn who_is_not_due_gets_nothing_and_who_was_empty_gets_a_heartbeat() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let quiet = onboard(aws, platform, "quiet", "200000000014", Draft::default(), clock("10:00")?).await?;
+        let six = with(|draft| draft.frequency_hours = Some("6".to_owned()));
+        let rare = onboard(aws, platform, "rare", "200000000015", six, clock("10:00")?).await?;
+        for hour in ["11:00", "12:00", "13:00"] {
+            platform.tick(minute_one(hour)?).await?;
+        }
+        assert_eq!((quiet.exports().await?.len(), rare.exports().await?.len()), (3, 1));
+        let heartbeat: Vec<Value> = serde_json::from_str(&quiet.exports().await?[0].1)?;
+        assert_eq!(heartbeat[0]["additionalInfo"]["eventCount"], 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn each_event_reaches_its_own_tenants_bucket_and_no_other() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let one = onboard(aws, platform, "one", "200000000016", Draft::default(), clock("10:00")?).await?;
+        let two = onboard(aws, platform, "two", "200000000017", Draft::default(), clock("10:00")?).await?;
+        // Ids that begin with another's, in keys that sort next to another's.
+        for tenant in ["one", "two", "one-", "on"] {
+            platform.put_events(tenant, &events_before(tenant, "11:00", 20)?).await?;
+        }
+        platform.tick(minute_one("11:00")?).await?;
+        for customer in [one, two] {
+            let expected = super::as_json(&events_before(&customer.tenant, "11:00", 20)?);
+            let texts: Vec<String> = customer.exports().await?.into_iter().map(|(_, text)| text).collect();
+            assert_eq!(texts, [expected]);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_event_is_exported_once_whatever_minute_its_window_ends_at() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let odd_start = clock("10:00")? + TimeDelta::milliseconds(754_321);
+        let odd = onboard(aws, platform, "odd", "200000000018", Draft::default(), odd_start).await?;
+        platform.put_events("odd", &events_before("odd", "11:00", 100)?).await?;
+        platform.tick(minute_one("11:00")?).await?;
+        let (key, text) = odd.exports().await?.remove(0);
+        assert!(key.ends_with("/20261120T101234Z_20261120T110000Z_0001.json"), "{key}");
+        let from = clock("10:00")? + TimeDelta::seconds(754);
+        let mut expected = events_before("odd", "11:00", 100)?;
+        expected.retain(|event| event.recorded_at >= from);
+        assert_eq!(text, super::as_json(&expected));
+        Ok(())
+    })
+}
