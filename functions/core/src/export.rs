@@ -4,6 +4,7 @@
 //! settled window, store its objects, and only then move the watermark, on the condition that nobody else did. A run
 //! that dies anywhere leaves a watermark that makes the next run store the same objects again.
 
+mod race;
 mod reader;
 mod report;
 mod tenant;
@@ -16,8 +17,8 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream, stream::FuturesUnordered};
 
-pub use report::{FailedTenant, Report, Tally};
-use tenant::{Step, TenantExport};
+pub use report::{End, FailedTenant, Report, Tally};
+use tenant::{Progress, Refused, TenantExport, Waiting};
 
 use crate::{
     failure::{Code, Failure, Party},
@@ -27,6 +28,9 @@ use crate::{
 
 /// How many tenants' records are read at once; BatchGetItem takes 100 keys, and a tenant has two.
 const LOAD_AT_ONCE: usize = 50;
+
+/// How many of those reads are on their way side by side.
+const LOADS_SIDE_BY_SIDE: usize = 8;
 
 /// What an operator can tune.
 #[derive(Debug, Clone, Copy)]
@@ -81,17 +85,17 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if due.is_empty() && unreadable.is_none() {
             report.no_connected_tenant = !self.any_connected().await?;
         }
-        let mut ready = self.prepare(run, due, &mut report).await;
+        let mut waiting = self.prepare(run, due).await;
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < self.options.concurrency.max(1)
-                && let Some(tenant) = ready.pop_front()
+                && let Some(tenant) = waiting.pop_front()
             {
-                running.push(self.step(run, tenant));
+                running.push(self.advance(run, tenant));
             }
             match running.next().await {
-                Some((tenant, Step::More)) => ready.push_back(tenant),
-                Some((tenant, Step::Ended(end))) => report.add(tenant.into_tally((run.now)(), end)),
+                Some(Progress::More(tenant)) => waiting.push_back(Waiting::Export(tenant)),
+                Some(Progress::Ended(tally)) => report.add(tally),
                 None => break,
             }
         }
@@ -108,12 +112,12 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         for shard in stream::iter(shards).buffer_unordered(DueShard::COUNT).collect::<Vec<_>>().await {
             match shard {
                 Ok(ids) => due.extend(ids),
-                Err(failure) => {
-                    tracing::error!(code = %failure.code, message = failure.message, "a part of the due tenants could not be read");
-                    unreadable = Some(failure);
-                }
+                Err(failure) => unreadable = Some(failure),
             }
         }
+        // A tenant whose export moves on while the index is read can be listed twice.
+        due.sort_unstable();
+        due.dedup();
         (due, unreadable)
     }
 
@@ -126,41 +130,35 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         Ok(false)
     }
 
-    /// Reads the due tenants' records. Whoever can't be exported at all ends in the report right here.
-    async fn prepare(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) -> VecDeque<TenantExport<B::Bucket>> {
-        let mut ids = Vec::new();
+    /// Reads the due tenants' records. Whoever has waited longest goes first, so that a run that ends early leaves no
+    /// one behind for good.
+    async fn prepare(&self, run: Run<'_>, due: Vec<String>) -> VecDeque<Waiting<B::Bucket>> {
+        let (mut ids, mut refused, mut ready) = (Vec::new(), Vec::new(), Vec::new());
         for text in due {
             match TenantId::parse(&text) {
                 Ok(id) => ids.push(id),
                 Err(invalid) => {
                     let message = format!("The table lists a tenant under an id that can't be used: {invalid}.");
-                    report.add(Tally::failed(text, Failure::by(Party::Platform, Code::ConfigInvalid, message)));
+                    refused.push(Refused::unread(text, Failure::by(Party::Platform, Code::ConfigInvalid, message)));
                 }
             }
         }
-        let loads: Vec<_> =
-            ids.chunks(LOAD_AT_ONCE).map(|ids| async move { (ids, self.tenants.load(ids).await) }).collect();
-        let mut ready = VecDeque::new();
-        for (ids, loaded) in stream::iter(loads).buffer_unordered(8).collect::<Vec<_>>().await {
+        let load = |ids| async move { (ids, self.tenants.load(ids).await) };
+        let loads: Vec<_> = ids.chunks(LOAD_AT_ONCE).map(load).collect();
+        for (ids, loaded) in stream::iter(loads).buffer_unordered(LOADS_SIDE_BY_SIDE).collect::<Vec<_>>().await {
             match loaded {
-                Err(failure) => {
-                    ids.iter().for_each(|id| report.add(Tally::failed(id.to_string(), failure.clone())));
-                }
+                Err(failure) => refused.extend(ids.iter().map(|id| Refused::unread(id.to_string(), failure.clone()))),
                 Ok(loaded) => {
                     for (id, records) in loaded {
                         match TenantExport::new(id, records, run) {
-                            Ok(Some(tenant)) => ready.push_back(tenant),
-                            Ok(None) => {}
-                            Err(refused) => {
-                                self.note_failure(run, &refused.tenant, None, &refused.watermark, &refused.failure)
-                                    .await;
-                                report.add(Tally::failed(refused.tenant.to_string(), refused.failure));
-                            }
+                            Ok(tenant) => ready.extend(tenant.map(Box::new)),
+                            Err(refusal) => refused.push(*refusal),
                         }
                     }
                 }
             }
         }
-        ready
+        ready.sort_by_key(|tenant| tenant.due_since());
+        refused.into_iter().map(Waiting::Refused).chain(ready.into_iter().map(Waiting::Export)).collect()
     }
 }

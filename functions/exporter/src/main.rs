@@ -14,6 +14,7 @@ use audit_log_aws::{
 };
 use audit_log_core::{
     export::{Report, Run},
+    failure::Failure,
     schedule,
     tenant::Platform,
 };
@@ -45,7 +46,8 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     let tick = schedule::tick(time, started);
     let run = Run { tick, platform: &platform, now: &wall_clock, should_stop: &should_stop };
     let report = exporter.tick(run).await.inspect_err(|failure| {
-        tracing::error!(tick = %tick, code = %failure.code, party = %failure.party, message = failure.message, hint = failure.code.hint(), "the tick failed");
+        let Failure { code, party, message } = failure;
+        tracing::error!(tick = %tick, code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");
     })?;
     if report.no_connected_tenant {
         tracing::error!(tick = %tick, "no tenant is connected: unless none ever was, the tenants table has lost its watermarks");

@@ -1,4 +1,4 @@
-//! One tenant's part of a run: its next window, the commit, and what to do when somebody else committed first.
+//! One tenant's part of a run: its next window, the commit, and what is said when it fails.
 
 use chrono::{DateTime, Utc};
 
@@ -15,21 +15,15 @@ use crate::{
     tenant::TenantId,
 };
 
-/// How often a run lets itself be overtaken at one tenant before it leaves the tenant to the other run.
-const MAX_LOST_RACES: u32 = 3;
-
-/// How often a run that was overtaken stores a window again because the winner's bytes were others.
-const MAX_RESTORES: u32 = 3;
-
 /// A tenant in the middle of a run.
 pub(super) struct TenantExport<Bucket> {
     pub(super) config: TenantConfig,
     /// The tenant's bucket with its credentials, once something was stored; dropped with this.
     pub(super) bucket: Option<Bucket>,
-    watermark: StoredWatermark,
-    schedule: Schedule,
+    pub(super) watermark: StoredWatermark,
+    pub(super) schedule: Schedule,
     windows: u32,
-    lost_races: u32,
+    pub(super) lost_races: u32,
     events: u64,
     objects: u64,
     bytes: u64,
@@ -39,16 +33,36 @@ pub(super) struct TenantExport<Bucket> {
 
 /// A due tenant that can't be exported as its records are.
 pub(super) struct Refused {
-    pub(super) tenant: TenantId,
-    pub(super) watermark: StoredWatermark,
+    tenant: String,
     pub(super) failure: Failure,
+    /// Where to note the failure, if there is a record to note it on.
+    pub(super) watermark: Option<(TenantId, StoredWatermark)>,
 }
 
-/// What comes after a window.
+impl Refused {
+    /// Of a tenant whose records could not be read.
+    pub(super) fn unread(tenant: String, failure: Failure) -> Self {
+        Self { tenant, failure, watermark: None }
+    }
+}
+
+/// A tenant whose turn has not come.
+pub(super) enum Waiting<Bucket> {
+    Export(Box<TenantExport<Bucket>>),
+    Refused(Refused),
+}
+
+/// What came of a turn.
+pub(super) enum Progress<Bucket> {
+    /// Another window is due.
+    More(Box<TenantExport<Bucket>>),
+    /// Nothing more in this run.
+    Ended(Tally),
+}
+
+/// How a window went.
 pub(super) enum Step {
-    /// Another window may be due.
     More,
-    /// Nothing, in this run.
     Ended(End),
 }
 
@@ -77,11 +91,19 @@ impl<Bucket> TenantExport<Bucket> {
                 bytes: 0,
                 loss: None,
             })),
-            Err(failure) => Err(Box::new(Refused { tenant, watermark, failure })),
+            Err(failure) => {
+                let watermark = Some((tenant.clone(), watermark));
+                Err(Box::new(Refused { tenant: tenant.to_string(), failure, watermark }))
+            }
         }
     }
 
-    pub(super) fn into_tally(self, now: DateTime<Utc>, end: End) -> Tally {
+    /// When the tenant's next window came due.
+    pub(super) fn due_since(&self) -> DateTime<Utc> {
+        self.schedule.next_due
+    }
+
+    fn into_tally(self, now: DateTime<Utc>, end: End) -> Tally {
         let end = match (end, self.loss) {
             (end @ End::Failed(_), _) | (end, None) => end,
             (_, Some(loss)) => End::Failed(loss),
@@ -98,21 +120,29 @@ impl<Bucket> TenantExport<Bucket> {
 }
 
 impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
-    /// Exports the tenant's next window, if one is due and can be read yet.
-    pub(super) async fn step(
-        &self,
-        run: Run<'_>,
-        mut tenant: TenantExport<B::Bucket>,
-    ) -> (TenantExport<B::Bucket>, Step) {
-        let step = match self.next_window(run, &mut tenant).await {
-            Ok(step) => step,
-            Err(failure) => {
-                let window = tenant.schedule.due_window(run.tick);
-                self.note_failure(run, &tenant.config.tenant, window, &tenant.watermark, &failure).await;
-                Step::Ended(End::Failed(failure))
+    /// Takes a tenant's turn: its next window, or the record of why it has none.
+    pub(super) async fn advance(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
+        let mut tenant = match waiting {
+            Waiting::Export(tenant) => tenant,
+            Waiting::Refused(Refused { tenant, failure, watermark }) => {
+                log(&tenant, None, &failure);
+                if let Some((tenant, watermark)) = watermark {
+                    self.note_failure(run, &tenant, &watermark, &failure).await;
+                }
+                return Progress::Ended(Tally::failed(tenant, failure));
             }
         };
-        (tenant, step)
+        let end = match self.next_window(run, &mut tenant).await {
+            Ok(Step::More) => return Progress::More(tenant),
+            Ok(Step::Ended(end)) => end,
+            Err(failure) => {
+                let id = &tenant.config.tenant;
+                log(id.as_str(), tenant.schedule.due_window(run.tick), &failure);
+                self.note_failure(run, id, &tenant.watermark, &failure).await;
+                End::Failed(failure)
+            }
+        };
+        Progress::Ended(tenant.into_tally((run.now)(), end))
     }
 
     async fn next_window(&self, run: Run<'_>, tenant: &mut TenantExport<B::Bucket>) -> Result<Step, Failure> {
@@ -148,90 +178,22 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         }
     }
 
-    /// Somebody else moved the watermark, saved the settings or disconnected the tenant. That is no failure; but if
-    /// both stored this window and their bytes differ, ours may be the older ones and now lie over theirs. So the
-    /// window is read and stored once more, until receipt and bucket agree.
-    async fn after_lost_race(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantExport<B::Bucket>,
-        window: Window,
-        mut stored: Receipt,
-    ) -> Result<Step, Failure> {
-        tracing::info!(tenant = %tenant.config.tenant, window = %window, "another run or a save came first");
-        // However little time is left, wrong bytes must not stay: only the end of the process stops this.
-        let to_the_end = Run { should_stop: &|| false, ..run };
-        for _ in 0..MAX_RESTORES {
-            let Some(winners) = self.tenants.receipt(&tenant.config.tenant, window.to).await? else { break };
-            if !winners.same_destination(&stored) || winners.same_bytes(&stored) {
-                break;
-            }
-            stored = match self.store_window(to_the_end, tenant, window).await {
-                Ok(stored) => stored,
-                Err(GivenUp::OutOfTime) => break,
-                Err(GivenUp::Failed(failure)) => return Err(failure),
-            };
-            if winners.same_bytes(&stored)
-                || self.tenants.amend_receipt(&tenant.config.tenant, &winners, &stored).await? == Conditional::Written
-            {
-                break;
-            }
-        }
-        tenant.lost_races += 1;
-        self.reload(run, tenant, window).await
-    }
-
-    /// Goes on from the records as they are now.
-    async fn reload(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantExport<B::Bucket>,
-        window: Window,
-    ) -> Result<Step, Failure> {
-        if tenant.lost_races >= MAX_LOST_RACES {
-            return Ok(deferred(tenant, window, "another run is exporting this tenant"));
-        }
-        let id = tenant.config.tenant.clone();
-        let records = self.tenants.load(std::slice::from_ref(&id)).await?;
-        let records = records.into_iter().next().map(|(_, records)| records).unwrap_or_default();
-        match TenantExport::<B::Bucket>::new(id, records, run) {
-            Ok(None) => Ok(Step::Ended(End::Exported)),
-            Ok(Some(fresh)) => {
-                // The bucket's credentials were made for the settings as they were.
-                if fresh.config != tenant.config {
-                    tenant.bucket = None;
-                }
-                tenant.config = fresh.config;
-                tenant.watermark = fresh.watermark;
-                tenant.schedule = fresh.schedule;
-                Ok(Step::More)
-            }
-            Err(refused) => {
-                tenant.watermark = refused.watermark;
-                Err(refused.failure)
-            }
-        }
-    }
-
-    /// Logs a failure and notes it on the watermark. If even that fails, the log and the answer still have it.
-    pub(super) async fn note_failure(
-        &self,
-        run: Run<'_>,
-        tenant: &TenantId,
-        window: Option<Window>,
-        watermark: &StoredWatermark,
-        failure: &Failure,
-    ) {
-        let Failure { code, party, message } = failure;
-        let window = window.map(tracing::field::display);
-        tracing::error!(tenant = %tenant, window, code = %code, party = %party, message, "the export failed");
+    /// Notes a failure on the watermark. If even that fails, the log and the answer still have it.
+    async fn note_failure(&self, run: Run<'_>, tenant: &TenantId, watermark: &StoredWatermark, failure: &Failure) {
         match self.tenants.record_failure(tenant, watermark, failure, (run.now)()).await {
             Ok(Conditional::Written | Conditional::LostRace) => {}
             Err(error) => {
-                tracing::error!(tenant = %tenant, code = %error.code, message = error.message, "the failure could not be noted");
+                let Failure { code, message, .. } = error;
+                tracing::error!(tenant = %tenant, code = %code, reason = message, "the failure could not be noted");
             }
         }
     }
+}
+
+fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
+    let Failure { code, party, message } = failure;
+    let window = window.map(tracing::field::display);
+    tracing::error!(tenant, window, code = %code, party = %party, reason = message, hint = code.hint(), "failed");
 }
 
 fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
@@ -255,12 +217,12 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
             "The window {window} begins before the events' retention; some of its events may have been deleted before they were exported."
         );
         let loss = Failure::new(Code::RetentionExceeded, message);
-        tracing::error!(tenant = %id, window = %window, code = %loss.code, party = %loss.party, message = loss.message, "exported with a gap");
+        log(id.as_str(), Some(window), &loss);
         tenant.loss = Some(loss);
     }
 }
 
-fn deferred<Bucket>(tenant: &TenantExport<Bucket>, window: Window, why: &str) -> Step {
+pub(super) fn deferred<Bucket>(tenant: &TenantExport<Bucket>, window: Window, why: &str) -> Step {
     tracing::info!(tenant = %tenant.config.tenant, window = %window, why, "deferred");
     Step::Ended(End::Deferred)
 }

@@ -206,3 +206,17 @@ fn an_object_that_cannot_be_written_is_aborted() {
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
     assert_eq!((world.memory.calls(Op::Abort), world.objects("acme").len()), (1, 0));
 }
+
+#[test]
+fn whoever_has_waited_longest_goes_first() {
+    let mut world = World::new();
+    for (tenant, saved_at) in [("a", "12:00"), ("b", "10:00"), ("c", "11:00")] {
+        world.connect(tenant, "1", saved_at);
+    }
+    world.options.concurrency = 1;
+    let memory = world.memory.clone();
+    let now = || clock("13:00") + TimeDelta::minutes(2);
+    let after_one = move || memory.calls(Op::Commit) >= 1;
+    world.tick_at(clock("13:00"), &now, &after_one).now_or_never().unwrap().unwrap();
+    assert_eq!(["a", "b", "c"].map(|tenant| world.objects(tenant).len()), [0, 1, 0]);
+}
