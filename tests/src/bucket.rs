@@ -35,6 +35,8 @@ pub struct Object {
     pub content_type: Option<String>,
     /// Its Content-Encoding: one that is set would make clients unpack it on their own.
     pub content_encoding: Option<String>,
+    /// The KMS key that it is encrypted with, where it isn't S3's own.
+    pub kms_key: Option<String>,
     /// Its user metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
 }
@@ -88,6 +90,7 @@ impl Bucket {
         Ok(Object {
             content_type: answer.content_type,
             content_encoding: answer.content_encoding,
+            kms_key: answer.ssekms_key_id,
             metadata: answer.metadata.unwrap_or_default().into_iter().collect(),
             bytes: answer.body.collect().await?.to_vec(),
         })

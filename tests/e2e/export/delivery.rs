@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Table, on_the_platform, onboard};
+use audit_log_tests::{Table, on_the_platform, onboard, tools};
 use chrono::TimeDelta;
 use serde_json::Value;
 
@@ -69,6 +69,22 @@ fn a_tenant_gets_the_format_the_compression_and_the_folder_that_it_chose() -> Re
             ("window-to", "2026-11-20T11:00:00Z"),
         ];
         assert_eq!(object.metadata, metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tenant_with_a_key_gets_everything_encrypted_with_it() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let made = tools::aws_cli(aws, "200000000019", &["kms", "create-key"]).await?;
+        let key = made["KeyMetadata"]["Arn"].as_str().context("no key")?.to_owned();
+        let choices = with(|draft| draft.kms_key_arn = Some(key.clone()));
+        let sealed = onboard(aws, platform, "sealed", "200000000019", choices, clock("10:00")?).await?;
+        let report = platform.tick(minute_one("11:00")?).await?;
+        assert_eq!(report["exported"], 1, "{report}");
+        let object = &sealed.bucket.objects().await?[0];
+        assert_eq!(sealed.bucket.get(&object.key).await?.kms_key, Some(key));
         Ok(())
     })
 }
