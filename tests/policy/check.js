@@ -46,6 +46,9 @@ for (const { parameter, value, refused } of values) {
   report([parameter.padEnd(17), JSON.stringify(value).padEnd(76)], refused ? "refused" : "accepted", actual);
 }
 
+const { Metadata, Outputs } = customerTemplate;
+report(["Metadata.TemplateVersion is the output's"], Metadata.TemplateVersion, Outputs.TemplateVersion.Value);
+
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);
   for (const request of requests(partition)) {
