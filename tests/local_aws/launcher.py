@@ -66,7 +66,8 @@ def set_sweep_interval():
 
 if __name__ == "__main__":
     # The harness starts it as its own group's leader already; started by hand, it must not take the shell along.
-    os.setpgrp()
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()
     threading.Thread(target=end_with_the_harness, daemon=True).start()
     correct_condition_keys()
     set_sweep_interval()
