@@ -26,7 +26,8 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it running)
-	$(ON_HOST) cargo run --quiet --workspace --bin demo -- $(if $(KEEP),--keep)
+	@$(ON_HOST) cargo build --workspace --bin demo
+	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
 test: build ## All tests, on the zipped function and a local AWS
 	$(ON_HOST) cargo test --workspace

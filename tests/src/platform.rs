@@ -75,6 +75,12 @@ impl<'a> Platform<'a> {
         &self.outputs
     }
 
+    /// Where the function logs to.
+    #[must_use]
+    pub fn log_group(&self) -> &str {
+        &self.log_group
+    }
+
     /// The event that the deployed rule sends to the function at a time.
     #[must_use]
     pub fn rule_event(&self, time: DateTime<Utc>) -> Value {

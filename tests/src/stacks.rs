@@ -69,7 +69,7 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     let zip = tools::repository().join("target/lambda/exporter/bootstrap.zip");
     if !zip.exists() {
         // The emulator would create the function without it, and fail only once it is invoked.
-        bail!("{} is missing: `make package` builds it", zip.display());
+        bail!("{} is missing: `make build` builds it", zip.display());
     }
     // Creating it again is fine: it is the same owner's.
     s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS).send().await?;

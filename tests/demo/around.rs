@@ -1,0 +1,88 @@
+//! How to look around in what `--keep` leaves running.
+
+use anyhow::{Context as _, Result};
+use audit_log_tests::{LocalAws, PLATFORM_ACCOUNT, tools};
+use chrono::{DurationRound as _, TimeDelta, Utc};
+
+use crate::cast::BUSY;
+use crate::records;
+use crate::screen::Screen;
+use crate::setup::{self, Stage};
+
+/// Lets the rule fire and prints the commands.
+pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
+    setup::resume_rule(aws, stage).await?;
+    let outputs = stage.platform.outputs();
+    let busy = stage.tenant(BUSY)?;
+    let (account, bucket) = (busy.part.account, &busy.customer.stack.outputs.bucket_name);
+    let (_, receipts) = records::of(&stage.platform, BUSY).await?;
+    let key = &receipts.first().context("nothing was exported")?.key;
+    let (exporter, events, tenants) =
+        (&outputs.exporter_function_name, &outputs.events_table_name, &outputs.tenants_table_name);
+    let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
+    let tick = stage.platform.rule_event(hour + TimeDelta::minutes(1));
+    let log_group = stage.platform.log_group();
+
+    screen.section(&format!("Still running, as process {}, until Ctrl-C", aws.pid()))?;
+    screen.prose(&format!(
+        "The rule fires at minute 1 of every hour, next at {} UTC. In another terminal:",
+        next_tick().format("%H:%M")
+    ))?;
+    let bin = tools::repository().join(".tools/venv/bin");
+    let commands = [
+        (
+            "act as the platform's account; a customer's commands below name theirs",
+            format!(
+                "unset AWS_PROFILE AWS_SESSION_TOKEN; export PATH=\"{}:$PATH\" NO_PROXY=127.0.0.1 AWS_ENDPOINT_URL={} \\\n  \
+                 AWS_DEFAULT_REGION={} AWS_ACCESS_KEY_ID={PLATFORM_ACCOUNT} AWS_SECRET_ACCESS_KEY=test",
+                bin.display(),
+                aws.endpoint(),
+                audit_log_tests::REGION,
+            ),
+        ),
+        ("list a customer's bucket", format!("AWS_ACCESS_KEY_ID={account} aws s3 ls --recursive s3://{bucket}/")),
+        ("read a file", format!("AWS_ACCESS_KEY_ID={account} aws s3 cp s3://{bucket}/{key} -")),
+        (
+            "a tenant's settings, watermark and receipts",
+            format!(
+                "aws dynamodb query --table-name {tenants} --key-condition-expression 'tenant_id = :t' \\\n  \
+                 --expression-attribute-values '{{\":t\": {{\"S\": \"{BUSY}\"}}}}'"
+            ),
+        ),
+        (
+            "the exporter's log",
+            format!(
+                "aws logs filter-log-events --log-group-name {log_group} --query 'events[].[message]' --output text"
+            ),
+        ),
+        (
+            "record an event, as your services would; it is in the bucket after the next tick",
+            format!(
+                "now=$(date -u +%Y-%m-%dT%H:%M:%S.000Z) id=by-hand-$RANDOM\n\
+                 aws dynamodb put-item --table-name {events} --item '{{\n  \
+                 \"tenant_shard\": {{\"S\": \"{BUSY}#0\"}}, \"recorded_at_id\": {{\"S\": \"'$now#$id'\"}},\n  \
+                 \"event\": {{\"S\": \"{{\\\"id\\\":\\\"'$id'\\\",\\\"date\\\":\\\"'$now'\\\",\\\"logType\\\":\\\"Demo\\\",\
+                 \\\"action\\\":\\\"Looked Around\\\",\\\"user\\\":{{\\\"id\\\":\\\"me\\\",\\\"name\\\":\\\"Me\\\"}},\\\"additionalInfo\\\":{{}}}}\"}}}}'"
+            ),
+        ),
+        (
+            "invoke a tick by hand, for the hour that began last: it brings everyone up to date",
+            format!("aws lambda invoke --function-name {exporter} --payload '{tick}' /dev/stdout"),
+        ),
+    ];
+    for (what, command) in commands {
+        screen.blank()?;
+        screen.line(&format!("# {what}"))?;
+        for line in command.lines() {
+            screen.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+/// When the rule fires next.
+fn next_tick() -> chrono::DateTime<Utc> {
+    let now = Utc::now();
+    let this = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now) + TimeDelta::minutes(1);
+    if this > now { this } else { this + TimeDelta::hours(1) }
+}

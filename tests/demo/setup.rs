@@ -1,0 +1,111 @@
+//! Both sides deployed from their templates, four tenants connected, and a day of events recorded.
+
+use anyhow::{Context as _, Result};
+use audit_log_tests::events::{Event, Spread, generate};
+use audit_log_tests::{Customer, LocalAws, PLATFORM_ACCOUNT, Platform, deploy_platform, onboard, tools};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join_all;
+
+use crate::cast::{PARTS, Part};
+use crate::screen::{Screen, count};
+
+/// Everything in place for the day.
+pub(crate) struct Stage<'a> {
+    pub(crate) platform: Platform<'a>,
+    pub(crate) rule: String,
+    pub(crate) tenants: Vec<Tenant>,
+    /// The day's first instant.
+    pub(crate) day: DateTime<Utc>,
+}
+
+/// A connected tenant, and the events recorded for it.
+pub(crate) struct Tenant {
+    pub(crate) part: &'static Part,
+    pub(crate) customer: Customer,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Stage<'_> {
+    /// An instant of the day.
+    pub(crate) fn at(&self, hours: i64, minutes: i64) -> DateTime<Utc> {
+        self.day + TimeDelta::minutes(60 * hours + minutes)
+    }
+
+    /// The day as keys have it.
+    pub(crate) fn date(&self) -> String {
+        self.day.format("%Y-%m-%d").to_string()
+    }
+
+    /// One of the tenants.
+    pub(crate) fn tenant(&self, id: &str) -> Result<&Tenant> {
+        self.tenants.iter().find(|tenant| tenant.part.tenant == id).with_context(|| format!("no tenant {id}"))
+    }
+}
+
+/// Sets everything up.
+pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Utc>) -> Result<Stage<'a>> {
+    let deploy = async {
+        let platform = deploy_platform(aws, &[]).await?;
+        let rule = pause_rule(aws, &platform).await?;
+        Ok((platform, rule))
+    };
+    let (platform, rule) = screen
+        .step("deploying the platform", deploy, |_| {
+            format!("`sam deploy` of infra/template.yaml into the platform's account {PLATFORM_ACCOUNT}")
+        })
+        .await?;
+
+    let join = try_join_all(PARTS.iter().map(async |part| {
+        let customer = onboard(aws, &platform, part.tenant, part.account, part.choices(), day + part.connected).await;
+        let customer = customer.with_context(|| format!("connecting {}", part.tenant))?;
+        let mut events = generate(part.tenant, part.events, Spread::OfficeDay(day.date_naive()));
+        events.retain(|event| event.recorded_at >= day + part.connected);
+        // Two of the same millisecond lie in the table by their ids.
+        events.sort_by_cached_key(Event::recorded_at_id);
+        anyhow::Ok(Tenant { part, customer, events })
+    }));
+    let tenants = screen
+        .step("four customers create the quick-create stack", join, |tenants| {
+            format!("the quick-create stack in {} customers' accounts, and their settings saved", tenants.len())
+        })
+        .await?;
+
+    let record = try_join_all(tenants.iter().map(|tenant| platform.put_events(tenant.part.tenant, &tenant.events)));
+    let total = tenants.iter().map(|tenant| tenant.events.len() as u64).sum();
+    screen
+        .step("recording a day of events", record, |_| {
+            format!("{} events recorded, all of {} (UTC)", count(total), day.format("%A, %Y-%m-%d"))
+        })
+        .await?;
+
+    screen.blank()?;
+    let row = |Tenant { part, customer, .. }: &Tenant| {
+        [
+            part.tenant.to_owned(),
+            part.account.to_owned(),
+            format!("s3://{}/{}", customer.stack.outputs.bucket_name, part.prefix),
+            part.extension(),
+            part.schedule(),
+            part.about.to_owned(),
+        ]
+    };
+    let header = ["tenant", "account", "bucket", "format", "export", "its day"];
+    screen.table(header, tenants.iter().map(row).collect(), &[])?;
+    Ok(Stage { platform, rule, tenants, day })
+}
+
+/// Pauses the deployed rule and returns its name: while the demo plays a day in seconds, a tick of the real hour would
+/// deliver all that is left of it at once.
+async fn pause_rule(aws: &LocalAws, platform: &Platform<'_>) -> Result<String> {
+    let event = platform.rule_event(DateTime::UNIX_EPOCH);
+    let arn = event["resources"][0].as_str().context("a rule without an ARN")?;
+    let (_, name) = arn.split_once("rule/").context("the ARN of no rule")?;
+    tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "disable-rule", "--name", name]).await?;
+    Ok(name.to_owned())
+}
+
+/// Lets the rule fire again.
+pub(crate) async fn resume_rule(aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
+    tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "enable-rule", "--name", &stage.rule]).await?;
+    Ok(())
+}
