@@ -60,8 +60,6 @@ pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Ut
         let customer = customer.with_context(|| format!("connecting {}", part.tenant))?;
         let mut events = generate(part.tenant, part.events, Spread::OfficeDay(day.date_naive()));
         events.retain(|event| event.recorded_at >= day + part.connected);
-        // Two of the same millisecond lie in the table by their ids.
-        events.sort_by_cached_key(Event::recorded_at_id);
         anyhow::Ok(Tenant { part, customer, events })
     }));
     let tenants = screen
