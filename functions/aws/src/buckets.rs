@@ -14,7 +14,7 @@ use audit_log_core::{
 };
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
-use aws_sdk_s3::config::{IdentityCache, Region};
+use aws_sdk_s3::config::{IdentityCache, Region, retry::RetryPartition};
 
 pub use upload::{PART_BYTES, S3Upload};
 
@@ -70,6 +70,9 @@ impl Buckets for AssumedBuckets {
             .credentials_provider(credentials)
             // A cache would keep one tenant's credentials beyond this bucket.
             .identity_cache(IdentityCache::no_cache())
+            // The SDK's own budget of retries is one for all buckets of a region: those that fail would use it up, and
+            // a tenant whose bucket is merely slow would get no second try.
+            .retry_partition(RetryPartition::custom(config.bucket.to_string()).build())
             .build();
         Ok(S3Bucket { client: aws_sdk_s3::Client::from_conf(s3), config: config.clone() })
     }

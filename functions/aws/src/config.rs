@@ -5,6 +5,11 @@ use std::{env, fmt::Display, ops::RangeInclusive, str::FromStr};
 use audit_log_core::export::Options;
 use chrono::TimeDelta;
 
+use crate::buckets::PART_BYTES;
+
+/// S3 takes 10,000 parts; a larger object would be refused at its end, and at the end of every further try.
+const LARGEST_OBJECT: u64 = 10_000 * PART_BYTES as u64;
+
 /// What the exporter is deployed with.
 #[derive(Debug, Clone)]
 pub struct ExporterConfig {
@@ -51,8 +56,8 @@ impl ExporterConfig {
                 settle: TimeDelta::seconds(number(&lookup, "SETTLE_SECONDS", 60, 0..=3600)?),
                 retention: (retention_days > 0).then(|| TimeDelta::days(retention_days)),
                 concurrency: number(&lookup, "MAX_CONCURRENT_EXPORTS", 64, 1..=1024)?,
-                // From the smallest size that still makes sense as a file to the largest single object of S3.
-                max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=5 << 40)?,
+                // From the smallest size that still makes sense as a file to what fits into the parts of one upload.
+                max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=LARGEST_OBJECT)?,
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
             },
         })
@@ -100,6 +105,7 @@ mod tests {
             ("SETTLE_SECONDS", "-1"),
             ("MAX_CONCURRENT_EXPORTS", "0"),
             ("MAX_OBJECT_BYTES", "1k"),
+            ("MAX_OBJECT_BYTES", "83886080001"),
             ("MAX_WINDOWS_PER_TENANT", "0"),
             ("EVENTS_RETENTION_DAYS", "x"),
             ("TENANTS_TABLE", ""),

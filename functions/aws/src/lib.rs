@@ -12,6 +12,8 @@ pub mod config;
 pub mod events;
 pub mod telemetry;
 pub mod tenants;
+#[cfg(test)]
+mod tests;
 
 /// The export, over AWS.
 pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;

@@ -11,6 +11,8 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, TransactWriteItem},
 };
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::{answers::Answer, attributes::s};
 
@@ -62,6 +64,24 @@ impl TenantsTable {
     }
 }
 
+/// Writes one item. A conflict with a transaction is no lost race, and the SDK does not retry it.
+async fn write<Done, E, Sending>(doing: &str, send: impl Fn() -> Sending) -> Result<Conditional, Failure>
+where
+    E: ProvideErrorMetadata,
+    Sending: Future<Output = Result<Done, SdkError<E, HttpResponse>>>,
+{
+    for tried in 1.. {
+        let Err(error) = send().await else { break };
+        match error.code() {
+            Some("ConditionalCheckFailedException") => return Ok(Conditional::LostRace),
+            Some("TransactionConflictException") if tried < TRIES => pause(tried).await,
+            Some("TransactionConflictException") => return Err(still_busy(doing)),
+            _ => return Err(Answer::of(&error).from_dynamodb(doing)),
+        }
+    }
+    Ok(Conditional::Written)
+}
+
 fn still_busy(doing: &str) -> Failure {
     use audit_log_core::failure::Code;
     Failure::new(Code::Throttled, format!("DynamoDB was still busy with the same items while {doing}."))
@@ -92,7 +112,7 @@ fn unchanged(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)
     (conditions.join(" AND "), values)
 }
 
-/// The condition that a config is at the version that was read.
+/// The condition that a config is at the version that was read; `#version` stands for `version`.
 fn at_version(version: u64) -> &'static str {
-    if version == 0 { "attribute_not_exists(version) OR version = :version" } else { "version = :version" }
+    if version == 0 { "attribute_not_exists(#version) OR #version = :version" } else { "#version = :version" }
 }

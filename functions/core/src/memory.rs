@@ -17,7 +17,7 @@ pub use faults::{Fault, Op};
 use crate::{
     event::{Body, StoredEvent},
     failure::{Code, Failure},
-    object::ObjectSpec,
+    object::{ObjectSpec, tenant_folder},
     ports::{
         Bucket, Buckets, Conditional, Events, Page, Receipt, ReceiptDigest, Settings, StoredWatermark, Stretch,
         TenantRecords, Tenants, Upload,
@@ -268,7 +268,9 @@ impl Buckets for Memory {
 
     async fn open(&self, config: &TenantConfig, _window: Window) -> Result<MemoryBucket, Failure> {
         self.pass(Op::Open, config.tenant.as_str()).await?;
-        Ok(MemoryBucket { memory: self.clone(), tenant: config.tenant.clone(), bucket: config.bucket.to_string() })
+        let folder = tenant_folder(&config.prefix, &config.tenant);
+        let (tenant, bucket) = (config.tenant.clone(), config.bucket.to_string());
+        Ok(MemoryBucket { memory: self.clone(), tenant, bucket, folder })
     }
 }
 
@@ -277,6 +279,7 @@ pub struct MemoryBucket {
     memory: Memory,
     tenant: TenantId,
     bucket: String,
+    folder: String,
 }
 
 impl Bucket for MemoryBucket {
@@ -284,7 +287,8 @@ impl Bucket for MemoryBucket {
 
     fn upload(&self, spec: ObjectSpec) -> MemoryUpload {
         let (memory, tenant) = (self.memory.clone(), self.tenant.clone());
-        MemoryUpload { memory, tenant, bucket: self.bucket.clone(), spec, bytes: Vec::new() }
+        let (bucket, folder) = (self.bucket.clone(), self.folder.clone());
+        MemoryUpload { memory, tenant, bucket, folder, spec, bytes: Vec::new() }
     }
 }
 
@@ -293,6 +297,7 @@ pub struct MemoryUpload {
     memory: Memory,
     tenant: TenantId,
     bucket: String,
+    folder: String,
     spec: ObjectSpec,
     bytes: Vec<u8>,
 }
@@ -306,6 +311,11 @@ impl Upload for MemoryUpload {
 
     async fn finish(self) -> Result<(), Failure> {
         self.memory.pass(Op::Finish, self.tenant.as_str()).await?;
+        // As the session policy has it on AWS: a delivery reaches its own tenant's folder alone.
+        if !self.spec.key.starts_with(&self.folder) {
+            let message = format!("The role may not write s3://{}/{}.", self.bucket, self.spec.key);
+            return Err(Failure::new(Code::AccessDenied, message));
+        }
         let mut state = self.memory.state();
         let missing = || Failure::new(Code::BucketNotFound, format!("There is no bucket {}.", self.bucket));
         let bucket = state.buckets.get_mut(&self.bucket).ok_or_else(missing)?;

@@ -13,7 +13,7 @@ use audit_log_core::{
 use aws_sdk_dynamodb::types::{ConditionCheck, KeysAndAttributes, Put, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
 
-use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged};
+use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged, write};
 use crate::{
     answers::Answer,
     attributes::{self, Item, key, n, s, text},
@@ -118,6 +118,7 @@ impl Tenants for TenantsTable {
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "config")))
             .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(config.version)))
+            .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version));
         let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
         let items = vec![
@@ -137,7 +138,7 @@ impl Tenants for TenantsTable {
     ) -> Result<Conditional, Failure> {
         let (condition, values) = unchanged(as_read);
         let [code, message, when] = attributes::failure(failure, at);
-        let sent = self
+        let update = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -151,16 +152,8 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":code", code.1)
             .expression_attribute_values(":message", message.1)
             .expression_attribute_values(":at", when.1)
-            .expression_attribute_values(":one", n(1))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(Conditional::Written),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(Conditional::LostRace)
-            }
-            Err(error) => Err(Answer::of(&error).from_dynamodb("a failure was noted")),
-        }
+            .expression_attribute_values(":one", n(1));
+        write("a failure was noted", || update.clone().send()).await
     }
 
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
@@ -182,21 +175,17 @@ impl Tenants for TenantsTable {
         as_read: &ReceiptDigest,
         receipt: &Receipt,
     ) -> Result<Conditional, Failure> {
-        let sent = self
+        let put = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(attributes::receipt(tenant, receipt)))
-            .condition_expression("manifest_sha256 = :manifest")
+            // The manifest has the keys, but not where they are; `bucket` is a reserved word.
+            .condition_expression("manifest_sha256 = :manifest AND #bucket = :bucket AND window_from = :from")
+            .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_values(":manifest", s(&as_read.manifest_sha256))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(Conditional::Written),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(Conditional::LostRace)
-            }
-            Err(error) => Err(Answer::of(&error).from_dynamodb("a receipt was amended")),
-        }
+            .expression_attribute_values(":bucket", s(&as_read.bucket))
+            .expression_attribute_values(":from", s(timestamp::seconds(as_read.from)));
+        write("a receipt was amended", || put.clone().send()).await
     }
 }

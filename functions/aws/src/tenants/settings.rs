@@ -10,7 +10,7 @@ use audit_log_core::{
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
 
-use super::{TenantsTable, at_version, unchanged};
+use super::{TenantsTable, at_version, unchanged, write};
 use crate::{
     answers::Answer,
     attributes::{self, key, n, s},
@@ -56,6 +56,7 @@ impl Settings for TenantsTable {
             .table_name(&self.table)
             .set_item(Some(attributes::config(config, config.version + 1, saved_at)))
             .condition_expression(at_version(config.version))
+            .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version));
         let items = vec![
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
@@ -65,20 +66,14 @@ impl Settings for TenantsTable {
     }
 
     async fn disconnect(&self, tenant: &TenantId) -> Result<(), Failure> {
-        let sent = self
+        let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
             .update_expression("REMOVE due_shard")
-            .condition_expression("attribute_exists(tenant_id)")
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            // Who was never connected is disconnected already.
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            Err(error) => Err(Answer::of(&error).from_dynamodb("a tenant was disconnected")),
-        }
+            .condition_expression("attribute_exists(tenant_id)");
+        // Who was never connected is disconnected already: to lose this race is to have nothing to do.
+        write("a tenant was disconnected", || update.clone().send()).await.map(|_| ())
     }
 }

@@ -1,0 +1,82 @@
+//! The adapters through the real SDK, against stubbed answers: what the local AWS can't do.
+//!
+//! Time is paused, so that the SDK's own pauses between tries cost none.
+
+mod assume_role;
+mod dynamodb;
+mod multipart;
+mod put;
+mod refusals;
+mod stub;
+
+use audit_log_core::{
+    failure::{Code, Failure},
+    object::ObjectSpec,
+    ports::{Bucket, Buckets, Upload},
+    schedule::Window,
+    settings::{Draft, TenantConfig},
+    tenant::{Platform, TenantId},
+};
+
+use crate::{
+    buckets::{AssumedBuckets, S3Bucket, S3Upload},
+    tests::stub::{Aws, Reply, SECRETS},
+};
+
+/// The bytes whose CRC-64/NVME every catalogue of checksums gives: `ae8b14860a799888`.
+const CHECKED: &[u8] = b"123456789";
+const CRC64_NVME: &str = "rosUhgp5mIg=";
+
+fn window() -> Window {
+    Window { from: "2026-11-21T10:00:00Z".parse().unwrap(), to: "2026-11-21T11:00:00Z".parse().unwrap() }
+}
+
+fn config(draft: Draft) -> TenantConfig {
+    let text = |text: &str| Some(text.to_owned());
+    let draft = Draft {
+        external_id: text("3f6c1d2e-external"),
+        role_arn: text("arn:aws:iam::222222222222:role/audit"),
+        bucket: text("acme-audit"),
+        region: text("eu-west-1"),
+        prefix: text("security"),
+        frequency_hours: text("1"),
+        version: text("3"),
+        ..draft
+    };
+    let platform = Platform::from_function_arn("arn:aws:lambda:eu-central-1:111111111111:function:exporter").unwrap();
+    draft.check(&TenantId::parse("acme").unwrap(), &platform).unwrap()
+}
+
+async fn open(aws: &Aws, config: &TenantConfig) -> Result<S3Bucket, Failure> {
+    AssumedBuckets::new(&aws.sdk_config()).open(config, window()).await.inspect_err(tells_no_secret)
+}
+
+fn upload(bucket: &S3Bucket, config: &TenantConfig) -> S3Upload {
+    bucket.upload(ObjectSpec::new(config, window(), 1))
+}
+
+/// Stores an object for a tenant with plain settings.
+async fn store(aws: &Aws, bytes: &[u8]) -> Result<(), Failure> {
+    let config = config(Draft::default());
+    let mut upload = upload(&open(aws, &config).await?, &config);
+    match upload.write(bytes.to_vec()).await {
+        Ok(()) => upload.finish().await,
+        Err(failure) => {
+            upload.abort().await;
+            Err(failure)
+        }
+    }
+    .inspect_err(tells_no_secret)
+}
+
+/// The code of the failure to store an object, if that is what happened.
+async fn refused(aws: &Aws, bytes: &[u8]) -> Option<Code> {
+    store(aws, bytes).await.err().map(|failure| failure.code)
+}
+
+/// Every failure of these tests comes through here: customers read its message.
+fn tells_no_secret(failure: &Failure) {
+    for secret in SECRETS {
+        assert!(!failure.message.contains(secret), "{secret:?} is in the message: {}", failure.message);
+    }
+}

@@ -1,0 +1,342 @@
+//! The tables when DynamoDB is busy, in conflict or closed.
+
+use audit_log_core::{
+    ports::{Conditional, Events, Receipt, ReceiptDigest, Settings, StoredObject, StoredWatermark, Stretch, Tenants},
+    schedule::Schedule,
+    tenant::DueShard,
+};
+use aws_sdk_dynamodb::config::retry::RetryPartition;
+use serde_json::Value;
+
+use super::*;
+use crate::{clients::TRIES, events::EventsTable, tenants::TenantsTable};
+
+/// How often the adapter itself sends what DynamoDB has cancelled or left.
+const OWN_TRIES: usize = 8;
+
+/// A client with a budget of retries of its own; the SDK's is one for all tests of this process.
+fn client(aws: &Aws) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(&aws.sdk_config());
+    aws_sdk_dynamodb::Client::from_conf(config.retry_partition(RetryPartition::custom("tests").build()).build())
+}
+
+fn table(aws: &Aws) -> TenantsTable {
+    TenantsTable::new(client(aws), "tenants")
+}
+
+fn schedule() -> Schedule {
+    Schedule { exported_until: window().from, next_due: window().to }
+}
+
+fn receipt() -> Receipt {
+    let object = StoredObject { key: "k".to_owned(), bytes: 1, events: 1, sha256: "a".to_owned() };
+    Receipt {
+        window: window(),
+        bucket: "acme-audit".to_owned(),
+        objects: vec![object],
+        malformed: 0,
+        gap: false,
+        exported_at: window().to,
+        duration: chrono::TimeDelta::zero(),
+    }
+}
+
+async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
+    let config = config(Draft::default());
+    let as_read = StoredWatermark::connected(&config.tenant, schedule());
+    let after = schedule().advance(config.frequency);
+    table(aws).commit(&config, &as_read, after, &receipt()).await.inspect_err(tells_no_secret)
+}
+
+async fn save(aws: &Aws) -> Result<Conditional, Failure> {
+    let config = config(Draft::default());
+    table(aws).save(&config, window().from, None, schedule()).await.inspect_err(tells_no_secret)
+}
+
+async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
+    let config = config(Draft::default());
+    let as_read = StoredWatermark::connected(&config.tenant, schedule());
+    let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
+    table(aws).record_failure(&config.tenant, &as_read, &failure, window().to).await.inspect_err(tells_no_secret)
+}
+
+async fn amend(aws: &Aws) -> Result<Conditional, Failure> {
+    let as_read = ReceiptDigest {
+        from: window().from,
+        bucket: "acme-audit".to_owned(),
+        first_key: "k".to_owned(),
+        manifest_sha256: "m".to_owned(),
+    };
+    table(aws).amend_receipt(&config(Draft::default()).tenant, &as_read, &receipt()).await.inspect_err(tells_no_secret)
+}
+
+async fn due(aws: &Aws) -> Result<Vec<String>, Failure> {
+    let shard = DueShard::of(&config(Draft::default()).tenant);
+    table(aws).due(shard, window().to).await.inspect_err(tells_no_secret)
+}
+
+async fn events(aws: &Aws) -> Result<(), Failure> {
+    let table = EventsTable::new(client(aws), "events");
+    let tenant = config(Draft::default()).tenant;
+    let page = table.page(Stretch { tenant: &tenant, shard: 0, window: window(), after: None });
+    page.await.map(|_| ()).inspect_err(tells_no_secret)
+}
+
+/// A cancelled transaction, with the reason for each of its items.
+fn cancelled(reasons: &[&str]) -> Reply {
+    let reasons: Vec<_> = reasons.iter().map(|reason| format!("{{\"Code\":\"{reason}\"}}")).collect();
+    Reply::dynamodb(400, "TransactionCanceledException", &format!(",\"CancellationReasons\":[{}]", reasons.join(",")))
+}
+
+fn throttled() -> Reply {
+    Reply::dynamodb(400, "ThrottlingException", "")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_does_not_hold_is_a_lost_race_and_not_tried_again() {
+    for reasons in [
+        &["ConditionalCheckFailed", "None", "None"][..],
+        &["None", "ConditionalCheckFailed", "None"],
+        // The one tells that another run got there first; the other, that it may still be at it.
+        &["TransactionConflict", "ConditionalCheckFailed", "None"],
+        &["ConditionalCheckFailed", "TransactionConflict", "None"],
+    ] {
+        let aws = Aws::new().on("TransactWriteItems", [cancelled(reasons)]);
+        assert_eq!(commit(&aws).await, Ok(Conditional::LostRace), "{reasons:?}");
+        assert_eq!(save(&aws).await, Ok(Conditional::LostRace), "{reasons:?}");
+        assert_eq!(aws.operations(), ["TransactWriteItems"; 2], "{reasons:?}");
+    }
+    let failed = || Reply::dynamodb(400, "ConditionalCheckFailedException", "");
+    let aws = Aws::new().on("UpdateItem", [failed()]).on("PutItem", [failed()]);
+    assert_eq!(record_failure(&aws).await, Ok(Conditional::LostRace));
+    assert_eq!(amend(&aws).await, Ok(Conditional::LostRace));
+    assert_eq!(aws.operations(), ["UpdateItem", "PutItem"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_with_another_transaction_is_no_lost_race_and_tried_again() {
+    for reasons in [
+        &["TransactionConflict", "None", "None"][..],
+        &["None", "TransactionConflict", "None"],
+        &["ThrottlingError", "None", "None"],
+        &["None", "None", "ProvisionedThroughputExceeded"],
+    ] {
+        let aws = Aws::new().on("TransactWriteItems", [cancelled(reasons), cancelled(reasons), Reply::ok("{}")]);
+        assert_eq!(commit(&aws).await, Ok(Conditional::Written), "{reasons:?}");
+        assert_eq!(aws.operations(), ["TransactWriteItems"; 3], "{reasons:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_conflict_the_race_may_turn_out_to_be_lost() {
+    let aws = Aws::new().on(
+        "TransactWriteItems",
+        [cancelled(&["TransactionConflict", "None", "None"]), cancelled(&["ConditionalCheckFailed", "None", "None"])],
+    );
+    assert_eq!(commit(&aws).await, Ok(Conditional::LostRace));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_that_does_not_end_is_given_up() {
+    let aws = Aws::new().on("TransactWriteItems", [cancelled(&["TransactionConflict", "None", "None"])]);
+    assert_eq!(commit(&aws).await.map_err(|failure| failure.code), Err(Code::Throttled));
+    assert_eq!(aws.operations(), ["TransactWriteItems"; OWN_TRIES]);
+}
+
+/// A single write meets other runs' transactions, too.
+#[tokio::test(start_paused = true)]
+async fn a_single_write_that_meets_a_transaction_is_tried_again() {
+    let conflict = || Reply::dynamodb(400, "TransactionConflictException", "");
+    let once = Aws::new()
+        .on("UpdateItem", [conflict(), Reply::ok("{}"), conflict(), Reply::ok("{}")])
+        .on("PutItem", [conflict(), Reply::ok("{}")]);
+    assert_eq!(record_failure(&once).await, Ok(Conditional::Written));
+    assert_eq!(table(&once).disconnect(&config(Draft::default()).tenant).await, Ok(()));
+    assert_eq!(amend(&once).await, Ok(Conditional::Written));
+    assert_eq!(once.operations(), ["UpdateItem", "UpdateItem", "UpdateItem", "UpdateItem", "PutItem", "PutItem"]);
+
+    let forever = Aws::new().on("UpdateItem", [conflict()]);
+    assert_eq!(record_failure(&forever).await.map_err(|failure| failure.code), Err(Code::Throttled));
+    assert_eq!(forever.operations(), ["UpdateItem"; OWN_TRIES]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_can_never_pass_is_not_tried_again() {
+    let aws = Aws::new().on("TransactWriteItems", [cancelled(&["None", "None", "ValidationError"])]);
+    assert_eq!(commit(&aws).await.map_err(|failure| failure.code), Err(Code::Rejected));
+    assert_eq!(aws.operations(), ["TransactWriteItems"]);
+}
+
+/// Without a token of its own, the second try of a commit that went through would look like a lost race.
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_is_lost_is_sent_again_as_the_same_transaction() {
+    let aws = Aws::new().on("TransactWriteItems", [Reply::Lost, Reply::ok("{}")]);
+    assert_eq!(commit(&aws).await, Ok(Conditional::Written));
+    let token = |sent: &stub::Sent| -> Value {
+        let body: Value = serde_json::from_str(&sent.body).unwrap();
+        body["ClientRequestToken"].clone()
+    };
+    let tokens: Vec<_> = aws.sent("TransactWriteItems").iter().map(token).collect();
+    let [Value::String(first), Value::String(second)] = &tokens[..] else { panic!("{tokens:?}") };
+    assert_eq!(first, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_table_is_waited_for_and_then_named() {
+    let aws = Aws::new().on("Query", [throttled(), throttled(), Reply::ok("{\"Items\":[],\"Count\":0}")]);
+    assert_eq!(due(&aws).await, Ok(Vec::new()));
+    assert_eq!(aws.operations(), ["Query"; 3]);
+
+    let aws =
+        Aws::new().on("Query", [throttled()]).on("TransactWriteItems", [throttled()]).on("UpdateItem", [throttled()]);
+    for code in [
+        due(&aws).await.map(|_| ()),
+        events(&aws).await,
+        commit(&aws).await.map(|_| ()),
+        record_failure(&aws).await.map(|_| ()),
+    ] {
+        assert_eq!(code.map_err(|failure| failure.code), Err(Code::Throttled));
+    }
+    assert_eq!(aws.operations().len(), 4 * TRIES as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
+    for code in ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"] {
+        let refused = || Reply::dynamodb(400, code, "");
+        let aws = ["Query", "BatchGetItem", "GetItem", "TransactWriteItems", "UpdateItem", "PutItem"]
+            .into_iter()
+            .fold(Aws::new(), |aws, operation| aws.on(operation, [refused()]));
+        let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
+        for failure in [
+            due(&aws).await.unwrap_err(),
+            table.any_connected(DueShard::of(&tenant)).await.unwrap_err(),
+            table.load(std::slice::from_ref(&tenant)).await.unwrap_err(),
+            table.receipt(&tenant, window().to).await.unwrap_err(),
+            Settings::watermark(&table, &tenant).await.unwrap_err(),
+            commit(&aws).await.unwrap_err(),
+            save(&aws).await.unwrap_err(),
+            record_failure(&aws).await.unwrap_err(),
+            amend(&aws).await.unwrap_err(),
+            table.disconnect(&tenant).await.unwrap_err(),
+            events(&aws).await.unwrap_err(),
+        ] {
+            tells_no_secret(&failure);
+            assert_eq!(failure.code, Code::PlatformDenied, "{code}: {failure}");
+        }
+        assert_eq!(aws.operations().len(), 11, "none is tried again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_credentials_and_a_table_that_does_not_answer_are_told_apart() {
+    for (reply, code) in [
+        (Reply::dynamodb(400, "ExpiredTokenException", ""), Code::CredentialsExpired),
+        (Reply::dynamodb(500, "InternalServerError", ""), Code::Unavailable),
+        (Reply::dynamodb(400, "ValidationException", ""), Code::Rejected),
+        (Reply::Lost, Code::Unavailable),
+        (Reply::Silence, Code::Unavailable),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("Query", [reply]);
+        assert_eq!(events(&aws).await.map_err(|failure| failure.code), Err(code), "{case}");
+    }
+}
+
+/// BatchGetItem's answer: which tenants' configs came, and for which it asks to be called again.
+fn batch(came: &[&str], left: &[&str]) -> Reply {
+    let config = |tenant: &&str| {
+        format!(
+            "{{\"tenant_id\":{{\"S\":\"{tenant}\"}},\"record\":{{\"S\":\"config\"}},\"bucket\":{{\"S\":\"of-{tenant}\"}}}}"
+        )
+    };
+    let key = |tenant: &&str| format!("{{\"tenant_id\":{{\"S\":\"{tenant}\"}},\"record\":{{\"S\":\"config\"}}}}");
+    let list = |items: Vec<String>| items.join(",");
+    let (came, left) = (list(came.iter().map(config).collect()), list(left.iter().map(key).collect()));
+    let unprocessed = if left.is_empty() {
+        "{}".to_owned()
+    } else {
+        format!("{{\"tenants\":{{\"Keys\":[{left}],\"ConsistentRead\":true}}}}")
+    };
+    Reply::ok(format!("{{\"Responses\":{{\"tenants\":[{came}]}},\"UnprocessedKeys\":{unprocessed}}}"))
+}
+
+/// How many keys a BatchGetItem asked for.
+fn keys(sent: &stub::Sent) -> usize {
+    let body: Value = serde_json::from_str(&sent.body).unwrap();
+    let asked = &body["RequestItems"]["tenants"];
+    assert_eq!(asked["ConsistentRead"], true, "{asked}");
+    asked["Keys"].as_array().unwrap().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_were_not_processed_are_fetched_again_and_only_those() {
+    let aws =
+        Aws::new().on("BatchGetItem", [batch(&["a"], &["b", "c"]), batch(&[], &["b", "c"]), batch(&["c", "b"], &[])]);
+    let tenants = ["a", "b", "c"].map(|tenant| TenantId::parse(tenant).unwrap());
+    let loaded = table(&aws).load(&tenants).await.unwrap();
+    let buckets: Vec<_> =
+        loaded.into_iter().map(|(tenant, records)| (tenant, records.config.unwrap().bucket)).collect();
+    assert_eq!(buckets, tenants.map(|tenant| (tenant.clone(), Some(format!("of-{tenant}")))));
+    assert_eq!(aws.sent("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), [6, 2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_never_processed_are_a_failure_and_not_missing_records() {
+    let aws = Aws::new().on("BatchGetItem", [batch(&["a"], &["b"])]);
+    let tenants = ["a", "b"].map(|tenant| TenantId::parse(tenant).unwrap());
+    let failure = table(&aws).load(&tenants).await.unwrap_err();
+    tells_no_secret(&failure);
+    assert_eq!((failure.code, aws.operations().len()), (Code::Throttled, OWN_TRIES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_no_more_keys_than_dynamodb_takes() {
+    let aws = Aws::new().on("BatchGetItem", [batch(&[], &[])]);
+    let tenants: Vec<_> = (0..120).map(|number| TenantId::parse(&format!("tenant-{number}")).unwrap()).collect();
+    assert_eq!(table(&aws).load(&tenants).await.unwrap().len(), 120);
+    assert_eq!(aws.sent("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), [100, 100, 40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn due_tenants_are_read_to_the_last_page() {
+    let tenant = |tenant: &str| format!("{{\"tenant_id\":{{\"S\":\"{tenant}\"}}}}");
+    let more = |after: &str| format!(",\"LastEvaluatedKey\":{}", tenant(after));
+    let page = |items: &str, more: &str| Reply::ok(format!("{{\"Items\":[{items}],\"Count\":1{more}}}"));
+    // A page may be empty although more follow.
+    let pages = [page(&tenant("a"), &more("a")), page("", &more("b")), page(&tenant("c"), "")];
+    let aws = Aws::new().on("Query", pages);
+    assert_eq!(due(&aws).await, Ok(vec!["a".to_owned(), "c".to_owned()]));
+    let start = |sent: &stub::Sent| {
+        serde_json::from_str::<Value>(&sent.body).unwrap()["ExclusiveStartKey"]["tenant_id"]["S"].clone()
+    };
+    assert_eq!(aws.sent("Query").iter().map(start).collect::<Vec<_>>(), [Value::Null, "a".into(), "b".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_in_the_middle_of_the_due_tenants_is_not_the_end_of_the_list() {
+    let first =
+        "{\"Items\":[{\"tenant_id\":{\"S\":\"a\"}}],\"Count\":1,\"LastEvaluatedKey\":{\"tenant_id\":{\"S\":\"a\"}}}";
+    let aws = Aws::new().on("Query", [Reply::ok(first), Reply::dynamodb(400, "AccessDeniedException", "")]);
+    assert_eq!(due(&aws).await.map_err(|failure| failure.code), Err(Code::PlatformDenied));
+}
+
+/// The local AWS has one copy of a table; DynamoDB has three, and answers from any of them unless it is told otherwise.
+#[tokio::test(start_paused = true)]
+async fn whatever_a_decision_is_made_on_is_read_consistently() {
+    let aws = Aws::new()
+        .on("Query", [Reply::ok("{\"Items\":[],\"Count\":0}")])
+        .on("GetItem", [Reply::ok("{}")])
+        .on("BatchGetItem", [batch(&[], &[])]);
+    let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
+    events(&aws).await.unwrap();
+    assert_eq!(table.receipt(&tenant, window().to).await, Ok(None));
+    assert_eq!(Settings::watermark(&table, &tenant).await, Ok(None));
+    for sent in [aws.sent("Query"), aws.sent("GetItem")].concat() {
+        let body: Value = serde_json::from_str(&sent.body).unwrap();
+        assert_eq!(body["ConsistentRead"], true, "{body}");
+    }
+    assert_eq!(table.load(std::slice::from_ref(&tenant)).await.unwrap().len(), 1);
+    assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 2);
+    assert_eq!(aws.operations(), ["Query", "GetItem", "GetItem", "BatchGetItem"]);
+}

@@ -1,0 +1,138 @@
+//! An object in a single PUT: the request as it goes out, and what becomes of it on a bad line.
+
+use std::time::Duration;
+
+use audit_log_core::tenant::TenantId;
+
+use super::*;
+use crate::{clients::TRIES, tests::stub::Sent};
+
+const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/// The one PUT of an object of [`CHECKED`].
+async fn put(config: TenantConfig) -> Sent {
+    let aws = Aws::new().on("PutObject", [Reply::ok("")]);
+    let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
+    upload.write(CHECKED.to_vec()).await.unwrap();
+    upload.finish().await.unwrap();
+    assert_eq!(aws.operations(), ["PutObject"]);
+    aws.sent("PutObject").remove(0)
+}
+
+/// What every PUT of a tenant has; a header that is missing here must not go out, either.
+const HEADERS: [(&str, &str); 9] = [
+    ("content-length", "9"),
+    ("content-type", "application/json"),
+    ("x-amz-checksum-crc64nvme", CRC64_NVME),
+    ("x-amz-expected-bucket-owner", "222222222222"),
+    ("x-amz-meta-schema-version", "1"),
+    ("x-amz-meta-tenant-id", "acme"),
+    ("x-amz-meta-window-from", "2026-11-21T10:00:00Z"),
+    ("x-amz-meta-window-to", "2026-11-21T11:00:00Z"),
+    ("x-amz-sdk-checksum-algorithm", "CRC64NVME"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn an_object_goes_out_with_its_owner_its_checksum_and_its_labels() {
+    let request = put(config(Draft::default())).await;
+    let folder = "https://acme-audit.s3.eu-west-1.amazonaws.com/security/audit-logs/tenant%3Dacme/dt%3D2026-11-21";
+    assert_eq!(request.line, format!("PUT {folder}/20261121T100000Z_20261121T110000Z_0001.json?x-id=PutObject"));
+    assert_eq!(request.body.as_bytes(), CHECKED);
+    assert_eq!(request.chosen_headers(), HEADERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_encrypted_with_the_settings_key() {
+    let request = put(config(Draft { kms_key_arn: Some(KEY.to_owned()), ..Draft::default() })).await;
+    let mut expected = HEADERS.to_vec();
+    expected
+        .extend([("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", KEY)]);
+    assert_eq!(request.chosen_headers(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_is_the_settings_where_they_name_one() {
+    let request = put(config(Draft { bucket_owner: Some("333333333333".to_owned()), ..Draft::default() })).await;
+    assert_eq!(request.header("x-amz-expected-bucket-owner"), Some("333333333333"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_lines_keep_their_type_and_have_no_content_encoding() {
+    let (format, compression) = (Some("ndjson".to_owned()), Some("gzip".to_owned()));
+    let request = put(config(Draft { format, compression, ..Draft::default() })).await;
+    assert!(request.line.contains("_0001.ndjson.gz?"), "{}", request.line);
+    assert_eq!(
+        (request.header("content-type"), request.header("content-encoding")),
+        (Some("application/x-ndjson"), None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_whose_answer_is_lost_is_sent_again_just_the_same() {
+    let aws = Aws::new().on("PutObject", [Reply::Lost, Reply::ok("")]);
+    store(&aws, CHECKED).await.unwrap();
+    let [first, second] = &aws.sent("PutObject")[..] else { panic!("{:?}", aws.operations()) };
+    assert_eq!(
+        (&first.line, &first.body, first.chosen_headers()),
+        (&second.line, &second.body, second.chosen_headers())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_is_waited_for() {
+    for reply in [
+        Reply::s3(503, "SlowDown", "Please reduce your request rate."),
+        Reply::s3(503, "ServiceUnavailable", "Service is unable to handle request."),
+        Reply::s3(500, "InternalError", "We encountered an internal error. Please try again."),
+        Reply::s3(400, "RequestTimeout", "Your socket connection to the server was not read from or written to."),
+        Reply::Silence,
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("PutObject", [reply.clone(), reply, Reply::ok("")]);
+        assert_eq!(store(&aws, CHECKED).await, Ok(()), "{case}");
+        assert_eq!(aws.operations(), ["PutObject"; 3], "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_pass_is_given_up_and_named() {
+    for (reply, code) in [
+        (Reply::s3(503, "SlowDown", "Please reduce your request rate."), Code::Throttled),
+        (Reply::s3(503, "ServiceUnavailable", "Service is unable to handle request."), Code::Unavailable),
+        (Reply::s3(500, "InternalError", "We encountered an internal error. Please try again."), Code::Unavailable),
+        (
+            Reply::Answer { status: 502, headers: Vec::new(), body: "<html>Bad Gateway</html>".to_owned() },
+            Code::Unavailable,
+        ),
+        (Reply::Lost, Code::Unavailable),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("PutObject", [reply]);
+        assert_eq!(refused(&aws, CHECKED).await, Some(code), "{case}");
+        assert_eq!(aws.operations(), vec!["PutObject"; TRIES as usize], "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_never_answers_holds_its_tenant_for_a_minute_and_a_half_at_most() {
+    let aws = Aws::new().on("PutObject", [Reply::Silence]);
+    let began = tokio::time::Instant::now();
+    assert_eq!(refused(&aws, CHECKED).await, Some(Code::Unavailable));
+    assert!(began.elapsed() <= Duration::from_secs(91), "{:?}", began.elapsed());
+}
+
+/// The SDK keeps one budget of retries for all clients of a region, unless it is told otherwise.
+#[tokio::test(start_paused = true)]
+async fn buckets_that_fail_do_not_use_up_the_retries_of_the_others() {
+    let throttled = Aws::new().on("PutObject", [Reply::s3(503, "SlowDown", "Please reduce your request rate.")]);
+    for number in 0..150 {
+        let bad =
+            TenantConfig { tenant: TenantId::parse(&format!("bad-{number}")).unwrap(), ..config(Draft::default()) };
+        let upload = upload(&open(&throttled, &bad).await.unwrap(), &bad);
+        assert_eq!(upload.finish().await.unwrap_err().code, Code::Throttled);
+    }
+    assert_eq!(throttled.operations().len(), 150 * TRIES as usize);
+    let good =
+        Aws::new().on("PutObject", [Reply::s3(503, "SlowDown", "Please reduce your request rate."), Reply::ok("")]);
+    assert_eq!(store(&good, CHECKED).await, Ok(()));
+}

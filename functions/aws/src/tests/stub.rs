@@ -1,0 +1,249 @@
+//! A stub in the place of AWS, below the SDK: it sees each request as it goes out, and answers by a script.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
+    http::StatusCode,
+    shared::IntoShared,
+};
+use aws_smithy_types::body::SdkBody;
+
+use crate::clients;
+
+/// What no message may hold: credentials, and AWS's own words.
+pub(super) const SECRETS: &[&str] = &[
+    "AKIAPLATFORM",
+    "platform-secret",
+    "ASIATENANT",
+    "tenant-secret",
+    "tenant-token",
+    AWSS_WORDS,
+    "arn:aws:sts::",
+    "x-amz-request-id",
+    "4442587FB7D0A2F9",
+    "SdkError",
+    "service error",
+    "dispatch failure",
+];
+
+/// In the message of every error that the stub answers with.
+pub(super) const AWSS_WORDS: &str = "in AWS's own words";
+
+/// A request as it went out.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    /// The API's name for it.
+    pub(super) operation: String,
+    pub(super) line: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: String,
+}
+
+impl Sent {
+    fn of(request: &HttpRequest) -> Self {
+        let headers: BTreeMap<_, _> =
+            request.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        let (method, uri) = (request.method(), request.uri());
+        let query = uri.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+        let operation = match (headers.get("x-amz-target"), method) {
+            (Some(target), _) => target.rsplit('.').next().unwrap_or_default(),
+            (None, "PUT") if has("partNumber") => "UploadPart",
+            (None, "PUT") => "PutObject",
+            (None, "DELETE") if has("uploadId") => "AbortMultipartUpload",
+            (None, "POST") if has("uploads") => "CreateMultipartUpload",
+            (None, "POST") if has("uploadId") => "CompleteMultipartUpload",
+            _ => "AssumeRole",
+        };
+        Self { operation: operation.to_owned(), line: format!("{method} {uri}"), headers, body }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The headers that are ours to choose: not those that every request of the SDK has.
+    pub(super) fn chosen_headers(&self) -> Vec<(&str, &str)> {
+        const OF_EVERY_REQUEST: &[&str] = &[
+            "authorization",
+            "user-agent",
+            "amz-sdk-invocation-id",
+            "amz-sdk-request",
+            "x-amz-date",
+            "x-amz-content-sha256",
+            "x-amz-security-token",
+            "x-amz-user-agent",
+        ];
+        let chosen = self.headers.iter().filter(|(name, _)| !OF_EVERY_REQUEST.contains(&name.as_str()));
+        chosen.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+}
+
+/// What comes back.
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, &'static str)>,
+        body: String,
+    },
+    /// The connection breaks before the answer.
+    Lost,
+    /// Nothing, ever.
+    Silence,
+}
+
+impl Reply {
+    pub(super) fn ok(body: impl Into<String>) -> Self {
+        Self::Answer { status: 200, headers: Vec::new(), body: body.into() }
+    }
+
+    /// An error as S3 has it.
+    pub(super) fn s3(status: u16, code: &str, message: &str) -> Self {
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message} {AWSS_WORDS}</Message>\
+             <RequestId>4442587FB7D0A2F9</RequestId><HostId>host</HostId></Error>"
+        );
+        let headers = vec![("x-amz-request-id", "4442587FB7D0A2F9"), ("content-type", "application/xml")];
+        Self::Answer { status, headers, body }
+    }
+
+    /// An error as STS has it.
+    pub(super) fn sts(status: u16, code: &str) -> Self {
+        let body = format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
+             <Message>User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x is refused {AWSS_WORDS}</Message>\
+             </Error><RequestId>4442587FB7D0A2F9</RequestId></ErrorResponse>"
+        );
+        Self::Answer { status, headers: vec![("content-type", "text/xml")], body }
+    }
+
+    /// An error as DynamoDB has it, `more` being what the body has beside type and message.
+    pub(super) fn dynamodb(status: u16, code: &str, more: &str) -> Self {
+        let body = format!(
+            "{{\"__type\":\"com.amazonaws.dynamodb.v20120810#{code}\",\"message\":\"Refused {AWSS_WORDS}\"{more}}}"
+        );
+        let headers = vec![("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "4442587FB7D0A2F9")];
+        Self::Answer { status, headers, body }
+    }
+
+    /// The same answer with one more header.
+    pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        if let Self::Answer { headers, .. } = &mut self {
+            headers.push((name, value));
+        }
+        self
+    }
+}
+
+/// STS's answer to whoever may assume the tenant's role.
+pub(super) fn granted() -> Reply {
+    Reply::ok(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+         <AccessKeyId>ASIATENANT</AccessKeyId><SecretAccessKey>tenant-secret</SecretAccessKey>\
+         <SessionToken>tenant-token</SessionToken><Expiration>2099-11-21T11:15:00Z</Expiration></Credentials>\
+         </AssumeRoleResult></AssumeRoleResponse>",
+    )
+}
+
+type Script = Box<dyn Fn(&Sent, usize) -> Reply + Send + Sync>;
+
+/// The stub. It lets the tenant's role be assumed, and panics at whatever is not in its script.
+#[derive(Clone, Default)]
+pub(super) struct Aws {
+    scripts: Arc<Mutex<HashMap<&'static str, Script>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+impl Aws {
+    pub(super) fn new() -> Self {
+        Self::default().on("AssumeRole", [granted()])
+    }
+
+    /// Answers an operation with one reply after the other, and with the last one from then on.
+    pub(super) fn on<const N: usize>(self, operation: &'static str, replies: [Reply; N]) -> Self {
+        self.answering(operation, move |_, nth| replies[nth.min(N - 1)].clone())
+    }
+
+    /// Answers an operation by what is sent and how often it was sent before.
+    pub(super) fn answering(
+        self,
+        operation: &'static str,
+        answer: impl Fn(&Sent, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        self.scripts.lock().unwrap().insert(operation, Box::new(answer));
+        self
+    }
+
+    /// The requests of an operation, in order.
+    pub(super) fn sent(&self, operation: &str) -> Vec<Sent> {
+        self.sent.lock().unwrap().iter().filter(|sent| sent.operation == operation).cloned().collect()
+    }
+
+    /// The names of all requests but AssumeRole, in order.
+    pub(super) fn operations(&self) -> Vec<String> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter().map(|sent| sent.operation.clone()).filter(|operation| operation != "AssumeRole").collect()
+    }
+
+    /// The exporter's configuration, with production's retries and time limits, on this stub.
+    pub(super) fn sdk_config(&self) -> SdkConfig {
+        let platform = Credentials::new("AKIAPLATFORM", "platform-secret", None, None, "tests");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(platform))
+            .http_client(self.clone())
+            .retry_config(clients::retries())
+            .timeout_config(clients::timeouts())
+            .build()
+    }
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aws").finish_non_exhaustive()
+    }
+}
+
+impl HttpConnector for Aws {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let sent = Sent::of(&request);
+        let before = self.sent(&sent.operation).len();
+        let reply = match self.scripts.lock().unwrap().get(sent.operation.as_str()) {
+            Some(script) => script(&sent, before),
+            None => panic!("unexpected: {sent:?}"),
+        };
+        self.sent.lock().unwrap().push(sent);
+        match reply {
+            Reply::Answer { status, headers, body } => {
+                let mut answer = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+                for (name, value) in headers {
+                    answer.headers_mut().insert(name, value);
+                }
+                HttpConnectorFuture::ready(Ok(answer))
+            }
+            Reply::Lost => HttpConnectorFuture::ready(Err(ConnectorError::io("the connection was reset".into()))),
+            Reply::Silence => HttpConnectorFuture::new(std::future::pending()),
+        }
+    }
+}
+
+impl HttpClient for Aws {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        self.clone().into_shared()
+    }
+}

@@ -1,0 +1,212 @@
+//! The world on the local AWS: the deployed tables, customers with stacks of their own, the deployed exporter's role.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use audit_log_aws::{
+    buckets::AssumedBuckets,
+    events::EventsTable,
+    sdk::{
+        credentials::Credentials,
+        dynamodb::{self, types::AttributeValue},
+        s3, sts,
+    },
+    tenants::TenantsTable,
+};
+use audit_log_core::{
+    ports::{Buckets, Events, Settings, StoredWatermark, TenantRecords, Tenants},
+    settings::{Draft, TenantConfig},
+    tenant::TenantId,
+};
+use audit_log_tests::{Bucket, Fixture, Item, Object, PLATFORM_ACCOUNT, Table, on_the_platform, onboard, tools};
+use serde_json::json;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::world::{Failures, Recorded, World, clock, config};
+
+/// The adapters on the platform that all tests of this binary share.
+pub(crate) struct OnLocalAws<'a> {
+    pub(crate) fixture: &'a Fixture,
+    tenants: TenantsTable,
+    settings: TenantsTable,
+    events: EventsTable,
+    buckets: AssumedBuckets,
+}
+
+/// Runs a body on the local AWS, its tables empty.
+pub(crate) fn on_local_aws(body: impl AsyncFnOnce(&OnLocalAws<'_>) -> Result<()>) -> Result<()> {
+    on_the_platform(async |fixture| body(&OnLocalAws::new(fixture).await?).await)
+}
+
+impl<'a> OnLocalAws<'a> {
+    async fn new(fixture: &'a Fixture) -> Result<Self> {
+        let outputs = fixture.platform.outputs();
+        // Settings are saved by the console, which has other rights than the exporter.
+        let console = fixture.aws.sdk_config(PLATFORM_ACCOUNT);
+        let exporter = fixture.aws.sdk_config_with(exporters_credentials(fixture).await?);
+        let table = |config| TenantsTable::new(dynamodb::Client::new(config), &outputs.tenants_table_name);
+        Ok(Self {
+            fixture,
+            tenants: table(&exporter),
+            settings: table(&console),
+            events: EventsTable::new(dynamodb::Client::new(&exporter), &outputs.events_table_name),
+            buckets: AssumedBuckets::new(&exporter),
+        })
+    }
+
+    /// A record of a tenant as the table holds it, or `None`.
+    pub(crate) async fn record(&self, tenant: &TenantId, record: &str) -> Result<Option<Item>> {
+        let items = self.fixture.platform.items(Table::Tenants, tenant.as_str()).await?;
+        Ok(items.into_iter().find(|item| text(item, "record").as_deref() == Some(record)))
+    }
+
+    fn bucket(&self, config: &TenantConfig) -> Bucket {
+        Bucket::of(self.fixture.aws, config.role.account().as_str(), config.bucket.as_str())
+    }
+
+    fn customers_s3(&self, config: &TenantConfig) -> s3::Client {
+        s3::Client::new(&self.fixture.aws.sdk_config(config.role.account().as_str()))
+    }
+}
+
+/// The text of an attribute, a number's digits included.
+pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
+    match item.get(name)? {
+        AttributeValue::S(text) | AttributeValue::N(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// A session of the deployed exporter's role. Its trust is for Lambda alone, so this binary's platform lets itself in.
+async fn exporters_credentials(fixture: &Fixture) -> Result<Credentials> {
+    static SESSION: OnceCell<Credentials> = OnceCell::const_new();
+    let begin = async || {
+        let role_arn = &fixture.platform.outputs().exporter_role_arn;
+        let role = role_arn.rsplit('/').next().unwrap_or_default();
+        let root = format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root");
+        let trust = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": root}},
+        ]});
+        let trust = trust.to_string();
+        let update = ["iam", "update-assume-role-policy", "--role-name", role, "--policy-document", &trust];
+        tools::aws_cli(fixture.aws, PLATFORM_ACCOUNT, &update).await?;
+        let sts = sts::Client::new(&fixture.aws.sdk_config(PLATFORM_ACCOUNT));
+        let session = sts.assume_role().role_arn(role_arn).role_session_name("contract").send().await?;
+        let given = session.credentials.context("a session without credentials")?;
+        let token = Some(given.session_token);
+        anyhow::Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, None, "contract"))
+    };
+    Ok(SESSION.get_or_try_init(begin).await?.clone())
+}
+
+impl World for OnLocalAws<'_> {
+    fn tenants(&self) -> &impl Tenants {
+        &self.tenants
+    }
+
+    fn settings(&self) -> &impl Settings {
+        &self.settings
+    }
+
+    fn events(&self) -> &impl Events {
+        &self.events
+    }
+
+    fn buckets(&self) -> &impl Buckets {
+        &self.buckets
+    }
+
+    async fn put_records(&self, tenant: &TenantId, TenantRecords { config, watermark }: TenantRecords) -> Result<()> {
+        for (record, fields) in [("config", config.map(config_fields)), ("watermark", watermark.map(watermark_fields))]
+        {
+            let Some(fields) = fields else { continue };
+            let keys = [("tenant_id", Some(tenant.to_string())), ("record", Some(record.to_owned()))];
+            let attribute = |(name, value): (&str, Option<String>)| Some((name.to_owned(), AttributeValue::S(value?)));
+            let item = keys.into_iter().chain(fields).filter_map(attribute).collect();
+            self.fixture.platform.put_item(Table::Tenants, item).await?;
+        }
+        Ok(())
+    }
+
+    async fn failures(&self, tenant: &TenantId) -> Result<Failures> {
+        let watermark = self.record(tenant, "watermark").await?.context("no watermark")?;
+        let field = |name| text(&watermark, name);
+        let in_a_row = field("consecutive_failures").map_or(Ok(0), |count| count.parse())?;
+        Ok(Failures { last: field("last_error_code").zip(field("last_error")), in_a_row })
+    }
+
+    async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()> {
+        let mut item = Item::from([
+            ("tenant_shard".to_owned(), AttributeValue::S(format!("{tenant}#{shard}"))),
+            ("recorded_at_id".to_owned(), AttributeValue::S(recorded_at_id.to_owned())),
+        ]);
+        let event = match event {
+            Recorded::Text(text) => Some(AttributeValue::S(text)),
+            Recorded::Number(number) => Some(AttributeValue::N(number.to_string())),
+            Recorded::Nothing => None,
+        };
+        item.extend(event.map(|event| ("event".to_owned(), event)));
+        self.fixture.platform.put_item(Table::Events, item).await
+    }
+
+    async fn customer(&self, tenant: &str) -> Result<TenantConfig> {
+        // A stack takes a second, and the customers' accounts last as long as the binary.
+        static CUSTOMERS: Mutex<BTreeMap<String, Draft>> = Mutex::const_new(BTreeMap::new());
+        let mut customers = CUSTOMERS.lock().await;
+        let settings = match customers.get(tenant) {
+            Some(settings) => settings.clone(),
+            None => {
+                let account = format!("2000000000{:02}", customers.len());
+                let Fixture { aws, platform } = self.fixture;
+                let customer = onboard(aws, platform, tenant, &account, Draft::default(), clock("10:00")?).await?;
+                customers.insert(tenant.to_owned(), customer.settings.clone());
+                customer.settings
+            }
+        };
+        config(tenant, settings)
+    }
+
+    async fn delete_bucket(&self, config: &TenantConfig) -> Result<()> {
+        self.customers_s3(config).delete_bucket().bucket(config.bucket.as_str()).send().await?;
+        Ok(())
+    }
+
+    async fn keys(&self, config: &TenantConfig) -> Result<Vec<String>> {
+        Ok(self.bucket(config).objects().await?.into_iter().map(|object| object.key).collect())
+    }
+
+    async fn object(&self, config: &TenantConfig, key: &str) -> Result<Object> {
+        self.bucket(config).get(key).await
+    }
+
+    async fn unfinished(&self, config: &TenantConfig) -> Result<Vec<String>> {
+        let s3 = self.customers_s3(config);
+        let listed = s3.list_multipart_uploads().bucket(config.bucket.as_str()).send().await?;
+        Ok(listed.uploads().iter().filter_map(|upload| upload.key.clone()).collect())
+    }
+}
+
+fn config_fields(draft: Draft) -> Vec<(&'static str, Option<String>)> {
+    vec![
+        ("external_id", draft.external_id),
+        ("role_arn", draft.role_arn),
+        ("bucket", draft.bucket),
+        ("region", draft.region),
+        ("prefix", draft.prefix),
+        ("frequency_hours", draft.frequency_hours),
+        ("format", draft.format),
+        ("compression", draft.compression),
+        ("kms_key_arn", draft.kms_key_arn),
+        ("bucket_owner", draft.bucket_owner),
+        ("event_shards", draft.event_shards),
+        ("version", draft.version),
+    ]
+}
+
+fn watermark_fields(watermark: StoredWatermark) -> Vec<(&'static str, Option<String>)> {
+    vec![
+        ("exported_until", watermark.exported_until),
+        ("next_due", watermark.next_due),
+        ("due_shard", watermark.due_shard),
+    ]
+}

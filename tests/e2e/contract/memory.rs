@@ -1,0 +1,98 @@
+//! The world in memory.
+
+use anyhow::{Context as _, Result};
+use audit_log_core::{
+    event::{Body, StoredEvent},
+    memory::{Memory, Tenant},
+    ports::{Buckets, Events, Settings, TenantRecords, Tenants},
+    settings::{Draft, TenantConfig},
+    tenant::TenantId,
+};
+use audit_log_tests::Object;
+
+use crate::world::{Failures, Recorded, World, config};
+
+/// A page holds this many events: few, so that bodies which read several pages do so here, too.
+const PAGE: usize = 10;
+
+/// Runs a body in a memory of its own.
+pub(crate) fn in_memory(body: impl AsyncFnOnce(&Memory) -> Result<()>) -> Result<()> {
+    let mut memory = Memory::default();
+    memory.page_size = PAGE;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(body(&memory))
+}
+
+impl World for Memory {
+    fn tenants(&self) -> &impl Tenants {
+        self
+    }
+
+    fn settings(&self) -> &impl Settings {
+        self
+    }
+
+    fn events(&self) -> &impl Events {
+        self
+    }
+
+    fn buckets(&self) -> &impl Buckets {
+        self
+    }
+
+    async fn put_records(&self, tenant: &TenantId, TenantRecords { config, watermark }: TenantRecords) -> Result<()> {
+        self.state().tenants.insert(tenant.to_string(), Tenant { config, watermark, ..Tenant::default() });
+        Ok(())
+    }
+
+    async fn failures(&self, tenant: &TenantId) -> Result<Failures> {
+        let state = self.state();
+        let tenant = state.tenants.get(tenant.as_str()).context("no such tenant")?;
+        let last = tenant.last_error.as_ref().map(|failure| (failure.code.to_string(), failure.message.clone()));
+        Ok(Failures { last, in_a_row: tenant.consecutive_failures })
+    }
+
+    async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()> {
+        let body = match event {
+            Recorded::Text(text) => Body::Text(text),
+            Recorded::Number(number) => Body::NoText(format!(r#"{{"event":{{"N":"{number}"}}}}"#)),
+            Recorded::Nothing => Body::NoText("{}".to_owned()),
+        };
+        self.put_event(tenant, shard, StoredEvent { recorded_at_id: recorded_at_id.to_owned(), body });
+        Ok(())
+    }
+
+    async fn customer(&self, tenant: &str) -> Result<TenantConfig> {
+        let config = config(tenant, Draft { bucket: Some(format!("{tenant}-audit-logs")), ..Draft::default() })?;
+        self.state().buckets.entry(config.bucket.to_string()).or_default();
+        Ok(config)
+    }
+
+    async fn delete_bucket(&self, config: &TenantConfig) -> Result<()> {
+        self.state().buckets.remove(config.bucket.as_str()).context("no such bucket")?;
+        Ok(())
+    }
+
+    async fn keys(&self, config: &TenantConfig) -> Result<Vec<String>> {
+        let state = self.state();
+        let bucket = state.buckets.get(config.bucket.as_str()).context("no such bucket")?;
+        Ok(bucket.keys().cloned().collect())
+    }
+
+    async fn object(&self, config: &TenantConfig, key: &str) -> Result<Object> {
+        let state = self.state();
+        let bucket = state.buckets.get(config.bucket.as_str()).context("no such bucket")?;
+        let object = bucket.get(key).context("no such object")?;
+        Ok(Object {
+            bytes: object.bytes.clone(),
+            content_type: Some(object.content_type.to_owned()),
+            content_encoding: None,
+            kms_key: None,
+            metadata: object.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        })
+    }
+
+    async fn unfinished(&self, _config: &TenantConfig) -> Result<Vec<String>> {
+        // An upload in memory is a value; dropped, it is gone.
+        Ok(Vec::new())
+    }
+}

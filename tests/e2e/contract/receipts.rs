@@ -1,0 +1,146 @@
+//! What is kept of a window that was stored.
+
+use anyhow::{Context as _, Result};
+use audit_log_core::{
+    ports::{Conditional, Receipt, ReceiptDigest, StoredObject, Tenants},
+    tenant::TenantId,
+};
+use audit_log_tests::Item;
+
+use crate::{
+    local::{on_local_aws, text},
+    world::{AsRead, World, clock, connect, id, load},
+};
+
+on_both_worlds! {
+    a_receipt_tells_where_the_window_lies_and_what_bytes_it_has
+    there_is_no_receipt_for_a_window_that_was_not_stored
+    a_receipt_is_replaced_by_whoever_has_read_it
+    a_receipt_is_not_replaced_unless_it_is_as_it_was_read
+    a_receipt_that_does_not_exist_is_not_amended
+    a_receipt_of_very_many_objects_is_stored
+}
+
+/// Commits a receipt, and reads it back.
+async fn stored(world: &impl World, tenant: &AsRead, receipt: &Receipt) -> Result<ReceiptDigest> {
+    let committed = world.tenants().commit(&tenant.config, &tenant.watermark, tenant.after(), receipt).await?;
+    assert_eq!(committed, Conditional::Written);
+    read(world, &tenant.config.tenant, receipt).await
+}
+
+async fn read(world: &impl World, tenant: &TenantId, receipt: &Receipt) -> Result<ReceiptDigest> {
+    world.tenants().receipt(tenant, receipt.window.to).await?.context("no receipt")
+}
+
+async fn a_receipt_tells_where_the_window_lies_and_what_bytes_it_has(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let receipt = acme.receipt("a");
+    let expected = ReceiptDigest {
+        from: receipt.window.from,
+        bucket: receipt.bucket.clone(),
+        first_key: receipt.objects[0].key.clone(),
+        manifest_sha256: receipt.manifest_sha256(),
+    };
+    assert_eq!(stored(world, &acme, &receipt).await?, expected);
+    Ok(())
+}
+
+async fn there_is_no_receipt_for_a_window_that_was_not_stored(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    stored(world, &acme, &acme.receipt("a")).await?;
+    connect(world, "globex").await?;
+    assert_eq!(world.tenants().receipt(&acme.config.tenant, clock("12:00")?).await?, None);
+    assert_eq!(world.tenants().receipt(&id("globex")?, clock("11:00")?).await?, None, "another tenant's");
+    Ok(())
+}
+
+async fn a_receipt_is_replaced_by_whoever_has_read_it(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let as_read = stored(world, &acme, &acme.receipt("a")).await?;
+    let records = load(world, tenant).await?;
+    let anew = acme.receipt("b");
+    assert_eq!(world.tenants().amend_receipt(tenant, &as_read, &anew).await?, Conditional::Written);
+    assert!(read(world, tenant, &anew).await?.same_bytes(&anew));
+    assert_eq!(load(world, tenant).await?, records, "an amended receipt moves nothing");
+    Ok(())
+}
+
+async fn a_receipt_is_not_replaced_unless_it_is_as_it_was_read(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let stored = stored(world, &acme, &acme.receipt("a")).await?;
+    for as_read in [
+        ReceiptDigest { from: clock("09:00")?, ..stored.clone() },
+        // The same objects by key and bytes, but in another bucket.
+        ReceiptDigest { bucket: "another-bucket".to_owned(), ..stored.clone() },
+        ReceiptDigest { manifest_sha256: acme.receipt("c").manifest_sha256(), ..stored.clone() },
+    ] {
+        let amended = world.tenants().amend_receipt(tenant, &as_read, &acme.receipt("b")).await?;
+        assert_eq!(amended, Conditional::LostRace, "{as_read:?}");
+        assert_eq!(read(world, tenant, &acme.receipt("b")).await?, stored);
+    }
+    Ok(())
+}
+
+async fn a_receipt_that_does_not_exist_is_not_amended(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let receipt = acme.receipt("a");
+    let never_stored = ReceiptDigest {
+        from: receipt.window.from,
+        bucket: receipt.bucket.clone(),
+        first_key: receipt.objects[0].key.clone(),
+        manifest_sha256: receipt.manifest_sha256(),
+    };
+    assert_eq!(world.tenants().amend_receipt(tenant, &never_stored, &receipt).await?, Conditional::LostRace);
+    assert_eq!(world.tenants().receipt(tenant, receipt.window.to).await?, None);
+    Ok(())
+}
+
+/// More than an item of the table could list one by one.
+async fn a_receipt_of_very_many_objects_is_stored(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let object = |number: u32| StoredObject {
+        key: format!("{}/{number:04}.json", "folder".repeat(60)),
+        bytes: u64::from(number),
+        events: 1,
+        sha256: format!("{number:064x}"),
+    };
+    let receipt = Receipt { objects: (1..=2_000).map(object).collect(), ..acme.receipt("a") };
+    let digest = stored(world, &acme, &receipt).await?;
+    assert!(digest.same_destination(&receipt) && digest.same_bytes(&receipt));
+    let mut other = receipt.clone();
+    other.objects[1_999].sha256 = "f".repeat(64);
+    assert!(!digest.same_bytes(&other), "the last object's bytes are not told apart");
+    Ok(())
+}
+
+/// The console shows these attributes, and the table's TTL goes by one of them.
+#[test]
+fn the_table_keeps_a_receipt_with_its_counts_for_400_days() -> Result<()> {
+    on_local_aws(async |world| {
+        let acme = connect(world, "acme").await?;
+        stored(world, &acme, &acme.receipt("a")).await?;
+        let item = world.record(&acme.config.tenant, "export#2026-11-20T11:00:00Z").await?.context("no receipt")?;
+        for (attribute, value) in [
+            ("window_from", "2026-11-20T10:00:00Z"),
+            ("window_to", "2026-11-20T11:00:00Z"),
+            ("bucket", "some-bucket"),
+            ("object_count", "1"),
+            ("events", "3"),
+            ("malformed", "1"),
+            ("bytes", "2048"),
+            ("exported_at", "2026-11-20T11:02:00Z"),
+            ("duration_ms", "250"),
+            ("expires_at", "1829732520"),
+        ] {
+            assert_eq!(text(&item, attribute).as_deref(), Some(value), "{attribute}");
+        }
+        let objects = item.get("objects").and_then(|list| list.as_l().ok()).context("no objects")?;
+        let objects: Vec<Option<&Item>> = objects.iter().map(|object| object.as_m().ok()).collect();
+        let [Some(object)] = objects[..] else { anyhow::bail!("{objects:?}") };
+        assert_eq!(text(object, "sha256").as_deref(), Some("a"));
+        Ok(())
+    })
+}

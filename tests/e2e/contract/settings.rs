@@ -1,0 +1,157 @@
+//! Saving settings and leaving.
+
+use anyhow::Result;
+use audit_log_core::{
+    ports::{Conditional, Settings, StoredWatermark, TenantRecords},
+    schedule::Schedule,
+    settings::{Draft, TenantConfig},
+};
+use futures::future::join_all;
+
+use crate::world::{World, clock, config, connect, id, load, stored_watermark};
+
+on_both_worlds! {
+    the_first_save_stores_every_field_and_connects_the_tenant
+    a_later_save_replaces_the_settings_and_raises_the_version_by_one
+    a_save_is_lost_if_another_one_came_first
+    a_save_is_lost_if_an_export_came_first
+    a_first_save_is_lost_if_there_are_records_already
+    of_many_saves_at_once_exactly_one_is_stored
+    who_disconnects_keeps_everything_but_the_place_in_the_schedule
+    who_reconnects_goes_on_where_it_stopped
+    who_was_never_connected_can_be_disconnected
+}
+
+fn every_field(bucket: &str) -> Draft {
+    let some = |text: &str| Some(text.to_owned());
+    Draft {
+        bucket: some(bucket),
+        prefix: some("security/audit"),
+        frequency_hours: some("6"),
+        format: some("ndjson"),
+        compression: some("gzip"),
+        kms_key_arn: some("arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
+        bucket_owner: some("333333333333"),
+        event_shards: some("4"),
+        ..Draft::default()
+    }
+}
+
+fn schedule(from: &str, due: &str) -> Result<Schedule> {
+    Ok(Schedule { exported_until: clock(from)?, next_due: clock(due)? })
+}
+
+/// The stored settings, checked again.
+async fn stored_config(world: &impl World, tenant: &str) -> Result<TenantConfig> {
+    config(tenant, load(world, &id(tenant)?).await?.config.unwrap_or_default())
+}
+
+async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl World) -> Result<()> {
+    let acme = config("acme", every_field("acme-audit"))?;
+    assert_eq!(world.settings().watermark(&acme.tenant).await?, None);
+    let schedule = schedule("10:03", "11:00")?;
+    assert_eq!(world.settings().save(&acme, clock("10:03")?, None, schedule).await?, Conditional::Written);
+    let watermark = StoredWatermark::connected(&acme.tenant, schedule);
+    assert_eq!(world.settings().watermark(&acme.tenant).await?, Some(watermark.clone()));
+    assert_eq!(stored_watermark(world, &acme.tenant).await?, watermark);
+    assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 1, ..acme });
+    Ok(())
+}
+
+async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world: &impl World) -> Result<()> {
+    let first = TenantConfig { version: 0, ..config("acme", every_field("acme-audit"))? };
+    let began = schedule("10:03", "11:00")?;
+    assert_eq!(world.settings().save(&first, clock("10:03")?, None, began).await?, Conditional::Written);
+    // Nothing of the earlier settings shows through what these leave out.
+    let plain = TenantConfig { version: 1, ..config("acme", Draft::default())? };
+    let (as_read, sooner) = (StoredWatermark::connected(&plain.tenant, began), schedule("10:03", "10:30")?);
+    assert_eq!(world.settings().save(&plain, clock("10:20")?, Some(&as_read), sooner).await?, Conditional::Written);
+    assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 2, ..plain.clone() });
+    assert_eq!(stored_watermark(world, &plain.tenant).await?.schedule().ok(), Some(sooner));
+    Ok(())
+}
+
+/// A save is lost, and nothing is written.
+async fn is_lost(world: &impl World, config: &TenantConfig, as_read: Option<&StoredWatermark>) -> Result<()> {
+    let before = load(world, &config.tenant).await?;
+    let saved = world.settings().save(config, clock("10:40")?, as_read, schedule("10:00", "10:50")?).await?;
+    assert_eq!(saved, Conditional::LostRace);
+    assert_eq!(load(world, &config.tenant).await?, before);
+    Ok(())
+}
+
+async fn a_save_is_lost_if_another_one_came_first(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    for version in [0, 2] {
+        is_lost(world, &TenantConfig { version, ..acme.config.clone() }, Some(&acme.watermark)).await?;
+    }
+    Ok(())
+}
+
+async fn a_save_is_lost_if_an_export_came_first(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let text = |text: &str| Some(text.to_owned());
+    for watermark in [
+        StoredWatermark { exported_until: text("2026-11-20T09:00:00Z"), ..acme.watermark.clone() },
+        StoredWatermark { next_due: text("2026-11-20T10:30:00Z"), ..acme.watermark.clone() },
+        StoredWatermark { due_shard: None, ..acme.watermark.clone() },
+        StoredWatermark::default(),
+    ] {
+        is_lost(world, &acme.config, Some(&watermark)).await?;
+    }
+    Ok(())
+}
+
+async fn a_first_save_is_lost_if_there_are_records_already(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    is_lost(world, &acme.config, None).await?;
+    is_lost(world, &TenantConfig { version: 0, ..acme.config }, None).await?;
+    // A config alone, without the watermark that a save would have made.
+    let stray = TenantConfig { version: 0, ..config("stray", Draft::default())? };
+    let records = TenantRecords { config: Some(Draft::of(&stray, 3)), watermark: None };
+    world.put_records(&stray.tenant, records).await?;
+    is_lost(world, &stray, None).await
+}
+
+async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let change = |number: u32| config("acme", Draft { bucket: Some(format!("bucket-{number}")), ..Draft::default() });
+    let changes: Vec<_> = (0..8).map(change).collect::<Result<_>>()?;
+    let changes: Vec<_> = changes.into_iter().map(|change| TenantConfig { version: 1, ..change }).collect();
+    let (settings, at) = (world.settings(), clock("10:20")?);
+    let saves = changes.iter().map(|change| settings.save(change, at, Some(&acme.watermark), acme.schedule));
+    let saves: Vec<Conditional> = join_all(saves).await.into_iter().collect::<Result<_, _>>()?;
+    let winners: Vec<_> = changes.iter().zip(&saves).filter(|(_, it)| **it == Conditional::Written).collect();
+    let [(winner, _)] = winners[..] else { anyhow::bail!("{} winners", winners.len()) };
+    assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 2, ..winner.clone() });
+    Ok(())
+}
+
+async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let before = load(world, tenant).await?;
+    world.settings().disconnect(tenant).await?;
+    let left = StoredWatermark { due_shard: None, ..acme.watermark };
+    assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left.clone()), ..before.clone() });
+    world.settings().disconnect(tenant).await?;
+    assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left), ..before }, "a second time");
+    Ok(())
+}
+
+async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    world.settings().disconnect(tenant).await?;
+    let saved = audit_log_core::settings::save(world.settings(), &acme.config, clock("15:20")?, None).await?;
+    assert_eq!(saved, Conditional::Written);
+    assert_eq!(stored_watermark(world, tenant).await?, acme.watermark);
+    Ok(())
+}
+
+async fn who_was_never_connected_can_be_disconnected(world: &impl World) -> Result<()> {
+    let unknown = id("unknown")?;
+    world.settings().disconnect(&unknown).await?;
+    assert_eq!(load(world, &unknown).await?, TenantRecords::default());
+    Ok(())
+}

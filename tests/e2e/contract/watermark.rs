@@ -1,0 +1,220 @@
+//! Moving the watermark, and noting that it could not be moved.
+
+use anyhow::Result;
+use audit_log_core::{
+    failure::{Code, Failure},
+    ports::{Conditional, ReceiptDigest, Settings, StoredWatermark, TenantRecords, Tenants},
+    settings::{Draft, TenantConfig},
+};
+use futures::future::join_all;
+
+use crate::{
+    local::{on_local_aws, text},
+    world::{AsRead, Failures, World, clock, connect, id, load, stored_watermark},
+};
+
+on_both_worlds! {
+    a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error
+    a_commit_is_lost_unless_the_watermark_is_as_it_was_read
+    a_commit_is_lost_once_the_tenant_is_disconnected
+    a_commit_is_lost_once_the_settings_were_saved_again
+    a_commit_without_a_record_of_the_tenant_is_lost
+    of_many_runs_at_once_exactly_one_commits
+    a_commit_on_a_config_without_a_version_counts_it_as_the_first
+    a_failure_is_noted_and_counted_and_moves_nothing
+    a_failure_is_not_noted_on_a_watermark_that_has_moved_on
+    a_failure_of_an_unknown_tenant_leaves_no_record
+}
+
+fn denied() -> Failure {
+    Failure::new(Code::AccessDenied, "S3 refused it.")
+}
+
+/// Everything that a commit or a noted failure may change.
+async fn snapshot(world: &impl World, tenant: &AsRead) -> Result<(TenantRecords, Failures, Option<ReceiptDigest>)> {
+    let id = &tenant.config.tenant;
+    let receipt = world.tenants().receipt(id, tenant.schedule.next_due).await?;
+    Ok((load(world, id).await?, world.failures(id).await?, receipt))
+}
+
+/// A commit of `as_read` is lost, and nothing is written.
+async fn is_lost(world: &impl World, stored: &AsRead, as_read: &AsRead) -> Result<()> {
+    let before = snapshot(world, stored).await?;
+    let (after, receipt) = (as_read.after(), as_read.receipt("a"));
+    let committed = world.tenants().commit(&as_read.config, &as_read.watermark, after, &receipt).await?;
+    assert_eq!(committed, Conditional::LostRace, "{as_read:?}");
+    assert_eq!(snapshot(world, stored).await?, before, "{as_read:?}");
+    Ok(())
+}
+
+async fn a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let noted = world.tenants().record_failure(tenant, &acme.watermark, &denied(), clock("11:02")?).await?;
+    assert_eq!(noted, Conditional::Written);
+    let config = load(world, tenant).await?.config;
+
+    let receipt = acme.receipt("a");
+    let committed = world.tenants().commit(&acme.config, &acme.watermark, acme.after(), &receipt).await?;
+    assert_eq!(committed, Conditional::Written);
+    let watermark = stored_watermark(world, tenant).await?;
+    assert_eq!(watermark, StoredWatermark::connected(tenant, acme.after()));
+    assert_eq!(watermark.schedule().ok(), Some(acme.after()));
+    assert_eq!(world.failures(tenant).await?, Failures::default());
+    assert_eq!(load(world, tenant).await?.config, config, "the settings are not the export's to change");
+    let stored = world.tenants().receipt(tenant, receipt.window.to).await?;
+    assert!(stored.is_some_and(|stored| stored.same_destination(&receipt) && stored.same_bytes(&receipt)));
+    Ok(())
+}
+
+async fn a_commit_is_lost_unless_the_watermark_is_as_it_was_read(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let text = |text: &str| Some(text.to_owned());
+    let stored = &acme.watermark;
+    for watermark in [
+        StoredWatermark { exported_until: text("2026-11-20T09:00:00Z"), ..stored.clone() },
+        StoredWatermark { exported_until: None, ..stored.clone() },
+        StoredWatermark { next_due: text("2026-11-20T12:00:00Z"), ..stored.clone() },
+        StoredWatermark { next_due: None, ..stored.clone() },
+        StoredWatermark { due_shard: text("not its own"), ..stored.clone() },
+        StoredWatermark { due_shard: None, ..stored.clone() },
+        StoredWatermark::default(),
+    ] {
+        is_lost(world, &acme, &AsRead { watermark, ..acme.clone() }).await?;
+    }
+    Ok(())
+}
+
+async fn a_commit_is_lost_once_the_tenant_is_disconnected(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    world.settings().disconnect(&acme.config.tenant).await?;
+    is_lost(world, &acme, &acme).await
+}
+
+async fn a_commit_is_lost_once_the_settings_were_saved_again(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    // The same settings and the same schedule: only the version tells.
+    let watermark = Some(&acme.watermark);
+    let saved = world.settings().save(&acme.config, clock("10:30")?, watermark, acme.schedule).await?;
+    assert_eq!(
+        (saved, stored_watermark(world, &acme.config.tenant).await?),
+        (Conditional::Written, acme.watermark.clone())
+    );
+    is_lost(world, &acme, &acme).await?;
+    // The version that is stored now is the one that commits.
+    let again = AsRead { config: TenantConfig { version: 2, ..acme.config.clone() }, ..acme };
+    let committed = world.tenants().commit(&again.config, &again.watermark, again.after(), &again.receipt("a")).await?;
+    assert_eq!(committed, Conditional::Written);
+    Ok(())
+}
+
+async fn a_commit_without_a_record_of_the_tenant_is_lost(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let first = TenantConfig { version: 0, ..acme.config.clone() };
+    for (tenant, watermark) in [("without-config", Some(acme.watermark.clone())), ("unknown", None)] {
+        let tenant = id(tenant)?;
+        let stored = TenantRecords { config: None, watermark };
+        world.put_records(&tenant, stored.clone()).await?;
+        let config = TenantConfig { tenant: tenant.clone(), ..first.clone() };
+        for as_read in [&acme.watermark, &StoredWatermark::default()] {
+            let committed = world.tenants().commit(&config, as_read, acme.after(), &acme.receipt("a")).await?;
+            assert_eq!(committed, Conditional::LostRace);
+        }
+        assert_eq!(load(world, &tenant).await?, stored);
+        assert_eq!(world.tenants().receipt(&tenant, acme.schedule.next_due).await?, None);
+    }
+    Ok(())
+}
+
+async fn of_many_runs_at_once_exactly_one_commits(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let receipts: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|sha256| acme.receipt(sha256)).into();
+    let tenants = world.tenants();
+    let commits = receipts.iter().map(|receipt| tenants.commit(&acme.config, &acme.watermark, acme.after(), receipt));
+    let commits: Vec<Conditional> = join_all(commits).await.into_iter().collect::<Result<_, _>>()?;
+    let winners: Vec<_> = receipts.iter().zip(&commits).filter(|(_, it)| **it == Conditional::Written).collect();
+    let [(winner, _)] = winners[..] else { anyhow::bail!("{} winners", winners.len()) };
+    let stored = tenants.receipt(&acme.config.tenant, winner.window.to).await?;
+    assert!(stored.is_some_and(|stored| stored.same_bytes(winner)), "the receipt is not the winner's");
+    assert_eq!(stored_watermark(world, &acme.config.tenant).await?.schedule().ok(), Some(acme.after()));
+    Ok(())
+}
+
+async fn a_commit_on_a_config_without_a_version_counts_it_as_the_first(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let hand_made = id("hand-made")?;
+    let stored = load(world, &acme.config.tenant).await?;
+    let config = stored.config.map(|config| Draft { version: None, ..config });
+    world.put_records(&hand_made, TenantRecords { config, ..stored }).await?;
+    let config = TenantConfig { tenant: hand_made.clone(), version: 0, ..acme.config.clone() };
+    let committed = world.tenants().commit(&config, &acme.watermark, acme.after(), &acme.receipt("a")).await?;
+    assert_eq!(committed, Conditional::Written);
+    assert_eq!(stored_watermark(world, &hand_made).await?.schedule().ok(), Some(acme.after()));
+    Ok(())
+}
+
+async fn a_failure_is_noted_and_counted_and_moves_nothing(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let before = load(world, tenant).await?;
+    let throttled = Failure::new(Code::Throttled, "Too many requests.");
+    for (failure, count) in [(denied(), 1), (denied(), 2), (throttled, 3)] {
+        let noted = world.tenants().record_failure(tenant, &acme.watermark, &failure, clock("11:02")?).await?;
+        assert_eq!(noted, Conditional::Written);
+        assert_eq!(world.failures(tenant).await?, Failures::of(failure.code, &failure.message, count));
+    }
+    assert_eq!(load(world, tenant).await?, before);
+    Ok(())
+}
+
+async fn a_failure_is_not_noted_on_a_watermark_that_has_moved_on(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let committed = world.tenants().commit(&acme.config, &acme.watermark, acme.after(), &acme.receipt("a")).await?;
+    assert_eq!(committed, Conditional::Written);
+    let moved = stored_watermark(world, tenant).await?;
+    world.settings().disconnect(tenant).await?;
+    let before = snapshot(world, &acme).await?;
+    // As it was before the commit, and as it was before the tenant was disconnected.
+    for as_read in [&acme.watermark, &moved, &StoredWatermark::default()] {
+        let noted = world.tenants().record_failure(tenant, as_read, &denied(), clock("11:02")?).await?;
+        assert_eq!(noted, Conditional::LostRace);
+    }
+    assert_eq!(snapshot(world, &acme).await?, before);
+    Ok(())
+}
+
+async fn a_failure_of_an_unknown_tenant_leaves_no_record(world: &impl World) -> Result<()> {
+    let unknown = id("unknown")?;
+    let as_read = StoredWatermark::default();
+    let noted = world.tenants().record_failure(&unknown, &as_read, &denied(), clock("11:02")?).await?;
+    assert_eq!(noted, Conditional::LostRace);
+    assert_eq!(load(world, &unknown).await?, TenantRecords::default());
+    Ok(())
+}
+
+/// The console reads these attributes, so their names are a contract of their own.
+#[test]
+fn the_table_says_when_a_tenant_last_succeeded_and_last_failed() -> Result<()> {
+    on_local_aws(async |world| {
+        let acme = connect(world, "acme").await?;
+        let tenant = &acme.config.tenant;
+        let committed = world.tenants().commit(&acme.config, &acme.watermark, acme.after(), &acme.receipt("a")).await?;
+        assert_eq!(committed, Conditional::Written);
+        let watermark = acme.watermark.at(acme.after());
+        let noted = world.tenants().record_failure(tenant, &watermark, &denied(), clock("12:03")?).await?;
+        assert_eq!(noted, Conditional::Written);
+        let stored = world.record(tenant, "watermark").await?.unwrap_or_default();
+        for (attribute, value) in [
+            ("last_success_at", "2026-11-20T11:02:00Z"),
+            ("last_object_key", "audit-logs/tenant=acme/20261120T100000Z_20261120T110000Z_0001.json"),
+            ("last_error_code", "access_denied"),
+            ("last_error", "S3 refused it."),
+            ("last_error_at", "2026-11-20T12:03:00Z"),
+            ("consecutive_failures", "1"),
+        ] {
+            assert_eq!(text(&stored, attribute).as_deref(), Some(value), "{attribute}");
+        }
+        Ok(())
+    })
+}

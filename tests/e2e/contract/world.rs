@@ -1,0 +1,158 @@
+//! A world that the ports are implemented on, and the fixtures that all bodies share.
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use audit_log_core::{
+    failure::Code,
+    ports::{Buckets, Conditional, Events, Receipt, Settings, StoredObject, StoredWatermark, TenantRecords, Tenants},
+    schedule::{Schedule, Window},
+    settings::{Draft, TenantConfig},
+    tenant::{AccountId, Partition, Platform, TenantId},
+};
+use audit_log_tests::{Object, PLATFORM_ACCOUNT, REGION};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// The ports, and what a test may see and do beside them.
+pub(crate) trait World {
+    /// The tenants as the export sees them.
+    fn tenants(&self) -> &impl Tenants;
+
+    /// The tenants as whoever saves settings sees them.
+    fn settings(&self) -> &impl Settings;
+
+    /// The recorded events.
+    fn events(&self) -> &impl Events;
+
+    /// The customers' buckets.
+    fn buckets(&self) -> &impl Buckets;
+
+    /// Puts a tenant's records there as they are, right or wrong.
+    async fn put_records(&self, tenant: &TenantId, records: TenantRecords) -> Result<()>;
+
+    /// What the watermark says of failures.
+    async fn failures(&self, tenant: &TenantId) -> Result<Failures>;
+
+    /// Records an event in a tenant's shard.
+    async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()>;
+
+    /// The settings of a customer with a bucket and a role of its own; the same for the same tenant, so that tests
+    /// share it.
+    async fn customer(&self, tenant: &str) -> Result<TenantConfig>;
+
+    /// Deletes a customer's bucket, which has to be empty.
+    async fn delete_bucket(&self, config: &TenantConfig) -> Result<()>;
+
+    /// The keys of all objects in a customer's bucket, in order.
+    async fn keys(&self, config: &TenantConfig) -> Result<Vec<String>>;
+
+    /// An object that is in a customer's bucket.
+    async fn object(&self, config: &TenantConfig, key: &str) -> Result<Object>;
+
+    /// The keys of uploads that were begun and neither finished nor aborted; the customer pays for their parts.
+    async fn unfinished(&self, config: &TenantConfig) -> Result<Vec<String>>;
+}
+
+/// What the watermark says of failures.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failures {
+    /// Code and message of the last, unless an export succeeded since.
+    pub(crate) last: Option<(String, String)>,
+    /// How many since the last success.
+    pub(crate) in_a_row: u64,
+}
+
+impl Failures {
+    pub(crate) fn of(code: Code, message: &str, in_a_row: u64) -> Self {
+        Self { last: Some((code.to_string(), message.to_owned())), in_a_row }
+    }
+}
+
+/// What a writer put into the attribute `event`.
+#[derive(Debug, Clone)]
+pub(crate) enum Recorded {
+    /// A text, as the contract has it.
+    Text(String),
+    /// A number, against the contract.
+    Number(u32),
+    /// Nothing, against the contract.
+    Nothing,
+}
+
+pub(crate) fn id(tenant: &str) -> Result<TenantId> {
+    Ok(TenantId::parse(tenant)?)
+}
+
+/// `10:00` and the like, on the day of these tests.
+pub(crate) fn clock(time: &str) -> Result<DateTime<Utc>> {
+    Ok(format!("2026-11-20T{time}:00Z").parse()?)
+}
+
+pub(crate) fn window(from: &str, to: &str) -> Result<Window> {
+    Ok(Window { from: clock(from)?, to: clock(to)? })
+}
+
+/// Checked settings of a tenant: `draft`, with a default for what it leaves out.
+pub(crate) fn config(tenant: &str, draft: Draft) -> Result<TenantConfig> {
+    let or = |field: Option<String>, default: &str| field.or(Some(default.to_owned()));
+    let draft = Draft {
+        external_id: or(draft.external_id, "some-external-id"),
+        role_arn: or(draft.role_arn, "arn:aws:iam::222222222222:role/audit"),
+        bucket: or(draft.bucket, "some-bucket"),
+        region: or(draft.region, REGION),
+        frequency_hours: or(draft.frequency_hours, "1"),
+        ..draft
+    };
+    let platform = Platform { account: AccountId::parse(PLATFORM_ACCOUNT)?, partition: Partition::Aws };
+    draft.check(&id(tenant)?, &platform).map_err(|errors| anyhow!("{errors:?}"))
+}
+
+/// A tenant as a run has read it.
+#[derive(Debug, Clone)]
+pub(crate) struct AsRead {
+    pub(crate) config: TenantConfig,
+    pub(crate) watermark: StoredWatermark,
+    pub(crate) schedule: Schedule,
+}
+
+/// Connects a tenant whose first window is from 10:00 to 11:00.
+pub(crate) async fn connect(world: &impl World, tenant: &str) -> Result<AsRead> {
+    let new = config(tenant, Draft::default())?;
+    let schedule = Schedule { exported_until: clock("10:00")?, next_due: clock("11:00")? };
+    let saved = world.settings().save(&new, clock("10:00")?, None, schedule).await?;
+    ensure!(saved == Conditional::Written, "{tenant} was there already");
+    let watermark = StoredWatermark::connected(&new.tenant, schedule);
+    Ok(AsRead { config: TenantConfig { version: 1, ..new }, watermark, schedule })
+}
+
+impl AsRead {
+    /// The schedule after the window that is due.
+    pub(crate) fn after(&self) -> Schedule {
+        self.schedule.advance(self.config.frequency)
+    }
+
+    /// A receipt for the window that is due, of one object whose bytes are told from others by their checksum.
+    pub(crate) fn receipt(&self, sha256: &str) -> Receipt {
+        let window = Window { from: self.schedule.exported_until, to: self.schedule.next_due };
+        let key = format!("audit-logs/tenant={}/{window}_0001.json", self.config.tenant);
+        Receipt {
+            window,
+            bucket: self.config.bucket.to_string(),
+            objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256: sha256.to_owned() }],
+            malformed: 1,
+            gap: false,
+            exported_at: window.to + TimeDelta::minutes(2),
+            duration: TimeDelta::milliseconds(250),
+        }
+    }
+}
+
+/// A tenant's records as a run would read them now.
+pub(crate) async fn load(world: &impl World, tenant: &TenantId) -> Result<TenantRecords> {
+    let loaded = world.tenants().load(std::slice::from_ref(tenant)).await?;
+    let [(of, records)] = &loaded[..] else { return Err(anyhow!("not one entry: {loaded:?}")) };
+    ensure!(of == tenant, "the records of {of}");
+    Ok(records.clone())
+}
+
+pub(crate) async fn stored_watermark(world: &impl World, tenant: &TenantId) -> Result<StoredWatermark> {
+    load(world, tenant).await?.watermark.context("no watermark")
+}
