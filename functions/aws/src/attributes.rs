@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use audit_log_core::{
     failure::Failure,
-    ports::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredWatermark},
+    records::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredWatermark},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
@@ -107,7 +107,7 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
 
 /// The record `export#<window end>`.
 pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
-    let object = |object: &audit_log_core::ports::StoredObject| {
+    let object = |object: &audit_log_core::records::StoredObject| {
         AttributeValue::M(Item::from([
             ("key".to_owned(), s(&object.key)),
             ("bytes".to_owned(), n(object.bytes)),

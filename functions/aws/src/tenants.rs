@@ -5,7 +5,7 @@ mod settings;
 
 use std::time::Duration;
 
-use audit_log_core::{failure::Failure, ports::Conditional, ports::StoredWatermark};
+use audit_log_core::{failure::Failure, ports::Conditional, records::StoredWatermark};
 use aws_sdk_dynamodb::{
     Client,
     operation::transact_write_items::TransactWriteItemsError,

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
-//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`ports`] (what the export
+//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`records`] (watermarks and receipts), [`ports`] (what the export
 //! needs of the world), [`export`] (the one orchestration).
 //!
 //! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
@@ -15,6 +15,7 @@ pub mod failure;
 pub mod memory;
 pub mod object;
 pub mod ports;
+pub mod records;
 pub mod schedule;
 pub mod settings;
 pub mod tenant;

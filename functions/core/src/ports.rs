@@ -5,168 +5,17 @@
 
 use std::future::Future;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
+use chrono::{DateTime, Utc};
 
 use crate::{
     event::StoredEvent,
     failure::Failure,
     object::ObjectSpec,
+    records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
-    settings::{Draft, FieldError, FieldErrors, TenantConfig},
+    settings::TenantConfig,
     tenant::{DueShard, TenantId},
-    timestamp,
 };
-
-/// How long a receipt is kept.
-pub const RECEIPT_RETENTION: TimeDelta = TimeDelta::days(400);
-
-/// The part of a watermark record that every write to it is conditional on, as it was read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the attribute of that name")]
-pub struct StoredWatermark {
-    pub exported_until: Option<String>,
-    pub next_due: Option<String>,
-    pub due_shard: Option<String>,
-}
-
-impl StoredWatermark {
-    /// What a connected tenant's watermark holds at that point of its schedule.
-    pub fn connected(tenant: &TenantId, schedule: Schedule) -> Self {
-        Self {
-            exported_until: Some(timestamp::seconds(schedule.exported_until)),
-            next_due: Some(timestamp::seconds(schedule.next_due)),
-            due_shard: Some(DueShard::of(tenant).to_string()),
-        }
-    }
-
-    /// The same watermark, further on.
-    #[must_use]
-    pub fn at(&self, schedule: Schedule) -> Self {
-        Self {
-            exported_until: Some(timestamp::seconds(schedule.exported_until)),
-            next_due: Some(timestamp::seconds(schedule.next_due)),
-            due_shard: self.due_shard.clone(),
-        }
-    }
-
-    /// The schedule that the watermark holds.
-    ///
-    /// # Errors
-    /// If one of its instants is missing or not written as whole seconds in UTC, or if it is due before it was
-    /// exported. A watermark is never guessed: a wrong guess loses events.
-    pub fn schedule(&self) -> Result<Schedule, FieldErrors> {
-        let mut errors = Vec::new();
-        let mut instant = |field: &'static str, text: &Option<String>| {
-            let parsed = text.as_deref().and_then(timestamp::parse_seconds);
-            if parsed.is_none() {
-                let text = text.as_deref().unwrap_or_default();
-                let message = format!("the watermark's instant looks like 2026-11-21T11:00:00Z, not {text:?}");
-                errors.push(FieldError { field, message });
-            }
-            parsed
-        };
-        match (instant("exported_until", &self.exported_until), instant("next_due", &self.next_due)) {
-            (Some(exported_until), Some(next_due)) if exported_until < next_due => {
-                Ok(Schedule { exported_until, next_due })
-            }
-            (Some(_), Some(_)) => Err(FieldErrors(vec![FieldError {
-                field: "next_due",
-                message: "the watermark is due before it was exported".to_owned(),
-            }])),
-            _ => Err(FieldErrors(errors)),
-        }
-    }
-}
-
-/// A tenant's two records; either may be missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TenantRecords {
-    /// The record `config`, unchecked.
-    pub config: Option<Draft>,
-    /// The record `watermark`, unchecked.
-    pub watermark: Option<StoredWatermark>,
-}
-
-/// One stored object of a window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredObject {
-    /// Its key.
-    pub key: String,
-    /// Its size as stored.
-    pub bytes: u64,
-    /// Its recorded events; the system's own heartbeat or notice is not counted.
-    pub events: u64,
-    /// SHA-256 of the stored bytes, in lower-case hex.
-    pub sha256: String,
-}
-
-/// What was stored for a window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// Which stretch of time.
-    pub window: Window,
-    /// In which bucket.
-    pub bucket: String,
-    /// The window's objects in order; never empty.
-    pub objects: Vec<StoredObject>,
-    /// How many of the events had to be wrapped as malformed.
-    pub malformed: u64,
-    /// Whether the window began before the events' retention, so that some may be missing.
-    pub gap: bool,
-    /// When the last object was stored.
-    pub exported_at: DateTime<Utc>,
-    /// From the first read to the last stored object.
-    pub duration: TimeDelta,
-}
-
-impl Receipt {
-    /// The recorded events of all objects.
-    pub fn events(&self) -> u64 {
-        self.objects.iter().map(|object| object.events).sum()
-    }
-
-    /// The stored bytes of all objects.
-    pub fn bytes(&self) -> u64 {
-        self.objects.iter().map(|object| object.bytes).sum()
-    }
-
-    /// SHA-256 of the list of objects as `sha256sum` would print it (`<sha256>  <key>` a line), in lower-case hex:
-    /// one value that differs whenever any object's key or bytes do.
-    pub fn manifest_sha256(&self) -> String {
-        let mut digest = Sha256::new();
-        for object in &self.objects {
-            digest.update(format!("{}  {}\n", object.sha256, object.key));
-        }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// What a stored receipt says about the bytes in the bucket, enough to tell whether another run stored the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceiptDigest {
-    /// Where the window began.
-    pub from: DateTime<Utc>,
-    /// In which bucket it was stored.
-    pub bucket: String,
-    /// The key of its first object.
-    pub first_key: String,
-    /// [`Receipt::manifest_sha256`].
-    pub manifest_sha256: String,
-}
-
-impl ReceiptDigest {
-    /// Whether that receipt's objects and these would lie over each other.
-    pub fn same_destination(&self, receipt: &Receipt) -> bool {
-        let first_key = receipt.objects.first().map(|object| object.key.as_str());
-        self.from == receipt.window.from && self.bucket == receipt.bucket && Some(self.first_key.as_str()) == first_key
-    }
-
-    /// Whether both stand for the very same objects.
-    pub fn same_bytes(&self, receipt: &Receipt) -> bool {
-        self.manifest_sha256 == receipt.manifest_sha256()
-    }
-}
 
 /// How a conditional write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,30 +154,4 @@ pub trait Upload: Send {
 
     /// Gives the object up and leaves nothing behind that the customer would pay for.
     fn abort(self) -> impl Future<Output = ()> + Send;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(exported_until: &str, next_due: &str) -> Vec<&'static str> {
-        let text = |text: &str| Some(text.to_owned());
-        let stored =
-            StoredWatermark { exported_until: text(exported_until), next_due: text(next_due), due_shard: None };
-        match stored.schedule() {
-            Ok(schedule) => {
-                assert_eq!(stored.at(schedule), stored, "what was read is what a condition is made of");
-                vec![]
-            }
-            Err(errors) => errors.0.into_iter().map(|error| error.field).collect(),
-        }
-    }
-
-    #[test]
-    fn a_damaged_watermark_is_named_and_never_guessed() {
-        assert_eq!(fields("2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"), [""; 0]);
-        assert_eq!(fields("yesterday", "2026-11-21T11:00:00.000Z"), ["exported_until", "next_due"]);
-        assert_eq!(fields("2026-11-21T11:00:00Z", "2026-11-21T11:00:00Z"), ["next_due"]);
-        assert!(StoredWatermark::default().schedule().is_err());
-    }
 }

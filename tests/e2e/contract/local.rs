@@ -14,7 +14,8 @@ use audit_log_aws::{
     tenants::TenantsTable,
 };
 use audit_log_core::{
-    ports::{Buckets, Events, Settings, StoredWatermark, TenantRecords, Tenants},
+    ports::{Buckets, Events, Settings, Tenants},
+    records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
 };

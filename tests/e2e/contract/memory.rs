@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result};
 use audit_log_core::{
     event::{Body, StoredEvent},
     memory::{Memory, Tenant},
-    ports::{Buckets, Events, Settings, TenantRecords, Tenants},
+    ports::{Buckets, Events, Settings, Tenants},
+    records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
 };

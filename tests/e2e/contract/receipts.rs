@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_core::{
-    ports::{Conditional, Receipt, ReceiptDigest, StoredObject, Tenants},
+    ports::{Conditional, Tenants},
+    records::{Receipt, ReceiptDigest, StoredObject},
     tenant::TenantId,
 };
 use audit_log_tests::Item;

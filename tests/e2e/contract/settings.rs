@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use audit_log_core::{
-    ports::{Conditional, Settings, StoredWatermark, TenantRecords},
+    ports::{Conditional, Settings},
+    records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
 };

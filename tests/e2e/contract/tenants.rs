@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use audit_log_core::{
-    ports::{Settings, StoredWatermark, TenantRecords, Tenants},
+    ports::{Settings, Tenants},
+    records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::Draft,
     tenant::{DueShard, TenantId},

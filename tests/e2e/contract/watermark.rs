@@ -3,7 +3,8 @@
 use anyhow::Result;
 use audit_log_core::{
     failure::{Code, Failure},
-    ports::{Conditional, ReceiptDigest, Settings, StoredWatermark, TenantRecords, Tenants},
+    ports::{Conditional, Settings, Tenants},
+    records::{ReceiptDigest, StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
 };
 use futures::future::join_all;

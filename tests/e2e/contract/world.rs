@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_core::{
     failure::Code,
-    ports::{Buckets, Conditional, Events, Receipt, Settings, StoredObject, StoredWatermark, TenantRecords, Tenants},
+    ports::{Buckets, Conditional, Events, Settings, Tenants},
+    records::{Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Draft, TenantConfig},
     tenant::{AccountId, Partition, Platform, TenantId},

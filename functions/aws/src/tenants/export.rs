@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Conditional, Receipt, ReceiptDigest, StoredWatermark, TenantRecords, Tenants},
+    ports::{Conditional, Tenants},
+    records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
     tenant::{DueShard, TenantId},

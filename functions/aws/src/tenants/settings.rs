@@ -2,7 +2,8 @@
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Conditional, Settings, StoredWatermark},
+    ports::{Conditional, Settings},
+    records::StoredWatermark,
     schedule::Schedule,
     settings::TenantConfig,
     tenant::TenantId,

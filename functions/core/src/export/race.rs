@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    ports::{Buckets, Conditional, Events, Receipt, Tenants},
+    ports::{Buckets, Conditional, Events, Tenants},
+    records::Receipt,
     schedule::Window,
 };
 

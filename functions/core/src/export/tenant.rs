@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure, Party},
-    ports::{Buckets, Conditional, Events, Receipt, StoredWatermark, TenantRecords, Tenants},
+    ports::{Buckets, Conditional, Events, Tenants},
+    records::{Receipt, StoredWatermark, TenantRecords},
     schedule::{Readiness, Schedule, Window, readiness},
     settings::{FieldErrors, TenantConfig},
     tenant::TenantId,

@@ -7,7 +7,8 @@ use crate::{
     event,
     failure::{Code, Failure},
     object::{Encoder, ObjectSpec},
-    ports::{Bucket, Buckets, Events, Receipt, StoredObject, Tenants, Upload},
+    ports::{Bucket, Buckets, Events, Tenants, Upload},
+    records::{Receipt, StoredObject},
     schedule::Window,
     settings::TenantConfig,
 };

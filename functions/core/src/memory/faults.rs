@@ -1,8 +1,10 @@
 //! Planned faults: an operation that fails, one that never comes back, and something that happens right before it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use super::Calls;
 use crate::failure::Failure;
 
 /// An operation of a port.
@@ -45,7 +47,7 @@ struct Planned {
 #[derive(Clone, Default)]
 pub(super) struct Faults {
     plan: Arc<Mutex<Vec<Planned>>>,
-    calls: Arc<Mutex<Calls>>,
+    calls: Arc<Mutex<HashMap<Op, usize>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

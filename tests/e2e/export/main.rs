@@ -1,10 +1,7 @@
 //! The export end to end: the zipped function, both templates, a tick, and what lies in the customers' buckets.
 
-#[path = "export/delivery.rs"]
 mod delivery;
-#[path = "export/failures.rs"]
 mod failures;
-#[path = "export/repeats.rs"]
 mod repeats;
 
 use anyhow::Result;
