@@ -1,0 +1,129 @@
+//! The customers' template, deployed: who is let in, and what the role may do.
+
+use anyhow::{Context as _, Error, Result, ensure};
+use audit_log_aws::sdk::credentials::Credentials;
+use audit_log_aws::sdk::s3::primitives::ByteStream;
+use audit_log_aws::sdk::sts::error::ProvideErrorMetadata as _;
+use audit_log_aws::sdk::{s3, sts};
+use audit_log_tests::{
+    Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, REGION, StoredObject, delete_stack, quick_create, tools,
+};
+use serde_json::json;
+
+const CUSTOMER: &str = "222222222222";
+const EXTERNAL_ID: &str = "11111111-2222-4333-8444-555555555555";
+const PARAMETERS: [(&str, &str); 3] =
+    [("BucketName", "acme-logs"), ("ExternalId", EXTERNAL_ID), ("ProviderAccountId", PLATFORM_ACCOUNT)];
+
+#[tokio::test]
+async fn a_customers_role_lets_in_only_the_exporter_with_the_external_id() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let exporter = session_of(&aws, "audit-log-exporter").await?;
+    let other = session_of(&aws, "some-other-role").await?;
+    let stack = quick_create(&aws, CUSTOMER, "audit-log-export", &PARAMETERS).await?;
+
+    let attempt = async |by, external_id| match assume(&aws, by, &stack, external_id).await {
+        Ok(_) => "allowed".to_owned(),
+        Err(code) => code,
+    };
+    // This one would be refused, too, if `aws:PrincipalArn` were the session's ARN.
+    assert_eq!(attempt(&exporter, Some(EXTERNAL_ID)).await, "allowed");
+    assert_eq!(attempt(&exporter, Some("a guess")).await, "AccessDenied");
+    assert_eq!(attempt(&exporter, None).await, "AccessDenied");
+    assert_eq!(attempt(&other, Some(EXTERNAL_ID)).await, "AccessDenied");
+
+    delete_stack(&aws, CUSTOMER, "audit-log-export").await?;
+    assert_eq!(attempt(&exporter, Some(EXTERNAL_ID)).await, "AccessDenied");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_that_demands_tls_takes_a_delivery() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let exporter = session_of(&aws, "audit-log-exporter").await?;
+    let parameters = [&PARAMETERS[..], &[("CreateBucket", "true")]].concat();
+    let stack = quick_create(&aws, CUSTOMER, "audit-log-export", &parameters).await?;
+    let bucket = Bucket::of(&aws, CUSTOMER, &stack.outputs.bucket_name);
+
+    let delivery = assume(&aws, &exporter, &stack, Some(EXTERNAL_ID)).await.map_err(Error::msg)?;
+    let s3 = s3::Client::new(&aws.sdk_config_with(delivery));
+    s3.put_object()
+        .bucket(&stack.outputs.bucket_name)
+        .key("a/b.json")
+        .body(ByteStream::from_static(b"[]"))
+        .send()
+        .await?;
+    assert_eq!(bucket.objects().await?, [StoredObject { key: "a/b.json".to_owned(), size: 2 }]);
+    assert_eq!(bucket.get("a/b.json").await?.bytes, b"[]");
+    // Writing is all that the role may do.
+    ensure!(s3.get_object().bucket(&stack.outputs.bucket_name).key("a/b.json").send().await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_stacks_in_one_account_have_roles_of_their_own() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let exporter = session_of(&aws, "audit-log-exporter").await?;
+    let first = quick_create(&aws, CUSTOMER, "first", &PARAMETERS).await?;
+    let others = [("BucketName", "other-logs"), ("ExternalId", "another-id"), ("ProviderAccountId", PLATFORM_ACCOUNT)];
+    let second = quick_create(&aws, CUSTOMER, "second", &others).await?;
+    assert_ne!(first.outputs.role_arn, second.outputs.role_arn);
+    assert!(assume(&aws, &exporter, &first, Some(EXTERNAL_ID)).await.is_ok());
+    assert!(assume(&aws, &exporter, &second, Some("another-id")).await.is_ok());
+    // One stack's external ID opens the other's role no more than a guess does.
+    assert_eq!(assume(&aws, &exporter, &second, Some(EXTERNAL_ID)).await.err().as_deref(), Some("AccessDenied"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stack_that_fails_says_why() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    // The name of the bucket is another customer's already.
+    Bucket::create(&aws, "333333333333", "acme-logs", REGION).await?;
+    let create = [&PARAMETERS[..], &[("CreateBucket", "true")]].concat();
+    for (parameters, reason) in [(&create[..], "'acme-logs' already exists"), (&PARAMETERS[..1], "ExternalId")] {
+        let refused = quick_create(&aws, CUSTOMER, "audit-log-export", parameters).await.err();
+        let refused = refused.context("created all the same")?.to_string();
+        ensure!(refused.contains(reason), "{refused}");
+    }
+    Ok(())
+}
+
+/// Credentials of a role in the platform's account that may assume any role, as far as that account is concerned.
+async fn session_of(aws: &LocalAws, role: &str) -> Result<Credentials> {
+    let statement = |mut statement: serde_json::Value| {
+        statement["Effect"] = "Allow".into();
+        json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    };
+    let root = format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root");
+    let trust = statement(json!({"Action": "sts:AssumeRole", "Principal": {"AWS": root}}));
+    let rights = statement(json!({"Action": "sts:AssumeRole", "Resource": "*"}));
+    let iam = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, &[&["iam"], arguments].concat()).await;
+    iam(&["create-role", "--role-name", role, "--assume-role-policy-document", &trust]).await?;
+    iam(&["put-role-policy", "--role-name", role, "--policy-name", "assume", "--policy-document", &rights]).await?;
+
+    let client = sts::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
+    let role_arn = format!("arn:aws:iam::{PLATFORM_ACCOUNT}:role/{role}");
+    let session = client.assume_role().role_arn(role_arn).role_session_name("a-session").send().await?;
+    credentials(session.credentials).context("no credentials")
+}
+
+/// Credentials for a customer's role, or the code of the refusal.
+async fn assume(
+    aws: &LocalAws,
+    by: &Credentials,
+    stack: &CustomerStack,
+    external_id: Option<&str>,
+) -> Result<Credentials, String> {
+    let client = sts::Client::new(&aws.sdk_config_with(by.clone()));
+    let request = client.assume_role().role_arn(&stack.outputs.role_arn).role_session_name("delivery");
+    match request.set_external_id(external_id.map(str::to_owned)).send().await {
+        Ok(session) => credentials(session.credentials).ok_or_else(|| "no credentials".to_owned()),
+        Err(refused) => Err(refused.code().unwrap_or("no code").to_owned()),
+    }
+}
+
+fn credentials(session: Option<sts::types::Credentials>) -> Option<Credentials> {
+    let sts::types::Credentials { access_key_id, secret_access_key, session_token, .. } = session?;
+    Some(Credentials::new(access_key_id, secret_access_key, Some(session_token), None, "assumed"))
+}
