@@ -234,7 +234,7 @@ export function requests(partition) {
     ...["Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "DeleteTable"].map((action) =>
       own(`${action} on events`, `dynamodb:${action}`, events, REFUSED),
     ),
-    ...["Query", "BatchGetItem", "GetItem", "PutItem", "UpdateItem", "ConditionCheckItem"].map((action) =>
+    ...["BatchGetItem", "GetItem", "PutItem", "UpdateItem", "ConditionCheckItem"].map((action) =>
       own(`${action} on tenants`, `dynamodb:${action}`, tenants, ALLOWED),
     ),
     ...["Scan", "DeleteItem", "BatchWriteItem", "DeleteTable", "UpdateTimeToLive"].map((action) =>
@@ -242,6 +242,7 @@ export function requests(partition) {
     ),
     own("query the index due", "dynamodb:Query", `${tenants}/index/due`, ALLOWED),
     own("scan the index due", "dynamodb:Scan", `${tenants}/index/due`, REFUSED),
+    own("query the tenants table itself", "dynamodb:Query", tenants, REFUSED),
     own("query another index", "dynamodb:Query", `${tenants}/index/other`, REFUSED),
     ...["Query", "GetItem", "PutItem"].map((action) =>
       own(`${action} on another table`, `dynamodb:${action}`, `${tenants}-2`, REFUSED),

@@ -22,10 +22,12 @@ pub struct Answer {
     pub status: u16,
     /// The header `x-amz-bucket-region`.
     pub bucket_region: Option<String>,
+    /// AWS's id of the request.
+    pub request_id: Option<String>,
 }
 
 impl Answer {
-    /// Takes an error apart, and logs it with its request id for whoever runs the platform.
+    /// Takes an error apart.
     pub fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
         let header = |name: &str| {
             let headers: Option<&Headers> = error.raw_response().map(HttpResponse::headers);
@@ -39,15 +41,24 @@ impl Answer {
             _ => Cow::Borrowed("ConstructionFailure"),
         };
         let message = error.as_service_error().and_then(|service| service.message()).unwrap_or_default();
-        let answer = Self {
+        Self {
             code: code.into_owned(),
             message: message.to_owned(),
             status: error.raw_response().map_or(0, |response| response.status().as_u16()),
             bucket_region: header("x-amz-bucket-region"),
-        };
-        let request_id = header("x-amzn-requestid").or_else(|| header("x-amz-request-id"));
-        tracing::warn!(aws_code = answer.code, status = answer.status, request_id, "AWS refused a request");
-        answer
+            request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
+        }
+    }
+
+    /// Of an answer that lacks what AWS documents it to have.
+    pub(crate) fn nonsense(code: &str) -> Self {
+        Self { code: code.to_owned(), message: String::new(), status: 200, bucket_region: None, request_id: None }
+    }
+
+    /// For whoever runs the platform: what was asked, and the ids by which AWS support finds it.
+    fn log(&self, doing: &str) {
+        let Self { code, status, request_id, .. } = self;
+        tracing::warn!(aws_code = code, status, request_id, doing, "AWS refused a request");
     }
 
     /// The failure that this is whatever the request was, if it is one of those.
@@ -90,6 +101,7 @@ impl Answer {
 
     /// What went wrong with the platform's own tables.
     pub fn from_dynamodb(&self, doing: &str) -> Failure {
+        self.log(doing);
         let denied = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
         self.common(doing).unwrap_or_else(|| match self.code.as_str() {
             code if denied.contains(&code) => {
@@ -102,6 +114,7 @@ impl Answer {
     /// Why a customer's role was not assumed.
     pub fn from_sts(&self, role: &str) -> Failure {
         let doing = format!("the role {role} was assumed");
+        self.log(&doing);
         self.common(&doing).unwrap_or_else(|| match self.code.as_str() {
             "AccessDenied" | "AccessDeniedException" => Failure::new(
                 Code::AssumeRoleDenied,
@@ -117,6 +130,7 @@ impl Answer {
     /// Why an object was not stored.
     pub fn from_s3(&self, bucket: &str, region: &str, key: &str) -> Failure {
         let doing = format!("s3://{bucket}/{key} was stored");
+        self.log(&doing);
         if let Some(failure) = self.common(&doing) {
             return failure;
         }
@@ -168,7 +182,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, code: &str, message: &str) -> Answer {
-        Answer { code: code.to_owned(), message: message.to_owned(), status, bucket_region: None }
+        Answer { code: code.to_owned(), message: message.to_owned(), status, bucket_region: None, request_id: None }
     }
 
     #[test]

@@ -44,8 +44,13 @@ pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
     format!("export#{}", timestamp::seconds(window_end))
 }
 
+/// The record `config`, unchecked. Only what is missing or NULL counts as left out: an attribute of another type than
+/// text or number becomes a text that no field accepts, so that a damaged record fails and is not read as its default.
 pub(crate) fn draft(item: &Item) -> Draft {
-    let field = |name| text(item, name);
+    let field = |name| match item.get(name) {
+        None | Some(AttributeValue::Null(_)) => None,
+        Some(_) => Some(text(item, name).unwrap_or_else(|| "<neither text nor number>".to_owned())),
+    };
     Draft {
         external_id: field("external_id"),
         role_arn: field("role_arn"),
@@ -140,11 +145,15 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
 
 /// None where the item lacks what a receipt has; then it is not ours to compare with.
 pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
-    let first = item.get("objects")?.as_l().ok()?.first()?.as_m().ok()?;
+    let object = |object: &AttributeValue| {
+        let object = object.as_m().ok()?;
+        Some((text(object, "key")?, text(object, "sha256")?))
+    };
     Some(ReceiptDigest {
         from: timestamp::parse_seconds(&text(item, "window_from")?)?,
         bucket: text(item, "bucket")?,
-        first_key: text(first, "key")?,
+        objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        events: text(item, "events")?.parse().ok()?,
         manifest_sha256: text(item, "manifest_sha256")?,
     })
 }
@@ -204,5 +213,46 @@ mod tests {
             as_json(&item),
             r#"{"a":{"L":[{"S":"ü"},{"BOOL":false}]},"b":{"M":{"a":{"NULL":true},"x":{"N":"1"}}},"c":{"B":"AQID"}}"#
         );
+    }
+
+    #[test]
+    fn an_attribute_of_another_type_is_damage_and_not_a_default() {
+        use audit_log_core::tenant::Platform;
+        let good = || {
+            let texts = [
+                ("external_id", "abc"),
+                ("role_arn", "arn:aws:iam::222222222222:role/audit"),
+                ("bucket", "acme-audit"),
+            ];
+            let mut item: Item = texts.iter().map(|(name, value)| ((*name).to_owned(), s(*value))).collect();
+            item.extend([("region".to_owned(), s("eu-west-1")), ("frequency_hours".to_owned(), n(1))]);
+            item
+        };
+        let acme = TenantId::parse("acme").unwrap();
+        let platform = Platform::from_function_arn("arn:aws:lambda:x:111111111111:function:exporter").unwrap();
+        let check = |item: &Item| draft(item).check(&acme, &platform);
+        assert!(check(&good()).is_ok());
+        for field in [
+            "external_id",
+            "role_arn",
+            "bucket",
+            "region",
+            "prefix",
+            "frequency_hours",
+            "format",
+            "compression",
+            "kms_key_arn",
+            "bucket_owner",
+            "event_shards",
+            "version",
+        ] {
+            let mut item = good();
+            item.insert(field.to_owned(), AttributeValue::L(vec![]));
+            assert_eq!(check(&item).unwrap_err().0[0].field, field);
+            item = good();
+            item.insert(field.to_owned(), AttributeValue::Null(true));
+            let required = ["external_id", "role_arn", "bucket", "region", "frequency_hours"].contains(&field);
+            assert_eq!(check(&item).is_err(), required, "{field}");
+        }
     }
 }

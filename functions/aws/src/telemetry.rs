@@ -13,7 +13,13 @@ pub const NAMESPACE: &str = "AuditLogExport";
 /// Writes logs to standard output, filtered by `RUST_LOG` (default: `info`).
 pub fn init_logs() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_target(false).init();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_target(false)
+        .init();
 }
 
 /// The metrics of a tick, written to standard output in CloudWatch's embedded metric format.
@@ -35,6 +41,7 @@ impl Metrics {
         for name in [
             "SuccessfulTicks",
             "NoConnectedTenants",
+            "NothingDelivered",
             "DueTenants",
             "ExportedTenants",
             "FailedTenants",
@@ -55,6 +62,7 @@ impl Metrics {
     pub fn tick(&self, report: &Report, duration: TimeDelta) {
         counter!("SuccessfulTicks").increment(1);
         counter!("NoConnectedTenants").increment(report.no_connected_tenant.into());
+        counter!("NothingDelivered").increment(report.nothing_delivered().into());
         counter!("DueTenants").increment(report.due);
         counter!("ExportedTenants").increment(report.exported);
         for (party, failed) in report.failed_by_party {
@@ -68,14 +76,10 @@ impl Metrics {
         counter!("Events").increment(report.events);
         counter!("Objects").increment(report.objects);
         counter!("Bytes").increment(report.bytes);
-        gauge!("OldestWatermarkLag").set(seconds(report.longest_lag));
+        gauge!("OldestWatermarkLag").set(report.longest_lag.as_seconds_f64());
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);
         if let Err(error) = self.0.flush(std::io::stdout()) {
             tracing::error!(%error, "the metrics could not be written");
         }
     }
-}
-
-fn seconds(delta: TimeDelta) -> f64 {
-    delta.as_seconds_f64()
 }

@@ -12,10 +12,15 @@ mod tenant;
 mod tests;
 mod window;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{StreamExt, stream, stream::FuturesUnordered};
+use futures::{
+    StreamExt,
+    future::{Either, select},
+    stream,
+    stream::FuturesUnordered,
+};
 
 pub use report::{End, FailedTenant, Report, Tally};
 use tenant::{Progress, Refused, TenantExport, Waiting};
@@ -31,6 +36,10 @@ const LOAD_AT_ONCE: usize = 50;
 
 /// How many of those reads are on their way side by side.
 const LOADS_SIDE_BY_SIDE: usize = 8;
+
+/// How long a run goes on for whoever is in the middle of something when it should stop. The caller's `should_stop` has
+/// to leave more than that.
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// What an operator can tune.
 #[derive(Debug, Clone, Copy)]
@@ -87,16 +96,23 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         }
         let mut waiting = self.prepare(run, due).await;
         let mut running = FuturesUnordered::new();
+        let mut time_is_up = pin!(time_is_up(run));
         loop {
             while running.len() < self.options.concurrency.max(1)
                 && let Some(tenant) = waiting.pop_front()
             {
                 running.push(self.advance(run, tenant));
             }
-            match running.next().await {
-                Some(Progress::More(tenant)) => waiting.push_back(Waiting::Export(tenant)),
-                Some(Progress::Ended(tally)) => report.add(tally),
-                None => break,
+            match select(running.next(), &mut time_is_up).await {
+                Either::Left((Some(Progress::More(tenant)), _)) => waiting.push_back(Waiting::Export(tenant)),
+                Either::Left((Some(Progress::Ended(tally)), _)) => report.add(tally),
+                Either::Left((None, _)) => break,
+                Either::Right(((), _)) => {
+                    let left = running.len() + waiting.len();
+                    tracing::error!(tenants = left, "the time is up, and these are given up as if the run had died");
+                    report.add_deferred(left as u64);
+                    break;
+                }
             }
         }
         match unreadable {
@@ -161,4 +177,13 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         ready.sort_by_key(|tenant| tenant.due_since());
         refused.into_iter().map(Waiting::Refused).chain(ready.into_iter().map(Waiting::Export)).collect()
     }
+}
+
+/// Ends some time after the run should stop: long enough for whoever noticed it to give up in good order, and before
+/// the process is stopped from outside. One call that hangs must not cost everyone the report.
+async fn time_is_up(run: Run<'_>) {
+    while !(run.should_stop)() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(GRACE).await;
 }

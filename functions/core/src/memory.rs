@@ -148,7 +148,7 @@ impl Tenants for Memory {
             return Ok(Conditional::LostRace);
         }
         stored.watermark = Some(as_read.at(after));
-        stored.last_error = None;
+        stored.last_error = receipt.loss();
         stored.consecutive_failures = 0;
         stored.receipts.insert(receipt.window.to, receipt.clone());
         Ok(Conditional::Written)
@@ -176,7 +176,7 @@ impl Tenants for Memory {
         self.pass(Op::Receipt, tenant.as_str()).await?;
         let state = self.state();
         let stored = state.tenants.get(tenant.as_str()).and_then(|tenant| tenant.receipts.get(&window_end));
-        Ok(stored.map(digest))
+        Ok(stored.map(ReceiptDigest::of))
     }
 
     async fn amend_receipt(
@@ -189,21 +189,12 @@ impl Tenants for Memory {
         let mut state = self.state();
         let stored = state.tenants.get_mut(tenant.as_str()).and_then(|t| t.receipts.get_mut(&receipt.window.to));
         match stored {
-            Some(stored) if digest(stored) == *as_read => {
+            Some(stored) if ReceiptDigest::of(stored) == *as_read => {
                 *stored = receipt.clone();
                 Ok(Conditional::Written)
             }
             _ => Ok(Conditional::LostRace),
         }
-    }
-}
-
-fn digest(receipt: &Receipt) -> ReceiptDigest {
-    ReceiptDigest {
-        from: receipt.window.from,
-        bucket: receipt.bucket.clone(),
-        first_key: receipt.objects.first().map(|object| object.key.clone()).unwrap_or_default(),
-        manifest_sha256: receipt.manifest_sha256(),
     }
 }
 
@@ -213,8 +204,9 @@ fn version(config: Option<&Draft>) -> Option<u64> {
 }
 
 impl Settings for Memory {
-    async fn watermark(&self, tenant: &TenantId) -> Result<Option<StoredWatermark>, Failure> {
-        Ok(self.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.watermark.clone()))
+    async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
+        let stored = self.state().tenants.get(tenant.as_str()).cloned().unwrap_or_default();
+        Ok(TenantRecords { config: stored.config, watermark: stored.watermark })
     }
 
     async fn save(

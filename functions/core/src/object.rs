@@ -7,7 +7,7 @@ pub use encoder::{Encoder, Finished};
 use crate::{
     schedule::Window,
     settings::TenantConfig,
-    tenant::{Invalid, Prefix, TenantId},
+    tenant::{Invalid, Prefix, TenantId, quoted},
     timestamp,
 };
 
@@ -31,7 +31,7 @@ impl Format {
         match text {
             "json" => Ok(Self::Json),
             "ndjson" => Ok(Self::Ndjson),
-            _ => Err(Invalid(format!("the format is json or ndjson, not {text:?}"))),
+            _ => Err(Invalid(format!("the format is json or ndjson, not {}", quoted(text)))),
         }
     }
 
@@ -69,7 +69,7 @@ impl Compression {
         match text {
             "none" => Ok(Self::None),
             "gzip" => Ok(Self::Gzip),
-            _ => Err(Invalid(format!("the compression is none or gzip, not {text:?}"))),
+            _ => Err(Invalid(format!("the compression is none or gzip, not {}", quoted(text)))),
         }
     }
 

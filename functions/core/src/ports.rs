@@ -78,8 +78,8 @@ pub trait Tenants: Sync {
 
 /// The tenants' records, as whoever saves settings sees them.
 pub trait Settings: Sync {
-    /// The tenant's watermark, if settings were ever saved.
-    fn watermark(&self, tenant: &TenantId) -> impl Future<Output = Result<Option<StoredWatermark>, Failure>> + Send;
+    /// Both of the tenant's records, read consistently.
+    fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;
 
     /// Stores both records and connects the tenant, all or nothing: the config with its version raised by one, the
     /// watermark at `schedule`. Conditional on the config's version and on the watermark as read.
@@ -129,8 +129,8 @@ pub trait Buckets: Sync {
     /// One tenant's bucket under one tenant's credentials, which end with it.
     type Bucket: Bucket;
 
-    /// Assumes the tenant's role. `window` names the session, so that the customer's CloudTrail tells which export
-    /// it was.
+    /// Assumes the tenant's role. `window`, the first that is exported in the session, names it, so that the customer's
+    /// CloudTrail tells which export it was.
     fn open(&self, config: &TenantConfig, window: Window)
     -> impl Future<Output = Result<Self::Bucket, Failure>> + Send;
 }

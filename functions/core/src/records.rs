@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    failure::{Code, Failure},
     schedule::{Schedule, Window},
     settings::{Draft, FieldError, FieldErrors},
-    tenant::{DueShard, TenantId},
+    tenant::{DueShard, TenantId, quoted},
     timestamp,
 };
 
@@ -52,8 +53,8 @@ impl StoredWatermark {
         let mut instant = |field: &'static str, text: &Option<String>| {
             let parsed = text.as_deref().and_then(timestamp::parse_seconds);
             if parsed.is_none() {
-                let text = text.as_deref().unwrap_or_default();
-                let message = format!("the watermark's instant looks like 2026-11-21T11:00:00Z, not {text:?}");
+                let text = quoted(text.as_deref().unwrap_or_default());
+                let message = format!("the watermark's instant looks like 2026-11-21T11:00:00Z, not {text}");
                 errors.push(FieldError { field, message });
             }
             parsed
@@ -104,7 +105,7 @@ pub struct Receipt {
     pub objects: Vec<StoredObject>,
     /// How many of the events had to be wrapped as malformed.
     pub malformed: u64,
-    /// Whether the window began before the events' retention, so that some may be missing.
+    /// Whether events may be missing, since they were deleted before they could be exported.
     pub gap: bool,
     /// When the last object was stored.
     pub exported_at: DateTime<Utc>,
@@ -113,6 +114,15 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The failure to report of a window that was exported with a gap; it did not keep the window from being exported.
+    pub fn loss(&self) -> Option<Failure> {
+        let message = format!(
+            "The window {} begins before the events' retention, or holds fewer events than were exported before; some of its events may have been deleted.",
+            self.window
+        );
+        self.gap.then(|| Failure::new(Code::RetentionExceeded, message))
+    }
+
     /// The recorded events of all objects.
     pub fn events(&self) -> u64 {
         self.objects.iter().map(|object| object.events).sum()
@@ -141,22 +151,42 @@ pub struct ReceiptDigest {
     pub from: DateTime<Utc>,
     /// In which bucket it was stored.
     pub bucket: String,
-    /// The key of its first object.
-    pub first_key: String,
+    /// Key and SHA-256 of its objects, as far as the receipt lists them.
+    pub objects: Vec<(String, String)>,
+    /// The recorded events of all objects.
+    pub events: u64,
     /// [`Receipt::manifest_sha256`].
     pub manifest_sha256: String,
 }
 
 impl ReceiptDigest {
-    /// Whether that receipt's objects and these would lie over each other.
-    pub fn same_destination(&self, receipt: &Receipt) -> bool {
-        let first_key = receipt.objects.first().map(|object| object.key.as_str());
-        self.from == receipt.window.from && self.bucket == receipt.bucket && Some(self.first_key.as_str()) == first_key
+    /// What a receipt says, once it is stored.
+    pub fn of(receipt: &Receipt) -> Self {
+        Self {
+            from: receipt.window.from,
+            bucket: receipt.bucket.clone(),
+            objects: receipt.objects.iter().map(|object| (object.key.clone(), object.sha256.clone())).collect(),
+            events: receipt.events(),
+            manifest_sha256: receipt.manifest_sha256(),
+        }
     }
 
-    /// Whether both stand for the very same objects.
-    pub fn same_bytes(&self, receipt: &Receipt) -> bool {
-        self.manifest_sha256 == receipt.manifest_sha256()
+    /// Whether a whole window, stored since, has put other objects in the place of the receipt's.
+    pub fn is_replaced_by(&self, stored: &Receipt) -> bool {
+        let same_place = |object: &StoredObject| self.sha256_of(&object.key).is_some();
+        self.bucket == stored.bucket
+            && self.manifest_sha256 != stored.manifest_sha256()
+            && stored.objects.iter().any(same_place)
+    }
+
+    /// Whether a part of a window, stored since, lies with other bytes over an object of the receipt's.
+    pub fn is_overlaid_by(&self, bucket: &str, part: &[StoredObject]) -> bool {
+        let other_bytes = |object: &StoredObject| self.sha256_of(&object.key).is_some_and(|it| it != object.sha256);
+        self.bucket == bucket && part.iter().any(other_bytes)
+    }
+
+    fn sha256_of(&self, key: &str) -> Option<&str> {
+        self.objects.iter().find(|(listed, _)| listed == key).map(|(_, sha256)| sha256.as_str())
     }
 }
 

@@ -9,10 +9,11 @@ use crate::{
     failure::{Code, Failure, Party},
     object::{Compression, Format},
     ports::{Conditional, Settings},
+    records::TenantRecords,
     schedule::Schedule,
     tenant::{
         AccountId, BucketName, EventShards, ExternalId, Frequency, Invalid, KmsKeyArn, Platform, Prefix, Region,
-        RoleArn, TenantId,
+        RoleArn, TenantId, quoted,
     },
 };
 
@@ -106,16 +107,24 @@ impl Fields {
         self.0.push(FieldError { field, message: message.into() });
     }
 
+    /// A field that no form has: left out or right, never blank.
+    fn given<T>(
+        &mut self,
+        field: &'static str,
+        text: Option<&String>,
+        parse: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        text.and_then(|text| parse(text).map_err(|invalid| self.fail(field, invalid.0)).ok())
+    }
+
+    /// A field that a form may leave blank.
     fn optional<T>(
         &mut self,
         field: &'static str,
         text: Option<&String>,
         parse: impl Fn(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
-        match text.map(String::as_str) {
-            None | Some("") => None,
-            Some(text) => parse(text).map_err(|invalid| self.fail(field, invalid.0)).ok(),
-        }
+        self.given(field, text.filter(|text| !text.is_empty()), parse)
     }
 
     fn required<T>(
@@ -167,9 +176,9 @@ impl Draft {
         let compression = fields.optional("compression", self.compression.as_ref(), Compression::parse);
         let kms_key = fields.optional("kms_key_arn", self.kms_key_arn.as_ref(), KmsKeyArn::parse);
         let bucket_owner = fields.optional("bucket_owner", self.bucket_owner.as_ref(), AccountId::parse);
-        let event_shards = fields.optional("event_shards", self.event_shards.as_ref(), EventShards::parse);
-        let version = fields.optional("version", self.version.as_ref(), |text| {
-            text.parse::<u64>().map_err(|_| Invalid(format!("is a whole number, not {text:?}")))
+        let event_shards = fields.given("event_shards", self.event_shards.as_ref(), EventShards::parse);
+        let version = fields.given("version", self.version.as_ref(), |text| {
+            text.parse::<u64>().map_err(|_| Invalid(format!("is a whole number, not {}", quoted(text))))
         });
         if let (Some(key), Some(region)) = (&kms_key, region)
             && key.region() != region
@@ -235,19 +244,26 @@ fn region_of(text: &str, platform: &Platform) -> Result<Region, Invalid> {
 /// lost; whoever saves reads again and decides anew.
 ///
 /// # Errors
-/// If the store fails, or the stored watermark is damaged: it is never overwritten by a guess.
+/// If the store fails; if the stored watermark is damaged, since it is never overwritten by a guess; or if the events
+/// would be looked for in fewer shards than before, since those in the others would never be exported.
 pub async fn save<S: Settings>(
     store: &S,
     config: &TenantConfig,
     saved_at: DateTime<Utc>,
     start_of_history: Option<DateTime<Utc>>,
 ) -> Result<Conditional, Failure> {
-    let as_read = store.watermark(&config.tenant).await?;
-    let schedule = match &as_read {
-        None => Schedule::first_save(start_of_history.unwrap_or(saved_at)),
+    let TenantRecords { config: before, watermark } = store.records(&config.tenant).await?;
+    let shards = before.and_then(|before| EventShards::parse(before.event_shards.as_deref()?).ok());
+    if shards.is_some_and(|before| before.count() > config.event_shards.count()) {
+        let message = "event_shards may only grow: events in the shards that are left out would never be exported";
+        let field = FieldError { field: "event_shards", message: message.to_owned() };
+        return Err(FieldErrors(vec![field]).into_failure());
+    }
+    let schedule = match &watermark {
+        None => Schedule::first_save(start_of_history.unwrap_or(saved_at).min(saved_at)),
         Some(watermark) => watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at),
     };
-    store.save(config, saved_at, as_read.as_ref(), schedule).await
+    store.save(config, saved_at, watermark.as_ref(), schedule).await
 }
 
 #[cfg(test)]
@@ -341,6 +357,8 @@ pub(crate) mod tests {
     #[test]
     fn fields_are_held_against_each_other() {
         let text = |text: &str| Some(text.to_owned());
+        let blank = Draft { event_shards: text(""), prefix: text(""), kms_key_arn: text(""), ..draft() };
+        assert_eq!(errors_of(&blank), ["event_shards"], "no form has it, so a blank one is damage");
         let elsewhere = text("arn:aws:kms:us-east-1:222222222222:key/1234");
         assert_eq!(errors_of(&Draft { kms_key_arn: elsewhere, ..draft() }), ["kms_key_arn"]);
         assert_eq!(errors_of(&Draft { region: text("cn-north-1"), ..draft() }), ["region"]);
@@ -354,5 +372,28 @@ pub(crate) mod tests {
         assert_eq!((admins.code, admins.party), (Code::ConfigInvalid, Party::Customer));
         assert!(admins.message.contains("frequency_hours: "), "{}", admins.message);
         assert_eq!(check(Draft { external_id: None, ..draft() }).party, Party::Platform);
+    }
+
+    #[test]
+    fn saving_never_loses_events_of_a_shard_or_of_the_future() {
+        use futures::FutureExt as _;
+        let (memory, acme) = (crate::memory::Memory::default(), TenantId::parse("acme").unwrap());
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let config = |shards: Option<&str>, version: &str| {
+            let (event_shards, version) = (shards.map(str::to_owned), Some(version.to_owned()));
+            Draft { event_shards, version, ..draft() }.check(&acme, &platform()).unwrap()
+        };
+        let save = |config: &TenantConfig| {
+            let (saved_at, later) = (at("2026-11-21T10:00:00Z"), at("2026-11-21T15:00:00Z"));
+            super::save(&memory, config, saved_at, Some(later)).now_or_never().unwrap()
+        };
+        assert_eq!(save(&config(Some("4"), "0")), Ok(Conditional::Written));
+        let exported_until = memory.state().tenants["acme"].watermark.clone().unwrap().exported_until;
+        assert_eq!(exported_until.as_deref(), Some("2026-11-21T10:00:00Z"), "not later than the save");
+        for fewer in [Some("2"), None] {
+            let refused = save(&config(fewer, "1")).unwrap_err();
+            assert!(refused.message.contains("event_shards: event_shards may only grow"), "{refused}");
+        }
+        assert_eq!(save(&config(Some("8"), "1")), Ok(Conditional::Written));
     }
 }

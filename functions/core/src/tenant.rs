@@ -15,6 +15,13 @@ pub use who::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform,
 #[error("{0}")]
 pub struct Invalid(pub String);
 
+/// A text as an error shows it: quoted, and cut where it is longer than any right one would be.
+pub(crate) fn quoted(text: &str) -> String {
+    let shown: String = text.chars().take(60).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown:?}{rest}")
+}
+
 impl Invalid {
     fn new<T>(reason: impl Into<String>) -> Result<T, Self> {
         Err(Self(reason.into()))

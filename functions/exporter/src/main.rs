@@ -52,6 +52,9 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     if report.no_connected_tenant {
         tracing::error!(tick = %tick, "no tenant is connected: unless none ever was, the tenants table has lost its watermarks");
     }
+    if report.nothing_delivered() {
+        tracing::error!(tick = %tick, due = report.due, "several tenants were due and not one was exported");
+    }
     let duration = wall_clock() - started;
     tracing::info!(
         tick = report.tick,

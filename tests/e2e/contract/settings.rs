@@ -49,11 +49,11 @@ async fn stored_config(world: &impl World, tenant: &str) -> Result<TenantConfig>
 
 async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl World) -> Result<()> {
     let acme = config("acme", every_field("acme-audit"))?;
-    assert_eq!(world.settings().watermark(&acme.tenant).await?, None);
+    assert_eq!(world.settings().records(&acme.tenant).await?.watermark, None);
     let schedule = schedule("10:03", "11:00")?;
     assert_eq!(world.settings().save(&acme, clock("10:03")?, None, schedule).await?, Conditional::Written);
     let watermark = StoredWatermark::connected(&acme.tenant, schedule);
-    assert_eq!(world.settings().watermark(&acme.tenant).await?, Some(watermark.clone()));
+    assert_eq!(world.settings().records(&acme.tenant).await?.watermark, Some(watermark.clone()));
     assert_eq!(stored_watermark(world, &acme.tenant).await?, watermark);
     assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 1, ..acme });
     Ok(())

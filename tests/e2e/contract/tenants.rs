@@ -150,7 +150,7 @@ async fn a_write_is_seen_by_the_very_next_read(world: &impl World) -> Result<()>
         let watermark = Some(StoredWatermark::connected(&tenant, schedule(minute)?));
         world.put_records(&tenant, TenantRecords { config: None, watermark: watermark.clone() }).await?;
         assert_eq!(crate::world::load(world, &tenant).await?.watermark, watermark);
-        assert_eq!(world.settings().watermark(&tenant).await?, watermark);
+        assert_eq!(world.settings().records(&tenant).await?.watermark, watermark);
     }
     Ok(())
 }

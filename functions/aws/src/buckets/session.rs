@@ -58,7 +58,7 @@ mod tests {
         let draft = Draft {
             external_id: text("external"),
             role_arn: Some(format!("arn:{partition}:iam::222222222222:role/audit")),
-            bucket: text("acme-audit"),
+            bucket: draft.bucket.or_else(|| text("acme-audit")),
             frequency_hours: text("1"),
             ..draft
         };
@@ -109,6 +109,7 @@ mod tests {
     fn the_longest_policy_fits() {
         let draft = Draft {
             region: Some("ap-southeast-1".to_owned()),
+            bucket: Some("b".repeat(63)),
             prefix: Some("p".repeat(256)),
             kms_key_arn: Some(format!("arn:aws:kms:ap-southeast-1:222222222222:key/{}", "k".repeat(64))),
             ..Draft::default()

@@ -1,6 +1,6 @@
 //! One object on its way: a single PUT if it fits into one buffer, a multipart upload if it doesn't.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use audit_log_core::{
     failure::{Code, Failure},
@@ -10,6 +10,7 @@ use audit_log_core::{
 };
 use aws_sdk_s3::{
     Client,
+    config::timeout::TimeoutConfig,
     primitives::ByteStream,
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
 };
@@ -92,7 +93,8 @@ impl S3Upload {
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone());
         let created = create.send().await.map_err(|error| Answer::of(&error))?;
-        Ok(Multipart { id: created.upload_id.unwrap_or_default(), parts: Vec::new() })
+        let id = created.upload_id.ok_or_else(|| Answer::nonsense("NoUploadId"))?;
+        Ok(Multipart { id, parts: Vec::new() })
     }
 
     async fn part(&mut self, bytes: Vec<u8>) -> Result<(), Answer> {
@@ -132,7 +134,12 @@ impl S3Upload {
             .expected_bucket_owner(&self.expected_owner)
             .upload_id(&multipart.id)
             .multipart_upload(parts);
-        complete.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+        // S3 can take minutes to put many parts together (CompleteMultipartUpload in the S3 API reference).
+        let patience = TimeoutConfig::builder()
+            .operation_attempt_timeout(Duration::from_secs(120))
+            .operation_timeout(Duration::from_secs(300));
+        let patience = aws_sdk_s3::config::Config::builder().timeout_config(patience.build());
+        complete.customize().config_override(patience).send().await.map(|_| ()).map_err(|error| Answer::of(&error))
     }
 
     /// Tells a bucket of another account from missing rights. S3 answers both with the same refusal, so this asks for
@@ -220,7 +227,7 @@ impl Upload for S3Upload {
             .expected_bucket_owner(&self.expected_owner)
             .upload_id(&multipart.id);
         if let Err(error) = abort.send().await {
-            // The customer's template makes S3 drop what is left of it after some days; the log says where it is.
+            // A lifecycle rule, which a bucket made by the customer's template has, drops it; the log says where it is.
             let code = Answer::of(&error).code;
             tracing::warn!(
                 bucket = self.bucket,

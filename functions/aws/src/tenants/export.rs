@@ -101,13 +101,9 @@ impl Tenants for TenantsTable {
     ) -> Result<Conditional, Failure> {
         let (condition, values) = unchanged(as_read);
         let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
-        let watermark = Update::builder()
+        let mut watermark = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "watermark")))
-            .update_expression(
-                "SET exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
-                 consecutive_failures = :none REMOVE last_error_code, last_error, last_error_at",
-            )
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values.into_iter().collect()))
             .expression_attribute_values(":until", s(timestamp::seconds(after.exported_until)))
@@ -115,6 +111,23 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":at", s(timestamp::seconds(receipt.exported_at)))
             .expression_attribute_values(":key", s(last_key))
             .expression_attribute_values(":none", n(0));
+        let moved = "exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
+                     consecutive_failures = :none";
+        watermark = match receipt.loss() {
+            None => {
+                watermark.update_expression(format!("SET {moved} REMOVE last_error_code, last_error, last_error_at"))
+            }
+            Some(loss) => {
+                let [code, message, when] = attributes::failure(&loss, receipt.exported_at);
+                watermark
+                    .update_expression(format!(
+                        "SET {moved}, {} = :code, {} = :message, {} = :at",
+                        code.0, message.0, when.0
+                    ))
+                    .expression_attribute_values(":code", code.1)
+                    .expression_attribute_values(":message", message.1)
+            }
+        };
         let config_unchanged = ConditionCheck::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "config")))
@@ -122,6 +135,7 @@ impl Tenants for TenantsTable {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version));
         let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
+        // Each has all that its builder asks for; should one not, DynamoDB refuses the whole transaction.
         let items = vec![
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
             TransactWriteItem::builder().set_condition_check(config_unchanged.build().ok()).build(),

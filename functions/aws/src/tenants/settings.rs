@@ -2,8 +2,8 @@
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Conditional, Settings},
-    records::StoredWatermark,
+    ports::{Conditional, Settings, Tenants},
+    records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
     tenant::TenantId,
@@ -12,23 +12,12 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
 
 use super::{TenantsTable, at_version, unchanged, write};
-use crate::{
-    answers::Answer,
-    attributes::{self, key, n, s},
-};
+use crate::attributes::{self, key, n, s};
 
 impl Settings for TenantsTable {
-    async fn watermark(&self, tenant: &TenantId) -> Result<Option<StoredWatermark>, Failure> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key(tenant, "watermark")))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| Answer::of(&error).from_dynamodb("the watermark was read"))?;
-        Ok(answer.item.as_ref().map(attributes::watermark))
+    async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
+        let loaded = self.load(std::slice::from_ref(tenant)).await?;
+        Ok(loaded.into_iter().next().map(|(_, records)| records).unwrap_or_default())
     }
 
     async fn save(

@@ -64,12 +64,7 @@ async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
 }
 
 async fn amend(aws: &Aws) -> Result<Conditional, Failure> {
-    let as_read = ReceiptDigest {
-        from: window().from,
-        bucket: "acme-audit".to_owned(),
-        first_key: "k".to_owned(),
-        manifest_sha256: "m".to_owned(),
-    };
+    let as_read = ReceiptDigest::of(&receipt());
     table(aws).amend_receipt(&config(Draft::default()).tenant, &as_read, &receipt()).await.inspect_err(tells_no_secret)
 }
 
@@ -127,7 +122,7 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             table.any_connected(DueShard::of(&tenant)).await.unwrap_err(),
             table.load(std::slice::from_ref(&tenant)).await.unwrap_err(),
             table.receipt(&tenant, window().to).await.unwrap_err(),
-            Settings::watermark(&table, &tenant).await.unwrap_err(),
+            table.records(&tenant).await.unwrap_err(),
             commit(&aws).await.unwrap_err(),
             save(&aws).await.unwrap_err(),
             record_failure(&aws).await.unwrap_err(),
@@ -245,12 +240,11 @@ async fn whatever_a_decision_is_made_on_is_read_consistently() {
     let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
     events(&aws).await.unwrap();
     assert_eq!(table.receipt(&tenant, window().to).await, Ok(None));
-    assert_eq!(Settings::watermark(&table, &tenant).await, Ok(None));
     for sent in [aws.sent("Query"), aws.sent("GetItem")].concat() {
         let body: Value = serde_json::from_str(&sent.body).unwrap();
         assert_eq!(body["ConsistentRead"], true, "{body}");
     }
     assert_eq!(table.load(std::slice::from_ref(&tenant)).await.unwrap().len(), 1);
     assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 2);
-    assert_eq!(aws.operations(), ["Query", "GetItem", "GetItem", "BatchGetItem"]);
+    assert_eq!(aws.operations(), ["Query", "GetItem", "BatchGetItem"]);
 }

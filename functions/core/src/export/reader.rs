@@ -12,7 +12,7 @@ use crate::{
     timestamp,
 };
 
-/// Reads ahead by one page a shard and merges by `recorded_at_id`.
+/// Holds at most one page of each shard and merges by `recorded_at_id`.
 pub(super) struct Reader<'a, E> {
     events: &'a E,
     tenant: &'a TenantId,
@@ -25,6 +25,12 @@ struct Shard {
     number: u16,
     page: VecDeque<StoredEvent>,
     rest: Rest,
+}
+
+impl Shard {
+    fn first_key(&self) -> Option<&str> {
+        self.page.front().map(|event| event.recorded_at_id.as_str())
+    }
 }
 
 /// What is known of the part of a shard that was not read yet.
@@ -63,14 +69,13 @@ impl<'a, E: Events> Reader<'a, E> {
                 shard.rest = page.more_after.map_or(Rest::Nothing, Rest::After);
             }
         }
-        let first = |shard: &&mut Shard| shard.page.front().map(|event| event.recorded_at_id.clone());
         let next = match &mut self.shards[..] {
             [only] => only.page.pop_front(),
-            shards => shards
-                .iter_mut()
-                .filter(|shard| !shard.page.is_empty())
-                .min_by_key(first)
-                .and_then(|shard| shard.page.pop_front()),
+            shards => {
+                let waiting = shards.iter_mut().filter(|shard| !shard.page.is_empty());
+                let first = waiting.min_by(|a, b| a.first_key().cmp(&b.first_key()));
+                first.and_then(|shard| shard.page.pop_front())
+            }
         };
         Ok(next)
     }

@@ -119,6 +119,18 @@ impl Report {
         }
     }
 
+    /// Whether several tenants were due and not one was exported. Each may have failed for a reason of its own
+    /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example.
+    pub fn nothing_delivered(&self) -> bool {
+        self.due > 2 && self.exported == 0
+    }
+
+    /// Adds tenants that were still at it, or had no turn, when the time was up.
+    pub fn add_deferred(&mut self, tenants: u64) {
+        self.due += tenants;
+        self.deferred += tenants;
+    }
+
     /// Adds a tenant's part.
     pub fn add(&mut self, tally: Tally) {
         self.due += 1;
@@ -153,6 +165,7 @@ mod tests {
         for n in 0..101 {
             report.add(Tally::failed(format!("t{n}"), Failure::new(Code::BucketNotFound, "No bucket.")));
         }
+        assert!(report.nothing_delivered());
         report.add(Tally {
             end: End::Exported,
             events: 5,
@@ -160,6 +173,7 @@ mod tests {
             bytes: 300,
             ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
+        assert!(!report.nothing_delivered());
         assert_eq!(report.failures.len(), 100, "cut, but counted");
         assert_eq!(report.failed_by_party, [(Party::Customer, 101), (Party::Platform, 0)]);
         report.failures.truncate(1);

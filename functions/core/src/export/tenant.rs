@@ -1,11 +1,13 @@
 //! One tenant's part of a run: its next window, the commit, and what is said when it fails.
 
 use chrono::{DateTime, Utc};
+use tracing::Instrument as _;
 
 use super::{
     Export, Run,
+    race::Stored,
     report::{End, Tally},
-    window::GivenUp,
+    window::{GivenUp, Why},
 };
 use crate::{
     failure::{Code, Failure, Party},
@@ -14,6 +16,7 @@ use crate::{
     schedule::{Readiness, Schedule, Window, readiness},
     settings::{FieldErrors, TenantConfig},
     tenant::TenantId,
+    timestamp,
 };
 
 /// A tenant in the middle of a run.
@@ -23,13 +26,15 @@ pub(super) struct TenantExport<Bucket> {
     pub(super) bucket: Option<Bucket>,
     pub(super) watermark: StoredWatermark,
     pub(super) schedule: Schedule,
+    /// When config and watermark were last known to be as they are here.
+    pub(super) read_at: DateTime<Utc>,
     windows: u32,
     pub(super) lost_races: u32,
     events: u64,
     objects: u64,
     bytes: u64,
     /// A failure that did not keep the windows from being exported, but must not be quiet either.
-    loss: Option<Failure>,
+    pub(super) loss: Option<Failure>,
 }
 
 /// A due tenant that can't be exported as its records are.
@@ -85,6 +90,7 @@ impl<Bucket> TenantExport<Bucket> {
                 bucket: None,
                 watermark,
                 schedule,
+                read_at: (run.now)(),
                 windows: 0,
                 lost_races: 0,
                 events: 0,
@@ -97,6 +103,32 @@ impl<Bucket> TenantExport<Bucket> {
                 Err(Box::new(Refused { tenant: tenant.to_string(), failure, watermark }))
             }
         }
+    }
+
+    /// Replaces what was read of the tenant and keeps what was done for it.
+    pub(super) fn go_on_from(&mut self, fresh: Self) {
+        self.set_config(fresh.config);
+        self.watermark = fresh.watermark;
+        self.schedule = fresh.schedule;
+        self.read_at = fresh.read_at;
+    }
+
+    /// Takes the records as they are now, to store a window that is committed already: whether the tenant is due does
+    /// not matter for that, and a config that can't be used any more leaves the one that could.
+    pub(super) fn take_records(&mut self, records: TenantRecords, run: Run<'_>) {
+        if let Some(Ok(config)) = records.config.map(|config| config.check(&self.config.tenant, run.platform)) {
+            self.set_config(config);
+        }
+        self.watermark = records.watermark.unwrap_or_default();
+        self.read_at = (run.now)();
+    }
+
+    fn set_config(&mut self, config: TenantConfig) {
+        // The bucket's credentials were made for the settings as they were.
+        if config != self.config {
+            self.bucket = None;
+        }
+        self.config = config;
     }
 
     /// When the tenant's next window came due.
@@ -121,16 +153,28 @@ impl<Bucket> TenantExport<Bucket> {
 }
 
 impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
-    /// Takes a tenant's turn: its next window, or the record of why it has none.
+    /// Takes a tenant's turn: its next window, or the record of why it has none. All that is logged meanwhile, also
+    /// by the adapters, carries the tenant.
     pub(super) async fn advance(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
+        let span = match &waiting {
+            Waiting::Export(tenant) => tracing::info_span!("export", tenant = %tenant.config.tenant),
+            Waiting::Refused(refused) => tracing::info_span!("export", tenant = refused.tenant),
+        };
+        self.turn(run, waiting).instrument(span).await
+    }
+
+    async fn turn(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
         let mut tenant = match waiting {
             Waiting::Export(tenant) => tenant,
             Waiting::Refused(Refused { tenant, failure, watermark }) => {
                 log(&tenant, None, &failure);
+                let mut tally = Tally::failed(tenant, failure.clone());
                 if let Some((tenant, watermark)) = watermark {
+                    let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
+                    tally.lag = exported_until.map_or(tally.lag, |exported_until| (run.now)() - exported_until);
                     self.note_failure(run, &tenant, &watermark, &failure).await;
                 }
-                return Progress::Ended(Tally::failed(tenant, failure));
+                return Progress::Ended(tally);
             }
         };
         let end = match self.next_window(run, &mut tenant).await {
@@ -149,20 +193,19 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     async fn next_window(&self, run: Run<'_>, tenant: &mut TenantExport<B::Bucket>) -> Result<Step, Failure> {
         let Some(window) = tenant.schedule.due_window(run.tick) else { return Ok(Step::Ended(End::Exported)) };
         if tenant.windows >= self.options.max_windows {
-            return Ok(deferred(tenant, window, "the tenant is further behind than one run catches up"));
+            return Ok(deferred(window, "the tenant is further behind than one run catches up"));
         }
         match readiness(window, (run.now)(), self.options.settle) {
             Readiness::Settled => {}
             Readiness::In(wait) => tokio::time::sleep(wait.to_std().unwrap_or_default()).await,
-            Readiness::NextTick => return Ok(deferred(tenant, window, "the window has not settled")),
+            Readiness::NextTick => return Ok(deferred(window, "the window has not settled")),
         }
         if (run.should_stop)() {
-            return Ok(deferred(tenant, window, "the remaining time is too short"));
+            return Ok(deferred(window, "the remaining time is too short"));
         }
         let receipt = match self.store_window(run, tenant, window).await {
             Ok(receipt) => receipt,
-            Err(GivenUp::OutOfTime) => return Ok(deferred(tenant, window, "the time ran out")),
-            Err(GivenUp::Failed(failure)) => return Err(failure),
+            Err(given_up) => return self.after_giving_up(run, tenant, window, given_up).await,
         };
         tenant.windows += 1;
         let after = tenant.schedule.advance(tenant.config.frequency);
@@ -175,7 +218,34 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 let more = after.due_window(run.tick).is_some();
                 Ok(if more { Step::More } else { Step::Ended(End::Exported) })
             }
-            Conditional::LostRace => self.after_lost_race(run, tenant, window, receipt).await,
+            Conditional::LostRace => self.after_lost_race(run, tenant, window, Stored::All(receipt)).await,
+        }
+    }
+
+    async fn after_giving_up(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        window: Window,
+        GivenUp { why, stored }: GivenUp,
+    ) -> Result<Step, Failure> {
+        let bucket = tenant.config.bucket.to_string();
+        let stored = Stored::Part(&bucket, &stored);
+        match why {
+            Why::Overtaken => self.after_lost_race(run, tenant, window, stored).await,
+            Why::OutOfTime => {
+                self.agree_with_receipt(run, tenant, window, stored).await?;
+                Ok(deferred(window, "the time ran out"))
+            }
+            Why::Failed(failure) => {
+                let as_read = tenant.watermark.clone();
+                if let Err(unmended) = self.agree_with_receipt(run, tenant, window, stored).await {
+                    log(tenant.config.tenant.as_str(), Some(window), &unmended);
+                }
+                // The failure belongs to the watermark that the window was read by, and not to a later one.
+                tenant.watermark = as_read;
+                Err(failure)
+            }
         }
     }
 
@@ -191,10 +261,18 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     }
 }
 
-fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
+/// A customer's failure is the customer's to mend, and no error of the platform's.
+pub(super) fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
     let Failure { code, party, message } = failure;
-    let window = window.map(tracing::field::display);
-    tracing::error!(tenant, window, code = %code, party = %party, reason = message, hint = code.hint(), "failed");
+    let (window, hint) = (window.map(tracing::field::display), code.hint());
+    match party {
+        Party::Platform => {
+            tracing::error!(tenant, window, code = %code, party = %party, reason = message, hint, "failed");
+        }
+        Party::Customer => {
+            tracing::warn!(tenant, window, code = %code, party = %party, reason = message, hint, "failed");
+        }
+    }
 }
 
 fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
@@ -213,17 +291,13 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
         duration_ms = receipt.duration.num_milliseconds(),
         "exported"
     );
-    if receipt.gap {
-        let message = format!(
-            "The window {window} begins before the events' retention; some of its events may have been deleted before they were exported."
-        );
-        let loss = Failure::new(Code::RetentionExceeded, message);
+    if let Some(loss) = receipt.loss() {
         log(id.as_str(), Some(window), &loss);
         tenant.loss = Some(loss);
     }
 }
 
-pub(super) fn deferred<Bucket>(tenant: &TenantExport<Bucket>, window: Window, why: &str) -> Step {
-    tracing::info!(tenant = %tenant.config.tenant, window = %window, why, "deferred");
+pub(super) fn deferred(window: Window, why: &str) -> Step {
+    tracing::info!(window = %window, why, "deferred");
     Step::Ended(End::Deferred)
 }

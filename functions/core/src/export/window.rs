@@ -1,6 +1,6 @@
 //! One window of one tenant: read, encode, store.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Export, Options, Run, reader::Reader, tenant::TenantExport};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     failure::{Code, Failure},
     object::{Encoder, ObjectSpec},
     ports::{Bucket, Buckets, Events, Tenants, Upload},
-    records::{Receipt, StoredObject},
+    records::{Receipt, StoredObject, StoredWatermark},
     schedule::Window,
     settings::TenantConfig,
 };
@@ -16,17 +16,29 @@ use crate::{
 /// How many encoded bytes are handed on at a time.
 const CHUNK: usize = 256 * 1024;
 
-/// Why a window was given up; nothing of its unfinished object is left behind.
-pub(super) enum GivenUp {
+/// For how long a tenant's records are taken to be as they were read. A run can take many minutes; storing a window
+/// that another run committed meanwhile would put an older reading over a newer one.
+const FRESH: TimeDelta = TimeDelta::seconds(10);
+
+/// Why a window was given up.
+pub(super) enum Why {
     /// The run's time is over.
     OutOfTime,
+    /// The records are no longer as they were read.
+    Overtaken,
     Failed(Failure),
 }
 
-impl From<Failure> for GivenUp {
+impl From<Failure> for Why {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
+}
+
+/// A window that was given up. Nothing is left of the object that was on its way; those before it are stored.
+pub(super) struct GivenUp {
+    pub(super) why: Why,
+    pub(super) stored: Vec<StoredObject>,
 }
 
 impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
@@ -39,40 +51,71 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     ) -> Result<Receipt, GivenUp> {
         let started = (run.now)();
         let gap = self.options.retention.is_some_and(|retention| window.from < started - retention);
-        let mut writer = Writer::new(&self.buckets, &self.options, &tenant.config, window, &mut tenant.bucket);
-        match self.copy_events(run, &tenant.config, window, gap, &mut writer).await {
+        let TenantExport { config, bucket, watermark, read_at, .. } = tenant;
+        let as_read = AsRead { run, tenants: &self.tenants, config, watermark, read_at };
+        let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket);
+        match self.copy_events(as_read, window, gap, &mut writer).await {
             Ok(()) => Ok(writer.into_receipt(gap, started, (run.now)())),
-            Err(given_up) => {
-                writer.abort().await;
-                Err(given_up)
-            }
+            Err(why) => Err(GivenUp { why, stored: writer.abort().await }),
         }
     }
 
     async fn copy_events(
         &self,
-        run: Run<'_>,
-        config: &TenantConfig,
+        mut as_read: AsRead<'_, T>,
         window: Window,
         gap: bool,
         writer: &mut Writer<'_, B>,
-    ) -> Result<(), GivenUp> {
+    ) -> Result<(), Why> {
+        let (run, config) = (as_read.run, as_read.config);
         if gap {
             writer.push_systems_own(&event::retention_notice(&config.tenant, window)).await?;
         }
         let mut reader = Reader::new(&self.events, config, window);
         while let Some(event) = reader.next().await? {
             if (run.should_stop)() {
-                return Err(GivenUp::OutOfTime);
+                return Err(Why::OutOfTime);
             }
             let (line, malformed) = event.line();
+            if !writer.has_room(&line) {
+                as_read.still_holds().await?;
+                writer.finish_object().await?;
+            }
             writer.push(&line, 1).await?;
             writer.malformed += u64::from(malformed);
         }
         if writer.is_empty() {
             writer.push_systems_own(&event::heartbeat(&config.tenant, window)).await?;
         }
+        as_read.still_holds().await?;
         Ok(writer.finish_object().await?)
+    }
+}
+
+/// The records that a window is exported by.
+struct AsRead<'a, T> {
+    run: Run<'a>,
+    tenants: &'a T,
+    config: &'a TenantConfig,
+    watermark: &'a StoredWatermark,
+    read_at: &'a mut DateTime<Utc>,
+}
+
+impl<T: Tenants> AsRead<'_, T> {
+    /// Looks at the records again if they were read a while ago, before anything is stored by them.
+    async fn still_holds(&mut self) -> Result<(), Why> {
+        let now = (self.run.now)();
+        if now - *self.read_at <= FRESH {
+            return Ok(());
+        }
+        let records = self.tenants.load(std::slice::from_ref(&self.config.tenant)).await?;
+        let records = records.into_iter().next().map(|(_, records)| records).unwrap_or_default();
+        let config = records.config.map(|config| config.check(&self.config.tenant, self.run.platform));
+        if records.watermark.as_ref() != Some(self.watermark) || config != Some(Ok(self.config.clone())) {
+            return Err(Why::Overtaken);
+        }
+        *self.read_at = now;
+        Ok(())
     }
 }
 
@@ -115,10 +158,12 @@ impl<'a, B: Buckets> Writer<'a, B> {
         self.push(line, 0).await
     }
 
+    /// Whether the line fits into the object that is open; into one that is not, it always does.
+    fn has_room(&self, line: &str) -> bool {
+        self.open.as_ref().is_none_or(|open| open.encoder.has_room(line.len(), self.limit))
+    }
+
     async fn push(&mut self, line: &str, events: u64) -> Result<(), Failure> {
-        if self.open.as_ref().is_some_and(|open| !open.encoder.has_room(line.len(), self.limit)) {
-            self.finish_object().await?;
-        }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.next_object().await?,
@@ -164,10 +209,11 @@ impl<'a, B: Buckets> Writer<'a, B> {
         Ok(())
     }
 
-    async fn abort(self) {
+    async fn abort(self) -> Vec<StoredObject> {
         if let Some(open) = self.open {
             open.upload.abort().await;
         }
+        self.stored
     }
 
     fn into_receipt(self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {

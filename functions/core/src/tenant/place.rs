@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Invalid, text_accessors};
+use super::{Invalid, quoted, text_accessors};
 
 /// A group of regions with accounts of its own; nothing is assumed or written across its border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Partition {
             "aws" => Ok(Self::Aws),
             "aws-cn" => Ok(Self::AwsCn),
             "aws-us-gov" => Ok(Self::AwsUsGov),
-            _ => Invalid::new(format!("the partition is one of aws, aws-cn and aws-us-gov, not {text:?}")),
+            _ => Invalid::new(format!("the partition is one of aws, aws-cn and aws-us-gov, not {}", quoted(text))),
         }
     }
 
@@ -103,7 +103,7 @@ impl Region {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match Self::KNOWN.iter().find(|known| **known == text) {
             Some(known) => Ok(Self(known)),
-            None => Invalid::new(format!("{text:?} is not an AWS region that this version knows")),
+            None => Invalid::new(format!("{} is not an AWS region that this version knows", quoted(text))),
         }
     }
 
@@ -154,7 +154,8 @@ impl BucketName {
         if text.contains("..") {
             return Invalid::new("a bucket name has no two dots side by side");
         }
-        if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        let numbers = text.split('.').filter(|part| part.bytes().all(|byte| byte.is_ascii_digit())).count();
+        if numbers == 4 && text.split('.').count() == 4 {
             return Invalid::new("a bucket name is not written like an IP address");
         }
         if let Some(start) = RESERVED_STARTS.iter().find(|start| text.starts_with(**start)) {
@@ -217,6 +218,7 @@ mod tests {
             ".abc",
             "a..b",
             "192.168.5.4",
+            "999.1.1.1",
             "xn--abc",
             "sthree-x",
             "amzn-s3-demo-x",

@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU16};
 
 use sha2::{Digest, Sha256};
 
-use super::{Invalid, Partition, text_accessors};
+use super::{Invalid, Partition, quoted, text_accessors};
 
 /// A tenant's id: `[A-Za-z0-9_-]{1,64}`, so that it can stand in keys and session names as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,10 +51,17 @@ impl fmt::Display for DueShard {
 
 /// The secret-like name that a customer's role asks for when it is assumed. The platform makes it; no tenant chooses
 /// it, or one tenant could name another's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExternalId(String);
 
 text_accessors!(ExternalId);
+
+impl fmt::Debug for ExternalId {
+    /// Without the id: what is printed to look for a bug ends in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExternalId(…)")
+    }
+}
 
 impl ExternalId {
     /// # Errors
@@ -95,7 +102,10 @@ impl Frequency {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse() {
             Ok(hours @ 1..=24) => Ok(Self(hours)),
-            _ => Invalid::new(format!("the export frequency is a whole number of hours from 1 to 24, not {text:?}")),
+            _ => Invalid::new(format!(
+                "the export frequency is a whole number of hours from 1 to 24, not {}",
+                quoted(text)
+            )),
         }
     }
 
@@ -119,11 +129,11 @@ impl EventShards {
     pub const ONE: Self = Self(NonZeroU16::MIN);
 
     /// # Errors
-    /// If the text is not a whole number from 1 to 1000.
+    /// If the text is not a whole number from 1 to 64. The exporter holds a page of up to 1 MB for each.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse::<NonZeroU16>() {
-            Ok(count) if count.get() <= 1000 => Ok(Self(count)),
-            _ => Invalid::new(format!("event_shards is a whole number from 1 to 1000, not {text:?}")),
+            Ok(count) if count.get() <= 64 => Ok(Self(count)),
+            _ => Invalid::new(format!("event_shards is a whole number from 1 to 64, not {}", quoted(text))),
         }
     }
 
@@ -158,7 +168,7 @@ impl Platform {
             (Some("arn"), Some(partition), Some("lambda"), Some(_), Some(account)) => {
                 Ok(Self { account: AccountId::parse(account)?, partition: Partition::parse(partition)? })
             }
-            _ => Invalid::new(format!("{arn:?} is not a Lambda function's ARN")),
+            _ => Invalid::new(format!("{} is not a Lambda function's ARN", quoted(arn))),
         }
     }
 }

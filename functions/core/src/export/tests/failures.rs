@@ -126,3 +126,21 @@ fn the_report_says_how_far_behind_the_last_tenant_is() {
     world.memory.heal();
     assert_eq!(world.tick("13:00").unwrap().longest_lag, TimeDelta::minutes(2));
 }
+
+#[test]
+fn one_call_that_hangs_does_not_cost_everyone_the_report() {
+    let world = World::with_acme();
+    world.connect("hung", "1", "10:00");
+    world.memory.once(Op::Finish, Some("hung"), Fault::Crash);
+    let memory = world.memory.clone();
+    let now = || clock("11:00") + TimeDelta::minutes(2);
+    let report = world.run(clock("11:00"), &now, &move || memory.calls(Op::Commit) > 0).unwrap().unwrap();
+    assert_eq!(counts(&report), (1, 0, 1));
+}
+
+#[test]
+fn a_tenant_that_is_refused_still_tells_how_far_behind_it_is() {
+    let world = World::with_acme();
+    world.memory.state().tenants.get_mut("acme").unwrap().config = None;
+    assert_eq!(world.tick("20:00").unwrap().longest_lag, TimeDelta::minutes(10 * 60 + 2));
+}

@@ -178,3 +178,87 @@ fn a_commit_whose_answer_was_lost_is_reported_but_not_held_against_the_tenant() 
     assert_eq!(world.memory.state().tenants["acme"].last_error, None, "the watermark has moved on");
     assert_eq!(world.objects("acme"), undisturbed());
 }
+
+/// As after a deployment that changed the limit: the two runs split the window differently.
+#[test]
+fn a_run_that_dies_after_some_of_a_committed_windows_files_puts_them_right() {
+    let mut old = with_events();
+    old.options.max_object_bytes = 30;
+    let mut new = old.clone();
+    new.options.max_object_bytes = 1 << 20;
+    old.memory.once(
+        Op::Finish,
+        None,
+        Fault::After(Box::new(move || {
+            new.tick("11:00").unwrap();
+        })),
+    );
+    let failure = Failure::new(crate::failure::Code::AccessDenied, "no");
+    old.memory.once(Op::Write, None, Fault::After(Box::new(|| {})));
+    old.memory.once(Op::Write, None, Fault::After(Box::new(|| {})));
+    old.memory.once(Op::Write, None, Fault::Fail(failure));
+    old.tick("11:00").unwrap();
+    let delivered: Vec<String> = old.names("acme").concat();
+    for name in ["10", "20", "30"] {
+        assert!(delivered.contains(&name.to_owned()), "{name} is lost: {delivered:?}");
+    }
+    let receipt = old.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
+    assert_eq!(receipt.events(), 3);
+}
+
+#[test]
+fn a_window_that_was_committed_while_the_run_was_busy_elsewhere_is_not_stored_again() {
+    let world = with_events();
+    let (other, memory) = (world.clone(), world.memory.clone());
+    // The clock jumps ahead while this run reads its page, and another run commits the window.
+    let started = clock("11:00") + TimeDelta::minutes(2);
+    let now = move || if memory.calls(Op::Page) > 0 { started + TimeDelta::minutes(5) } else { started };
+    world.memory.once(
+        Op::Page,
+        None,
+        Fault::After(Box::new(move || {
+            other.tick("11:00").unwrap();
+        })),
+    );
+    let report = world.run(clock("11:00"), &now, &|| false).unwrap().unwrap();
+    assert_eq!((report.failed, report.events), (0, 0));
+    assert_eq!(world.memory.calls(Op::Finish), 1, "only the other run's");
+    assert_eq!(world.objects("acme"), undisturbed());
+}
+
+#[test]
+fn a_later_reading_with_fewer_events_never_looks_complete() {
+    let world = with_events();
+    let (other, memory) = (world.clone(), world.memory.clone());
+    world.memory.once(
+        Op::Page,
+        None,
+        Fault::After(Box::new(move || {
+            other.tick("11:00").unwrap();
+            memory.state().events.clear();
+        })),
+    );
+    let report = world.tick("11:00").unwrap();
+    assert_eq!((counts(&report), report.failures[0].code), ((0, 1, 0), crate::failure::Code::RetentionExceeded));
+    let acme = world.memory.state().tenants["acme"].clone();
+    assert!(acme.receipts[&clock("11:00")].gap);
+}
+
+#[test]
+fn a_window_is_restored_by_the_settings_as_they_are_now() {
+    let world = with_events();
+    world.event_in_shard("acme", 1, "2026-11-21T10:50:00.000Z", "other shard");
+    let other = world.clone();
+    world.memory.once(
+        Op::Finish,
+        None,
+        Fault::After(Box::new(move || {
+            let shards = Some("2".to_owned());
+            let draft = Draft { bucket: Some("acme-bucket".to_owned()), event_shards: shards, ..draft() };
+            other.save("acme", &draft, clock("11:01"));
+            other.tick("11:00").unwrap();
+        })),
+    );
+    assert_eq!(world.tick("11:00").unwrap().failed, 0);
+    assert_eq!(world.names("acme"), [vec!["10", "20", "30", "other shard"]]);
+}
