@@ -43,8 +43,8 @@ package: $(DEPLOY_TOOLS) ## The functions' release zips: target/lambda/<function
 	@ls -l target/lambda/exporter/bootstrap.zip
 
 deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PARAMETERS="Name=value …")
-	$(TOOLS)/sam deploy --template-file infra/template.yaml --stack-name $(STACK) --resolve-s3 \
-	    --capabilities CAPABILITY_NAMED_IAM --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam deploy --template-file infra/template.yaml --stack-name $(STACK) --resolve-s3 \
+	    --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 
 fmt: ## Formatting
 	cargo fmt --all --check

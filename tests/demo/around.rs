@@ -56,7 +56,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
             ),
         ),
         (
-            "record an event, as your services would; it is in the bucket after the next tick",
+            "record an event, as your services would; it is in the bucket after the next tick of the rule",
             format!(
                 "now=$(date -u +%Y-%m-%dT%H:%M:%S.000Z) id=by-hand-$RANDOM\n\
                  aws dynamodb put-item --table-name {events} --item '{{\n  \
@@ -66,7 +66,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
             ),
         ),
         (
-            "invoke a tick by hand, for the hour that began last: it brings everyone up to date",
+            "invoke a tick by hand, for the hour that began last: it brings up to date whoever is due",
             format!("aws lambda invoke --function-name {exporter} --payload '{tick}' /dev/stdout"),
         ),
     ];

@@ -39,7 +39,7 @@ pub(crate) async fn all(screen: &Screen, stage: &Stage<'_>) -> Result<()> {
     screen.blank()?;
     screen.prose(
         "Every event arrived exactly once, in order, byte for byte as it was recorded, in its own tenant's bucket and in no \
-         other. Every hour has its file, under the key that follows from the schedule alone, also the hours that came late.",
+         other. Every window has its file, under the key that follows from the schedule alone, also those that came late.",
     )
 }
 

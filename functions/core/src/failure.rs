@@ -68,7 +68,7 @@ codes! {
         "Save the settings with the region that the bucket is in.";
     /// S3 refused the write.
     AccessDenied = "access_denied", Customer,
-        "Allow the role s3:PutObject and s3:AbortMultipartUpload under the prefix, and look for a bucket policy, a permissions boundary or an organisation's policy that denies them.";
+        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there; then look for a bucket policy, a permissions boundary or an organization's policy that denies them.";
     /// KMS refused the key, or the key can't be used.
     KmsDenied = "kms_denied", Customer,
         "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled.";
@@ -95,7 +95,7 @@ codes! {
         "The object says that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
     /// AWS refused a request for a reason that this version doesn't know.
     Rejected = "rejected", Platform,
-        "Look the request id up in the exporter's log, and report the code that AWS answered.";
+        "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";
 }
 
 impl fmt::Display for Code {

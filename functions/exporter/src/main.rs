@@ -17,6 +17,7 @@ use audit_log_core::{
     failure::Failure,
     schedule,
     tenant::Platform,
+    timestamp,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use input::Input;
@@ -47,13 +48,16 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     let run = Run { tick, platform: &platform, now: &wall_clock, should_stop: &should_stop };
     let report = exporter.tick(run).await.inspect_err(|failure| {
         let Failure { code, party, message } = failure;
-        tracing::error!(tick = %tick, code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");
+        tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");
     })?;
     if report.no_connected_tenant {
-        tracing::error!(tick = %tick, "no tenant is connected: unless none ever was, the tenants table has lost its watermarks");
+        tracing::error!(
+            tick = report.tick,
+            "no tenant is connected: unless none ever was, the tenants table has lost its watermarks"
+        );
     }
     if report.nothing_delivered() {
-        tracing::error!(tick = %tick, due = report.due, "several tenants were due and not one was exported");
+        tracing::error!(tick = report.tick, due = report.due, "several tenants were due and not one was exported");
     }
     let duration = wall_clock() - started;
     tracing::info!(
