@@ -4,7 +4,10 @@
 
 use std::borrow::Cow;
 
-use audit_log_core::failure::{Code, Failure};
+use audit_log_core::{
+    failure::{Code, Failure},
+    verify::Access,
+};
 use aws_smithy_runtime_api::{
     client::{orchestrator::HttpResponse, result::SdkError},
     http::Headers,
@@ -166,6 +169,14 @@ impl Answer {
                 )
             }
             _ => self.rejected(&doing),
+        }
+    }
+
+    /// What S3 said to something that it ought to refuse. A refusal by KMS is one, too: nothing was read or written.
+    pub fn access(&self, bucket: &str, region: &str, key: &str) -> Access {
+        match self.code.as_str() {
+            "AccessDenied" => Access::Refused,
+            _ => Access::Unclear(self.from_s3(bucket, region, key).code),
         }
     }
 

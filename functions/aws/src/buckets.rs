@@ -1,5 +1,6 @@
 //! The customers' buckets: STS for the role, S3 for the objects.
 
+mod probes;
 mod session;
 mod upload;
 
@@ -11,11 +12,13 @@ use audit_log_core::{
     ports::{Bucket, Buckets},
     schedule::Window,
     settings::TenantConfig,
+    tenant::{ExternalId, RoleArn},
 };
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{IdentityCache, Region, retry::RetryPartition};
 
+pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
 
 use crate::answers::Answer;
@@ -38,19 +41,26 @@ impl AssumedBuckets {
     }
 }
 
-impl Buckets for AssumedBuckets {
-    type Bucket = S3Bucket;
+/// How a role is asked for.
+struct Ask<'a> {
+    role: &'a RoleArn,
+    external_id: Option<&'a ExternalId>,
+    session_name: String,
+    policy: Option<String>,
+}
 
-    async fn open(&self, config: &TenantConfig, window: Window) -> Result<S3Bucket, Failure> {
-        let role = config.role.as_str();
+impl AssumedBuckets {
+    /// The one place that assumes roles.
+    async fn assume(&self, ask: Ask<'_>) -> Result<Credentials, Failure> {
+        let role = ask.role.as_str();
         let answer = self
             .sts
             .assume_role()
             .role_arn(role)
-            .external_id(config.external_id.as_str())
-            .role_session_name(session::name(&config.tenant, window))
+            .set_external_id(ask.external_id.map(ToString::to_string))
+            .role_session_name(ask.session_name)
             .duration_seconds(SESSION_SECONDS)
-            .policy(session::policy(config))
+            .set_policy(ask.policy)
             .send()
             .await
             .map_err(|error| Answer::of(&error).from_sts(role))?;
@@ -58,13 +68,17 @@ impl Buckets for AssumedBuckets {
             Failure::new(Code::Rejected, format!("STS answered without credentials when the role {role} was assumed."))
         })?;
         let expires = SystemTime::try_from(given.expiration).ok();
-        let credentials = Credentials::new(
+        Ok(Credentials::new(
             given.access_key_id,
             given.secret_access_key,
             Some(given.session_token),
             expires,
             "AssumeRole",
-        );
+        ))
+    }
+
+    /// A client for the tenant's bucket.
+    fn client(&self, config: &TenantConfig, credentials: Credentials) -> aws_sdk_s3::Client {
         let s3 = aws_sdk_s3::config::Builder::from(&self.shared)
             .region(Region::new(config.region.as_str()))
             .credentials_provider(credentials)
@@ -74,7 +88,23 @@ impl Buckets for AssumedBuckets {
             // a tenant whose bucket is merely slow would get no second try.
             .retry_partition(RetryPartition::custom(config.bucket.to_string()).build())
             .build();
-        Ok(S3Bucket { client: aws_sdk_s3::Client::from_conf(s3), config: config.clone() })
+        aws_sdk_s3::Client::from_conf(s3)
+    }
+
+    /// The tenant's bucket under a delivery's session policy.
+    async fn open_as(&self, config: &TenantConfig, session_name: String) -> Result<S3Bucket, Failure> {
+        let (role, external_id) = (&config.role, Some(&config.external_id));
+        let policy = Some(session::policy(config));
+        let credentials = self.assume(Ask { role, external_id, session_name, policy }).await?;
+        Ok(S3Bucket { client: self.client(config, credentials), config: config.clone() })
+    }
+}
+
+impl Buckets for AssumedBuckets {
+    type Bucket = S3Bucket;
+
+    async fn open(&self, config: &TenantConfig, window: Window) -> Result<S3Bucket, Failure> {
+        self.open_as(config, session::name(&config.tenant, window)).await
     }
 }
 

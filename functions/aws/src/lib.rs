@@ -1,7 +1,7 @@
 //! The adapters: the only crate that names the AWS SDK.
 //!
-//! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3,
-//! [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
+//! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3
+//! (deliveries and the probes of a verification), [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
 //! the fake in memory. What AWS answers is put into the core's words in [`answers`] and nowhere else.
 
 pub mod answers;

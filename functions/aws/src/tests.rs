@@ -5,6 +5,7 @@
 mod assume_role;
 mod dynamodb;
 mod multipart;
+mod probes;
 mod put;
 mod refusals;
 mod stub;

@@ -75,6 +75,12 @@ codes! {
     /// The bucket belongs to another account than expected: nothing was written.
     BucketOwnerMismatch = "bucket_owner_mismatch", Customer,
         "Check the bucket's name for typing errors; if the bucket is meant to be in another account than the role, save that account as the bucket's owner.";
+    /// The role can be assumed without the tenant's external ID; found when a connection is verified.
+    ExternalIdNotEnforced = "external_id_not_enforced", Customer,
+        "Let the role's trust policy demand the external ID with StringEquals on sts:ExternalId, without wildcards and without IfExists; the quick-create template does.";
+    /// The role may do more than a delivery needs; found when a connection is verified, and only a warning.
+    ExcessRights = "excess_rights", Customer,
+        "Narrow the role to s3:PutObject and s3:AbortMultipartUpload under the prefix, as the quick-create template does.";
     /// The tenant's stored settings can't be used.
     ConfigInvalid = "config_invalid", Customer,
         "Correct the field named in the message and save the settings again.";
@@ -96,6 +102,12 @@ codes! {
     /// AWS refused a request for a reason that this version doesn't know.
     Rejected = "rejected", Platform,
         "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl fmt::Display for Code {

@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
-//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`records`] (watermarks and receipts), [`ports`] (what the export
-//! needs of the world), [`export`] (the one orchestration).
+//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`records`] (watermarks and
+//! receipts), [`ports`] (what the export needs of the world), [`export`] (the one orchestration), [`verify`] (whether a
+//! connection would work, before it has to).
 //!
 //! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
 //! is stored.
@@ -20,3 +21,4 @@ pub mod schedule;
 pub mod settings;
 pub mod tenant;
 pub mod timestamp;
+pub mod verify;

@@ -4,6 +4,8 @@ mod encoder;
 
 pub use encoder::{Encoder, Finished};
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     schedule::Window,
     settings::TenantConfig,
@@ -89,6 +91,13 @@ pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
     format!("{prefix}{slash}audit-logs/tenant={tenant}/")
 }
 
+/// A key that no role limited to this folder may write: right beside it, where a policy that forgot the slash
+/// (`security*` for `security/*`) reaches, too. None without a prefix, since then there is no outside. `unique` keeps
+/// it from ever being a key of the customer's own.
+pub fn key_outside(prefix: &Prefix, unique: &str) -> Option<String> {
+    (!prefix.as_str().is_empty()).then(|| format!("{prefix}-connectivity-check-{unique}.json"))
+}
+
 /// What an object is called and how it is labelled, before there are any bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectSpec {
@@ -120,6 +129,13 @@ impl ObjectSpec {
                 ("schema-version", SCHEMA_VERSION.to_owned()),
             ],
         }
+    }
+
+    /// The object that a verified connection leaves behind, labelled as an export of nothing. Its name is always the
+    /// same, so that there is never more than one; query engines skip what begins with an underscore.
+    pub fn connectivity_check(config: &TenantConfig, at: DateTime<Utc>) -> Self {
+        let key = format!("{}_connectivity-check.json", tenant_folder(&config.prefix, &config.tenant));
+        Self { key, content_type: Format::Json.content_type(), ..Self::new(config, Window { from: at, to: at }, 1) }
     }
 }
 
@@ -164,6 +180,18 @@ mod tests {
             prefixed.key,
             "security/audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0012.json"
         );
+    }
+
+    #[test]
+    fn the_key_of_a_check_is_in_the_tenants_folder_and_the_one_outside_is_right_beside_the_prefix() {
+        let draft = Draft { prefix: Some("security/saas".to_owned()), format: Some("ndjson".to_owned()), ..draft() };
+        let config = draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
+        let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap());
+        assert_eq!(check.key, "security/saas/audit-logs/tenant=acme/_connectivity-check.json");
+        assert_eq!(check.content_type, "application/json");
+        let outside = key_outside(&config.prefix, "1234");
+        assert_eq!(outside.as_deref(), Some("security/saas-connectivity-check-1234.json"));
+        assert_eq!(key_outside(&Prefix::default(), "1234"), None, "there is no outside");
     }
 
     #[test]

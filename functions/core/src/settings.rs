@@ -55,6 +55,17 @@ impl TenantConfig {
     }
 }
 
+/// The part of a tenant's configuration that there is before any bucket: a role, and what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What the customer's role asks for.
+    pub external_id: ExternalId,
+    /// The customer's role.
+    pub role: RoleArn,
+}
+
 /// The fields as someone typed or stored them. Numbers are text here, so that a wrong one can be named as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the field of the same name of `TenantConfig`, by its name in the table")]
@@ -159,6 +170,25 @@ impl Draft {
         }
     }
 
+    /// Checks what is needed to assume the role, whatever the other fields hold.
+    ///
+    /// # Errors
+    /// As [`Draft::check`].
+    pub fn check_connection(&self, tenant: &TenantId, platform: &Platform) -> Result<Connection, FieldErrors> {
+        let mut fields = Fields::default();
+        match self.connection(&mut fields, platform) {
+            (Some(external_id), Some(role)) => Ok(Connection { tenant: tenant.clone(), external_id, role }),
+            _ => Err(FieldErrors(fields.0)),
+        }
+    }
+
+    fn connection(&self, fields: &mut Fields, platform: &Platform) -> (Option<ExternalId>, Option<RoleArn>) {
+        (
+            fields.required("external_id", self.external_id.as_ref(), ExternalId::parse),
+            fields.required("role_arn", self.role_arn.as_ref(), |text| role_of_a_customer(text, platform)),
+        )
+    }
+
     /// Checks every field, and the fields against each other and against the platform.
     ///
     /// # Errors
@@ -166,8 +196,7 @@ impl Draft {
     /// would let a tenant name the platform's roles, the second can't be assumed.
     pub fn check(&self, tenant: &TenantId, platform: &Platform) -> Result<TenantConfig, FieldErrors> {
         let mut fields = Fields::default();
-        let external_id = fields.required("external_id", self.external_id.as_ref(), ExternalId::parse);
-        let role = fields.required("role_arn", self.role_arn.as_ref(), |text| role_of_a_customer(text, platform));
+        let (external_id, role) = self.connection(&mut fields, platform);
         let bucket = fields.required("bucket", self.bucket.as_ref(), BucketName::parse);
         let region = fields.required("region", self.region.as_ref(), |text| region_of(text, platform));
         let prefix = fields.optional("prefix", self.prefix.as_ref(), Prefix::parse);

@@ -1,5 +1,6 @@
 //! What the function can be invoked with.
 
+use audit_log_core::{settings::Draft, verify::Request};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,6 +10,8 @@ use serde_json::Value;
 pub(crate) enum Input {
     /// The hourly rule fired at that time.
     Tick { time: DateTime<Utc> },
+    /// Someone wants to know whether a connection would work.
+    Verify(Box<Request>),
 }
 
 /// The parts of an EventBridge event that matter here; by "Events" in the EventBridge user guide.
@@ -20,18 +23,58 @@ struct Scheduled {
     time: DateTime<Utc>,
 }
 
+/// The body of a verification. Nothing but its shape is checked here: what its fields hold is the core's matter.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Verification {
+    verify: Connection,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Connection {
+    tenant_id: String,
+    role_arn: Option<String>,
+    external_id: Option<String>,
+    bucket: Option<String>,
+    region: Option<String>,
+    prefix: Option<String>,
+    kms_key_arn: Option<String>,
+    bucket_owner: Option<String>,
+}
+
+impl From<Verification> for Input {
+    fn from(Verification { verify }: Verification) -> Self {
+        let Connection { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner } = verify;
+        let draft =
+            Draft { role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner, ..Draft::default() };
+        Self::Verify(Box::new(Request { tenant_id, draft }))
+    }
+}
+
 /// Why an event is none of ours. The text says what would be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; the exporter takes the scheduled event of an EventBridge rule: {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}"
+    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
 pub(crate) struct NotForUs(String);
 
 /// Reads an event.
 ///
 /// # Errors
-/// If it is anything but a scheduled event of EventBridge with a time: a tick is never guessed from the clock alone.
+/// If it is anything but a connection to verify or a scheduled event of EventBridge with a time: a tick is never guessed
+/// from the clock alone.
 pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
+    if payload.get("verify").is_some() {
+        let verification: Verification = serde_json::from_value(payload).map_err(|error| {
+            // serde's text may hold a value, and this one ends in the log.
+            NotForUs(match error.to_string() {
+                text if text.starts_with("unknown field") || text.starts_with("missing field") => text,
+                _ => "\"verify\" is an object of texts".to_owned(),
+            })
+        })?;
+        return Ok(verification.into());
+    }
     let scheduled: Scheduled = serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
     match (scheduled.source.as_str(), scheduled.detail_type.as_str()) {
         ("aws.events", "Scheduled Event") => Ok(Input::Tick { time: scheduled.time }),
@@ -53,6 +96,43 @@ mod tests {
             "region": "us-east-1", "resources": ["arn:aws:events:us-east-1:111111111111:rule/hourly"], "detail": {},
         });
         assert_eq!(decode(event), Ok(Input::Tick { time: "2026-11-21T11:01:00Z".parse().unwrap() }));
+    }
+
+    #[test]
+    fn a_connection_to_verify_may_be_without_a_bucket() {
+        let text = |text: &str| Some(text.to_owned());
+        let (role_arn, external_id) = (text("arn:aws:iam::222222222222:role/audit"), text("3f6c1d2e"));
+        let draft = Draft { role_arn, external_id, ..Draft::default() };
+        let body = json!({ "tenantId": "acme", "roleArn": "arn:aws:iam::222222222222:role/audit", "externalId": "3f6c1d2e", "bucket": null });
+        let expected = Input::Verify(Box::new(Request { tenant_id: "acme".to_owned(), draft: draft.clone() }));
+        assert_eq!(decode(json!({ "verify": body })), Ok(expected));
+
+        let (bucket, region, prefix) = (text("acme-audit"), text("eu-west-1"), text("security"));
+        let (kms_key_arn, bucket_owner) = (text("arn:aws:kms:x"), text("333333333333"));
+        let draft = Draft { bucket, region, prefix, kms_key_arn, bucket_owner, ..draft };
+        let body = json!({
+            "tenantId": "acme", "roleArn": "arn:aws:iam::222222222222:role/audit", "externalId": "3f6c1d2e",
+            "bucket": "acme-audit", "region": "eu-west-1", "prefix": "security", "kmsKeyArn": "arn:aws:kms:x",
+            "bucketOwner": "333333333333",
+        });
+        let expected = Input::Verify(Box::new(Request { tenant_id: "acme".to_owned(), draft }));
+        assert_eq!(decode(json!({ "verify": body })), Ok(expected));
+    }
+
+    #[test]
+    fn a_malformed_verification_is_refused_without_repeating_what_it_holds() {
+        for (event, words) in [
+            (json!({ "verify": { "tenantId": "acme", "externalID": "secret-id" } }), "unknown field `externalID`"),
+            (json!({ "verify": { "externalId": "secret-id" } }), "missing field `tenantId`"),
+            (json!({ "verify": { "tenantId": "acme" }, "tick": true }), "unknown field `tick`"),
+            (json!({ "verify": "secret-id" }), "an object of texts"),
+            (json!({ "verify": { "tenantId": "acme", "externalId": ["secret-id"] } }), "an object of texts"),
+            (json!({ "verify": null }), "an object of texts"),
+        ] {
+            let refusal = decode(event).unwrap_err().to_string();
+            assert!(refusal.contains(words) && refusal.contains("\"roleArn\""), "{refusal}");
+            assert!(!refusal.contains("secret-id"), "{refusal}");
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! The exporter: a Lambda function that EventBridge invokes every hour.
+//! The exporter: a Lambda function that EventBridge invokes every hour, and that verifies a connection when it is asked
+//! to.
 //!
-//! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export`, and
-//! encodes the answer.
+//! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export` or
+//! `audit_log_core::verify`, and encodes the answer.
 
 mod input;
+
+use std::time::Duration;
 
 use anyhow::Context as _;
 use audit_log_aws::{
@@ -14,19 +17,32 @@ use audit_log_aws::{
 };
 use audit_log_core::{
     export::{Report, Run},
-    failure::Failure,
+    failure::{Code, Failure},
     schedule,
     tenant::Platform,
     timestamp,
+    verify::{self, Request, Verification},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use input::Input;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
+use serde::Serialize;
 use serde_json::Value;
 
 /// The end of the invocation that belongs to giving up in good order: a window that is being read is abandoned, its
 /// upload aborted, and the answer written.
 const RESERVE: TimeDelta = TimeDelta::seconds(20);
+
+/// How long a verification may take: someone sits before a page and waits, behind an API that gives up at 29 seconds.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What the function answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Tick(Report),
+    Verification(Verification),
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -37,15 +53,50 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(exporter, metrics, event))).await
 }
 
-async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>) -> Result<Report, Error> {
-    let started = wall_clock();
-    let Input::Tick { time } = input::decode(event.payload)?;
-    let platform = Platform::from_function_arn(&event.context.invoked_function_arn)
+async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    let LambdaEvent { payload, context } = event;
+    let input = input::decode(payload)?;
+    let platform = Platform::from_function_arn(&context.invoked_function_arn)
         .context("Lambda did not say which function was invoked")?;
-    let deadline = i64::try_from(event.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
+    match input {
+        Input::Tick { time } => tick(exporter, metrics, &platform, &context, time).await.map(Answer::Tick),
+        Input::Verify(request) => Ok(Answer::Verification(verify(exporter, &platform, &context, &request).await)),
+    }
+}
+
+async fn verify(exporter: &Exporter, platform: &Platform, context: &Context, request: &Request) -> Verification {
+    let now = wall_clock();
+    let run = verify::Run { platform, now, id: &context.request_id, within: VERIFIED_WITHIN };
+    let verification = verify::verify(&exporter.tenants, &exporter.buckets, request, run).await;
+    let duration_ms = (wall_clock() - now).num_milliseconds();
+    for step in &verification.steps {
+        let verify::Step { step, status, code, message, .. } = step;
+        let code = code.map(Code::as_str);
+        tracing::info!(
+            tenant = request.tenant_id,
+            step = %step,
+            status = %status,
+            code,
+            reason = message,
+            duration_ms,
+            "verified"
+        );
+    }
+    verification
+}
+
+async fn tick(
+    exporter: &Exporter,
+    metrics: Metrics,
+    platform: &Platform,
+    context: &Context,
+    time: DateTime<Utc>,
+) -> Result<Report, Error> {
+    let started = wall_clock();
+    let deadline = i64::try_from(context.deadline).ok().and_then(DateTime::from_timestamp_millis);
     let should_stop = || deadline.is_some_and(|deadline| wall_clock() + RESERVE > deadline);
     let tick = schedule::tick(time, started);
-    let run = Run { tick, platform: &platform, now: &wall_clock, should_stop: &should_stop };
+    let run = Run { tick, platform, now: &wall_clock, should_stop: &should_stop };
     let report = exporter.tick(run).await.inspect_err(|failure| {
         let Failure { code, party, message } = failure;
         tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");

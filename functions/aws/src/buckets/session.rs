@@ -10,10 +10,18 @@ const NAME_MAX: usize = 64;
 ///
 /// Every character of a tenant id is one that STS allows in a `RoleSessionName` (`[\w+=,.@-]`, 2 to 64 characters).
 pub(super) fn name(tenant: &TenantId, window: Window) -> String {
-    let window = format!("{}-{}", timestamp::compact(window.from), timestamp::compact(window.to));
-    let left = NAME_MAX - window.len() - 1;
+    named(tenant, &format!("{}-{}", timestamp::compact(window.from), timestamp::compact(window.to)))
+}
+
+/// `<tenant>-connectivity-check`, cut in the same way.
+pub(super) fn name_of_check(tenant: &TenantId) -> String {
+    named(tenant, "connectivity-check")
+}
+
+fn named(tenant: &TenantId, purpose: &str) -> String {
+    let left = NAME_MAX - purpose.len() - 1;
     let tenant: String = tenant.as_str().chars().take(left).collect();
-    format!("{tenant}-{window}")
+    format!("{tenant}-{purpose}")
 }
 
 /// The inline session policy. A session has no more rights than this and the role have in common, so even a role that
@@ -73,6 +81,7 @@ mod tests {
         assert_eq!(name("acme"), "acme-20261121T100000Z-20261121T110000Z");
         assert_eq!(name(&"x".repeat(64)), format!("{}-20261121T100000Z-20261121T110000Z", "x".repeat(30)));
         assert_eq!(name(&"x".repeat(64)).len(), 64);
+        assert_eq!(name_of_check(&TenantId::parse("acme").unwrap()), "acme-connectivity-check");
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl S3Upload {
         self.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
     }
 
-    async fn put(&self, bytes: Vec<u8>) -> Result<(), Answer> {
+    /// The object in a single request, with all its headers.
+    pub(super) async fn put(&self, bytes: Vec<u8>) -> Result<(), Answer> {
         let put = self
             .client
             .put_object()

@@ -52,16 +52,11 @@ pub struct FailedTenant {
     /// Whose export failed.
     pub tenant_id: String,
     /// The failure's stable code.
-    #[serde(serialize_with = "as_code")]
     pub code: Code,
     /// Who has to act.
     pub party: Party,
     /// What happened and what to do.
     pub message: String,
-}
-
-fn as_code<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(code.as_str())
 }
 
 /// How a tenant's part of a run ended.

@@ -3,6 +3,7 @@
 use std::{fmt, num::NonZeroU16};
 
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{Invalid, Partition, quoted, text_accessors};
 
@@ -72,6 +73,13 @@ impl ExternalId {
             return Invalid::new("an external ID has 2 to 1224 letters, digits or any of _+=,.@:/-");
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// A wrong external ID of the same kind, for proving that a role refuses it. It differs with every `salt`, so that
+    /// no trust policy can be prepared to refuse just this one.
+    #[must_use]
+    pub fn another(&self, salt: &str) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{salt}/{}", self.0).as_bytes()).to_string())
     }
 }
 

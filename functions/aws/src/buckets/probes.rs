@@ -1,0 +1,81 @@
+//! What a verification tries in the customer's account, under the role's own rights or a delivery's.
+
+use audit_log_core::{
+    failure::Failure,
+    object::ObjectSpec,
+    ports::{Bucket as _, Upload as _},
+    settings::{Connection, TenantConfig},
+    tenant::ExternalId,
+    verify::{Access, Action, Probes, Reach},
+};
+use chrono::DateTime;
+
+use super::{Ask, AssumedBuckets, S3Upload, session};
+use crate::answers::Answer;
+
+impl Probes for AssumedBuckets {
+    type Reach = S3Reach;
+
+    async fn assume(&self, connection: &Connection, external_id: Option<&ExternalId>) -> Result<(), Failure> {
+        let session_name = session::name_of_check(&connection.tenant);
+        let ask = Ask { role: &connection.role, external_id, session_name, policy: None };
+        self.assume(ask).await.map(drop)
+    }
+
+    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), Failure> {
+        let bucket = self.open_as(config, session::name_of_check(&config.tenant)).await?;
+        let mut upload = bucket.upload(spec);
+        upload.write(bytes).await?;
+        upload.finish().await
+    }
+
+    async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {
+        let (role, external_id) = (&config.role, Some(&config.external_id));
+        let session_name = session::name_of_check(&config.tenant);
+        let credentials = self.assume(Ask { role, external_id, session_name, policy: None }).await?;
+        Ok(S3Reach { client: self.client(config, credentials), config: config.clone() })
+    }
+}
+
+/// One tenant's bucket, with all that the role may do there.
+#[derive(Debug)]
+pub struct S3Reach {
+    client: aws_sdk_s3::Client,
+    config: TenantConfig,
+}
+
+impl S3Reach {
+    /// With the headers of a delivery: a bucket policy may refuse what comes without them, and that would hide a right.
+    async fn put_empty(&self, key: &str) -> Result<(), Answer> {
+        let labels = ObjectSpec::connectivity_check(&self.config, DateTime::UNIX_EPOCH);
+        let spec = ObjectSpec { key: key.to_owned(), ..labels };
+        S3Upload::new(self.client.clone(), &self.config, spec).put(Vec::new()).await
+    }
+}
+
+impl Reach for S3Reach {
+    async fn attempt(&self, action: Action, key: &str) -> Access {
+        let bucket = self.config.bucket.as_str();
+        let owner = self.config.expected_bucket_owner().as_str();
+        let s3 = &self.client;
+        let answer = match action {
+            Action::Get => {
+                let get = s3.get_object().bucket(bucket).key(key).expected_bucket_owner(owner).send().await;
+                get.map(drop).map_err(|error| Answer::of(&error))
+            }
+            Action::List => {
+                let list = s3.list_objects_v2().bucket(bucket).prefix(key).max_keys(1).expected_bucket_owner(owner);
+                list.send().await.map(drop).map_err(|error| Answer::of(&error))
+            }
+            Action::Delete => {
+                let delete = s3.delete_object().bucket(bucket).key(key).expected_bucket_owner(owner).send().await;
+                delete.map(drop).map_err(|error| Answer::of(&error))
+            }
+            Action::Put => self.put_empty(key).await,
+        };
+        match answer {
+            Ok(()) => Access::Allowed,
+            Err(answer) => answer.access(bucket, self.config.region.as_str(), key),
+        }
+    }
+}

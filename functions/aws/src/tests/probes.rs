@@ -1,0 +1,163 @@
+//! What a verification sends, and how it reads what comes back.
+
+use audit_log_core::{
+    settings::Connection,
+    verify::{Access, Action, Probes as _, Reach as _},
+};
+
+use super::*;
+use crate::{clients::TRIES, tests::stub::Sent};
+
+fn probes(aws: &Aws) -> AssumedBuckets {
+    AssumedBuckets::new(&aws.sdk_config())
+}
+
+fn connection() -> Connection {
+    let TenantConfig { tenant, external_id, role, .. } = config(Draft::default());
+    Connection { tenant, external_id, role }
+}
+
+fn check_spec(config: &TenantConfig) -> ObjectSpec {
+    ObjectSpec::connectivity_check(config, window().from)
+}
+
+const KEY: &str = "security/audit-logs/tenant=acme/_connectivity-check.json";
+
+#[tokio::test(start_paused = true)]
+async fn a_role_is_asked_for_with_the_external_id_that_is_given_and_without_one() {
+    let aws = Aws::new();
+    let connection = connection();
+    let wrong = connection.external_id.another("run");
+    for (external_id, field) in [
+        (Some(&connection.external_id), Some("ExternalId=3f6c1d2e-external".to_owned())),
+        (Some(&wrong), Some(format!("ExternalId={wrong}"))),
+        (None, None),
+    ] {
+        probes(&aws).assume(&connection, external_id).await.unwrap();
+        let body = aws.sent("AssumeRole").pop().unwrap().body;
+        let sent = body.split('&').find(|field| field.starts_with("ExternalId="));
+        assert_eq!(sent.map(str::to_owned), field);
+        assert!(body.contains("RoleSessionName=acme-connectivity-check"), "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_clear_refusal_of_the_role_is_one() {
+    for (reply, access, tries) in [
+        (stub::granted(), Access::Allowed, 1),
+        (Reply::sts(403, "AccessDenied"), Access::Refused, 1),
+        (Reply::sts(400, "Throttling"), Access::Unclear(Code::Throttled), TRIES),
+        (Reply::sts(500, "InternalFailure"), Access::Unclear(Code::Unavailable), TRIES),
+        (Reply::Lost, Access::Unclear(Code::Unavailable), TRIES),
+        (Reply::sts(403, "ExpiredTokenException"), Access::Unclear(Code::CredentialsExpired), 1),
+        (Reply::sts(403, "RegionDisabledException"), Access::Unclear(Code::PlatformDenied), 1),
+        (Reply::sts(400, "ValidationError"), Access::Unclear(Code::Rejected), 1),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("AssumeRole", [reply]);
+        let answer = probes(&aws).assume(&connection(), None).await.inspect_err(tells_no_secret);
+        assert_eq!(Access::from(answer), access, "{case}");
+        assert_eq!(aws.sent("AssumeRole").len(), tries as usize, "{case}");
+    }
+}
+
+/// The fields of an AssumeRole that a delivery and its rehearsal must have in common: all but the session's name.
+fn all_but_the_name(request: &Sent) -> Vec<String> {
+    let fields = request.body.split('&').filter(|field| !field.starts_with("RoleSessionName="));
+    fields.map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_checks_object_goes_out_as_a_delivery_does() {
+    let key = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let owner = "333333333333";
+    let config =
+        config(Draft { kms_key_arn: Some(key.to_owned()), bucket_owner: Some(owner.to_owned()), ..Draft::default() });
+    let delivered = Aws::new().on("PutObject", [Reply::ok("")]);
+    let mut delivery = upload(&open(&delivered, &config).await.unwrap(), &config);
+    delivery.write(CHECKED.to_vec()).await.unwrap();
+    delivery.finish().await.unwrap();
+
+    let checked = Aws::new().on("PutObject", [Reply::ok("")]);
+    probes(&checked).deliver(&config, check_spec(&config), CHECKED.to_vec()).await.unwrap();
+    assert_eq!(
+        all_but_the_name(&checked.sent("AssumeRole")[0]),
+        all_but_the_name(&delivered.sent("AssumeRole")[0]),
+        "the same rights"
+    );
+    let (rehearsal, delivery) = (checked.sent("PutObject").remove(0), delivered.sent("PutObject").remove(0));
+    assert!(
+        rehearsal.line.contains("/security/audit-logs/tenant%3Dacme/_connectivity-check.json?"),
+        "{}",
+        rehearsal.line
+    );
+    assert_eq!(rehearsal.header("x-amz-expected-bucket-owner"), Some(owner));
+    assert_eq!(rehearsal.header("x-amz-server-side-encryption-aws-kms-key-id"), Some(key));
+    let labels = |sent: &Sent| {
+        let mut headers = sent.headers.clone();
+        // A label says which time it is about; the check is about a moment.
+        headers.insert("x-amz-meta-window-to".to_owned(), "later".to_owned());
+        Sent { headers, ..sent.clone() }
+    };
+    assert_eq!(labels(&rehearsal).chosen_headers(), labels(&delivery).chosen_headers());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_s3_refuses_is_told_apart_as_a_delivery_is() {
+    for (reply, code) in [
+        (Reply::s3(301, "PermanentRedirect", "").with_header("x-amz-bucket-region", "us-east-2"), Code::WrongRegion),
+        (Reply::s3(404, "NoSuchBucket", ""), Code::BucketNotFound),
+        (Reply::s3(403, "AccessDenied", "Access Denied"), Code::BucketOwnerMismatch),
+    ] {
+        let no_such_upload = |sent: &Sent, _: usize| match sent.header("x-amz-expected-bucket-owner") {
+            Some(_) => Reply::s3(403, "AccessDenied", "Access Denied"),
+            None => Reply::s3(404, "NoSuchUpload", ""),
+        };
+        let aws = Aws::new().on("PutObject", [reply]).answering("AbortMultipartUpload", no_such_upload);
+        let config = config(Draft::default());
+        let failure = probes(&aws).deliver(&config, check_spec(&config), Vec::new()).await.unwrap_err();
+        tells_no_secret(&failure);
+        assert_eq!(failure.code, code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_role_itself_may_do_is_tried_without_a_session_policy_on_one_key_of_the_right_owner() {
+    let aws = ["GetObject", "ListObjectsV2", "PutObject", "DeleteObject"]
+        .into_iter()
+        .fold(Aws::new(), |aws, operation| aws.on(operation, [Reply::s3(403, "AccessDenied", "Access Denied")]));
+    let reach = probes(&aws).reach(&config(Draft::default())).await.unwrap();
+    for action in [Action::Get, Action::List, Action::Put, Action::Delete] {
+        assert_eq!(reach.attempt(action, KEY).await, Access::Refused, "{action}");
+    }
+    let ask = aws.sent("AssumeRole").remove(0).body;
+    assert!(!ask.contains("Policy=") && ask.contains("ExternalId=3f6c1d2e-external"), "{ask}");
+    // One request each: nothing is asked about a refusal.
+    assert_eq!(aws.operations(), ["GetObject", "ListObjectsV2", "PutObject", "DeleteObject"]);
+    for operation in aws.operations() {
+        let sent = aws.sent(&operation).remove(0);
+        assert_eq!(sent.header("x-amz-expected-bucket-owner"), Some("222222222222"), "{operation}");
+        assert!(sent.line.contains("_connectivity-check.json"), "{}", sent.line);
+    }
+    let list = aws.sent("ListObjectsV2").remove(0).line;
+    assert!(list.contains("max-keys=1") && list.contains("prefix=security"), "{list}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_s3_answers_to_an_attempt_is_yes_no_or_unclear() {
+    let kms = "User: x is not authorized to perform: kms:Decrypt on resource: y";
+    for (reply, access) in [
+        (Reply::ok(""), Access::Allowed),
+        (Reply::s3(403, "AccessDenied", "Access Denied"), Access::Refused),
+        (Reply::s3(403, "AccessDenied", kms), Access::Refused),
+        (Reply::s3(503, "SlowDown", ""), Access::Unclear(Code::Throttled)),
+        (Reply::s3(500, "InternalError", ""), Access::Unclear(Code::Unavailable)),
+        (Reply::s3(404, "NoSuchKey", ""), Access::Unclear(Code::Rejected)),
+        (Reply::Lost, Access::Unclear(Code::Unavailable)),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("GetObject", [reply]);
+        let reach = probes(&aws).reach(&config(Draft::default())).await.unwrap();
+        assert_eq!(reach.attempt(Action::Get, KEY).await, access, "{case}");
+    }
+}

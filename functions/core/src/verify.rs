@@ -1,0 +1,172 @@
+//! Whether a connection would work: what VERIFY CONNECTIVITY finds out before a delivery depends on it.
+//!
+//! Five steps, always all of them and in this order, each an answer that AWS itself gave to a request: a policy that is
+//! read proves nothing, since boundaries, organisations and bucket policies have their say too. Each step stands on
+//! those before it. Above all, nothing is ever written through a role that doesn't insist on the external ID: whoever
+//! names such a role may have no business with it.
+
+mod decide;
+mod probes;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, timeout_at};
+
+pub use probes::{Access, Action, Probes, Reach};
+pub use steps::{Name, Status, Step, Verification};
+
+use crate::{
+    failure::{Code, Failure, Party},
+    object::{ObjectSpec, key_outside},
+    ports::Tenants,
+    settings::{Connection, Draft, FieldError, FieldErrors, TenantConfig},
+    tenant::{Platform, TenantId},
+};
+use decide::Tried;
+use steps::Steps;
+
+/// What the check's object holds: an export of nothing, for whoever reads it as one.
+const NOTHING: &[u8] = b"[\n]\n";
+
+/// A connection as it was asked for, saved or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Whose connection it is to be.
+    pub tenant_id: String,
+    /// Its fields, under the very rules of saved settings; frequency, format and the like play no role. Without a
+    /// bucket only the role is verified.
+    pub draft: Draft,
+}
+
+/// What this run is given of the world outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Whose system it is.
+    pub platform: &'a Platform,
+    /// The time, for the labels of the check's object.
+    pub now: DateTime<Utc>,
+    /// Differs with each run, and can't be foreseen by a customer.
+    pub id: &'a str,
+    /// How long it may take; what isn't answered by then is inconclusive.
+    pub within: Duration,
+}
+
+/// What is to be verified, once every field has been checked.
+struct Checked {
+    connection: Connection,
+    delivery: Option<TenantConfig>,
+}
+
+/// Verifies a connection.
+pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Request, run: Run<'_>) -> Verification {
+    let by = Instant::now() + run.within;
+    let mut steps = Steps::default();
+    let Checked { connection, delivery } = match check(tenants, request, run, by).await {
+        Ok(checked) => checked,
+        Err(failure) => {
+            steps.push(Step::of(Name::AssumeRole, &failure));
+            return steps.rest_skipped("Not tried, since the step before it did not pass.");
+        }
+    };
+
+    let wrong = connection.external_id.another(run.id);
+    let (with_it, with_wrong, without) = futures::join!(
+        in_time(by, probes.assume(&connection, Some(&connection.external_id))),
+        in_time(by, probes.assume(&connection, Some(&wrong))),
+        in_time(by, probes.assume(&connection, None)),
+    );
+    let assumed = decide::assume_role(&connection, &with_it);
+    let enforced = decide::external_id_enforced(&connection, &assumed, with_wrong.into(), without.into());
+    let trusted = assumed.passed() && enforced.passed();
+    steps.push(assumed);
+    steps.push(enforced);
+    let Some(config) = delivery else {
+        return steps.rest_skipped("Not tried, since no bucket was given yet.");
+    };
+    if !trusted {
+        return steps
+            .rest_skipped("Not tried: nothing is written through a role that has not passed the steps before.");
+    }
+
+    let spec = ObjectSpec::connectivity_check(&config, run.now);
+    let key = spec.key.clone();
+    let stored = in_time(by, probes.deliver(&config, spec, NOTHING.to_vec())).await;
+    steps.push(decide::region(&config, &stored));
+    let put = decide::put_object(&config, &key, &stored);
+    let delivers = put.passed();
+    steps.push(put);
+    if !delivers {
+        return steps.rest_skipped("Not tried, since it takes an object that the check has stored.");
+    }
+    let last = least_privilege(probes, &config, &key, run.id, by).await;
+    steps.and_last(last)
+}
+
+/// Checks the fields, and that the external ID is the one that the platform made for this tenant: a request that names
+/// another could go through another customer's role.
+async fn check<T: Tenants>(tenants: &T, request: &Request, run: Run<'_>, by: Instant) -> Result<Checked, Failure> {
+    let tenant = TenantId::parse(&request.tenant_id).map_err(|invalid| {
+        let error = FieldError { field: "tenant_id", message: invalid.0 };
+        Failure { party: Party::Platform, ..FieldErrors(vec![error]).into_failure() }
+    })?;
+    let connection = request.draft.check_connection(&tenant, run.platform);
+    let delivery = match request.draft.bucket.as_deref() {
+        None | Some("") => None,
+        Some(_) => {
+            let every_hour = Some("1".to_owned());
+            let draft = Draft { frequency_hours: every_hour, ..request.draft.clone() };
+            // With all that is wrong, the role's fields included.
+            Some(draft.check(&tenant, run.platform).map_err(FieldErrors::into_failure)?)
+        }
+    };
+    let connection = connection.map_err(FieldErrors::into_failure)?;
+    let records = in_time(by, tenants.load(std::slice::from_ref(&tenant))).await?;
+    let stored = records.into_iter().find_map(|(_, records)| records.config?.external_id);
+    if stored.is_some_and(|stored| stored != connection.external_id.as_str()) {
+        let message = "The external ID is not the one that the platform has made for this tenant; nothing was tried.";
+        return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
+    }
+    Ok(Checked { connection, delivery })
+}
+
+/// Tries what a delivery never needs, in a session that has all of the role's own rights: under a delivery's session
+/// policy everything would be refused, and that would prove nothing about the role. Reads and the key outside go first;
+/// Delete goes last, and only for what this run has stored itself.
+async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str, run_id: &str, by: Instant) -> Step {
+    let reach = match in_time(by, probes.reach(config)).await {
+        Ok(reach) => reach,
+        Err(failure) => return Step::inconclusive(Name::LeastPrivilege, &failure),
+    };
+    let attempt = async |action: Action, key: &str| match timeout_at(by, reach.attempt(action, key)).await {
+        Ok(access) => access,
+        Err(_) => Access::Unclear(Code::Unavailable),
+    };
+    // A name that nobody has: made from the run's id, and the tenant's, so that it tells neither.
+    let unique = config.external_id.another(&format!("{run_id}/outside"));
+    let outside = key_outside(&config.prefix, unique.as_str());
+    let put_outside = async {
+        match &outside {
+            Some(outside) => Some(attempt(Action::Put, outside).await),
+            None => None,
+        }
+    };
+    let (get, list, put_outside) = futures::join!(attempt(Action::Get, key), attempt(Action::List, key), put_outside);
+    let delete = attempt(Action::Delete, key).await;
+    let mut left_behind = outside.as_deref().filter(|_| put_outside == Some(Access::Allowed));
+    if let Some(stored) = left_behind
+        && attempt(Action::Delete, stored).await == Access::Allowed
+    {
+        left_behind = None;
+    }
+    decide::least_privilege(config, &Tried { get, list, delete, put_outside }, left_behind)
+}
+
+/// What comes in time, or the failure to.
+async fn in_time<T>(by: Instant, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let late = |_| Err(Failure::new(Code::Unavailable, "AWS did not answer in time."));
+    timeout_at(by, asked).await.unwrap_or_else(late)
+}

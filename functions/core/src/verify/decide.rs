@@ -1,0 +1,148 @@
+//! What the answers mean: pure rules, one a step.
+
+use super::{Access, Action, Name, Status, Step};
+use crate::{
+    failure::{Code, Failure},
+    settings::{Connection, TenantConfig},
+};
+
+/// What became of the attempts that ought to be refused.
+pub(super) struct Tried {
+    pub(super) get: Access,
+    pub(super) list: Access,
+    pub(super) delete: Access,
+    /// None where there is no outside.
+    pub(super) put_outside: Option<Access>,
+}
+
+pub(super) fn assume_role(connection: &Connection, answer: &Result<(), Failure>) -> Step {
+    match answer {
+        Ok(()) => {
+            let role = connection.role.as_str();
+            Step::pass(Name::AssumeRole, format!("The platform can assume the role {role} with the external ID."))
+        }
+        Err(failure) => Step::of(Name::AssumeRole, failure),
+    }
+}
+
+/// Both refusals are needed, and they only count where the right external ID is let in: a role that lets nobody in
+/// refuses everything.
+pub(super) fn external_id_enforced(
+    connection: &Connection,
+    assumed: &Step,
+    with_wrong: Access,
+    without: Access,
+) -> Step {
+    const NAME: Name = Name::ExternalIdEnforced;
+    let how = match (with_wrong, without) {
+        (Access::Allowed, Access::Allowed) => Some("with a wrong external ID, and without any"),
+        (Access::Allowed, _) => Some("with a wrong external ID"),
+        (_, Access::Allowed) => Some("without any external ID"),
+        _ => None,
+    };
+    let role = connection.role.as_str();
+    if let Some(how) = how {
+        let message = format!(
+            "The role {role} can be assumed {how}. Any other customer of this platform who learns its ARN could name it as its own, and have the platform write into its bucket (the confused deputy problem)."
+        );
+        return Step::finding(NAME, Status::Failed, &Failure::new(Code::ExternalIdNotEnforced, message));
+    }
+    match (assumed.status, with_wrong, without) {
+        (Status::Passed, Access::Refused, Access::Refused) => {
+            Step::pass(NAME, "AWS refuses the role to whoever has a wrong external ID or none.")
+        }
+        (Status::Passed | Status::Inconclusive, Access::Unclear(code), _)
+        | (Status::Passed | Status::Inconclusive, _, Access::Unclear(code)) => {
+            let message =
+                "AWS gave no clear answer when the role was asked for with a wrong external ID and without any.";
+            Step::inconclusive(NAME, &Failure::new(code, message))
+        }
+        (Status::Inconclusive, ..) => {
+            let message =
+                "As long as it isn't clear whether the role can be assumed at all, its refusals prove nothing.";
+            Step::inconclusive(NAME, &Failure::new(assumed.code.unwrap_or(Code::Unavailable), message))
+        }
+        _ => Step::skip(NAME, "A role that can't be assumed at all proves nothing by refusing other external IDs."),
+    }
+}
+
+/// Where the bucket is, by how S3 answered the put: it redirects from other regions, and only in the right one does it
+/// come as far as the bucket's owner or key. A bare refusal says nothing about the place. S3 is never asked outright:
+/// GetBucketLocation is a right that no delivery needs, and fails across accounts.
+pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Step {
+    const NAME: Name = Name::Region;
+    let TenantConfig { bucket, region, .. } = config;
+    match stored {
+        Ok(()) => Step::pass(NAME, format!("The bucket {bucket} is in {region}.")),
+        Err(failure) => match failure.code {
+            Code::WrongRegion => Step::finding(NAME, Status::Failed, failure),
+            Code::KmsDenied | Code::BucketOwnerMismatch => {
+                Step::pass(NAME, format!("The bucket {bucket} is in {region}; it answered from there."))
+            }
+            Code::AccessDenied => Step::skip(NAME, "S3 refused the write without a word about the region."),
+            Code::BucketNotFound => Step::skip(NAME, format!("There is no bucket {bucket}, so it is in no region.")),
+            code => {
+                let message = format!("S3 did not say whether the bucket {bucket} is in {region}.");
+                Step::inconclusive(NAME, &Failure::new(code, message))
+            }
+        },
+    }
+}
+
+pub(super) fn put_object(config: &TenantConfig, key: &str, stored: &Result<(), Failure>) -> Step {
+    const NAME: Name = Name::PutObject;
+    match stored {
+        Ok(()) => Step::pass(NAME, format!("A delivery can be stored; this one is s3://{}/{key}.", config.bucket)),
+        Err(failure) if failure.code == Code::WrongRegion => {
+            Step::skip(NAME, "Nothing was stored, since the bucket is in another region.")
+        }
+        Err(failure) => Step::of(NAME, failure),
+    }
+}
+
+/// Too many rights don't stop a delivery, so what is found is a warning. Something that was allowed outweighs something
+/// that stayed unclear.
+pub(super) fn least_privilege(config: &TenantConfig, tried: &Tried, left_behind: Option<&str>) -> Step {
+    const NAME: Name = Name::LeastPrivilege;
+    let Tried { get, list, delete, put_outside } = tried;
+    let tried = [
+        (Some(*get), Action::Get, "on what was delivered"),
+        (Some(*list), Action::List, "on the bucket"),
+        (Some(*delete), Action::Delete, "on what was delivered"),
+        (*put_outside, Action::Put, "outside the prefix"),
+    ];
+    let those = |wanted: fn(&Access) -> bool| {
+        let of_that_kind = tried.iter().filter(|(access, ..)| access.as_ref().is_some_and(wanted));
+        of_that_kind.map(|(_, action, place)| format!("{action} {place}")).collect::<Vec<_>>().join(", ")
+    };
+    let allowed = those(|access| *access == Access::Allowed);
+    let unclear = those(|access| matches!(access, Access::Unclear(_)));
+    if !allowed.is_empty() {
+        let mut message = format!("The role may do more than a delivery needs: {allowed}.");
+        if !unclear.is_empty() {
+            message += &format!(" AWS gave no clear answer to {unclear}.");
+        }
+        if let Some(key) = left_behind {
+            message += &format!(" The empty object s3://{}/{key} was left behind, and may be deleted.", config.bucket);
+        }
+        return Step::finding(NAME, Status::Warning, &Failure::new(Code::ExcessRights, message));
+    }
+    let code = tried.iter().find_map(|(access, ..)| match access {
+        Some(Access::Unclear(code)) => Some(*code),
+        _ => None,
+    });
+    match code {
+        Some(code) => {
+            let message = format!("AWS gave no clear answer to {unclear}.");
+            Step::inconclusive(NAME, &Failure::new(code, message))
+        }
+        None if put_outside.is_none() => Step::pass(
+            NAME,
+            "The role could neither read, list nor delete what was delivered. Without a prefix, it may write anywhere.",
+        ),
+        None => Step::pass(
+            NAME,
+            "The role could neither read, list nor delete what was delivered, nor write outside the prefix.",
+        ),
+    }
+}

@@ -1,0 +1,143 @@
+//! The answer of a verification: five steps, each with what was found and who does what about it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::failure::{Code, Failure, Party};
+
+/// What there is to do about an answer that is none.
+const TRY_AGAIN: &str = "Nobody has to change anything yet: try again in a minute. If it stays like this, the platform's operators find the reason in the exporter's log.";
+
+/// A step, in the order of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Name {
+    /// The role lets itself be assumed with the external ID.
+    AssumeRole,
+    /// And neither with a wrong one nor without any.
+    ExternalIdEnforced,
+    /// The bucket is in the region that the settings say.
+    Region,
+    /// A delivery can be stored.
+    PutObject,
+    /// The role can do nothing beyond that.
+    LeastPrivilege,
+}
+
+impl Name {
+    /// All five, in order.
+    pub const ALL: [Self; 5] =
+        [Self::AssumeRole, Self::ExternalIdEnforced, Self::Region, Self::PutObject, Self::LeastPrivilege];
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It is as it should be.
+    Passed,
+    /// It isn't, and deliveries would fail or be unsafe.
+    Failed,
+    /// It isn't, but deliveries would work.
+    Warning,
+    /// AWS gave no clear answer; this proves nothing either way.
+    Inconclusive,
+    /// It was not tried.
+    Skipped,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// One step of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which one.
+    pub step: Name,
+    /// How it ended.
+    pub status: Status,
+    /// A stable code, where something was found.
+    pub code: Option<Code>,
+    /// What was found, in plain words.
+    pub message: String,
+    /// Who does what about it.
+    pub hint: Option<String>,
+}
+
+impl Step {
+    pub(super) fn pass(step: Name, message: impl Into<String>) -> Self {
+        Self { step, status: Status::Passed, code: None, message: message.into(), hint: None }
+    }
+
+    pub(super) fn skip(step: Name, message: impl Into<String>) -> Self {
+        Self { step, status: Status::Skipped, code: None, message: message.into(), hint: None }
+    }
+
+    /// A finding that someone has to act on.
+    pub(super) fn finding(step: Name, status: Status, failure: &Failure) -> Self {
+        let who = match failure.party {
+            Party::Customer => "For the admin of the AWS account or of these settings",
+            Party::Platform => "For the platform's operators",
+        };
+        let hint = Some(format!("{who}: {}", failure.code.hint()));
+        Self { step, status, code: Some(failure.code), message: failure.message.clone(), hint }
+    }
+
+    pub(super) fn inconclusive(step: Name, failure: &Failure) -> Self {
+        let (code, message) = (Some(failure.code), failure.message.clone());
+        Self { step, status: Status::Inconclusive, code, message, hint: Some(TRY_AGAIN.to_owned()) }
+    }
+
+    /// A failure of what has to work. What may pass by itself is no finding.
+    pub(super) fn of(step: Name, failure: &Failure) -> Self {
+        match failure.code {
+            Code::Throttled | Code::Unavailable | Code::CredentialsExpired => Self::inconclusive(step, failure),
+            _ => Self::finding(step, Status::Failed, failure),
+        }
+    }
+
+    /// Whether it is as it should be.
+    pub fn passed(&self) -> bool {
+        self.status == Status::Passed
+    }
+}
+
+/// The whole answer. Serialises to the function's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// All five steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// The steps so far.
+#[derive(Default)]
+pub(super) struct Steps(Vec<Step>);
+
+impl Steps {
+    pub(super) fn push(&mut self, step: Step) {
+        self.0.push(step);
+    }
+
+    /// The answer; the steps that are left are skipped, for that reason.
+    pub(super) fn rest_skipped(mut self, reason: &str) -> Verification {
+        let rest = Name::ALL.into_iter().skip(self.0.len());
+        self.0.extend(rest.map(|name| Step::skip(name, reason)));
+        Verification { steps: self.0 }
+    }
+
+    /// The answer, with its last step.
+    pub(super) fn and_last(mut self, step: Step) -> Verification {
+        self.0.push(step);
+        Verification { steps: self.0 }
+    }
+}

@@ -1,0 +1,292 @@
+//! Each rule once, against a customer's account that answers as it is told to.
+
+mod account;
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    memory::{Fault, Memory, Op, Tenant},
+    settings::tests::{draft, platform},
+    tenant::ExternalId,
+};
+use account::{Account, With};
+
+const NOW: &str = "2026-11-21T10:00:00Z";
+const KEY: &str = "security/audit-logs/tenant=acme/_connectivity-check.json";
+
+/// The request of a tenant with plain settings.
+fn request() -> Request {
+    let draft = Draft { prefix: Some("security".to_owned()), frequency_hours: None, ..draft() };
+    Request { tenant_id: "acme".to_owned(), draft }
+}
+
+async fn run(account: &Account, memory: &Memory, request: &Request) -> Vec<Step> {
+    let run =
+        Run { platform: &platform(), now: NOW.parse().unwrap(), id: "request-1", within: Duration::from_secs(20) };
+    let steps = verify(memory, &account, request, run).await.steps;
+    assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), Name::ALL, "always all, always in order");
+    for step in &steps {
+        let found = !matches!(step.status, Status::Passed | Status::Skipped);
+        assert_eq!((step.code.is_some(), step.hint.is_some()), (found, found), "{step:?}");
+        assert!(!step.message.is_empty() && !step.message.contains("3f6c1d2e-external"), "{step:?}");
+    }
+    steps
+}
+
+async fn verified(account: &Account) -> Vec<Step> {
+    run(account, &Memory::default(), &request()).await
+}
+
+/// Each step in a word: its status, and its code if it has one.
+fn outline(steps: &[Step]) -> Vec<String> {
+    let word = |step: &Step| match step.code {
+        None => format!("{:?}", step.status),
+        Some(code) => format!("{:?} {code}", step.status),
+    };
+    steps.iter().map(word).collect()
+}
+
+#[tokio::test]
+async fn a_connection_from_the_template_passes_and_nothing_more_is_tried_than_needed() {
+    let account = Account::default();
+    let steps = verified(&account).await;
+    assert_eq!(outline(&steps), ["Passed"; 5]);
+    let calls = account.calls();
+    assert_eq!(calls[..3], ["assume Right", "assume Wrong", "assume None"]);
+    assert_eq!(calls[3], format!("deliver acme-audit/{KEY} {:?}", "[\n]\n"));
+    assert_eq!(calls[4..6], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
+    assert!(calls[6].starts_with("s3:PutObject security-connectivity-check-"), "{calls:?}");
+    assert_eq!(calls[7..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
+}
+
+#[tokio::test]
+async fn the_answer_is_the_documented_json() {
+    let account = Account { access: vec![(Action::List, Access::Allowed)], ..Account::default() };
+    let answer = Verification { steps: verified(&account).await };
+    let answer = serde_json::to_value(&answer).unwrap();
+    assert_eq!(
+        answer["steps"][2],
+        serde_json::json!({
+            "step": "region", "status": "passed", "code": null, "message": "The bucket acme-audit is in eu-west-1.",
+            "hint": null,
+        })
+    );
+    assert_eq!(
+        (&answer["steps"][4]["step"], &answer["steps"][4]["status"], &answer["steps"][4]["code"]),
+        (&"least_privilege".into(), &"warning".into(), &"excess_rights".into())
+    );
+}
+
+#[tokio::test]
+async fn a_role_that_answers_to_others_fails_whatever_else_holds_and_nothing_is_written_through_it() {
+    let allowed = |which: &[With]| which.iter().map(|with| (*with, Ok(()))).collect::<BTreeMap<_, _>>();
+    let mut locked_out = allowed(&[With::None]);
+    locked_out.insert(With::Right, Err(Code::AssumeRoleDenied));
+    let mut throttled = allowed(&[With::Wrong]);
+    throttled.insert(With::None, Err(Code::Throttled));
+    for (role, first, how) in [
+        (allowed(&[With::Wrong]), "Passed", "with a wrong external ID."),
+        (allowed(&[With::None]), "Passed", "without any external ID."),
+        (allowed(&[With::Wrong, With::None]), "Passed", "with a wrong external ID, and without any."),
+        (throttled, "Passed", "with a wrong external ID."),
+        (locked_out, "Failed assume_role_denied", "without any external ID."),
+    ] {
+        let account = Account { role, ..Account::default() };
+        let steps = verified(&account).await;
+        let expected = [first, "Failed external_id_not_enforced", "Skipped", "Skipped", "Skipped"];
+        assert_eq!(outline(&steps), expected, "{how}");
+        assert!(steps[1].message.contains(how) && steps[1].message.contains("confused deputy"), "{:?}", steps[1]);
+        assert!(steps[1].hint.as_ref().unwrap().contains("sts:ExternalId"), "{:?}", steps[1]);
+        assert_eq!(account.calls().len(), 3, "nothing was written");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_lets_nobody_in_proves_nothing_by_refusing() {
+    let account = Account { role: [(With::Right, Err(Code::AssumeRoleDenied))].into(), ..Account::default() };
+    let steps = verified(&account).await;
+    assert_eq!(outline(&steps), ["Failed assume_role_denied", "Skipped", "Skipped", "Skipped", "Skipped"]);
+    assert_eq!(steps[0].message, "assume_role_denied by STS");
+    assert!(steps[0].hint.as_ref().unwrap().contains("quick-create"));
+}
+
+#[tokio::test]
+async fn what_aws_does_not_answer_is_no_pass() {
+    for (with, code, expected) in [
+        (With::Right, Code::Throttled, ["Inconclusive throttled", "Inconclusive throttled"]),
+        (With::Right, Code::Unavailable, ["Inconclusive unavailable", "Inconclusive unavailable"]),
+        (With::Right, Code::PlatformDenied, ["Failed platform_denied", "Skipped"]),
+        (With::Wrong, Code::Throttled, ["Passed", "Inconclusive throttled"]),
+        (With::None, Code::Unavailable, ["Passed", "Inconclusive unavailable"]),
+        (With::None, Code::Rejected, ["Passed", "Inconclusive rejected"]),
+    ] {
+        let account = Account { role: [(with, Err(code))].into(), ..Account::default() };
+        let steps = verified(&account).await;
+        assert_eq!(outline(&steps[..2]), expected);
+        assert_eq!(outline(&steps[2..]), ["Skipped"; 3]);
+        assert!(steps[1].hint.as_ref().is_none_or(|hint| hint.contains("try again")), "{:?}", steps[1]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_bucket_only_the_role_is_verified() {
+    for bucket in [None, Some(String::new())] {
+        let account = Account::default();
+        let request = Request { draft: Draft { bucket, region: None, ..request().draft }, ..request() };
+        let steps = run(&account, &Memory::default(), &request).await;
+        assert_eq!(outline(&steps), ["Passed", "Passed", "Skipped", "Skipped", "Skipped"]);
+        assert!(steps[2].message.contains("no bucket"), "{:?}", steps[2]);
+        assert_eq!(account.calls().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn wrong_fields_are_all_named_in_the_first_step_and_nothing_is_tried() {
+    let text = |text: &str| Some(text.to_owned());
+    let platforms_own = text("arn:aws:iam::111111111111:role/audit-log-exporter");
+    for (tenant, draft, fields) in [
+        ("acme", Draft { region: None, ..request().draft }, &["region: is required"][..]),
+        (
+            "acme",
+            Draft { role_arn: platforms_own, ..request().draft },
+            &["role_arn: the role is in the platform's own"],
+        ),
+        ("acme", Draft { role_arn: text("x"), region: text("moon"), ..request().draft }, &["role_arn: ", "region: "]),
+        ("acme", Draft { role_arn: None, bucket: None, ..request().draft }, &["role_arn: is required"]),
+        (
+            "acme",
+            Draft { kms_key_arn: text("arn:aws:kms:us-east-1:222222222222:key/1"), ..request().draft },
+            &["kms_key_arn: "],
+        ),
+        ("a/b", request().draft, &["tenant_id: "]),
+    ] {
+        let account = Account::default();
+        let request = Request { tenant_id: tenant.to_owned(), draft };
+        let steps = run(&account, &Memory::default(), &request).await;
+        assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
+        for field in fields {
+            assert!(steps[0].message.contains(field), "{}", steps[0].message);
+        }
+        assert_eq!(account.calls(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_can_use_no_external_id_but_its_own() {
+    let memory = Memory::default();
+    let stored = |id: &str| Tenant {
+        config: Some(Draft { external_id: Some(id.to_owned()), ..Draft::default() }),
+        ..Tenant::default()
+    };
+    memory.state().tenants.insert("acme".to_owned(), stored("another-one"));
+    let account = Account::default();
+    let steps = run(&account, &memory, &request()).await;
+    assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
+    assert!(!steps[0].message.contains("another-one"), "{}", steps[0].message);
+    assert_eq!(account.calls(), [""; 0], "nothing was assumed");
+
+    memory.state().tenants.insert("acme".to_owned(), stored("3f6c1d2e-external"));
+    assert_eq!(outline(&run(&account, &memory, &request()).await), ["Passed"; 5]);
+
+    let unreadable = Failure::new(Code::Unavailable, "DynamoDB did not answer.");
+    memory.once(Op::Load, Some("acme"), Fault::Fail(unreadable));
+    let steps = run(&account, &memory, &request()).await;
+    assert_eq!(outline(&steps)[0], "Inconclusive unavailable");
+}
+
+#[tokio::test]
+async fn what_s3_says_to_the_delivery_decides_two_steps() {
+    for (code, region, put) in [
+        (Code::WrongRegion, "Failed wrong_region", "Skipped"),
+        (Code::BucketNotFound, "Skipped", "Failed bucket_not_found"),
+        (Code::AccessDenied, "Skipped", "Failed access_denied"),
+        (Code::KmsDenied, "Passed", "Failed kms_denied"),
+        (Code::BucketOwnerMismatch, "Passed", "Failed bucket_owner_mismatch"),
+        (Code::Throttled, "Inconclusive throttled", "Inconclusive throttled"),
+        (Code::Unavailable, "Inconclusive unavailable", "Inconclusive unavailable"),
+        (Code::Rejected, "Inconclusive rejected", "Failed rejected"),
+    ] {
+        let account = Account { put: Some(Failure::new(code, "as S3 has it")), ..Account::default() };
+        let steps = verified(&account).await;
+        assert_eq!(outline(&steps), ["Passed", "Passed", region, put, "Skipped"]);
+        assert_eq!(account.calls().len(), 4, "no right is tried without an object to try it on");
+    }
+}
+
+#[tokio::test]
+async fn every_right_too_many_is_named_and_delivery_would_still_work() {
+    for (action, words) in [
+        (Action::Get, "s3:GetObject on what was delivered"),
+        (Action::List, "s3:ListBucket on the bucket"),
+        (Action::Delete, "s3:DeleteObject on what was delivered"),
+        (Action::Put, "s3:PutObject outside the prefix"),
+    ] {
+        let steps = verified(&Account { access: vec![(action, Access::Allowed)], ..Account::default() }).await;
+        assert_eq!(outline(&steps)[4], "Warning excess_rights");
+        assert!(steps[4].message.starts_with(&format!("The role may do more than a delivery needs: {words}.")));
+        let left_behind = steps[4].message.contains("s3://acme-audit/security-connectivity-check-");
+        assert_eq!(left_behind, action == Action::Put, "{}", steps[4].message);
+    }
+}
+
+#[tokio::test]
+async fn what_the_check_has_put_outside_it_takes_away_where_it_may() {
+    let access = vec![(Action::Put, Access::Allowed), (Action::Delete, Access::Allowed)];
+    let account = Account { access, ..Account::default() };
+    let steps = verified(&account).await;
+    assert!(!steps[4].message.contains("left behind"), "{}", steps[4].message);
+    let calls = account.calls();
+    let of = |action: Action| {
+        let words = format!("{action} ");
+        calls.iter().filter_map(|call| call.strip_prefix(&words)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Action::Delete), [KEY, of(Action::Put)[0]], "and nothing else is deleted");
+}
+
+#[tokio::test]
+async fn an_unclear_right_is_inconclusive_unless_another_one_is_clear() {
+    let throttled = (Action::Get, Access::Unclear(Code::Throttled));
+    let steps = verified(&Account { access: vec![throttled], ..Account::default() }).await;
+    assert_eq!(outline(&steps)[4], "Inconclusive throttled");
+    let access = vec![throttled, (Action::List, Access::Allowed)];
+    let steps = verified(&Account { access, ..Account::default() }).await;
+    assert_eq!(outline(&steps)[4], "Warning excess_rights");
+    assert!(steps[4].message.contains("no clear answer to s3:GetObject"), "{}", steps[4].message);
+    let steps = verified(&Account { reach: Some(Code::Unavailable), ..Account::default() }).await;
+    assert_eq!(outline(&steps)[4], "Inconclusive unavailable");
+}
+
+#[tokio::test]
+async fn without_a_prefix_there_is_no_outside() {
+    let account = Account::default();
+    let request = Request { draft: Draft { prefix: None, ..request().draft }, ..request() };
+    let steps = run(&account, &Memory::default(), &request).await;
+    assert_eq!(outline(&steps), ["Passed"; 5]);
+    assert!(!account.calls().iter().any(|call| call.starts_with("s3:PutObject")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_answered_in_time_is_inconclusive_and_what_is_stands() {
+    for (silent, expected) in [
+        (With::Right, ["Inconclusive unavailable", "Inconclusive unavailable"]),
+        (With::None, ["Passed", "Inconclusive unavailable"]),
+    ] {
+        let began = Instant::now();
+        let steps = verified(&Account { silent: [silent].into(), ..Account::default() }).await;
+        assert_eq!(outline(&steps[..2]), expected);
+        assert_eq!(outline(&steps[2..]), ["Skipped"; 3]);
+        assert_eq!(began.elapsed().as_secs(), 20);
+    }
+    let steps = verified(&Account { put_hangs: true, ..Account::default() }).await;
+    let unanswered = "Inconclusive unavailable";
+    assert_eq!(outline(&steps), ["Passed", "Passed", unanswered, unanswered, "Skipped"]);
+}
+
+#[test]
+fn a_wrong_external_id_is_one_that_no_policy_can_be_prepared_for() {
+    let right = ExternalId::parse("3f6c1d2e-external").unwrap();
+    assert_eq!(right.another("run-1"), right.another("run-1"));
+    assert_ne!(right.another("run-1"), right.another("run-2"));
+    assert!(ExternalId::parse(right.another("run-1").as_str()).is_ok());
+}

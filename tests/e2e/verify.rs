@@ -1,0 +1,258 @@
+//! Verifying a connection: the deployed function against customers' stacks, and against roles that no template made.
+
+use anyhow::{Context as _, Result};
+use audit_log_core::settings::Draft;
+use audit_log_tests::{
+    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, on_the_platform, onboard, quick_create, tools,
+};
+use serde_json::{Value, json};
+
+const STEPS: [&str; 5] = ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"];
+
+/// The steps of an answer, always all of them.
+async fn verify(platform: &Platform<'_>, connection: &Value) -> Result<Vec<Value>> {
+    let answer = platform.invoke(&json!({ "verify": connection })).await?;
+    let steps = answer["steps"].as_array().with_context(|| format!("no steps: {answer}"))?.clone();
+    let names: Vec<_> = steps.iter().filter_map(|step| step["step"].as_str()).collect();
+    assert_eq!(names, STEPS);
+    Ok(steps)
+}
+
+/// Each step in a word or two: its status, and its code if it has one.
+fn outline(steps: &[Value]) -> Vec<String> {
+    let word = |step: &Value| {
+        let words = [step["status"].as_str(), step["code"].as_str()];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    steps.iter().map(word).collect()
+}
+
+fn message(step: &Value) -> &str {
+    step["message"].as_str().unwrap_or_default()
+}
+
+/// A customer's account with the quick-create stack and a bucket, of which nothing was saved yet; and what its admin
+/// has to verify.
+async fn connection(aws: &LocalAws, tenant: &str, account: &str, prefix: &str) -> Result<(Bucket, Value)> {
+    let name = format!("{tenant}-logs");
+    let bucket = Bucket::create(aws, account, &name, REGION).await?;
+    let external_id = format!("external-id-of-{tenant}");
+    let parameters = [
+        ("BucketName", name.as_str()),
+        ("BucketPrefix", prefix),
+        ("ExternalId", &external_id),
+        ("ProviderAccountId", PLATFORM_ACCOUNT),
+    ];
+    let stack = quick_create(aws, account, "audit-log-export", &parameters).await?;
+    let connection = json!({
+        "tenantId": tenant, "roleArn": stack.outputs.role_arn, "externalId": external_id, "bucket": name,
+        "region": REGION, "prefix": prefix,
+    });
+    Ok((bucket, connection))
+}
+
+/// The same with some fields replaced.
+fn with(connection: &Value, changes: &Value) -> Value {
+    let mut changed = connection.clone();
+    for (field, value) in changes.as_object().into_iter().flatten() {
+        changed[field] = value.clone();
+    }
+    changed
+}
+
+/// A role as an admin might write it: it trusts the platform's account under a condition, and may do `actions` with S3.
+async fn homemade_role(aws: &LocalAws, account: &str, condition: &Value, actions: &str) -> Result<String> {
+    let document = |statement: Value| json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+    let trust = document(json!({
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
+        "Principal": { "AWS": format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root") },
+    }));
+    let rights = document(json!({ "Effect": "Allow", "Action": actions, "Resource": "*" }));
+    let iam = async |arguments: &[&str]| tools::aws_cli(aws, account, &[&["iam"], arguments].concat()).await;
+    let role = ["--role-name", "homemade"];
+    let created = iam(&[&["create-role", "--assume-role-policy-document", &trust], &role[..]].concat()).await?;
+    iam(&[&["put-role-policy", "--policy-name", "rights", "--policy-document", &rights], &role[..]].concat()).await?;
+    Ok(created["Role"]["Arn"].as_str().context("a role without an ARN")?.to_owned())
+}
+
+#[test]
+fn a_connection_from_the_template_passes_and_leaves_one_object_however_often_it_is_verified() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (bucket, connection) = connection(fixture.aws, "green", "200000000041", "security").await?;
+        for _ in 0..2 {
+            let steps = verify(&fixture.platform, &connection).await?;
+            assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
+        }
+        let keys: Vec<String> = bucket.objects().await?.into_iter().map(|object| object.key).collect();
+        assert_eq!(keys, ["security/audit-logs/tenant=green/_connectivity-check.json"]);
+        let object = bucket.get(&keys[0]).await?;
+        assert_eq!(
+            (object.bytes.as_slice(), object.content_type.as_deref()),
+            (&b"[\n]\n"[..], Some("application/json"))
+        );
+        assert_eq!(object.metadata["tenant-id"], "green");
+        let logs = fixture.platform.logs().await?;
+        assert!(logs.iter().any(|line| line.contains("verified") && line.contains("green")), "it was not logged");
+        assert!(!logs.iter().any(|line| line.contains("external-id-of-green")), "the external ID was logged");
+        Ok(())
+    })
+}
+
+#[test]
+fn before_there_is_a_bucket_the_role_alone_is_verified() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (bucket, connection) = connection(fixture.aws, "early", "200000000042", "").await?;
+        let early = with(&connection, &json!({ "bucket": null, "region": null }));
+        let steps = verify(&fixture.platform, &early).await?;
+        assert_eq!(outline(&steps), ["passed", "passed", "skipped", "skipped", "skipped"], "{steps:#?}");
+        assert_eq!(bucket.objects().await?, []);
+        Ok(())
+    })
+}
+
+#[test]
+fn each_mistake_about_the_bucket_is_found_in_its_step() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let (_, connection) = connection(aws, "lost", "200000000043", "security").await?;
+        for (changes, expected) in [
+            (json!({ "bucket": "no-such-bucket-anywhere" }), ["skipped", "failed bucket_not_found"]),
+            (json!({ "region": "eu-west-1" }), ["failed wrong_region", "skipped"]),
+            (json!({ "prefix": "elsewhere" }), ["skipped", "failed access_denied"]),
+        ] {
+            let steps = verify(platform, &with(&connection, &changes)).await?;
+            assert_eq!(outline(&steps)[2..4], expected, "{steps:#?}");
+            assert_eq!(outline(&steps)[4], "skipped", "{steps:#?}");
+        }
+        let afar = verify(platform, &with(&connection, &json!({ "region": "eu-west-1" }))).await?;
+        assert!(message(&afar[2]).contains(&format!("is in {REGION}")), "{}", afar[2]);
+        for (changes, field) in [
+            (json!({ "region": null }), "region: is required"),
+            (json!({ "region": "moon-1" }), "region: "),
+            (json!({ "bucketOwner": "me" }), "bucket_owner: "),
+            (
+                json!({ "roleArn": format!("arn:aws:iam::{PLATFORM_ACCOUNT}:role/audit-log-exporter") }),
+                "platform's own",
+            ),
+        ] {
+            let steps = verify(platform, &with(&connection, &changes)).await?;
+            assert_eq!(outline(&steps), ["failed config_invalid", "skipped", "skipped", "skipped", "skipped"]);
+            assert!(message(&steps[0]).contains(field), "{}", steps[0]);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_that_answers_without_its_external_id_is_refused_and_nothing_is_written_through_it() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let bucket = Bucket::create(aws, "200000000044", "open-logs", REGION).await?;
+        let wildcard = json!({ "StringLike": { "sts:ExternalId": "*" } });
+        let if_exists = json!({ "StringEqualsIfExists": { "sts:ExternalId": "external-id-of-open" } });
+        for (account, condition, how) in [
+            ("200000000044", json!({}), "with a wrong external ID, and without any"),
+            ("200000000045", wildcard, "with a wrong external ID."),
+            ("200000000046", if_exists, "without any external ID."),
+        ] {
+            let role = homemade_role(aws, account, &condition, "s3:*").await?;
+            let connection = json!({
+                "tenantId": "open", "roleArn": role, "externalId": "external-id-of-open", "bucket": "open-logs",
+                "region": REGION,
+            });
+            let steps = verify(platform, &connection).await?;
+            let expected = ["passed", "failed external_id_not_enforced", "skipped", "skipped", "skipped"];
+            assert_eq!(outline(&steps), expected, "{condition}: {steps:#?}");
+            assert!(message(&steps[1]).contains(how) && message(&steps[1]).contains("confused deputy"), "{}", steps[1]);
+        }
+        assert_eq!(bucket.objects().await?, []);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_that_may_do_anything_is_warned_about_and_nothing_of_the_customers_is_touched() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let bucket = Bucket::create(aws, "200000000047", "wide-logs", REGION).await?;
+        let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-wide" } });
+        let role = homemade_role(aws, "200000000047", &condition, "s3:*").await?;
+        let put =
+            ["s3api", "put-object", "--bucket", "wide-logs", "--key", "security/audit-logs/tenant=wide/theirs.json"];
+        tools::aws_cli(aws, "200000000047", &put).await?;
+        let before = bucket.objects().await?;
+        let connection = json!({
+            "tenantId": "wide", "roleArn": role, "externalId": "external-id-of-wide", "bucket": "wide-logs",
+            "region": REGION, "prefix": "security",
+        });
+        let steps = verify(platform, &connection).await?;
+        let expected = ["passed", "passed", "passed", "passed", "warning excess_rights"];
+        assert_eq!(outline(&steps), expected, "{steps:#?}");
+        for right in ["s3:GetObject", "s3:ListBucket", "s3:DeleteObject", "s3:PutObject outside the prefix"] {
+            assert!(message(&steps[4]).contains(right), "{}", steps[4]);
+        }
+        assert_eq!(bucket.objects().await?, before, "the check has cleaned up after itself, and only that");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tenant_can_use_no_external_id_but_the_one_that_is_stored_for_it() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let start = "2026-11-20T10:00:00Z".parse()?;
+        let victim = onboard(aws, platform, "victim", "200000000048", Draft::default(), start).await?;
+        let thief = onboard(aws, platform, "thief", "200000000049", Draft::default(), start).await?;
+        let theirs = json!({
+            "tenantId": thief.tenant, "roleArn": victim.stack.outputs.role_arn, "region": REGION,
+            "externalId": victim.stack.outputs.external_id, "bucket": victim.stack.outputs.bucket_name,
+        });
+        let steps = verify(platform, &theirs).await?;
+        assert_eq!(outline(&steps), ["failed config_invalid", "skipped", "skipped", "skipped", "skipped"]);
+        // Nor does its own let it in there.
+        let steps = verify(platform, &with(&theirs, &json!({ "externalId": thief.stack.outputs.external_id }))).await?;
+        assert_eq!(outline(&steps), ["failed assume_role_denied", "skipped", "skipped", "skipped", "skipped"]);
+        let own = with(&theirs, &json!({ "tenantId": victim.tenant }));
+        let steps = verify(platform, &own).await?;
+        assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
+        Ok(())
+    })
+}
+
+/// The local AWS doesn't compare owners; that the header goes out is tested with stubbed answers.
+#[test]
+fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        Bucket::create(aws, "200000000051", "central-logs", REGION).await?;
+        let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-apart" } });
+        let role = homemade_role(aws, "200000000050", &condition, "s3:PutObject").await?;
+        let elsewhere = json!({
+            "tenantId": "apart", "roleArn": role, "externalId": "external-id-of-apart", "bucket": "central-logs",
+            "region": REGION, "bucketOwner": "200000000051",
+        });
+        let steps = verify(platform, &elsewhere).await?;
+        assert_eq!(outline(&steps)[2..4], ["skipped", "failed access_denied"], "the bucket's own account has a say");
+
+        // The whole account, since the local AWS knows no role in a bucket policy when a session has a policy of its own.
+        let policy = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "s3:PutObject", "Principal": { "AWS": "arn:aws:iam::200000000050:root" },
+            "Resource": "arn:aws:s3:::central-logs/*",
+        }] });
+        let put = ["s3api", "put-bucket-policy", "--bucket", "central-logs", "--policy", &policy.to_string()];
+        tools::aws_cli(aws, "200000000051", &put).await?;
+        let steps = verify(platform, &elsewhere).await?;
+        assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_malformed_request_is_refused_with_what_was_expected() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let body = json!({ "verify": { "tenantId": "acme", "externalID": "misspelt" } });
+        let refused = fixture.platform.invoke(&body).await.err().context("taken")?;
+        assert!(format!("{refused:#}").contains("unknown field `externalID`"), "{refused:#}");
+        Ok(())
+    })
+}
