@@ -20,10 +20,10 @@ ON_HOST := CARGO_BUILD_TARGET=$(HOST)
 ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 STACK ?= audit-log-export
 
-.PHONY: help demo test check build package deploy fmt clippy doc deny lint policy-check clean-tools
+.PHONY: help demo test check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it running)
 	@$(ON_HOST) cargo build --workspace --bin demo
@@ -37,10 +37,14 @@ check: fmt clippy doc deny lint policy-check test ## All that CI checks
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, quickly and without debug info
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace --bin exporter
 
-package: $(DEPLOY_TOOLS) ## The functions' release zips: target/lambda/<function>/bootstrap.zip (ARCH=arm64 or x86_64)
+package: $(DEPLOY_TOOLS) ## The release zips, target/lambda/<function>/bootstrap.zip, and the customers' template by its version (ARCH=…)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
 	    --output-format zip --package audit-log-exporter
 	@ls -l target/lambda/exporter/bootstrap.zip
+	@cloudformation/publish folder target/cloudformation
+
+publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its version, with your credentials (BUCKET=…)
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" cloudformation/publish bucket "$(BUCKET)"
 
 deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PARAMETERS="Name=value …")
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam deploy --template-file infra/template.yaml --stack-name $(STACK) --resolve-s3 \

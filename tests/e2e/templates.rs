@@ -76,6 +76,41 @@ async fn two_stacks_in_one_account_have_roles_of_their_own() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_published_version_of_the_template_never_changes() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let templates = Bucket::create(&aws, PLATFORM_ACCOUNT, "our-templates", REGION).await?;
+    // A copy, so that this test may change the template.
+    let copy = aws.directory().join("cloudformation");
+    std::fs::create_dir(&copy)?;
+    for file in ["publish", "audit-log-export-role.yaml"] {
+        std::fs::copy(tools::repository().join("cloudformation").join(file), copy.join(file))?;
+    }
+    let publish = async |place: [&str; 2]| {
+        let path = format!("{}:/usr/bin:/bin", tools::repository().join(".tools/venv/bin").display());
+        let mut publish = tokio::process::Command::new(copy.join("publish"));
+        publish.args(place).env_clear().env("PATH", path).env("HOME", aws.directory()).envs(aws.env(PLATFORM_ACCOUNT));
+        tools::run(&mut publish).await
+    };
+    let folder = aws.directory().join("published");
+    let folder = folder.to_str().context("a path that is no text")?;
+    let places = [["bucket", "our-templates"], ["folder", folder]];
+    for place in places {
+        let first = publish(place).await?;
+        assert!(first.trim().ends_with("/audit-log-export-role/v1.0.0.yaml"), "{first}");
+        assert_eq!(publish(place).await?, first, "the same again is no harm");
+    }
+    let template = copy.join("audit-log-export-role.yaml");
+    let published = std::fs::read(&template)?;
+    std::fs::write(&template, [&published[..], b"# changed\n"].concat())?;
+    for place in places {
+        let refused = publish(place).await.err().context("overwritten")?.to_string();
+        assert!(refused.contains("Raise TemplateVersion"), "{refused}");
+    }
+    assert_eq!(templates.get("audit-log-export-role/v1.0.0.yaml").await?.bytes, published);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_stack_that_fails_says_why() -> Result<()> {
     let aws = LocalAws::start().await?;
     // The name of the bucket is another customer's already.
