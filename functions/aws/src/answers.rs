@@ -172,9 +172,11 @@ impl Answer {
         }
     }
 
-    /// What S3 said to something that it ought to refuse. A refusal by KMS is one, too: nothing was read or written.
+    /// What S3 said to something that it ought to refuse. A refusal by KMS is none: S3 asks for the key only once the
+    /// request itself is allowed.
     pub fn access(&self, bucket: &str, region: &str, key: &str) -> Access {
         match self.code.as_str() {
+            "AccessDenied" if self.message.contains("kms:") => Access::Allowed,
             "AccessDenied" => Access::Refused,
             _ => Access::Unclear(self.from_s3(bucket, region, key).code),
         }

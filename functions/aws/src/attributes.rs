@@ -63,7 +63,11 @@ pub(crate) fn draft(item: &Item) -> Draft {
         kms_key_arn: field("kms_key_arn"),
         bucket_owner: field("bucket_owner"),
         event_shards: field("event_shards"),
-        version: field("version"),
+        // A condition compares it as the number that it has to be; as text it would never hold.
+        version: match item.get("version") {
+            Some(AttributeValue::S(_)) => Some("<not of type N>".to_owned()),
+            _ => field("version"),
+        },
     }
 }
 
@@ -152,6 +156,7 @@ pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
     Some(ReceiptDigest {
         from: timestamp::parse_seconds(&text(item, "window_from")?)?,
         bucket: text(item, "bucket")?,
+        gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
         objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
         events: text(item, "events")?.parse().ok()?,
         manifest_sha256: text(item, "manifest_sha256")?,
@@ -232,6 +237,9 @@ mod tests {
         let platform = Platform::from_function_arn("arn:aws:lambda:x:111111111111:function:exporter").unwrap();
         let check = |item: &Item| draft(item).check(&acme, &platform);
         assert!(check(&good()).is_ok());
+        let mut text_for_number = good();
+        text_for_number.insert("version".to_owned(), s("1"));
+        assert_eq!(check(&text_for_number).unwrap_err().0[0].field, "version", "no condition would ever hold");
         for field in [
             "external_id",
             "role_arn",

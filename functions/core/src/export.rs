@@ -22,7 +22,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 
-pub use report::{End, FailedTenant, Report, Tally};
+pub use report::{Counts, End, FailedTenant, Report, Tally};
 use tenant::{Progress, Refused, TenantExport, Waiting};
 
 use crate::{
@@ -39,7 +39,7 @@ const LOADS_SIDE_BY_SIDE: usize = 8;
 
 /// How long a run goes on for whoever is in the middle of something when it should stop. The caller's `should_stop` has
 /// to leave more than that.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(15);
 
 /// What an operator can tune.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +104,10 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 running.push(self.advance(run, tenant));
             }
             match select(running.next(), &mut time_is_up).await {
-                Either::Left((Some(Progress::More(tenant)), _)) => waiting.push_back(Waiting::Export(tenant)),
+                Either::Left((Some(Progress::More(mut tenant)), _)) => {
+                    report.add_exported(std::mem::take(&mut tenant.counts));
+                    waiting.push_back(Waiting::Export(tenant));
+                }
                 Either::Left((Some(Progress::Ended(tally)), _)) => report.add(tally),
                 Either::Left((None, _)) => break,
                 Either::Right(((), _)) => {

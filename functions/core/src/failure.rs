@@ -98,7 +98,10 @@ codes! {
         "Nothing, if it passes: the next tick assumes the role anew. If it stays, check the function's timeout, which must not exceed 15 minutes.";
     /// Events of the window may have been deleted before they could be exported.
     RetentionExceeded = "retention_exceeded", Platform,
-        "The object says that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
+        "The receipt, and mostly the object itself, say that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
+    /// A window is committed, but a run that was overtaken could not make sure that its objects are the latest reading.
+    ReceiptInDoubt = "receipt_in_doubt", Platform,
+        "Set the tenant's watermark back to the window named in the message (exported_until to its beginning, next_due to its end): the next tick stores it again.";
     /// AWS refused a request for a reason that this version doesn't know.
     Rejected = "rejected", Platform,
         "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";

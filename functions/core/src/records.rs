@@ -151,6 +151,8 @@ pub struct ReceiptDigest {
     pub from: DateTime<Utc>,
     /// In which bucket it was stored.
     pub bucket: String,
+    /// Whether it says that events may be missing.
+    pub gap: bool,
     /// Key and SHA-256 of its objects, as far as the receipt lists them.
     pub objects: Vec<(String, String)>,
     /// The recorded events of all objects.
@@ -165,18 +167,22 @@ impl ReceiptDigest {
         Self {
             from: receipt.window.from,
             bucket: receipt.bucket.clone(),
+            gap: receipt.gap,
             objects: receipt.objects.iter().map(|object| (object.key.clone(), object.sha256.clone())).collect(),
             events: receipt.events(),
             manifest_sha256: receipt.manifest_sha256(),
         }
     }
 
+    /// Whether the receipt tells of exactly these objects.
+    pub fn tells_of(&self, stored: &Receipt) -> bool {
+        self.bucket == stored.bucket && self.manifest_sha256 == stored.manifest_sha256()
+    }
+
     /// Whether a whole window, stored since, has put other objects in the place of the receipt's.
     pub fn is_replaced_by(&self, stored: &Receipt) -> bool {
         let same_place = |object: &StoredObject| self.sha256_of(&object.key).is_some();
-        self.bucket == stored.bucket
-            && self.manifest_sha256 != stored.manifest_sha256()
-            && stored.objects.iter().any(same_place)
+        self.bucket == stored.bucket && !self.tells_of(stored) && stored.objects.iter().any(same_place)
     }
 
     /// Whether a part of a window, stored since, lies with other bytes over an object of the receipt's.

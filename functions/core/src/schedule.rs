@@ -61,9 +61,9 @@ impl Schedule {
     }
 
     /// After any later save: due at the next full hour, or earlier if it already was, so that a backlog keeps its
-    /// windows.
+    /// windows. A save whose clock is behind what was exported can't make a window that ends where it begins.
     pub fn later_save(self, saved_at: DateTime<Utc>) -> Self {
-        Self { next_due: self.next_due.min(next_full_hour(saved_at)), ..self }
+        Self { next_due: self.next_due.min(next_full_hour(saved_at.max(self.exported_until))), ..self }
     }
 
     /// The window that is due at the tick, if any.
@@ -158,6 +158,8 @@ mod tests {
         assert_eq!(behind.later_save(at("2026-11-21T10:30:00Z")), behind);
         let daily = Schedule { exported_until: at("2026-11-21T03:00:00Z"), next_due: at("2026-11-22T03:00:00Z") };
         assert_eq!(daily.later_save(at("2026-11-21T10:30:00Z")).next_due, at("2026-11-21T11:00:00Z"));
+        let slow_clock = daily.later_save(at("2026-11-21T02:59:59Z"));
+        assert_eq!(slow_clock.next_due, at("2026-11-21T04:00:00Z"), "later than what was exported");
     }
 
     /// What can happen to a tenant between two looks at it.

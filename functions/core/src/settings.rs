@@ -282,7 +282,11 @@ pub async fn save<S: Settings>(
     start_of_history: Option<DateTime<Utc>>,
 ) -> Result<Conditional, Failure> {
     let TenantRecords { config: before, watermark } = store.records(&config.tenant).await?;
-    let shards = before.and_then(|before| EventShards::parse(before.event_shards.as_deref()?).ok());
+    // Damaged ones are not overwritten by a guess either: events in the shards it leaves out would be lost.
+    let damaged =
+        |invalid: Invalid| FieldErrors(vec![FieldError { field: "event_shards", message: invalid.0 }]).into_failure();
+    let shards = before.and_then(|before| before.event_shards);
+    let shards = shards.map(|text| EventShards::parse(&text).map_err(damaged)).transpose()?;
     if shards.is_some_and(|before| before.count() > config.event_shards.count()) {
         let message = "event_shards may only grow: events in the shards that are left out would never be exported";
         let field = FieldError { field: "event_shards", message: message.to_owned() };
@@ -424,5 +428,8 @@ pub(crate) mod tests {
             assert!(refused.message.contains("event_shards: event_shards may only grow"), "{refused}");
         }
         assert_eq!(save(&config(Some("8"), "1")), Ok(Conditional::Written));
+        let damage = Some("many".to_owned());
+        memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = damage;
+        assert!(save(&config(Some("1"), "2")).unwrap_err().message.contains("event_shards: "));
     }
 }

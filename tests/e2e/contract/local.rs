@@ -122,7 +122,9 @@ impl World for OnLocalAws<'_> {
         {
             let Some(fields) = fields else { continue };
             let keys = [("tenant_id", Some(tenant.to_string())), ("record", Some(record.to_owned()))];
-            let attribute = |(name, value): (&str, Option<String>)| Some((name.to_owned(), AttributeValue::S(value?)));
+            // As text, wrong numbers included; but the version is compared as the number that it is.
+            let typed = |name: &str| if name == "version" { AttributeValue::N } else { AttributeValue::S };
+            let attribute = |(name, value): (&str, Option<String>)| Some((name.to_owned(), typed(name)(value?)));
             let item = keys.into_iter().chain(fields).filter_map(attribute).collect();
             self.fixture.platform.put_item(Table::Tenants, item).await?;
         }

@@ -149,7 +149,7 @@ async fn what_s3_answers_to_an_attempt_is_yes_no_or_unclear() {
     for (reply, access) in [
         (Reply::ok(""), Access::Allowed),
         (Reply::s3(403, "AccessDenied", "Access Denied"), Access::Refused),
-        (Reply::s3(403, "AccessDenied", kms), Access::Refused),
+        (Reply::s3(403, "AccessDenied", kms), Access::Allowed),
         (Reply::s3(503, "SlowDown", ""), Access::Unclear(Code::Throttled)),
         (Reply::s3(500, "InternalError", ""), Access::Unclear(Code::Unavailable)),
         (Reply::s3(404, "NoSuchKey", ""), Access::Unclear(Code::Rejected)),

@@ -1,10 +1,12 @@
 //! What a run does when somebody else got there first.
 
+use std::time::Duration;
+
 use super::{
     Export, Run,
     report::End,
     tenant::{Step, TenantExport, deferred, log},
-    window::{GivenUp, Why},
+    window::{GivenUp, State, Why},
 };
 use crate::{
     failure::{Code, Failure},
@@ -18,6 +20,9 @@ const MAX_LOST_RACES: u32 = 3;
 
 /// How often a run stores a window again because its receipt tells of other bytes.
 const MAX_RESTORES: u32 = 3;
+
+/// Between two tries at that.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a run has stored of a window that somebody else may have committed.
 pub(super) enum Stored<'a> {
@@ -69,6 +74,9 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
 
     /// If a window is committed and we stored other bytes over its objects, ours may be the older ones. So the window
     /// is read and stored once more, by the settings as they are now, until receipt and bucket agree.
+    ///
+    /// # Errors
+    /// If they may not agree in the end: no tick comes back to a committed window, so somebody has to know.
     pub(super) async fn agree_with_receipt(
         &self,
         run: Run<'_>,
@@ -76,34 +84,56 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         window: Window,
         mut stored: Stored<'_>,
     ) -> Result<(), Failure> {
-        // However little time is left, wrong bytes must not stay: only the end of the process stops this.
-        let to_the_end = Run { should_stop: &|| false, ..run };
-        for _ in 0..MAX_RESTORES {
-            let Some(receipt) = self.tenants.receipt(&tenant.config.tenant, window.to).await? else { return Ok(()) };
-            if !stored.disagrees_with(&receipt) {
-                return Ok(());
-            }
-            let records = self.records(tenant).await?;
-            tenant.take_records(records, run);
-            let mut anew = match self.store_window(to_the_end, tenant, window).await {
-                Ok(anew) => anew,
-                Err(GivenUp { why: Why::Failed(failure), .. }) => return Err(failure),
-                Err(GivenUp { why: Why::OutOfTime | Why::Overtaken, .. }) => continue,
-            };
-            if anew.events() < receipt.events {
-                // What was deleted since the receipt can't be brought back, but it must not look complete.
-                anew.gap = true;
-                tenant.loss = anew.loss().inspect(|loss| log(tenant.config.tenant.as_str(), Some(window), loss));
-            }
-            if !receipt.is_replaced_by(&anew)
-                || self.tenants.amend_receipt(&tenant.config.tenant, &receipt, &anew).await? == Conditional::Written
-            {
-                return Ok(());
-            }
-            stored = Stored::All(anew);
+        if matches!(stored, Stored::Part(_, [])) {
+            return Ok(());
         }
-        let message = format!("Other runs kept storing the window {window}; its receipt may tell of other bytes.");
-        Err(Failure::new(Code::Unavailable, message))
+        // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
+        let to_the_end = Run { should_stop: &|| false, ..run };
+        let mut why = "other runs kept storing it".to_owned();
+        for tried in 0..MAX_RESTORES {
+            if tried > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            match self.restore(to_the_end, tenant, window, &mut stored).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(failure) => why = failure.message,
+            }
+        }
+        let message = format!("The window {window} is committed, but its objects may hold an older reading: {why}");
+        Err(Failure::new(Code::ReceiptInDoubt, message))
+    }
+
+    /// One try at it; whether receipt and bucket agree now.
+    async fn restore(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        window: Window,
+        stored: &mut Stored<'_>,
+    ) -> Result<bool, Failure> {
+        let Some(receipt) = self.tenants.receipt(&tenant.config.tenant, window.to).await? else { return Ok(true) };
+        if !stored.disagrees_with(&receipt) {
+            return Ok(true);
+        }
+        tracing::warn!(window = %window, "a committed window was overwritten with other bytes, and is stored again");
+        let records = self.records(tenant).await?;
+        tenant.take_records(records, run);
+        let mut anew = match self.store_window(run, tenant, window, State::Committed).await {
+            Ok(anew) => anew,
+            Err(GivenUp { why: Why::Failed(failure), .. }) => return Err(failure),
+            Err(GivenUp { why: Why::OutOfTime | Why::Overtaken, .. }) => return Ok(false),
+        };
+        anew.gap |= receipt.gap;
+        if anew.events() < receipt.events {
+            // What was deleted since the receipt can't be brought back, but it must not look complete.
+            anew.gap = true;
+            tenant.loss = anew.loss().inspect(|loss| log(tenant.config.tenant.as_str(), Some(window), loss));
+        }
+        let agree = receipt.tells_of(&anew)
+            || self.tenants.amend_receipt(&tenant.config.tenant, &receipt, &anew).await? == Conditional::Written;
+        *stored = Stored::All(anew);
+        Ok(agree)
     }
 
     async fn records(&self, tenant: &TenantExport<B::Bucket>) -> Result<TenantRecords, Failure> {

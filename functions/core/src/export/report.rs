@@ -70,17 +70,24 @@ pub enum End {
     Failed(Failure),
 }
 
-/// What a run did for one tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
-    /// Whose.
-    pub tenant: String,
+/// What was exported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
     /// Recorded events in the windows that this run committed.
     pub events: u64,
     /// Their objects.
     pub objects: u64,
     /// Their stored bytes.
     pub bytes: u64,
+}
+
+/// How a run ended for one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// Whose.
+    pub tenant: String,
+    /// What was exported and not yet added.
+    pub counts: Counts,
     /// How far behind the tenant is now.
     pub lag: TimeDelta,
     /// How it ended.
@@ -90,7 +97,7 @@ pub struct Tally {
 impl Tally {
     /// Of a tenant that failed before anything was done.
     pub fn failed(tenant: String, failure: Failure) -> Self {
-        Self { tenant, events: 0, objects: 0, bytes: 0, lag: TimeDelta::zero(), end: End::Failed(failure) }
+        Self { tenant, counts: Counts::default(), lag: TimeDelta::zero(), end: End::Failed(failure) }
     }
 }
 
@@ -117,7 +124,14 @@ impl Report {
     /// Whether several tenants were due and not one was exported. Each may have failed for a reason of its own
     /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example.
     pub fn nothing_delivered(&self) -> bool {
-        self.due > 2 && self.exported == 0
+        self.due > 2 && self.exported == 0 && self.objects == 0
+    }
+
+    /// Adds what was exported of a tenant that is not done yet.
+    pub fn add_exported(&mut self, counts: Counts) {
+        self.events += counts.events;
+        self.objects += counts.objects;
+        self.bytes += counts.bytes;
     }
 
     /// Adds tenants that were still at it, or had no turn, when the time was up.
@@ -129,9 +143,7 @@ impl Report {
     /// Adds a tenant's part.
     pub fn add(&mut self, tally: Tally) {
         self.due += 1;
-        self.events += tally.events;
-        self.objects += tally.objects;
-        self.bytes += tally.bytes;
+        self.add_exported(tally.counts);
         self.longest_lag = self.longest_lag.max(tally.lag);
         match tally.end {
             End::Exported => self.exported += 1,
@@ -163,9 +175,7 @@ mod tests {
         assert!(report.nothing_delivered());
         report.add(Tally {
             end: End::Exported,
-            events: 5,
-            objects: 2,
-            bytes: 300,
+            counts: Counts { events: 5, objects: 2, bytes: 300 },
             ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());

@@ -6,8 +6,8 @@ use tracing::Instrument as _;
 use super::{
     Export, Run,
     race::Stored,
-    report::{End, Tally},
-    window::{GivenUp, Why},
+    report::{Counts, End, Tally},
+    window::{GivenUp, State, Why},
 };
 use crate::{
     failure::{Code, Failure, Party},
@@ -30,9 +30,7 @@ pub(super) struct TenantExport<Bucket> {
     pub(super) read_at: DateTime<Utc>,
     windows: u32,
     pub(super) lost_races: u32,
-    events: u64,
-    objects: u64,
-    bytes: u64,
+    pub(super) counts: Counts,
     /// A failure that did not keep the windows from being exported, but must not be quiet either.
     pub(super) loss: Option<Failure>,
 }
@@ -93,9 +91,7 @@ impl<Bucket> TenantExport<Bucket> {
                 read_at: (run.now)(),
                 windows: 0,
                 lost_races: 0,
-                events: 0,
-                objects: 0,
-                bytes: 0,
+                counts: Counts::default(),
                 loss: None,
             })),
             Err(failure) => {
@@ -143,9 +139,7 @@ impl<Bucket> TenantExport<Bucket> {
         };
         Tally {
             tenant: self.config.tenant.to_string(),
-            events: self.events,
-            objects: self.objects,
-            bytes: self.bytes,
+            counts: self.counts,
             lag: now - self.schedule.exported_until,
             end,
         }
@@ -203,13 +197,20 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if (run.should_stop)() {
             return Ok(deferred(window, "the remaining time is too short"));
         }
-        let receipt = match self.store_window(run, tenant, window).await {
+        let receipt = match self.store_window(run, tenant, window, State::Due).await {
             Ok(receipt) => receipt,
             Err(given_up) => return self.after_giving_up(run, tenant, window, given_up).await,
         };
         tenant.windows += 1;
         let after = tenant.schedule.advance(tenant.config.frequency);
-        match self.tenants.commit(&tenant.config, &tenant.watermark, after, &receipt).await? {
+        let committed = match self.tenants.commit(&tenant.config, &tenant.watermark, after, &receipt).await {
+            Ok(committed) => committed,
+            Err(failure) => {
+                let given_up = GivenUp { why: Why::Failed(failure), stored: receipt.objects };
+                return self.after_giving_up(run, tenant, window, given_up).await;
+            }
+        };
+        match committed {
             Conditional::Written => {
                 tenant.watermark = tenant.watermark.at(after);
                 tenant.schedule = after;
@@ -276,9 +277,9 @@ pub(super) fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
 }
 
 fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
-    tenant.events += receipt.events();
-    tenant.objects += receipt.objects.len() as u64;
-    tenant.bytes += receipt.bytes();
+    tenant.counts.events += receipt.events();
+    tenant.counts.objects += receipt.objects.len() as u64;
+    tenant.counts.bytes += receipt.bytes();
     let (window, id) = (receipt.window, &tenant.config.tenant);
     tracing::info!(
         tenant = %id,

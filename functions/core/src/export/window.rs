@@ -35,6 +35,15 @@ impl From<Failure> for Why {
     }
 }
 
+/// What is known of a window before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The watermark stands at its beginning, and has to stand there still.
+    Due,
+    /// It is committed, so the watermark is beyond it and may move on.
+    Committed,
+}
+
 /// A window that was given up. Nothing is left of the object that was on its way; those before it are stored.
 pub(super) struct GivenUp {
     pub(super) why: Why,
@@ -48,10 +57,12 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         run: Run<'_>,
         tenant: &mut TenantExport<B::Bucket>,
         window: Window,
+        state: State,
     ) -> Result<Receipt, GivenUp> {
         let started = (run.now)();
         let gap = self.options.retention.is_some_and(|retention| window.from < started - retention);
         let TenantExport { config, bucket, watermark, read_at, .. } = tenant;
+        let watermark = (state == State::Due).then_some(&*watermark);
         let as_read = AsRead { run, tenants: &self.tenants, config, watermark, read_at };
         let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket);
         match self.copy_events(as_read, window, gap, &mut writer).await {
@@ -97,7 +108,8 @@ struct AsRead<'a, T> {
     run: Run<'a>,
     tenants: &'a T,
     config: &'a TenantConfig,
-    watermark: &'a StoredWatermark,
+    /// None if it may be any other by now.
+    watermark: Option<&'a StoredWatermark>,
     read_at: &'a mut DateTime<Utc>,
 }
 
@@ -111,7 +123,8 @@ impl<T: Tenants> AsRead<'_, T> {
         let records = self.tenants.load(std::slice::from_ref(&self.config.tenant)).await?;
         let records = records.into_iter().next().map(|(_, records)| records).unwrap_or_default();
         let config = records.config.map(|config| config.check(&self.config.tenant, self.run.platform));
-        if records.watermark.as_ref() != Some(self.watermark) || config != Some(Ok(self.config.clone())) {
+        let moved = self.watermark.is_some_and(|as_read| records.watermark.as_ref() != Some(as_read));
+        if moved || config != Some(Ok(self.config.clone())) {
             return Err(Why::Overtaken);
         }
         *self.read_at = now;
@@ -204,9 +217,9 @@ impl<'a, B: Buckets> Writer<'a, B> {
             upload.abort().await;
             return Err(failure);
         }
-        upload.finish().await?;
+        // Before the answer: a write whose answer is lost may have replaced the object all the same.
         self.stored.push(StoredObject { key, bytes: finished.stored, events, sha256: finished.sha256 });
-        Ok(())
+        upload.finish().await
     }
 
     async fn abort(self) -> Vec<StoredObject> {

@@ -123,7 +123,10 @@ pub(super) fn least_privilege(config: &TenantConfig, tried: &Tried, left_behind:
             message += &format!(" AWS gave no clear answer to {unclear}.");
         }
         if let Some(key) = left_behind {
-            message += &format!(" The empty object s3://{}/{key} was left behind, and may be deleted.", config.bucket);
+            message += &format!(
+                " The empty object s3://{}/{key} may have been left behind, and may be deleted.",
+                config.bucket
+            );
         }
         return Step::finding(NAME, Status::Warning, &Failure::new(Code::ExcessRights, message));
     }

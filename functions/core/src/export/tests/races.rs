@@ -160,23 +160,70 @@ fn a_run_that_is_overtaken_again_and_again_leaves_the_tenant_to_the_other() {
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 0, 1));
 }
 
-#[test]
-fn a_commit_whose_answer_was_lost_is_reported_but_not_held_against_the_tenant() {
-    let world = with_events();
+/// Plans that another run stores and commits the window, with an event more, right before this one stores it.
+fn overtaken_by_a_later_reading(world: &World) {
     let other = world.clone();
-    // The other run stands for our own commit, which went through although we were told that it failed.
     world.memory.once(
-        Op::Commit,
+        Op::Finish,
         None,
         Fault::After(Box::new(move || {
+            other.event("acme", "2026-11-21T10:40:00.000Z", "late");
             other.tick("11:00").unwrap();
         })),
     );
-    let failure = Failure::new(crate::failure::Code::Unavailable, "no answer");
-    world.memory.once(Op::Receipt, None, Fault::Fail(failure));
+}
+
+fn no_answer() -> Fault {
+    Fault::Fail(Failure::new(crate::failure::Code::Unavailable, "no answer"))
+}
+
+#[test]
+fn a_run_whose_commit_has_no_answer_still_puts_right_what_it_overwrote() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    world.memory.once(Op::Commit, None, Fault::After(Box::new(|| {})));
+    world.memory.once(Op::Commit, None, no_answer());
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
     assert_eq!(world.memory.state().tenants["acme"].last_error, None, "the watermark has moved on");
-    assert_eq!(world.objects("acme"), undisturbed());
+    assert_eq!(world.names("acme"), [vec!["10", "20", "30", "late"]]);
+    receipt_is_true(&world);
+}
+
+#[test]
+fn a_repair_that_fails_is_tried_again() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    world.memory.once(Op::Receipt, None, no_answer());
+    assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
+    assert_eq!(world.names("acme"), [vec!["10", "20", "30", "late"]]);
+    receipt_is_true(&world);
+}
+
+#[test]
+fn a_repair_that_cannot_be_made_is_loud() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    world.memory.always(Op::Receipt, None, Failure::new(crate::failure::Code::Unavailable, "no answer"));
+    let report = world.tick("11:00").unwrap();
+    assert_eq!(report.failures[0].code, crate::failure::Code::ReceiptInDoubt);
+}
+
+#[test]
+fn a_repair_that_goes_to_a_new_bucket_leaves_a_receipt_that_tells_of_it() {
+    let world = with_events();
+    world.memory.state().buckets.insert("new-bucket".to_owned(), Default::default());
+    overtaken_by_a_later_reading(&world);
+    let other = world.clone();
+    world.memory.once(
+        Op::Receipt,
+        None,
+        Fault::After(Box::new(move || {
+            other.save("acme", &Draft { bucket: Some("new-bucket".to_owned()), ..draft() }, clock("11:02"));
+        })),
+    );
+    world.tick("11:00").unwrap();
+    let receipt = world.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
+    assert_eq!((receipt.bucket.as_str(), receipt.events()), ("new-bucket", 4));
 }
 
 /// As after a deployment that changed the limit: the two runs split the window differently.
