@@ -111,6 +111,7 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
         exported_until: text(item, "exported_until"),
         next_due: text(item, "next_due"),
         due_shard: text(item, "due_shard"),
+        disturbed: text(item, "disturbed"),
     }
 }
 

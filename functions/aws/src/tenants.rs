@@ -14,7 +14,10 @@ use aws_sdk_dynamodb::{
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::{answers::Answer, attributes::s};
+use crate::{
+    answers::Answer,
+    attributes::{n, s},
+};
 
 /// How often a transaction that met another one, or a batch that came back in part, is tried again.
 const TRIES: u32 = 8;
@@ -110,6 +113,18 @@ fn unchanged(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)
         }
     }
     (conditions.join(" AND "), values)
+}
+
+/// The same, and that nobody has marked it since.
+fn undisturbed(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)>) {
+    let (condition, mut values) = unchanged(as_read);
+    match &as_read.disturbed {
+        None => (format!("{condition} AND attribute_not_exists(disturbed)"), values),
+        Some(count) => {
+            values.push((":read_disturbed".to_owned(), n(count)));
+            (format!("{condition} AND disturbed = :read_disturbed"), values)
+        }
+    }
 }
 
 /// The condition that a config is at the version that was read; `#version` stands for `version`.

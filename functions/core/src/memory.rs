@@ -164,12 +164,21 @@ impl Tenants for Memory {
         self.pass(Op::RecordFailure, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
-        if stored.watermark.as_ref() != Some(as_read) {
+        if !stored.watermark.as_ref().is_some_and(|stored| stored.stands_where(as_read)) {
             return Ok(Conditional::LostRace);
         }
         stored.last_error = Some(failure.clone());
         stored.consecutive_failures += 1;
         Ok(Conditional::Written)
+    }
+
+    async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
+        self.pass(Op::Disturb, tenant.as_str()).await?;
+        if let Some(watermark) = self.state().tenants.get_mut(tenant.as_str()).and_then(|t| t.watermark.as_mut()) {
+            let before = watermark.disturbed.as_deref().and_then(|count| count.parse().ok()).unwrap_or(0_u64);
+            watermark.disturbed = Some((before + 1).to_string());
+        }
+        Ok(())
     }
 
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
@@ -218,11 +227,16 @@ impl Settings for Memory {
     ) -> Result<Conditional, Failure> {
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
-        if stored.watermark.as_ref() != as_read || version(stored.config.as_ref()).unwrap_or(0) != config.version {
+        let unchanged = match (&stored.watermark, as_read) {
+            (Some(stored), Some(as_read)) => stored.stands_where(as_read),
+            (stored, as_read) => stored.is_none() && as_read.is_none(),
+        };
+        if !unchanged || version(stored.config.as_ref()).unwrap_or(0) != config.version {
             return Ok(Conditional::LostRace);
         }
         stored.config = Some(Draft::of(config, config.version + 1));
-        stored.watermark = Some(StoredWatermark::connected(&config.tenant, schedule));
+        let disturbed = stored.watermark.take().and_then(|watermark| watermark.disturbed);
+        stored.watermark = Some(StoredWatermark { disturbed, ..StoredWatermark::connected(&config.tenant, schedule) });
         Ok(Conditional::Written)
     }
 

@@ -60,6 +60,10 @@ pub trait Tenants: Sync {
         at: DateTime<Utc>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
+    /// Makes every commit by a watermark that was read before this lose its race; unconditional, and moves nothing. A
+    /// run that stored something and can't commit it says so, since another run may be about to commit what lay there.
+    fn disturb(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
+
     /// What the receipt of the window that ends at `window_end` says, if there is one.
     fn receipt(
         &self,

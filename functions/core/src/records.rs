@@ -21,6 +21,7 @@ pub struct StoredWatermark {
     pub exported_until: Option<String>,
     pub next_due: Option<String>,
     pub due_shard: Option<String>,
+    pub disturbed: Option<String>,
 }
 
 impl StoredWatermark {
@@ -30,6 +31,7 @@ impl StoredWatermark {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
             due_shard: Some(DueShard::of(tenant).to_string()),
+            disturbed: None,
         }
     }
 
@@ -39,8 +41,15 @@ impl StoredWatermark {
         Self {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
-            due_shard: self.due_shard.clone(),
+            ..self.clone()
         }
+    }
+
+    /// Whether both stand at the same point. A mark by [`Tenants::disturb`](crate::ports::Tenants::disturb) is only a
+    /// commit's concern.
+    pub fn stands_where(&self, other: &Self) -> bool {
+        let point = |it: &Self| (it.exported_until.clone(), it.next_due.clone(), it.due_shard.clone());
+        point(self) == point(other)
     }
 
     /// The schedule that the watermark holds.
@@ -202,8 +211,11 @@ mod tests {
 
     fn fields(exported_until: &str, next_due: &str) -> Vec<&'static str> {
         let text = |text: &str| Some(text.to_owned());
-        let stored =
-            StoredWatermark { exported_until: text(exported_until), next_due: text(next_due), due_shard: None };
+        let stored = StoredWatermark {
+            exported_until: text(exported_until),
+            next_due: text(next_due),
+            ..StoredWatermark::default()
+        };
         match stored.schedule() {
             Ok(schedule) => {
                 assert_eq!(stored.at(schedule), stored, "what was read is what a condition is made of");

@@ -133,6 +133,7 @@ async fn records_come_as_they_are_stored_right_or_wrong(world: &impl World) -> R
             exported_until: some("yesterday"),
             next_due: some("2026-11-20T11:00:00.000Z"),
             due_shard: None,
+            disturbed: None,
         }),
     };
     let tenant = id("acme")?;

@@ -21,6 +21,7 @@ on_both_worlds! {
     a_commit_is_lost_once_the_settings_were_saved_again
     a_commit_without_a_record_of_the_tenant_is_lost
     of_many_runs_at_once_exactly_one_commits
+    a_marked_watermark_is_committed_only_by_whoever_has_read_the_mark
     a_commit_on_a_config_without_a_version_counts_it_as_the_first
     a_failure_is_noted_and_counted_and_moves_nothing
     a_failure_is_not_noted_on_a_watermark_that_has_moved_on
@@ -151,6 +152,25 @@ async fn a_commit_on_a_config_without_a_version_counts_it_as_the_first(world: &i
     let committed = world.tenants().commit(&config, &acme.watermark, acme.after(), &acme.receipt("a")).await?;
     assert_eq!(committed, Conditional::Written);
     assert_eq!(stored_watermark(world, &hand_made).await?.schedule().ok(), Some(acme.after()));
+    Ok(())
+}
+
+async fn a_marked_watermark_is_committed_only_by_whoever_has_read_the_mark(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let unmarked = acme.watermark.clone();
+    for _ in 0..2 {
+        world.tenants().disturb(tenant).await?;
+        let lost = world.tenants().commit(&acme.config, &unmarked, acme.after(), &acme.receipt("a")).await?;
+        assert_eq!(lost, Conditional::LostRace);
+    }
+    let noted = world.tenants().record_failure(tenant, &unmarked, &denied(), clock("11:02")?).await?;
+    assert_eq!(noted, Conditional::Written, "a mark is a commit's concern alone");
+    let marked = stored_watermark(world, tenant).await?;
+    let committed = world.tenants().commit(&acme.config, &marked, acme.after(), &acme.receipt("a")).await?;
+    assert_eq!(committed, Conditional::Written);
+    world.tenants().disturb(&id("unknown")?).await?;
+    assert_eq!(load(world, &id("unknown")?).await?, TenantRecords::default(), "a mark makes no record");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use audit_log_core::{
 use aws_sdk_dynamodb::types::{ConditionCheck, KeysAndAttributes, Put, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
 
-use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged, write};
+use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged, undisturbed, write};
 use crate::{
     answers::Answer,
     attributes::{self, Item, key, n, s, text},
@@ -99,7 +99,7 @@ impl Tenants for TenantsTable {
         after: Schedule,
         receipt: &Receipt,
     ) -> Result<Conditional, Failure> {
-        let (condition, values) = unchanged(as_read);
+        let (condition, values) = undisturbed(as_read);
         let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
         let mut watermark = Update::builder()
             .table_name(&self.table)
@@ -169,6 +169,19 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":at", when.1)
             .expression_attribute_values(":one", n(1));
         write("a failure was noted", || update.clone().send()).await
+    }
+
+    async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .update_expression("ADD disturbed :one")
+            .condition_expression("attribute_exists(tenant_id)")
+            .expression_attribute_values(":one", n(1));
+        // A tenant without a watermark has nothing that could be committed.
+        write("a watermark was marked", || update.clone().send()).await.map(|_| ())
     }
 
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {

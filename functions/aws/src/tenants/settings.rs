@@ -31,7 +31,7 @@ impl Settings for TenantsTable {
             Some(as_read) => unchanged(as_read),
             None => ("attribute_not_exists(tenant_id)".to_owned(), Vec::new()),
         };
-        let StoredWatermark { exported_until, next_due, due_shard } =
+        let StoredWatermark { exported_until, next_due, due_shard, .. } =
             StoredWatermark::connected(&config.tenant, schedule);
         let watermark = Update::builder()
             .table_name(&self.table)

@@ -87,6 +87,10 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if matches!(stored, Stored::Part(_, [])) {
             return Ok(());
         }
+        if matches!(stored, Stored::Part(..)) {
+            // Whoever has not committed yet must not do so over what lies there now: it reads and stores again.
+            self.tenants.disturb(&tenant.config.tenant).await?;
+        }
         // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
         let to_the_end = Run { should_stop: &|| false, ..run };
         let mut why = "other runs kept storing it".to_owned();

@@ -254,6 +254,26 @@ fn a_run_that_dies_after_some_of_a_committed_windows_files_puts_them_right() {
 }
 
 #[test]
+fn a_run_does_not_commit_what_another_overwrote_and_could_not_finish() {
+    let world = with_events();
+    let mut other = world.clone();
+    other.options.max_object_bytes = 30;
+    world.memory.once(
+        Op::Commit,
+        None,
+        Fault::After(Box::new(move || {
+            other.memory.once(Op::Write, None, Fault::After(Box::new(|| {})));
+            other.memory.once(Op::Write, None, no_answer());
+            assert_eq!(other.tick("11:00").unwrap().failed, 1);
+            assert_eq!(other.names("acme"), [vec!["10", "20"]], "over the three that were there");
+        })),
+    );
+    assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
+    assert_eq!(world.objects("acme"), undisturbed());
+    assert_eq!(world.exported_until("acme"), "2026-11-21T11:00:00Z");
+}
+
+#[test]
 fn a_window_that_was_committed_while_the_run_was_busy_elsewhere_is_not_stored_again() {
     let world = with_events();
     let (other, memory) = (world.clone(), world.memory.clone());
