@@ -3,6 +3,7 @@
 mod delivery;
 mod failures;
 mod races;
+mod restores;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
