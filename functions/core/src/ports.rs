@@ -41,6 +41,14 @@ pub trait Tenants: Sync {
         tenants: &[TenantId],
     ) -> impl Future<Output = Result<Vec<(TenantId, TenantRecords)>, Failure>> + Send;
 
+    /// The same for one tenant.
+    fn load_one(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send {
+        async {
+            let loaded = self.load(std::slice::from_ref(tenant)).await?;
+            Ok(loaded.into_iter().next().map(|(_, records)| records).unwrap_or_default())
+        }
+    }
+
     /// Moves the watermark to `after`, clears its last error and stores the receipt, all or nothing. Conditional on
     /// the watermark as read and on the config's version.
     fn commit(

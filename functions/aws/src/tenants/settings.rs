@@ -16,8 +16,7 @@ use crate::attributes::{self, key, n, s};
 
 impl Settings for TenantsTable {
     async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
-        let loaded = self.load(std::slice::from_ref(tenant)).await?;
-        Ok(loaded.into_iter().next().map(|(_, records)| records).unwrap_or_default())
+        self.load_one(tenant).await
     }
 
     async fn save(

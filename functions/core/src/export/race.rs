@@ -11,7 +11,7 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     ports::{Buckets, Conditional, Events, Tenants},
-    records::{Receipt, ReceiptDigest, StoredObject, TenantRecords},
+    records::{Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
 };
 
@@ -56,7 +56,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if tenant.lost_races >= MAX_LOST_RACES {
             return Ok(deferred(window, "another run is exporting this tenant"));
         }
-        let records = self.records(tenant).await?;
+        let records = self.tenants.load_one(&tenant.config.tenant).await?;
         match TenantExport::<B::Bucket>::new(tenant.config.tenant.clone(), records, run) {
             Ok(None) => Ok(Step::Ended(End::Exported)),
             Ok(Some(fresh)) => {
@@ -121,7 +121,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             return Ok(true);
         }
         tracing::warn!(window = %window, "a committed window was overwritten with other bytes, and is stored again");
-        let records = self.records(tenant).await?;
+        let records = self.tenants.load_one(&tenant.config.tenant).await?;
         tenant.take_records(records, run);
         let mut anew = match self.store_window(run, tenant, window, State::Committed).await {
             Ok(anew) => anew,
@@ -138,10 +138,5 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             || self.tenants.amend_receipt(&tenant.config.tenant, &receipt, &anew).await? == Conditional::Written;
         *stored = Stored::All(anew);
         Ok(agree)
-    }
-
-    async fn records(&self, tenant: &TenantExport<B::Bucket>) -> Result<TenantRecords, Failure> {
-        let records = self.tenants.load(std::slice::from_ref(&tenant.config.tenant)).await?;
-        Ok(records.into_iter().next().map(|(_, records)| records).unwrap_or_default())
     }
 }

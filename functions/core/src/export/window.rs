@@ -44,7 +44,8 @@ pub(super) enum State {
     Committed,
 }
 
-/// A window that was given up. Nothing is left of the object that was on its way; those before it are stored.
+/// A window that was given up. Its first objects may be stored, the last of them only if its answer was lost; of an
+/// object that was still on its way, nothing is left.
 pub(super) struct GivenUp {
     pub(super) why: Why,
     pub(super) stored: Vec<StoredObject>,
@@ -120,8 +121,7 @@ impl<T: Tenants> AsRead<'_, T> {
         if now - *self.read_at <= FRESH {
             return Ok(());
         }
-        let records = self.tenants.load(std::slice::from_ref(&self.config.tenant)).await?;
-        let records = records.into_iter().next().map(|(_, records)| records).unwrap_or_default();
+        let records = self.tenants.load_one(&self.config.tenant).await?;
         let config = records.config.map(|config| config.check(&self.config.tenant, self.run.platform));
         let moved = self.watermark.is_some_and(|as_read| records.watermark.as_ref() != Some(as_read));
         if moved || config != Some(Ok(self.config.clone())) {
