@@ -231,7 +231,8 @@ export function requests(partition) {
     own("its own role with a path", "sts:AssumeRole", role(PLATFORM, "a/b/x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
     own("tag a customer's session", "sts:TagSession", role(CUSTOMER, "x"), REFUSED, { resourcePolicy: trustsEveryone }),
     own("query events", "dynamodb:Query", events, ALLOWED),
-    ...["Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "DeleteTable"].map((action) =>
+    own("record an event", "dynamodb:PutItem", events, ALLOWED),
+    ...["Scan", "GetItem", "UpdateItem", "DeleteItem", "DeleteTable"].map((action) =>
       own(`${action} on events`, `dynamodb:${action}`, events, REFUSED),
     ),
     ...["BatchGetItem", "GetItem", "PutItem", "UpdateItem", "ConditionCheckItem"].map((action) =>

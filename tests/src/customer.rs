@@ -1,13 +1,17 @@
 //! A tenant with its AWS account, from the quick-create stack to saved settings.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use audit_log_aws::{sdk::dynamodb, tenants::TenantsTable};
+use audit_log_aws::{events::EventsTable, sdk::dynamodb, tenants::TenantsTable};
 use audit_log_core::{
-    ports::Conditional,
-    settings::{self, Draft},
+    event::User,
+    ports::{Conditional, Settings as _},
+    record::{Stamp, own::Change, time_ordered_id},
+    records::TenantRecords,
+    schedule::Schedule,
+    settings::Draft,
     tenant::{self, TenantId},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, quick_create};
 
@@ -86,7 +90,17 @@ impl Customer {
         let own = tenant::Platform { account, partition: tenant::Partition::Aws };
         let config = self.settings.check(&tenant, &own).map_err(|errors| anyhow!("{errors:?}"))?;
         let table = tenants_table(aws, platform);
-        ensure!(settings::save(&table, &config, saved_at, None).await? == Conditional::Written, "saved by another");
+        let TenantRecords { watermark, .. } = table.records(&tenant).await?;
+        let schedule = match &watermark {
+            None => Schedule::first_save(saved_at),
+            Some(watermark) => watermark.schedule().map_err(|errors| anyhow!("{errors:?}"))?.later_save(saved_at),
+        };
+        // The event that tells of it lies in the present, and so in no window that a test looks at.
+        let stamp = Stamp { at: Utc::now(), retention: None };
+        let change = Change { by: User::system(), stamp, id: time_ordered_id(stamp.at, &rand::random()) };
+        let news = change.settings_changed(&tenant, &Draft::default(), &self.settings);
+        let saved = table.save(&config, watermark.as_ref(), schedule, &news).await?;
+        ensure!(saved == Conditional::Written, "saved by another");
         self.settings.version = Some((config.version + 1).to_string());
         Ok(())
     }
@@ -121,5 +135,7 @@ impl Customer {
 /// The tenants table, as the platform's own services use it.
 fn tenants_table(aws: &LocalAws, platform: &Platform<'_>) -> TenantsTable {
     let client = dynamodb::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
-    TenantsTable::new(client, &platform.outputs().tenants_table_name)
+    let outputs = platform.outputs();
+    let events = EventsTable::new(client.clone(), &outputs.events_table_name);
+    TenantsTable::new(client, &outputs.tenants_table_name, events, TimeDelta::minutes(1))
 }

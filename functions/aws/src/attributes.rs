@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use audit_log_core::{
     failure::Failure,
-    records::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredWatermark},
+    record::NewEvent,
+    records::{
+        LastError, Outcome, RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredObject, StoredReceipt, StoredWatermark,
+    },
+    schedule::Window,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -115,9 +119,25 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
     }
 }
 
+/// What the record `watermark` says of how exports went.
+pub(crate) fn outcome(item: &Item) -> Outcome {
+    let instant = |name| timestamp::parse_seconds(&text(item, name)?);
+    let last_error = text(item, "last_error_code").map(|code| LastError {
+        code,
+        message: text(item, "last_error").unwrap_or_default(),
+        at: instant("last_error_at"),
+    });
+    Outcome {
+        last_success_at: instant("last_success_at"),
+        last_object_key: text(item, "last_object_key"),
+        last_error,
+        consecutive_failures: text(item, "consecutive_failures").and_then(|n| n.parse().ok()).unwrap_or(0),
+    }
+}
+
 /// The record `export#<window end>`.
 pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
-    let object = |object: &audit_log_core::records::StoredObject| {
+    let object = |object: &StoredObject| {
         AttributeValue::M(Item::from([
             ("key".to_owned(), s(&object.key)),
             ("bytes".to_owned(), n(object.bytes)),
@@ -164,6 +184,37 @@ pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
     })
 }
 
+/// None where the item lacks what a receipt has.
+pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
+    let number = |item: &Item, name: &str| text(item, name)?.parse::<u64>().ok();
+    let object = |object: &AttributeValue| {
+        let object = object.as_m().ok()?;
+        Some(StoredObject {
+            key: text(object, "key")?,
+            bytes: number(object, "bytes")?,
+            events: number(object, "events")?,
+            sha256: text(object, "sha256")?,
+        })
+    };
+    let instant = |name| timestamp::parse_seconds(&text(item, name)?);
+    let receipt = Receipt {
+        window: Window { from: instant("window_from")?, to: instant("window_to")? },
+        bucket: text(item, "bucket")?,
+        objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        malformed: number(item, "malformed")?,
+        gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
+        exported_at: instant("exported_at")?,
+        duration: TimeDelta::milliseconds(number(item, "duration_ms")?.try_into().ok()?),
+    };
+    Some(StoredReceipt {
+        receipt,
+        object_count: number(item, "object_count")?,
+        events: number(item, "events")?,
+        bytes: number(item, "bytes")?,
+        manifest_sha256: text(item, "manifest_sha256")?,
+    })
+}
+
 /// The attributes that note a failure.
 pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> [(&'static str, AttributeValue); 3] {
     [
@@ -171,6 +222,37 @@ pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> [(&'static str, A
         ("last_error", s(&failure.message)),
         ("last_error_at", s(timestamp::seconds(at))),
     ]
+}
+
+/// How long an event's id is remembered. A message stays in a queue for at most two weeks.
+const ID_RETENTION: TimeDelta = TimeDelta::days(14);
+
+/// An event in the events table.
+pub(crate) fn event_item(event: &NewEvent) -> Item {
+    let NewEvent { tenant, shard, stamp, action, log_type, user_email, document, .. } = event;
+    let expires_at = stamp.retention.map(|retention| n((stamp.at + retention).timestamp()));
+    let attributes = [
+        ("tenant_shard", Some(s(format!("{tenant}#{shard}")))),
+        ("recorded_at_id", Some(s(event.recorded_at_id()))),
+        ("event", Some(s(document))),
+        ("action", Some(s(action))),
+        ("log_type", Some(s(log_type))),
+        ("user_email", user_email.as_ref().map(s)),
+        ("expires_at", expires_at),
+    ];
+    attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// What remembers an event's id; no tenant's events are in a shard of that name.
+pub(crate) fn event_marker(event: &NewEvent) -> Item {
+    Item::from(
+        [
+            ("tenant_shard", s(format!("{}#id", event.tenant))),
+            ("recorded_at_id", s(&event.id)),
+            ("expires_at", n((event.stamp.at + ID_RETENTION).timestamp())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    )
 }
 
 /// An item as JSON with DynamoDB's type names, for an event whose writer broke the contract: nothing of it is lost.

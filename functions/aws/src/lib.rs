@@ -10,6 +10,7 @@ pub mod buckets;
 pub mod clients;
 pub mod config;
 pub mod events;
+pub mod recorder;
 pub mod telemetry;
 pub mod tenants;
 #[cfg(test)]
@@ -22,9 +23,10 @@ pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events
 pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let shared = clients::shared_config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
+    let events = events::EventsTable::new(dynamodb.clone(), &config.events_table);
     audit_log_core::export::Export {
-        tenants: tenants::TenantsTable::new(dynamodb.clone(), &config.tenants_table),
-        events: events::EventsTable::new(dynamodb, &config.events_table),
+        tenants: tenants::TenantsTable::new(dynamodb, &config.tenants_table, events.clone(), config.options.settle),
+        events,
         buckets: buckets::AssumedBuckets::new(&shared),
         options: config.options,
     }

@@ -5,7 +5,12 @@ mod settings;
 
 use std::time::Duration;
 
-use audit_log_core::{failure::Failure, ports::Conditional, records::StoredWatermark};
+use audit_log_core::{
+    failure::{Code, Failure},
+    ports::Conditional,
+    record::NewEvent,
+    records::StoredWatermark,
+};
 use aws_sdk_dynamodb::{
     Client,
     operation::transact_write_items::TransactWriteItemsError,
@@ -13,58 +18,115 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use chrono::TimeDelta;
 
 use crate::{
     answers::Answer,
     attributes::{n, s},
+    events::EventsTable,
 };
 
 /// How often a transaction that met another one, or a batch that came back in part, is tried again.
 const TRIES: u32 = 8;
 
-/// The tenants' records in DynamoDB.
+/// The tenants' records in DynamoDB, and the audit events that go with a change of them.
 #[derive(Debug, Clone)]
 pub struct TenantsTable {
     client: Client,
     table: String,
+    events: EventsTable,
+    within: Duration,
 }
 
 impl TenantsTable {
-    /// The table of that name.
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+    /// The table of that name. News are recorded in `events`, or given up with the change that they tell of, within
+    /// half of `settle`.
+    pub fn new(client: Client, table: impl Into<String>, events: EventsTable, settle: TimeDelta) -> Self {
+        Self { client, table: table.into(), events, within: writes_within(settle) }
     }
 
-    /// Writes all or nothing. Only a condition that does not hold is a lost race; two transactions on one item at the
-    /// same time are not, and are tried again.
-    ///
-    /// By "TransactWriteItems" in the DynamoDB API reference: a cancelled transaction gives a reason for each item,
-    /// and the SDK does not retry it.
-    async fn transact(&self, items: Vec<TransactWriteItem>, doing: &str) -> Result<Conditional, Failure> {
-        for tried in 1.. {
-            let sent = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await;
-            let Err(error) = sent else { break };
-            let reasons = match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    cancelled.cancellation_reasons()
-                }
-                _ => &[],
-            };
-            let mut codes = reasons.iter().filter_map(|reason| reason.code());
-            if codes.clone().any(|code| code == "ConditionalCheckFailed") {
-                return Ok(Conditional::LostRace);
+    /// Writes all or nothing, and with it the news. News whose id is known were told before: then the rest is written
+    /// alone.
+    async fn transact_and_tell(
+        &self,
+        mut items: Vec<TransactWriteItem>,
+        news: Option<&NewEvent>,
+        doing: &str,
+    ) -> Result<Conditional, Failure> {
+        let change = items.len();
+        let Some(news) = news else { return transact(&self.client, &items, doing).await.map(Conditional::from) };
+        items.extend(self.events.puts(news));
+        match within(self.within, doing, transact(&self.client, &items, doing)).await? {
+            Transacted::Refused(failed) if failed.iter().all(|index| *index >= change) => {
+                items.truncate(change);
+                transact(&self.client, &items, doing).await.map(Conditional::from)
             }
-            let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-            let worth_retrying = codes.any(|code| passes.contains(&code))
-                || matches!(error.as_service_error(), Some(TransactWriteItemsError::TransactionInProgressException(_)));
-            if !worth_retrying || tried >= TRIES {
-                let failure = Answer::of(&error).from_dynamodb(doing);
-                return Err(if worth_retrying { still_busy(doing) } else { failure });
-            }
-            pause(tried).await;
+            transacted => Ok(transacted.into()),
         }
-        Ok(Conditional::Written)
     }
+}
+
+/// How long a write of an event may take: half of the time that windows settle for, or an event could come to lie in a
+/// window that was read. At least two seconds, for whoever lets nothing settle, and at most thirty.
+pub(crate) fn writes_within(settle: TimeDelta) -> Duration {
+    (settle / 2).to_std().unwrap_or_default().clamp(Duration::from_secs(2), Duration::from_secs(30))
+}
+
+/// What comes in time, or the failure to.
+pub(crate) async fn within<T>(
+    time: Duration,
+    doing: &str,
+    write: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let late = |_| Failure::new(Code::Unavailable, format!("DynamoDB did not answer in time while {doing}."));
+    tokio::time::timeout(time, write).await.map_err(late)?
+}
+
+/// How a transaction ended.
+pub(crate) enum Transacted {
+    Written,
+    /// Conditions did not hold: those of the items with these indexes. Nothing was written.
+    Refused(Vec<usize>),
+}
+
+impl From<Transacted> for Conditional {
+    fn from(transacted: Transacted) -> Self {
+        match transacted {
+            Transacted::Written => Self::Written,
+            Transacted::Refused(_) => Self::LostRace,
+        }
+    }
+}
+
+/// Writes all or nothing. Only a condition that does not hold is a refusal; two transactions on one item at the same
+/// time are not, and are tried again.
+///
+/// By "TransactWriteItems" in the DynamoDB API reference: a cancelled transaction gives a reason for each item, in their
+/// order, and the SDK does not retry it.
+pub(crate) async fn transact(client: &Client, items: &[TransactWriteItem], doing: &str) -> Result<Transacted, Failure> {
+    for tried in 1.. {
+        let sent = client.transact_write_items().set_transact_items(Some(items.to_vec())).send().await;
+        let Err(error) = sent else { break };
+        let reasons = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
+            _ => &[],
+        };
+        let codes = || reasons.iter().map(|reason| reason.code().unwrap_or_default());
+        let failed: Vec<usize> =
+            codes().enumerate().filter(|(_, code)| *code == "ConditionalCheckFailed").map(|(index, _)| index).collect();
+        if !failed.is_empty() {
+            return Ok(Transacted::Refused(failed));
+        }
+        let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+        let worth_retrying = codes().any(|code| passes.contains(&code))
+            || matches!(error.as_service_error(), Some(TransactWriteItemsError::TransactionInProgressException(_)));
+        if !worth_retrying || tried >= TRIES {
+            let failure = Answer::of(&error).from_dynamodb(doing);
+            return Err(if worth_retrying { still_busy(doing) } else { failure });
+        }
+        pause(tried).await;
+    }
+    Ok(Transacted::Written)
 }
 
 /// Writes one item. A conflict with a transaction is no lost race, and the SDK does not retry it.
@@ -86,7 +148,6 @@ where
 }
 
 fn still_busy(doing: &str) -> Failure {
-    use audit_log_core::failure::Code;
     Failure::new(Code::Throttled, format!("DynamoDB was still busy with the same items while {doing}."))
 }
 

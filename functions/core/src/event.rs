@@ -40,13 +40,13 @@ impl StoredEvent {
             },
         };
         let (recorded_at, id) = self.recorded_at_id.split_once('#').unwrap_or((&self.recorded_at_id, ""));
-        let wrapped = SystemEvent {
-            id: id.to_owned(),
-            date: recorded_at.to_owned(),
+        let wrapped = Document {
+            id,
+            date: recorded_at,
             log_type: "System",
             action: "Malformed Audit Event",
-            user: SystemUser::default(),
-            additional_info: Malformed { reason, raw: text },
+            user: &User::system(),
+            additional_info: &Malformed { reason, raw: text },
         };
         (Cow::Owned(wrapped.to_line()), true)
     }
@@ -75,34 +75,42 @@ fn on_one_line(json: &str) -> Cow<'_, str> {
     Cow::Owned(kept.collect())
 }
 
-/// An event that the system itself makes, in the schema of all others.
+/// An event as it is exported; the order of the fields is the schema's.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SystemEvent<Info> {
-    id: String,
-    date: String,
-    log_type: &'static str,
-    action: &'static str,
-    user: SystemUser,
-    additional_info: Info,
+pub(crate) struct Document<'a, Info> {
+    pub(crate) id: &'a str,
+    pub(crate) date: &'a str,
+    pub(crate) log_type: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) user: &'a User,
+    pub(crate) additional_info: &'a Info,
 }
 
-impl<Info: Serialize> SystemEvent<Info> {
-    fn to_line(&self) -> String {
-        // Serialising plain strings and numbers into memory has no way to fail.
+impl<Info: Serialize> Document<'_, Info> {
+    pub(crate) fn to_line(&self) -> String {
+        // Serialising texts, numbers and JSON into memory has no way to fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-#[derive(Serialize)]
-struct SystemUser {
-    id: &'static str,
-    name: &'static str,
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The platform's id for them.
+    pub id: String,
+    /// Their name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Their address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
 }
 
-impl Default for SystemUser {
-    fn default() -> Self {
-        Self { id: "system", name: "System" }
+impl User {
+    /// The system itself, who has no address.
+    pub fn system() -> Self {
+        Self { id: "system".to_owned(), name: Some("System".to_owned()), email: None }
     }
 }
 
@@ -135,19 +143,17 @@ pub fn retention_notice(tenant: &TenantId, window: Window) -> String {
 fn about_window(tenant: &TenantId, window: Window, action: &'static str, event_count: Option<u64>) -> String {
     /// The namespace of these ids; never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x0e66_4ae1_7b8f_4d0c_9a52_61d3_c4f0_8b17);
-    let event = SystemEvent {
-        id: Uuid::new_v5(&NAMESPACE, format!("{tenant}/{window}/{action}").as_bytes()).to_string(),
-        date: timestamp::millis(window.to),
+    let id = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{window}/{action}").as_bytes()).to_string();
+    let (window_from, window_to) = (timestamp::seconds(window.from), timestamp::seconds(window.to));
+    Document {
+        id: &id,
+        date: &timestamp::millis(window.to),
         log_type: "System",
         action,
-        user: SystemUser::default(),
-        additional_info: WindowInfo {
-            window_from: timestamp::seconds(window.from),
-            window_to: timestamp::seconds(window.to),
-            event_count,
-        },
-    };
-    event.to_line()
+        user: &User::system(),
+        additional_info: &WindowInfo { window_from, window_to, event_count },
+    }
+    .to_line()
 }
 
 #[cfg(test)]

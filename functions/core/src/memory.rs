@@ -4,9 +4,11 @@
 
 mod buckets;
 mod faults;
+mod recorder;
+mod settings;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,8 +20,9 @@ pub use faults::{Fault, Op};
 use crate::{
     event::{Body, StoredEvent},
     failure::Failure,
-    ports::{Conditional, Events, Page, Settings, Stretch, Tenants},
-    records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
+    ports::{Conditional, Events, Page, Recorded, Stretch, Tenants},
+    record::NewEvent,
+    records::{LastError, Outcome, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
     tenant::{DueShard, TenantId},
@@ -41,6 +44,7 @@ pub struct Memory {
 pub struct State {
     pub tenants: BTreeMap<String, Tenant>,
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
+    pub ids: BTreeSet<(String, String)>,
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
 }
 
@@ -50,8 +54,10 @@ pub struct State {
 pub struct Tenant {
     pub config: Option<Draft>,
     pub watermark: Option<StoredWatermark>,
-    pub last_error: Option<Failure>,
+    pub last_success_at: Option<DateTime<Utc>>,
+    pub last_error: Option<(Failure, DateTime<Utc>)>,
     pub consecutive_failures: u64,
+    pub turns: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
 }
 
@@ -64,6 +70,42 @@ pub struct Object {
     pub metadata: [(&'static str, String); 4],
 }
 
+impl State {
+    /// Stores an event unless one of its id was stored before.
+    fn record(&mut self, event: &NewEvent) -> Recorded {
+        let tenant = event.tenant.to_string();
+        if !self.ids.insert((tenant.clone(), event.id.clone())) {
+            return Recorded::Before;
+        }
+        let body = Body::Text(event.document.clone());
+        self.events.entry((tenant, event.shard)).or_default().insert(event.recorded_at_id(), body);
+        Recorded::Now
+    }
+
+    fn records(&self, tenant: &TenantId) -> TenantRecords {
+        self.tenants.get(tenant.as_str()).map(Tenant::records).unwrap_or_default()
+    }
+}
+
+impl Tenant {
+    fn records(&self) -> TenantRecords {
+        let last_receipt = self.receipts.values().max_by_key(|receipt| receipt.exported_at);
+        let last_object = last_receipt.and_then(|receipt| receipt.objects.last());
+        let last_error = self.last_error.as_ref().map(|(failure, at)| LastError {
+            code: failure.code.to_string(),
+            message: failure.message.clone(),
+            at: Some(timestamp::whole_seconds(*at)),
+        });
+        let outcome = Outcome {
+            last_success_at: self.last_success_at.map(timestamp::whole_seconds),
+            last_object_key: last_object.map(|object| object.key.clone()),
+            last_error,
+            consecutive_failures: self.consecutive_failures,
+        };
+        TenantRecords { config: self.config.clone(), watermark: self.watermark.clone(), outcome }
+    }
+}
+
 impl Memory {
     /// The state, to look at or to change. Don't hold it across an await.
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -74,6 +116,20 @@ impl Memory {
     pub fn put_event(&self, tenant: &TenantId, shard: u16, event: StoredEvent) {
         let mut state = self.state();
         state.events.entry((tenant.to_string(), shard)).or_default().insert(event.recorded_at_id, event.body);
+    }
+
+    /// The actions of a tenant's events, in order.
+    pub fn actions(&self, tenant: &str) -> Vec<String> {
+        let state = self.state();
+        let bodies = state.events.iter().filter(|((of, _), _)| of == tenant).flat_map(|(_, events)| events.values());
+        let action = |body: &Body| match body {
+            Body::Text(text) => {
+                let document: serde_json::Value = serde_json::from_str(text).ok()?;
+                Some(document.get("action")?.as_str()?.to_owned())
+            }
+            Body::NoText(_) => None,
+        };
+        bodies.filter_map(action).collect()
     }
 
     /// Plans a fault for the next call of an operation, for one tenant or for any.
@@ -127,11 +183,7 @@ impl Tenants for Memory {
             self.pass(Op::Load, tenant.as_str()).await?;
         }
         let state = self.state();
-        let records = |tenant: &TenantId| {
-            let stored = state.tenants.get(tenant.as_str()).cloned().unwrap_or_default();
-            (tenant.clone(), TenantRecords { config: stored.config, watermark: stored.watermark })
-        };
-        Ok(tenants.iter().map(records).collect())
+        Ok(tenants.iter().map(|tenant| (tenant.clone(), state.records(tenant))).collect())
     }
 
     async fn commit(
@@ -140,6 +192,7 @@ impl Tenants for Memory {
         as_read: &StoredWatermark,
         after: Schedule,
         receipt: &Receipt,
+        news: Option<&NewEvent>,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::Commit, config.tenant.as_str()).await?;
         let mut state = self.state();
@@ -148,9 +201,11 @@ impl Tenants for Memory {
             return Ok(Conditional::LostRace);
         }
         stored.watermark = Some(as_read.at(after));
-        stored.last_error = receipt.loss();
+        stored.last_success_at = Some(receipt.exported_at);
+        stored.last_error = receipt.loss().map(|loss| (loss, receipt.exported_at));
         stored.consecutive_failures = 0;
         stored.receipts.insert(receipt.window.to, receipt.clone());
+        news.map(|event| state.record(event));
         Ok(Conditional::Written)
     }
 
@@ -159,7 +214,8 @@ impl Tenants for Memory {
         tenant: &TenantId,
         as_read: &StoredWatermark,
         failure: &Failure,
-        _at: DateTime<Utc>,
+        at: DateTime<Utc>,
+        news: Option<&NewEvent>,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::RecordFailure, tenant.as_str()).await?;
         let mut state = self.state();
@@ -167,8 +223,9 @@ impl Tenants for Memory {
         if !stored.watermark.as_ref().is_some_and(|stored| stored.stands_where(as_read)) {
             return Ok(Conditional::LostRace);
         }
-        stored.last_error = Some(failure.clone());
+        stored.last_error = Some((failure.clone(), at));
         stored.consecutive_failures += 1;
+        news.map(|event| state.record(event));
         Ok(Conditional::Written)
     }
 
@@ -212,57 +269,36 @@ fn version(config: Option<&Draft>) -> Option<u64> {
     config.map(|config| config.version.as_deref().unwrap_or("0").parse().unwrap_or(0))
 }
 
-impl Settings for Memory {
-    async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
-        let stored = self.state().tenants.get(tenant.as_str()).cloned().unwrap_or_default();
-        Ok(TenantRecords { config: stored.config, watermark: stored.watermark })
-    }
-
-    async fn save(
-        &self,
-        config: &TenantConfig,
-        _saved_at: DateTime<Utc>,
-        as_read: Option<&StoredWatermark>,
-        schedule: Schedule,
-    ) -> Result<Conditional, Failure> {
-        let mut state = self.state();
-        let stored = state.tenants.entry(config.tenant.to_string()).or_default();
-        let unchanged = match (&stored.watermark, as_read) {
-            (Some(stored), Some(as_read)) => stored.stands_where(as_read),
-            (stored, as_read) => stored.is_none() && as_read.is_none(),
-        };
-        if !unchanged || version(stored.config.as_ref()).unwrap_or(0) != config.version {
-            return Ok(Conditional::LostRace);
-        }
-        stored.config = Some(Draft::of(config, config.version + 1));
-        let disturbed = stored.watermark.take().and_then(|watermark| watermark.disturbed);
-        stored.watermark = Some(StoredWatermark { disturbed, ..StoredWatermark::connected(&config.tenant, schedule) });
-        Ok(Conditional::Written)
-    }
-
-    async fn disconnect(&self, tenant: &TenantId) -> Result<(), Failure> {
-        if let Some(watermark) = self.state().tenants.get_mut(tenant.as_str()).and_then(|t| t.watermark.as_mut()) {
-            watermark.due_shard = None;
-        }
-        Ok(())
-    }
-}
-
 impl Events for Memory {
     async fn page(&self, stretch: Stretch<'_>) -> Result<Page, Failure> {
         self.pass(Op::Page, stretch.tenant.as_str()).await?;
-        let (from, to) = (timestamp::millis(stretch.window.from), timestamp::millis(stretch.window.to));
         let limit = if self.page_size == 0 { usize::MAX } else { self.page_size };
+        let beyond = |key: &str| stretch.after.is_none_or(|after| key > after);
+        Ok(page(self.in_window(stretch).into_iter().filter(|event| beyond(&event.recorded_at_id)), limit))
+    }
+
+    async fn page_back(&self, stretch: Stretch<'_>, most: usize) -> Result<Page, Failure> {
+        self.pass(Op::PageBack, stretch.tenant.as_str()).await?;
+        let limit = if self.page_size == 0 { most } else { self.page_size.min(most) };
+        let beyond = |key: &str| stretch.after.is_none_or(|after| key < after);
+        Ok(page(self.in_window(stretch).into_iter().rev().filter(|event| beyond(&event.recorded_at_id)), limit))
+    }
+}
+
+impl Memory {
+    /// The events of a stretch's shard and window, in order.
+    fn in_window(&self, stretch: Stretch<'_>) -> Vec<StoredEvent> {
+        let (from, to) = (timestamp::millis(stretch.window.from), timestamp::millis(stretch.window.to));
         let state = self.state();
         let shard = state.events.get(&(stretch.tenant.to_string(), stretch.shard));
-        let in_window = shard
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| **key >= from && **key <= to && stretch.after.is_none_or(|after| key.as_str() > after));
+        let in_window = shard.into_iter().flatten().filter(|(key, _)| **key >= from && **key <= to);
         let event = |(key, body): (&String, &Body)| StoredEvent { recorded_at_id: key.clone(), body: body.clone() };
-        let events: Vec<StoredEvent> = in_window.take(limit).map(event).collect();
-        let more_after =
-            (events.len() == limit).then(|| events.last().map(|last| last.recorded_at_id.clone())).flatten();
-        Ok(Page { events, more_after })
+        in_window.map(event).collect()
     }
+}
+
+fn page(events: impl Iterator<Item = StoredEvent>, limit: usize) -> Page {
+    let events: Vec<StoredEvent> = events.take(limit).collect();
+    let more_after = (events.len() == limit).then(|| events.last().map(|last| last.recorded_at_id.clone())).flatten();
+    Page { events, more_after }
 }

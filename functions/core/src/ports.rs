@@ -11,10 +11,11 @@ use crate::{
     event::StoredEvent,
     failure::Failure,
     object::ObjectSpec,
-    records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
+    record::NewEvent,
+    records::{Receipt, ReceiptDigest, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
-    tenant::{DueShard, TenantId},
+    tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
 };
 
 /// How a conditional write ended.
@@ -49,23 +50,27 @@ pub trait Tenants: Sync {
         }
     }
 
-    /// Moves the watermark to `after`, clears its last error and stores the receipt, all or nothing. Conditional on
-    /// the watermark as read and on the config's version.
+    /// Moves the watermark to `after`, clears its last error, stores the receipt and records `news`, all or nothing.
+    /// Conditional on the watermark as read and on the config's version. News that were recorded before stay as they
+    /// are.
     fn commit(
         &self,
         config: &TenantConfig,
         as_read: &StoredWatermark,
         after: Schedule,
         receipt: &Receipt,
+        news: Option<&NewEvent>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Notes a failure on the watermark and counts it; moves nothing. Conditional on the watermark as read.
+    /// Notes a failure on the watermark, counts it and records `news`, all or nothing; moves nothing. Conditional on the
+    /// watermark as read. News that were recorded before stay as they are.
     fn record_failure(
         &self,
         tenant: &TenantId,
         as_read: &StoredWatermark,
         failure: &Failure,
         at: DateTime<Utc>,
+        news: Option<&NewEvent>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Makes every commit by a watermark that was read before this lose its race; unconditional, and moves nothing. A
@@ -88,24 +93,82 @@ pub trait Tenants: Sync {
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }
 
-/// The tenants' records, as whoever saves settings sees them.
+/// The tenants' records, as whoever connects a tenant sees them. What an admin changes is recorded as an audit event of
+/// the tenant, together with the change or not at all.
 pub trait Settings: Sync {
     /// Both of the tenant's records, read consistently.
     fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;
+
+    /// The tenant's external ID, which from now on never changes: the one that is stored, or else `candidate`.
+    fn external_id(
+        &self,
+        tenant: &TenantId,
+        candidate: &ExternalId,
+    ) -> impl Future<Output = Result<String, Failure>> + Send;
+
+    /// Stores the role of a tenant that has no settings yet, or takes it back; raises the config's version by one.
+    /// Conditional on that version, on there being an external ID, and on there being no watermark.
+    fn store_role(
+        &self,
+        tenant: &TenantId,
+        role: Option<&RoleArn>,
+        version: u64,
+        news: &NewEvent,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant, all or nothing: the config with its version raised by one, the
     /// watermark at `schedule`. Conditional on the config's version and on the watermark as read.
     fn save(
         &self,
         config: &TenantConfig,
-        saved_at: DateTime<Utc>,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
+        news: &NewEvent,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Takes the tenant out of the schedule and keeps everything else, so that a reconnected tenant goes on where it
-    /// stopped.
-    fn disconnect(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// stopped. Conditional on the tenant being in the schedule.
+    fn disconnect(
+        &self,
+        tenant: &TenantId,
+        news: &NewEvent,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
+    /// The tenant's receipts whose windows end before an instant, the latest first.
+    fn receipts(
+        &self,
+        tenant: &TenantId,
+        before: Option<DateTime<Utc>>,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<StoredReceipt>, Failure>> + Send;
+
+    /// Takes one of the tenant's `most` turns within the stretch of time that begins at `since`; false if all of them are
+    /// taken.
+    fn take_turn(
+        &self,
+        tenant: &TenantId,
+        since: DateTime<Utc>,
+        most: u32,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send;
+}
+
+/// Whether an event was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is stored now.
+    Now,
+    /// An event of this id was stored before; nothing was written.
+    Before,
+}
+
+/// Where events are recorded.
+pub trait Recorder: Sync {
+    /// Stores an event together with a marker of its id, on the condition that there is no such marker. Gives up within
+    /// half of the time that windows settle for; an event that was given up may be sent again, with a new stamp.
+    fn record(&self, event: &NewEvent) -> impl Future<Output = Result<Recorded, Failure>> + Send;
+
+    /// Over how many shards the tenant's events may be spread: what its config says, or one where there is none.
+    fn event_shards(&self, tenant: &TenantId) -> impl Future<Output = Result<EventShards, Failure>> + Send;
 }
 
 /// A stretch of one shard's events.
@@ -117,14 +180,14 @@ pub struct Stretch<'a> {
     pub shard: u16,
     /// Of which window.
     pub window: Window,
-    /// Beginning right after this `recorded_at_id`, or at the window's start.
+    /// Going on right beyond this `recorded_at_id`, in the direction of reading, or from where the window begins.
     pub after: Option<&'a str>,
 }
 
 /// Some events in order, and whether there may be more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// In `recorded_at_id` order; may be empty although more follow.
+    /// In `recorded_at_id` order, or the other way round; may be empty although more follow.
     pub events: Vec<StoredEvent>,
     /// The last `recorded_at_id` that was looked at, if the stretch does not end with this page.
     pub more_after: Option<String>,
@@ -134,6 +197,10 @@ pub struct Page {
 pub trait Events: Sync {
     /// The next page of a stretch, read consistently.
     fn page(&self, stretch: Stretch<'_>) -> impl Future<Output = Result<Page, Failure>> + Send;
+
+    /// The next page of a stretch from its latest event backwards, at most `most` events. Not read consistently: this is
+    /// for looking at, and never for exporting.
+    fn page_back(&self, stretch: Stretch<'_>, most: usize) -> impl Future<Output = Result<Page, Failure>> + Send;
 }
 
 /// The customers' buckets.

@@ -88,6 +88,32 @@ pub struct TenantRecords {
     pub config: Option<Draft>,
     /// The record `watermark`, unchecked.
     pub watermark: Option<StoredWatermark>,
+    /// What the watermark says of how exports went.
+    pub outcome: Outcome,
+}
+
+/// How a tenant's last exports went, as the watermark's record has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// When a window was exported last.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// The last object of that window.
+    pub last_object_key: Option<String>,
+    /// What went wrong since.
+    pub last_error: Option<LastError>,
+    /// How many runs have failed in a row.
+    pub consecutive_failures: u64,
+}
+
+/// A failure as it was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastError {
+    /// Its code, which may be of another version than this.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// When.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// One stored object of a window.
@@ -150,6 +176,34 @@ impl Receipt {
             digest.update(format!("{}  {}\n", object.sha256, object.key));
         }
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A receipt as it is stored: with the number of objects that it doesn't list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredReceipt {
+    /// What it says; of a very long list of objects, the first.
+    pub receipt: Receipt,
+    /// How many objects there are in all.
+    pub object_count: u64,
+    /// The recorded events of all of them.
+    pub events: u64,
+    /// The stored bytes of all of them.
+    pub bytes: u64,
+    /// [`Receipt::manifest_sha256`] of all of them.
+    pub manifest_sha256: String,
+}
+
+impl StoredReceipt {
+    /// A receipt that lists all of its objects.
+    pub fn of(receipt: &Receipt) -> Self {
+        Self {
+            object_count: receipt.objects.len() as u64,
+            events: receipt.events(),
+            bytes: receipt.bytes(),
+            manifest_sha256: receipt.manifest_sha256(),
+            receipt: receipt.clone(),
+        }
     }
 }
 

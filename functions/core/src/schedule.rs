@@ -17,7 +17,7 @@ pub fn tick(event_time: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// The last full hour at or before an instant.
-fn full_hour(at: DateTime<Utc>) -> DateTime<Utc> {
+pub fn full_hour(at: DateTime<Utc>) -> DateTime<Utc> {
     // Truncating to an hour fails only for instants that lie centuries outside of what a timestamp can hold.
     at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
 }

@@ -3,14 +3,9 @@
 //! What an admin saves and what the table holds go through the same door, so a record that was damaged is refused with
 //! the same words, and the field named, as a form that was filled in wrong.
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     failure::{Code, Failure, Party},
     object::{Compression, Format},
-    ports::{Conditional, Settings},
-    records::TenantRecords,
-    schedule::Schedule,
     tenant::{
         AccountId, BucketName, EventShards, ExternalId, Frequency, Invalid, KmsKeyArn, Platform, Prefix, Region,
         RoleArn, TenantId, quoted,
@@ -266,39 +261,6 @@ fn region_of(text: &str, platform: &Platform) -> Result<Region, Invalid> {
     Ok(region)
 }
 
-/// Saves checked settings and schedules the next export.
-///
-/// The first save starts at `start_of_history`, or at the save itself; a later one ignores `start_of_history`, since
-/// what was exported stays exported. If another save or an export came in between, nothing is written and the race is
-/// lost; whoever saves reads again and decides anew.
-///
-/// # Errors
-/// If the store fails; if the stored watermark is damaged, since it is never overwritten by a guess; or if the events
-/// would be looked for in fewer shards than before, since those in the others would never be exported.
-pub async fn save<S: Settings>(
-    store: &S,
-    config: &TenantConfig,
-    saved_at: DateTime<Utc>,
-    start_of_history: Option<DateTime<Utc>>,
-) -> Result<Conditional, Failure> {
-    let TenantRecords { config: before, watermark } = store.records(&config.tenant).await?;
-    // Damaged ones are not overwritten by a guess either: events in the shards it leaves out would be lost.
-    let damaged =
-        |invalid: Invalid| FieldErrors(vec![FieldError { field: "event_shards", message: invalid.0 }]).into_failure();
-    let shards = before.and_then(|before| before.event_shards);
-    let shards = shards.map(|text| EventShards::parse(&text).map_err(damaged)).transpose()?;
-    if shards.is_some_and(|before| before.count() > config.event_shards.count()) {
-        let message = "event_shards may only grow: events in the shards that are left out would never be exported";
-        let field = FieldError { field: "event_shards", message: message.to_owned() };
-        return Err(FieldErrors(vec![field]).into_failure());
-    }
-    let schedule = match &watermark {
-        None => Schedule::first_save(start_of_history.unwrap_or(saved_at).min(saved_at)),
-        Some(watermark) => watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at),
-    };
-    store.save(config, saved_at, watermark.as_ref(), schedule).await
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -405,31 +367,5 @@ pub(crate) mod tests {
         assert_eq!((admins.code, admins.party), (Code::ConfigInvalid, Party::Customer));
         assert!(admins.message.contains("frequency_hours: "), "{}", admins.message);
         assert_eq!(check(Draft { external_id: None, ..draft() }).party, Party::Platform);
-    }
-
-    #[test]
-    fn saving_never_loses_events_of_a_shard_or_of_the_future() {
-        use futures::FutureExt as _;
-        let (memory, acme) = (crate::memory::Memory::default(), TenantId::parse("acme").unwrap());
-        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let config = |shards: Option<&str>, version: &str| {
-            let (event_shards, version) = (shards.map(str::to_owned), Some(version.to_owned()));
-            Draft { event_shards, version, ..draft() }.check(&acme, &platform()).unwrap()
-        };
-        let save = |config: &TenantConfig| {
-            let (saved_at, later) = (at("2026-11-21T10:00:00Z"), at("2026-11-21T15:00:00Z"));
-            super::save(&memory, config, saved_at, Some(later)).now_or_never().unwrap()
-        };
-        assert_eq!(save(&config(Some("4"), "0")), Ok(Conditional::Written));
-        let exported_until = memory.state().tenants["acme"].watermark.clone().unwrap().exported_until;
-        assert_eq!(exported_until.as_deref(), Some("2026-11-21T10:00:00Z"), "not later than the save");
-        for fewer in [Some("2"), None] {
-            let refused = save(&config(fewer, "1")).unwrap_err();
-            assert!(refused.message.contains("event_shards: event_shards may only grow"), "{refused}");
-        }
-        assert_eq!(save(&config(Some("8"), "1")), Ok(Conditional::Written));
-        let damage = Some("many".to_owned());
-        memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = damage;
-        assert!(save(&config(Some("1"), "2")).unwrap_err().message.contains("event_shards: "));
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use audit_log_aws::{
     buckets::AssumedBuckets,
     events::EventsTable,
+    recorder::RecorderTables,
     sdk::{
         credentials::Credentials,
         dynamodb::{self, types::AttributeValue},
@@ -14,22 +15,24 @@ use audit_log_aws::{
     tenants::TenantsTable,
 };
 use audit_log_core::{
-    ports::{Buckets, Events, Settings, Tenants},
+    ports::{Buckets, Events, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
 };
 use audit_log_tests::{Bucket, Fixture, Item, Object, PLATFORM_ACCOUNT, Table, on_the_platform, onboard, tools};
+use chrono::TimeDelta;
 use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::world::{Failures, Recorded, World, clock, config};
+use crate::world::{Recorded, World, clock, config};
 
 /// The adapters on the platform that all tests of this binary share.
 pub(crate) struct OnLocalAws<'a> {
     pub(crate) fixture: &'a Fixture,
     tenants: TenantsTable,
     settings: TenantsTable,
+    recorder: RecorderTables,
     events: EventsTable,
     buckets: AssumedBuckets,
 }
@@ -45,12 +48,22 @@ impl<'a> OnLocalAws<'a> {
         // Settings are saved by the console, which has other rights than the exporter.
         let console = fixture.aws.sdk_config(PLATFORM_ACCOUNT);
         let exporter = fixture.aws.sdk_config_with(exporters_credentials(fixture).await?);
-        let table = |config| TenantsTable::new(dynamodb::Client::new(config), &outputs.tenants_table_name);
+        let events = |config| EventsTable::new(dynamodb::Client::new(config), &outputs.events_table_name);
+        let table = |config| {
+            let client = dynamodb::Client::new(config);
+            TenantsTable::new(client, &outputs.tenants_table_name, events(config), TimeDelta::minutes(1))
+        };
         Ok(Self {
             fixture,
             tenants: table(&exporter),
             settings: table(&console),
-            events: EventsTable::new(dynamodb::Client::new(&exporter), &outputs.events_table_name),
+            recorder: RecorderTables::new(
+                dynamodb::Client::new(&console),
+                &outputs.tenants_table_name,
+                &outputs.events_table_name,
+                TimeDelta::minutes(1),
+            ),
+            events: events(&exporter),
             buckets: AssumedBuckets::new(&exporter),
         })
     }
@@ -109,6 +122,10 @@ impl World for OnLocalAws<'_> {
         &self.settings
     }
 
+    fn recorder(&self) -> &impl Recorder {
+        &self.recorder
+    }
+
     fn events(&self) -> &impl Events {
         &self.events
     }
@@ -117,7 +134,11 @@ impl World for OnLocalAws<'_> {
         &self.buckets
     }
 
-    async fn put_records(&self, tenant: &TenantId, TenantRecords { config, watermark }: TenantRecords) -> Result<()> {
+    async fn put_records(
+        &self,
+        tenant: &TenantId,
+        TenantRecords { config, watermark, .. }: TenantRecords,
+    ) -> Result<()> {
         for (record, fields) in [("config", config.map(config_fields)), ("watermark", watermark.map(watermark_fields))]
         {
             let Some(fields) = fields else { continue };
@@ -129,13 +150,6 @@ impl World for OnLocalAws<'_> {
             self.fixture.platform.put_item(Table::Tenants, item).await?;
         }
         Ok(())
-    }
-
-    async fn failures(&self, tenant: &TenantId) -> Result<Failures> {
-        let watermark = self.record(tenant, "watermark").await?.context("no watermark")?;
-        let field = |name| text(&watermark, name);
-        let in_a_row = field("consecutive_failures").map_or(Ok(0), |count| count.parse())?;
-        Ok(Failures { last: field("last_error_code").zip(field("last_error")), in_a_row })
     }
 
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()> {

@@ -4,14 +4,14 @@ use anyhow::{Context as _, Result};
 use audit_log_core::{
     event::{Body, StoredEvent},
     memory::{Memory, Tenant},
-    ports::{Buckets, Events, Settings, Tenants},
+    ports::{Buckets, Events, Recorder, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
 };
 use audit_log_tests::Object;
 
-use crate::world::{Failures, Recorded, World, config};
+use crate::world::{Recorded, World, config};
 
 /// A page holds this many events: few, so that bodies which read several pages do so here, too.
 const PAGE: usize = 10;
@@ -32,6 +32,10 @@ impl World for Memory {
         self
     }
 
+    fn recorder(&self) -> &impl Recorder {
+        self
+    }
+
     fn events(&self) -> &impl Events {
         self
     }
@@ -40,16 +44,13 @@ impl World for Memory {
         self
     }
 
-    async fn put_records(&self, tenant: &TenantId, TenantRecords { config, watermark }: TenantRecords) -> Result<()> {
+    async fn put_records(
+        &self,
+        tenant: &TenantId,
+        TenantRecords { config, watermark, .. }: TenantRecords,
+    ) -> Result<()> {
         self.state().tenants.insert(tenant.to_string(), Tenant { config, watermark, ..Tenant::default() });
         Ok(())
-    }
-
-    async fn failures(&self, tenant: &TenantId) -> Result<Failures> {
-        let state = self.state();
-        let tenant = state.tenants.get(tenant.as_str()).context("no such tenant")?;
-        let last = tenant.last_error.as_ref().map(|failure| (failure.code.to_string(), failure.message.clone()));
-        Ok(Failures { last, in_a_row: tenant.consecutive_failures })
     }
 
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()> {

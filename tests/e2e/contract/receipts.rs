@@ -24,7 +24,7 @@ on_both_worlds! {
 
 /// Commits a receipt, and reads it back.
 async fn stored(world: &impl World, tenant: &AsRead, receipt: &Receipt) -> Result<ReceiptDigest> {
-    let committed = world.tenants().commit(&tenant.config, &tenant.watermark, tenant.after(), receipt).await?;
+    let committed = world.tenants().commit(&tenant.config, &tenant.watermark, tenant.after(), receipt, None).await?;
     assert_eq!(committed, Conditional::Written);
     read(world, &tenant.config.tenant, receipt).await
 }

@@ -1,15 +1,17 @@
 //! Saving settings and leaving.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use audit_log_core::{
+    connect,
     ports::{Conditional, Settings},
+    record::own::Change,
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
 };
 use futures::future::join_all;
 
-use crate::world::{World, clock, config, connect, id, load, stored_watermark};
+use crate::world::{self, World, change, clock, config, id, load, news, platform, stored_watermark};
 
 on_both_worlds! {
     the_first_save_stores_every_field_and_connects_the_tenant
@@ -51,7 +53,7 @@ async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl 
     let acme = config("acme", every_field("acme-audit"))?;
     assert_eq!(world.settings().records(&acme.tenant).await?.watermark, None);
     let schedule = schedule("10:03", "11:00")?;
-    assert_eq!(world.settings().save(&acme, clock("10:03")?, None, schedule).await?, Conditional::Written);
+    assert_eq!(world.settings().save(&acme, None, schedule, &news("acme", "10:03")?).await?, Conditional::Written);
     let watermark = StoredWatermark::connected(&acme.tenant, schedule);
     assert_eq!(world.settings().records(&acme.tenant).await?.watermark, Some(watermark.clone()));
     assert_eq!(stored_watermark(world, &acme.tenant).await?, watermark);
@@ -62,11 +64,14 @@ async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl 
 async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world: &impl World) -> Result<()> {
     let first = TenantConfig { version: 0, ..config("acme", every_field("acme-audit"))? };
     let began = schedule("10:03", "11:00")?;
-    assert_eq!(world.settings().save(&first, clock("10:03")?, None, began).await?, Conditional::Written);
+    assert_eq!(world.settings().save(&first, None, began, &news("acme", "10:03")?).await?, Conditional::Written);
     // Nothing of the earlier settings shows through what these leave out.
     let plain = TenantConfig { version: 1, ..config("acme", Draft::default())? };
     let (as_read, sooner) = (StoredWatermark::connected(&plain.tenant, began), schedule("10:03", "10:30")?);
-    assert_eq!(world.settings().save(&plain, clock("10:20")?, Some(&as_read), sooner).await?, Conditional::Written);
+    assert_eq!(
+        world.settings().save(&plain, Some(&as_read), sooner, &news("acme", "10:20")?).await?,
+        Conditional::Written
+    );
     assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 2, ..plain.clone() });
     assert_eq!(stored_watermark(world, &plain.tenant).await?.schedule().ok(), Some(sooner));
     Ok(())
@@ -75,14 +80,17 @@ async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world:
 /// A save is lost, and nothing is written.
 async fn is_lost(world: &impl World, config: &TenantConfig, as_read: Option<&StoredWatermark>) -> Result<()> {
     let before = load(world, &config.tenant).await?;
-    let saved = world.settings().save(config, clock("10:40")?, as_read, schedule("10:00", "10:50")?).await?;
+    let saved = world
+        .settings()
+        .save(config, as_read, schedule("10:00", "10:50")?, &news(config.tenant.as_str(), "10:40")?)
+        .await?;
     assert_eq!(saved, Conditional::LostRace);
     assert_eq!(load(world, &config.tenant).await?, before);
     Ok(())
 }
 
 async fn a_save_is_lost_if_another_one_came_first(world: &impl World) -> Result<()> {
-    let acme = connect(world, "acme").await?;
+    let acme = world::connect(world, "acme").await?;
     for version in [0, 2] {
         is_lost(world, &TenantConfig { version, ..acme.config.clone() }, Some(&acme.watermark)).await?;
     }
@@ -90,7 +98,7 @@ async fn a_save_is_lost_if_another_one_came_first(world: &impl World) -> Result<
 }
 
 async fn a_save_is_lost_if_an_export_came_first(world: &impl World) -> Result<()> {
-    let acme = connect(world, "acme").await?;
+    let acme = world::connect(world, "acme").await?;
     let text = |text: &str| Some(text.to_owned());
     for watermark in [
         StoredWatermark { exported_until: text("2026-11-20T09:00:00Z"), ..acme.watermark.clone() },
@@ -104,23 +112,23 @@ async fn a_save_is_lost_if_an_export_came_first(world: &impl World) -> Result<()
 }
 
 async fn a_first_save_is_lost_if_there_are_records_already(world: &impl World) -> Result<()> {
-    let acme = connect(world, "acme").await?;
+    let acme = world::connect(world, "acme").await?;
     is_lost(world, &acme.config, None).await?;
     is_lost(world, &TenantConfig { version: 0, ..acme.config }, None).await?;
     // A config alone, without the watermark that a save would have made.
     let stray = TenantConfig { version: 0, ..config("stray", Draft::default())? };
-    let records = TenantRecords { config: Some(Draft::of(&stray, 3)), watermark: None };
+    let records = TenantRecords { config: Some(Draft::of(&stray, 3)), watermark: None, ..TenantRecords::default() };
     world.put_records(&stray.tenant, records).await?;
     is_lost(world, &stray, None).await
 }
 
 async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Result<()> {
-    let acme = connect(world, "acme").await?;
+    let acme = world::connect(world, "acme").await?;
     let change = |number: u32| config("acme", Draft { bucket: Some(format!("bucket-{number}")), ..Draft::default() });
     let changes: Vec<_> = (0..8).map(change).collect::<Result<_>>()?;
     let changes: Vec<_> = changes.into_iter().map(|change| TenantConfig { version: 1, ..change }).collect();
-    let (settings, at) = (world.settings(), clock("10:20")?);
-    let saves = changes.iter().map(|change| settings.save(change, at, Some(&acme.watermark), acme.schedule));
+    let (settings, news) = (world.settings(), news("acme", "10:20")?);
+    let saves = changes.iter().map(|change| settings.save(change, Some(&acme.watermark), acme.schedule, &news));
     let saves: Vec<Conditional> = join_all(saves).await.into_iter().collect::<Result<_, _>>()?;
     let winners: Vec<_> = changes.iter().zip(&saves).filter(|(_, it)| **it == Conditional::Written).collect();
     let [(winner, _)] = winners[..] else { anyhow::bail!("{} winners", winners.len()) };
@@ -129,30 +137,34 @@ async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Resu
 }
 
 async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &impl World) -> Result<()> {
-    let acme = connect(world, "acme").await?;
+    let acme = world::connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let before = load(world, tenant).await?;
-    world.settings().disconnect(tenant).await?;
+    let disconnect = async || world.settings().disconnect(tenant, &news("acme", "10:10")?).await.map_err(Error::from);
+    assert_eq!(disconnect().await?, Conditional::Written);
     let left = StoredWatermark { due_shard: None, ..acme.watermark };
     assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left.clone()), ..before.clone() });
-    world.settings().disconnect(tenant).await?;
-    assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left), ..before }, "a second time");
+    assert_eq!(disconnect().await?, Conditional::LostRace, "a second time");
+    assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left), ..before });
     Ok(())
 }
 
 async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<()> {
-    let acme = connect(world, "acme").await?;
+    let acme = world::connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
-    world.settings().disconnect(tenant).await?;
-    let saved = audit_log_core::settings::save(world.settings(), &acme.config, clock("15:20")?, None).await?;
-    assert_eq!(saved, Conditional::Written);
+    let disconnected = connect::disconnect(world.settings(), tenant, &change("10:10")?).await?;
+    assert_eq!(disconnected, Conditional::Written);
+    let change = Change { id: "02".to_owned(), ..change("15:20")? };
+    let connected = connect::connect(world.settings(), tenant, &acme.config.role, &platform()?, &change).await?;
+    assert_eq!(connected, Conditional::Written);
     assert_eq!(stored_watermark(world, tenant).await?, acme.watermark);
     Ok(())
 }
 
 async fn who_was_never_connected_can_be_disconnected(world: &impl World) -> Result<()> {
     let unknown = id("unknown")?;
-    world.settings().disconnect(&unknown).await?;
+    let disconnected = world.settings().disconnect(&unknown, &news("unknown", "10:10")?).await?;
+    assert_eq!(disconnected, Conditional::LostRace);
     assert_eq!(load(world, &unknown).await?, TenantRecords::default());
     Ok(())
 }

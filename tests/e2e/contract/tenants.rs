@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use audit_log_core::{
-    ports::{Settings, Tenants},
+    ports::{Conditional, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::Draft,
@@ -13,7 +13,7 @@ use audit_log_core::{
 use audit_log_tests::REGION;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::world::{World, clock, connect, id};
+use crate::world::{World, clock, connect, id, news};
 
 on_both_worlds! {
     a_tenant_is_due_from_its_instant_on_and_only_in_its_own_shard
@@ -62,7 +62,7 @@ async fn a_tenant_is_due_from_its_instant_on_and_only_in_its_own_shard(world: &i
         let due = tick + TimeDelta::seconds(number - 20);
         let schedule = Schedule { exported_until: due - TimeDelta::hours(1), next_due: due };
         let watermark = Some(StoredWatermark::connected(&id(&tenant)?, schedule));
-        world.put_records(&id(&tenant)?, TenantRecords { config: None, watermark }).await?;
+        world.put_records(&id(&tenant)?, TenantRecords { config: None, watermark, ..TenantRecords::default() }).await?;
         if due <= tick {
             expected.entry(shard(&tenant)?).or_default().push(tenant);
         }
@@ -76,7 +76,7 @@ async fn a_disconnected_tenant_is_neither_due_nor_connected(world: &impl World) 
     let acme = connect(world, "acme").await?;
     assert_eq!(due(world, clock("11:00")?).await?, BTreeMap::from([(shard("acme")?, vec!["acme".to_owned()])]));
     assert_eq!(connected(world).await?, [shard("acme")?]);
-    world.settings().disconnect(&acme.config.tenant).await?;
+    assert_eq!(world.settings().disconnect(&acme.config.tenant, &news("acme", "10:10")?).await?, Conditional::Written);
     assert_eq!(due(world, clock("11:00")?).await?, BTreeMap::new());
     assert_eq!(connected(world).await?, [""; 0]);
     Ok(())
@@ -100,6 +100,7 @@ async fn each_tenant_of_many_comes_with_the_records_that_it_has(world: &impl Wor
         let records = TenantRecords {
             config: (number % 4 < 2).then_some(draft),
             watermark: (number % 2 == 0).then(|| StoredWatermark::connected(&tenant, schedule)),
+            ..TenantRecords::default()
         };
         world.put_records(&tenant, records.clone()).await?;
         stored.insert(tenant.to_string(), records);
@@ -135,6 +136,7 @@ async fn records_come_as_they_are_stored_right_or_wrong(world: &impl World) -> R
             due_shard: None,
             disturbed: None,
         }),
+        ..TenantRecords::default()
     };
     let tenant = id("acme")?;
     world.put_records(&tenant, records.clone()).await?;
@@ -149,7 +151,12 @@ async fn a_write_is_seen_by_the_very_next_read(world: &impl World) -> Result<()>
     });
     for minute in 1..20 {
         let watermark = Some(StoredWatermark::connected(&tenant, schedule(minute)?));
-        world.put_records(&tenant, TenantRecords { config: None, watermark: watermark.clone() }).await?;
+        world
+            .put_records(
+                &tenant,
+                TenantRecords { config: None, watermark: watermark.clone(), ..TenantRecords::default() },
+            )
+            .await?;
         assert_eq!(crate::world::load(world, &tenant).await?.watermark, watermark);
         assert_eq!(world.settings().records(&tenant).await?.watermark, watermark);
     }

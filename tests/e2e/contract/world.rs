@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_core::{
+    event::User,
     failure::Code,
-    ports::{Buckets, Conditional, Events, Settings, Tenants},
-    records::{Receipt, StoredObject, StoredWatermark, TenantRecords},
+    ports::{Buckets, Conditional, Events, Recorder, Settings, Tenants},
+    record::{NewEvent, Stamp, own::Change},
+    records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Draft, TenantConfig},
     tenant::{AccountId, Partition, Platform, TenantId},
@@ -20,6 +22,9 @@ pub(crate) trait World {
     /// The tenants as whoever saves settings sees them.
     fn settings(&self) -> &impl Settings;
 
+    /// Where events are recorded.
+    fn recorder(&self) -> &impl Recorder;
+
     /// The recorded events.
     fn events(&self) -> &impl Events;
 
@@ -28,9 +33,6 @@ pub(crate) trait World {
 
     /// Puts a tenant's records there as they are, right or wrong.
     async fn put_records(&self, tenant: &TenantId, records: TenantRecords) -> Result<()>;
-
-    /// What the watermark says of failures.
-    async fn failures(&self, tenant: &TenantId) -> Result<Failures>;
 
     /// Records an event in a tenant's shard.
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()>;
@@ -102,8 +104,22 @@ pub(crate) fn config(tenant: &str, draft: Draft) -> Result<TenantConfig> {
         frequency_hours: or(draft.frequency_hours, "1"),
         ..draft
     };
-    let platform = Platform { account: AccountId::parse(PLATFORM_ACCOUNT)?, partition: Partition::Aws };
-    draft.check(&id(tenant)?, &platform).map_err(|errors| anyhow!("{errors:?}"))
+    draft.check(&id(tenant)?, &platform()?).map_err(|errors| anyhow!("{errors:?}"))
+}
+
+pub(crate) fn platform() -> Result<Platform> {
+    Ok(Platform { account: AccountId::parse(PLATFORM_ACCOUNT)?, partition: Partition::Aws })
+}
+
+/// What an admin does at a time.
+pub(crate) fn change(time: &str) -> Result<Change> {
+    let stamp = Stamp { at: clock(time)?, retention: None };
+    Ok(Change { by: User::system(), stamp, id: format!("change-at-{time}") })
+}
+
+/// The event that tells of a change.
+pub(crate) fn news(tenant: &str, time: &str) -> Result<NewEvent> {
+    Ok(change(time)?.disconnected(&id(tenant)?))
 }
 
 /// A tenant as a run has read it.
@@ -118,7 +134,7 @@ pub(crate) struct AsRead {
 pub(crate) async fn connect(world: &impl World, tenant: &str) -> Result<AsRead> {
     let new = config(tenant, Draft::default())?;
     let schedule = Schedule { exported_until: clock("10:00")?, next_due: clock("11:00")? };
-    let saved = world.settings().save(&new, clock("10:00")?, None, schedule).await?;
+    let saved = world.settings().save(&new, None, schedule, &news(tenant, "10:00")?).await?;
     ensure!(saved == Conditional::Written, "{tenant} was there already");
     let watermark = StoredWatermark::connected(&new.tenant, schedule);
     Ok(AsRead { config: TenantConfig { version: 1, ..new }, watermark, schedule })
@@ -152,6 +168,11 @@ pub(crate) async fn load(world: &impl World, tenant: &TenantId) -> Result<Tenant
     let [(of, records)] = &loaded[..] else { return Err(anyhow!("not one entry: {loaded:?}")) };
     ensure!(of == tenant, "the records of {of}");
     Ok(records.clone())
+}
+
+pub(crate) async fn failures(world: &impl World, tenant: &TenantId) -> Result<Failures> {
+    let Outcome { last_error, consecutive_failures, .. } = load(world, tenant).await?.outcome;
+    Ok(Failures { last: last_error.map(|error| (error.code, error.message)), in_a_row: consecutive_failures })
 }
 
 pub(crate) async fn stored_watermark(world: &impl World, tenant: &TenantId) -> Result<StoredWatermark> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use audit_log_core::{
     failure::Failure,
     ports::{Conditional, Tenants},
+    record::NewEvent,
     records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
@@ -74,7 +75,10 @@ impl Tenants for TenantsTable {
                     let record = records.entry(tenant.as_str()).or_default();
                     match text(&item, "record").as_deref() {
                         Some("config") => record.config = Some(attributes::draft(&item)),
-                        Some("watermark") => record.watermark = Some(attributes::watermark(&item)),
+                        Some("watermark") => {
+                            record.watermark = Some(attributes::watermark(&item));
+                            record.outcome = attributes::outcome(&item);
+                        }
                         _ => {}
                     }
                 }
@@ -98,6 +102,7 @@ impl Tenants for TenantsTable {
         as_read: &StoredWatermark,
         after: Schedule,
         receipt: &Receipt,
+        news: Option<&NewEvent>,
     ) -> Result<Conditional, Failure> {
         let (condition, values) = undisturbed(as_read);
         let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
@@ -141,7 +146,7 @@ impl Tenants for TenantsTable {
             TransactWriteItem::builder().set_condition_check(config_unchanged.build().ok()).build(),
             TransactWriteItem::builder().set_put(put.build().ok()).build(),
         ];
-        self.transact(items, "the watermark was moved").await
+        self.transact_and_tell(items, news, "the watermark was moved").await
     }
 
     async fn record_failure(
@@ -150,12 +155,11 @@ impl Tenants for TenantsTable {
         as_read: &StoredWatermark,
         failure: &Failure,
         at: DateTime<Utc>,
+        news: Option<&NewEvent>,
     ) -> Result<Conditional, Failure> {
         let (condition, values) = unchanged(as_read);
         let [code, message, when] = attributes::failure(failure, at);
-        let update = self
-            .client
-            .update_item()
+        let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
             .update_expression(format!(
@@ -168,7 +172,8 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":message", message.1)
             .expression_attribute_values(":at", when.1)
             .expression_attribute_values(":one", n(1));
-        write("a failure was noted", || update.clone().send()).await
+        let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
+        self.transact_and_tell(items, news, "a failure was noted").await
     }
 
     async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {

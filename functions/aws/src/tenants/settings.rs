@@ -1,30 +1,86 @@
-//! The tenants table as whoever saves settings sees it.
+//! The tenants table as whoever connects a tenant sees it.
 
 use audit_log_core::{
-    failure::Failure,
+    failure::{Code, Failure, Party},
     ports::{Conditional, Settings, Tenants},
-    records::{StoredWatermark, TenantRecords},
+    record::NewEvent,
+    records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
-    tenant::TenantId,
+    tenant::{ExternalId, RoleArn, TenantId},
+    timestamp,
 };
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
-use chrono::{DateTime, Utc};
+use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValue, TransactWriteItem, Update};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{TenantsTable, at_version, unchanged, write};
-use crate::attributes::{self, key, n, s};
+use crate::{
+    answers::Answer,
+    attributes::{self, key, n, s, text},
+};
+
+/// How long a count of turns is kept; it is of no use once its stretch of time is over.
+const TURNS_RETENTION: TimeDelta = TimeDelta::days(1);
 
 impl Settings for TenantsTable {
     async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
         self.load_one(tenant).await
     }
 
+    async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
+        const DOING: &str = "the external ID was read";
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .update_expression("SET external_id = if_not_exists(external_id, :candidate)")
+            .expression_attribute_values(":candidate", s(candidate.as_str()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| Answer::of(&error).from_dynamodb(DOING))?;
+        let missing = || {
+            Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant's external_id is neither text nor number.")
+        };
+        answer.attributes.as_ref().and_then(|item| text(item, "external_id")).ok_or_else(missing)
+    }
+
+    async fn store_role(
+        &self,
+        tenant: &TenantId,
+        role: Option<&RoleArn>,
+        version: u64,
+        news: &NewEvent,
+    ) -> Result<Conditional, Failure> {
+        let change = if role.is_some() { "role_arn = :role, #version = :next" } else { "#version = :next" };
+        let removal = if role.is_some() { "" } else { " REMOVE role_arn" };
+        let config = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .update_expression(format!("SET {change}{removal}"))
+            .condition_expression(format!("attribute_exists(external_id) AND ({})", at_version(version)))
+            .expression_attribute_names("#version", "version")
+            .set_expression_attribute_values(role.map(|role| [(":role".to_owned(), s(role.as_str()))].into()))
+            .expression_attribute_values(":version", n(version))
+            .expression_attribute_values(":next", n(version + 1));
+        let no_watermark = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .condition_expression("attribute_not_exists(tenant_id)");
+        let items = vec![
+            TransactWriteItem::builder().set_update(config.build().ok()).build(),
+            TransactWriteItem::builder().set_condition_check(no_watermark.build().ok()).build(),
+        ];
+        self.transact_and_tell(items, Some(news), "the role was saved").await
+    }
+
     async fn save(
         &self,
         config: &TenantConfig,
-        saved_at: DateTime<Utc>,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
+        news: &NewEvent,
     ) -> Result<Conditional, Failure> {
         let (condition, values) = match as_read {
             Some(as_read) => unchanged(as_read),
@@ -43,7 +99,7 @@ impl Settings for TenantsTable {
             .expression_attribute_values(":shard", s(due_shard.unwrap_or_default()));
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(attributes::config(config, config.version + 1, saved_at)))
+            .set_item(Some(attributes::config(config, config.version + 1, news.stamp.at)))
             .condition_expression(at_version(config.version))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version));
@@ -51,18 +107,64 @@ impl Settings for TenantsTable {
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
             TransactWriteItem::builder().set_put(put.build().ok()).build(),
         ];
-        self.transact(items, "the settings were saved").await
+        self.transact_and_tell(items, Some(news), "the settings were saved").await
     }
 
-    async fn disconnect(&self, tenant: &TenantId) -> Result<(), Failure> {
+    async fn disconnect(&self, tenant: &TenantId, news: &NewEvent) -> Result<Conditional, Failure> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .update_expression("REMOVE due_shard")
+            .condition_expression("attribute_exists(due_shard)");
+        let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
+        self.transact_and_tell(items, Some(news), "a tenant was disconnected").await
+    }
+
+    async fn receipts(
+        &self,
+        tenant: &TenantId,
+        before: Option<DateTime<Utc>>,
+        most: usize,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        // '$' comes right after '#', so this is beyond every receipt.
+        let before = before.map_or_else(|| "export$".to_owned(), attributes::receipt_record);
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("tenant_id = :tenant AND #record BETWEEN :first AND :before")
+            .expression_attribute_names("#record", "record")
+            .expression_attribute_values(":tenant", s(tenant.as_str()))
+            .expression_attribute_values(":first", s("export#"))
+            .expression_attribute_values(":before", s(&before))
+            .scan_index_forward(false)
+            .into_paginator()
+            .page_size(i32::try_from(most + 1).unwrap_or(i32::MAX))
+            .items()
+            .send();
+        let mut receipts = Vec::new();
+        while receipts.len() < most
+            && let Some(item) = pages.next().await
+        {
+            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the receipts were read"))?;
+            if text(&item, "record").is_some_and(|record| record != before) {
+                receipts.extend(attributes::stored_receipt(&item));
+            }
+        }
+        Ok(receipts)
+    }
+
+    async fn take_turn(&self, tenant: &TenantId, since: DateTime<Utc>, most: u32) -> Result<bool, Failure> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, "watermark")))
-            .update_expression("REMOVE due_shard")
-            .condition_expression("attribute_exists(tenant_id)");
-        // Who was never connected is disconnected already: to lose this race is to have nothing to do.
-        write("a tenant was disconnected", || update.clone().send()).await.map(|_| ())
+            .set_key(Some(key(tenant, &format!("turns#{}", timestamp::seconds(since)))))
+            .update_expression("SET expires_at = :expires ADD taken :one")
+            .condition_expression("attribute_not_exists(taken) OR taken < :most")
+            .expression_attribute_values(":expires", n((since + TURNS_RETENTION).timestamp()))
+            .expression_attribute_values(":most", n(most))
+            .expression_attribute_values(":one", n(1));
+        Ok(write("a turn was taken", || update.clone().send()).await? == Conditional::Written)
     }
 }

@@ -3,12 +3,15 @@
 mod races;
 
 use audit_log_core::{
+    event::User,
     ports::{Conditional, Events, Settings, Stretch, Tenants},
+    record::{NewEvent, Stamp, own::Change},
     records::{Receipt, ReceiptDigest, StoredObject, StoredWatermark},
     schedule::Schedule,
     tenant::DueShard,
 };
 use aws_sdk_dynamodb::config::retry::RetryPartition;
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::*;
@@ -24,7 +27,13 @@ fn client(aws: &Aws) -> aws_sdk_dynamodb::Client {
 }
 
 fn table(aws: &Aws) -> TenantsTable {
-    TenantsTable::new(client(aws), "tenants")
+    TenantsTable::new(client(aws), "tenants", EventsTable::new(client(aws), "events"), TimeDelta::minutes(1))
+}
+
+fn news() -> NewEvent {
+    let stamp = Stamp { at: window().from, retention: None };
+    let change = Change { by: User::system(), stamp, id: "01K".to_owned() };
+    change.disconnected(&config(Draft::default()).tenant)
 }
 
 fn schedule() -> Schedule {
@@ -40,7 +49,7 @@ fn receipt() -> Receipt {
         malformed: 0,
         gap: false,
         exported_at: window().to,
-        duration: chrono::TimeDelta::zero(),
+        duration: TimeDelta::zero(),
     }
 }
 
@@ -48,19 +57,19 @@ async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
     let as_read = StoredWatermark::connected(&config.tenant, schedule());
     let after = schedule().advance(config.frequency);
-    table(aws).commit(&config, &as_read, after, &receipt()).await.inspect_err(tells_no_secret)
+    table(aws).commit(&config, &as_read, after, &receipt(), None).await.inspect_err(tells_no_secret)
 }
 
 async fn save(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
-    table(aws).save(&config, window().from, None, schedule()).await.inspect_err(tells_no_secret)
+    table(aws).save(&config, None, schedule(), &news()).await.inspect_err(tells_no_secret)
 }
 
 async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
     let as_read = StoredWatermark::connected(&config.tenant, schedule());
     let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
-    table(aws).record_failure(&config.tenant, &as_read, &failure, window().to).await.inspect_err(tells_no_secret)
+    table(aws).record_failure(&config.tenant, &as_read, &failure, window().to, None).await.inspect_err(tells_no_secret)
 }
 
 async fn amend(aws: &Aws) -> Result<Conditional, Failure> {
@@ -127,7 +136,7 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             save(&aws).await.unwrap_err(),
             record_failure(&aws).await.unwrap_err(),
             amend(&aws).await.unwrap_err(),
-            table.disconnect(&tenant).await.unwrap_err(),
+            table.disconnect(&tenant, &news()).await.unwrap_err(),
             events(&aws).await.unwrap_err(),
         ] {
             tells_no_secret(&failure);

@@ -10,12 +10,15 @@ use futures::FutureExt;
 
 use super::{Export, Options, Report, Run};
 use crate::{
+    connect::{self, tests::change_at},
     event::{Body, StoredEvent},
     failure::Failure,
     memory::Memory,
+    ports::{Conditional, Settings as _},
+    record::own,
     schedule::Schedule,
     settings::{
-        self, Draft,
+        Draft,
         tests::{draft, platform},
     },
     tenant::TenantId,
@@ -73,8 +76,26 @@ impl World {
     pub(super) fn save(&self, tenant: &str, draft: &Draft, saved_at: DateTime<Utc>) {
         let version = self.memory.state().tenants.get(tenant).and_then(|tenant| tenant.config.clone()?.version);
         let config = Draft { version, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
-        let saved = settings::save(&self.memory, &config, saved_at, None).now_or_never().unwrap();
-        assert_eq!(saved, Ok(crate::ports::Conditional::Written));
+        let records = self.memory.records(&id(tenant)).now_or_never().unwrap().unwrap();
+        let saved = connect::save(&self.memory, &records, &config, None, &change_at(saved_at)).now_or_never().unwrap();
+        assert_eq!(saved, Ok(Conditional::Written));
+        self.forget_news(tenant);
+    }
+
+    /// Takes a tenant out of the schedule.
+    pub(super) fn disconnect(&self, tenant: &str) {
+        let (id, change) = (id(tenant), change_at(clock("10:00")));
+        let disconnected = connect::disconnect(&self.memory, &id, &change).now_or_never().unwrap();
+        assert_eq!(disconnected, Ok(Conditional::Written));
+        self.forget_news(tenant);
+    }
+
+    /// Forgets the events that a change by an admin has recorded: these tests count their own.
+    fn forget_news(&self, tenant: &str) {
+        let is_news = |body: &mut Body| matches!(body, Body::Text(text) if text.contains(own::LOG_TYPE));
+        let mut state = self.memory.state();
+        let shard = state.events.entry((tenant.to_owned(), 0)).or_default();
+        shard.retain(|_, body| !is_news(body));
     }
 
     /// Records `{"n":<name>}` at an instant like `2026-11-21T10:30:00.000Z`.

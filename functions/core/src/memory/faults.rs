@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// An operation of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is the port's method of that name")]
+#[allow(missing_docs, reason = "each is the port's method of that name, or the port")]
 pub enum Op {
     Due,
     AnyConnected,
@@ -20,6 +20,9 @@ pub enum Op {
     Receipt,
     AmendReceipt,
     Page,
+    PageBack,
+    Settings,
+    Record,
     Open,
     Write,
     Finish,

@@ -184,7 +184,7 @@ fn a_run_catches_up_no_more_windows_than_its_cap() {
 fn a_reconnected_tenant_goes_on_where_it_stopped() {
     let world = World::with_acme();
     world.event("acme", "2026-11-21T10:30:00.000Z", "while away");
-    crate::ports::Settings::disconnect(&world.memory, &id("acme")).now_or_never().unwrap().unwrap();
+    world.disconnect("acme");
     assert_eq!(world.tick("12:00").unwrap().due, 0);
     world.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, clock("12:30"));
     world.tick("13:00").unwrap();

@@ -26,7 +26,7 @@ fn a_tenant_fails_alone_and_its_backlog_arrives_after_the_repair() {
         assert!(report.failures[0].message.contains("Create the stack"), "says what to do");
     }
     let broken = world.memory.state().tenants["broken"].clone();
-    assert_eq!((broken.last_error, broken.consecutive_failures), (Some(denied()), 2));
+    assert_eq!((broken.last_error.unwrap().0, broken.consecutive_failures), (denied(), 2));
     assert_eq!(world.exported_until("broken"), "2026-11-21T10:00:00Z", "the watermark did not move");
 
     world.memory.heal();
@@ -143,4 +143,38 @@ fn a_tenant_that_is_refused_still_tells_how_far_behind_it_is() {
     let world = World::with_acme();
     world.memory.state().tenants.get_mut("acme").unwrap().config = None;
     assert_eq!(world.tick("20:00").unwrap().longest_lag, TimeDelta::minutes(10 * 60 + 2));
+}
+
+#[test]
+fn the_first_failure_and_the_recovery_are_audit_events_of_the_tenant_and_reach_its_bucket() {
+    let world = World::with_acme();
+    world.memory.always(Op::Open, Some("acme"), denied());
+    for hour in ["11:00", "12:00"] {
+        world.tick(hour).unwrap();
+    }
+    assert_eq!(world.memory.actions("acme"), ["Export Failed"], "once, however often it fails");
+    world.memory.heal();
+    world.tick("13:00").unwrap();
+    world.tick("14:00").unwrap();
+    let told = world.memory.actions("acme");
+    assert_eq!(told, ["Export Failed", "Export Recovered"], "once, however many windows come after it");
+    let files = world.objects("acme");
+    for (file, action, words) in [
+        ("20261121T110000Z_20261121T120000Z_0001.json", "Export Failed", r#""code":"assume_role_denied""#),
+        ("20261121T130000Z_20261121T140000Z_0001.json", "Export Recovered", r#""windowFrom":"2026-11-21T10:00:00Z""#),
+    ] {
+        let (_, text) = files.iter().find(|(name, _)| name == file).unwrap();
+        assert!(text.contains(action) && text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn a_failure_that_could_not_be_told_is_told_by_the_next_run() {
+    let world = World::with_acme();
+    world.memory.always(Op::Open, None, denied());
+    world.memory.once(Op::RecordFailure, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
+    world.tick("11:00").unwrap();
+    assert_eq!(world.memory.actions("acme"), [""; 0]);
+    world.tick("12:00").unwrap();
+    assert_eq!(world.memory.actions("acme"), ["Export Failed"]);
 }

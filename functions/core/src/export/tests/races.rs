@@ -131,14 +131,8 @@ fn settings_saved_in_the_middle_send_the_window_to_the_new_bucket_in_the_same_ru
 #[test]
 fn a_tenant_disconnected_in_the_middle_ends_quietly_and_loses_nothing() {
     let world = with_events();
-    let memory = world.memory.clone();
-    world.memory.once(
-        Op::Commit,
-        None,
-        Fault::After(Box::new(move || {
-            crate::ports::Settings::disconnect(&memory, &id("acme")).now_or_never().unwrap().unwrap();
-        })),
-    );
+    let other = world.clone();
+    world.memory.once(Op::Commit, None, Fault::After(Box::new(move || other.disconnect("acme"))));
     assert_eq!(world.tick("11:00").unwrap().failed, 0);
     assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z");
 }

@@ -1,0 +1,94 @@
+//! How a tenant's export fares, for whoever looks at it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    connect::State,
+    records::TenantRecords,
+    schedule::{Schedule, full_hour},
+};
+
+/// How long after a full hour the rule fires.
+const TICK: TimeDelta = TimeDelta::minutes(1);
+
+/// What can be said of a tenant's exports at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// How far it has come.
+    pub state: State,
+    /// All events recorded before this are in the bucket.
+    pub exported_until: Option<DateTime<Utc>>,
+    /// The tick that exports next; none if nothing is scheduled.
+    pub next_run_at: Option<DateTime<Utc>>,
+    /// How many whole hours of events ought to be in the bucket and aren't.
+    pub backlog_hours: i64,
+}
+
+impl Status {
+    /// Of a tenant with these records. A watermark that can't be read has nothing to say; its tenant's exports fail, and
+    /// the last error tells of that.
+    pub fn of(records: &TenantRecords, now: DateTime<Utc>) -> Self {
+        let state = State::of(records);
+        let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
+        let scheduled = schedule.filter(|_| state == State::Scheduled);
+        Self {
+            state,
+            exported_until: schedule.map(|schedule| schedule.exported_until),
+            next_run_at: scheduled.map(|schedule| next_run(schedule, now)),
+            backlog_hours: scheduled.map_or(0, |schedule| backlog(schedule, now)),
+        }
+    }
+}
+
+/// The first tick from now on at which the tenant is due.
+pub fn next_run(schedule: Schedule, now: DateTime<Utc>) -> DateTime<Utc> {
+    let tick = full_hour(now) + TICK;
+    let next = if tick < now { tick + TimeDelta::hours(1) } else { tick };
+    next.max(schedule.next_due + TICK)
+}
+
+/// A window is missed once its own tick is over.
+fn backlog(schedule: Schedule, now: DateTime<Utc>) -> i64 {
+    let last_tick = full_hour(now - TICK);
+    if schedule.next_due > last_tick { 0 } else { (last_tick - schedule.exported_until).num_hours() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(time: &str) -> DateTime<Utc> {
+        format!("2026-11-21T{time}Z").parse().unwrap()
+    }
+
+    fn schedule(from: &str, due: &str) -> Schedule {
+        Schedule { exported_until: at(from), next_due: at(due) }
+    }
+
+    #[test]
+    fn the_next_run_is_the_tick_at_which_the_tenant_is_due() {
+        for (due, now, expected) in [
+            ("11:00:00", "10:20:00", "11:01:00"),
+            ("16:00:00", "10:20:00", "16:01:00"),
+            ("11:00:00", "11:00:30", "11:01:00"),
+            ("11:00:00", "11:01:00", "11:01:00"),
+            // Behind: it is tried again with every tick.
+            ("03:00:00", "10:20:00", "11:01:00"),
+        ] {
+            assert_eq!(next_run(schedule("02:00:00", due), at(now)), at(expected), "{due} {now}");
+        }
+    }
+
+    #[test]
+    fn a_backlog_is_what_earlier_ticks_ought_to_have_exported() {
+        for (until, due, now, expected) in [
+            ("10:00:00", "11:00:00", "10:59:59", 0),
+            ("10:00:00", "11:00:00", "11:00:59", 0),
+            ("10:00:00", "11:00:00", "11:01:00", 1),
+            ("03:00:00", "04:00:00", "10:30:00", 7),
+            ("00:00:00", "12:00:00", "10:30:00", 0),
+        ] {
+            assert_eq!(backlog(schedule(until, due), at(now)), expected, "{until} {now}");
+        }
+    }
+}

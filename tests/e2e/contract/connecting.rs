@@ -1,0 +1,191 @@
+//! What the console and the recorder need of the tables beside the export's own.
+
+use anyhow::Result;
+use audit_log_core::{
+    connect::State,
+    ports::{Conditional, Events, Recorded, Recorder, Settings, Stretch, Tenants},
+    record::NewEvent,
+    records::{Receipt, StoredReceipt, TenantRecords},
+    schedule::Window,
+    tenant::{ExternalId, RoleArn},
+};
+use chrono::TimeDelta;
+use futures::future::join_all;
+
+use crate::world::{self, World, change, clock, id, load, news};
+
+on_both_worlds! {
+    the_first_external_id_is_kept_whoever_asks_and_however_often
+    a_role_is_stored_and_taken_back_until_there_are_settings
+    a_role_is_not_stored_unless_the_config_is_as_it_was_read
+    receipts_come_latest_first_and_page_by_page
+    turns_run_out_for_one_tenant_and_one_stretch_of_time
+    an_event_is_recorded_once_however_often_it_is_sent
+    of_many_who_send_one_event_at_once_exactly_one_has_recorded_it
+    an_event_goes_into_the_shard_that_it_names
+    a_tenant_has_one_shard_unless_its_config_says_more
+    events_are_read_backwards_page_by_page_and_beyond_the_cursor
+}
+
+async fn the_first_external_id_is_kept_whoever_asks_and_however_often(world: &impl World) -> Result<()> {
+    let (acme, globex) = (id("acme")?, id("globex")?);
+    let candidates = (0..8).map(|n| Ok(ExternalId::parse(&format!("candidate-{n}"))?)).collect::<Result<Vec<_>>>()?;
+    let asked = candidates.iter().map(|candidate| world.settings().external_id(&acme, candidate));
+    let kept: Vec<String> = join_all(asked).await.into_iter().collect::<Result<_, _>>()?;
+    assert!(kept.iter().all(|it| *it == kept[0]), "{kept:?}");
+    assert_eq!(world.settings().external_id(&globex, &candidates[0]).await?, "candidate-0");
+    let records = world.settings().records(&acme).await?;
+    assert_eq!(State::of(&records), State::NotConnected);
+    assert_eq!(records.config.and_then(|config| config.external_id), Some(kept[0].clone()));
+    Ok(())
+}
+
+async fn a_role_is_stored_and_taken_back_until_there_are_settings(world: &impl World) -> Result<()> {
+    let acme = id("acme")?;
+    let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
+    let settings = world.settings();
+    settings.external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
+    for (version, role, state) in [(0, Some(&role), State::Connected), (1, None, State::NotConnected)] {
+        let news = NewEvent { id: version.to_string(), ..news("acme", "10:00")? };
+        assert_eq!(settings.store_role(&acme, role, version, &news).await?, Conditional::Written);
+        let records = settings.records(&acme).await?;
+        assert_eq!(State::of(&records), state);
+        let config = records.config.unwrap_or_default();
+        assert_eq!(config.version, Some((version + 1).to_string()));
+        assert_eq!(config.external_id.as_deref(), Some("made-for-acme"));
+    }
+    let scheduled = world::connect(world, "globex").await?;
+    let lost = settings.store_role(&scheduled.config.tenant, None, 1, &news("globex", "10:30")?).await?;
+    assert_eq!(lost, Conditional::LostRace, "it has a watermark");
+    Ok(())
+}
+
+async fn a_role_is_not_stored_unless_the_config_is_as_it_was_read(world: &impl World) -> Result<()> {
+    let acme = id("acme")?;
+    let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
+    let news = news("acme", "10:00")?;
+    let store = async |version| world.settings().store_role(&acme, Some(&role), version, &news).await;
+    assert_eq!(store(0).await?, Conditional::LostRace, "there is no external ID");
+    assert_eq!(load(world, &acme).await?, TenantRecords::default());
+    world.settings().external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
+    let before = load(world, &acme).await?;
+    assert_eq!(store(3).await?, Conditional::LostRace, "there is another version");
+    assert_eq!(load(world, &acme).await?, before);
+    Ok(())
+}
+
+async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Result<()> {
+    let acme = world::connect(world, "acme").await?;
+    let other = world::connect(world, "acme-2").await?;
+    let mut expected = Vec::new();
+    let (mut watermark, mut schedule) = (acme.watermark.clone(), acme.schedule);
+    for number in 0..5 {
+        let window = Window { from: schedule.exported_until, to: schedule.next_due };
+        let receipt = Receipt { window, ..acme.receipt(&format!("{number:064x}")) };
+        let after = schedule.advance(acme.config.frequency);
+        let committed = world.tenants().commit(&acme.config, &watermark, after, &receipt, None).await?;
+        assert_eq!(committed, Conditional::Written);
+        (watermark, schedule) = (watermark.at(after), after);
+        expected.insert(0, StoredReceipt::of(&receipt));
+    }
+    let others = other.receipt("b");
+    let committed = world.tenants().commit(&other.config, &other.watermark, other.after(), &others, None).await?;
+    assert_eq!(committed, Conditional::Written);
+    let tenant = &acme.config.tenant;
+    assert_eq!(world.settings().receipts(tenant, None, 100).await?, expected);
+    assert_eq!(world.settings().receipts(tenant, None, 2).await?, expected[..2]);
+    let third = Some(expected[2].receipt.window.to);
+    assert_eq!(world.settings().receipts(tenant, third, 2).await?, expected[3..]);
+    assert_eq!(world.settings().receipts(tenant, Some(clock("11:00")?), 2).await?, []);
+    Ok(())
+}
+
+async fn turns_run_out_for_one_tenant_and_one_stretch_of_time(world: &impl World) -> Result<()> {
+    let (acme, globex) = (id("acme")?, id("globex")?);
+    let (now, later) = (clock("10:00")?, clock("10:01")?);
+    for (tenant, since, expected) in
+        [(&acme, now, true), (&acme, now, true), (&acme, now, false), (&globex, now, true), (&acme, later, true)]
+    {
+        assert_eq!(world.settings().take_turn(tenant, since, 2).await?, expected, "{tenant} {since}");
+    }
+    Ok(())
+}
+
+async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) -> Result<()> {
+    let first = news("acme", "10:00")?;
+    let again = NewEvent { stamp: change("10:05")?.stamp, id: first.id.clone(), ..first.clone() };
+    let others = NewEvent { tenant: id("acme-2")?, ..first.clone() };
+    assert_eq!(world.recorder().record(&first).await?, Recorded::Now);
+    assert_eq!(world.recorder().record(&again).await?, Recorded::Before);
+    assert_eq!(world.recorder().record(&others).await?, Recorded::Now, "another tenant's event of that id");
+    let day = Window { from: clock("00:00")?, to: clock("23:59")? };
+    let stretch = Stretch { tenant: &first.tenant, shard: 0, window: day, after: None };
+    let events = world.events().page(stretch).await?.events;
+    let keys: Vec<_> = events.iter().map(|event| event.recorded_at_id.clone()).collect();
+    assert_eq!(keys, [first.recorded_at_id()]);
+    assert_eq!(events[0].line().0, first.document);
+    Ok(())
+}
+
+async fn of_many_who_send_one_event_at_once_exactly_one_has_recorded_it(world: &impl World) -> Result<()> {
+    let event = news("acme", "10:00")?;
+    let at = |millis| NewEvent {
+        stamp: audit_log_core::record::Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
+        ..event.clone()
+    };
+    let events: Vec<_> = (0..8).map(at).collect();
+    let sent = join_all(events.iter().map(|event| world.recorder().record(event))).await;
+    let recorded: Vec<Recorded> = sent.into_iter().collect::<Result<_, _>>()?;
+    assert_eq!(recorded.iter().filter(|it| **it == Recorded::Now).count(), 1);
+    Ok(())
+}
+
+async fn an_event_goes_into_the_shard_that_it_names(world: &impl World) -> Result<()> {
+    let event = NewEvent { shard: 3, ..news("acme", "10:00")? };
+    world.recorder().record(&event).await?;
+    for (shard, expected) in [(0, 0), (3, 1)] {
+        let day = Window { from: clock("00:00")?, to: clock("23:59")? };
+        let page = world.events().page(Stretch { tenant: &event.tenant, shard, window: day, after: None }).await?;
+        assert_eq!(page.events.len(), expected, "{shard}");
+    }
+    Ok(())
+}
+
+async fn a_tenant_has_one_shard_unless_its_config_says_more(world: &impl World) -> Result<()> {
+    assert_eq!(world.recorder().event_shards(&id("unknown")?).await?.count(), 1);
+    let acme = world::connect(world, "acme").await?;
+    assert_eq!(world.recorder().event_shards(&acme.config.tenant).await?.count(), 1);
+    let mut records = load(world, &acme.config.tenant).await?;
+    for (shards, expected) in [(Some("4"), Some(4)), (Some("many"), None)] {
+        records.config =
+            records.config.map(|it| audit_log_core::settings::Draft { event_shards: shards.map(str::to_owned), ..it });
+        world.put_records(&acme.config.tenant, records.clone()).await?;
+        let shards = world.recorder().event_shards(&acme.config.tenant).await.ok();
+        assert_eq!(shards.map(|shards| shards.count()), expected);
+    }
+    Ok(())
+}
+
+async fn events_are_read_backwards_page_by_page_and_beyond_the_cursor(world: &impl World) -> Result<()> {
+    let acme = id("acme")?;
+    let mut keys = Vec::new();
+    for number in 0..7 {
+        let key = format!("2026-11-20T10:0{number}:00.000Z#{number}");
+        world.put_event(&acme, 0, &key, crate::world::Recorded::Text("{}".to_owned())).await?;
+        keys.insert(0, key);
+    }
+    let window = Window { from: clock("10:01")?, to: clock("10:06")? };
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let stretch = Stretch { tenant: &acme, shard: 0, window, after: after.as_deref() };
+        let page = world.events().page_back(stretch, 2).await?;
+        assert!(page.events.len() <= 2, "{page:?}");
+        read.extend(page.events.into_iter().map(|event| event.recorded_at_id));
+        after = page.more_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(read, keys[1..6], "from the latest to the first, the window's end excluded");
+    Ok(())
+}
