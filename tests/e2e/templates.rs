@@ -1,5 +1,7 @@
 //! The customers' template, deployed: who is let in, and what the role may do.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Error, Result, ensure};
 use audit_log_aws::sdk::credentials::Credentials;
 use audit_log_aws::sdk::s3::primitives::ByteStream;
@@ -82,7 +84,7 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
     // A copy, so that this test may change the template.
     let copy = aws.directory().join("cloudformation");
     std::fs::create_dir(&copy)?;
-    for file in ["publish", "audit-log-export-role.yaml"] {
+    for file in ["publish", "audit-log-export-role.yaml", "audit-log-export-role.tf"] {
         std::fs::copy(tools::repository().join("cloudformation").join(file), copy.join(file))?;
     }
     let publish = async |place: [&str; 2]| {
@@ -96,17 +98,26 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
     let places = [["bucket", "our-templates"], ["folder", folder]];
     for place in places {
         let first = publish(place).await?;
-        assert!(first.trim().ends_with("/audit-log-export-role/v1.0.0.yaml"), "{first}");
+        let paths = first.lines().map(|line| line.rsplit('/').take(2).collect::<Vec<_>>());
+        let expected = ["v1.0.0.yaml", "v1.0.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
+        assert_eq!(paths.collect::<Vec<_>>(), expected, "{first}");
         assert_eq!(publish(place).await?, first, "the same again is no harm");
     }
-    let template = copy.join("audit-log-export-role.yaml");
-    let published = std::fs::read(&template)?;
-    std::fs::write(&template, [&published[..], b"# changed\n"].concat())?;
-    for place in places {
-        let refused = publish(place).await.err().context("overwritten")?.to_string();
-        assert!(refused.contains("Raise TemplateVersion"), "{refused}");
+    for (extension, content_type) in [("yaml", "application/yaml"), ("tf", "text/plain")] {
+        let source = copy.join(format!("audit-log-export-role.{extension}"));
+        let published = std::fs::read(&source)?;
+        std::fs::write(&source, [&published[..], b"# changed\n"].concat())?;
+        for place in places {
+            let refused = publish(place).await.err().context("overwritten")?.to_string();
+            let named = format!("v1.0.0.{extension} exists and is not this file");
+            assert!(refused.contains(&named) && refused.contains("Raise TemplateVersion"), "{refused}");
+        }
+        std::fs::write(&source, &published)?;
+        let path = format!("audit-log-export-role/v1.0.0.{extension}");
+        let object = templates.get(&path).await?;
+        assert_eq!((object.bytes, object.content_type.as_deref()), (published.clone(), Some(content_type)));
+        assert_eq!(std::fs::read(Path::new(folder).join(path))?, published);
     }
-    assert_eq!(templates.get("audit-log-export-role/v1.0.0.yaml").await?.bytes, published);
     Ok(())
 }
 

@@ -33,7 +33,25 @@ pub fn installed(path: &str) -> Result<PathBuf> {
 /// # Errors
 /// When it isn't installed.
 pub fn tool(aws: &LocalAws, account: &str, name: &str) -> Result<Command> {
-    let mut command = Command::new(installed(&format!(".tools/venv/bin/{name}"))?);
+    Ok(confined(aws, account, &installed(&format!(".tools/venv/bin/{name}"))?))
+}
+
+/// A bash that runs commands as someone pastes them, with the deployment tools at hand, acting as an account's root.
+///
+/// # Errors
+/// When the tools aren't installed.
+pub fn bash(aws: &LocalAws, account: &str, commands: &str) -> Result<Command> {
+    let mut path = installed(".tools/venv/bin")?.into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = confined(aws, account, Path::new("bash"));
+    command.args(["-c", commands]).env("PATH", path);
+    Ok(command)
+}
+
+/// A command that can reach the local AWS, and nothing of the developer's own.
+fn confined(aws: &LocalAws, account: &str, program: &Path) -> Command {
+    let mut command = Command::new(program);
     // A clean environment and a home of its own: no profile, endpoint or proxy of the developer's can send
     // these commands to a real account.
     command
@@ -47,7 +65,7 @@ pub fn tool(aws: &LocalAws, account: &str, name: &str) -> Result<Command> {
         .current_dir(repository())
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    Ok(command)
+    command
 }
 
 /// Runs a command and returns what it printed.

@@ -2,10 +2,11 @@
 //!
 //! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
-//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an
-//! event on its way into the table), [`records`] (watermarks and receipts), [`ports`] (what the export needs of the world), [`export`] (the one orchestration), [`verify`] (whether a
-//! connection would work, before it has to), [`connect`] (what an admin does), [`status`] (how it fares) and [`search`]
-//! (looking at the events).
+//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
+//! way into the table), [`records`] (watermarks and receipts), [`ports`] (what the export needs of the world), [`export`]
+//! (the one orchestration), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
+//! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare) and [`search`] (looking at
+//! the events).
 //!
 //! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
 //! is stored.
@@ -14,6 +15,7 @@ pub mod connect;
 pub mod event;
 pub mod export;
 pub mod failure;
+pub mod handover;
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
 pub mod object;

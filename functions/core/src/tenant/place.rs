@@ -120,6 +120,17 @@ impl Region {
             _ => Partition::Aws,
         }
     }
+
+    /// The host of the AWS console for it, by "AWS Management Console endpoints and quotas" in the AWS General
+    /// Reference; each partition has a console of its own.
+    pub fn console_host(self) -> String {
+        let domain = match self.partition() {
+            Partition::Aws => "console.aws.amazon.com",
+            Partition::AwsCn => "console.amazonaws.cn",
+            Partition::AwsUsGov => "console.amazonaws-us-gov.com",
+        };
+        format!("{self}.{domain}")
+    }
 }
 
 impl fmt::Display for Region {
@@ -263,6 +274,16 @@ mod tests {
             [("eu-west-1", Partition::Aws), ("cn-north-1", Partition::AwsCn), ("us-gov-west-1", Partition::AwsUsGov)]
         {
             assert_eq!(Region::parse(name).map(Region::partition), Ok(partition));
+        }
+    }
+    #[test]
+    fn each_partition_has_a_console_of_its_own() {
+        for (name, host) in [
+            ("eu-west-1", "eu-west-1.console.aws.amazon.com"),
+            ("cn-northwest-1", "cn-northwest-1.console.amazonaws.cn"),
+            ("us-gov-east-1", "us-gov-east-1.console.amazonaws-us-gov.com"),
+        ] {
+            assert_eq!(Region::parse(name).map(Region::console_host).as_deref(), Ok(host));
         }
     }
 }

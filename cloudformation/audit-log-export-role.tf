@@ -1,0 +1,153 @@
+# The IAM role through which your audit logs are delivered into your own S3 bucket, for accounts that are managed with
+# Terraform or OpenTofu. It can add objects under one folder of one bucket, and nothing else: it can't read, list or
+# delete. It is the role that audit-log-export-role.yaml of the same version makes, with the same trust and rights.
+#
+# TemplateVersion: 1.0.0
+#
+# Keep this file in a folder of its own, and apply that or use it as a module. Then paste the output role_arn into your
+# provider's connector page. Terraform asks for what has no default.
+
+variable "bucket_name" {
+  description = "The bucket that receives the audit logs. It must exist."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket_name))
+    error_message = "The bucket_name must be the bare name of a general purpose bucket: no s3://, no ARN, no folder."
+  }
+}
+
+variable "bucket_prefix" {
+  description = "Optional. The folder to which the role is limited, e.g. security/saas. Blank allows the whole bucket."
+  type        = string
+  default     = ""
+
+  # No wildcard or policy variable can get past this pattern, so the prefix is safe inside a policy's Resource.
+  validation {
+    condition     = can(regex("^([A-Za-z0-9!_.'()-]+(/[A-Za-z0-9!_.'()-]+)*)?$", var.bucket_prefix))
+    error_message = "The bucket_prefix may hold ASCII letters, digits and !_.'()/- and has no slash at its ends."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Optional. The customer managed KMS key that encrypts the bucket, in the bucket's region."
+  type        = string
+  default     = ""
+
+  # A policy that names an alias grants nothing: KMS authorizes against the key.
+  validation {
+    condition     = can(regex("^(arn:aws(-[a-z]+)*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}))?$", var.kms_key_arn))
+    error_message = "The kms_key_arn must be blank or the ARN of a key, not of an alias."
+  }
+}
+
+variable "external_id" {
+  description = "The external ID that your provider shows beside the connector. It is unique to you."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+=,.@:/-]+$", var.external_id))
+    error_message = "The external_id must be copied whole from the provider's connector page, without spaces around it."
+  }
+}
+
+variable "provider_account_id" {
+  description = "The AWS account from which your provider delivers."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.provider_account_id))
+    error_message = "The provider_account_id must be the provider's account ID, 12 digits without dashes."
+  }
+}
+
+variable "provider_role_name" {
+  description = "The only role of the provider's account that may assume yours."
+  type        = string
+  default     = "audit-log-exporter"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", var.provider_role_name))
+    error_message = "The provider_role_name must be a role's name, not its ARN."
+  }
+}
+
+variable "partition" {
+  description = "The AWS partition of both accounts: aws, aws-cn (China) or aws-us-gov (GovCloud)."
+  type        = string
+  default     = "aws"
+
+  validation {
+    condition     = contains(["aws", "aws-cn", "aws-us-gov"], var.partition)
+    error_message = "The partition must be aws, aws-cn or aws-us-gov."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Optional. For accounts in which every role must have a permissions boundary."
+  type        = string
+  default     = null
+}
+
+locals {
+  provider_account = "arn:${var.partition}:iam::${var.provider_account_id}"
+  bucket           = "arn:${var.partition}:s3:::${var.bucket_name}"
+  # The slash before the star matters: the folder "security" must not open "security-other/".
+  objects    = var.bucket_prefix == "" ? "${local.bucket}/*" : "${local.bucket}/${var.bucket_prefix}/*"
+  url_suffix = var.partition == "aws-cn" ? "amazonaws.com.cn" : "amazonaws.com"
+}
+
+resource "aws_iam_role" "audit_log_export" {
+  name_prefix          = "audit-log-export-"
+  description          = "Delivers audit logs into S3 on behalf of the provider. Write only."
+  max_session_duration = 3600
+  permissions_boundary = var.permissions_boundary_arn
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid    = "OnlyTheProvidersExporterWithYourExternalId"
+      Effect = "Allow"
+      # The account, narrowed to one role by the condition. A role named as the principal is stored by its unique ID:
+      # should the provider ever recreate its role, this trust would silently match nothing.
+      Principal = { AWS = "${local.provider_account}:root" }
+      Action    = "sts:AssumeRole"
+      Condition = {
+        # The provider serves many customers through that one role; the external ID is what keeps another customer
+        # from pointing the provider at this role (the confused deputy).
+        StringEquals = { "sts:ExternalId" = var.external_id }
+        ArnEquals    = { "aws:PrincipalArn" = "${local.provider_account}:role/${var.provider_role_name}" }
+      }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "audit_log_export" {
+  name = "deliver-audit-logs"
+  role = aws_iam_role.audit_log_export.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [{
+        Sid    = "AddObjects"
+        Effect = "Allow"
+        # A failed multipart upload is cleaned up instead of being billed for ever.
+        Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource = local.objects
+      }],
+      [for key in [var.kms_key_arn] : {
+        Sid    = "EncryptThroughS3"
+        Effect = "Allow"
+        # S3 decrypts the data key between the parts of a multipart upload; no object can be read with it.
+        Action   = ["kms:GenerateDataKey", "kms:Decrypt"]
+        Resource = key
+        # S3 takes only keys of the bucket's own region.
+        Condition = { StringEquals = { "kms:ViaService" = "s3.${split(":", key)[3]}.${local.url_suffix}" } }
+      } if key != ""],
+    )
+  })
+}
+
+output "role_arn" {
+  description = "Paste this into the provider's connector page."
+  value       = aws_iam_role.audit_log_export.arn
+}
