@@ -1,0 +1,181 @@
+//! Whose tokens count: the settings of [`Authority`](super::Authority), by their names in the environment.
+
+pub use jsonwebtoken::Algorithm;
+use reqwest::Url;
+
+/// All that can be trusted: signatures that the issuer alone can make, and everyone can check.
+const POSSIBLE: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+
+/// Whose tokens count, and where in them the tenant and the permissions stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityConfig {
+    /// `TOKEN_ISSUER`: what the claim `iss` has to be, character for character.
+    pub issuer: String,
+    /// `TOKEN_AUDIENCE`: what the claim `aud` has to hold.
+    pub audience: String,
+    /// `TOKEN_JWKS` or `TOKEN_JWKS_URL`.
+    pub keys: KeySource,
+    /// `TOKEN_TENANT_CLAIM`: the name of a claim (it may hold dots, slashes and colons), or, if it begins with `/`, a
+    /// JSON pointer into the claims.
+    pub tenant_claim: String,
+    /// `TOKEN_PERMISSIONS_CLAIM`, likewise.
+    pub permissions_claim: String,
+    /// `TOKEN_ALGORITHMS`, separated by commas. HMAC would be of no use here: no key of that kind is ever read.
+    pub algorithms: Vec<Algorithm>,
+}
+
+/// Where the issuer's public keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A JSON Web Key Set, by RFC 7517.
+    Inline(String),
+    /// Where such a set can be downloaded.
+    Url(Url),
+}
+
+/// A setting that is missing or wrong; the platform has to correct the deployment.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the environment variable {name} {problem}; correct it in infra/template.yaml and deploy again")]
+pub struct WrongSetting {
+    name: &'static str,
+    problem: String,
+}
+
+impl WrongSetting {
+    /// What is wrong with the variable of that name, as the rest of a sentence that begins with it.
+    pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
+        Self { name, problem: problem.into() }
+    }
+}
+
+impl AuthorityConfig {
+    /// With the names of claims and the algorithms that apply where nothing else is said.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>, keys: KeySource) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            keys,
+            tenant_claim: "tenant_id".to_owned(),
+            permissions_claim: "permissions".to_owned(),
+            algorithms: vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],
+        }
+    }
+
+    /// Reads the settings by their names; a blank one counts as missing. `None` if nobody has said yet whose tokens
+    /// count.
+    ///
+    /// # Errors
+    /// If only some of what is needed is there, or something can't be used.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, WrongSetting> {
+        let read = |name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let (issuer, audience) = (read("TOKEN_ISSUER"), read("TOKEN_AUDIENCE"));
+        let (jwks, url) = (read("TOKEN_JWKS"), read("TOKEN_JWKS_URL"));
+        if [&issuer, &audience, &jwks, &url].iter().all(|setting| setting.is_none()) {
+            return Ok(None);
+        }
+        let missing = |name| move || WrongSetting::new(name, "is missing, though others of its kind are set");
+        let issuer = issuer.ok_or_else(missing("TOKEN_ISSUER"))?;
+        let audience = audience.ok_or_else(missing("TOKEN_AUDIENCE"))?;
+        let keys = match (jwks, url) {
+            (Some(jwks), None) => KeySource::Inline(jwks),
+            (None, Some(url)) => KeySource::Url(parse_url(&url)?),
+            (None, None) => return Err(missing("TOKEN_JWKS_URL")()),
+            (Some(_), Some(_)) => return Err(WrongSetting::new("TOKEN_JWKS", "is set beside TOKEN_JWKS_URL")),
+        };
+        let mut config = Self::new(issuer, audience, keys);
+        if let Some(list) = read("TOKEN_ALGORITHMS") {
+            config.algorithms = parse_algorithms(&list)?;
+        }
+        if let Some(claim) = read("TOKEN_TENANT_CLAIM") {
+            config.tenant_claim = claim;
+        }
+        if let Some(claim) = read("TOKEN_PERMISSIONS_CLAIM") {
+            config.permissions_claim = claim;
+        }
+        Ok(Some(config))
+    }
+}
+
+/// An algorithm by its name in RFC 7518 and RFC 8037, unless it is `none` or one of a shared secret.
+pub(crate) fn parse_algorithm(name: &str) -> Option<Algorithm> {
+    POSSIBLE.contains(&name).then(|| name.parse().ok()).flatten()
+}
+
+fn parse_algorithms(list: &str) -> Result<Vec<Algorithm>, WrongSetting> {
+    let wrong = || WrongSetting::new("TOKEN_ALGORITHMS", format!("is a list of any of {}", POSSIBLE.join(",")));
+    list.split(',').map(|name| parse_algorithm(name.trim()).ok_or_else(wrong)).collect()
+}
+
+/// Whoever can change the keys on their way can make tokens, so they come over TLS, or from this very machine.
+fn parse_url(text: &str) -> Result<Url, WrongSetting> {
+    let wrong = || WrongSetting::new("TOKEN_JWKS_URL", "is a URL that begins with https:// and holds no password");
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong());
+    }
+    match (url.scheme(), url.host_str()) {
+        ("https", Some(_)) | ("http", Some("127.0.0.1" | "localhost")) => Ok(url),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Option<AuthorityConfig>, WrongSetting> {
+        let of = |name: &str| pairs.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
+        AuthorityConfig::from_lookup(of)
+    }
+
+    const NEEDED: [(&str, &str); 3] =
+        [("TOKEN_ISSUER", "https://id.test/"), ("TOKEN_AUDIENCE", "audit"), ("TOKEN_JWKS", r#"{"keys":[]}"#)];
+
+    #[test]
+    fn nobody_is_trusted_while_nothing_is_set() {
+        assert_eq!(config(&[]), Ok(None));
+        assert_eq!(config(&[("TOKEN_ISSUER", " "), ("TOKEN_TENANT_CLAIM", "org"), ("TOKEN_JWKS_URL", "")]), Ok(None));
+    }
+
+    #[test]
+    fn an_issuer_an_audience_and_keys_are_enough_and_the_rest_has_its_documented_default() {
+        let keys = KeySource::Inline(r#"{"keys":[]}"#.to_owned());
+        assert_eq!(config(&NEEDED), Ok(Some(AuthorityConfig::new("https://id.test/", "audit", keys))));
+
+        let more = [
+            ("TOKEN_TENANT_CLAIM", "https://acme.example/tenant"),
+            ("TOKEN_PERMISSIONS_CLAIM", "/access/audit"),
+            ("TOKEN_ALGORITHMS", "PS256, ES384"),
+        ];
+        let set = config(&[&NEEDED[..], &more[..]].concat()).unwrap().unwrap();
+        assert_eq!((set.tenant_claim.as_str(), set.permissions_claim.as_str()), (more[0].1, more[1].1));
+        assert_eq!(set.algorithms, [Algorithm::PS256, Algorithm::ES384]);
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let without = |name: &str| NEEDED.into_iter().filter(|(it, _)| *it != name).collect::<Vec<_>>();
+        let with = |name, value| [&NEEDED[..], &[(name, value)]].concat();
+        let url = |url| [&without("TOKEN_JWKS")[..], &[("TOKEN_JWKS_URL", url)]].concat();
+        for (pairs, name) in [
+            (without("TOKEN_ISSUER"), "TOKEN_ISSUER"),
+            (without("TOKEN_AUDIENCE"), "TOKEN_AUDIENCE"),
+            (without("TOKEN_JWKS"), "TOKEN_JWKS_URL"),
+            (with("TOKEN_JWKS_URL", "https://id.test/keys"), "TOKEN_JWKS"),
+            (with("TOKEN_ALGORITHMS", "RS256,HS256"), "TOKEN_ALGORITHMS"),
+            (with("TOKEN_ALGORITHMS", "none"), "TOKEN_ALGORITHMS"),
+            (with("TOKEN_ALGORITHMS", ","), "TOKEN_ALGORITHMS"),
+            (url("http://id.test/keys"), "TOKEN_JWKS_URL"),
+            (url("http://127.0.0.1.id.test/keys"), "TOKEN_JWKS_URL"),
+            (url("http://127.0.0.1@id.test/keys"), "TOKEN_JWKS_URL"),
+            (url("https://me:secret@id.test/keys"), "TOKEN_JWKS_URL"),
+            (url("file:///keys"), "TOKEN_JWKS_URL"),
+            (url("id.test/keys"), "TOKEN_JWKS_URL"),
+        ] {
+            assert_eq!(config(&pairs).unwrap_err().name, name, "{pairs:?}");
+        }
+        for good in ["https://id.test/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"] {
+            assert!(config(&url(good)).is_ok(), "{good}");
+        }
+    }
+}
