@@ -114,6 +114,19 @@ impl Answer {
         })
     }
 
+    /// Why the exporter was not invoked.
+    pub fn from_lambda(&self) -> Failure {
+        const DOING: &str = "the exporter was asked to verify a connection";
+        self.log(DOING);
+        let denied = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
+        self.common(DOING).unwrap_or_else(|| match self.code.as_str() {
+            code if denied.contains(&code) => {
+                Failure::new(Code::PlatformDenied, format!("Lambda answered {code} while {DOING}."))
+            }
+            _ => self.rejected(DOING),
+        })
+    }
+
     /// Why a customer's role was not assumed.
     pub fn from_sts(&self, role: &str) -> Failure {
         let doing = format!("the role {role} was assumed");

@@ -1,4 +1,4 @@
-//! The exporter's settings, read from its environment once, at start.
+//! The exporter's settings, read from its environment once, at start; and what reading any function's takes.
 
 use std::{env, fmt::Display, ops::RangeInclusive, str::FromStr};
 
@@ -32,6 +32,13 @@ pub struct WrongSetting {
     problem: String,
 }
 
+impl WrongSetting {
+    /// What is wrong with the variable of that name, as the rest of a sentence that begins with it.
+    pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
+        Self { name, problem: problem.into() }
+    }
+}
+
 impl ExporterConfig {
     /// Reads the process's environment.
     ///
@@ -43,15 +50,11 @@ impl ExporterConfig {
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
-        let required = |name: &'static str| {
-            let missing = || WrongSetting { name, problem: "is missing".to_owned() };
-            lookup(name).filter(|value| !value.is_empty()).ok_or_else(missing)
-        };
         let retention_days: i64 = number(&lookup, "EVENTS_RETENTION_DAYS", 0, 0..=36_500)?;
         Ok(Self {
-            function_name: required("AWS_LAMBDA_FUNCTION_NAME")?,
-            tenants_table: required("TENANTS_TABLE")?,
-            events_table: required("EVENTS_TABLE")?,
+            function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
+            tenants_table: required(&lookup, "TENANTS_TABLE")?,
+            events_table: required(&lookup, "EVENTS_TABLE")?,
             options: Options {
                 settle: TimeDelta::seconds(number(&lookup, "SETTLE_SECONDS", 60, 0..=3600)?),
                 retention: (retention_days > 0).then(|| TimeDelta::days(retention_days)),
@@ -64,7 +67,19 @@ impl ExporterConfig {
     }
 }
 
-fn number<N: FromStr + PartialOrd + Display>(
+/// A text that has to be there.
+///
+/// # Errors
+/// If it is missing or blank.
+pub fn required(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String, WrongSetting> {
+    lookup(name).filter(|value| !value.is_empty()).ok_or_else(|| WrongSetting::new(name, "is missing"))
+}
+
+/// A whole number, or its default if it is missing or blank.
+///
+/// # Errors
+/// If it is something else, or out of its range.
+pub fn number<N: FromStr + PartialOrd + Display>(
     lookup: impl Fn(&str) -> Option<String>,
     name: &'static str,
     default: N,
@@ -74,8 +89,8 @@ fn number<N: FromStr + PartialOrd + Display>(
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => {
-            let problem = format!("is a whole number from {} to {}, not {text:?}", range.start(), range.end());
-            Err(WrongSetting { name, problem })
+            let (from, to) = (range.start(), range.end());
+            Err(WrongSetting::new(name, format!("is a whole number from {from} to {to}, not {text:?}")))
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod telemetry;
 pub mod tenants;
 #[cfg(test)]
 mod tests;
+pub mod verifier;
 
 /// The export, over AWS.
 pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;

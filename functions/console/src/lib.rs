@@ -1,1 +1,48 @@
-//! x
+//! The API on which a tenant's admin connects a bucket, verifies it, sets the schedule and reads the logs.
+//!
+//! In reading order: [`app`] (what the handlers are given), [`router`] (paths), then one module for each thing:
+//! [`connector`], [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]; [`openapi`] describes them all.
+//!
+//! A handler decodes, calls the core once, and encodes. Whose data it touches comes from its [`Caller`] and nothing
+//! else: no path, parameter or body names a tenant.
+//!
+//! [`Caller`]: audit_log_web::caller::Caller
+
+pub mod app;
+pub mod config;
+pub mod connector;
+pub mod exports;
+pub mod logs;
+pub mod openapi;
+mod page_token;
+pub mod settings;
+pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod verification;
+
+use app::{App, Backend};
+use audit_log_web::body::with_fallbacks;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+
+/// No body of this API needs more, in bytes.
+const LONGEST_BODY: usize = 64 << 10;
+
+/// All paths.
+pub fn router<B: Backend>(app: App<B>) -> Router {
+    let v1 = Router::new()
+        .route("/connector", get(connector::read::<B>).put(connector::connect::<B>).delete(connector::disconnect::<B>))
+        .route("/export-settings", get(settings::read::<B>).put(settings::save::<B>))
+        .route("/export-settings/verify", post(verification::verify::<B>))
+        .route("/exports", get(exports::list::<B>))
+        .route("/status", get(status::read::<B>))
+        .route("/audit-logs", get(logs::list::<B>))
+        .route("/audit-logs/summary", get(logs::summary::<B>))
+        .route("/audit-logs.csv", get(logs::csv::<B>));
+    let router = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", v1);
+    with_fallbacks(router).layer(DefaultBodyLimit::max(LONGEST_BODY)).with_state(app)
+}

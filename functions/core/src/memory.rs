@@ -6,6 +6,7 @@ mod buckets;
 mod faults;
 mod recorder;
 mod settings;
+mod verifier;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +28,7 @@ use crate::{
     settings::{Draft, TenantConfig},
     tenant::{DueShard, TenantId},
     timestamp,
+    verify::{Name, Request, Step},
 };
 
 /// All ports over one shared state; a clone sees the same world.
@@ -46,6 +48,8 @@ pub struct State {
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
     pub ids: BTreeSet<(String, String)>,
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
+    pub verified: Vec<Request>,
+    pub findings: BTreeMap<Name, Step>,
 }
 
 /// A tenant's records.

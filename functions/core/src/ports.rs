@@ -16,6 +16,7 @@ use crate::{
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
+    verify::{Request, Verification},
 };
 
 /// How a conditional write ended.
@@ -169,6 +170,12 @@ pub trait Recorder: Sync {
 
     /// Over how many shards the tenant's events may be spread: what its config says, or one where there is none.
     fn event_shards(&self, tenant: &TenantId) -> impl Future<Output = Result<EventShards, Failure>> + Send;
+}
+
+/// Whoever verifies connections on behalf of those who may not assume roles themselves.
+pub trait Verifier: Sync {
+    /// Verifies a connection; [`crate::verify::verify`] says what that is.
+    fn verify(&self, request: &Request) -> impl Future<Output = Result<Verification, Failure>> + Send;
 }
 
 /// A stretch of one shard's events.

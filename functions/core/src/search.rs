@@ -62,6 +62,8 @@ pub struct Bounds<'a> {
 /// A matching event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// Its `recorded_at_id`.
+    pub position: String,
     /// The event as it is exported: one JSON object.
     pub document: String,
     /// The parts of it that a table shows.
@@ -111,7 +113,7 @@ pub async fn search<E: Events>(
         let position = event.recorded_at_id.clone();
         let seen = Seen::of(&event);
         if wanted.matches(&seen).all() {
-            let found = seen.into_found();
+            let found = seen.into_found(&position);
             bytes += escaped_len(&found.document);
             if bytes > bounds.bytes && !page.events.is_empty() {
                 page.next = last;

@@ -45,8 +45,8 @@ impl Seen {
         [user_email, user_id, user_name].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
     }
 
-    pub(super) fn into_found(self) -> Found {
-        Found { document: self.document, columns: self.columns }
+    pub(super) fn into_found(self, position: &str) -> Found {
+        Found { position: position.to_owned(), document: self.document, columns: self.columns }
     }
 }
 

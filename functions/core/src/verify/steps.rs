@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure, Party};
 
@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Party};
 const TRY_AGAIN: &str = "Nobody has to change anything yet: try again in a minute. If it stays like this, the platform's operators find the reason in the exporter's log.";
 
 /// A step, in the order of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Name {
     /// The role lets itself be assumed with the external ID.
@@ -32,7 +32,7 @@ impl Name {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It is as it should be.
@@ -60,7 +60,7 @@ impl fmt::Display for Status {
 }
 
 /// One step of the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// Which one.
     pub step: Name,
@@ -113,10 +113,19 @@ impl Step {
 }
 
 /// The whole answer. Serialises to the function's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// All five steps, in order.
     pub steps: Vec<Step>,
+}
+
+impl Verification {
+    /// The first step that keeps the role from being used: it can be assumed, and by nobody else, or nothing may be done
+    /// with it. What is wrong with the bucket doesn't count here.
+    pub fn distrusted(&self) -> Option<&Step> {
+        let about_the_role = [Name::AssumeRole, Name::ExternalIdEnforced];
+        self.steps.iter().find(|step| about_the_role.contains(&step.step) && !step.passed())
+    }
 }
 
 /// The steps so far.

@@ -1,0 +1,143 @@
+//! What the handlers are given: the tables, the exporter, the clock, and who may ask.
+
+use std::sync::Arc;
+
+use audit_log_core::{
+    event::User,
+    failure::{Code, Failure},
+    ports::{Events, Recorder, Settings, Verifier},
+    record::{Stamp, own::Change, time_ordered_id},
+    tenant::{ExternalId, Platform, Region},
+};
+use audit_log_web::{
+    authority::{Actor, Authority},
+    caller::{Caller, HasAuthority},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// The ports that this function needs, over whatever implements them.
+pub trait Backend: Send + Sync + 'static {
+    /// The tenants' records.
+    type Settings: Settings;
+    /// The recorded events.
+    type Events: Events;
+    /// Where events are recorded.
+    type Recorder: Recorder;
+    /// The exporter.
+    type Verifier: Verifier;
+
+    /// The tenants' records.
+    fn settings(&self) -> &Self::Settings;
+    /// The recorded events.
+    fn events(&self) -> &Self::Events;
+    /// Where events are recorded.
+    fn recorder(&self) -> &Self::Recorder;
+    /// The exporter.
+    fn verifier(&self) -> &Self::Verifier;
+}
+
+/// What the platform has decided for all of its tenants.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// Whose system it is.
+    pub platform: Platform,
+    /// Where it runs.
+    pub region: Region,
+    /// The name of the exporter's role, which customers' roles trust.
+    pub exporter_role: String,
+    /// Where the customers' template is published, if it is.
+    pub template_url: Option<String>,
+    /// For how long events are kept, if not for ever.
+    pub retention: Option<TimeDelta>,
+}
+
+/// The state of the router; cheap to clone.
+pub struct App<B>(Arc<Parts<B>>);
+
+struct Parts<B> {
+    backend: B,
+    deployment: Deployment,
+    authority: Option<Authority>,
+    clock: fn() -> DateTime<Utc>,
+    random: fn(&mut [u8]) -> bool,
+}
+
+impl<B> Clone for App<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Backend> App<B> {
+    /// Over the ports, for the tenants of an authority. `random` fills a slice with what nobody can foresee, or says
+    /// that it couldn't.
+    pub fn new(
+        backend: B,
+        deployment: Deployment,
+        authority: Option<Authority>,
+        clock: fn() -> DateTime<Utc>,
+        random: fn(&mut [u8]) -> bool,
+    ) -> Self {
+        Self(Arc::new(Parts { backend, deployment, authority, clock, random }))
+    }
+
+    pub(crate) fn settings(&self) -> &B::Settings {
+        self.0.backend.settings()
+    }
+
+    pub(crate) fn events(&self) -> &B::Events {
+        self.0.backend.events()
+    }
+
+    pub(crate) fn recorder(&self) -> &B::Recorder {
+        self.0.backend.recorder()
+    }
+
+    pub(crate) fn verifier(&self) -> &B::Verifier {
+        self.0.backend.verifier()
+    }
+
+    pub(crate) fn deployment(&self) -> &Deployment {
+        &self.0.deployment
+    }
+
+    pub(crate) fn time(&self) -> DateTime<Utc> {
+        (self.0.clock)()
+    }
+
+    /// The time, for somewhere that asks for it later.
+    pub(crate) fn clock(&self) -> fn() -> DateTime<Utc> {
+        self.0.clock
+    }
+
+    /// What the caller is about to do, stamped with this moment: to be called right before it is done.
+    pub(crate) fn change<P>(&self, caller: &Caller<P>) -> Result<Change, Failure> {
+        let at = self.time();
+        let Actor { id, name, email } = caller.actor().clone();
+        let stamp = Stamp { at, retention: self.0.deployment.retention };
+        Ok(Change { by: User { id, name, email }, stamp, id: time_ordered_id(at, &self.random()?) })
+    }
+
+    /// An external ID that nobody has or can guess: 160 bits, in hex.
+    pub(crate) fn new_external_id(&self) -> Result<ExternalId, Failure> {
+        let bytes: [u8; 20] = self.random()?;
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        ExternalId::parse(&text).map_err(|invalid| Failure::new(Code::Unavailable, invalid.0))
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
+        let mut bytes = [0; N];
+        let filled = (self.0.random)(&mut bytes);
+        filled.then_some(bytes).ok_or_else(|| Failure::new(Code::Unavailable, "The system has no random numbers."))
+    }
+}
+
+impl<B: Backend> HasAuthority for App<B> {
+    fn authority(&self) -> Option<&Authority> {
+        self.0.authority.as_ref()
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.time()
+    }
+}

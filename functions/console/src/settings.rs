@@ -1,0 +1,212 @@
+//! Where and how often a tenant's logs are exported.
+
+mod draft;
+
+use audit_log_core::{
+    connect::{self, State},
+    object::ObjectSpec,
+    ports::{Conditional, Settings as _},
+    records::TenantRecords,
+    schedule::Window,
+    settings::{Draft, FieldErrors},
+    status::Status,
+    tenant::TenantId,
+    timestamp,
+};
+use audit_log_web::{
+    body::Json,
+    caller::{Admin, Caller},
+    problem::{Code, Problem},
+};
+use axum::{
+    extract,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    app::{App, Backend},
+    connector::{ConnectorStatus, TRIES},
+    verification::{self, Purpose},
+};
+pub(crate) use draft::Optional;
+pub use draft::SettingsDraft;
+
+/// The export settings as they are stored, and what follows from them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportSettings {
+    /// How far the tenant has come.
+    status: ConnectorStatus,
+    /// The settings; null until they are saved for the first time.
+    settings: Option<StoredSettings>,
+    /// When the next export runs; null if none is scheduled.
+    next_run_at: Option<String>,
+    /// All events recorded before this are in the bucket; before the first export, where history begins.
+    exported_until: Option<String>,
+    /// The key of the next object.
+    example_key: Option<String>,
+}
+
+/// The fields of the settings, as they are stored.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredSettings {
+    bucket: String,
+    region: String,
+    prefix: String,
+    frequency_hours: i64,
+    format: String,
+    compression: String,
+    kms_key_arn: Option<String>,
+    bucket_owner: Option<String>,
+}
+
+/// The settings. The header `ETag` names their version; a save has to bring it along.
+#[utoipa::path(get, path = "/v1/export-settings", operation_id = "getExportSettings", tag = "Export settings",
+    responses((status = 200, description = "The settings", body = ExportSettings,
+        headers(("ETag" = String, description = "The settings' version")))))]
+pub(crate) async fn read<B: Backend>(
+    extract::State(app): extract::State<App<B>>,
+    caller: Caller<Admin>,
+) -> Result<Response, Problem> {
+    let records = app.settings().records(caller.tenant()).await?;
+    Ok(show(&app, caller.tenant(), &records))
+}
+
+/// Saves the settings and schedules the next export, once the role has been seen to let in the platform and nobody else.
+/// Saving again never loses or repeats an event: what waits to be exported keeps its windows.
+#[utoipa::path(put, path = "/v1/export-settings", operation_id = "saveExportSettings", tag = "Export settings",
+    request_body = SettingsDraft,
+    params(("If-Match" = String, Header, description = "The ETag of the settings that the change is based on, or `*`")),
+    responses(
+        (status = 200, description = "They are saved", body = ExportSettings,
+            headers(("ETag" = String, description = "The settings' new version"))),
+        (status = 409, description = "No role is connected", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else saved in between", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "Fields can't be used, each is named; or the role can't", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 428, description = "The header If-Match is missing", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "Too many verifications in a minute", body = Problem,
+            content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn save<B: Backend>(
+    extract::State(app): extract::State<App<B>>,
+    caller: Caller<Admin>,
+    headers: HeaderMap,
+    Json(sent): Json<SettingsDraft>,
+) -> Result<Response, Problem> {
+    let tenant = caller.tenant();
+    let mut records = app.settings().records(tenant).await?;
+    let version = demand_unchanged(&headers, &records)?;
+    let stored = records.config.clone().unwrap_or_default();
+    let filled = sent.onto(&stored);
+    let history = filled.history(&records, app.deployment().retention, app.time());
+    let config = filled.check(tenant, &app.deployment().platform, history.as_ref().err())?;
+    let history = history.unwrap_or(None);
+    verification::demand_trust(&app, &caller, stored, Purpose::Save).await?;
+    for _ in 0..TRIES {
+        let change = app.change(&caller)?;
+        let saved = connect::save(app.settings(), &records, &config, history, &change).await?;
+        if saved == Conditional::Written {
+            tracing::info!(tenant = %tenant, version = config.version + 1, "settings were saved");
+            let records = app.settings().records(tenant).await?;
+            return Ok(show(&app, tenant, &records));
+        }
+        // An export may have moved the watermark; only if somebody saved or disconnected is it over.
+        records = app.settings().records(tenant).await?;
+        if demand_unchanged(&headers, &records)? != version {
+            break;
+        }
+    }
+    Err(changed_meanwhile())
+}
+
+/// That the tenant is connected, and the settings are at the version that the change is based on.
+fn demand_unchanged(headers: &HeaderMap, records: &TenantRecords) -> Result<String, Problem> {
+    if !State::of(records).is_connected() {
+        return Err(connector_required());
+    }
+    let current = etag(records);
+    let mut given = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if given.peek().is_none() {
+        let detail = "Read the settings, and send their ETag back in the header If-Match.";
+        return Err(Problem::new(Code::PreconditionRequired, detail));
+    }
+    let holds = given.flat_map(|value| value.split(',')).map(str::trim).any(|it| it == "*" || it == current);
+    if holds { Ok(current) } else { Err(changed_meanwhile()) }
+}
+
+fn etag(records: &TenantRecords) -> String {
+    let version = records.config.as_ref().and_then(|config| config.version.as_deref()).unwrap_or("0");
+    format!("\"{version}\"")
+}
+
+pub(crate) fn changed_meanwhile() -> Problem {
+    Problem::new(Code::ChangedMeanwhile, "Somebody else changed it in the meantime. Read it again, and decide anew.")
+}
+
+pub(crate) fn connector_required() -> Problem {
+    let detail =
+        "Connect a role first: its ARN, with PUT /v1/connector. Without one there is nothing to export through.";
+    Problem::new(Code::ConnectorRequired, detail)
+}
+
+/// What is wrong with fields, by their names in this API.
+pub(crate) fn problem_of(FieldErrors(errors): FieldErrors) -> Problem {
+    let problem = Problem::new(Code::InvalidFields, "Correct the fields named here and send them again.");
+    errors.into_iter().fold(problem, |problem, error| problem.field(camel_case(error.field), error.message))
+}
+
+/// `frequency_hours` as `frequencyHours`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        name + &head.to_ascii_uppercase() + tail
+    })
+}
+
+fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Response {
+    let Status { state, exported_until, next_run_at, .. } = Status::of(records, app.time());
+    let draft = records.config.clone().unwrap_or_default();
+    let config = draft.check(tenant, &app.deployment().platform).ok();
+    let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
+    let example_key = config.zip(schedule).map(|(config, schedule)| {
+        let window = Window { from: schedule.exported_until, to: schedule.next_due };
+        ObjectSpec::new(&config, window, 1).key
+    });
+    let body = ExportSettings {
+        status: state.into(),
+        settings: StoredSettings::of(draft),
+        next_run_at: next_run_at.map(timestamp::seconds),
+        exported_until: exported_until.map(timestamp::seconds),
+        example_key,
+    };
+    let mut response = Json(body).into_response();
+    if let Ok(etag) = HeaderValue::try_from(etag(records)) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+impl StoredSettings {
+    /// Of a config that was saved once; none of one that has a role at most.
+    fn of(draft: Draft) -> Option<Self> {
+        Some(Self {
+            bucket: draft.bucket?,
+            region: draft.region.unwrap_or_default(),
+            prefix: draft.prefix.unwrap_or_default(),
+            frequency_hours: draft.frequency_hours.and_then(|hours| hours.parse().ok()).unwrap_or_default(),
+            format: draft.format.unwrap_or_else(|| "json".to_owned()),
+            compression: draft.compression.unwrap_or_else(|| "none".to_owned()),
+            kms_key_arn: draft.kms_key_arn,
+            bucket_owner: draft.bucket_owner,
+        })
+    }
+}

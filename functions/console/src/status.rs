@@ -1,0 +1,96 @@
+//! How the tenant's exports fare.
+
+use audit_log_core::{
+    failure::Code,
+    ports::Settings as _,
+    records::{LastError, Outcome},
+    status::Status,
+    timestamp,
+};
+use audit_log_web::{
+    body::Json,
+    caller::{Caller, Read},
+    problem::Problem,
+};
+use axum::extract;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    app::{App, Backend},
+    connector::ConnectorStatus,
+};
+
+/// How the tenant's exports fare.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportStatus {
+    /// How far the tenant has come.
+    status: ConnectorStatus,
+    /// When the next export runs; null if none is scheduled.
+    next_run_at: Option<String>,
+    /// All events recorded before this are in the bucket.
+    exported_until: Option<String>,
+    /// When an export succeeded last.
+    last_success_at: Option<String>,
+    /// The last object of that export.
+    last_object_key: Option<String>,
+    /// How many whole hours of events ought to be in the bucket and aren't.
+    backlog_hours: i64,
+    /// What went wrong since the last success.
+    last_error: Option<ExportError>,
+    /// How many exports have failed in a row.
+    consecutive_failures: u64,
+}
+
+/// Why the last export failed, and who acts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExportError {
+    /// A stable code.
+    code: String,
+    /// `customer` or `platform`.
+    party: String,
+    /// What happened.
+    message: String,
+    /// What they should do.
+    hint: Option<String>,
+    /// When.
+    at: Option<String>,
+}
+
+impl From<LastError> for ExportError {
+    fn from(LastError { code, message, at }: LastError) -> Self {
+        // A code that this version doesn't know is of an exporter that is newer; that is for the platform to mend.
+        let known = Code::ALL.iter().find(|known| known.as_str() == code);
+        Self {
+            party: known.map_or("platform".to_owned(), |code| code.party().to_string()),
+            hint: known.map(|code| code.hint().to_owned()),
+            code,
+            message,
+            at: at.map(timestamp::seconds),
+        }
+    }
+}
+
+/// How the tenant's exports fare: the next one, the last one, and what stands in the way.
+#[utoipa::path(get, path = "/v1/status", operation_id = "getStatus", tag = "Exports", responses(
+    (status = 200, description = "The status", body = ExportStatus),
+))]
+pub(crate) async fn read<B: Backend>(
+    extract::State(app): extract::State<App<B>>,
+    caller: Caller<Read>,
+) -> Result<Json<ExportStatus>, Problem> {
+    let records = app.settings().records(caller.tenant()).await?;
+    let Status { state, exported_until, next_run_at, backlog_hours } = Status::of(&records, app.time());
+    let Outcome { last_success_at, last_object_key, last_error, consecutive_failures } = records.outcome;
+    Ok(Json(ExportStatus {
+        status: state.into(),
+        next_run_at: next_run_at.map(timestamp::seconds),
+        exported_until: exported_until.map(timestamp::seconds),
+        last_success_at: last_success_at.map(timestamp::seconds),
+        last_object_key,
+        backlog_hours,
+        last_error: last_error.map(ExportError::from),
+        consecutive_failures,
+    }))
+}

@@ -1,0 +1,200 @@
+//! The API as a client sees it, over the world in memory.
+
+mod connecting;
+mod isolation;
+mod looking;
+mod refusals;
+mod schema;
+
+use audit_log_core::{
+    event::{Body, StoredEvent},
+    memory::Memory,
+    tenant::{AccountId, Partition, Platform, Region, TenantId},
+};
+use audit_log_web::issuer::TestIssuer;
+use axum::{Router, body::Body as HttpBody};
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::{
+    app::{App, Backend, Deployment},
+    router,
+};
+
+struct InMemory(Memory);
+
+impl Backend for InMemory {
+    type Settings = Memory;
+    type Events = Memory;
+    type Recorder = Memory;
+    type Verifier = Memory;
+
+    fn settings(&self) -> &Memory {
+        &self.0
+    }
+
+    fn events(&self) -> &Memory {
+        &self.0
+    }
+
+    fn recorder(&self) -> &Memory {
+        &self.0
+    }
+
+    fn verifier(&self) -> &Memory {
+        &self.0
+    }
+}
+
+const ROLE: &str = "arn:aws:iam::222222222222:role/audit";
+const ADMIN: &str = "audit-logs:admin";
+const READ: &str = "audit-logs:read";
+
+fn now() -> DateTime<Utc> {
+    "2026-11-21T10:03:12.345Z".parse().unwrap()
+}
+
+/// Different in every call, and in every test the same.
+fn fill(bytes: &mut [u8]) -> bool {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(1);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    bytes.fill(7);
+    bytes[..8].copy_from_slice(&call);
+    true
+}
+
+/// The API and all that is behind it.
+struct World {
+    memory: Memory,
+    issuer: TestIssuer,
+    router: Router,
+}
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// Status and code of a refusal, which has to be a problem.
+    fn refusal(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        (self.status.as_u16(), self.json()["code"].as_str().unwrap().to_owned())
+    }
+
+    /// The fields that a refusal names, in order.
+    fn fields(&self) -> Vec<String> {
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        let mut fields: Vec<String> = errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect();
+        fields.sort_unstable();
+        fields
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (memory, issuer) = (Memory::default(), TestIssuer::es256(now()));
+        let deployment = Deployment {
+            platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition: Partition::Aws },
+            region: Region::parse("eu-west-1").unwrap(),
+            exporter_role: "audit-log-exporter".to_owned(),
+            template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
+            retention: Some(TimeDelta::days(90)),
+        };
+        let app = App::new(InMemory(memory.clone()), deployment, Some(issuer.authority()), now, fill);
+        Self { memory, issuer, router: router(app) }
+    }
+
+    /// With a tenant that has saved settings.
+    async fn with(tenant: &str) -> Self {
+        let world = Self::new();
+        world.onboard(tenant).await;
+        world
+    }
+
+    /// All that a tenant's admin does.
+    async fn onboard(&self, tenant: &str) {
+        self.admin(tenant, "GET", "/v1/connector", None).await;
+        let connected = self.admin(tenant, "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+        assert_eq!(connected.status, 200, "{}", connected.text);
+        let saved = self.save(tenant, settings(tenant)).await;
+        assert_eq!(saved.status, 200, "{}", saved.text);
+    }
+
+    /// Saves settings over whatever is there.
+    async fn save(&self, tenant: &str, settings: Value) -> Answer {
+        self.send(&self.token(tenant, ADMIN), "PUT", "/v1/export-settings", &[("if-match", "*")], Some(settings)).await
+    }
+
+    fn token(&self, tenant: &str, permission: &str) -> String {
+        self.issuer.token_for(tenant, &[permission])
+    }
+
+    async fn admin(&self, tenant: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.send(&self.token(tenant, ADMIN), method, path, &[], body).await
+    }
+
+    async fn get(&self, tenant: &str, path: &str) -> Answer {
+        self.send(&self.token(tenant, READ), "GET", path, &[], None).await
+    }
+
+    async fn send(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.raw(request.body(body.map_or_else(HttpBody::empty, |body| body.to_string().into())).unwrap()).await
+    }
+
+    async fn raw(&self, request: Request<HttpBody>) -> Answer {
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    /// Records an event some minutes ago.
+    fn event(&self, tenant: &str, minutes_ago: i64, action: &str) {
+        let at = now() - TimeDelta::minutes(minutes_ago);
+        let recorded_at = at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+        let event = json!({
+            "id": format!("{tenant}-{minutes_ago}"), "date": recorded_at.to_string(), "logType": "Authentication",
+            "action": action, "user": { "id": "u", "email": format!("ada@{tenant}.example") },
+            "additionalInfo": { "note": format!("of {tenant}") },
+        });
+        let recorded_at_id = format!("{recorded_at}#{tenant}-{minutes_ago}");
+        let stored = StoredEvent { recorded_at_id, body: Body::Text(event.to_string()) };
+        self.memory.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
+    }
+}
+
+/// Settings that can be saved.
+fn settings(tenant: &str) -> Value {
+    json!({ "bucket": format!("{tenant}-audit-logs"), "region": "eu-west-1", "prefix": "security" })
+}

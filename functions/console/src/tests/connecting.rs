@@ -1,0 +1,294 @@
+//! External ID, role, settings and their verification.
+
+use audit_log_core::{
+    failure::{Code, Failure},
+    memory::{Fault, Op},
+    verify::{Name, Status, Step},
+};
+
+use super::*;
+
+/// Plans how a step of every verification ends.
+fn find(world: &World, step: Name, status: Status, code: Code) {
+    let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
+    world.memory.state().findings.insert(step, Step { step, status, code: Some(code), message, hint });
+}
+
+#[tokio::test]
+async fn the_external_id_is_made_at_the_first_look_and_never_changes() {
+    let world = World::new();
+    let first = world.admin("acme", "GET", "/v1/connector", None).await.json();
+    let id = first["externalId"].as_str().unwrap();
+    assert!(id.len() >= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "128 bits or more: {id}");
+    assert_eq!((&first["status"], &first["roleArn"]), (&json!("not_connected"), &Value::Null));
+    world.onboard("acme").await;
+    let later = world.admin("acme", "GET", "/v1/connector", None).await.json();
+    assert_eq!((&later["externalId"], &later["status"]), (&first["externalId"], &json!("scheduled")));
+    let others = world.admin("globex", "GET", "/v1/connector", None).await.json();
+    assert_ne!(others["externalId"], first["externalId"]);
+}
+
+#[tokio::test]
+async fn the_connector_has_all_three_ways_to_make_the_role_filled_in() {
+    let world = World::with("acme").await;
+    let connector = world.admin("acme", "GET", "/v1/connector", None).await.json();
+    let id = connector["externalId"].as_str().unwrap();
+    for way in ["quickCreateUrl", "cli", "terraform"] {
+        let text = connector[way].as_str().unwrap();
+        for part in [id, "111111111111", "audit-log-exporter", "acme-audit-logs", "security"] {
+            assert!(text.contains(part), "{way} lacks {part}: {text}");
+        }
+    }
+    assert!(connector["template"].as_str().unwrap().starts_with("AWSTemplateFormatVersion"));
+    assert_eq!(connector["providerAccountId"], "111111111111");
+}
+
+#[tokio::test]
+async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
+    let world = World::new();
+    let connect = async || world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+    for (step, status, code, expected) in [
+        (Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced, (422, "role_refused")),
+        (Name::AssumeRole, Status::Failed, Code::AssumeRoleDenied, (422, "role_refused")),
+        (Name::ExternalIdEnforced, Status::Inconclusive, Code::Throttled, (503, "unavailable")),
+        (Name::AssumeRole, Status::Inconclusive, Code::Unavailable, (503, "unavailable")),
+    ] {
+        find(&world, step, status, code);
+        let refused = connect().await;
+        assert_eq!(refused.refusal(), (expected.0, expected.1.to_owned()));
+        assert_eq!((&refused.json()["detail"], &refused.json()["hint"]), (&json!("As planned."), &json!("Do this.")));
+        let connector = world.admin("acme", "GET", "/v1/connector", None).await.json();
+        assert_eq!(connector["status"], "not_connected");
+        world.memory.state().findings.clear();
+    }
+    assert_eq!(connect().await.json()["status"], "connected");
+    let asked = world.memory.state().verified.last().cloned().unwrap();
+    assert_eq!((asked.tenant_id.as_str(), asked.draft.bucket), ("acme", None));
+}
+
+#[tokio::test]
+async fn a_roles_arn_that_can_never_be_used_is_refused_before_anything_is_tried() {
+    let world = World::new();
+    for role in ["me", "arn:aws:iam::111111111111:role/audit-log-exporter", "arn:aws-cn:iam::222222222222:role/x"] {
+        let refused = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": role }))).await;
+        assert_eq!((refused.refusal().1.as_str(), refused.fields()), ("invalid_fields", vec!["roleArn".to_owned()]));
+    }
+    assert_eq!(world.memory.calls(Op::Verify), 0);
+}
+
+#[tokio::test]
+async fn saving_needs_a_connector_and_a_role_that_is_still_safe() {
+    let world = World::new();
+    assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
+    world.onboard("acme").await;
+    find(&world, Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    assert_eq!(world.save("acme", settings("acme")).await.refusal(), (422, "role_refused".to_owned()));
+    world.memory.state().findings.clear();
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
+}
+
+#[tokio::test]
+async fn the_first_save_says_when_the_first_export_runs_and_what_its_key_will_be() {
+    let world = World::with("acme").await;
+    let read = world.admin("acme", "GET", "/v1/export-settings", None).await;
+    let body = read.json();
+    assert_eq!(body["nextRunAt"], "2026-11-21T11:01:00Z");
+    assert_eq!(body["exportedUntil"], "2026-11-21T10:03:12Z");
+    let key = "security/audit-logs/tenant=acme/dt=2026-11-21/20261121T100312Z_20261121T110000Z_0001.json";
+    assert_eq!(body["exampleKey"], key);
+    assert_eq!(body["settings"]["frequencyHours"], 1);
+    assert_eq!(read.header("etag"), "\"2\"", "connected, then saved");
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named_at_once_by_its_own_name() {
+    let world = World::with("acme").await;
+    let wrong = json!({
+        "bucket": "Acme", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
+        "kmsKeyArn": "alias/x", "bucketOwner": "me", "historyFrom": "yesterday", "externalId": "mine",
+    });
+    let refused = world.save("acme", wrong).await;
+    assert_eq!(refused.refusal(), (422, "invalid_fields".to_owned()));
+    let all = [
+        "bucket",
+        "bucketOwner",
+        "compression",
+        "externalId",
+        "format",
+        "frequencyHours",
+        "historyFrom",
+        "kmsKeyArn",
+        "prefix",
+        "region",
+    ];
+    assert_eq!(refused.fields(), all, "{}", refused.text);
+    let empty = world.save("acme", json!({})).await;
+    assert_eq!(empty.fields(), ["bucket", "region"]);
+}
+
+#[tokio::test]
+async fn history_begins_where_the_first_save_says_and_nowhere_impossible() {
+    let world = World::new();
+    world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+    let with = |from: &str| {
+        let mut settings = settings("acme");
+        settings["historyFrom"] = from.into();
+        settings
+    };
+    for (from, words) in [
+        ("2026-11-22", "future"),
+        ("2026-08-01", "89 days back"),
+        ("last week", "is a date"),
+        ("2026-11-21T10:03:13Z", "future"),
+    ] {
+        let refused = world.save("acme", with(from)).await;
+        assert!(refused.text.contains(words), "{from}: {}", refused.text);
+        assert_eq!(refused.fields(), ["historyFrom"]);
+    }
+    let saved = world.save("acme", with("2026-11-20")).await.json();
+    assert_eq!(
+        (&saved["exportedUntil"], &saved["nextRunAt"]),
+        (&json!("2026-11-20T00:00:00Z"), &json!("2026-11-21T11:01:00Z"))
+    );
+    let again = world.save("acme", with("2026-11-19")).await;
+    assert!(again.text.contains("only be chosen with the first save"), "{}", again.text);
+    let kept = world.save("acme", settings("acme")).await.json();
+    assert_eq!(kept["exportedUntil"], "2026-11-20T00:00:00Z", "saving again neither loses nor repeats");
+}
+
+#[tokio::test]
+async fn of_two_admins_the_second_is_told_that_the_first_has_saved() {
+    let world = World::with("acme").await;
+    let read = world.admin("acme", "GET", "/v1/export-settings", None).await;
+    let etag = read.header("etag").to_owned();
+    let token = world.token("acme", ADMIN);
+    let save = async |etag: &str| {
+        let headers = if etag.is_empty() { vec![] } else { vec![("if-match", etag)] };
+        world.send(&token, "PUT", "/v1/export-settings", &headers, Some(settings("acme"))).await
+    };
+    assert_eq!(save("").await.refusal(), (428, "precondition_required".to_owned()));
+    let first = save(&etag).await;
+    assert_eq!((first.status.as_u16(), first.header("etag")), (200, "\"3\""));
+    assert_eq!(save(&etag).await.refusal(), (412, "changed_meanwhile".to_owned()));
+    assert_eq!(save("\"9\", \"3\"").await.status, 200, "one of several");
+}
+
+#[tokio::test]
+async fn an_export_in_the_middle_of_a_save_is_no_conflict_but_another_admin_is() {
+    use audit_log_core::ports::Settings as _;
+    use futures::FutureExt as _;
+    let world = World::with("acme").await;
+    let memory = world.memory.clone();
+    // The watermark moves while the role is being verified.
+    let export = move || {
+        let mut state = memory.state();
+        let watermark = state.tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap();
+        watermark.exported_until = Some("2026-11-21T10:03:30Z".to_owned());
+    };
+    world.memory.once(Op::Verify, None, Fault::After(Box::new(export)));
+    let saved = world.save("acme", settings("acme")).await;
+    assert_eq!((saved.status.as_u16(), &saved.json()["exportedUntil"]), (200, &json!("2026-11-21T10:03:30Z")));
+
+    let memory = world.memory.clone();
+    let disconnect = move || {
+        let acme = TenantId::parse("acme").unwrap();
+        let change = audit_log_core::record::own::Change {
+            by: audit_log_core::event::User::system(),
+            stamp: audit_log_core::record::Stamp { at: now(), retention: None },
+            id: "another".to_owned(),
+        };
+        let news = change.disconnected(&acme);
+        let disconnected = memory.disconnect(&acme, &news).now_or_never().unwrap();
+        assert_eq!(disconnected, Ok(audit_log_core::ports::Conditional::Written));
+    };
+    world.memory.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
+    assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
+}
+
+#[tokio::test]
+async fn disconnecting_stops_the_schedule_and_connecting_again_goes_on_where_it_stopped() {
+    let world = World::with("acme").await;
+    let before = world.admin("acme", "GET", "/v1/export-settings", None).await.json();
+    let gone = world.admin("acme", "DELETE", "/v1/connector", None).await.json();
+    assert_eq!((&gone["status"], &gone["roleArn"]), (&json!("disconnected"), &json!(ROLE)));
+    assert_eq!(world.get("acme", "/v1/status").await.json()["nextRunAt"], Value::Null);
+    let another = "arn:aws:iam::222222222222:role/another";
+    let back = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": another }))).await.json();
+    assert_eq!((&back["status"], &back["roleArn"]), (&json!("scheduled"), &json!(another)));
+    let after = world.admin("acme", "GET", "/v1/export-settings", None).await.json();
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_saved() {
+    let world = World::with("acme").await;
+    let verify = async |body| world.admin("acme", "POST", "/v1/export-settings/verify", body).await;
+    let saved = verify(None).await.json();
+    assert_eq!(saved["passed"], true, "{saved}");
+    let steps: Vec<_> = saved["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
+    assert_eq!(steps, ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"]);
+    let bucket = |world: &World| world.memory.state().verified.last().unwrap().draft.bucket.clone().unwrap();
+    assert_eq!(bucket(&world), "acme-audit-logs");
+
+    find(&world, Name::PutObject, Status::Failed, Code::AccessDenied);
+    find(&world, Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
+    let draft = verify(Some(json!({ "bucket": "another-bucket", "region": "eu-west-1" }))).await.json();
+    assert_eq!((bucket(&world).as_str(), &draft["passed"]), ("another-bucket", &json!(false)));
+    assert_eq!(draft["steps"][3]["code"], "access_denied");
+    let asked = world.memory.state().verified.last().cloned().unwrap().draft;
+    assert_eq!(asked.role_arn.as_deref(), Some(ROLE));
+    assert_eq!(verify(Some(json!({ "bucket": 7 }))).await.fields(), ["bucket", "region"]);
+    let none = World::new().admin("acme", "POST", "/v1/export-settings/verify", None).await;
+    assert_eq!(none.refusal(), (409, "connector_required".to_owned()));
+}
+
+#[tokio::test]
+async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for_that() {
+    let world = World::with("acme").await;
+    let verify = async |tenant| world.admin(tenant, "POST", "/v1/export-settings/verify", None).await;
+    // Connecting and saving have taken two.
+    for _ in 0..8 {
+        assert_eq!(verify("acme").await.status, 200);
+    }
+    let refused = verify("acme").await;
+    assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.header("retry-after"), "47");
+    world.onboard("globex").await;
+}
+
+#[tokio::test]
+async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
+    let world = World::with("acme").await;
+    world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
+    find(&world, Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    let mut told = world.memory.actions("acme");
+    told.sort_unstable();
+    let expected = [
+        "Connection Verified", // to connect
+        "Connection Verified", // to save
+        "Connection Verified", // because somebody asked
+        "Connection Verified", // refused, so that nothing was connected
+        "Connector Connected",
+        "Connector Disconnected",
+        "Export Settings Changed",
+    ];
+    assert_eq!(told, expected);
+    let logs = world.get("acme", "/v1/audit-logs?to=2026-11-22").await.json();
+    let user = &logs["events"][0]["user"];
+    assert_eq!(user, &json!({ "id": "acme-user", "name": "Ada Lovelace", "email": "ada@acme.example" }));
+}
+
+#[tokio::test]
+async fn what_the_platform_cannot_do_is_said_without_its_reasons() {
+    let world = World::with("acme").await;
+    world.memory.once(Op::Settings, None, Fault::Fail(Failure::new(Code::PlatformDenied, "table-of-secrets")));
+    let refused = world.get("acme", "/v1/status").await;
+    assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
+    assert!(!refused.text.contains("secrets"), "{}", refused.text);
+    world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "arn-of-exporter")));
+    let refused = world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
+    assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
+}

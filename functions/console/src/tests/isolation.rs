@@ -1,0 +1,93 @@
+//! No tenant's token reaches another tenant's data: every operation, with every way to name somebody else.
+
+use super::{refusals::operations, *};
+
+/// What only the victim's data holds.
+const SECRET: &str = "victim";
+
+/// All that is stored of the victim.
+fn all_of_the_victims(world: &World) -> String {
+    let state = world.memory.state();
+    let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
+    let ids: Vec<_> = state.ids.iter().filter(|(tenant, _)| tenant == SECRET).collect();
+    format!("{:?} {events:?} {ids:?}", state.tenants[SECRET])
+}
+
+/// A body that each operation with one takes, naming the victim wherever it may.
+fn bodies(path: &str) -> Vec<Option<Value>> {
+    match path {
+        "/v1/connector" => vec![
+            None,
+            Some(json!({ "roleArn": ROLE })),
+            Some(json!({ "roleArn": ROLE, "tenantId": SECRET })),
+            Some(json!({ "roleArn": "arn:aws:iam::333333333333:role/somebody-elses" })),
+        ],
+        path if path.starts_with("/v1/export-settings") => {
+            let mut naming = settings("thief");
+            naming["tenantId"] = SECRET.into();
+            naming["externalId"] = SECRET.into();
+            vec![None, Some(settings("thief")), Some(naming), Some(json!({}))]
+        }
+        _ => vec![None],
+    }
+}
+
+#[tokio::test]
+async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
+    let world = World::new();
+    for tenant in [SECRET, "thief"] {
+        world.onboard(tenant).await;
+        for minutes_ago in 1..=9 {
+            world.event(tenant, minutes_ago, &format!("{tenant} did it"));
+        }
+    }
+    let tokens = |path: &'static str| {
+        let page = world.get(SECRET, path);
+        async move { page.await.json()["nextPageToken"].as_str().unwrap_or_default().to_owned() }
+    };
+    let victims_page = tokens("/v1/audit-logs?pageSize=2").await;
+    assert!(!victims_page.is_empty());
+    let before = all_of_the_victims(&world);
+    let (admin, reader) = (world.token("thief", ADMIN), world.token("thief", READ));
+    let headers = [
+        vec![],
+        vec![("if-match", "*")],
+        vec![("if-match", "*"), ("x-tenant-id", SECRET), ("tenant", SECRET), ("x-amzn-oidc-identity", SECRET)],
+        vec![("if-match", "*"), ("x-forwarded-user", SECRET), ("cookie", "tenant_id=victim; tenant=victim")],
+    ];
+    let queries = [
+        String::new(),
+        "?tenant=victim".to_owned(),
+        "?tenantId=victim".to_owned(),
+        "?tenant_id=victim".to_owned(),
+        "?user=ada%40victim.example&from=2026-11-01".to_owned(),
+        "?q=victim".to_owned(),
+        format!("?pageToken={victims_page}"),
+        format!("?pageSize=100&pageToken={victims_page}"),
+    ];
+    let mut answered = 0;
+    for (method, path, _) in operations() {
+        for token in [&admin, &reader] {
+            for query in &queries {
+                for headers in &headers {
+                    for body in bodies(&path) {
+                        let answer = world.send(token, &method, &format!("{path}{query}"), headers, body).await;
+                        // What was sent may be said again where it is what's wrong, but never with what it leads to.
+                        let said = answer.text.replace("tenant_id=victim", "");
+                        assert!(!said.contains(SECRET), "{method} {path}{query} {headers:?}: {said}");
+                        answered += u32::from(answer.status.is_success());
+                        world.memory.state().tenants.get_mut("thief").unwrap().turns.clear();
+                    }
+                }
+            }
+        }
+        for path in [format!("{path}/{SECRET}"), format!("/tenants/{SECRET}{path}"), format!("{path}/../{SECRET}")] {
+            let answer = world.send(&admin, &method, &path, &[], None).await;
+            assert_eq!(answer.status, 404, "{method} {path}");
+        }
+    }
+    assert!(answered > 300, "most requests should have been good ones: {answered}");
+    assert_eq!(all_of_the_victims(&world), before, "the victim's data is as it was");
+    let asked = world.memory.state().verified.clone();
+    assert!(asked.iter().filter(|it| it.tenant_id == SECRET).count() == 2, "only by the victim itself");
+}

@@ -1,0 +1,31 @@
+//! The description of the API.
+
+use super::*;
+use crate::openapi;
+
+/// The golden file changes with the API: `UPDATE_GOLDEN=1 cargo test -p audit-log-console` writes it anew.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test may be told to write its golden file")]
+fn the_description_is_the_one_that_was_reviewed() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let document = openapi::document() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(golden, &document).unwrap();
+    }
+    let reviewed = std::fs::read_to_string(golden).unwrap();
+    assert!(document == reviewed, "the API has changed: see the comment on this test");
+}
+
+#[tokio::test]
+async fn every_operation_that_is_described_exists_and_the_description_is_served() {
+    let world = World::with("acme").await;
+    for (method, path, _) in refusals::operations() {
+        let answer = world.send(&world.token("acme", ADMIN), &method, &path, &[("if-match", "*")], None).await;
+        assert!(![404, 405].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.text);
+    }
+    let served = world.send("", "GET", "/openapi.json", &[], None).await;
+    assert_eq!(
+        (served.text, served.headers["content-type"].to_str().unwrap()),
+        (openapi::document(), "application/json")
+    );
+}
