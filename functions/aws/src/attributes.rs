@@ -125,6 +125,7 @@ pub(crate) fn outcome(item: &Item) -> Outcome {
     let last_error = text(item, "last_error_code").map(|code| LastError {
         code,
         message: text(item, "last_error").unwrap_or_default(),
+        party: text(item, "last_error_party"),
         at: instant("last_error_at"),
     });
     Outcome {
@@ -216,12 +217,14 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
 }
 
 /// The attributes that note a failure.
-pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> [(&'static str, AttributeValue); 3] {
-    [
-        ("last_error_code", s(failure.code.as_str())),
-        ("last_error", s(&failure.message)),
-        ("last_error_at", s(timestamp::seconds(at))),
-    ]
+pub(crate) const ERROR: [&str; 4] = ["last_error_code", "last_error", "last_error_party", "last_error_at"];
+
+/// What sets them: a part of an update expression, and its values.
+pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> (String, Vec<(String, AttributeValue)>) {
+    let values =
+        [s(failure.code.as_str()), s(&failure.message), s(failure.party.to_string()), s(timestamp::seconds(at))];
+    let set = ERROR.map(|name| format!("{name} = :{name}")).join(", ");
+    (set, ERROR.iter().map(|name| format!(":{name}")).zip(values).collect())
 }
 
 /// How long an event's id is remembered. A message stays in a queue for at most two weeks.

@@ -59,11 +59,11 @@ pub struct ExportError {
 }
 
 impl From<LastError> for ExportError {
-    fn from(LastError { code, message, at }: LastError) -> Self {
+    fn from(LastError { code, message, party, at }: LastError) -> Self {
         // A code that this version doesn't know is of an exporter that is newer; that is for the platform to mend.
         let known = Code::ALL.iter().find(|known| known.as_str() == code);
         Self {
-            party: known.map_or("platform".to_owned(), |code| code.party().to_string()),
+            party: party.unwrap_or_else(|| known.map_or("platform".to_owned(), |code| code.party().to_string())),
             hint: known.map(|code| code.hint().to_owned()),
             code,
             message,

@@ -98,6 +98,7 @@ impl Tenant {
         let last_error = self.last_error.as_ref().map(|(failure, at)| LastError {
             code: failure.code.to_string(),
             message: failure.message.clone(),
+            party: Some(failure.party.to_string()),
             at: Some(timestamp::whole_seconds(*at)),
         });
         let outcome = Outcome {

@@ -112,6 +112,8 @@ pub struct LastError {
     pub code: String,
     /// What happened.
     pub message: String,
+    /// Who has to act, by its name; an older record doesn't say.
+    pub party: Option<String>,
     /// When.
     pub at: Option<DateTime<Utc>>,
 }

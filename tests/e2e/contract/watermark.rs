@@ -291,6 +291,7 @@ fn the_table_says_when_a_tenant_last_succeeded_and_last_failed() -> Result<()> {
             ("last_object_key", "audit-logs/tenant=acme/20261120T100000Z_20261120T110000Z_0001.json"),
             ("last_error_code", "access_denied"),
             ("last_error", "S3 refused it."),
+            ("last_error_party", "customer"),
             ("last_error_at", "2026-11-20T12:03:00Z"),
             ("consecutive_failures", "1"),
         ] {

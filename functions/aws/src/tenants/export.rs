@@ -120,17 +120,15 @@ impl Tenants for TenantsTable {
                      consecutive_failures = :none";
         watermark = match receipt.loss() {
             None => {
-                watermark.update_expression(format!("SET {moved} REMOVE last_error_code, last_error, last_error_at"))
+                let error = attributes::ERROR.join(", ");
+                watermark.update_expression(format!("SET {moved} REMOVE {error}"))
             }
             Some(loss) => {
-                let [code, message, when] = attributes::failure(&loss, receipt.exported_at);
-                watermark
-                    .update_expression(format!(
-                        "SET {moved}, {} = :code, {} = :message, {} = :at",
-                        code.0, message.0, when.0
-                    ))
-                    .expression_attribute_values(":code", code.1)
-                    .expression_attribute_values(":message", message.1)
+                let (set, values) = attributes::failure(&loss, receipt.exported_at);
+                let watermark = watermark.update_expression(format!("SET {moved}, {set}"));
+                values
+                    .into_iter()
+                    .fold(watermark, |update, (name, value)| update.expression_attribute_values(name, value))
             }
         };
         let config_unchanged = ConditionCheck::builder()
@@ -158,19 +156,13 @@ impl Tenants for TenantsTable {
         news: Option<&NewEvent>,
     ) -> Result<Conditional, Failure> {
         let (condition, values) = unchanged(as_read);
-        let [code, message, when] = attributes::failure(failure, at);
+        let (set, error) = attributes::failure(failure, at);
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
-            .update_expression(format!(
-                "SET {} = :code, {} = :message, {} = :at ADD consecutive_failures :one",
-                code.0, message.0, when.0
-            ))
+            .update_expression(format!("SET {set} ADD consecutive_failures :one"))
             .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.into_iter().collect()))
-            .expression_attribute_values(":code", code.1)
-            .expression_attribute_values(":message", message.1)
-            .expression_attribute_values(":at", when.1)
+            .set_expression_attribute_values(Some(values.into_iter().chain(error).collect()))
             .expression_attribute_values(":one", n(1));
         let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
         self.transact_and_tell(items, news, "a failure was noted").await
