@@ -33,6 +33,12 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     }
 }
 
+/// Builds what the recorder stores events with, from the names of its tables and the time that windows settle for.
+pub async fn recorder(tenants: &str, events: &str, settle: chrono::TimeDelta) -> recorder::RecorderTables {
+    let dynamodb = aws_sdk_dynamodb::Client::new(&clients::shared_config().await);
+    recorder::RecorderTables::new(dynamodb, tenants, events, settle)
+}
+
 /// The AWS SDK as this workspace pins it, so that the end-to-end harness needs no dependency of its own on it.
 #[cfg(feature = "test-util")]
 pub mod sdk {

@@ -33,11 +33,7 @@ impl Metrics {
     /// # Errors
     /// If called twice.
     pub fn init(function: &str) -> Result<Self, metrics_cloudwatch_embedded::Error> {
-        let collector = Builder::new()
-            .cloudwatch_namespace(NAMESPACE)
-            .with_dimension("FunctionName", function.to_owned())
-            .emit_zeros(true)
-            .init()?;
+        let collector = collector(function)?;
         for name in [
             "SuccessfulTicks",
             "NoConnectedTenants",
@@ -78,8 +74,47 @@ impl Metrics {
         counter!("Bytes").increment(report.bytes);
         gauge!("OldestWatermarkLag").set(report.longest_lag.as_seconds_f64());
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);
-        if let Err(error) = self.0.flush(std::io::stdout()) {
-            tracing::error!(%error, "the metrics could not be written");
+        flush(self.0);
+    }
+}
+
+/// The metrics of the recorder, written likewise.
+#[derive(Clone, Copy)]
+pub struct RecorderMetrics(&'static Collector);
+
+impl RecorderMetrics {
+    /// Sets the process's metrics up, as [`Metrics::init`] does.
+    ///
+    /// # Errors
+    /// If called twice.
+    pub fn init(function: &str) -> Result<Self, metrics_cloudwatch_embedded::Error> {
+        let collector = collector(function)?;
+        for name in ["RecordedEvents", "DuplicateEvents", "RefusedEvents", "FailedEvents"] {
+            describe_counter!(name, Unit::Count, "");
         }
+        Ok(Self(collector))
+    }
+
+    /// Writes what became of the events of a batch or a request.
+    pub fn events(&self, recorded: u64, duplicate: u64, refused: u64, failed: u64) {
+        counter!("RecordedEvents").increment(recorded);
+        counter!("DuplicateEvents").increment(duplicate);
+        counter!("RefusedEvents").increment(refused);
+        counter!("FailedEvents").increment(failed);
+        flush(self.0);
+    }
+}
+
+fn collector(function: &str) -> Result<&'static Collector, metrics_cloudwatch_embedded::Error> {
+    Builder::new()
+        .cloudwatch_namespace(NAMESPACE)
+        .with_dimension("FunctionName", function.to_owned())
+        .emit_zeros(true)
+        .init()
+}
+
+fn flush(collector: &Collector) {
+    if let Err(error) = collector.flush(std::io::stdout()) {
+        tracing::error!(%error, "the metrics could not be written");
     }
 }

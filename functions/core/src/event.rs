@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
 use crate::{schedule::Window, tenant::TenantId, timestamp};
@@ -57,9 +57,11 @@ impl StoredEvent {
 /// A line break inside a JSON string is always escaped, so one that stands there bare is between tokens.
 fn on_one_line(json: &str) -> Cow<'_, str> {
     let json = json.trim_ascii();
-    if !json.contains(['\n', '\r']) {
-        return Cow::Borrowed(json);
-    }
+    if json.contains(['\n', '\r']) { Cow::Owned(compact(json)) } else { Cow::Borrowed(json) }
+}
+
+/// Takes the whitespace between tokens out of valid JSON.
+pub(crate) fn compact(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let kept = json.chars().filter(|&c| {
         let keep = in_string || !c.is_ascii_whitespace();
@@ -72,7 +74,7 @@ fn on_one_line(json: &str) -> Cow<'_, str> {
         }
         keep
     });
-    Cow::Owned(kept.collect())
+    kept.collect()
 }
 
 /// An event as it is exported; the order of the fields is the schema's.
@@ -95,7 +97,7 @@ impl<Info: Serialize> Document<'_, Info> {
 }
 
 /// Who did something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The platform's id for them.
     pub id: String,

@@ -1,14 +1,16 @@
 //! An audit event on its way into the table: stamped, with an id, and in the schema of the export.
 
+pub mod intake;
 pub mod own;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use uuid::Builder;
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
 
 use crate::{
     event::{Document, User},
-    tenant::TenantId,
+    tenant::{EventShards, TenantId},
     timestamp,
 };
 
@@ -86,6 +88,24 @@ pub fn time_ordered_id(at: DateTime<Utc>, random: &[u8; 10]) -> String {
     Builder::from_unix_timestamp_millis(millis, random).into_uuid().to_string()
 }
 
+/// The id of an event that may be sent again: a UUID of version 5 of the tenant, of the key under which it is sent, and of
+/// its place among those that are sent under that key.
+///
+/// Neither a tenant's id nor a key has a slash, so no two of these make the same name.
+pub fn repeatable_id(tenant: &TenantId, key: &str, index: usize) -> String {
+    /// The namespace of these ids; never changes.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x52c8_1b7e_90d3_4c65_a1f7_6e04_d8b9_2f3a);
+    Uuid::new_v5(&NAMESPACE, format!("{tenant}/{key}/{index}").as_bytes()).to_string()
+}
+
+/// The shard that an event belongs to, by SHA-256 of its id. An event that is sent again while the number of shards
+/// changes may get another one; the marker of its id does not depend on it.
+pub fn shard(id: &str, shards: EventShards) -> u16 {
+    let digest = Sha256::digest(id);
+    let hash = digest.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    u16::try_from(hash % u64::from(shards.count())).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +128,29 @@ mod tests {
         let id = time_ordered_id(at, &[0xff; 10]);
         assert_eq!(id, "01a1fd8f-5859-7fff-bfff-ffffffffffff");
         assert!(id < time_ordered_id(at + TimeDelta::milliseconds(1), &[0; 10]), "sorts by time");
+    }
+
+    #[test]
+    fn a_repeatable_id_is_of_one_tenant_one_key_and_one_place() {
+        let (acme, globex) = (TenantId::parse("acme").unwrap(), TenantId::parse("globex").unwrap());
+        assert_eq!(repeatable_id(&acme, "k", 1), "9ba1a6fa-e641-58a7-b9b0-b95073f204bd");
+        let ids = [
+            repeatable_id(&acme, "k", 1),
+            repeatable_id(&acme, "k", 11),
+            repeatable_id(&acme, "k1", 1),
+            repeatable_id(&globex, "k", 1),
+        ];
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn a_shard_follows_from_the_id_and_every_shard_gets_its_share() {
+        // printf 01K | sha256sum | cut -c 1-16
+        assert_eq!(shard("01K", EventShards::parse("64").unwrap()), 10);
+        assert_eq!(shard("01K", EventShards::ONE), 0);
+        let seven = EventShards::parse("7").unwrap();
+        let mut counts = [0; 7];
+        (0..700).for_each(|n| counts[usize::from(shard(&n.to_string(), seven))] += 1);
+        assert!(counts.iter().all(|count| (60..140).contains(count)), "{counts:?}");
     }
 }

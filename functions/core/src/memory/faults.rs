@@ -23,6 +23,7 @@ pub enum Op {
     PageBack,
     Settings,
     Record,
+    EventShards,
     Verify,
     Open,
     Write,

@@ -15,7 +15,7 @@ impl Recorder for Memory {
     }
 
     async fn event_shards(&self, tenant: &TenantId) -> Result<EventShards, Failure> {
-        self.pass(Op::Record, tenant.as_str()).await?;
+        self.pass(Op::EventShards, tenant.as_str()).await?;
         let shards = self.state().records(tenant).config.and_then(|config| config.event_shards);
         let damaged = |invalid: crate::tenant::Invalid| Failure::new(Code::ConfigInvalid, invalid.0);
         shards.map_or(Ok(EventShards::ONE), |text| EventShards::parse(&text).map_err(damaged))

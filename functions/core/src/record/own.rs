@@ -22,6 +22,10 @@ pub const LOG_TYPE: &str = "Audit Log Export";
 /// What only the system itself may record: its own doings, and the heartbeats and notices of an export.
 pub const RESERVED_LOG_TYPES: [&str; 2] = [LOG_TYPE, "System"];
 
+/// How ids begin that only the system itself uses. Anyone could work them out, and whoever recorded an event under one
+/// first would silence the system's own.
+pub const RESERVED_ID_PREFIX: &str = "system:";
+
 /// What an admin does: by whom, when, and under which id it is recorded.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -96,7 +100,8 @@ pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window) -> NewE
 fn by_the_system(tenant: &TenantId, stamp: Stamp, exported_until: &str, action: &str, info: &Value) -> NewEvent {
     /// The namespace of these ids; never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x3d0f_5c1e_7a42_4f0b_8e19_2b6a_94c7_d583);
-    let id = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{exported_until}/{action}").as_bytes()).to_string();
+    let name = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{exported_until}/{action}").as_bytes());
+    let id = format!("{RESERVED_ID_PREFIX}{name}");
     NewEvent::new(tenant, stamp, id, Deed { log_type: LOG_TYPE, action, user: &User::system() }, info)
 }
 

@@ -1,0 +1,116 @@
+//! An event as the platform sends it, and why one is refused.
+//!
+//! What is not of the published schema is refused and never put right: a guess would stand in a log that people rely
+//! on. A reason names the place as a JSON pointer (RFC 6901) and never what stood there.
+
+mod catalogue;
+mod reasons;
+#[cfg(test)]
+mod tests;
+
+use jsonschema::Validator;
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::{Deed, NewEvent, Stamp, shard};
+use crate::{
+    event::{User, compact},
+    tenant::{EventShards, Invalid, TenantId},
+};
+
+pub use catalogue::Catalogue;
+
+/// How long an event may be, in bytes of compact JSON. With its keys and copies it still fits into an item of 400 KB.
+pub const LARGEST_EVENT: usize = 256 << 10;
+
+/// How many reasons are given at once.
+const MOST_REASONS: usize = 5;
+
+/// Checks what is sent.
+#[derive(Debug)]
+pub struct Intake {
+    schema: Value,
+    validator: Validator,
+    catalogue: Catalogue,
+}
+
+/// An event that was checked, but for its stamp.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Incoming {
+    /// The sender's id for it.
+    pub id: Option<String>,
+    log_type: String,
+    action: String,
+    user: User,
+    additional_info: Option<Box<RawValue>>,
+}
+
+/// Why an event is refused, in words for whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+impl Intake {
+    /// By the published schema and a catalogue.
+    ///
+    /// # Errors
+    /// If the text is not a JSON Schema.
+    pub fn new(schema: &str, catalogue: Catalogue) -> Result<Self, Invalid> {
+        let schema: Value =
+            serde_json::from_str(schema).map_err(|error| Invalid(format!("the schema is not JSON: {error}")))?;
+        let validator = jsonschema::draft202012::new(&schema)
+            .map_err(|error| Invalid(format!("the schema is not a JSON Schema: {error}")))?;
+        Ok(Self { schema, validator, catalogue })
+    }
+
+    /// The published schema with the log types and actions that are in force.
+    pub fn schema(&self) -> Value {
+        let mut schema = self.schema.clone();
+        schema["x-catalogue"] = json!(self.catalogue);
+        if let Some(kinds) = self.catalogue.as_schemas() {
+            schema["oneOf"] = kinds;
+        }
+        schema
+    }
+
+    /// Reads one event.
+    ///
+    /// # Errors
+    /// If it is anything but an event of the schema and the catalogue.
+    pub fn check(&self, text: &str) -> Result<Incoming, Refused> {
+        // First of all it has to be JSON. Only then may the whitespace be taken out: `[1 2]` would become `[12]`.
+        let event: Value =
+            serde_json::from_str(text).map_err(|error| Refused(format!("the event can't be read as JSON: {error}")))?;
+        let text = compact(text);
+        if text.len() > LARGEST_EVENT {
+            let length = text.len();
+            return Err(Refused(format!("the event has {length} bytes of compact JSON, and {LARGEST_EVENT} at most")));
+        }
+        if event.get("date").is_some() {
+            let reason = "/date is stamped by the recorder; put another time under /additionalInfo/occurredAt";
+            return Err(Refused(reason.to_owned()));
+        }
+        let reasons: Vec<String> =
+            self.validator.iter_errors(&event).take(MOST_REASONS).map(|error| reasons::of(&error)).collect();
+        if !reasons.is_empty() {
+            return Err(Refused(reasons.join("; ")));
+        }
+        // What the schema can't say: of a member that stands twice it sees only one.
+        let incoming: Incoming = serde_json::from_str(&text).map_err(|error| Refused(reasons::twice(&error)))?;
+        self.catalogue.check(&incoming.log_type, &incoming.action)?;
+        Ok(incoming)
+    }
+}
+
+impl Incoming {
+    /// The event, ready to be stored, in the shard that follows from its id.
+    pub fn stamped(&self, tenant: &TenantId, shards: EventShards, stamp: Stamp, id: &str) -> NewEvent {
+        let deed = Deed { log_type: &self.log_type, action: &self.action, user: &self.user };
+        let event = match &self.additional_info {
+            Some(info) => NewEvent::new(tenant, stamp, id.to_owned(), deed, info),
+            None => NewEvent::new(tenant, stamp, id.to_owned(), deed, &Map::new()),
+        };
+        NewEvent { shard: shard(id, shards), ..event }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the function can be invoked with: a queue's batch, or a request of an HTTP API.
+
+use std::{sync::Arc, time::Duration};
+
+use audit_log_core::ports::Recorder;
+use aws_lambda_events::sqs::SqsEvent;
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use lambda_http::{Adapter, request::LambdaRequest};
+use lambda_runtime::{Context, Error, LambdaEvent};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::{RawValue, to_raw_value};
+use tower::Service as _;
+
+use crate::{queue, store::Store};
+
+/// The end of the invocation that belongs to answering.
+const RESERVE: TimeDelta = TimeDelta::seconds(3);
+
+/// The time of an invocation whose end Lambda did not say.
+const WITHOUT_A_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A decoded event.
+enum Input {
+    Queue(SqsEvent),
+    Http(Box<LambdaRequest>),
+}
+
+/// What tells the events apart.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "Records")]
+    records: Option<Vec<Record>>,
+    #[serde(rename = "requestContext")]
+    request_context: Option<RequestContext>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "eventSource")]
+    event_source: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RequestContext {
+    http: Option<IgnoredAny>,
+}
+
+/// Why an event is none of ours. The text says what would be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this is {0}; the recorder takes batches of an SQS queue, whose Records have the eventSource aws:sqs, and requests of an HTTP API or a function URL with the payload format 2.0"
+)]
+struct NotForUs(&'static str);
+
+/// Does what the function was invoked for.
+///
+/// # Errors
+/// If the event is neither a batch nor a request. What is wrong inside of one is answered in its own way.
+pub async fn handle<R: Recorder>(
+    store: &Arc<Store<R>>,
+    router: &Router,
+    event: LambdaEvent<Box<RawValue>>,
+) -> Result<Box<RawValue>, Error> {
+    let LambdaEvent { payload, context } = event;
+    match decode(&payload)? {
+        Input::Queue(batch) => {
+            let within = time_left(&context, store.now()).unwrap_or(WITHOUT_A_DEADLINE);
+            Ok(to_raw_value(&queue::take(store, batch, within).await)?)
+        }
+        Input::Http(request) => {
+            let response = Adapter::from(router.clone()).call(LambdaEvent::new(*request, context)).await?;
+            Ok(to_raw_value(&response)?)
+        }
+    }
+}
+
+/// How long there is until an answer has to be under way; nothing, if that is over.
+pub(crate) fn time_left(context: &Context, now: DateTime<Utc>) -> Option<Duration> {
+    let deadline = i64::try_from(context.deadline).ok().filter(|millis| *millis > 0)?;
+    let deadline = DateTime::from_timestamp_millis(deadline)?;
+    Some((deadline - RESERVE - now).to_std().unwrap_or_default())
+}
+
+/// serde's own texts may hold what was sent, so none is repeated.
+fn decode(payload: &RawValue) -> Result<Input, NotForUs> {
+    let envelope: Envelope = serde_json::from_str(payload.get()).map_err(|_| NotForUs("an event of another shape"))?;
+    if let Some(records) = envelope.records {
+        if records.is_empty() || records.iter().any(|record| record.event_source.as_deref() != Some("aws:sqs")) {
+            return Err(NotForUs("a batch of another source"));
+        }
+        return serde_json::from_str(payload.get()).map(Input::Queue).map_err(|_| NotForUs("a damaged batch"));
+    }
+    match envelope.request_context {
+        Some(RequestContext { http: Some(_) }) => serde_json::from_str(payload.get())
+            .map(|request| Input::Http(Box::new(request)))
+            .map_err(|_| NotForUs("a damaged request")),
+        _ => Err(NotForUs("an event of another kind")),
+    }
+}

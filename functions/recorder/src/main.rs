@@ -1,0 +1,49 @@
+//! The recorder: a Lambda function that takes audit events in, from a queue and over HTTP.
+//!
+//! This is only the shell. It sets up, and hands the clock and randomness to the library.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use audit_log_aws::telemetry::{self, RecorderMetrics};
+use audit_log_core::record::intake::Intake;
+use audit_log_recorder::{
+    config::RecorderConfig,
+    http, invocation, schema,
+    store::{Counts, NoRandomness, Store, World},
+};
+use audit_log_web::authority::Authority;
+use chrono::{DateTime, Utc};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::init_logs();
+    let config = RecorderConfig::from_env()?;
+    let metrics = RecorderMetrics::init(&config.function_name)?;
+    let recorder = audit_log_aws::recorder(&config.tenants_table, &config.events_table, config.settle).await;
+    let intake = Intake::new(schema::AUDIT_EVENT, config.catalogue).context("the published schema can't be used")?;
+    let authority = config.authority.map(Authority::new).transpose()?;
+    let observe = move |Counts { recorded, duplicate, refused, failed }| {
+        metrics.events(recorded, duplicate, refused, failed);
+    };
+    let world = World { now: Box::new(wall_clock), random: Box::new(random), observe: Box::new(observe) };
+    let store = Arc::new(Store::new(recorder, intake, config.retention, world));
+    let router = http::router(Arc::clone(&store), authority);
+    let (store, router) = (&store, &router);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| invocation::handle(store, router, event)))
+        .await
+}
+
+/// The one place of this function that reads the clock.
+#[allow(clippy::disallowed_methods, reason = "main hands the clock to everyone else")]
+fn wall_clock() -> DateTime<Utc> {
+    Utc::now()
+}
+
+fn random() -> Result<[u8; 10], NoRandomness> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes).map_err(|error| NoRandomness(error.to_string()))?;
+    Ok(bytes)
+}

@@ -1,0 +1,169 @@
+//! The recorder on the world in memory.
+
+mod http;
+mod invocation;
+mod published;
+mod queue;
+mod store;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, AtomicU8, Ordering::Relaxed},
+};
+
+use ::http::{HeaderMap, Request, StatusCode};
+use audit_log_core::{
+    failure::{Code, Failure},
+    memory::Memory,
+    ports::{Recorded, Recorder},
+    record::{
+        NewEvent,
+        intake::{Catalogue, Intake},
+    },
+    tenant::{EventShards, TenantId},
+};
+use audit_log_web::issuer::TestIssuer;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::{
+    schema,
+    store::{Counts, Store, World},
+};
+
+/// The memory, and what memory alone can't do.
+#[derive(Clone, Default)]
+struct Probe {
+    memory: Memory,
+    /// Every write that was begun.
+    begun: Arc<Mutex<Vec<NewEvent>>>,
+    /// How many answers of writes get lost from now on.
+    lost_answers: Arc<Mutex<usize>>,
+    /// Whether no write comes back.
+    stuck: Arc<Mutex<bool>>,
+}
+
+impl Recorder for Probe {
+    async fn record(&self, event: &NewEvent) -> Result<Recorded, Failure> {
+        self.begun.lock().unwrap().push(event.clone());
+        if *self.stuck.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
+        let recorded = self.memory.record(event).await?;
+        let mut lost = self.lost_answers.lock().unwrap();
+        if *lost == 0 {
+            return Ok(recorded);
+        }
+        *lost -= 1;
+        Err(Failure::new(Code::Unavailable, "No answer."))
+    }
+
+    async fn event_shards(&self, tenant: &TenantId) -> Result<EventShards, Failure> {
+        self.memory.event_shards(tenant).await
+    }
+}
+
+/// A recorder with its world.
+struct Bench {
+    probe: Probe,
+    issuer: TestIssuer,
+    /// Milliseconds since the start.
+    clock: Arc<AtomicI64>,
+    observed: Arc<Mutex<Vec<Counts>>>,
+    store: Arc<Store<Probe>>,
+    router: Router,
+}
+
+fn start() -> DateTime<Utc> {
+    "2026-11-21T10:03:12.345Z".parse().unwrap()
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (probe, issuer) = (Probe::default(), TestIssuer::es256(start()));
+        let (clock, random) = (Arc::new(AtomicI64::new(0)), AtomicU8::new(0));
+        let observed = Arc::<Mutex<Vec<Counts>>>::default();
+        let world = World {
+            now: Box::new({
+                let clock = Arc::clone(&clock);
+                // A clock that never stands still, so that a later stamp can be told from an earlier one.
+                move || start() + TimeDelta::milliseconds(clock.fetch_add(1, Relaxed))
+            }),
+            random: Box::new(move || Ok([random.fetch_add(1, Relaxed); 10])),
+            observe: Box::new({
+                let observed = Arc::clone(&observed);
+                move |counts| observed.lock().unwrap().push(counts)
+            }),
+        };
+        let intake = Intake::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).unwrap()).unwrap();
+        let store = Arc::new(Store::new(probe.clone(), intake, Some(TimeDelta::days(90)), world));
+        let router = crate::http::router(Arc::clone(&store), Some(issuer.authority()));
+        Self { probe, issuer, clock, observed, store, router }
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.probe.memory
+    }
+
+    fn token(&self, tenant: &str) -> String {
+        self.issuer.token_for(tenant, &["events:write"])
+    }
+
+    /// A request of a tenant's.
+    async fn post(&self, tenant: &str, body: &Value) -> (StatusCode, Value) {
+        self.post_with(tenant, &[], body).await
+    }
+
+    /// The same with more headers.
+    async fn post_with(&self, tenant: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
+        let mut request = Request::post("/v1/events")
+            .header("authorization", format!("Bearer {}", self.token(tenant)))
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (status, _, body) = self.send(request.body(body.to_string().into()).unwrap()).await;
+        (status, body)
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// A tenant's stored events, in the order of its shards and their keys.
+    fn stored(&self, tenant: &str) -> Vec<Value> {
+        let state = self.memory().state();
+        let events = state.events.iter().filter(|((of, _), _)| of == tenant).flat_map(|(_, events)| events.values());
+        let document = |body: &audit_log_core::event::Body| match body {
+            audit_log_core::event::Body::Text(text) => serde_json::from_str(text).unwrap(),
+            audit_log_core::event::Body::NoText(_) => panic!("the recorder stores texts"),
+        };
+        events.map(document).collect()
+    }
+
+    fn ids(&self, tenant: &str) -> Vec<String> {
+        self.stored(tenant).iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// An event with an id.
+fn login(id: &str) -> Value {
+    json!({ "id": id, "logType": "Authentication", "action": "Login", "user": { "id": "u-17" } })
+}
+
+/// One without.
+fn scan() -> Value {
+    json!({ "logType": "Scan", "action": "Scan Now", "user": { "id": "u-17", "email": "ada@acme.example" } })
+}
+
+/// What became of each event of an answer.
+fn statuses(answer: &Value) -> Vec<&str> {
+    answer["results"].as_array().unwrap().iter().map(|result| result["status"].as_str().unwrap()).collect()
+}

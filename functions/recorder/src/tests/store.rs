@@ -1,0 +1,116 @@
+//! Shards, second tries and time.
+
+use std::time::Duration;
+
+use audit_log_core::{
+    memory::{Fault, Op, Tenant},
+    record::shard,
+    settings::Draft,
+};
+
+use super::*;
+use crate::store::{Entry, Stored};
+
+impl Bench {
+    fn entry(&self, tenant: &str, id: &str) -> Entry {
+        let event = self.store.intake().check(&scan().to_string()).unwrap();
+        Entry { tenant: TenantId::parse(tenant).unwrap(), id: id.to_owned(), event }
+    }
+
+    async fn store(&self, ids: &[&str]) -> Vec<Stored> {
+        let entries: Vec<_> = ids.iter().map(|id| self.entry("acme", id)).collect();
+        self.store.all(&entries, Duration::from_secs(20)).await
+    }
+
+    fn shards(&self, count: &str) {
+        let config = Draft { event_shards: Some(count.to_owned()), ..Draft::default() };
+        let tenant = Tenant { config: Some(config), ..Tenant::default() };
+        self.memory().state().tenants.insert("acme".to_owned(), tenant);
+    }
+}
+
+#[tokio::test]
+async fn events_are_spread_over_the_tenants_shards_and_the_number_is_read_again_after_a_minute() {
+    let bench = Bench::new();
+    bench.shards("4");
+    let (four, eight) = (EventShards::parse("4").unwrap(), EventShards::parse("8").unwrap());
+    let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    bench.store(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (written, read) = (bench.memory().calls(Op::Record), bench.memory().calls(Op::EventShards));
+    assert_eq!((written, read), (40, 1), "the number of shards is read once");
+    let used: std::collections::BTreeSet<u16> = bench.memory().state().events.keys().map(|(_, shard)| *shard).collect();
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+
+    bench.shards("8");
+    // Ids whose shard tells which number it was taken from.
+    let mut telling = (0..).map(|n| format!("x{n}")).filter(|id| shard(id, four) != shard(id, eight));
+    for (later, shards) in [(0, four), (60_000, eight)] {
+        bench.clock.fetch_add(later, Relaxed);
+        let id = telling.next().unwrap();
+        bench.store(&[&id]).await;
+        assert_eq!(bench.probe.begun.lock().unwrap().last().unwrap().shard, shard(&id, shards));
+    }
+}
+
+#[tokio::test]
+async fn where_the_number_of_shards_can_not_be_read_the_first_shard_takes_the_event() {
+    let bench = Bench::new();
+    bench.shards("many");
+    assert_eq!(bench.store(&["1", "2", "3"]).await, vec![Stored::Recorded; 3]);
+    let of_shard_0 = bench.memory().state().events[&("acme".to_owned(), 0)].len();
+    assert_eq!(of_shard_0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_hangs_does_not_hold_the_events_up_for_long() {
+    let bench = Bench::new();
+    bench.shards("4");
+    bench.memory().once(Op::EventShards, None, Fault::Crash);
+    let began = tokio::time::Instant::now();
+    assert_eq!(bench.store(&["1", "2", "3"]).await, vec![Stored::Recorded; 3]);
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    assert!(bench.probe.begun.lock().unwrap().iter().all(|event| event.shard == 0));
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_got_lost_is_tried_again_with_a_new_stamp_and_stored_once() {
+    let bench = Bench::new();
+    *bench.probe.lost_answers.lock().unwrap() = 1;
+    assert_eq!(bench.store(&["1"]).await, [Stored::Duplicate]);
+    assert_eq!(bench.ids("acme"), ["1"]);
+    let begun = bench.probe.begun.lock().unwrap();
+    assert_eq!((begun.len(), &begun[0].id), (2, &begun[1].id));
+    assert!(begun[0].stamp.at < begun[1].stamp.at);
+}
+
+#[tokio::test]
+async fn a_write_is_given_up_after_its_second_try_and_one_that_was_refused_at_once() {
+    let bench = Bench::new();
+    *bench.probe.lost_answers.lock().unwrap() = 2;
+    assert!(matches!(bench.store(&["1"]).await[..], [Stored::Failed(Failure { code: Code::Unavailable, .. })]));
+    assert_eq!(bench.probe.begun.lock().unwrap().len(), 2);
+
+    bench.memory().always(Op::Record, None, Failure::new(Code::PlatformDenied, "No."));
+    assert!(matches!(bench.store(&["2"]).await[..], [Stored::Failed(Failure { code: Code::PlatformDenied, .. })]));
+    assert_eq!(bench.probe.begun.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_leaves_time_for_a_second_one() {
+    let bench = Bench::new();
+    bench.store(&["0"]).await;
+    bench.memory().once(Op::Record, None, Fault::Crash);
+    let began = tokio::time::Instant::now();
+    assert_eq!(bench.store(&["1"]).await, [Stored::Recorded]);
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn entries_of_one_id_share_the_fate_of_the_first() {
+    let bench = Bench::new();
+    bench.store(&["0"]).await;
+    assert_eq!(bench.store(&["1", "0", "1"]).await, [Stored::Recorded, Stored::Duplicate, Stored::Duplicate]);
+    bench.memory().always(Op::Record, None, Failure::new(Code::Throttled, "Busy."));
+    let failed = Stored::Failed(Failure::new(Code::Throttled, "Busy."));
+    assert_eq!(bench.store(&["2", "2"]).await, vec![failed; 2]);
+}
