@@ -11,13 +11,15 @@ LOCAL_AWS := .venv/.installed
 DEPLOY_TOOLS := .tools/venv/.installed
 NODE := .tools/node/.installed
 
-# The function that the tests deploy and the tests themselves are built for the same, named, target and from the whole
+# The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 ON_HOST := CARGO_BUILD_TARGET=$(HOST)
 
 # Of the release zips: arm64 or x86_64.
 ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
+# Each is a crate audit-log-<function> with a binary of that name, and has a zip target/lambda/<function>/bootstrap.zip.
+FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
 .PHONY: help demo test check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
@@ -29,18 +31,18 @@ demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it r
 	@$(ON_HOST) cargo build --workspace --bin demo
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
-test: build ## All tests, on the zipped function and a local AWS
+test: build ## All tests, on the zipped functions and a local AWS
 	$(ON_HOST) cargo test --workspace
 
 check: fmt clippy doc deny lint policy-check test ## All that CI checks
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, quickly and without debug info
-	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace --bin exporter
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace $(FUNCTIONS:%=--bin %)
 
 package: $(DEPLOY_TOOLS) ## The release zips, target/lambda/<function>/bootstrap.zip, and the customers' template by its version (ARCH=…)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
-	    --output-format zip --package audit-log-exporter
-	@ls -l target/lambda/exporter/bootstrap.zip
+	    --output-format zip $(FUNCTIONS:%=--package audit-log-%)
+	@ls -l $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
 
 publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its version, with your credentials (BUCKET=…)

@@ -1,9 +1,11 @@
 """Starts ministack, the local AWS, for the harness in `tests/src/local_aws.rs`.
 
-A launcher, and not plain `ministack`, for three things that its settings don't offer: a correction of its
-IAM, how often scheduled rules are looked at, and an end that nobody has to remember.
+A launcher, and not plain `ministack`, for four things that its settings don't offer: a correction of its
+IAM, one of what it makes of templates, how often scheduled rules are looked at, and an end that nobody has to
+remember.
 """
 
+import functools
 import os
 import shutil
 import signal
@@ -57,6 +59,41 @@ def correct_condition_keys():
     iam_evaluator._resolve_condition_key = resolve_condition_key
 
 
+def correct_templates():
+    """Hands what a template says on in the shape in which ministack looks for it later.
+
+    An HTTP API's CORS configuration and limits are kept under CloudFormation's names (`AllowOrigins`) and looked for
+    under the API's (`allowOrigins`): every browser's preflight request would be refused. And a parameter's value is
+    always text: a queue whose concurrency comes from one would never be polled.
+    """
+    from ministack.services.cloudformation import provisioners
+
+    def in_shape(name, value):
+        if name in ("CorsConfiguration", "DefaultRouteSettings") and value:
+            return provisioners._pascal_to_camel(value)
+        if name == "ScalingConfig" and value:
+            return {setting: int(number) for setting, number in value.items()}
+        return value
+
+    def corrected(handler):
+        @functools.wraps(handler)
+        def handle(*arguments, **named):
+            shaped = [
+                {name: in_shape(name, value) for name, value in argument.items()}
+                if isinstance(argument, dict)
+                else argument
+                for argument in arguments
+            ]
+            return handler(*shaped, **named)
+
+        return handle
+
+    for resource in ("AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage", "AWS::Lambda::EventSourceMapping"):
+        handlers = provisioners._RESOURCE_HANDLERS[resource]
+        for operation in ("create", "update"):
+            handlers[operation] = corrected(handlers[operation])
+
+
 def set_sweep_interval():
     """Sets how often scheduled rules are looked at, in seconds."""
     from ministack.services import eventbridge
@@ -70,6 +107,7 @@ if __name__ == "__main__":
         os.setpgrp()
     threading.Thread(target=end_with_the_harness, daemon=True).start()
     correct_condition_keys()
+    correct_templates()
     set_sweep_interval()
     from ministack.app import main
 

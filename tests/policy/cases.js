@@ -5,19 +5,19 @@ import { load, place, stack } from "./template.js";
 
 export const PLATFORM = "111111111111";
 export const CUSTOMER = "222222222222";
-const STRANGER = "333333333333";
+export const STRANGER = "333333333333";
 
 export const platformTemplate = load(new URL("../../infra/template.yaml", import.meta.url));
 export const customerTemplate = load(new URL("../../cloudformation/audit-log-export-role.yaml", import.meta.url));
 
-const ALLOWED = "Allowed";
-const REFUSED = "ImplicitlyDenied";
-const FORBIDDEN = "ExplicitlyDenied";
+export const ALLOWED = "Allowed";
+export const REFUSED = "ImplicitlyDenied";
+export const FORBIDDEN = "ExplicitlyDenied";
 
 // For whoever must be stopped by the other side's policy and not by the want of rights of his own.
-const ADMINISTRATOR = { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "*", Resource: "*" }] };
+export const ADMINISTRATOR = { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "*", Resource: "*" }] };
 
-/** The parameter values that must never reach a policy, and their harmless neighbours. */
+/** The customer's parameter values that must never reach a policy, and their harmless neighbours. */
 export const values = [
   ...["*", "security/*", "sec?rity", "${aws:username}", "/security", "security/", "a//b", ".", "..", "a/../b", "a/."].map(
     (value) => ({ parameter: "BucketPrefix", value, refused: true }),

@@ -1,7 +1,8 @@
 // Judges the templates' IAM policies with an implementation of IAM's rules that nobody here wrote. Needs no AWS.
 
 import { runSimulation } from "@cloud-copilot/iam-simulate";
-import { customerTemplate, requests, values } from "./cases.js";
+import * as api from "./api.js";
+import * as exports from "./cases.js";
 import { partitions, refusal } from "./template.js";
 
 const accountIn = (arn) => arn.split(":")[4];
@@ -40,18 +41,24 @@ function report(cells, expected, actual) {
   console.log(ok ? line : `${line}  (expected ${expected})`);
 }
 
-console.log("Values of the customer template's parameters\n");
-for (const { parameter, value, refused } of values) {
-  const actual = refusal(customerTemplate, parameter, value) ? "refused" : "accepted";
-  report([parameter.padEnd(17), JSON.stringify(value).padEnd(76)], refused ? "refused" : "accepted", actual);
+for (const [whose, template, values] of [
+  ["customer", exports.customerTemplate, exports.values],
+  ["platform", exports.platformTemplate, api.values],
+]) {
+  console.log(`Values of the ${whose} template's parameters\n`);
+  for (const { parameter, value, refused } of values) {
+    const actual = refusal(template, parameter, value) ? "refused" : "accepted";
+    report([parameter.padEnd(17), JSON.stringify(value).padEnd(76)], refused ? "refused" : "accepted", actual);
+  }
+  console.log();
 }
 
-const { Metadata, Outputs } = customerTemplate;
+const { Metadata, Outputs } = exports.customerTemplate;
 report(["Metadata.TemplateVersion is the output's"], Metadata.TemplateVersion, Outputs.TemplateVersion.Value);
 
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);
-  for (const request of requests(partition)) {
+  for (const request of [...exports.requests(partition), ...api.requests(partition)]) {
     const { group, title, action, expected } = request;
     report([group.padEnd(21), title.padEnd(40), action.padEnd(28)], expected, await judge(request));
   }

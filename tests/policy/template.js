@@ -85,6 +85,7 @@ export function stack(template, where, given = {}, generated = {}) {
     "AWS::Events::Rule": (id) => arn("events", `rule/${named(id, "Name")}`),
     "AWS::IAM::Role": (id) => arn("iam", `role/${named(id, "RoleName")}`, ""),
     "AWS::Logs::LogGroup": (id) => arn("logs", `log-group:${named(id, "LogGroupName")}:*`),
+    "AWS::Serverless::Function": (id) => arn("lambda", `function:${named(id, "FunctionName")}`),
     "AWS::SQS::Queue": (id) => arn("sqs", named(id, "QueueName")),
   };
 

@@ -15,6 +15,9 @@ const PLATFORM_STACK: &str = "audit-log-export";
 /// Where `sam deploy` uploads to. Its own choice of a bucket (`--resolve-s3`) costs another stack.
 const ARTIFACTS: &str = "audit-log-export-artifacts";
 
+/// The functions that the platform's template deploys.
+const FUNCTIONS: [&str; 3] = ["console", "exporter", "recorder"];
+
 /// How long a stack's creation or deletion may take.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -30,6 +33,20 @@ pub struct PlatformOutputs {
     pub tenants_table_name: String,
     /// The table that services record events in.
     pub events_table_name: String,
+    /// The function that answers tenants' admins.
+    pub console_function_name: String,
+    /// The function that records events.
+    pub recorder_function_name: String,
+    /// The API's address on AWS.
+    pub api_url: String,
+    /// The API's id, under which the local AWS serves it.
+    pub api_id: String,
+    /// The queue that services send events to.
+    pub ingestion_queue_url: String,
+    /// The same, by its ARN.
+    pub ingestion_queue_arn: String,
+    /// The queue of messages that could not be recorded.
+    pub ingestion_dead_letters_url: String,
 }
 
 /// A stack in a customer's account, and what the customer copies from its outputs into the platform's console.
@@ -60,23 +77,27 @@ pub struct CustomerOutputs {
     pub template_version: String,
 }
 
-/// Deploys the platform's template with `sam deploy`, for this machine's architecture, with the function's zip
-/// as it was built last. A second call updates the stack.
+/// Deploys the platform's template with `sam deploy`, for this machine's architecture, with the functions' zips
+/// as they were built last. A second call updates the stack; a parameter that it doesn't name keeps its value.
 ///
 /// # Errors
-/// When the deployment fails: then with what SAM said and the resources that failed.
+/// When the deployment fails: then with what SAM said and the resources that failed. A value with a `'` in it would
+/// be misread.
 pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
-    let zip = tools::repository().join("target/lambda/exporter/bootstrap.zip");
-    if !zip.exists() {
-        // The emulator would create the function without it, and fail only once it is invoked.
-        bail!("{} is missing: `make build` builds it", zip.display());
+    for function in FUNCTIONS {
+        let zip = tools::repository().join(format!("target/lambda/{function}/bootstrap.zip"));
+        if !zip.exists() {
+            // The emulator would create the function without it, and fail only once it is invoked.
+            bail!("{} is missing: `make build` builds it", zip.display());
+        }
     }
     // Creating it again is fine: it is the same owner's.
     s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS).send().await?;
 
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let own = [("Architecture", architecture), ("AwsEndpointUrl", aws.endpoint())];
-    let parameters = own.iter().chain(overrides).map(|(name, value)| format!("{name}={value}"));
+    // In quotes, without which SAM would not get past the first one of a JSON text.
+    let parameters = own.iter().chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
     let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
     sam.args(["deploy", "--template-file", "infra/template.yaml", "--stack-name", PLATFORM_STACK])
         .args(["--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_NAMED_IAM"])

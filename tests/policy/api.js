@@ -1,0 +1,180 @@
+// The same for what faces the web: the console's and the recorder's roles, and the queue that events come in by.
+
+import {
+  ADMINISTRATOR,
+  ALLOWED,
+  CUSTOMER,
+  FORBIDDEN,
+  PLATFORM,
+  platformTemplate,
+  REFUSED,
+  STRANGER,
+} from "./cases.js";
+import { place, stack } from "./template.js";
+
+/** The platform's parameter values that must never reach a policy or a browser, and their harmless neighbours. */
+export const values = [
+  ...[
+    "*",
+    "https://*",
+    "https://*.acme.example",
+    "null",
+    "https://app.acme.example/",
+    "https://a.example,*",
+    "https://a.example, https://b.example",
+  ].map((value) => ({ parameter: "AllowedOrigins", value, refused: true })),
+  ...["", "https://app.acme.example", "https://a.example,http://localhost:5173"].map((value) => ({
+    parameter: "AllowedOrigins",
+    value,
+    refused: false,
+  })),
+  ...["*", "arn:aws:iam::*:root", `arn:aws:iam::${STRANGER}:role/*`, `arn:aws:iam::${STRANGER}:root,*`].map((value) => ({
+    parameter: "EventSenders",
+    value,
+    refused: true,
+  })),
+  ...["", `arn:aws:iam::${STRANGER}:root`, `arn:aws-cn:iam::${STRANGER}:role/a/b,arn:aws-cn:iam::${CUSTOMER}:root`].map(
+    (value) => ({ parameter: "EventSenders", value, refused: false }),
+  ),
+  ...["none", "HS256", "RS256,none", ""].map((value) => ({ parameter: "TokenAlgorithms", value, refused: true })),
+  { parameter: "TokenAlgorithms", value: "PS256,EdDSA", refused: false },
+  ...["http://id.test/keys", "http://127.0.0.1.id.test/keys", "https://me:secret@id.test/keys"].map((value) => ({
+    parameter: "TokenJwksUrl",
+    value,
+    refused: true,
+  })),
+  ...["", "https://id.test/keys", "http://127.0.0.1:8080/keys"].map((value) => ({
+    parameter: "TokenJwksUrl",
+    value,
+    refused: false,
+  })),
+];
+
+/** The requests to judge in one partition. */
+export function requests(partition) {
+  const arn = (rest) => `arn:${partition}:${rest}`;
+  const sender = arn(`iam::${STRANGER}:role/billing`);
+  const where = place(partition, PLATFORM);
+  const closed = stack(platformTemplate, where);
+  const open = stack(platformTemplate, where, { EventSenders: sender });
+  const role = (account, name) => arn(`iam::${account}:role/${name}`);
+
+  // As wide a trust as anyone can write, so that only the role's own policy is left to judge.
+  const trustsEveryone = {
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { AWS: "*" }, Action: "sts:AssumeRole" }],
+  };
+  const by = (name, id) => (title, action, resource, expected, more = {}) => ({
+    group: `${name}'s role`,
+    title,
+    principal: arn(`sts::${PLATFORM}:assumed-role/${id}/${name}`),
+    identity: closed.property(id, "Policies", 0, "PolicyDocument"),
+    action,
+    resource,
+    ...more,
+    expected,
+  });
+  const console = by("console", "ConsoleRole");
+  const recorder = by("recorder", "RecorderRole");
+
+  const events = closed.arn("EventsTable");
+  const tenants = closed.arn("TenantsTable");
+  const exporter = closed.arn("Exporter");
+  const queue = closed.arn("IngestionQueue");
+  const deadLetters = closed.arn("IngestionDeadLetters");
+  const stream = (id) => closed.arn(id).replace(/\*$/, "log-stream:2026/11/21");
+  const table = (own, on, where, actions, expected) =>
+    actions.map((action) => own(`${action} on ${on}`, `dynamodb:${action}`, where, expected));
+  const inCommon = (own, logs) => [
+    own("a customer's role", "sts:AssumeRole", role(CUSTOMER, "x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
+    own("a role of its own account", "sts:AssumeRole", role(PLATFORM, "x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
+    own("the exporter's role", "sts:AssumeRole", closed.arn("ExporterRole"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
+    ...["s3:PutObject", "s3:GetObject"].map((action) =>
+      own("an object of its own account", action, arn("s3:::a-bucket/x"), REFUSED, { account: PLATFORM }),
+    ),
+    own("pass a role", "iam:PassRole", closed.arn("ExporterRole"), REFUSED),
+    own("change the exporter", "lambda:UpdateFunctionCode", exporter, REFUSED),
+    ...table(own, "the index due", `${tenants}/index/due`, ["Query", "Scan"], REFUSED),
+    ...table(own, "events", events, ["Scan", "GetItem", "UpdateItem", "DeleteItem", "DeleteTable"], REFUSED),
+    ...table(own, "tenants", tenants, ["Scan", "DeleteItem", "BatchWriteItem", "DeleteTable"], REFUSED),
+    ...table(own, "another table", `${tenants}-2`, ["GetItem", "PutItem", "Query"], REFUSED),
+    own("write its log", "logs:PutLogEvents", stream(logs), ALLOWED),
+    own("write the exporter's log", "logs:PutLogEvents", stream("ExporterLogs"), REFUSED),
+    own("make a log group", "logs:CreateLogGroup", stream(logs).replace(/:log-stream.*/, ""), REFUSED),
+    own("send to the queue", "sqs:SendMessage", queue, REFUSED),
+  ];
+
+  const shards = (title, attributes, select, expected) =>
+    recorder(title, "dynamodb:GetItem", tenants, expected, {
+      context: { "dynamodb:Attributes": attributes, "dynamodb:Select": select },
+    });
+
+  // As an administrator of the account that it is in, so that only the queue's policy is left to judge.
+  const send = (title, of, principal, secure, expected, action = "sqs:SendMessage") => ({
+    group: "ingestion queue",
+    title,
+    principal,
+    identity: ADMINISTRATOR,
+    action,
+    resource: of.arn("IngestionQueue"),
+    resourcePolicy: of.property("IngestionQueuePolicy", "PolicyDocument"),
+    context: { "aws:SecureTransport": secure },
+    expected,
+  });
+  const own = role(PLATFORM, "orders");
+
+  const become = (id, title, principal, expected) => ({
+    group: `trust of ${id}`,
+    title,
+    principal,
+    identity: principal.includes(":") ? ADMINISTRATOR : undefined,
+    action: "sts:AssumeRole",
+    resource: closed.arn(id),
+    resourcePolicy: closed.property(id, "AssumeRolePolicyDocument"),
+    expected,
+  });
+
+  return [
+    ...table(
+      console,
+      "tenants",
+      tenants,
+      ["GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"],
+      ALLOWED,
+    ),
+    ...table(console, "events", events, ["Query", "PutItem"], ALLOWED),
+    console("have the exporter verify", "lambda:InvokeFunction", exporter, ALLOWED),
+    console("invoke another function", "lambda:InvokeFunction", `${exporter}-2`, REFUSED),
+    console("invoke the recorder", "lambda:InvokeFunction", closed.arn("Recorder"), REFUSED),
+    console("receive from the queue", "sqs:ReceiveMessage", queue, REFUSED),
+    ...inCommon(console, "ConsoleLogs"),
+
+    recorder("record an event", "dynamodb:PutItem", events, ALLOWED),
+    recorder("read events", "dynamodb:Query", events, REFUSED),
+    shards("a tenant's shards", ["tenant_id", "record", "event_shards"], "SPECIFIC_ATTRIBUTES", ALLOWED),
+    shards("its external ID beside them", ["tenant_id", "event_shards", "external_id"], "SPECIFIC_ATTRIBUTES", REFUSED),
+    shards("all that a tenant has", ["tenant_id", "record"], "ALL_ATTRIBUTES", REFUSED),
+    ...table(recorder, "tenants", tenants, ["Query", "BatchGetItem", "PutItem", "UpdateItem", "ConditionCheckItem"], REFUSED),
+    ...["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].flatMap((action) => [
+      recorder(`${action} of the queue`, `sqs:${action}`, queue, ALLOWED),
+      recorder(`${action} of the dead letters`, `sqs:${action}`, deadLetters, REFUSED),
+    ]),
+    recorder("empty the queue", "sqs:PurgeQueue", queue, REFUSED),
+    recorder("invoke the exporter", "lambda:InvokeFunction", exporter, REFUSED),
+    ...inCommon(recorder, "RecorderLogs"),
+
+    send("a role of this account, by https", closed, own, "true", ALLOWED),
+    send("a role of this account, by http", closed, own, "false", FORBIDDEN),
+    send("another account's, none named", closed, sender, "true", REFUSED),
+    send("a named role, by https", open, sender, "true", ALLOWED),
+    send("a named role, by http", open, sender, "false", FORBIDDEN),
+    send("another role of that account", open, role(STRANGER, "other"), "true", REFUSED),
+    send("a named role, receiving", open, sender, "true", REFUSED, "sqs:ReceiveMessage"),
+
+    ...["ConsoleRole", "RecorderRole"].flatMap((id) => [
+      become(id, "Lambda", "lambda.amazonaws.com", ALLOWED),
+      become(id, "another service", "ec2.amazonaws.com", REFUSED),
+      become(id, "an administrator of its account", role(PLATFORM, "administrator"), REFUSED),
+    ]),
+  ];
+}
