@@ -10,6 +10,7 @@ TOOLS := .tools/venv/bin
 LOCAL_AWS := .venv/.installed
 DEPLOY_TOOLS := .tools/venv/.installed
 NODE := .tools/node/.installed
+SCHEMATHESIS := .tools/schemathesis/.installed
 
 # The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
@@ -31,7 +32,7 @@ demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it r
 	@$(ON_HOST) cargo build --workspace --bin demo
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
-test: build ## All tests, on the zipped functions and a local AWS
+test: build $(SCHEMATHESIS) ## All tests, on the zipped functions and a local AWS
 	$(ON_HOST) cargo test --workspace
 
 check: fmt clippy doc deny lint policy-check test ## All that CI checks
@@ -77,8 +78,9 @@ clean-tools: ## Remove what this file installed
 # A virtual environment for each list of pinned packages; made anew when the list changes.
 $(LOCAL_AWS): tests/local_aws/requirements.txt
 $(DEPLOY_TOOLS): tests/tools/requirements.txt
+$(SCHEMATHESIS): tests/schemathesis/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(NODE):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(NODE):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)

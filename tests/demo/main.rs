@@ -1,8 +1,9 @@
 //! `make demo`: a day of exports on a local AWS, and the proof that nothing was lost on the way.
 //!
-//! In reading order: [`cast`] says who the tenants are, [`setup`] deploys both sides and records the events, [`day`] sends
-//! the hourly ticks, [`results`] shows what they left behind, [`proof`] reads every bucket back and compares, [`around`]
-//! is for `--keep`. [`files`] knows what was exported, [`records`] the tenants table, [`screen`] the terminal.
+//! In reading order: [`cast`] says who the tenants are, [`setup`] deploys both sides, connects the tenants through the API
+//! and records the events, [`open_role`] tries to connect what must not be, [`day`] sends the hourly ticks, [`results`]
+//! shows what they left behind, [`proof`] reads every bucket back and compares, [`live`] sends events in and reads them on
+//! the API, [`around`] is for `--keep`. [`files`] knows what was exported, [`records`] the tenants table, [`screen`] the terminal.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the demo is nobody's core: it asks the clock which day was yesterday")]
 
@@ -10,6 +11,8 @@ mod around;
 mod cast;
 mod day;
 mod files;
+mod live;
+mod open_role;
 mod proof;
 mod records;
 mod results;
@@ -102,12 +105,14 @@ async fn play(screen: &Screen, keep: bool) -> Result<LocalAws> {
         })
         .await?;
     let mut stage = setup::all(screen, &aws, day).await?;
+    open_role::refused(screen, &aws, &stage).await?;
     let ticks = day::play(screen, &aws, &stage).await?;
     results::noon(screen, &stage, &ticks).await?;
     results::day(screen, &stage).await?;
     results::files(screen, &stage).await?;
     day::recover(screen, &aws, &mut stage).await?;
     proof::all(screen, &stage).await?;
+    live::record(screen, &aws, &stage).await?;
     conclude(screen, started.elapsed(), keep)?;
     if keep {
         around::print(screen, &aws, &stage).await?;
@@ -130,8 +135,8 @@ fn conclude(screen: &Screen, took: Duration, keep: bool) -> Result<()> {
     screen.section(&format!("Done in {:.1} s", took.as_secs_f64()))?;
     let read_on = [
         ("One tick, explained", "how windows, watermarks and retries fit together"),
-        ("Record events", "the one PutItem with which a service of yours, in any language, records an event"),
-        ("Connect a tenant", "what the customer does, what you store"),
+        ("Record events", "over HTTP, through a queue, or with one PutItem"),
+        ("Connect a tenant", "what its admin does, on the API and in AWS"),
         ("Delivery guarantees, in plain words", "what is exactly-once, and what is not"),
         ("Operating it", "every failure code with its cause and fix; metrics and alarms"),
         ("Deploy it", "`make deploy`, with your own AWS credentials"),

@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Event, Spread, generate};
-use audit_log_tests::{Customer, LocalAws, PLATFORM_ACCOUNT, Platform, deploy_platform, onboard, tools};
+use audit_log_tests::{
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, deploy_platform, publish_template, tools,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 
@@ -45,26 +47,34 @@ impl Stage<'_> {
 /// Sets everything up.
 pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Utc>) -> Result<Stage<'a>> {
     let deploy = async {
-        let platform = deploy_platform(aws, &[]).await?;
+        let template = publish_template(aws).await?;
+        let platform = deploy_platform(aws, &[("CustomerTemplateUrl", &template)]).await?;
         let rule = pause_rule(aws, &platform).await?;
         Ok((platform, rule))
     };
     let (platform, rule) = screen
         .step("deploying the platform", deploy, |_| {
-            format!("`sam deploy` of infra/template.yaml into the platform's account {PLATFORM_ACCOUNT}")
+            format!(
+                "the customers' template published, and `sam deploy` of infra/template.yaml into the platform's account \
+                 {PLATFORM_ACCOUNT}"
+            )
         })
         .await?;
 
     let join = try_join_all(PARTS.iter().map(async |part| {
-        let customer = onboard(aws, &platform, part.tenant, part.account, part.choices(), day + part.connected).await;
+        let customer = connect(aws, &platform, part.tenant, part.account, part.choices(), day + part.connected).await;
         let customer = customer.with_context(|| format!("connecting {}", part.tenant))?;
         let mut events = generate(part.tenant, part.events, Spread::OfficeDay(day.date_naive()));
         events.retain(|event| event.recorded_at >= day + part.connected);
         anyhow::Ok(Tenant { part, customer, events })
     }));
     let tenants = screen
-        .step("four customers create the quick-create stack", join, |tenants| {
-            format!("the quick-create stack in {} customers' accounts, and their settings saved", tenants.len())
+        .step("four customers' admins connect their buckets", join, |tenants| {
+            format!(
+                "{} customers' admins went through the API: external ID, quick-create stack, CONNECT, VERIFY, SAVE with \
+                 history from yesterday",
+                tenants.len()
+            )
         })
         .await?;
 
@@ -72,7 +82,7 @@ pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Ut
     let total = tenants.iter().map(|tenant| tenant.events.len() as u64).sum();
     screen
         .step("recording a day of events", record, |_| {
-            format!("{} events recorded, all of {} (UTC)", count(total), day.format("%A, %Y-%m-%d"))
+            format!("{} events by the table's contract, all of {} (UTC)", count(total), day.format("%A, %Y-%m-%d"))
         })
         .await?;
 

@@ -12,6 +12,8 @@ use audit_log_core::{
     tenant::{self, TenantId},
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use url::{Url, form_urlencoded};
 
 use crate::{Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, quick_create};
 
@@ -28,8 +30,8 @@ pub struct Customer {
     pub settings: Draft,
 }
 
-/// Takes a tenant through all that its admin does: a bucket, the quick-create stack, and saved settings, of which
-/// `choices` are filled in already. Exports begin at `start`.
+/// Connects a tenant without the API, by the tables' contract: a bucket, the quick-create stack, and records as if the
+/// settings had been saved at `start`, of which `choices` are filled in already. For tests whose days lie in the past.
 ///
 /// # Errors
 /// When one of these steps fails.
@@ -56,6 +58,64 @@ pub async fn onboard(
     let mut customer = Customer { tenant: tenant.to_owned(), stack, bucket, settings };
     customer.save(aws, platform, start).await?;
     Ok(customer)
+}
+
+/// Takes a tenant through all that its admin does on the platform's API and in AWS: look at the connector, create the
+/// stack behind its quick-create link, connect the role, verify, save. Exports begin at `history_from`.
+///
+/// # Errors
+/// When one of these steps is refused, or does not find what it should.
+pub async fn connect(
+    aws: &LocalAws,
+    platform: &Platform<'_>,
+    tenant: &str,
+    account: &str,
+    choices: Draft,
+    history_from: DateTime<Utc>,
+) -> Result<Customer> {
+    let api = platform.api();
+    let bucket_name = format!("{tenant}-audit-logs");
+    let bucket = Bucket::create(aws, account, &bucket_name, REGION).await?;
+    let connector = api.admin(tenant, "GET", "/v1/connector", None).await?.ok()?;
+    let link = connector["quickCreateUrl"].as_str().context("no quick-create link")?;
+    let prefix = choices.prefix.clone().unwrap_or_default();
+    // What the admin fills in on the console's page beside the values of the link; a role name of its own keeps the ARN
+    // when the stack is deleted and created again.
+    let role_name = format!("{tenant}-audit-log-export");
+    let filled_in = [("BucketName", bucket_name.as_str()), ("BucketPrefix", &prefix), ("RoleName", &role_name)];
+    let mut parameters = quick_create_parameters(link)?;
+    parameters.extend(filled_in.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let stack = quick_create(aws, account, "audit-log-export", &parameters).await?;
+
+    let role = json!({ "roleArn": stack.outputs.role_arn });
+    api.admin(tenant, "PUT", "/v1/connector", Some(&role)).await?.ok()?;
+    let mut draft = json!({
+        "bucket": bucket_name, "region": REGION, "prefix": prefix,
+        "frequencyHours": choices.frequency_hours.as_deref().unwrap_or("1").parse::<u8>()?,
+        "format": choices.format, "compression": choices.compression,
+    });
+    let found = api.admin(tenant, "POST", "/v1/export-settings/verify", Some(&draft)).await?.ok()?;
+    ensure!(found["passed"] == true, "the verification found something: {found:#}");
+    draft["historyFrom"] = history_from.to_rfc3339().into();
+    api.admin(tenant, "PUT", "/v1/export-settings", Some(&draft)).await?.ok()?;
+
+    let settings = Draft {
+        external_id: Some(stack.outputs.external_id.clone()),
+        role_arn: Some(stack.outputs.role_arn.clone()),
+        bucket: Some(bucket_name),
+        region: Some(REGION.to_owned()),
+        ..choices
+    };
+    Ok(Customer { tenant: tenant.to_owned(), stack, bucket, settings })
+}
+
+/// The values that a quick-create link fills in.
+fn quick_create_parameters(link: &str) -> Result<Vec<(String, String)>> {
+    let link = Url::parse(link)?;
+    let (_, query) = link.fragment().and_then(|fragment| fragment.split_once('?')).context("a link without values")?;
+    let values = form_urlencoded::parse(query.as_bytes());
+    Ok(values.filter_map(|(name, value)| Some((name.strip_prefix("param_")?.to_owned(), value.into_owned()))).collect())
 }
 
 /// Creates the quick-create stack of a tenant, as its admin does.

@@ -10,6 +10,9 @@ use tokio::runtime::Runtime;
 
 use crate::{LocalAws, Platform, deploy_platform};
 
+/// Nobody follows it here: the emulator has no console.
+const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml";
+
 /// What a test is given.
 #[derive(Debug)]
 pub struct Fixture {
@@ -27,7 +30,8 @@ static AWS: LazyLock<Result<LocalAws>> = LazyLock::new(|| runtime()?.block_on(Lo
 static FIXTURE: LazyLock<Result<Fixture>> = LazyLock::new(|| {
     let aws = AWS.as_ref().map_err(|error| anyhow!("{error:#}"))?;
     // The tests' days lie in the past: no window of theirs is ever too young, or too old.
-    let platform = runtime()?.block_on(deploy_platform(aws, &[("EventsRetentionDays", "0")]))?;
+    let platform = runtime()?
+        .block_on(deploy_platform(aws, &[("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL)]))?;
     Ok(Fixture { aws, platform })
 });
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a harness may read the clock and the environment; nothing here ships")]
 
+mod api;
 mod bucket;
 mod customer;
 pub mod events;
@@ -17,10 +18,13 @@ mod rule;
 mod stacks;
 pub mod tools;
 
+pub use api::{Answer, Api};
 pub use bucket::{Bucket, Object, StoredObject, gunzip};
-pub use customer::{Customer, onboard};
+pub use customer::{Customer, connect, onboard};
 pub use fixture::{Fixture, on_the_platform};
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, Table};
 pub use rule::Rule;
-pub use stacks::{CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, quick_create};
+pub use stacks::{
+    CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, publish_template, quick_create,
+};

@@ -7,12 +7,13 @@ use audit_log_aws::sdk::config::retry::RetryConfig;
 use audit_log_aws::sdk::dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use audit_log_aws::sdk::lambda::primitives::Blob;
 use audit_log_aws::sdk::{dynamodb, lambda};
+use audit_log_web::issuer::TestIssuer;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use crate::events::Event;
-use crate::{LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, Rule, tools};
+use crate::{Api, LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, Rule, tools};
 
 /// What one BatchWriteItem takes.
 const BATCH: usize = 25;
@@ -47,6 +48,7 @@ pub struct Platform<'a> {
     aws: &'a LocalAws,
     outputs: PlatformOutputs,
     rule: Rule,
+    api: Api,
     log_group: String,
     dynamodb: dynamodb::Client,
     lambda: lambda::Client,
@@ -54,7 +56,7 @@ pub struct Platform<'a> {
 
 impl<'a> Platform<'a> {
     /// Finds what a stack has deployed.
-    pub(crate) async fn new(aws: &'a LocalAws, outputs: PlatformOutputs) -> Result<Self> {
+    pub(crate) async fn new(aws: &'a LocalAws, outputs: PlatformOutputs, issuer: TestIssuer) -> Result<Self> {
         let config = aws.sdk_config(PLATFORM_ACCOUNT);
         // An invocation that is retried would be a tick that nobody asked for.
         let once = config.clone().into_builder().retry_config(RetryConfig::disabled()).build();
@@ -66,13 +68,21 @@ impl<'a> Platform<'a> {
         let policy = lambda.get_policy().function_name(&outputs.exporter_function_name).send().await;
         let policy = policy.context("no rule may invoke the function")?.policy.context("an empty policy")?;
         let rule = Rule::of(aws, &function_arn, &policy).await?;
-        Ok(Self { aws, outputs, rule, log_group, dynamodb: dynamodb::Client::new(&config), lambda })
+        // A browser on AWS would use the stack's output; here it is a name that nobody resolves.
+        let api = Api::new(format!("{}/_aws/execute-api/{}/$default", aws.endpoint(), outputs.api_id), issuer)?;
+        Ok(Self { aws, outputs, rule, api, log_group, dynamodb: dynamodb::Client::new(&config), lambda })
     }
 
     /// What the stack says about itself.
     #[must_use]
     pub fn outputs(&self) -> &PlatformOutputs {
         &self.outputs
+    }
+
+    /// Its HTTP API.
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        &self.api
     }
 
     /// Where the function logs to.

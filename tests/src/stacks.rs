@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use audit_log_aws::sdk::s3;
+use audit_log_web::issuer::TestIssuer;
+use chrono::Utc;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,6 +19,9 @@ const ARTIFACTS: &str = "audit-log-export-artifacts";
 
 /// The functions that the platform's template deploys.
 const FUNCTIONS: [&str; 3] = ["console", "exporter", "recorder"];
+
+/// Where customers find the template.
+const TEMPLATES: &str = "audit-log-export-templates";
 
 /// How long a stack's creation or deletion may take.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
@@ -78,7 +83,7 @@ pub struct CustomerOutputs {
 }
 
 /// Deploys the platform's template with `sam deploy`, for this machine's architecture, with the functions' zips
-/// as they were built last. A second call updates the stack; a parameter that it doesn't name keeps its value.
+/// as they were built last, and an issuer of tokens of its own. A second call updates the stack; a parameter that it doesn't name keeps its value.
 ///
 /// # Errors
 /// When the deployment fails: then with what SAM said and the resources that failed. A value with a `'` in it would
@@ -95,9 +100,20 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS).send().await?;
 
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let own = [("Architecture", architecture), ("AwsEndpointUrl", aws.endpoint())];
+    let issuer = TestIssuer::es256(Utc::now());
+    let jwks = issuer.jwks();
+    let own = [
+        ("Architecture", architecture),
+        ("AwsEndpointUrl", aws.endpoint()),
+        ("TokenIssuer", &issuer.issuer),
+        ("TokenAudience", &issuer.audience),
+        ("TokenJwks", &jwks),
+    ];
+    // Whoever says whose tokens count says all of it.
+    let tokens = overrides.iter().any(|(name, _)| name.starts_with("Token"));
+    let own = own.iter().filter(|(name, _)| !tokens || !name.starts_with("Token"));
     // In quotes, without which SAM would not get past the first one of a JSON text.
-    let parameters = own.iter().chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
+    let parameters = own.chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
     let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
     sam.args(["deploy", "--template-file", "infra/template.yaml", "--stack-name", PLATFORM_STACK])
         .args(["--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_NAMED_IAM"])
@@ -111,7 +127,21 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
         return Err(failure).context(format!("deploying the platform: {reasons}"));
     }
     let stack = settled(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await?.context("the platform's stack is gone")?;
-    Platform::new(aws, outputs(&stack)?).await
+    Platform::new(aws, outputs(&stack)?, issuer).await
+}
+
+/// Publishes the customers' template with the project's own script, and returns its address.
+///
+/// # Errors
+/// When it can't be uploaded.
+pub async fn publish_template(aws: &LocalAws) -> Result<String> {
+    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(TEMPLATES).send().await?;
+    let script = format!("cloudformation/publish bucket {TEMPLATES}");
+    let printed = tools::run(&mut tools::bash(aws, PLATFORM_ACCOUNT, &script)?).await?;
+    let key = printed
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("s3://{TEMPLATES}/")).filter(|it| it.ends_with(".yaml")));
+    Ok(format!("https://{TEMPLATES}.s3.amazonaws.com/{}", key.context("nothing was published")?))
 }
 
 /// Creates a stack from the customer's template in a customer's account, as the console's quick-create page does.

@@ -1,0 +1,214 @@
+//! The deployed API: what an admin does on it, what services send to it, and whatever a generator of requests comes up
+//! with. The rules of each answer are tested where they are made; here the functions run under their own roles, behind
+//! the deployed routes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_core::settings::Draft;
+use audit_log_tests::{Api, LocalAws, PLATFORM_ACCOUNT, connect, on_the_platform, quick_create, tools};
+use chrono::{DurationRound as _, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+/// How long a message may take from the queue into the log.
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
+
+const ADMIN: &str = "audit-logs:admin";
+const READ: &str = "audit-logs:read";
+const WRITE: &str = "events:write";
+
+async fn get(api: &Api, tenant: &str, path: &str) -> Result<Value> {
+    api.send(&api.token(tenant, &[READ]), "GET", path, &[], None).await?.ok()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
+    value[name].as_array().with_context(|| format!("no {name} in {value}"))
+}
+
+#[test]
+fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
+        let choices = Draft { prefix: Some("security".to_owned()), ..Draft::default() };
+        let history = hour - TimeDelta::hours(2);
+        let customer = connect(aws, platform, "journey", "200000000071", choices, history).await?;
+        let api = platform.api();
+        let status = get(api, "journey", "/v1/status").await?;
+        assert_eq!((&status["status"], &status["lastSuccessAt"]), (&json!("scheduled"), &Value::Null));
+        assert_eq!(status["exportedUntil"], json!(history.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
+
+        let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
+        assert_eq!((&tick["exported"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");
+        let exports = get(api, "journey", "/v1/exports").await?;
+        let keys: Vec<String> = customer.bucket.objects().await?.into_iter().map(|object| object.key).collect();
+        for export in list(&exports, "exports")? {
+            let key = export["objects"][0]["key"].as_str().context("an export without a key")?;
+            ensure!(keys.iter().any(|it| it == key), "{key} is not among {keys:?}");
+        }
+        assert_eq!(list(&exports, "exports")?.len(), 2);
+        let status = get(api, "journey", "/v1/status").await?;
+        assert_eq!((&status["backlogHours"], &status["consecutiveFailures"]), (&json!(0), &json!(0)));
+        ensure!(status["lastSuccessAt"].is_string(), "{status}");
+
+        let logs = get(api, "journey", "/v1/audit-logs?logType=Audit+Log+Export").await?;
+        let mut actions: Vec<_> = list(&logs, "events")?.iter().filter_map(|event| event["action"].as_str()).collect();
+        actions.sort_unstable();
+        let expected = ["Connection Verified", "Connector Connected", "Export Settings Changed"];
+        actions.dedup();
+        assert_eq!(actions, expected);
+
+        let gone = api.admin("journey", "DELETE", "/v1/connector", None).await?.ok()?;
+        assert_eq!(gone["status"], "disconnected");
+        let next = platform.tick(hour + TimeDelta::minutes(1)).await?;
+        assert_eq!(next["due"], 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_that_anybody_can_use_is_refused_however_it_lets_them_in() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        for (account, condition) in
+            [("200000000072", json!({})), ("200000000073", json!({ "StringLike": { "sts:ExternalId": "*" } }))]
+        {
+            let trust = json!({ "Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
+                "Principal": { "AWS": format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root") },
+            }] });
+            let create =
+                ["iam", "create-role", "--role-name", "open", "--assume-role-policy-document", &trust.to_string()];
+            let role = tools::aws_cli(aws, account, &create).await?;
+            let body = json!({ "roleArn": role["Role"]["Arn"] });
+            let refused = platform.api().admin("open", "PUT", "/v1/connector", Some(&body)).await?;
+            assert_eq!((refused.status, &refused.body["code"]), (422, &json!("role_refused")), "{refused:?}");
+            ensure!(refused.body["detail"].to_string().contains("confused deputy"), "{refused:?}");
+        }
+        // Nor does another tenant's good role let itself be used.
+        let connector = platform.api().admin("victim", "GET", "/v1/connector", None).await?.ok()?;
+        let external_id = connector["externalId"].as_str().context("no external ID")?;
+        let parameters =
+            [("BucketName", "victim-logs"), ("ExternalId", external_id), ("ProviderAccountId", PLATFORM_ACCOUNT)];
+        let stack = quick_create(aws, "200000000074", "audit-log-export", &parameters).await?;
+        let body = json!({ "roleArn": stack.outputs.role_arn });
+        let refused = platform.api().admin("thief", "PUT", "/v1/connector", Some(&body)).await?;
+        assert_eq!((refused.status, &refused.body["code"]), (422, &json!("role_refused")), "{refused:?}");
+        platform.api().admin("victim", "PUT", "/v1/connector", Some(&body)).await?.ok()?;
+        Ok(())
+    })
+}
+
+/// The ids of a tenant's events that have a word in them.
+async fn ids(api: &Api, tenant: &str, word: &str) -> Result<Vec<String>> {
+    let page = get(api, tenant, &format!("/v1/audit-logs?q={word}")).await?;
+    let events = list(&page, "events")?;
+    Ok(events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect())
+}
+
+async fn wait_for(api: &Api, tenant: &str, word: &str, expected: &[&str]) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let mut found = ids(api, tenant, word).await?;
+        found.sort_unstable();
+        if found == expected {
+            return Ok(());
+        }
+        if started.elapsed() > RECORDED_WITHIN {
+            bail!("{found:?} instead of {expected:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+fn login(id: &str) -> Value {
+    json!({ "id": id, "logType": "Authentication", "action": "Login", "user": { "id": "u" },
+            "additionalInfo": { "word": "needle" } })
+}
+
+#[test]
+fn what_services_send_is_recorded_once_and_for_their_own_tenant() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let api = platform.api();
+        let body = json!({ "events": [login("one"), login("two"), login("one")] });
+        let token = api.token("sender", &[WRITE]);
+        for (recorded, duplicate) in [(2, 1), (0, 3)] {
+            let answer = api.send(&token, "POST", "/v1/events", &[], Some(&body)).await?.ok()?;
+            assert_eq!((&answer["recorded"], &answer["duplicate"]), (&json!(recorded), &json!(duplicate)));
+        }
+        let mixed = json!({ "events": [login("three"), { "logType": "Nonsense" }] });
+        let answer = api.send(&token, "POST", "/v1/events", &[], Some(&mixed)).await?;
+        assert_eq!((answer.status, &answer.body["results"][1]["status"]), (422, &json!("refused")), "{answer:?}");
+        wait_for(api, "sender", "needle", &["one", "three", "two"]).await?;
+
+        let queue = &platform.outputs().ingestion_queue_url;
+        let bad = json!({ "tenantId": "sender", "event": { "logType": "Nonsense" } }).to_string();
+        let good = json!({ "tenantId": "sender", "event": login("four") }).to_string();
+        let others = json!({ "tenantId": "another", "event": login("one") }).to_string();
+        for message in [&bad, &good, &good, &others] {
+            let send = ["sqs", "send-message", "--queue-url", queue, "--message-body", message];
+            tools::aws_cli(aws, PLATFORM_ACCOUNT, &send).await?;
+        }
+        wait_for(api, "sender", "needle", &["four", "one", "three", "two"]).await?;
+        wait_for(api, "another", "needle", &["one"]).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_gets_in_without_a_token_and_nobody_into_anothers_data() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let api = fixture.platform.api();
+        for (method, path) in [("GET", "/v1/connector"), ("GET", "/v1/audit-logs"), ("POST", "/v1/events")] {
+            let body = (method == "POST").then(|| json!({ "events": [login("x")] }));
+            let refused = api.send("", method, path, &[], body.as_ref()).await?;
+            assert_eq!((refused.status, &refused.body["code"]), (401, &json!("missing_token")), "{method} {path}");
+            let wrong = if method == "POST" { ADMIN } else { WRITE };
+            let refused = api.send(&api.token("acme", &[wrong]), method, path, &[], body.as_ref()).await?;
+            assert_eq!((refused.status, &refused.body["code"]), (403, &json!("permission_denied")), "{method} {path}");
+        }
+        let first = api.admin("acme", "GET", "/v1/connector", None).await?.ok()?;
+        let second = api.admin("globex", "GET", "/v1/connector", None).await?.ok()?;
+        ensure!(first["externalId"] != second["externalId"], "two tenants with one external ID");
+        let body = json!({ "events": [login("mine")] });
+        api.send(&api.token("acme", &[WRITE]), "POST", "/v1/events", &[], Some(&body)).await?.ok()?;
+        assert_eq!(ids(api, "acme", "needle").await?, ["mine"]);
+        assert_eq!(ids(api, "globex", "needle").await?, [""; 0]);
+        Ok(())
+    })
+}
+
+/// Runs the generator against what a description describes.
+async fn schemathesis(aws: &LocalAws, api: &Api, description: &str, token: &str) -> Result<()> {
+    let program = tools::installed(".tools/schemathesis/bin/st")?;
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(["run", &format!("{}{description}", api.base()), "--url", api.base()])
+        .args(["--header", &format!("Authorization: Bearer {token}"), "--header", "If-Match: *"])
+        .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"])
+        .args(["--checks", "response_schema_conformance,response_headers_conformance"])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1", "--workers", "2"])
+        .args(["--suppress-health-check", "all", "--no-color"])
+        .env("HOME", aws.directory())
+        .env("NO_PROXY", "127.0.0.1")
+        .current_dir(aws.directory())
+        .kill_on_drop(true);
+    let printed = tools::run(&mut command).await?;
+    println!("{printed}");
+    Ok(())
+}
+
+#[test]
+fn whatever_is_sent_no_answer_is_an_error_of_the_servers_or_outside_of_the_description() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
+        let choices = Draft::default();
+        connect(aws, platform, "generated", "200000000075", choices, hour - TimeDelta::hours(2)).await?;
+        platform.tick(hour + TimeDelta::minutes(1)).await?;
+        let api = platform.api();
+        schemathesis(aws, api, "/openapi.json", &api.token("generated", &[ADMIN])).await?;
+        schemathesis(aws, api, "/v1/events/openapi.json", &api.token("generated", &[WRITE])).await
+    })
+}
