@@ -83,7 +83,11 @@ pub struct Connector {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConnectRequest {
     /// The output `RoleArn` of the tenant's stack.
-    #[schema(example = "arn:aws:iam::123456789012:role/audit-log-export", max_length = 2048)]
+    #[schema(
+        example = "arn:aws:iam::123456789012:role/audit-log-export",
+        max_length = 2048,
+        pattern = "^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}$"
+    )]
     role_arn: String,
 }
 

@@ -37,28 +37,31 @@ pub struct SettingsDraft(Map<String, Value>);
 #[allow(dead_code, reason = "only its schema is used")]
 struct Properties {
     /// The bucket's name.
-    #[schema(example = "acme-audit-logs", min_length = 3, max_length = 63)]
+    #[schema(example = "acme-audit-logs", pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     bucket: String,
     /// The bucket's region.
-    #[schema(example = "eu-west-1")]
+    #[schema(example = "eu-west-1", pattern = "^[a-z]{2}(-[a-z]+){1,2}-[0-9]$")]
     region: String,
     /// The folder in the bucket under which everything goes; may be left out.
-    #[schema(example = "security", max_length = 256)]
+    #[schema(example = "security", max_length = 256, pattern = "^[A-Za-z0-9!_.'()/-]*$")]
     prefix: Option<String>,
     /// How often, in hours; 1 if left out.
     #[schema(rename = "frequencyHours", minimum = 1, maximum = 24, default = 1)]
     frequency_hours: Option<i64>,
-    /// `json` (the default) or `ndjson`.
-    #[schema(example = "json")]
+    /// One JSON array, one event a line; or one event a line. `json` if left out.
+    #[schema(example = "json", pattern = "^(json|ndjson)$")]
     format: Option<String>,
-    /// `none` (the default) or `gzip`.
-    #[schema(example = "none")]
+    /// Not at all, or as gzip. `none` if left out.
+    #[schema(example = "none", pattern = "^(none|gzip)$")]
     compression: Option<String>,
     /// The key for SSE-KMS, in the bucket's region; without one, the bucket's default applies.
-    #[schema(rename = "kmsKeyArn")]
+    #[schema(
+        rename = "kmsKeyArn",
+        pattern = "^arn:aws(-cn|-us-gov)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64}$"
+    )]
     kms_key_arn: Option<String>,
     /// The account that the bucket belongs to, where it isn't the role's.
-    #[schema(rename = "bucketOwner")]
+    #[schema(rename = "bucketOwner", pattern = "^[0-9]{12}$")]
     bucket_owner: Option<String>,
     /// Where the first export begins: a date (its first instant in UTC) or an instant by RFC 3339; the moment of the save
     /// if left out. Only for the first save.
