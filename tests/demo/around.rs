@@ -17,8 +17,9 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
     let (account, bucket) = (busy.part.account, &busy.customer.stack.outputs.bucket_name);
     let (_, receipts) = records::of(&stage.platform, BUSY).await?;
     let key = &receipts.first().context("nothing was exported")?.key;
-    let (exporter, events, tenants) =
-        (&outputs.exporter_function_name, &outputs.events_table_name, &outputs.tenants_table_name);
+    let (exporter, tenants) = (&outputs.exporter_function_name, &outputs.tenants_table_name);
+    let api = stage.platform.api();
+    let (admin, writer) = (api.token(BUSY, &["audit-logs:admin"]), api.token(BUSY, &["events:write"]));
     let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
     let tick = stage.platform.rule_event(hour + TimeDelta::minutes(1));
     let log_group = stage.platform.log_group();
@@ -56,13 +57,21 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
             ),
         ),
         (
+            "the API, as an admin of that tenant; the token is good for an hour",
+            format!(
+                "export API='{}' TOKEN={admin}\ncurl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/status\"",
+                api.base()
+            ),
+        ),
+        (
+            "its audit logs; /openapi.json describes the rest",
+            "curl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/audit-logs?action=Login&pageSize=3\"".to_owned(),
+        ),
+        (
             "record an event, as your services would; it is in the bucket after the next tick of the rule",
             format!(
-                "now=$(date -u +%Y-%m-%dT%H:%M:%S.000Z) id=by-hand-$RANDOM\n\
-                 aws dynamodb put-item --table-name {events} --item '{{\n  \
-                 \"tenant_shard\": {{\"S\": \"{BUSY}#0\"}}, \"recorded_at_id\": {{\"S\": \"'$now#$id'\"}},\n  \
-                 \"event\": {{\"S\": \"{{\\\"id\\\":\\\"'$id'\\\",\\\"date\\\":\\\"'$now'\\\",\\\"logType\\\":\\\"Demo\\\",\
-                 \\\"action\\\":\\\"Looked Around\\\",\\\"user\\\":{{\\\"id\\\":\\\"me\\\",\\\"name\\\":\\\"Me\\\"}},\\\"additionalInfo\\\":{{}}}}\"}}}}'"
+                "curl -s -H \"Authorization: Bearer {writer}\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
+                 -d '{{\"events\": [{{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {{\"id\": \"me\"}}}}]}}'"
             ),
         ),
         (
