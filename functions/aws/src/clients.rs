@@ -28,11 +28,6 @@ pub async fn shared_config() -> SdkConfig {
         .await
 }
 
-/// The client of both tables.
-pub fn dynamodb(shared: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(shared)
-}
-
 pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(TRIES)
 }

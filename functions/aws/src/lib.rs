@@ -17,6 +17,8 @@ pub mod tenants;
 mod tests;
 pub mod verifier;
 
+use audit_log_core::deployment::Shared;
+
 /// The export, over AWS.
 pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;
 
@@ -24,19 +26,48 @@ pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events
 pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let shared = clients::shared_config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
-    let events = events::EventsTable::new(dynamodb.clone(), &config.events_table);
+    let Shared { tenants_table, events_table, settle, .. } = &config.shared;
+    let events = events::EventsTable::new(dynamodb.clone(), events_table);
     audit_log_core::export::Export {
-        tenants: tenants::TenantsTable::new(dynamodb, &config.tenants_table, events.clone(), config.options.settle),
+        tenants: tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), *settle),
         events,
         buckets: buckets::AssumedBuckets::new(&shared),
         options: config.options,
     }
 }
 
-/// Builds what the recorder stores events with, from the names of its tables and the time that windows settle for.
-pub async fn recorder(tenants: &str, events: &str, settle: chrono::TimeDelta) -> recorder::RecorderTables {
+/// Builds what the recorder stores events with.
+pub async fn recorder(shared: &Shared) -> recorder::RecorderTables {
+    let Shared { tenants_table, events_table, settle, .. } = shared;
     let dynamodb = aws_sdk_dynamodb::Client::new(&clients::shared_config().await);
-    recorder::RecorderTables::new(dynamodb, tenants, events, settle)
+    recorder::RecorderTables::new(dynamodb, tenants_table, events_table, *settle)
+}
+
+/// What the console needs of AWS.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// The tenants' records.
+    pub tenants: tenants::TenantsTable,
+    /// The recorded events.
+    pub events: events::EventsTable,
+    /// Where events are recorded.
+    pub recorder: recorder::RecorderTables,
+    /// The function that verifies connections.
+    pub exporter: verifier::ExporterFunction,
+}
+
+/// Builds what the console needs of AWS; `exporter` is the ARN of that function.
+pub async fn console(shared: &Shared, exporter: &str) -> Console {
+    let Shared { tenants_table, events_table, settle, .. } = shared;
+    let aws = clients::shared_config().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let events = events::EventsTable::new(dynamodb.clone(), events_table);
+    Console {
+        tenants: tenants::TenantsTable::new(dynamodb.clone(), tenants_table, events.clone(), *settle),
+        recorder: recorder::RecorderTables::new(dynamodb, tenants_table, events_table, *settle),
+        exporter: verifier::ExporterFunction::new(&aws, exporter),
+        events,
+    }
 }
 
 /// The AWS SDK as this workspace pins it, so that the end-to-end harness needs no dependency of its own on it.

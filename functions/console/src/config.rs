@@ -2,18 +2,17 @@
 
 use std::env;
 
-use audit_log_aws::config::{WrongSetting, number, required};
-use audit_log_core::tenant::{Invalid, Platform, Region};
-use audit_log_web::authority::{self, AuthorityConfig};
-use chrono::TimeDelta;
+use audit_log_core::{
+    deployment::{Shared, WrongSetting, required},
+    tenant::{Invalid, Platform, Region},
+};
+use audit_log_web::authority::AuthorityConfig;
 
 /// What the console is deployed with.
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
-    /// `TENANTS_TABLE`
-    pub tenants_table: String,
-    /// `EVENTS_TABLE`
-    pub events_table: String,
+    /// What it has in common with the other functions.
+    pub shared: Shared,
     /// `EXPORTER_FUNCTION`, its ARN
     pub exporter_function: String,
     /// Whose system it is, by that ARN.
@@ -24,23 +23,8 @@ pub struct ConsoleConfig {
     pub template_url: Option<String>,
     /// `AWS_REGION`, which Lambda sets
     pub region: Region,
-    /// `SETTLE_SECONDS`
-    pub settle: TimeDelta,
-    /// `EVENTS_RETENTION_DAYS`; 0 is for ever.
-    pub retention: Option<TimeDelta>,
     /// `TOKEN_…`; none where nobody has said yet whose tokens count.
     pub authority: Option<AuthorityConfig>,
-}
-
-/// A setting that is missing or wrong; the platform has to correct the deployment.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Wrong {
-    /// One of the console's own.
-    #[error(transparent)]
-    Setting(#[from] WrongSetting),
-    /// One of those that say whose tokens count.
-    #[error(transparent)]
-    Authority(#[from] authority::WrongSetting),
 }
 
 impl ConsoleConfig {
@@ -49,29 +33,25 @@ impl ConsoleConfig {
     /// # Errors
     /// If something that is needed is missing, or can't be used.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the console's environment")]
-    pub fn from_env() -> Result<Self, Wrong> {
+    pub fn from_env() -> Result<Self, WrongSetting> {
         Self::from_lookup(|name| env::var(name).ok())
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Wrong> {
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
         let region = required(&lookup, "AWS_REGION")?;
         let exporter_function = required(&lookup, "EXPORTER_FUNCTION")?;
         let no_arn = |invalid: Invalid| WrongSetting::new("EXPORTER_FUNCTION", format!("can't be used: {}", invalid.0));
         let template_url = lookup("CUSTOMER_TEMPLATE_URL").filter(|url| !url.is_empty());
         if template_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
-            return Err(WrongSetting::new("CUSTOMER_TEMPLATE_URL", "is the https URL of a template in S3").into());
+            return Err(WrongSetting::new("CUSTOMER_TEMPLATE_URL", "is the https URL of a template in S3"));
         }
-        let retention_days: i64 = number(&lookup, "EVENTS_RETENTION_DAYS", 0, 0..=36_500)?;
         Ok(Self {
-            tenants_table: required(&lookup, "TENANTS_TABLE")?,
-            events_table: required(&lookup, "EVENTS_TABLE")?,
+            shared: Shared::from_lookup(&lookup)?,
             platform: Platform::from_function_arn(&exporter_function).map_err(no_arn)?,
             exporter_function,
             exporter_role: required(&lookup, "EXPORTER_ROLE_NAME")?,
             template_url,
             region: Region::parse(&region).map_err(|invalid| WrongSetting::new("AWS_REGION", invalid.0))?,
-            settle: TimeDelta::seconds(number(&lookup, "SETTLE_SECONDS", 60, 0..=3600)?),
-            retention: (retention_days > 0).then(|| TimeDelta::days(retention_days)),
             authority: AuthorityConfig::from_lookup(&lookup)?,
         })
     }
@@ -81,7 +61,7 @@ impl ConsoleConfig {
 mod tests {
     use super::*;
 
-    fn config(pairs: &[(&str, &str)]) -> Result<ConsoleConfig, Wrong> {
+    fn config(pairs: &[(&str, &str)]) -> Result<ConsoleConfig, WrongSetting> {
         let needed = [
             ("AWS_REGION", "eu-west-1"),
             ("TENANTS_TABLE", "tenants"),
@@ -95,8 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_documented_default() {
-        let config = config(&[("CUSTOMER_TEMPLATE_URL", ""), ("EVENTS_RETENTION_DAYS", "0")]).unwrap();
-        assert_eq!((config.settle, config.retention), (TimeDelta::minutes(1), None));
+        let config = config(&[("CUSTOMER_TEMPLATE_URL", "")]).unwrap();
         assert_eq!((config.template_url, config.authority), (None, None));
     }
 

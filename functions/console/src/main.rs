@@ -3,7 +3,7 @@
 //! This is only the shell: it reads the settings, and hands the clock and the random numbers to the router.
 
 use audit_log_aws::{
-    clients, events::EventsTable, recorder::RecorderTables, telemetry, tenants::TenantsTable,
+    Console, events::EventsTable, recorder::RecorderTables, telemetry, tenants::TenantsTable,
     verifier::ExporterFunction,
 };
 use audit_log_console::{
@@ -16,12 +16,7 @@ use chrono::{DateTime, Utc};
 use lambda_http::Error;
 
 /// The ports over AWS.
-struct OverAws {
-    tenants: TenantsTable,
-    events: EventsTable,
-    recorder: RecorderTables,
-    exporter: ExporterFunction,
-}
+struct OverAws(Console);
 
 impl Backend for OverAws {
     type Settings = TenantsTable;
@@ -29,20 +24,20 @@ impl Backend for OverAws {
     type Recorder = RecorderTables;
     type Verifier = ExporterFunction;
 
-    fn settings(&self) -> &Self::Settings {
-        &self.tenants
+    fn settings(&self) -> &TenantsTable {
+        &self.0.tenants
     }
 
-    fn events(&self) -> &Self::Events {
-        &self.events
+    fn events(&self) -> &EventsTable {
+        &self.0.events
     }
 
-    fn recorder(&self) -> &Self::Recorder {
-        &self.recorder
+    fn recorder(&self) -> &RecorderTables {
+        &self.0.recorder
     }
 
-    fn verifier(&self) -> &Self::Verifier {
-        &self.exporter
+    fn verifier(&self) -> &ExporterFunction {
+        &self.0.exporter
     }
 }
 
@@ -50,24 +45,16 @@ impl Backend for OverAws {
 async fn main() -> Result<(), Error> {
     telemetry::init_logs();
     let config = ConsoleConfig::from_env()?;
-    let shared = clients::shared_config().await;
-    let dynamodb = clients::dynamodb(&shared);
-    let events = EventsTable::new(dynamodb.clone(), &config.events_table);
-    let backend = OverAws {
-        tenants: TenantsTable::new(dynamodb.clone(), &config.tenants_table, events.clone(), config.settle),
-        recorder: RecorderTables::new(dynamodb, &config.tenants_table, &config.events_table, config.settle),
-        exporter: ExporterFunction::new(&shared, config.exporter_function),
-        events,
-    };
+    let console = audit_log_aws::console(&config.shared, &config.exporter_function).await;
     let deployment = Deployment {
         platform: config.platform,
         region: config.region,
         exporter_role: config.exporter_role,
         template_url: config.template_url,
-        retention: config.retention,
+        retention: config.shared.retention,
     };
     let authority = config.authority.map(Authority::new).transpose()?;
-    let app = App::new(backend, deployment, authority, wall_clock, fill_with_random);
+    let app = App::new(OverAws(console), deployment, authority, wall_clock, fill_with_random);
     lambda_http::run(router(app)).await
 }
 

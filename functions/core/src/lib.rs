@@ -5,13 +5,14 @@
 //! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
 //! way into the table), [`records`] (watermarks and receipts), [`ports`] (what the export needs of the world), [`export`]
 //! (the one orchestration), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
-//! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare) and [`search`] (looking at
-//! the events).
+//! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`search`] (looking at the
+//! events) and [`deployment`] (what the functions are deployed with).
 //!
 //! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
 //! is stored.
 
 pub mod connect;
+pub mod deployment;
 pub mod event;
 pub mod export;
 pub mod failure;

@@ -2,10 +2,11 @@
 
 use std::env;
 
-use audit_log_aws::config::{WrongSetting, number, required};
-use audit_log_core::record::intake::Catalogue;
-use audit_log_web::authority::{self, AuthorityConfig};
-use chrono::TimeDelta;
+use audit_log_core::{
+    deployment::{Shared, WrongSetting, required},
+    record::intake::Catalogue,
+};
+use audit_log_web::authority::AuthorityConfig;
 
 use crate::schema;
 
@@ -14,29 +15,12 @@ use crate::schema;
 pub struct RecorderConfig {
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets
     pub function_name: String,
-    /// `TENANTS_TABLE`
-    pub tenants_table: String,
-    /// `EVENTS_TABLE`
-    pub events_table: String,
-    /// `SETTLE_SECONDS`, the same as the exporter's
-    pub settle: TimeDelta,
-    /// `EVENTS_RETENTION_DAYS`; for ever, if it is 0 or blank
-    pub retention: Option<TimeDelta>,
+    /// What it has in common with the other functions.
+    pub shared: Shared,
     /// The published catalogue and `EXTRA_ACTIONS`
     pub catalogue: Catalogue,
     /// `TOKEN_…`; nobody is let in over HTTP while none of them is set
     pub authority: Option<AuthorityConfig>,
-}
-
-/// A setting that is missing or wrong; the platform has to correct the deployment.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Wrong {
-    /// One of the recorder's own.
-    #[error(transparent)]
-    Setting(#[from] WrongSetting),
-    /// One of those that say whose tokens count.
-    #[error(transparent)]
-    Authority(#[from] authority::WrongSetting),
 }
 
 impl RecorderConfig {
@@ -45,22 +29,18 @@ impl RecorderConfig {
     /// # Errors
     /// If a table's name is missing, or something can't be used.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the recorder's environment")]
-    pub fn from_env() -> Result<Self, Wrong> {
+    pub fn from_env() -> Result<Self, WrongSetting> {
         Self::from_lookup(|name| env::var(name).ok())
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Wrong> {
-        let retention_days: i64 = number(&lookup, "EVENTS_RETENTION_DAYS", 0, 0..=36_500)?;
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
         let catalogue = |name: &'static str, text: &str| {
             Catalogue::parse(text).map_err(|invalid| WrongSetting::new(name, invalid.0))
         };
         let extra = lookup("EXTRA_ACTIONS").filter(|text| !text.trim().is_empty());
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
-            tenants_table: required(&lookup, "TENANTS_TABLE")?,
-            events_table: required(&lookup, "EVENTS_TABLE")?,
-            settle: TimeDelta::seconds(number(&lookup, "SETTLE_SECONDS", 60, 0..=3600)?),
-            retention: (retention_days > 0).then(|| TimeDelta::days(retention_days)),
+            shared: Shared::from_lookup(&lookup)?,
             catalogue: catalogue("EXTRA_ACTIONS", schema::CATALOGUE)?
                 .extended(catalogue("EXTRA_ACTIONS", extra.as_deref().unwrap_or("{}"))?),
             authority: AuthorityConfig::from_lookup(&lookup)?,
@@ -72,7 +52,7 @@ impl RecorderConfig {
 mod tests {
     use super::*;
 
-    fn config(pairs: &[(&str, &str)]) -> Result<RecorderConfig, Wrong> {
+    fn config(pairs: &[(&str, &str)]) -> Result<RecorderConfig, WrongSetting> {
         let tables =
             [("AWS_LAMBDA_FUNCTION_NAME", "recorder"), ("TENANTS_TABLE", "tenants"), ("EVENTS_TABLE", "events")];
         let all = || pairs.iter().chain(&tables);
@@ -82,7 +62,6 @@ mod tests {
     #[test]
     fn the_tables_are_enough_and_everything_else_has_its_documented_default() {
         let config = config(&[("EXTRA_ACTIONS", " ")]).unwrap();
-        assert_eq!((config.settle, config.retention), (TimeDelta::minutes(1), None));
         assert_eq!(config.catalogue, Catalogue::parse(schema::CATALOGUE).unwrap());
         assert_eq!(config.authority, None);
     }
@@ -90,14 +69,12 @@ mod tests {
     #[test]
     fn what_is_set_counts() {
         let config = config(&[
-            ("EVENTS_RETENTION_DAYS", "90"),
             ("EXTRA_ACTIONS", r#"{"Billing": ["Invoice Paid"]}"#),
             ("TOKEN_ISSUER", "https://id.test/"),
             ("TOKEN_AUDIENCE", "audit"),
             ("TOKEN_JWKS_URL", "https://id.test/keys"),
         ]);
         let config = config.unwrap();
-        assert_eq!(config.retention, Some(TimeDelta::days(90)));
         assert_ne!(config.catalogue, Catalogue::parse(schema::CATALOGUE).unwrap());
         assert_eq!(config.authority.unwrap().issuer, "https://id.test/");
     }
@@ -105,9 +82,6 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_named() {
         for (name, value) in [
-            ("SETTLE_SECONDS", "-1"),
-            ("EVENTS_RETENTION_DAYS", "x"),
-            ("EVENTS_TABLE", ""),
             ("TENANTS_TABLE", ""),
             ("EXTRA_ACTIONS", "Billing"),
             ("EXTRA_ACTIONS", r#"{"System": ["*"]}"#),

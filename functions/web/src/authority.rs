@@ -10,6 +10,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
+use audit_log_core::deployment::WrongSetting;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::crypto;
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 pub(crate) use self::config::parse_algorithm;
 pub use self::{
     claims::{Actor, Permissions, Verified},
-    config::{Algorithm, AuthorityConfig, KeySource, WrongSetting},
+    config::{Algorithm, AuthorityConfig, KeySource},
     refusal::Refusal,
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! Whose tokens count: the settings of [`Authority`](super::Authority), by their names in the environment.
 
+use audit_log_core::deployment::WrongSetting;
 pub use jsonwebtoken::Algorithm;
 use reqwest::Url;
 
@@ -31,21 +32,6 @@ pub enum KeySource {
     Inline(String),
     /// Where such a set can be downloaded.
     Url(Url),
-}
-
-/// A setting that is missing or wrong; the platform has to correct the deployment.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the environment variable {name} {problem}; correct it in infra/template.yaml and deploy again")]
-pub struct WrongSetting {
-    name: &'static str,
-    problem: String,
-}
-
-impl WrongSetting {
-    /// What is wrong with the variable of that name, as the rest of a sentence that begins with it.
-    pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
-        Self { name, problem: problem.into() }
-    }
 }
 
 impl AuthorityConfig {
@@ -172,7 +158,8 @@ mod tests {
             (url("file:///keys"), "TOKEN_JWKS_URL"),
             (url("id.test/keys"), "TOKEN_JWKS_URL"),
         ] {
-            assert_eq!(config(&pairs).unwrap_err().name, name, "{pairs:?}");
+            let wrong = config(&pairs).unwrap_err().to_string();
+            assert!(wrong.contains(&format!(" {name} ")), "{pairs:?}: {wrong}");
         }
         for good in ["https://id.test/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"] {
             assert!(config(&url(good)).is_ok(), "{good}");
