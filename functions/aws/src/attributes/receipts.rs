@@ -1,0 +1,101 @@
+//! Receipts: the records `export#<window end>` of the tenants table.
+
+use audit_log_core::{
+    records::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredObject, StoredReceipt},
+    schedule::Window,
+    tenant::TenantId,
+    timestamp,
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Item, key, n, s, text};
+
+/// How many of a window's objects its receipt lists; an item of DynamoDB ends at 400 KB. The receipt's
+/// `manifest_sha256` covers all of them.
+const LISTED_OBJECTS: usize = 500;
+
+/// The record name of a window's receipt.
+pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
+    format!("export#{}", timestamp::seconds(window_end))
+}
+
+/// The record `export#<window end>`.
+pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
+    let object = |object: &StoredObject| {
+        AttributeValue::M(Item::from([
+            ("key".to_owned(), s(&object.key)),
+            ("bytes".to_owned(), n(object.bytes)),
+            ("events".to_owned(), n(object.events)),
+            ("sha256".to_owned(), s(&object.sha256)),
+        ]))
+    };
+    let objects = receipt.objects.iter().take(LISTED_OBJECTS).map(object).collect();
+    let mut item = key(tenant, &receipt_record(receipt.window.to));
+    item.extend(
+        [
+            ("window_from", s(timestamp::seconds(receipt.window.from))),
+            ("window_to", s(timestamp::seconds(receipt.window.to))),
+            ("bucket", s(&receipt.bucket)),
+            ("objects", AttributeValue::L(objects)),
+            ("object_count", n(receipt.objects.len())),
+            ("manifest_sha256", s(receipt.manifest_sha256())),
+            ("events", n(receipt.events())),
+            ("malformed", n(receipt.malformed)),
+            ("bytes", n(receipt.bytes())),
+            ("gap", AttributeValue::Bool(receipt.gap)),
+            ("exported_at", s(timestamp::seconds(receipt.exported_at))),
+            ("duration_ms", n(receipt.duration.num_milliseconds())),
+            ("expires_at", n((receipt.exported_at + RECEIPT_RETENTION).timestamp())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    item
+}
+
+/// None where the item lacks what a receipt has; then it is not ours to compare with.
+pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
+    let object = |object: &AttributeValue| {
+        let object = object.as_m().ok()?;
+        Some((text(object, "key")?, text(object, "sha256")?))
+    };
+    Some(ReceiptDigest {
+        from: timestamp::parse_seconds(&text(item, "window_from")?)?,
+        bucket: text(item, "bucket")?,
+        gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
+        objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        events: text(item, "events")?.parse().ok()?,
+        manifest_sha256: text(item, "manifest_sha256")?,
+    })
+}
+
+/// None where the item lacks what a receipt has.
+pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
+    let number = |item: &Item, name: &str| text(item, name)?.parse::<u64>().ok();
+    let object = |object: &AttributeValue| {
+        let object = object.as_m().ok()?;
+        Some(StoredObject {
+            key: text(object, "key")?,
+            bytes: number(object, "bytes")?,
+            events: number(object, "events")?,
+            sha256: text(object, "sha256")?,
+        })
+    };
+    let instant = |name| timestamp::parse_seconds(&text(item, name)?);
+    let receipt = Receipt {
+        window: Window { from: instant("window_from")?, to: instant("window_to")? },
+        bucket: text(item, "bucket")?,
+        objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        malformed: number(item, "malformed")?,
+        gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
+        exported_at: instant("exported_at")?,
+        duration: TimeDelta::milliseconds(number(item, "duration_ms")?.try_into().ok()?),
+    };
+    Some(StoredReceipt {
+        receipt,
+        object_count: number(item, "object_count")?,
+        events: number(item, "events")?,
+        bytes: number(item, "bytes")?,
+        manifest_sha256: text(item, "manifest_sha256")?,
+    })
+}
