@@ -108,6 +108,7 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
         next_due: text(item, "next_due"),
         due_shard: text(item, "due_shard"),
         disturbed: text(item, "disturbed"),
+        failing: outcome(item).consecutive_failures > 0,
     }
 }
 
@@ -139,8 +140,9 @@ pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> (String, Vec<(Str
     (set, ERROR.iter().map(|name| format!(":{name}")).zip(values).collect())
 }
 
-/// How long an event's id is remembered. A message stays in a queue for at most two weeks.
-const ID_RETENTION: TimeDelta = TimeDelta::days(14);
+/// How long an event's id is remembered. A message stays in a queue for two weeks, as long again in the dead-letter queue,
+/// and once more after it is redriven.
+const ID_RETENTION: TimeDelta = TimeDelta::days(42);
 
 /// An event in the events table.
 pub(crate) fn event_item(event: &NewEvent) -> Item {
@@ -164,6 +166,7 @@ pub(crate) fn event_marker(event: &NewEvent) -> Item {
         [
             ("tenant_shard", s(format!("{}#id", event.tenant))),
             ("recorded_at_id", s(&event.id)),
+            ("digest", s(&event.digest)),
             ("expires_at", n((event.stamp.at + ID_RETENTION).timestamp())),
         ]
         .map(|(name, value)| (name.to_owned(), value)),

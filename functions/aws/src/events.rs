@@ -10,7 +10,7 @@ use audit_log_core::{
 use aws_sdk_dynamodb::{
     Client,
     operation::query::builders::QueryFluentBuilder,
-    types::{AttributeValue, Put, TransactWriteItem},
+    types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 
 use crate::{
@@ -34,7 +34,9 @@ impl EventsTable {
     /// What stores an event for good: the event, and the marker of its id, which must not be there yet.
     pub(crate) fn puts(&self, event: &NewEvent) -> [TransactWriteItem; 2] {
         let put = |item| Put::builder().table_name(&self.table).set_item(Some(item));
-        let marker = put(event_marker(event)).condition_expression("attribute_not_exists(tenant_shard)");
+        let marker = put(event_marker(event))
+            .condition_expression("attribute_not_exists(tenant_shard)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         // Each has all that its builder asks for; should one not, DynamoDB refuses the whole transaction.
         [put(event_item(event)), marker].map(|put| TransactWriteItem::builder().set_put(put.build().ok()).build())
     }

@@ -22,7 +22,7 @@ use chrono::TimeDelta;
 
 use crate::{
     answers::Answer,
-    attributes::{n, s},
+    attributes::{Item, n, s},
     events::EventsTable,
 };
 
@@ -57,7 +57,7 @@ impl TenantsTable {
         let Some(news) = news else { return transact(&self.client, &items, doing).await.map(Conditional::from) };
         items.extend(self.events.puts(news));
         match within(self.within, doing, transact(&self.client, &items, doing)).await? {
-            Transacted::Refused(failed) if failed.iter().all(|index| *index >= change) => {
+            Transacted::Refused(failed) if failed.iter().all(|(index, _)| *index >= change) => {
                 items.truncate(change);
                 transact(&self.client, &items, doing).await.map(Conditional::from)
             }
@@ -85,8 +85,9 @@ pub(crate) async fn within<T>(
 /// How a transaction ended.
 pub(crate) enum Transacted {
     Written,
-    /// Conditions did not hold: those of the items with these indexes. Nothing was written.
-    Refused(Vec<usize>),
+    /// Conditions did not hold: those of the items with these indexes, which are as they are here where that was asked
+    /// for. Nothing was written.
+    Refused(Vec<(usize, Item)>),
 }
 
 impl From<Transacted> for Conditional {
@@ -112,8 +113,12 @@ pub(crate) async fn transact(client: &Client, items: &[TransactWriteItem], doing
             _ => &[],
         };
         let codes = || reasons.iter().map(|reason| reason.code().unwrap_or_default());
-        let failed: Vec<usize> =
-            codes().enumerate().filter(|(_, code)| *code == "ConditionalCheckFailed").map(|(index, _)| index).collect();
+        let failed: Vec<(usize, Item)> = reasons
+            .iter()
+            .enumerate()
+            .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
+            .map(|(index, reason)| (index, reason.item.clone().unwrap_or_default()))
+            .collect();
         if !failed.is_empty() {
             return Ok(Transacted::Refused(failed));
         }
@@ -176,9 +181,13 @@ fn unchanged(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)
     (conditions.join(" AND "), values)
 }
 
-/// The same, and that nobody has marked it since.
+/// The same, and that nobody has marked it since, or noted the first failure.
 fn undisturbed(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)>) {
     let (condition, mut values) = unchanged(as_read);
+    let failures = "attribute_not_exists(consecutive_failures) OR consecutive_failures = :no_failures";
+    let failures = if as_read.failing { "consecutive_failures > :no_failures" } else { failures };
+    let condition = format!("{condition} AND ({failures})");
+    values.push((":no_failures".to_owned(), n(0)));
     match &as_read.disturbed {
         None => (format!("{condition} AND attribute_not_exists(disturbed)"), values),
         Some(count) => {

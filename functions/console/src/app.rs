@@ -47,6 +47,8 @@ pub struct Deployment {
     pub exporter_role: String,
     /// Where the customers' template is published, if it is.
     pub template_url: Option<String>,
+    /// How long after its end a window is left alone.
+    pub settle: TimeDelta,
     /// For how long events are kept, if not for ever.
     pub retention: Option<TimeDelta>,
 }

@@ -127,8 +127,9 @@ pub(crate) async fn connect<B: Backend>(
     let connection = draft.check_connection(tenant, platform).map_err(problem_of)?;
     verification::demand_trust(&app, &caller, draft, Purpose::Connect).await?;
     for _ in 0..TRIES {
+        let records = app.settings().records(tenant).await?;
         let change = app.change(&caller)?;
-        let connected = connect::connect(app.settings(), tenant, &connection.role, platform, &change).await?;
+        let connected = connect::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {
             tracing::info!(tenant = %tenant, role = connection.role.as_str(), "a role was connected");
             return show(&app, tenant).await.map(Json);
@@ -150,8 +151,9 @@ pub(crate) async fn disconnect<B: Backend>(
     let tenant = caller.tenant();
     app.settings().external_id(tenant, &app.new_external_id()?).await?;
     for _ in 0..TRIES {
+        let records = app.settings().records(tenant).await?;
         let change = app.change(&caller)?;
-        if connect::disconnect(app.settings(), tenant, &change).await? == Conditional::Written {
+        if connect::disconnect(app.settings(), &records, tenant, &change).await? == Conditional::Written {
             tracing::info!(tenant = %tenant, "a tenant was disconnected");
             return show(&app, tenant).await.map(Json);
         }

@@ -49,6 +49,10 @@ pub struct AuditLogs {
     /// The newest first; each as it is exported.
     #[schema(value_type = Vec<Object>)]
     events: Vec<Box<RawValue>>,
+    /// The period that was looked at; with the page token, send it again, or it moves on with the clock.
+    from: String,
+    /// Its end, excluded.
+    to: String,
     /// Leads on, if there may be more. A page may be short, or empty, and yet not be the last one.
     next_page_token: Option<String>,
     /// How many events were looked at.
@@ -97,6 +101,8 @@ pub(crate) async fn list<B: Backend>(
     let raw = |found: Found| RawValue::from_string(found.document).ok();
     Ok(Json(AuditLogs {
         events: page.events.into_iter().filter_map(raw).collect(),
+        from: timestamp::millis(search.window.from),
+        to: timestamp::millis(search.window.to),
         next_page_token: page.next.as_deref().map(page_token::encode),
         scanned: page.scanned,
     }))

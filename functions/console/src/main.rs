@@ -51,6 +51,7 @@ async fn main() -> Result<(), Error> {
         region: config.region,
         exporter_role: config.exporter_role,
         template_url: config.template_url,
+        settle: config.shared.settle,
         retention: config.shared.retention,
     };
     let authority = config.authority.map(Authority::new).transpose()?;

@@ -102,13 +102,13 @@ pub(crate) async fn save<B: Backend>(
 ) -> Result<Response, Problem> {
     let tenant = caller.tenant();
     let mut records = app.settings().records(tenant).await?;
-    let version = demand_unchanged(&headers, &records)?;
+    demand_unchanged(&app, tenant, &headers, &records)?;
     let stored = records.config.clone().unwrap_or_default();
     let filled = sent.onto(&stored);
     let history = filled.history(&records, app.deployment().retention, app.time());
     let config = filled.check(tenant, &app.deployment().platform, history.as_ref().err())?;
     let history = history.unwrap_or(None);
-    verification::demand_trust(&app, &caller, stored, Purpose::Save).await?;
+    verification::demand_trust(&app, &caller, stored.clone(), Purpose::Save).await?;
     for _ in 0..TRIES {
         let change = app.change(&caller)?;
         let saved = connect::save(app.settings(), &records, &config, history, &change).await?;
@@ -119,7 +119,8 @@ pub(crate) async fn save<B: Backend>(
         }
         // An export may have moved the watermark; only if somebody saved or disconnected is it over.
         records = app.settings().records(tenant).await?;
-        if demand_unchanged(&headers, &records)? != version {
+        demand_unchanged(&app, tenant, &headers, &records)?;
+        if records.config.as_ref() != Some(&stored) {
             break;
         }
     }
@@ -127,8 +128,17 @@ pub(crate) async fn save<B: Backend>(
 }
 
 /// That the tenant is connected, and the settings are at the version that the change is based on.
-fn demand_unchanged(headers: &HeaderMap, records: &TenantRecords) -> Result<String, Problem> {
-    if !State::of(records).is_connected() {
+fn demand_unchanged<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    headers: &HeaderMap,
+    records: &TenantRecords,
+) -> Result<String, Problem> {
+    let state = State::of(records);
+    // Whoever was disconnected and has settings that can't be used any more, can't be connected with them either.
+    let usable = |draft: &Draft| draft.check(tenant, &app.deployment().platform).is_ok();
+    let stuck = state == State::Disconnected && !records.config.as_ref().is_some_and(usable);
+    if !state.is_connected() && !stuck {
         return Err(connector_required());
     }
     let current = etag(records);
@@ -173,7 +183,7 @@ fn camel_case(name: &str) -> String {
 }
 
 fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Response {
-    let Status { state, exported_until, next_run_at, .. } = Status::of(records, app.time());
+    let Status { state, exported_until, next_run_at, .. } = Status::of(records, app.deployment().settle, app.time());
     let draft = records.config.clone().unwrap_or_default();
     let config = draft.check(tenant, &app.deployment().platform).ok();
     let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());

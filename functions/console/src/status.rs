@@ -1,7 +1,7 @@
 //! How the tenant's exports fare.
 
 use audit_log_core::{
-    failure::Code,
+    failure::{Code, Party, for_the_tenant},
     ports::Settings as _,
     records::{LastError, Outcome},
     status::Status,
@@ -52,7 +52,7 @@ pub struct ExportError {
     party: String,
     /// What happened.
     message: String,
-    /// What they should do.
+    /// What they should do, if that is the customer.
     hint: Option<String>,
     /// When.
     at: Option<String>,
@@ -62,11 +62,17 @@ impl From<LastError> for ExportError {
     fn from(LastError { code, message, party, at }: LastError) -> Self {
         // A code that this version doesn't know is of an exporter that is newer; that is for the platform to mend.
         let known = Code::ALL.iter().find(|known| known.as_str() == code);
+        let by_code = known.map_or(Party::Platform, |code| code.party());
+        let party = match party.as_deref() {
+            Some("customer") => Party::Customer,
+            Some(_) => Party::Platform,
+            None => by_code,
+        };
         Self {
-            party: party.unwrap_or_else(|| known.map_or("platform".to_owned(), |code| code.party().to_string())),
-            hint: known.map(|code| code.hint().to_owned()),
+            party: party.to_string(),
+            hint: known.filter(|_| party == Party::Customer).map(|code| code.hint().to_owned()),
+            message: for_the_tenant(party, &code, &message),
             code,
-            message,
             at: at.map(timestamp::seconds),
         }
     }
@@ -81,7 +87,8 @@ pub(crate) async fn read<B: Backend>(
     caller: Caller<Read>,
 ) -> Result<Json<ExportStatus>, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    let Status { state, exported_until, next_run_at, backlog_hours } = Status::of(&records, app.time());
+    let Status { state, exported_until, next_run_at, backlog_hours } =
+        Status::of(&records, app.deployment().settle, app.time());
     let Outcome { last_success_at, last_object_key, last_error, consecutive_failures } = records.outcome;
     Ok(Json(ExportStatus {
         status: state.into(),

@@ -113,6 +113,7 @@ impl World {
             region: Region::parse("eu-west-1").unwrap(),
             exporter_role: "audit-log-exporter".to_owned(),
             template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
+            settle: TimeDelta::minutes(1),
             retention: Some(TimeDelta::days(90)),
         };
         let app = App::new(InMemory(memory.clone()), deployment, Some(issuer.authority()), now, fill);

@@ -46,41 +46,46 @@ impl State {
     }
 }
 
-/// Stores the role of a tenant whose external ID was handed out. A tenant that has settings is scheduled again with them
+/// Stores the role of a tenant whose external ID was handed out, over the records that were read. A tenant that has settings is scheduled again with them
 /// and the new role.
 ///
 /// # Errors
 /// If the store fails, if there is no external ID yet, or if the stored settings can't be used with this role.
 pub async fn connect<S: Settings>(
     store: &S,
+    as_read: &TenantRecords,
     tenant: &TenantId,
     role: &RoleArn,
     platform: &Platform,
     change: &Change,
 ) -> Result<Conditional, Failure> {
-    let TenantRecords { config, watermark, .. } = store.records(tenant).await?;
-    let Some(draft) = config.filter(|config| config.external_id.is_some()) else {
+    let TenantRecords { config, watermark, .. } = as_read;
+    let Some(draft) = config.as_ref().filter(|config| config.external_id.is_some()) else {
         let message = "The tenant has no external ID yet, so no role can ask for it. Show it to the tenant first.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     };
-    let news = change.connected(tenant, role);
+    let news = change.connected(tenant, role, draft.role_arn.as_deref());
     let Some(watermark) = watermark else {
-        return store.store_role(tenant, Some(role), version(&draft)?, &news).await;
+        return store.store_role(tenant, Some(role), version(draft)?, &news).await;
     };
-    let draft = Draft { role_arn: Some(role.as_str().to_owned()), ..draft };
+    let draft = Draft { role_arn: Some(role.as_str().to_owned()), ..draft.clone() };
     let config = draft.check(tenant, platform).map_err(FieldErrors::into_failure)?;
     let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(change.stamp.at);
-    store.save(&config, Some(&watermark), schedule, &news).await
+    store.save(&config, Some(watermark), schedule, &news).await
 }
 
 /// Takes a tenant out of the schedule, or its role back where none was ever saved.
 ///
 /// # Errors
 /// If the store fails, or what it holds is damaged.
-pub async fn disconnect<S: Settings>(store: &S, tenant: &TenantId, change: &Change) -> Result<Conditional, Failure> {
-    let records = store.records(tenant).await?;
+pub async fn disconnect<S: Settings>(
+    store: &S,
+    as_read: &TenantRecords,
+    tenant: &TenantId,
+    change: &Change,
+) -> Result<Conditional, Failure> {
     let news = change.disconnected(tenant);
-    match (State::of(&records), &records.config) {
+    match (State::of(as_read), &as_read.config) {
         (State::Scheduled, _) => store.disconnect(tenant, &news).await,
         (State::Connected, Some(config)) => store.store_role(tenant, None, version(config)?, &news).await,
         // What isn't connected is disconnected already.
@@ -129,7 +134,8 @@ pub async fn save<S: Settings>(
         None => Schedule::first_save(start_of_history.unwrap_or(saved_at).min(saved_at)),
         Some(watermark) => watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at),
     };
-    let news = change.settings_changed(&config.tenant, &before, &Draft::of(config, config.version));
+    let begins = watermark.is_none().then_some(schedule.exported_until);
+    let news = change.settings_changed(&config.tenant, &before, &Draft::of(config, config.version), begins);
     store.save(config, watermark.as_ref(), schedule, &news).await
 }
 
@@ -170,7 +176,7 @@ pub(crate) mod tests {
     impl Admin {
         fn connect(&self, name: &str, now: &str) -> Result<Conditional, Failure> {
             let change = change_at(at(now));
-            connect(&self.0, &acme(), &role(name), &platform(), &change).now_or_never().unwrap()
+            connect(&self.0, &self.records(), &acme(), &role(name), &platform(), &change).now_or_never().unwrap()
         }
 
         fn save(&self, draft: &Draft, history: Option<&str>, now: &str) -> Result<Conditional, Failure> {
@@ -179,7 +185,7 @@ pub(crate) mod tests {
         }
 
         fn disconnect(&self, now: &str) -> Result<Conditional, Failure> {
-            disconnect(&self.0, &acme(), &change_at(at(now))).now_or_never().unwrap()
+            disconnect(&self.0, &self.records(), &acme(), &change_at(at(now))).now_or_never().unwrap()
         }
 
         fn records(&self) -> TenantRecords {

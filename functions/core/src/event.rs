@@ -78,7 +78,7 @@ pub(crate) fn compact(json: &str) -> String {
 }
 
 /// An event as it is exported; the order of the fields is the schema's.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document<'a, Info> {
     pub(crate) id: &'a str,

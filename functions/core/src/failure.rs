@@ -151,6 +151,19 @@ impl Failure {
     }
 }
 
+/// What a tenant is told of a failure: all of its own, and of the platform's no more than that it is the platform's turn.
+/// The log and the records have the rest.
+pub fn for_the_tenant(party: Party, code: &str, message: &str) -> String {
+    // What may be missing in its bucket is the tenant's business, whoever has to act.
+    let about_its_data = [Code::RetentionExceeded, Code::ReceiptInDoubt].iter().any(|it| it.as_str() == code);
+    if party == Party::Customer || about_its_data {
+        return message.to_owned();
+    }
+    "The platform could not export for a reason of its own. Its operators have to act, and you don't; what is due follows \
+     by itself."
+        .to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

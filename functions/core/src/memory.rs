@@ -9,7 +9,7 @@ mod settings;
 mod verifier;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -46,7 +46,7 @@ pub struct Memory {
 pub struct State {
     pub tenants: BTreeMap<String, Tenant>,
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
-    pub ids: BTreeSet<(String, String)>,
+    pub ids: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
     pub verified: Vec<Request>,
     pub findings: BTreeMap<Name, Step>,
@@ -78,9 +78,11 @@ impl State {
     /// Stores an event unless one of its id was stored before.
     fn record(&mut self, event: &NewEvent) -> Recorded {
         let tenant = event.tenant.to_string();
-        if !self.ids.insert((tenant.clone(), event.id.clone())) {
-            return Recorded::Before;
-        }
+        match self.ids.entry((tenant.clone(), event.id.clone())) {
+            Entry::Vacant(id) => id.insert(event.digest.clone()),
+            Entry::Occupied(id) if *id.get() == event.digest => return Recorded::Before,
+            Entry::Occupied(_) => return Recorded::Otherwise,
+        };
         let body = Body::Text(event.document.clone());
         self.events.entry((tenant, event.shard)).or_default().insert(event.recorded_at_id(), body);
         Recorded::Now
@@ -107,7 +109,9 @@ impl Tenant {
             last_error,
             consecutive_failures: self.consecutive_failures,
         };
-        TenantRecords { config: self.config.clone(), watermark: self.watermark.clone(), outcome }
+        let watermark = self.watermark.clone();
+        let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
+        TenantRecords { config: self.config.clone(), watermark, outcome }
     }
 }
 
@@ -202,7 +206,9 @@ impl Tenants for Memory {
         self.pass(Op::Commit, config.tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
-        if stored.watermark.as_ref() != Some(as_read) || version(stored.config.as_ref()) != Some(config.version) {
+        if stored.records().watermark.as_ref() != Some(as_read)
+            || version(stored.config.as_ref()) != Some(config.version)
+        {
             return Ok(Conditional::LostRace);
         }
         stored.watermark = Some(as_read.at(after));

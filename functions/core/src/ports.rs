@@ -118,7 +118,8 @@ pub trait Settings: Sync {
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant, all or nothing: the config with its version raised by one, the
-    /// watermark at `schedule`. Conditional on the config's version and on the watermark as read.
+    /// watermark at `schedule`. Conditional on the config's version, on the watermark as read, and on there being no more
+    /// `event_shards` than the config has.
     fn save(
         &self,
         config: &TenantConfig,
@@ -158,13 +159,15 @@ pub trait Settings: Sync {
 pub enum Recorded {
     /// It is stored now.
     Now,
-    /// An event of this id was stored before; nothing was written.
+    /// This event was stored before; nothing was written.
     Before,
+    /// Another event was stored under this id before; nothing was written.
+    Otherwise,
 }
 
 /// Where events are recorded.
 pub trait Recorder: Sync {
-    /// Stores an event together with a marker of its id, on the condition that there is no such marker. Gives up within
+    /// Stores an event together with a marker of its id and its digest, on the condition that there is no such marker. Gives up within
     /// half of the time that windows settle for; an event that was given up may be sent again, with a new stamp.
     fn record(&self, event: &NewEvent) -> impl Future<Output = Result<Recorded, Failure>> + Send;
 

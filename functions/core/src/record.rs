@@ -45,6 +45,8 @@ pub struct NewEvent {
     pub user_email: Option<String>,
     /// The event as it is exported, one line of JSON.
     pub document: String,
+    /// SHA-256 of all that it says but its id and date, in lower-case hex: the same event, sent again, has the same.
+    pub digest: String,
 }
 
 /// What happened, and who did it.
@@ -63,7 +65,10 @@ impl NewEvent {
     pub fn new(tenant: &TenantId, stamp: Stamp, id: String, deed: Deed<'_>, info: &impl Serialize) -> Self {
         let Deed { log_type, action, user } = deed;
         let date = timestamp::millis(stamp.at);
-        let document = Document { id: &id, date: &date, log_type, action, user, additional_info: info }.to_line();
+        let document = Document { id: &id, date: &date, log_type, action, user, additional_info: info };
+        let said = Document { id: "", date: "", ..document }.to_line();
+        let digest = Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect();
+        let document = document.to_line();
         Self {
             tenant: tenant.clone(),
             shard: 0,
@@ -72,6 +77,7 @@ impl NewEvent {
             log_type: log_type.to_owned(),
             user_email: user.email.clone(),
             document,
+            digest,
             id,
         }
     }

@@ -22,6 +22,9 @@ pub struct StoredWatermark {
     pub next_due: Option<String>,
     pub due_shard: Option<String>,
     pub disturbed: Option<String>,
+    /// Whether runs have failed since the last success; a commit that ends that has news to tell, and one that doesn't
+    /// must not.
+    pub failing: bool,
 }
 
 impl StoredWatermark {
@@ -32,21 +35,23 @@ impl StoredWatermark {
             next_due: Some(timestamp::seconds(schedule.next_due)),
             due_shard: Some(DueShard::of(tenant).to_string()),
             disturbed: None,
+            failing: false,
         }
     }
 
-    /// The same watermark, further on.
+    /// The same watermark, further on, after a window was exported.
     #[must_use]
     pub fn at(&self, schedule: Schedule) -> Self {
         Self {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
+            failing: false,
             ..self.clone()
         }
     }
 
-    /// Whether both stand at the same point. A mark by [`Tenants::disturb`](crate::ports::Tenants::disturb) is only a
-    /// commit's concern.
+    /// Whether both stand at the same point. A mark by [`Tenants::disturb`](crate::ports::Tenants::disturb), and failures,
+    /// are only a commit's concern.
     pub fn stands_where(&self, other: &Self) -> bool {
         let point = |it: &Self| (it.exported_until.clone(), it.next_due.clone(), it.due_shard.clone());
         point(self) == point(other)

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     connect::State,
     records::TenantRecords,
-    schedule::{Schedule, full_hour},
+    schedule::{LONGEST_WAIT, Schedule, full_hour},
 };
 
 /// How long after a full hour the rule fires.
@@ -25,32 +25,41 @@ pub struct Status {
 }
 
 impl Status {
-    /// Of a tenant with these records. A watermark that can't be read has nothing to say; its tenant's exports fail, and
-    /// the last error tells of that.
-    pub fn of(records: &TenantRecords, now: DateTime<Utc>) -> Self {
+    /// Of a tenant with these records, whose windows are left alone for `settle`. A watermark that can't be read has
+    /// nothing to say; its tenant's exports fail, and the last error tells of that.
+    pub fn of(records: &TenantRecords, settle: TimeDelta, now: DateTime<Utc>) -> Self {
         let state = State::of(records);
         let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
         let scheduled = schedule.filter(|_| state == State::Scheduled);
         Self {
             state,
             exported_until: schedule.map(|schedule| schedule.exported_until),
-            next_run_at: scheduled.map(|schedule| next_run(schedule, now)),
-            backlog_hours: scheduled.map_or(0, |schedule| backlog(schedule, now)),
+            next_run_at: scheduled.map(|schedule| next_run(schedule, settle, now)),
+            backlog_hours: scheduled.map_or(0, |schedule| backlog(schedule, settle, now)),
         }
     }
 }
 
-/// The first tick from now on at which the tenant is due.
-pub fn next_run(schedule: Schedule, now: DateTime<Utc>) -> DateTime<Utc> {
+/// How long after its end the first tick comes that waits for a window to settle.
+fn first_tick(settle: TimeDelta) -> TimeDelta {
+    let mut after = TICK;
+    while settle - after >= LONGEST_WAIT {
+        after += TimeDelta::hours(1);
+    }
+    after
+}
+
+/// The first tick from now on at which the tenant's next window is exported.
+pub fn next_run(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
     let tick = full_hour(now) + TICK;
     let next = if tick < now { tick + TimeDelta::hours(1) } else { tick };
-    next.max(schedule.next_due + TICK)
+    next.max(schedule.next_due + first_tick(settle))
 }
 
 /// A window is missed once its own tick is over.
-fn backlog(schedule: Schedule, now: DateTime<Utc>) -> i64 {
-    let last_tick = full_hour(now - TICK);
-    if schedule.next_due > last_tick { 0 } else { (last_tick - schedule.exported_until).num_hours() }
+fn backlog(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> i64 {
+    let last_end = full_hour(now - first_tick(settle));
+    if schedule.next_due > last_end { 0 } else { (last_end - schedule.exported_until).num_hours() }
 }
 
 #[cfg(test)]
@@ -75,8 +84,12 @@ mod tests {
             // Behind: it is tried again with every tick.
             ("03:00:00", "10:20:00", "11:01:00"),
         ] {
-            assert_eq!(next_run(schedule("02:00:00", due), at(now)), at(expected), "{due} {now}");
+            let schedule = schedule("02:00:00", due);
+            assert_eq!(next_run(schedule, TimeDelta::minutes(1), at(now)), at(expected), "{due} {now}");
         }
+        // No tick waits for so long, so the next one takes the window.
+        let slow = TimeDelta::minutes(10);
+        assert_eq!(next_run(schedule("10:00:00", "11:00:00"), slow, at("10:20:00")), at("12:01:00"));
     }
 
     #[test]
@@ -88,7 +101,11 @@ mod tests {
             ("03:00:00", "04:00:00", "10:30:00", 7),
             ("00:00:00", "12:00:00", "10:30:00", 0),
         ] {
-            assert_eq!(backlog(schedule(until, due), at(now)), expected, "{until} {now}");
+            let backlog = backlog(schedule(until, due), TimeDelta::minutes(1), at(now));
+            assert_eq!(backlog, expected, "{until} {now}");
         }
+        let slow = TimeDelta::minutes(10);
+        assert_eq!(backlog(schedule("10:00:00", "11:00:00"), slow, at("11:30:00")), 0);
+        assert_eq!(backlog(schedule("10:00:00", "11:00:00"), slow, at("12:01:00")), 1);
     }
 }

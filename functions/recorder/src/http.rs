@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long a body may be, in bytes. Lambda takes 6 MB for a request with all that belongs to it.
-pub const LARGEST_BODY: usize = 5 << 20;
+pub const LARGEST_BODY: usize = 4 << 20;
 
 /// How many events a request may bring.
 pub const MOST_EVENTS: usize = 500;

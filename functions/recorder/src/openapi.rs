@@ -68,7 +68,7 @@ struct AuditEvent {}
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Makes the ids of events that come without one follow from it, so that the same request can be sent again and doubles nothing.", pattern = "^[A-Za-z0-9_.:-]{1,128}$"),
     ),
-    request_body(content = RecordEvents, description = "At most 5 MiB."),
+    request_body(content = RecordEvents, description = "At most 4 MiB."),
     responses(
         (status = 200, description = "Every event is stored.", body = Recorded),
         (status = 400, description = "The body or a header can't be read. Nothing is stored.", body = Problem, content_type = "application/problem+json"),

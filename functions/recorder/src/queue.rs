@@ -11,7 +11,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::store::{Counts, Entry, Store, Stored};
+use crate::store::{CLASH, Counts, Entry, Store, Stored};
 
 /// The body of a message.
 #[derive(Deserialize)]
@@ -52,6 +52,11 @@ pub async fn take<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Durati
         match stored {
             Stored::Recorded => counts.recorded += 1,
             Stored::Duplicate => counts.duplicate += 1,
+            Stored::Clash => {
+                counts.refused += 1;
+                tracing::warn!(message_id, tenant = %entry.tenant, reason = CLASH, "a message is refused");
+                fail(message_id);
+            }
             Stored::Failed(Failure { code, message, .. }) => {
                 counts.failed += 1;
                 let (tenant, hint) = (&entry.tenant, code.hint());

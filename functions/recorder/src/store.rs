@@ -72,9 +72,15 @@ pub enum Stored {
     /// An event of this id was stored before: by an earlier entry, an earlier request, or a try of this very request
     /// whose answer got lost.
     Duplicate,
+    /// Another event has this id already, and this one is not stored.
+    Clash,
     /// It is not known to be stored.
     Failed(Failure),
 }
+
+/// Why an event whose id is another's is refused, for whoever sent it.
+pub(crate) const CLASH: &str = "/id is that of another event, which is stored; send this one with an id, or under an \
+                                Idempotency-Key, of its own";
 
 /// Where events go.
 #[allow(missing_debug_implementations, reason = "it holds functions")]
@@ -116,7 +122,7 @@ impl<R: Recorder> Store<R> {
     }
 
     /// Stores entries, and says of each, in their order, what became of it. Of several entries with one id the first is
-    /// written, and the others share its fate. What is not done when the time is up has failed.
+    /// written, and the others share its fate if they say the same. What is not done when the time is up has failed.
     pub async fn all(&self, entries: &[Entry], within: Duration) -> Vec<Stored> {
         let until = Instant::now() + within;
         let mut firsts = HashMap::new();
@@ -135,6 +141,7 @@ impl<R: Recorder> Store<R> {
         let writes: Vec<_> = (0..entries.len()).filter(|index| first_of[*index] == *index).map(one).collect();
         let stored: HashMap<usize, Stored> = stream::iter(writes).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let fate = |(index, first): (usize, &usize)| match &stored[first] {
+            _ if !entries[index].event.says_the_same_as(&entries[*first].event) => Stored::Clash,
             Stored::Recorded if index != *first => Stored::Duplicate,
             stored => stored.clone(),
         };
@@ -171,6 +178,7 @@ impl<R: Recorder> Store<R> {
         match timeout_at(until, self.recorder.record(&event)).await {
             Ok(Ok(Recorded::Now)) => Stored::Recorded,
             Ok(Ok(Recorded::Before)) => Stored::Duplicate,
+            Ok(Ok(Recorded::Otherwise)) => Stored::Clash,
             Ok(Err(failure)) => Stored::Failed(failure),
             Err(_) => late(),
         }

@@ -50,6 +50,17 @@ impl Keys {
             Self::Downloaded(download) => download.find(wanted, now).await,
         }
     }
+
+    /// The same, after looking for newer keys, where they can change.
+    ///
+    /// # Errors
+    /// As [`Keys::find`].
+    pub(crate) async fn find_anew(&self, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<DecodingKey, Refusal> {
+        match self {
+            Self::Fixed(set) => set.find(wanted),
+            Self::Downloaded(download) => download.find_anew(wanted, now).await,
+        }
+    }
 }
 
 /// What a token says of its key.

@@ -6,10 +6,7 @@ mod code;
 
 use std::{borrow::Cow, time::Duration};
 
-use audit_log_core::{
-    failure::{self, Failure, Party},
-    settings::FieldErrors,
-};
+use audit_log_core::failure::{self, Failure, Party};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use serde::Serialize;
@@ -189,17 +186,10 @@ impl From<Failure> for Problem {
             return Self::unavailable();
         }
         let kind = match code {
-            failure::Code::AssumeRoleDenied | failure::Code::ExternalIdNotEnforced => Code::RoleRefused,
-            _ => Code::DestinationRefused,
+            failure::Code::ConfigInvalid => Code::InvalidFields,
+            _ => Code::RoleRefused,
         };
         Self::new(kind, message).party(party).hint(code.hint())
-    }
-}
-
-impl From<FieldErrors> for Problem {
-    fn from(FieldErrors(errors): FieldErrors) -> Self {
-        let problem = Self::new(Code::InvalidFields, "Correct the fields named here and send them again.");
-        errors.into_iter().fold(problem, |problem, error| problem.field(error.field, error.message))
     }
 }
 

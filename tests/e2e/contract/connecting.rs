@@ -118,6 +118,10 @@ async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) 
     assert_eq!(world.recorder().record(&first).await?, Recorded::Now);
     assert_eq!(world.recorder().record(&again).await?, Recorded::Before);
     assert_eq!(world.recorder().record(&others).await?, Recorded::Now, "another tenant's event of that id");
+    let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
+    let otherwise = change("10:06")?.connected(&first.tenant, &role, None);
+    let otherwise = NewEvent { id: first.id.clone(), ..otherwise };
+    assert_eq!(world.recorder().record(&otherwise).await?, Recorded::Otherwise);
     let day = Window { from: clock("00:00")?, to: clock("23:59")? };
     let stretch = Stretch { tenant: &first.tenant, shard: 0, window: day, after: None };
     let events = world.events().page(stretch).await?.events;

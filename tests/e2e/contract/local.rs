@@ -143,9 +143,12 @@ impl World for OnLocalAws<'_> {
         {
             let Some(fields) = fields else { continue };
             let keys = [("tenant_id", Some(tenant.to_string())), ("record", Some(record.to_owned()))];
-            // As text, wrong numbers included; but the version is compared as the number that it is.
-            let typed = |name: &str| if name == "version" { AttributeValue::N } else { AttributeValue::S };
-            let attribute = |(name, value): (&str, Option<String>)| Some((name.to_owned(), typed(name)(value?)));
+            // As text, wrong numbers included; but some are compared as the numbers that they are.
+            let attribute = |(name, value): (&str, Option<String>)| {
+                let (numbers, value) = (["version", "event_shards"], value?);
+                let number = numbers.contains(&name) && value.parse::<i64>().is_ok();
+                Some((name.to_owned(), if number { AttributeValue::N(value) } else { AttributeValue::S(value) }))
+            };
             let item = keys.into_iter().chain(fields).filter_map(attribute).collect();
             self.fixture.platform.put_item(Table::Tenants, item).await?;
         }

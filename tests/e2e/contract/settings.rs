@@ -8,12 +8,14 @@ use audit_log_core::{
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
+    tenant::EventShards,
 };
 use futures::future::join_all;
 
 use crate::world::{self, World, change, clock, config, id, load, news, platform, stored_watermark};
 
 on_both_worlds! {
+    a_save_never_takes_back_shards_that_were_added_meanwhile
     the_first_save_stores_every_field_and_connects_the_tenant
     a_later_save_replaces_the_settings_and_raises_the_version_by_one
     a_save_is_lost_if_another_one_came_first
@@ -65,8 +67,9 @@ async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world:
     let first = TenantConfig { version: 0, ..config("acme", every_field("acme-audit"))? };
     let began = schedule("10:03", "11:00")?;
     assert_eq!(world.settings().save(&first, None, began, &news("acme", "10:03")?).await?, Conditional::Written);
-    // Nothing of the earlier settings shows through what these leave out.
-    let plain = TenantConfig { version: 1, ..config("acme", Draft::default())? };
+    // Nothing of the earlier settings shows through what these leave out; shards may only grow.
+    let event_shards = first.event_shards;
+    let plain = TenantConfig { version: 1, event_shards, ..config("acme", Draft::default())? };
     let (as_read, sooner) = (StoredWatermark::connected(&plain.tenant, began), schedule("10:03", "10:30")?);
     assert_eq!(
         world.settings().save(&plain, Some(&as_read), sooner, &news("acme", "10:20")?).await?,
@@ -136,6 +139,18 @@ async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Resu
     Ok(())
 }
 
+async fn a_save_never_takes_back_shards_that_were_added_meanwhile(world: &impl World) -> Result<()> {
+    let acme = world::connect(world, "acme").await?;
+    let mut records = load(world, &acme.config.tenant).await?;
+    records.config = records.config.map(|config| Draft { event_shards: Some("4".to_owned()), ..config });
+    world.put_records(&acme.config.tenant, records).await?;
+    is_lost(world, &acme.config, Some(&acme.watermark)).await?;
+    let four = TenantConfig { event_shards: EventShards::parse("4")?, ..acme.config.clone() };
+    let saved = world.settings().save(&four, Some(&acme.watermark), acme.schedule, &news("acme", "10:40")?).await?;
+    assert_eq!(saved, Conditional::Written);
+    Ok(())
+}
+
 async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
@@ -152,10 +167,19 @@ async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &
 async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
-    let disconnected = connect::disconnect(world.settings(), tenant, &change("10:10")?).await?;
+    let disconnected =
+        connect::disconnect(world.settings(), &load(world, tenant).await?, tenant, &change("10:10")?).await?;
     assert_eq!(disconnected, Conditional::Written);
     let change = Change { id: "02".to_owned(), ..change("15:20")? };
-    let connected = connect::connect(world.settings(), tenant, &acme.config.role, &platform()?, &change).await?;
+    let connected = connect::connect(
+        world.settings(),
+        &load(world, tenant).await?,
+        tenant,
+        &acme.config.role,
+        &platform()?,
+        &change,
+    )
+    .await?;
     assert_eq!(connected, Conditional::Written);
     assert_eq!(stored_watermark(world, tenant).await?, acme.watermark);
     Ok(())

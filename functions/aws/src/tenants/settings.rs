@@ -10,7 +10,7 @@ use audit_log_core::{
     tenant::{ExternalId, RoleArn, TenantId},
     timestamp,
 };
-use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{TenantsTable, at_version, unchanged, write};
@@ -28,22 +28,22 @@ impl Settings for TenantsTable {
     }
 
     async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
-        const DOING: &str = "the external ID was read";
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(tenant, "config")))
-            .update_expression("SET external_id = if_not_exists(external_id, :candidate)")
-            .expression_attribute_values(":candidate", s(candidate.as_str()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| Answer::of(&error).from_dynamodb(DOING))?;
-        let missing = || {
-            Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant's external_id is neither text nor number.")
-        };
-        answer.attributes.as_ref().and_then(|item| text(item, "external_id")).ok_or_else(missing)
+        // Only the first look writes: a write meets the transactions of saves and exports.
+        if self.load_one(tenant).await?.config.is_none_or(|config| config.external_id.is_none()) {
+            let update = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(tenant, "config")))
+                .update_expression("SET external_id = :candidate")
+                .condition_expression("attribute_not_exists(external_id)")
+                .expression_attribute_values(":candidate", s(candidate.as_str()));
+            // Whoever loses this race finds the winner's.
+            let _ = write("the external ID was made", || update.clone().send()).await?;
+        }
+        let missing = || Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant's external_id is gone.");
+        let config = self.load_one(tenant).await?.config;
+        config.and_then(|config| config.external_id).ok_or_else(missing)
     }
 
     async fn store_role(
@@ -100,9 +100,14 @@ impl Settings for TenantsTable {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(attributes::config(config, config.version + 1, news.stamp.at)))
-            .condition_expression(at_version(config.version))
+            // Whoever runs the platform sets event_shards by hand, and a put would take that back.
+            .condition_expression(format!(
+                "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :shards)",
+                at_version(config.version)
+            ))
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", n(config.version));
+            .expression_attribute_values(":version", n(config.version))
+            .expression_attribute_values(":shards", n(config.event_shards.count()));
         let items = vec![
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
             TransactWriteItem::builder().set_put(put.build().ok()).build(),

@@ -39,12 +39,20 @@ fn row<Cell: AsRef<[u8]>>(cells: &[Cell]) -> String {
 }
 
 /// A cell that no spreadsheet runs. What begins like a formula gets an apostrophe in front, by OWASP's "CSV Injection";
-/// that includes signs of full width, and what stands behind blanks or control characters.
+/// that includes signs of full width, and what stands behind blanks or control characters. Where a spreadsheet takes
+/// semicolons, tabs or line breaks to separate cells, as many do outside of the English-speaking world, a cell begins
+/// behind each of them.
 fn neutral(cell: &str) -> String {
-    let first = cell.trim_start_matches(|c: char| c.is_whitespace() || c.is_control()).chars().next();
-    let starts_blank = cell.starts_with(['\t', '\r', '\n']);
-    let formula = first.is_some_and(|first| "=+-@＝＋－＠|%".contains(first));
-    if formula || starts_blank { format!("'{cell}") } else { cell.to_owned() }
+    let mut safe = String::with_capacity(cell.len() + 1);
+    for (index, part) in cell.split_inclusive([';', '\t', '\r', '\n']).enumerate() {
+        let first = part.trim_start_matches(|c: char| c.is_whitespace() || c.is_control()).chars().next();
+        let formula = first.is_some_and(|first| "=+-@＝＋－＠|%".contains(first));
+        if formula || (index == 0 && part.starts_with(['\t', '\r', '\n'])) {
+            safe.push('\'');
+        }
+        safe.push_str(part);
+    }
+    safe
 }
 
 #[cfg(test)]
@@ -76,10 +84,15 @@ mod tests {
 
     #[test]
     fn what_a_spreadsheet_would_run_is_only_text() {
-        for hostile in
-            ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\n", "＝1", "|calc", "\u{0}=1", "%0A=1"]
-        {
+        for hostile in ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "|calc", "\u{0}=1", "%0A=1"] {
             assert_eq!(neutral(hostile), format!("'{hostile}"), "{hostile:?}");
+            for separator in ["x;", "x\t", "x\r", "x\n", ";"] {
+                let (cell, safe) = (format!("{separator}{hostile}"), format!("{separator}'{hostile}"));
+                assert_eq!(neutral(&cell), safe, "{cell:?}");
+            }
+        }
+        for blank in ["\t=1", "\r=1", "\n", "\t"] {
+            assert!(neutral(blank).starts_with('\''), "{blank:?}");
         }
         for harmless in ["", "Login", "a=b", "2026-11-21", "{\"a\":\"=1\"}", "'=1"] {
             assert_eq!(neutral(harmless), harmless);

@@ -292,3 +292,49 @@ async fn what_the_platform_cannot_do_is_said_without_its_reasons() {
     let refused = world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
     assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
 }
+
+#[tokio::test]
+async fn shards_that_are_added_during_a_save_are_not_taken_back() {
+    let world = World::with("acme").await;
+    let memory = world.memory.clone();
+    let add = move || {
+        let mut state = memory.state();
+        state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = Some("4".to_owned());
+    };
+    world.memory.once(Op::Verify, None, Fault::After(Box::new(add)));
+    assert_eq!(world.save("acme", settings("acme")).await.refusal(), (412, "changed_meanwhile".to_owned()));
+    let shards = |world: &World| world.memory.state().tenants["acme"].config.clone().unwrap().event_shards;
+    assert_eq!(shards(&world).as_deref(), Some("4"));
+    assert_eq!(world.save("acme", settings("acme")).await.status, 200);
+    assert_eq!(shards(&world).as_deref(), Some("4"));
+}
+
+#[tokio::test]
+async fn whoever_was_disconnected_with_settings_that_no_longer_do_connects_by_saving_others() {
+    let world = World::with("acme").await;
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    world.memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().region = Some("moon-1".to_owned());
+    let refused = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+    assert_eq!(refused.refusal(), (422, "invalid_fields".to_owned()));
+    let saved = world.save("acme", settings("acme")).await;
+    assert_eq!((saved.status.as_u16(), &saved.json()["status"]), (200, &json!("scheduled")), "{}", saved.text);
+}
+
+#[tokio::test]
+async fn a_verification_without_an_answer_is_recorded_too() {
+    let world = World::with("acme").await;
+    let verified =
+        |world: &World| world.memory.actions("acme").iter().filter(|it| *it == "Connection Verified").count();
+    let before = verified(&world);
+    world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
+    assert_eq!(world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status, 503);
+    assert_eq!(verified(&world), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hangs_is_answered_before_the_function_ends() {
+    let world = World::with("acme").await;
+    world.memory.once(Op::Verify, None, Fault::Crash);
+    let answer = world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
+    assert_eq!(answer.refusal(), (503, "unavailable".to_owned()));
+}

@@ -9,7 +9,7 @@ const SECRET: &str = "victim";
 fn all_of_the_victims(world: &World) -> String {
     let state = world.memory.state();
     let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
-    let ids: Vec<_> = state.ids.iter().filter(|(tenant, _)| tenant == SECRET).collect();
+    let ids: Vec<_> = state.ids.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
     format!("{:?} {events:?} {ids:?}", state.tenants[SECRET])
 }
 

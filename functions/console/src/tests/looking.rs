@@ -79,6 +79,11 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
         (&json!("access_denied"), &json!("customer"), &json!("2026-11-21T10:01:05Z"))
     );
     assert_eq!(error["hint"], Code::AccessDenied.hint());
+    let failed = Failure::new(Code::PlatformDenied, "DynamoDB answered AccessDeniedException.");
+    world.memory.state().tenants.get_mut("acme").unwrap().last_error = Some((failed, now()));
+    let error = &world.get("acme", "/v1/status").await.json()["lastError"];
+    assert_eq!((&error["code"], &error["party"]), (&json!("platform_denied"), &json!("platform")));
+    assert!(error["hint"].is_null() && !error["message"].to_string().contains("DynamoDB"), "{error}");
     let none = world.get("globex", "/v1/status").await.json();
     assert_eq!((&none["status"], &none["backlogHours"]), (&json!("not_connected"), &json!(0)));
 }

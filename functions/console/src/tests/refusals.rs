@@ -62,6 +62,7 @@ async fn without_an_authority_nobody_is_let_in() {
         region: Region::parse("eu-west-1").unwrap(),
         exporter_role: "audit-log-exporter".to_owned(),
         template_url: None,
+        settle: TimeDelta::minutes(1),
         retention: None,
     };
     let issuer = TestIssuer::es256(now());

@@ -27,8 +27,6 @@ pub(super) struct TenantExport<Bucket> {
     pub(super) bucket: Option<Bucket>,
     pub(super) watermark: StoredWatermark,
     pub(super) schedule: Schedule,
-    /// Whether the last run failed, and nothing was exported since.
-    failing: bool,
     /// When config and watermark were last known to be as they are here.
     pub(super) read_at: DateTime<Utc>,
     windows: u32,
@@ -44,14 +42,12 @@ pub(super) struct Refused {
     pub(super) failure: Failure,
     /// Where to note the failure, if there is a record to note it on.
     pub(super) watermark: Option<(TenantId, StoredWatermark)>,
-    /// Whether it is not the first.
-    failing: bool,
 }
 
 impl Refused {
     /// Of a tenant whose records could not be read.
     pub(super) fn unread(tenant: String, failure: Failure) -> Self {
-        Self { tenant, failure, watermark: None, failing: false }
+        Self { tenant, failure, watermark: None }
     }
 }
 
@@ -78,7 +74,6 @@ pub(super) enum Step {
 impl<Bucket> TenantExport<Bucket> {
     /// A due tenant, or none if the index was out of date: the tenant isn't due, or isn't connected.
     pub(super) fn new(tenant: TenantId, records: TenantRecords, run: Run<'_>) -> Result<Option<Self>, Box<Refused>> {
-        let failing = records.outcome.consecutive_failures > 0;
         let Some(watermark) = records.watermark.filter(|watermark| watermark.due_shard.is_some()) else {
             return Ok(None);
         };
@@ -94,7 +89,6 @@ impl<Bucket> TenantExport<Bucket> {
                 bucket: None,
                 watermark,
                 schedule,
-                failing,
                 read_at: (run.now)(),
                 windows: 0,
                 lost_races: 0,
@@ -103,7 +97,7 @@ impl<Bucket> TenantExport<Bucket> {
             })),
             Err(failure) => {
                 let watermark = Some((tenant.clone(), watermark));
-                Err(Box::new(Refused { tenant: tenant.to_string(), failure, watermark, failing }))
+                Err(Box::new(Refused { tenant: tenant.to_string(), failure, watermark }))
             }
         }
     }
@@ -113,7 +107,6 @@ impl<Bucket> TenantExport<Bucket> {
         self.set_config(fresh.config);
         self.watermark = fresh.watermark;
         self.schedule = fresh.schedule;
-        self.failing = fresh.failing;
         self.read_at = fresh.read_at;
     }
 
@@ -168,13 +161,13 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     async fn turn(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
         let mut tenant = match waiting {
             Waiting::Export(tenant) => tenant,
-            Waiting::Refused(Refused { tenant, failure, watermark, failing }) => {
+            Waiting::Refused(Refused { tenant, failure, watermark }) => {
                 log(&tenant, None, &failure);
                 let mut tally = Tally::failed(tenant, failure.clone());
                 if let Some((tenant, watermark)) = watermark {
                     let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
                     tally.lag = exported_until.map_or(tally.lag, |exported_until| (run.now)() - exported_until);
-                    self.note_failure(run, &tenant, &watermark, failing, &failure).await;
+                    self.note_failure(run, &tenant, &watermark, &failure).await;
                 }
                 return Progress::Ended(tally);
             }
@@ -185,7 +178,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             Err(failure) => {
                 let id = &tenant.config.tenant;
                 log(id.as_str(), tenant.schedule.due_window(run.tick), &failure);
-                self.note_failure(run, id, &tenant.watermark, tenant.failing, &failure).await;
+                self.note_failure(run, id, &tenant.watermark, &failure).await;
                 End::Failed(failure)
             }
         };
@@ -211,7 +204,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         };
         tenant.windows += 1;
         let after = tenant.schedule.advance(tenant.config.frequency);
-        let recovered = tenant.failing.then(|| own::export_recovered(&tenant.config.tenant, self.stamp(run), window));
+        let recovered =
+            tenant.watermark.failing.then(|| own::export_recovered(&tenant.config.tenant, self.stamp(run), window));
         let commit = self.tenants.commit(&tenant.config, &tenant.watermark, after, &receipt, recovered.as_ref());
         let committed = match commit.await {
             Ok(committed) => committed,
@@ -224,7 +218,6 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             Conditional::Written => {
                 tenant.watermark = tenant.watermark.at(after);
                 tenant.schedule = after;
-                tenant.failing = false;
                 exported(tenant, &receipt);
                 // Whoever has nothing left to do must not wait, credentials in hand, for everyone else's first window.
                 let more = after.due_window(run.tick).is_some();
@@ -263,16 +256,9 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
 
     /// Notes a failure on the watermark, and tells the tenant of the first in an audit event. If even that fails, the log
     /// and the answer still have it, and the next run's failure is the first.
-    async fn note_failure(
-        &self,
-        run: Run<'_>,
-        tenant: &TenantId,
-        watermark: &StoredWatermark,
-        failing: bool,
-        failure: &Failure,
-    ) {
+    async fn note_failure(&self, run: Run<'_>, tenant: &TenantId, watermark: &StoredWatermark, failure: &Failure) {
         let exported_until = watermark.exported_until.as_deref().unwrap_or_default();
-        let first = (!failing).then(|| own::export_failed(tenant, self.stamp(run), exported_until, failure));
+        let first = (!watermark.failing).then(|| own::export_failed(tenant, self.stamp(run), exported_until, failure));
         match self.tenants.record_failure(tenant, watermark, failure, (run.now)(), first.as_ref()).await {
             Ok(Conditional::Written | Conditional::LostRace) => {}
             Err(error) => {

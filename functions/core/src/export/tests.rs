@@ -85,7 +85,8 @@ impl World {
     /// Takes a tenant out of the schedule.
     pub(super) fn disconnect(&self, tenant: &str) {
         let (id, change) = (id(tenant), change_at(clock("10:00")));
-        let disconnected = connect::disconnect(&self.memory, &id, &change).now_or_never().unwrap();
+        let records = self.memory.records(&id).now_or_never().unwrap().unwrap();
+        let disconnected = connect::disconnect(&self.memory, &records, &id, &change).now_or_never().unwrap();
         assert_eq!(disconnected, Ok(Conditional::Written));
         self.forget_news(tenant);
     }

@@ -62,7 +62,9 @@ impl Settings for Memory {
             (Some(stored), Some(as_read)) => stored.stands_where(as_read),
             (stored, as_read) => stored.is_none() && as_read.is_none(),
         };
-        if !unchanged || version(stored.config.as_ref()).unwrap_or(0) != config.version {
+        let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
+        let fewer = shards.is_some_and(|text| text.parse().is_ok_and(|stored| config.event_shards.count() < stored));
+        if !unchanged || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
             return Ok(Conditional::LostRace);
         }
         stored.config = Some(Draft::of(config, config.version + 1));

@@ -104,6 +104,13 @@ impl Intake {
 }
 
 impl Incoming {
+    /// Whether both say the same, whatever their ids.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let parts = |it: &Self| (it.log_type.clone(), it.action.clone(), it.user.clone());
+        let info = |it: &Self| it.additional_info.as_ref().map_or("{}", |info| info.get()).to_owned();
+        parts(self) == parts(other) && info(self) == info(other)
+    }
+
     /// The event, ready to be stored, in the shard that follows from its id.
     pub fn stamped(&self, tenant: &TenantId, shards: EventShards, stamp: Stamp, id: &str) -> NewEvent {
         let deed = Deed { log_type: &self.log_type, action: &self.action, user: &self.user };

@@ -3,13 +3,14 @@
 //! They are audit events of the tenant like all others, so they reach its bucket too. Whoever sends events from outside
 //! can't use their log types, or an event could be made up that looks like the system's own word.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Deed, NewEvent, Stamp};
 use crate::{
     event::User,
-    failure::Failure,
+    failure::{Failure, Party, for_the_tenant},
     schedule::Window,
     settings::Draft,
     tenant::{RoleArn, TenantId},
@@ -38,9 +39,10 @@ pub struct Change {
 }
 
 impl Change {
-    /// The tenant is connected through a role.
-    pub fn connected(&self, tenant: &TenantId, role: &RoleArn) -> NewEvent {
-        self.event(tenant, "Connector Connected", &json!({ "roleArn": role.as_str() }))
+    /// The tenant is connected through a role, perhaps in the place of another.
+    pub fn connected(&self, tenant: &TenantId, role: &RoleArn, before: Option<&str>) -> NewEvent {
+        let info = json!({ "roleArn": role.as_str(), "previousRoleArn": before });
+        self.event(tenant, "Connector Connected", &info)
     }
 
     /// The tenant is taken out of the schedule.
@@ -48,8 +50,15 @@ impl Change {
         self.event(tenant, "Connector Disconnected", &json!({}))
     }
 
-    /// The settings were saved: each field that differs, as it was and as it is.
-    pub fn settings_changed(&self, tenant: &TenantId, before: &Draft, after: &Draft) -> NewEvent {
+    /// The settings were saved: each field that differs, as it was and as it is, and with the first save, where exports
+    /// begin.
+    pub fn settings_changed(
+        &self,
+        tenant: &TenantId,
+        before: &Draft,
+        after: &Draft,
+        begins: Option<DateTime<Utc>>,
+    ) -> NewEvent {
         let changes = [
             ("roleArn", &before.role_arn, &after.role_arn),
             ("bucket", &before.bucket, &after.bucket),
@@ -66,12 +75,16 @@ impl Change {
         let changes: Map<String, Value> = changed
             .map(|(name, from, to)| (name.to_owned(), json!({ "from": blank(from), "to": blank(to) })))
             .collect();
-        self.event(tenant, "Export Settings Changed", &json!({ "changes": changes }))
+        let mut info = json!({ "changes": changes });
+        if let Some(begins) = begins {
+            info["exportsFrom"] = timestamp::seconds(begins).into();
+        }
+        self.event(tenant, "Export Settings Changed", &info)
     }
 
-    /// A connection was verified; `steps` tells of each step how it went.
-    pub fn verified(&self, tenant: &TenantId, steps: &Value) -> NewEvent {
-        self.event(tenant, "Connection Verified", &json!({ "steps": steps }))
+    /// A connection was verified; `info` tells which, what for, and how each step went.
+    pub fn verified(&self, tenant: &TenantId, info: &Value) -> NewEvent {
+        self.event(tenant, "Connection Verified", info)
     }
 
     fn event(&self, tenant: &TenantId, action: &str, info: &Value) -> NewEvent {
@@ -82,9 +95,11 @@ impl Change {
 
 /// The first failure after exports went well. `exported_until` is where the watermark stands, as it is stored.
 pub fn export_failed(tenant: &TenantId, stamp: Stamp, exported_until: &str, failure: &Failure) -> NewEvent {
+    let Failure { code, party, message } = failure;
+    let hint = (*party == Party::Customer).then(|| code.hint());
+    let message = for_the_tenant(*party, code.as_str(), message);
     let info = json!({
-        "exportedUntil": exported_until, "code": failure.code, "party": failure.party, "message": failure.message,
-        "hint": failure.code.hint(),
+        "exportedUntil": exported_until, "code": code, "party": party, "message": message, "hint": hint,
     });
     by_the_system(tenant, stamp, exported_until, "Export Failed", &info)
 }
@@ -131,11 +146,12 @@ mod tests {
     #[test]
     fn a_change_of_settings_tells_what_was_and_what_is_but_never_the_external_id() {
         let after = Draft::of(&draft().check(&acme(), &platform()).unwrap(), 1);
-        let first = change().settings_changed(&acme(), &Draft::default(), &after);
+        let first = change().settings_changed(&acme(), &Draft::default(), &after, Some(change().stamp.at));
         assert_eq!(info(&first)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
+        assert_eq!(info(&first)["exportsFrom"], "2026-11-21T10:03:12Z");
         assert!(!first.document.contains("3f6c1d2e-external"), "{}", first.document);
         let moved = Draft { bucket: Some("elsewhere".to_owned()), prefix: None, ..after.clone() };
-        let second = change().settings_changed(&acme(), &after, &moved);
+        let second = change().settings_changed(&acme(), &after, &moved, None);
         assert_eq!(info(&second), json!({ "changes": { "bucket": { "from": "acme-audit", "to": "elsewhere" } } }));
     }
 

@@ -1,6 +1,8 @@
 //! Whether an event is one that is looked for.
 
-use serde_json::Value;
+use std::{borrow::Cow, collections::HashMap};
+
+use serde_json::{Value, value::RawValue};
 
 use super::{Columns, Found, Search};
 use crate::event::StoredEvent;
@@ -8,31 +10,32 @@ use crate::event::StoredEvent;
 /// An event, taken apart. What its writer left out, or wrote as something else than a text, is blank.
 pub(super) struct Seen {
     document: String,
-    parsed: Value,
+    /// None of an event that is JSON, but holds a number or a text that can't be represented.
+    parsed: Option<Value>,
     columns: Columns,
 }
 
 impl Seen {
     pub(super) fn of(event: &StoredEvent) -> Self {
         let document = event.line().0.into_owned();
-        let parsed: Value = serde_json::from_str(&document).unwrap_or_default();
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            _ => String::new(),
-        };
-        let info = &parsed["additionalInfo"];
+        // Member by member: one that can't be represented must not hide the others.
+        let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&document).unwrap_or_default();
+        let user = members.get("user").map(|user| user.get()).unwrap_or_default();
+        let user: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(user).unwrap_or_default();
+        let (recorded_at, id) = event.recorded_at_id.split_once('#').unwrap_or((&event.recorded_at_id, ""));
+        let or = |text: String, key: &str| if text.is_empty() { key.to_owned() } else { text };
+        let info = members.get("additionalInfo").map(|info| info.get()).unwrap_or_default();
         let columns = Columns {
-            id: text(&parsed["id"]),
-            date: text(&parsed["date"]),
-            log_type: text(&parsed["logType"]),
-            action: text(&parsed["action"]),
-            user_id: text(&parsed["user"]["id"]),
-            user_name: text(&parsed["user"]["name"]),
-            user_email: text(&parsed["user"]["email"]),
-            additional_info: if info.is_null() { String::new() } else { info.to_string() },
+            id: or(text(members.get("id")), id),
+            date: or(text(members.get("date")), recorded_at),
+            log_type: text(members.get("logType")),
+            action: text(members.get("action")),
+            user_id: text(user.get("id")),
+            user_name: text(user.get("name")),
+            user_email: text(user.get("email")),
+            additional_info: if info == "null" { String::new() } else { info.to_owned() },
         };
-        Self { document, parsed, columns }
+        Self { parsed: serde_json::from_str(&document).ok(), document, columns }
     }
 
     pub(super) fn columns(&self) -> &Columns {
@@ -94,7 +97,7 @@ impl<'a> Wanted<'a> {
         };
         let columns = &seen.columns;
         Matches {
-            text: self.has_words(&seen.parsed),
+            text: self.has_words(seen),
             action: one_of(actions, &[&columns.action]),
             user: one_of(users, &[&columns.user_email, &columns.user_id, &columns.user_name]),
             log_type: one_of(log_types, &[&columns.log_type]),
@@ -102,13 +105,27 @@ impl<'a> Wanted<'a> {
     }
 
     /// Whether each word is in some value; names of properties don't count.
-    fn has_words(&self, event: &Value) -> bool {
+    fn has_words(&self, seen: &Seen) -> bool {
         if self.words.is_empty() {
             return true;
         }
         let mut values = String::new();
-        collect(event, &mut values);
+        match &seen.parsed {
+            Some(event) => collect(event, &mut values),
+            None => values = seen.document.to_lowercase(),
+        }
         self.words.iter().all(|word| values.contains(word))
+    }
+}
+
+/// A text or a number; blank for anything else.
+fn text(value: Option<&&RawValue>) -> String {
+    let json = value.map(|value| value.get()).unwrap_or_default();
+    match json.bytes().next() {
+        // A text with half a surrogate can't be read; as it was written, it still says something.
+        Some(b'"') => serde_json::from_str(json).unwrap_or_else(|_| json.trim_matches('"').to_owned()),
+        Some(b'-' | b'0'..=b'9') => json.to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -93,6 +93,13 @@ fn whatever_a_writer_stored_can_be_looked_at() {
     let page = look(&memory, &hour(), None, UNBOUNDED);
     let columns: Vec<_> = page.events.iter().map(|found| found.columns.action.as_str()).collect();
     assert_eq!(columns, ["7", "Malformed Audit Event"]);
+    // JSON, but nothing that a program could hold as a value.
+    put(&memory, 0, 3, r#"{"id":"x","action":"Login","user":{"name":"half \ud800"},"additionalInfo":{"n":1e400}}"#);
+    let logins = Search { actions: texts(&["Login"]), text: "1E400".to_owned(), ..hour() };
+    let page = look(&memory, &logins, None, UNBOUNDED);
+    assert_eq!(ids(&page), ["x"]);
+    assert_eq!(page.events[0].columns.additional_info, r#"{"n":1e400}"#);
+    assert_eq!(count(&memory, &hour(), UNBOUNDED).actions.most_frequent()[0], ("7", 1));
 }
 
 #[test]

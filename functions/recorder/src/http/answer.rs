@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::{Counts, Entry, Stored};
+use crate::store::{CLASH, Counts, Entry, Stored};
 
 /// When to send events again that could not be stored.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub enum Status {
     Recorded,
     /// An event of this id was stored before; this one is not, and need not be sent again.
     Duplicate,
-    /// It is not an event as it should be, and is not stored.
+    /// It is not an event as it should be, or its id is another event's; it is not stored.
     Refused,
     /// It is not known to be stored; send it again with this id.
     Failed,
@@ -86,7 +86,10 @@ pub(super) fn outcomes(read: &[Result<Entry, Refused>], stored: Vec<Stored>, ten
     let outcome = |(index, read): (usize, &Result<Entry, Refused>)| match read {
         Err(refused) => Outcome { index, id: None, status: Status::Refused, reason: Some(refused.to_string()) },
         Ok(entry) => {
-            let status = match stored.next() {
+            let stored = stored.next();
+            let reason = (stored == Some(Stored::Clash)).then(|| CLASH.to_owned());
+            let status = match stored {
+                Some(Stored::Clash) => Status::Refused,
                 Some(Stored::Recorded) => Status::Recorded,
                 Some(Stored::Duplicate) => Status::Duplicate,
                 Some(Stored::Failed(Failure { code, message, .. })) => {
@@ -96,7 +99,7 @@ pub(super) fn outcomes(read: &[Result<Entry, Refused>], stored: Vec<Stored>, ten
                 }
                 None => Status::Failed,
             };
-            Outcome { index, id: Some(entry.id.clone()), status, reason: None }
+            Outcome { index, id: Some(entry.id.clone()), status, reason }
         }
     };
     read.iter().enumerate().map(outcome).collect()
@@ -130,7 +133,8 @@ pub(super) fn answer(counts: Counts, results: Vec<Outcome>) -> Response {
     if refused > 0 {
         let detail = format!(
             "{refused} of the events are not as they should be and are not stored; results says which, and why. The \
-             other {} are stored. Correct those that were refused and send them again.",
+             other {} are stored. Correct those that were refused and send them again, under another Idempotency-Key if \
+             this request has one.",
             recorded + duplicate
         );
         return refusal(Code::InvalidFields, detail, results);

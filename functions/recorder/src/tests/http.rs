@@ -99,7 +99,7 @@ async fn a_request_that_can_not_be_read_as_a_whole_stores_nothing() {
     assert_eq!(bench.probe.begun.lock().unwrap().len(), 0);
 
     large.pop();
-    assert_eq!(bench.send(request(large.into_bytes())).await.0, StatusCode::OK, "5 MiB are not too much");
+    assert_eq!(bench.send(request(large.into_bytes())).await.0, StatusCode::OK, "4 MiB are not too much");
     assert_eq!(bench.send(request(events(500))).await.0, StatusCode::OK, "500 events are not too many");
     assert_eq!(bench.stored("acme").len(), 501);
 }
@@ -246,4 +246,27 @@ impl Sorted for Value {
         }
         self
     }
+}
+
+#[tokio::test]
+async fn an_id_or_a_key_that_stands_for_another_event_loses_nothing_quietly() {
+    let bench = Bench::new();
+    let mut logout = login("l-1");
+    logout["action"] = json!("Logout");
+    let (_, answer) = bench.post("acme", &json!({ "events": [login("l-1"), logout] })).await;
+    assert_eq!(statuses(&answer), ["recorded", "refused"], "in one request");
+    let (status, answer) = bench.post("acme", &json!({ "events": [logout] })).await;
+    assert_eq!((status, statuses(&answer)), (StatusCode::UNPROCESSABLE_ENTITY, vec!["refused"]));
+    assert!(answer["results"][0]["reason"].as_str().unwrap().contains("that of another event"), "{answer}");
+
+    // The second of these is corrected and sent again alone, under the key of the first request.
+    let key = [("idempotency-key", "once")];
+    let (_, answer) = bench.post_with("acme", &key, &json!({ "events": [scan(), { "logType": "x" }] })).await;
+    assert_eq!(statuses(&answer), ["recorded", "refused"]);
+    let mut corrected = scan();
+    corrected["action"] = json!("Scan Completed");
+    let (status, answer) = bench.post_with("acme", &key, &json!({ "events": [corrected] })).await;
+    assert_eq!((status, statuses(&answer)), (StatusCode::UNPROCESSABLE_ENTITY, vec!["refused"]));
+    let (status, _) = bench.post_with("acme", &[("idempotency-key", "twice")], &json!({ "events": [corrected] })).await;
+    assert_eq!((status, bench.ids("acme").len()), (StatusCode::OK, 3));
 }

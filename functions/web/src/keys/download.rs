@@ -77,6 +77,11 @@ impl Download {
                 found => return found,
             }
         }
+        self.find_anew(wanted, now).await
+    }
+
+    /// The same, after another download, unless there has just been one.
+    pub(super) async fn find_anew(&self, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<DecodingKey, Refusal> {
         self.refresh(now).await;
         match self.current().await.filter(|fetched| fetched.is_from_within(GOOD_FOR, now)) {
             Some(fetched) => fetched.set.find(wanted),

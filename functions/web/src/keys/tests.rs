@@ -142,6 +142,22 @@ async fn a_new_key_counts_at_once_and_the_old_one_no_more_all_for_one_download()
 }
 
 #[tokio::test]
+async fn an_issuer_that_does_not_name_its_only_key_may_change_it_too() {
+    let (old, new) = (TestIssuer::ed25519(noon()), TestIssuer::ed25519(noon()));
+    let nameless = |issuer: &TestIssuer| {
+        let mut claims = issuer.claims("acme", &[]);
+        claims["exp"] = json!(after(7 * 86_400).timestamp());
+        issuer.token_with(&json!({ "alg": "EdDSA" }), &claims)
+    };
+    let (server, authority) = Server::of(&old).await;
+    assert!(authority.authenticate(&nameless(&old), noon()).await.is_ok());
+    server.publishes(&new);
+    assert!(authority.authenticate(&nameless(&new), after(60)).await.is_ok());
+    assert_eq!(authority.authenticate(&nameless(&old), after(61)).await, Err(Refusal::Signature));
+    assert_eq!(server.asked(), 2, "and no more often than for an unknown one");
+}
+
+#[tokio::test]
 async fn a_flood_of_unknown_keys_is_answered_with_one_download_a_minute() {
     let issuer = TestIssuer::ed25519(noon());
     let (server, authority) = Server::of(&issuer).await;

@@ -71,8 +71,6 @@ codes! {
     InvalidFields = "invalid_fields", UNPROCESSABLE_ENTITY, "Some fields can't be used";
     /// The customer's role can't be assumed, or not safely.
     RoleRefused = "role_refused", UNPROCESSABLE_ENTITY, "The role can't be used";
-    /// The role can be assumed, but the bucket or its key refuses what a delivery needs.
-    DestinationRefused = "destination_refused", UNPROCESSABLE_ENTITY, "The bucket can't be used";
     /// Too many requests came from this caller.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     /// Something that this system needs does not answer.

@@ -178,3 +178,21 @@ fn a_failure_that_could_not_be_told_is_told_by_the_next_run() {
     world.tick("12:00").unwrap();
     assert_eq!(world.memory.actions("acme"), ["Export Failed"]);
 }
+
+#[test]
+fn a_recovery_is_told_even_if_another_run_noted_the_failure_while_this_one_exported() {
+    let world = World::with_acme();
+    let other = world.clone();
+    world.memory.once(
+        Op::Commit,
+        None,
+        Fault::After(Box::new(move || {
+            other.memory.once(Op::Open, None, Fault::Fail(denied()));
+            assert_eq!(counts(&other.tick("11:00").unwrap()), (0, 1, 0));
+        })),
+    );
+    assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
+    let mut told = world.memory.actions("acme");
+    told.sort_unstable();
+    assert_eq!(told, ["Export Failed", "Export Recovered"]);
+}
