@@ -20,11 +20,13 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
     let (exporter, tenants) = (&outputs.exporter_function_name, &outputs.tenants_table_name);
     let api = stage.platform.api();
     let (admin, writer) = (api.token(BUSY, &["audit-logs:admin"]), api.token(BUSY, &["events:write"]));
+    let newcomer = api.token("newcomer", &["audit-logs:admin"]);
+    let queue = &outputs.ingestion_queue_url;
     let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
     let tick = stage.platform.rule_event(hour + TimeDelta::minutes(1));
     let log_group = stage.platform.log_group();
 
-    screen.section(&format!("Still running, as process {}, until Ctrl-C", aws.pid()))?;
+    screen.section(&format!("Still running, as process {}, until Ctrl-C", std::process::id()))?;
     screen.prose(&format!(
         "The rule fires at minute 1 of every hour, next at {} UTC. In another terminal:",
         next_tick().format("%H:%M")
@@ -73,6 +75,17 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
                 "curl -s -H \"Authorization: Bearer {writer}\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
                  -d '{{\"events\": [{{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {{\"id\": \"me\"}}}}]}}'"
             ),
+        ),
+        (
+            "the same through the queue (this CLI overlooks the endpoint in the environment for SQS)",
+            format!(
+                "aws sqs send-message --endpoint-url \"$AWS_ENDPOINT_URL\" --queue-url {queue} \\\n  \
+                 --message-body file://functions/recorder/schema/examples/message.json"
+            ),
+        ),
+        (
+            "the first look of a tenant that is new here: its external ID, and all three ways to make the role",
+            format!("curl -s -H \"Authorization: Bearer {newcomer}\" \"$API/v1/connector\""),
         ),
         (
             "invoke a tick by hand, for the hour that began last: it brings up to date whoever is due",

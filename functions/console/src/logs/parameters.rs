@@ -52,7 +52,7 @@ macro_rules! parameters {
             #[serde(default)]
             #[param(max_items = 50)]
             log_type: Vec<String>,
-            /// Words that all have to be somewhere in the event, in any case.
+            /// Words that all have to be somewhere in the event's values, in any case.
             #[param(max_length = 320)]
             q: Option<String>,
             $($more)*

@@ -31,7 +31,7 @@ const RETENTION_MARGIN: TimeDelta = TimeDelta::days(1);
 #[derive(Debug, Clone, Deserialize)]
 pub struct SettingsDraft(Map<String, Value>);
 
-/// The object's properties, for the documentation.
+/// Where, in which form and how often a tenant's logs are exported.
 #[derive(ToSchema)]
 #[schema(as = SettingsDraft)]
 #[allow(dead_code, reason = "only its schema is used")]
