@@ -11,7 +11,7 @@ use crate::{
     record::own::Change,
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
-    settings::{Draft, FieldError, FieldErrors, TenantConfig},
+    settings::{Draft, FieldError, FieldErrors, TenantConfig, parse_version},
     tenant::{EventShards, Invalid, Platform, RoleArn, TenantId},
 };
 
@@ -95,11 +95,9 @@ pub async fn disconnect<S: Settings>(
 
 /// The version of a stored config, for whoever changes it.
 fn version(draft: &Draft) -> Result<u64, Failure> {
-    let damaged = |text: &String| {
-        let message = format!("is a whole number, not {}", crate::tenant::quoted(text));
-        FieldErrors(vec![FieldError { field: "version", message }]).into_failure()
-    };
-    draft.version.as_ref().map_or(Ok(0), |text| text.parse().map_err(|_| damaged(text)))
+    let damaged =
+        |invalid: Invalid| FieldErrors(vec![FieldError { field: "version", message: invalid.0 }]).into_failure();
+    draft.version.as_deref().map_or(Ok(0), |text| parse_version(text).map_err(damaged))
 }
 
 /// Saves checked settings over the records that they were decided by, and schedules the next export.

@@ -201,9 +201,7 @@ impl Draft {
         let kms_key = fields.optional("kms_key_arn", self.kms_key_arn.as_ref(), KmsKeyArn::parse);
         let bucket_owner = fields.optional("bucket_owner", self.bucket_owner.as_ref(), AccountId::parse);
         let event_shards = fields.given("event_shards", self.event_shards.as_ref(), EventShards::parse);
-        let version = fields.given("version", self.version.as_ref(), |text| {
-            text.parse::<u64>().map_err(|_| Invalid(format!("is a whole number, not {}", quoted(text))))
-        });
+        let version = fields.given("version", self.version.as_ref(), parse_version);
         if let (Some(key), Some(region)) = (&kms_key, region)
             && key.region() != region
         {
@@ -232,6 +230,12 @@ impl Draft {
             _ => Err(FieldErrors(fields.0)),
         }
     }
+}
+
+/// A config's version, which can be raised by one.
+pub(crate) fn parse_version(text: &str) -> Result<u64, Invalid> {
+    let version = text.parse::<u64>().ok().filter(|version| *version < u64::MAX);
+    version.ok_or_else(|| Invalid(format!("is a whole number, not {}", quoted(text))))
 }
 
 fn role_of_a_customer(text: &str, platform: &Platform) -> Result<RoleArn, Invalid> {

@@ -25,7 +25,7 @@ pub(super) fn of(error: &ValidationError<'_>) -> String {
         Kind::Pattern { .. } if place == "/id" => {
             format!("{at} has 1 to 128 letters, digits or any of _.:-, and does not begin with system:")
         }
-        Kind::Pattern { .. } => format!("{at} must not have control characters"),
+        Kind::Pattern { .. } => format!("{at} must not have control or invisible characters"),
         Kind::Not { .. } => reserved(at),
         _ => format!("{at} is not as the schema has it: {}", error.masked()),
     }
