@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use audit_log_tests::{LocalAws, PLATFORM_ACCOUNT, tools};
 use chrono::{DurationRound as _, TimeDelta, Utc};
 
-use crate::cast::BUSY;
+use crate::cast::{BUSY, PARTS};
 use crate::records;
 use crate::screen::Screen;
 use crate::setup::{self, Stage};
@@ -57,6 +57,14 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
             format!(
                 "aws logs filter-log-events --log-group-name {log_group} --query 'events[].[message]' --output text"
             ),
+        ),
+        (
+            "the pages, as each tenant's admin: open in a browser",
+            PARTS
+                .iter()
+                .map(|part| format!("{}/#token={}", api.base(), api.token(part.tenant, &["audit-logs:admin"])))
+                .collect::<Vec<_>>()
+                .join("\n"),
         ),
         (
             "the API, as an admin of that tenant; the token is good for an hour",

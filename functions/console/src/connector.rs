@@ -56,26 +56,26 @@ impl From<State> for ConnectorStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Connector {
     /// How far the tenant has come.
-    status: ConnectorStatus,
+    pub(crate) status: ConnectorStatus,
     /// What the role has to ask for when it is assumed. Made by the platform, and never changed.
-    external_id: String,
+    pub(crate) external_id: String,
     /// The role that is connected.
-    role_arn: Option<String>,
+    pub(crate) role_arn: Option<String>,
     /// The AWS account from which logs are delivered.
-    provider_account_id: String,
+    pub(crate) provider_account_id: String,
     /// The one role of that account that the tenant's role lets in.
-    provider_role_name: String,
+    pub(crate) provider_role_name: String,
     /// Opens the CloudFormation console with every parameter filled in that is known; null where the platform has not
     /// published the template.
-    quick_create_url: Option<String>,
+    pub(crate) quick_create_url: Option<String>,
     /// The published template; null where there is none.
-    template_url: Option<String>,
+    pub(crate) template_url: Option<String>,
     /// The CloudFormation template itself, to download.
-    template: &'static str,
+    pub(crate) template: &'static str,
     /// The same as commands of the AWS CLI, for bash.
-    cli: String,
+    pub(crate) cli: String,
     /// The same as a Terraform file.
-    terraform: String,
+    pub(crate) terraform: String,
 }
 
 /// The role to connect.
@@ -99,8 +99,13 @@ pub(crate) async fn read<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Admin>,
 ) -> Result<Json<Connector>, Problem> {
+    current(&app, &caller).await.map(Json)
+}
+
+/// The connector as it is now, with its external ID made if there was none.
+pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     app.settings().external_id(caller.tenant(), &app.new_external_id()?).await?;
-    show(&app, caller.tenant()).await.map(Json)
+    show(app, caller.tenant()).await
 }
 
 /// Connects a role, once it has been seen to let the platform in with the external ID, and nobody without it. A tenant
@@ -120,19 +125,28 @@ pub(crate) async fn connect<B: Backend>(
     caller: Caller<Admin>,
     Json(ConnectRequest { role_arn }): Json<ConnectRequest>,
 ) -> Result<Json<Connector>, Problem> {
+    connect_role(&app, &caller, role_arn).await.map(Json)
+}
+
+/// Verifies a role and connects it.
+pub(crate) async fn connect_role<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    role_arn: String,
+) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
     let external_id = app.settings().external_id(tenant, &app.new_external_id()?).await?;
     let draft = Draft { external_id: Some(external_id), role_arn: Some(role_arn), ..Draft::default() };
     let platform = &app.deployment().platform;
     let connection = draft.check_connection(tenant, platform).map_err(problem_of)?;
-    verification::demand_trust(&app, &caller, draft, Purpose::Connect).await?;
+    verification::demand_trust(app, caller, draft, Purpose::Connect).await?;
     for _ in 0..TRIES {
         let records = app.settings().records(tenant).await?;
-        let change = app.change(&caller)?;
+        let change = app.change(caller)?;
         let connected = connect::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {
             tracing::info!(tenant = %tenant, role = connection.role.as_str(), "a role was connected");
-            return show(&app, tenant).await.map(Json);
+            return show(app, tenant).await;
         }
     }
     Err(changed_meanwhile())
@@ -148,14 +162,19 @@ pub(crate) async fn disconnect<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Admin>,
 ) -> Result<Json<Connector>, Problem> {
+    stop(&app, &caller).await.map(Json)
+}
+
+/// Takes the tenant out of the schedule.
+pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
     app.settings().external_id(tenant, &app.new_external_id()?).await?;
     for _ in 0..TRIES {
         let records = app.settings().records(tenant).await?;
-        let change = app.change(&caller)?;
+        let change = app.change(caller)?;
         if connect::disconnect(app.settings(), &records, tenant, &change).await? == Conditional::Written {
             tracing::info!(tenant = %tenant, "a tenant was disconnected");
-            return show(&app, tenant).await.map(Json);
+            return show(app, tenant).await;
         }
     }
     Err(changed_meanwhile())

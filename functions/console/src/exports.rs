@@ -29,15 +29,15 @@ const LONGEST_PAGE: usize = 100;
 const SHOWN_OBJECTS: usize = 50;
 
 /// Which receipts.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Parameters {
     /// How many, 1 to 100; 25 if left out.
     #[param(minimum = 1, maximum = 100)]
-    page_size: Option<usize>,
+    pub(crate) page_size: Option<usize>,
     /// Where the page before this one ended.
-    page_token: Option<String>,
+    pub(crate) page_token: Option<String>,
 }
 
 /// One window that was exported.
@@ -45,42 +45,42 @@ pub(crate) struct Parameters {
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The first instant of the window.
-    window_from: String,
+    pub(crate) window_from: String,
     /// The first instant after it.
-    window_to: String,
+    pub(crate) window_to: String,
     /// Where its objects lie.
-    bucket: String,
+    pub(crate) bucket: String,
     /// The first of its objects, in order.
-    objects: Vec<ExportedObject>,
+    pub(crate) objects: Vec<ExportedObject>,
     /// How many objects there are.
-    object_count: u64,
+    pub(crate) object_count: u64,
     /// How many recorded events they hold; a heartbeat doesn't count.
-    events: u64,
+    pub(crate) events: u64,
     /// How many of these had to be wrapped as malformed.
-    malformed: u64,
+    pub(crate) malformed: u64,
     /// The stored bytes of all objects.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// SHA-256 of the list of all objects, in the format of `sha256sum`.
-    manifest_sha256: String,
+    pub(crate) manifest_sha256: String,
     /// Whether events may be missing, since they were deleted before they could be exported.
-    gap: bool,
+    pub(crate) gap: bool,
     /// When the last object was stored.
-    exported_at: String,
+    pub(crate) exported_at: String,
     /// From the first read to the last stored object.
-    duration_ms: i64,
+    pub(crate) duration_ms: i64,
 }
 
 /// One object in the tenant's bucket.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExportedObject {
     /// Its key.
-    key: String,
+    pub(crate) key: String,
     /// Its size as stored.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Its recorded events.
-    events: u64,
+    pub(crate) events: u64,
     /// SHA-256 of the stored bytes, in lower-case hex.
-    sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// A page of receipts.
@@ -88,9 +88,9 @@ pub struct ExportedObject {
 #[serde(rename_all = "camelCase")]
 pub struct Exports {
     /// The latest window first.
-    exports: Vec<Receipt>,
+    pub(crate) exports: Vec<Receipt>,
     /// Leads to the next page, if there is one.
-    next_page_token: Option<String>,
+    pub(crate) next_page_token: Option<String>,
 }
 
 /// What was exported, the latest window first. Receipts are kept for 400 days.
@@ -100,8 +100,17 @@ pub struct Exports {
 pub(crate) async fn list<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
-    Query(Parameters { page_size, page_token }): Query<Parameters>,
+    Query(parameters): Query<Parameters>,
 ) -> Result<Json<Exports>, Problem> {
+    page(&app, &caller, parameters).await.map(Json)
+}
+
+/// A page of receipts.
+pub(crate) async fn page<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Read>,
+    Parameters { page_size, page_token }: Parameters,
+) -> Result<Exports, Problem> {
     let most = page_size.unwrap_or(PAGE);
     if !(1..=LONGEST_PAGE).contains(&most) {
         return Err(Problem::parameter("pageSize", format!("is a number from 1 to {LONGEST_PAGE}")));
@@ -114,7 +123,7 @@ pub(crate) async fn list<B: Backend>(
     receipts.truncate(most);
     let last = receipts.last().map(|last| timestamp::seconds(last.receipt.window.to));
     let next_page_token = last.filter(|_| more).map(|position| page_token::encode(&position));
-    Ok(Json(Exports { exports: receipts.into_iter().map(Receipt::from).collect(), next_page_token }))
+    Ok(Exports { exports: receipts.into_iter().map(Receipt::from).collect(), next_page_token })
 }
 
 impl From<StoredReceipt> for Receipt {

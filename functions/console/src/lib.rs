@@ -3,6 +3,8 @@
 //! In reading order: [`app`] (what the handlers are given), [`router`] (paths), then one module for each thing:
 //! [`connector`], [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]; [`openapi`] describes them all.
 //!
+//! `pages` show the same to people: they call the same functions.
+//!
 //! A handler decodes, calls the core once, and encodes. Whose data it touches comes from its [`Caller`] and nothing
 //! else: no path, parameter or body names a tenant.
 //!
@@ -15,6 +17,7 @@ pub mod exports;
 pub mod logs;
 pub mod openapi;
 mod page_token;
+mod pages;
 pub mod settings;
 pub mod status;
 #[cfg(test)]
@@ -50,7 +53,7 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/audit-logs", get(logs::list::<B>))
         .route("/audit-logs/summary", get(logs::summary::<B>))
         .route("/audit-logs.csv", get(logs::csv::<B>));
-    let router = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", v1);
+    let router = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", v1).merge(pages::router());
     let router = with_fallbacks(router).layer(DefaultBodyLimit::max(LONGEST_BODY));
     router.layer(middleware::from_fn(in_time)).with_state(app)
 }

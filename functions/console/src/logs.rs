@@ -32,11 +32,22 @@ use crate::{
 };
 pub(crate) use parameters::{Filters, Paged, Table};
 
-/// How many events one request looks at, at most.
-const SCANNED: u64 = 20_000;
+/// How far a request looks, at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
+    /// So many events, matching or not.
+    scanned: u64,
+    /// So long.
+    time: Duration,
+}
 
-/// How long it looks. An HTTP API gives up after 30 seconds.
-const LOOKS_FOR: Duration = Duration::from_secs(15);
+impl Reach {
+    /// For whoever asks for events. An HTTP API gives up after 30 seconds.
+    pub(crate) const FULL: Self = Self { scanned: 20_000, time: Duration::from_secs(15) };
+
+    /// For what only goes with something else, which must not wait for it.
+    pub(crate) const SHORT: Self = Self { scanned: 5_000, time: Duration::from_secs(3) };
+}
 
 /// How many bytes of events an answer has, as a text within a JSON string: that is how Lambda's answer to the API holds
 /// it, and at 6 MB ("Lambda quotas" in its developer guide) that answer ends.
@@ -56,7 +67,7 @@ pub struct AuditLogs {
     /// Leads on, if there may be more. A page may be short, or empty, and yet not be the last one.
     next_page_token: Option<String>,
     /// How many events were looked at.
-    scanned: u64,
+    pub(crate) scanned: u64,
 }
 
 /// How many events there are, and which values the filters have.
@@ -64,28 +75,28 @@ pub struct AuditLogs {
 #[serde(rename_all = "camelCase")]
 pub struct AuditLogSummary {
     /// How many events match.
-    total: u64,
+    pub(crate) total: u64,
     /// Whether all events of the period were counted.
-    complete: bool,
+    pub(crate) complete: bool,
     /// Where it is not complete: only what was recorded from then on was counted.
-    counted_from: Option<String>,
+    pub(crate) counted_from: Option<String>,
     /// How many events were looked at.
-    scanned: u64,
+    pub(crate) scanned: u64,
     /// Each action, with the number of events that match all other filters; the most frequent first.
-    actions: Vec<ValueCount>,
+    pub(crate) actions: Vec<ValueCount>,
     /// Each user, likewise.
-    users: Vec<ValueCount>,
+    pub(crate) users: Vec<ValueCount>,
     /// Each log type, likewise.
-    log_types: Vec<ValueCount>,
+    pub(crate) log_types: Vec<ValueCount>,
 }
 
 /// One value of a filter.
 #[derive(Serialize, ToSchema)]
 pub struct ValueCount {
     /// The value.
-    value: String,
+    pub(crate) value: String,
     /// How many events have it.
-    count: u64,
+    pub(crate) count: u64,
 }
 
 /// The tenant's audit logs, newest first.
@@ -97,7 +108,7 @@ pub(crate) async fn list<B: Backend>(
     Query(parameters): Query<Paged>,
 ) -> Result<Json<AuditLogs>, Problem> {
     let (search, beyond, most) = (parameters.search(app.time())?, parameters.position()?, parameters.page_size()?);
-    let page = look(&app, caller.tenant(), &search, beyond, most).await?;
+    let page = look(&app, caller.tenant(), &search, beyond, most, Reach::FULL).await?;
     let raw = |found: Found| RawValue::from_string(found.document).ok();
     Ok(Json(AuditLogs {
         events: page.events.into_iter().filter_map(raw).collect(),
@@ -118,16 +129,26 @@ pub(crate) async fn summary<B: Backend>(
     Query(parameters): Query<Filters>,
 ) -> Result<Json<AuditLogSummary>, Problem> {
     let search = parameters.search(app.time())?;
-    let of = Of { tenant: caller.tenant(), shards: shards(&app, caller.tenant()).await? };
+    count(&app, caller.tenant(), &search).await.map(Json)
+}
+
+/// Counts what matches.
+pub(crate) async fn count<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    search: &Search,
+) -> Result<AuditLogSummary, Problem> {
+    let of = Of { tenant, shards: shards(app, tenant).await? };
     let (began, clock) = (app.time(), app.clock());
-    let should_stop = || late(began, clock());
-    let bounds = Bounds { most: usize::MAX, bytes: usize::MAX, scanned: SCANNED, should_stop: &should_stop };
-    let summary = search::summarize(app.events(), of, &search, bounds).await?;
+    let Reach { scanned, time } = Reach::FULL;
+    let should_stop = || late(began, clock(), time);
+    let bounds = Bounds { most: usize::MAX, bytes: usize::MAX, scanned, should_stop: &should_stop };
+    let summary = search::summarize(app.events(), of, search, bounds).await?;
     let counts = |values: &search::Values| {
         let values = values.most_frequent().into_iter();
         values.map(|(value, count)| ValueCount { value: value.to_owned(), count }).collect()
     };
-    Ok(Json(AuditLogSummary {
+    Ok(AuditLogSummary {
         total: summary.total,
         complete: summary.cut_at.is_none(),
         counted_from: summary.cut_at.map(timestamp::millis),
@@ -135,7 +156,7 @@ pub(crate) async fn summary<B: Backend>(
         actions: counts(&summary.actions),
         users: counts(&summary.users),
         log_types: counts(&summary.log_types),
-    }))
+    })
 }
 
 /// The tenant's audit logs as CSV (RFC 4180), newest first, up to 4 MB. The header `Link` leads to the rest, if there is
@@ -148,8 +169,17 @@ pub(crate) async fn csv<B: Backend>(
     caller: Caller<Read>,
     Query(parameters): Query<Table>,
 ) -> Result<Response, Problem> {
+    table(&app, caller.tenant(), &parameters).await
+}
+
+/// What matches, as a file.
+pub(crate) async fn table<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    parameters: &Table,
+) -> Result<Response, Problem> {
     let (search, beyond) = (parameters.search(app.time())?, parameters.position()?);
-    let page = look(&app, caller.tenant(), &search, beyond, usize::MAX).await?;
+    let page = look(app, tenant, &search, beyond, usize::MAX, Reach::FULL).await?;
     let (table, shown) = sheet::table(&page.events);
     let next = match page.events.get(shown) {
         Some(_) => shown.checked_sub(1).and_then(|last| page.events.get(last)).map(|last| last.position.clone()),
@@ -171,21 +201,23 @@ pub(crate) async fn csv<B: Backend>(
     Ok(response)
 }
 
-async fn look<B: Backend>(
+/// Some of what matches, newest first.
+pub(crate) async fn look<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
     search: &Search,
     beyond: Option<String>,
     most: usize,
+    Reach { scanned, time }: Reach,
 ) -> Result<search::Page, Problem> {
     let of = Of { tenant, shards: shards(app, tenant).await? };
     let (began, clock) = (app.time(), app.clock());
-    let bounds = Bounds { most, bytes: ESCAPED_BYTES, scanned: SCANNED, should_stop: &|| late(began, clock()) };
+    let bounds = Bounds { most, bytes: ESCAPED_BYTES, scanned, should_stop: &|| late(began, clock(), time) };
     Ok(search::search(app.events(), of, search, beyond.as_deref(), bounds).await?)
 }
 
-fn late(began: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    (now - began).to_std().is_ok_and(|passed| passed > LOOKS_FOR)
+fn late(began: DateTime<Utc>, now: DateTime<Utc>, time: Duration) -> bool {
+    (now - began).to_std().is_ok_and(|passed| passed > time)
 }
 
 /// Over how many shards the tenant's events are spread. One that can't be read must not pass for one.

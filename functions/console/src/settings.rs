@@ -7,9 +7,9 @@ use audit_log_core::{
     object::ObjectSpec,
     ports::{Conditional, Settings as _},
     records::TenantRecords,
-    schedule::Window,
-    settings::{Draft, FieldErrors},
-    status::Status,
+    schedule::{Schedule, Window},
+    settings::{Draft, FieldErrors, TenantConfig},
+    status::{Status, next_run},
     tenant::TenantId,
     timestamp,
 };
@@ -22,6 +22,7 @@ use axum::{
     extract,
     response::{IntoResponse, Response},
 };
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -39,29 +40,35 @@ pub use draft::SettingsDraft;
 #[serde(rename_all = "camelCase")]
 pub struct ExportSettings {
     /// How far the tenant has come.
-    status: ConnectorStatus,
+    pub(crate) status: ConnectorStatus,
     /// The settings; null until they are saved for the first time.
-    settings: Option<StoredSettings>,
+    pub(crate) settings: Option<StoredSettings>,
     /// When the next export runs; null if none is scheduled.
-    next_run_at: Option<String>,
+    pub(crate) next_run_at: Option<String>,
     /// All events recorded before this are in the bucket; before the first export, where history begins.
-    exported_until: Option<String>,
+    pub(crate) exported_until: Option<String>,
     /// The key of the next object.
-    example_key: Option<String>,
+    pub(crate) example_key: Option<String>,
+}
+
+/// The settings, and by which version they go.
+pub(crate) struct Current {
+    pub(crate) body: ExportSettings,
+    pub(crate) etag: String,
 }
 
 /// The fields of the settings, as they are stored.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredSettings {
-    bucket: String,
-    region: String,
-    prefix: String,
-    frequency_hours: i64,
-    format: String,
-    compression: String,
-    kms_key_arn: Option<String>,
-    bucket_owner: Option<String>,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    pub(crate) prefix: String,
+    pub(crate) frequency_hours: i64,
+    pub(crate) format: String,
+    pub(crate) compression: String,
+    pub(crate) kms_key_arn: Option<String>,
+    pub(crate) bucket_owner: Option<String>,
 }
 
 /// The settings. The header `ETag` names their version; a save has to bring it along.
@@ -71,9 +78,14 @@ pub struct StoredSettings {
 pub(crate) async fn read<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Admin>,
-) -> Result<Response, Problem> {
+) -> Result<Current, Problem> {
+    current(&app, &caller).await
+}
+
+/// The settings as they are now.
+pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Current, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    Ok(show(&app, caller.tenant(), &records))
+    Ok(show(app, caller.tenant(), &records))
 }
 
 /// Saves the settings and schedules the next export, once the role has been seen to let in the platform and nobody else.
@@ -99,27 +111,38 @@ pub(crate) async fn save<B: Backend>(
     caller: Caller<Admin>,
     headers: HeaderMap,
     Json(sent): Json<SettingsDraft>,
-) -> Result<Response, Problem> {
+) -> Result<Current, Problem> {
+    let given = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok());
+    store(&app, &caller, &BasedOn(given.flat_map(|value| value.split(',')).collect()), sent).await
+}
+
+/// Saves settings over the version that they are based on.
+pub(crate) async fn store<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    based_on: &BasedOn<'_>,
+    sent: SettingsDraft,
+) -> Result<Current, Problem> {
     let tenant = caller.tenant();
     let mut records = app.settings().records(tenant).await?;
-    demand_unchanged(&app, tenant, &headers, &records)?;
+    demand_unchanged(app, tenant, based_on, &records)?;
     let stored = records.config.clone().unwrap_or_default();
     let filled = sent.onto(&stored);
     let history = filled.history(&records, app.deployment().retention, app.time());
     let config = filled.check(tenant, &app.deployment().platform, history.as_ref().err())?;
     let history = history.unwrap_or(None);
-    verification::demand_trust(&app, &caller, stored.clone(), Purpose::Save).await?;
+    verification::demand_trust(app, caller, stored.clone(), Purpose::Save).await?;
     for _ in 0..TRIES {
-        let change = app.change(&caller)?;
+        let change = app.change(caller)?;
         let saved = connect::save(app.settings(), &records, &config, history, &change).await?;
         if saved == Conditional::Written {
             tracing::info!(tenant = %tenant, version = config.version + 1, "settings were saved");
             let records = app.settings().records(tenant).await?;
-            return Ok(show(&app, tenant, &records));
+            return Ok(show(app, tenant, &records));
         }
         // An export may have moved the watermark; only if somebody saved or disconnected is it over.
         records = app.settings().records(tenant).await?;
-        demand_unchanged(&app, tenant, &headers, &records)?;
+        demand_unchanged(app, tenant, based_on, &records)?;
         if records.config.as_ref() != Some(&stored) {
             break;
         }
@@ -127,13 +150,45 @@ pub(crate) async fn save<B: Backend>(
     Err(changed_meanwhile())
 }
 
+/// The versions, by their ETags, that a save may be based on; `*` is any. By RFC 9110, section 13.1.1.
+pub(crate) struct BasedOn<'a>(pub(crate) Vec<&'a str>);
+
+/// What the next object would be called, and when it would be stored, if these settings were saved now.
+pub(crate) struct Preview {
+    pub(crate) key: String,
+    pub(crate) next_run_at: DateTime<Utc>,
+}
+
+/// Looks ahead without saving. Bucket, region, key and owner play no role in it, so they may still be missing.
+pub(crate) async fn preview<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    sent: SettingsDraft,
+) -> Result<Preview, Problem> {
+    let (tenant, now, deployment) = (caller.tenant(), app.time(), app.deployment());
+    let records = app.settings().records(tenant).await?;
+    if !State::of(&records).is_connected() {
+        return Err(connector_required());
+    }
+    let filled = sent.onto(&records.config.clone().unwrap_or_default()).anywhere(deployment.region);
+    let history = filled.history(&records, deployment.retention, now);
+    let config = filled.check(tenant, &deployment.platform, history.as_ref().err())?;
+    let schedule = connect::schedule_after_save(records.watermark.as_ref(), history.unwrap_or(None), now)?;
+    Ok(Preview { key: next_key(&config, schedule), next_run_at: next_run(schedule, deployment.settle, now) })
+}
+
+fn next_key(config: &TenantConfig, schedule: Schedule) -> String {
+    let window = Window { from: schedule.exported_until, to: schedule.next_due };
+    ObjectSpec::new(config, window, 1).key
+}
+
 /// That the tenant is connected, and the settings are at the version that the change is based on.
 fn demand_unchanged<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
-    headers: &HeaderMap,
+    BasedOn(given): &BasedOn<'_>,
     records: &TenantRecords,
-) -> Result<String, Problem> {
+) -> Result<(), Problem> {
     let state = State::of(records);
     // Whoever was disconnected and has settings that can't be used any more, can't be connected with them either.
     let usable = |draft: &Draft| draft.check(tenant, &app.deployment().platform).is_ok();
@@ -142,13 +197,12 @@ fn demand_unchanged<B: Backend>(
         return Err(connector_required());
     }
     let current = etag(records);
-    let mut given = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
-    if given.peek().is_none() {
+    if given.is_empty() {
         let detail = "Read the settings, and send their ETag back in the header If-Match.";
         return Err(Problem::new(Code::PreconditionRequired, detail));
     }
-    let holds = given.flat_map(|value| value.split(',')).map(str::trim).any(|it| it == "*" || it == current);
-    if holds { Ok(current) } else { Err(changed_meanwhile()) }
+    let holds = given.iter().map(|it| it.trim()).any(|it| it == "*" || it == current);
+    if holds { Ok(()) } else { Err(changed_meanwhile()) }
 }
 
 fn etag(records: &TenantRecords) -> String {
@@ -182,15 +236,12 @@ fn camel_case(name: &str) -> String {
     })
 }
 
-fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Response {
+fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Current {
     let Status { state, exported_until, next_run_at, .. } = Status::of(records, app.deployment().settle, app.time());
     let draft = records.config.clone().unwrap_or_default();
     let config = draft.check(tenant, &app.deployment().platform).ok();
     let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
-    let example_key = config.zip(schedule).map(|(config, schedule)| {
-        let window = Window { from: schedule.exported_until, to: schedule.next_due };
-        ObjectSpec::new(&config, window, 1).key
-    });
+    let example_key = config.zip(schedule).map(|(config, schedule)| next_key(&config, schedule));
     let body = ExportSettings {
         status: state.into(),
         settings: StoredSettings::of(draft),
@@ -198,11 +249,17 @@ fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) ->
         exported_until: exported_until.map(timestamp::seconds),
         example_key,
     };
-    let mut response = Json(body).into_response();
-    if let Ok(etag) = HeaderValue::try_from(etag(records)) {
-        response.headers_mut().insert(header::ETAG, etag);
+    Current { body, etag: etag(records) }
+}
+
+impl IntoResponse for Current {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.body).into_response();
+        if let Ok(etag) = HeaderValue::try_from(self.etag) {
+            response.headers_mut().insert(header::ETAG, etag);
+        }
+        response
     }
-    response
 }
 
 impl StoredSettings {

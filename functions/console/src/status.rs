@@ -26,36 +26,36 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct ExportStatus {
     /// How far the tenant has come.
-    status: ConnectorStatus,
+    pub(crate) status: ConnectorStatus,
     /// When the next export runs; null if none is scheduled.
-    next_run_at: Option<String>,
+    pub(crate) next_run_at: Option<String>,
     /// All events recorded before this are in the bucket.
-    exported_until: Option<String>,
+    pub(crate) exported_until: Option<String>,
     /// When an export succeeded last.
-    last_success_at: Option<String>,
+    pub(crate) last_success_at: Option<String>,
     /// The last object of that export.
-    last_object_key: Option<String>,
+    pub(crate) last_object_key: Option<String>,
     /// How many whole hours of events ought to be in the bucket and aren't.
-    backlog_hours: i64,
+    pub(crate) backlog_hours: i64,
     /// What went wrong since the last success.
-    last_error: Option<ExportError>,
+    pub(crate) last_error: Option<ExportError>,
     /// How many exports have failed in a row.
-    consecutive_failures: u64,
+    pub(crate) consecutive_failures: u64,
 }
 
 /// Why the last export failed, and who acts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExportError {
     /// A stable code.
-    code: String,
+    pub(crate) code: String,
     /// `customer` or `platform`.
-    party: String,
+    pub(crate) party: String,
     /// What happened.
-    message: String,
+    pub(crate) message: String,
     /// What they should do, if that is the customer.
-    hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// When.
-    at: Option<String>,
+    pub(crate) at: Option<String>,
 }
 
 impl From<LastError> for ExportError {
@@ -86,11 +86,16 @@ pub(crate) async fn read<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
 ) -> Result<Json<ExportStatus>, Problem> {
+    current(&app, &caller).await.map(Json)
+}
+
+/// How the tenant's exports fare now.
+pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
     let Status { state, exported_until, next_run_at, backlog_hours } =
         Status::of(&records, app.deployment().settle, app.time());
     let Outcome { last_success_at, last_object_key, last_error, consecutive_failures } = records.outcome;
-    Ok(Json(ExportStatus {
+    Ok(ExportStatus {
         status: state.into(),
         next_run_at: next_run_at.map(timestamp::seconds),
         exported_until: exported_until.map(timestamp::seconds),
@@ -99,5 +104,5 @@ pub(crate) async fn read<B: Backend>(
         backlog_hours,
         last_error: last_error.map(ExportError::from),
         consecutive_failures,
-    }))
+    })
 }

@@ -3,6 +3,7 @@
 mod connecting;
 mod isolation;
 mod looking;
+mod pages;
 mod refusals;
 mod schema;
 

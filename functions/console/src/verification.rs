@@ -33,24 +33,24 @@ const TURNS_A_MINUTE: u32 = 10;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationReport {
     /// Whether deliveries would work, and safely; a warning does not stand against it.
-    passed: bool,
+    pub(crate) passed: bool,
     /// All five steps, always in the same order.
-    steps: Vec<VerificationStep>,
+    pub(crate) steps: Vec<VerificationStep>,
 }
 
 /// One step of a verification.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationStep {
     /// Which one: `assume_role`, `external_id_enforced`, `region`, `put_object` or `least_privilege`.
-    step: String,
+    pub(crate) step: String,
     /// `passed`, `failed`, `warning`, `inconclusive` (try again) or `skipped`.
-    status: String,
+    pub(crate) status: String,
     /// A stable code, where something was found.
-    code: Option<String>,
+    pub(crate) code: Option<String>,
     /// What was found.
-    message: String,
+    pub(crate) message: String,
     /// Who does what about it.
-    hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl From<Verification> for VerificationReport {
@@ -92,6 +92,15 @@ pub(crate) async fn verify<B: Backend>(
     caller: Caller<Admin>,
     Optional(sent): Optional<SettingsDraft>,
 ) -> Result<Json<VerificationReport>, Problem> {
+    check(&app, &caller, sent).await.map(Json)
+}
+
+/// Verifies what was sent, or what is saved.
+pub(crate) async fn check<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    sent: Option<SettingsDraft>,
+) -> Result<VerificationReport, Problem> {
     let tenant = caller.tenant();
     let records = app.settings().records(tenant).await?;
     if !State::of(&records).is_connected() {
@@ -106,7 +115,7 @@ pub(crate) async fn verify<B: Backend>(
             filled.draft
         }
     };
-    run(&app, &caller, draft, Purpose::Check).await.map(|found| Json(found.into()))
+    run(app, caller, draft, Purpose::Check).await.map(VerificationReport::from)
 }
 
 /// Verifies the role alone, and refuses it unless it lets the platform in with the external ID and nobody without.

@@ -127,14 +127,25 @@ pub async fn save<S: Settings>(
         let field = FieldError { field: "event_shards", message: message.to_owned() };
         return Err(FieldErrors(vec![field]).into_failure());
     }
-    let saved_at = change.stamp.at;
-    let schedule = match watermark {
-        None => Schedule::first_save(start_of_history.unwrap_or(saved_at).min(saved_at)),
-        Some(watermark) => watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at),
-    };
+    let schedule = schedule_after_save(watermark.as_ref(), start_of_history, change.stamp.at)?;
     let begins = watermark.is_none().then_some(schedule.exported_until);
     let news = change.settings_changed(&config.tenant, &before, &Draft::of(config, config.version), begins);
     store.save(config, watermark.as_ref(), schedule, &news).await
+}
+
+/// Where a tenant's schedule stands once its settings are saved at that moment.
+///
+/// # Errors
+/// If the stored watermark is damaged.
+pub fn schedule_after_save(
+    watermark: Option<&StoredWatermark>,
+    start_of_history: Option<DateTime<Utc>>,
+    saved_at: DateTime<Utc>,
+) -> Result<Schedule, Failure> {
+    match watermark {
+        None => Ok(Schedule::first_save(start_of_history.unwrap_or(saved_at).min(saved_at))),
+        Some(watermark) => Ok(watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at)),
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,31 @@ impl<P> Caller<P> {
     pub fn permissions(&self) -> Permissions {
         self.verified.permissions()
     }
+
+    /// From when on the token no longer counts.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.verified.expires_at()
+    }
+}
+
+impl<P: Permission> Caller<P> {
+    /// Whoever a token is of that came some other way than in its own header, such as a page's cookie.
+    ///
+    /// # Errors
+    /// If the token does not count, or lacks the permission.
+    pub async fn of_token<S: HasAuthority>(token: &str, state: &S) -> Result<Self, Problem> {
+        let authority = state.authority().ok_or(Refusal::NotConfigured)?;
+        let verified = authority.authenticate(token, state.now()).await?;
+        Self::of(verified)
+    }
+
+    fn of(verified: Verified) -> Result<Self, Problem> {
+        if !P::is_in(verified.permissions()) {
+            tracing::info!(tenant = %verified.tenant(), permission = P::NAME, "a permission is lacking");
+            return Err(Problem::lacking(P::NAME));
+        }
+        Ok(Self { verified, permission: PhantomData })
+    }
 }
 
 impl<S: HasAuthority + Send + Sync, P: Permission> FromRequestParts<S> for Caller<P> {
@@ -97,11 +122,7 @@ impl<S: HasAuthority + Send + Sync, P: Permission> FromRequestParts<S> for Calle
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let authority = state.authority().ok_or(Refusal::NotConfigured)?;
         let verified = authority.authenticate(bearer(&parts.headers)?, state.now()).await?;
-        if !P::is_in(verified.permissions()) {
-            tracing::info!(tenant = %verified.tenant(), permission = P::NAME, "a permission is lacking");
-            return Err(Problem::lacking(P::NAME));
-        }
-        Ok(Self { verified, permission: PhantomData })
+        Self::of(verified)
     }
 }
 

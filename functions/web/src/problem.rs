@@ -137,6 +137,21 @@ impl Problem {
         &self.errors
     }
 
+    /// Who has to act, where it isn't whoever sent the request.
+    pub fn whose_turn(&self) -> Option<Party> {
+        self.party
+    }
+
+    /// What they should do.
+    pub fn what_to_do(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// When to try again.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// By RFC 6750, section 3: an error is named only to those who presented a token.
     fn challenge(&self) -> Option<String> {
         const BEARER: &str = r#"Bearer realm="audit-log-export""#;

@@ -36,25 +36,25 @@ macro_rules! parameters {
             /// The period's first instant, by RFC 3339, or a date (its first instant in UTC); a week before its end if
             /// left out. A period has at most 400 days.
             #[param(example = "2026-11-14")]
-            from: Option<String>,
+            pub(crate) from: Option<String>,
             /// The first instant after the period, likewise; now if left out.
             #[param(example = "2026-11-21T12:00:00Z")]
-            to: Option<String>,
+            pub(crate) to: Option<String>,
             /// Only these actions.
             #[serde(default)]
             #[param(example = json!(["Login"]), max_items = 50)]
-            action: Vec<String>,
+            pub(crate) action: Vec<String>,
             /// Only what these users did: an address, an id or a name.
             #[serde(default)]
             #[param(max_items = 50)]
-            user: Vec<String>,
+            pub(crate) user: Vec<String>,
             /// Only these log types.
             #[serde(default)]
             #[param(max_items = 50)]
-            log_type: Vec<String>,
+            pub(crate) log_type: Vec<String>,
             /// Words that all have to be somewhere in the event's values, in any case.
             #[param(max_length = 320)]
-            q: Option<String>,
+            pub(crate) q: Option<String>,
             $($more)*
         }
 
@@ -90,7 +90,7 @@ parameters! {
         page_size: Option<usize>,
         /// Where the page before this one ended.
         #[param(max_length = 1400)]
-        page_token: Option<String>,
+        pub(crate) page_token: Option<String>,
     }
 }
 
@@ -99,7 +99,7 @@ parameters! {
     Table {
         /// Where the part before this one ended.
         #[param(max_length = 1400)]
-        page_token: Option<String>,
+        pub(crate) page_token: Option<String>,
     }
 }
 

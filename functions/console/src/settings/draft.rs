@@ -3,7 +3,7 @@
 use audit_log_core::{
     records::TenantRecords,
     settings::{Draft, TenantConfig},
-    tenant::{Platform, TenantId},
+    tenant::{Platform, Region, TenantId},
 };
 use audit_log_web::{
     body::Json,
@@ -89,6 +89,11 @@ pub(crate) struct Filled {
 }
 
 impl SettingsDraft {
+    /// Of fields that came otherwise than as JSON.
+    pub(crate) fn new(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
     /// The role, the external ID and what else no admin sets come from the stored record; all other fields from what was
     /// sent.
     pub(crate) fn onto(self, stored: &Draft) -> Filled {
@@ -158,6 +163,12 @@ impl Fields {
 }
 
 impl Filled {
+    /// The same for whoever only asks when and under which keys: it doesn't matter to that in which bucket it is.
+    pub(super) fn anywhere(self, region: Region) -> Self {
+        let (bucket, region) = (Some("any".to_owned()), Some(region.to_string()));
+        Self { draft: Draft { bucket, region, kms_key_arn: None, bucket_owner: None, ..self.draft }, ..self }
+    }
+
     /// Checks every field.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use audit_log_core::{
 use super::*;
 
 /// Puts a receipt there for each of the last hours.
-fn export(world: &World, tenant: &str, hours: u32) {
+pub(super) fn export(world: &World, tenant: &str, hours: u32) {
     let mut state = world.memory.state();
     let receipts = &mut state.tenants.get_mut(tenant).unwrap().receipts;
     for hour in 0..hours {

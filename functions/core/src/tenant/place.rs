@@ -107,6 +107,11 @@ impl Region {
         }
     }
 
+    /// Every region that this version knows, in alphabetical order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::KNOWN.iter().map(|name| Self(name))
+    }
+
     /// The region's name.
     pub fn as_str(self) -> &'static str {
         self.0
@@ -275,7 +280,10 @@ mod tests {
         {
             assert_eq!(Region::parse(name).map(Region::partition), Ok(partition));
         }
+        assert!(Region::all().count() > 30);
+        assert!(Region::all().all(|region| Region::parse(region.as_str()) == Ok(region)));
     }
+
     #[test]
     fn each_partition_has_a_console_of_its_own() {
         for (name, host) in [

@@ -43,6 +43,7 @@ pub struct Verified {
     tenant: TenantId,
     actor: Actor,
     permissions: Permissions,
+    expires_at: DateTime<Utc>,
 }
 
 impl Verified {
@@ -60,6 +61,11 @@ impl Verified {
     pub fn permissions(&self) -> Permissions {
         self.permissions
     }
+
+    /// From when on the token no longer counts, in whole seconds.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at
+    }
 }
 
 /// Reads the claims of a token whose signature is the issuer's.
@@ -69,7 +75,7 @@ pub(super) fn read(
     now: DateTime<Utc>,
 ) -> Result<Verified, Refusal> {
     let claims = Value::Object(claims);
-    check_times(&claims, now)?;
+    let expires_at = check_times(&claims, now)?;
     if claims["iss"] != config.issuer.as_str() {
         return Err(Refusal::WrongIssuer);
     }
@@ -79,18 +85,19 @@ pub(super) fn read(
     let tenant = at(&claims, &config.tenant_claim).and_then(Value::as_str).ok_or(Refusal::NoTenant)?;
     let tenant = TenantId::parse(tenant).map_err(|_| Refusal::NoTenant)?;
     let permissions = permissions(at(&claims, &config.permissions_claim))?;
-    Ok(Verified { tenant, actor: actor(&claims)?, permissions })
+    Ok(Verified { tenant, actor: actor(&claims)?, permissions, expires_at })
 }
 
-/// By RFC 7519, section 4.1: seconds since 1970, possibly with a fraction.
-fn check_times(claims: &Value, now: DateTime<Utc>) -> Result<(), Refusal> {
+/// By RFC 7519, section 4.1: seconds since 1970, possibly with a fraction. Gives back when the token expires.
+fn check_times(claims: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
     let seconds = |name: &str| match &claims[name] {
         Value::Null => Ok(None),
         value => value.as_f64().map(Some).ok_or(Refusal::Malformed("a time is not a number")),
     };
     #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
     let now = now.timestamp_millis() as f64 / 1000.0;
-    if now >= seconds("exp")?.ok_or(Refusal::Malformed("exp is missing"))? + LEEWAY {
+    let expires = seconds("exp")?.ok_or(Refusal::Malformed("exp is missing"))?;
+    if now >= expires + LEEWAY {
         return Err(Refusal::Expired);
     }
     for name in ["nbf", "iat"] {
@@ -98,7 +105,9 @@ fn check_times(claims: &Value, now: DateTime<Utc>) -> Result<(), Refusal> {
             return Err(Refusal::FromTheFuture);
         }
     }
-    Ok(())
+    #[allow(clippy::cast_possible_truncation, reason = "what is beyond the largest number is as good as for ever")]
+    let expires = expires.floor() as i64;
+    Ok(DateTime::from_timestamp(expires, 0).unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
 
 /// The claim of a name, or the one that a JSON pointer leads to.

@@ -1,0 +1,218 @@
+//! The pages over a world in memory, to look at: `cargo run --example preview` prints a link that signs in.
+#![allow(clippy::disallowed_methods, reason = "this is a main function, and only for looking at")]
+
+use std::net::Ipv4Addr;
+
+use anyhow::Context as _;
+use audit_log_console::{
+    app::{App, Backend, Deployment},
+    router,
+};
+use audit_log_core::{
+    event::{Body, StoredEvent, User},
+    failure::{Code, Failure},
+    memory::Memory,
+    record::{Stamp, own},
+    records::{Receipt, StoredObject, StoredWatermark},
+    schedule::{Schedule, Window, full_hour},
+    settings::Draft,
+    tenant::{AccountId, Partition, Platform, Region, TenantId},
+    timestamp,
+    verify::{Name, Status, Step},
+};
+use audit_log_web::issuer::TestIssuer;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+struct InMemory(Memory);
+
+impl Backend for InMemory {
+    type Settings = Memory;
+    type Events = Memory;
+    type Recorder = Memory;
+    type Verifier = Memory;
+
+    fn settings(&self) -> &Memory {
+        &self.0
+    }
+
+    fn events(&self) -> &Memory {
+        &self.0
+    }
+
+    fn recorder(&self) -> &Memory {
+        &self.0
+    }
+
+    fn verifier(&self) -> &Memory {
+        &self.0
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let (memory, now) = (Memory::default(), Utc::now());
+    exported_for_a_month(&memory, "acme", now)?;
+    exported_for_a_month(&memory, "globex", now)?;
+    fails(&memory, "globex", now)?;
+    finds(&memory);
+    let issuer = TestIssuer::es256(now);
+    let no_text = |invalid: audit_log_core::tenant::Invalid| anyhow::anyhow!(invalid.0);
+    let deployment = Deployment {
+        platform: Platform { account: AccountId::parse("111111111111").map_err(no_text)?, partition: Partition::Aws },
+        region: Region::parse("eu-west-1").map_err(no_text)?,
+        exporter_role: "audit-log-exporter".to_owned(),
+        template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
+        settle: TimeDelta::minutes(1),
+        retention: Some(TimeDelta::days(90)),
+    };
+    let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
+    let app = App::new(InMemory(memory), deployment, Some(issuer.authority()), Utc::now, random);
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    for (tenant, what) in [("acme", "exports go well"), ("globex", "exports fail"), ("initech", "not connected yet")] {
+        let token = issuer.token_for(tenant, &["audit-logs:admin"]);
+        println!("{tenant} ({what}):\nhttp://{address}/#token={token}\n");
+    }
+    axum::serve(listener, router(app)).await.context("serving")
+}
+
+/// A tenant with settings, a receipt an hour and some events.
+fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let id = TenantId::parse(tenant).map_err(|invalid| anyhow::anyhow!(invalid.0))?;
+    let hour = full_hour(now);
+    let text = |text: String| Some(text);
+    {
+        let mut state = memory.state();
+        let stored = state.tenants.entry(tenant.to_owned()).or_default();
+        stored.config = Some(Draft {
+            external_id: text("4b1f0c7a9d3e5528c6f1a07be2d94c83716f0ad5".to_owned()),
+            role_arn: text("arn:aws:iam::222222222222:role/audit-log-export".to_owned()),
+            bucket: text(format!("{tenant}-audit-logs")),
+            region: text("eu-west-1".to_owned()),
+            prefix: text("security".to_owned()),
+            frequency_hours: text("1".to_owned()),
+            version: text("3".to_owned()),
+            ..Draft::default()
+        });
+        let schedule = Schedule { exported_until: hour, next_due: hour + TimeDelta::hours(1) };
+        stored.watermark = Some(StoredWatermark::connected(&id, schedule));
+        stored.last_success_at = Some(hour + TimeDelta::seconds(64));
+        for back in 0..26 * 24_u32 {
+            let to = hour - TimeDelta::hours(back.into());
+            let window = Window { from: to - TimeDelta::hours(1), to };
+            let events = u64::from((back * 37 + back * back / 3) % 90 + if back / 24 % 7 < 2 { 4 } else { 60 });
+            let day = window.from.format("%Y-%m-%d");
+            let object = StoredObject {
+                key: format!("security/audit-logs/tenant={tenant}/dt={day}/{window}_0001.json"),
+                bytes: events * 316 + 4,
+                events,
+                sha256: format!("{:016x}", u64::from(back + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4),
+            };
+            let receipt = Receipt {
+                window,
+                bucket: format!("{tenant}-audit-logs"),
+                objects: vec![object],
+                malformed: u64::from(back == 3),
+                gap: false,
+                exported_at: to + TimeDelta::seconds(63),
+                duration: TimeDelta::milliseconds(420),
+            };
+            stored.receipts.insert(to, receipt);
+        }
+    }
+    let people =
+        [("u-17", "Ada Lovelace", "ada"), ("u-23", "Grace Hopper", "grace"), ("u-31", "Linus Pauling", "linus")];
+    let deeds = [
+        ("Authentication", "Login", json!({ "ip": "203.0.113.7", "mfa": true, "client": "Firefox 145 on Linux" })),
+        ("User Management", "Role Granted", json!({ "role": "editor", "to": "grace@acme.example" })),
+        ("Scan", "Scan Now", json!({ "target": "production", "rules": 214, "findings": { "high": 0, "low": 3 } })),
+        (
+            "Configuration",
+            "Alert Rule Changed",
+            json!({ "rule": "Failed logins", "threshold": { "from": 10, "to": 5 } }),
+        ),
+        ("API", "Token Created", json!({ "token": "ci-deploy", "expires": "2027-01-31" })),
+        ("Reports", "Report Downloaded", json!({ "report": "Quarterly access review", "format": "pdf", "pages": 48 })),
+        ("Authentication", "Logout", json!({})),
+        ("Authentication", "Login Failed", json!({ "ip": "198.51.100.23", "reason": "wrong password", "attempt": 3 })),
+    ];
+    for at in 0..400_usize {
+        let (user_id, name, address) = people[(at * 7 / 3) % people.len()];
+        let (log_type, action, info) = &deeds[(at * 5 + at / 7) % deeds.len()];
+        let when = now - TimeDelta::seconds(i64::try_from(at * at)? * 3 + i64::try_from(at)? * 170 + 40);
+        let date = timestamp::millis(when);
+        let event = json!({
+            "id": format!("01K{at:05}"), "date": date, "logType": log_type, "action": action,
+            "user": { "id": user_id, "name": name, "email": format!("{address}@{tenant}.example") }, "additionalInfo": info,
+        });
+        put(memory, &id, when, &format!("01K{at:05}"), event.to_string());
+    }
+    for (days, hours) in [(19, 5), (6, 30)] {
+        let failed_at = now - TimeDelta::days(days);
+        let failure = Failure::new(Code::AccessDenied, "S3 refused the write to the bucket.");
+        let until = timestamp::seconds(full_hour(failed_at));
+        let stamp = |at| Stamp { at, retention: None };
+        let failed = own::export_failed(&id, stamp(failed_at), &until, &failure);
+        let recovered_at = failed_at + TimeDelta::hours(hours);
+        let window = Window { from: full_hour(recovered_at) - TimeDelta::hours(1), to: full_hour(recovered_at) };
+        let recovered = own::export_recovered(&id, stamp(recovered_at), window);
+        put(memory, &id, failed_at, &failed.id, failed.document.clone());
+        put(memory, &id, recovered_at, &recovered.id, recovered.document.clone());
+    }
+    let stamp = Stamp { at: now - TimeDelta::minutes(3), retention: None };
+    let by = User { id: "u-17".to_owned(), name: Some("Ada Lovelace".to_owned()), email: None };
+    let change = own::Change { by, stamp, id: "01KZ".to_owned() }.verified(&id, &json!([]));
+    put(memory, &id, stamp.at, "01KZ", change.document);
+    Ok(())
+}
+
+fn put(memory: &Memory, tenant: &TenantId, at: DateTime<Utc>, id: &str, document: String) {
+    let recorded_at_id = format!("{}#{id}", timestamp::millis(at));
+    memory.put_event(tenant, 0, StoredEvent { recorded_at_id, body: Body::Text(document) });
+}
+
+/// The tenant's exports have failed for seven hours.
+fn fails(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let mut state = memory.state();
+    let stored = state.tenants.get_mut(tenant).context("the tenant is there")?;
+    let message = "AWS refused the role arn:aws:iam::222222222222:role/audit-log-export: it is gone, does not trust the platform, or asks for another external ID.";
+    stored.last_error = Some((Failure::new(Code::AssumeRoleDenied, message), full_hour(now) + TimeDelta::seconds(62)));
+    stored.consecutive_failures = 7;
+    let until = full_hour(now) - TimeDelta::hours(7);
+    stored.last_success_at = Some(until + TimeDelta::seconds(64));
+    stored.receipts.retain(|to, _| *to <= until);
+    let watermark = stored.watermark.as_mut().context("the tenant is scheduled")?;
+    watermark.exported_until = Some(timestamp::seconds(until));
+    watermark.next_due = Some(timestamp::seconds(until + TimeDelta::hours(1)));
+    Ok(())
+}
+
+/// What a verification finds: a role that may do too much.
+fn finds(memory: &Memory) {
+    let step = |step, status, message: &str, code: Option<Code>| Step {
+        step,
+        status,
+        code,
+        message: message.to_owned(),
+        hint: code.map(|code| format!("For the admin of the AWS account or of these settings: {}", code.hint())),
+    };
+    let steps = [
+        step(Name::AssumeRole, Status::Passed, "The platform can assume the role with the external ID.", None),
+        step(
+            Name::ExternalIdEnforced,
+            Status::Passed,
+            "AWS refuses the role to whoever has a wrong external ID or none.",
+            None,
+        ),
+        step(Name::Region, Status::Passed, "The bucket acme-audit-logs is in eu-west-1.", None),
+        step(Name::PutObject, Status::Passed, "A delivery can be stored.", None),
+        step(
+            Name::LeastPrivilege,
+            Status::Warning,
+            "The role may also read what was delivered (s3:GetObject).",
+            Some(Code::ExcessRights),
+        ),
+    ];
+    memory.state().findings.extend(steps.map(|step| (step.step, step)));
+}

@@ -1,0 +1,45 @@
+//! The pages on which a tenant's admin does what the API offers, and sees what it tells.
+//!
+//! They call the very functions that the API's handlers call, and only put the answers into words and tables. Without
+//! scripts they are links and forms; htmx replaces parts of them where there are.
+//!
+//! In reading order: [`session`] (who looks), [`form`] (who may change something), [`render`] and [`text`] (what all
+//! pages have in common), then one module for each page.
+
+mod assets;
+mod chart;
+mod connector;
+mod event;
+mod form;
+mod logs;
+mod render;
+mod session;
+mod settings;
+mod status;
+mod text;
+
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+
+use crate::app::{App, Backend};
+
+/// All pages, and what they are made with. No link among them begins with a slash: a gateway may put them anywhere.
+pub(crate) fn router<B: Backend>() -> Router<App<B>> {
+    Router::new()
+        .route("/", get(logs::page::<B>))
+        .route("/audit-logs.csv", get(logs::csv::<B>))
+        .route("/event", get(event::page::<B>))
+        .route("/status", get(status::page::<B>))
+        .route("/connector", get(connector::page::<B>).post(connector::connect::<B>))
+        .route("/connector/disconnect", get(connector::ask::<B>).post(connector::disconnect::<B>))
+        .route("/connector/template.yaml", get(connector::template::<B>))
+        .route("/settings", get(settings::page::<B>).post(settings::save::<B>))
+        .route("/settings/verify", post(settings::verify::<B>))
+        .route("/settings/preview", post(settings::preview::<B>))
+        .route("/session", post(session::begin::<B>))
+        .route("/session/end", post(session::end))
+        .route("/assets/{name}", get(assets::serve))
+        .layer(middleware::map_response(session::protect))
+}

@@ -1,0 +1,211 @@
+//! How texts, numbers and instants look on a page. Templates escape what comes from here like everything else.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+
+/// How much of one string is shown of a whole event, in characters, and how much of the event.
+const LONGEST_STRING: usize = 2_000;
+const LONGEST_DOCUMENT: usize = 60_000;
+
+/// A text of which not too much is shown, and nothing that would hide or reorder what stands beside it.
+pub(super) fn shown(text: &str, most: usize) -> String {
+    let mut characters = text.chars();
+    let mut shown = String::new();
+    for character in characters.by_ref().take(most) {
+        push(&mut shown, character);
+    }
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A character as it is, or by its number where one wouldn't see it or it would make others look different: by Unicode
+/// Technical Report 36, section 2.5, that is how names are forged.
+fn push(shown: &mut String, character: char) {
+    let hidden = matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}');
+    if hidden || (character.is_control() && !matches!(character, '\n' | '\t')) {
+        // Writing into a text has no way to fail.
+        let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(character));
+    } else {
+        shown.push(character);
+    }
+}
+
+/// A JSON document over several lines, in the order in which it was written. Very long strings are cut.
+pub(super) fn pretty(json: &str) -> String {
+    let (mut out, mut depth, mut tokens) = (String::new(), 0_usize, json.trim().chars().peekable());
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    while let Some(token) = tokens.next() {
+        if out.len() > LONGEST_DOCUMENT {
+            out += "\n… the rest is in the CSV file and in the export";
+            break;
+        }
+        match token {
+            '"' => string(&mut out, &mut tokens),
+            '{' | '[' => {
+                out.push(token);
+                while tokens.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                if let Some(end) = tokens.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(token);
+            }
+            ',' => {
+                out.push(token);
+                line(&mut out, depth);
+            }
+            ':' => out += ": ",
+            token if token.is_ascii_whitespace() => {}
+            token => push(&mut out, token),
+        }
+    }
+    out
+}
+
+/// The rest of a string, after its first quote.
+fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) {
+    out.push('"');
+    let (mut escaped, mut length) = (false, 0_usize);
+    for token in tokens {
+        if token == '"' && !escaped {
+            break;
+        }
+        escaped = token == '\\' && !escaped;
+        length += 1;
+        if length <= LONGEST_STRING {
+            push(out, token);
+        }
+    }
+    if length > LONGEST_STRING {
+        let _ = write!(out, "… {} more characters", number(length.saturating_sub(LONGEST_STRING) as u64));
+    }
+    out.push('"');
+}
+
+/// `12,345`
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `193.0 kB`
+pub(super) fn bytes(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+    let exact = bytes as f64;
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", exact / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", exact / 1e6),
+        _ => format!("{:.1} GB", exact / 1e9),
+    }
+}
+
+/// An instant, for people and for the script that says it in their own time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct When {
+    /// By RFC 3339.
+    pub(super) exact: String,
+    /// As it is read, in UTC.
+    pub(super) text: String,
+}
+
+impl When {
+    /// To the minute.
+    pub(super) fn minute(at: &str) -> Self {
+        Self::of(at, "%-d %b %Y, %H:%M")
+    }
+
+    /// To the second.
+    pub(super) fn second(at: &str) -> Self {
+        Self::of(at, "%-d %b %Y, %H:%M:%S")
+    }
+
+    /// Whatever is no instant is shown as it is.
+    fn of(at: &str, format: &str) -> Self {
+        match at.parse::<DateTime<Utc>>() {
+            Ok(instant) => Self { exact: shown(at, 40), text: instant.format(format).to_string() },
+            Err(_) => Self { exact: String::new(), text: shown(at, 40) },
+        }
+    }
+}
+
+/// What is wrong with a field, as a sentence: some messages begin with a verb, and go on from the field's name.
+pub(super) fn sentence(field: &str, message: &str) -> String {
+    let verb = message.split(' ').next().is_some_and(|word| matches!(word, "is" | "has" | "lies" | "can" | "failed"));
+    if verb {
+        return format!("{field} {message}.");
+    }
+    let mut characters = message.chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_or_reorders_text_is_shown_by_its_number() {
+        assert_eq!(shown("admin\u{202e}gpj.exe", 40), "admin⟨U+202E⟩gpj.exe");
+        assert_eq!(shown("a\u{200b}b\u{0}\u{feff}", 40), "a⟨U+200B⟩b⟨U+0000⟩⟨U+FEFF⟩");
+        assert_eq!(shown("שלום 👩‍💻 Jürgen", 40), "שלום 👩‍💻 Jürgen", "what people write stays as it is");
+        assert_eq!(shown(&"x".repeat(100), 3), "xxx…");
+    }
+
+    #[test]
+    fn a_document_keeps_its_order_and_long_strings_are_cut() {
+        let laid_out = pretty(r#"{"b":1.50,"a":[ ],"c":{"x":"}\",\"","y":[1,{}]}}"#);
+        let expected = "{\n  \"b\": 1.50,\n  \"a\": [],\n  \"c\": {\n    \"x\": \"}\\\",\\\"\",\n    \"y\": [\n      1,\n      {}\n    ]\n  }\n}";
+        assert_eq!(laid_out, expected);
+        let long = pretty(&format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(100_000)));
+        assert!(long.contains("x… 98,000 more characters\",\n  \"b\": 1") && long.len() < 2_100, "{long}");
+        let wide = pretty(&format!("[{}1]", "1,".repeat(100_000)));
+        assert!(wide.len() < 61_000 && wide.ends_with("in the export"));
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_sizes_are_rounded() {
+        assert_eq!(
+            ["0", "999", "1,000", "12,345,678"],
+            [0, 999, 1000, 12_345_678].map(number).each_ref().map(String::as_str)
+        );
+        assert_eq!(
+            ["0 B", "1.5 kB", "2.0 MB", "3.1 GB"],
+            [0, 1_500, 2_000_000, 3_100_000_000].map(bytes).each_ref().map(String::as_str)
+        );
+    }
+
+    #[test]
+    fn a_message_is_a_sentence_about_its_field() {
+        assert_eq!(sentence("Bucket", "is required"), "Bucket is required.");
+        assert_eq!(sentence("Bucket", "a bucket name has no dots"), "A bucket name has no dots.");
+        assert_eq!(sentence("Bucket", ""), ".");
+    }
+
+    #[test]
+    fn an_instant_is_read_in_utc_and_anything_else_is_left_alone() {
+        assert_eq!(When::second("2026-11-21T10:03:12.345Z").text, "21 Nov 2026, 10:03:12");
+        assert_eq!(When::minute("2026-11-01T10:03:00Z").text, "1 Nov 2026, 10:03");
+        assert_eq!(When::minute("soon"), When { exact: String::new(), text: "soon".to_owned() });
+    }
+}

@@ -1,0 +1,219 @@
+//! What holds for every page: its headers, its size, where its links lead, and whose data it shows.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use super::*;
+
+const ORIGIN: &str = "https://console.example";
+
+/// What a page refers to, as absolute URLs: links, forms' targets, files.
+fn references(page: &Answer, at: &str) -> BTreeSet<String> {
+    let at = Url::parse(&format!("{ORIGIN}{at}")).unwrap();
+    let mut found = BTreeSet::new();
+    for attribute in ["href", "src", "action", "formaction", "hx-get", "hx-post"] {
+        for part in page.text.split(&format!(" {attribute}=\"")).skip(1) {
+            let value = unescaped(part.split('"').next().unwrap());
+            if value.starts_with('#') || value.starts_with("data:") {
+                continue;
+            }
+            assert!(!value.starts_with('/'), "{value} would leave the prefix under which a gateway has the pages");
+            found.insert(at.join(&value).unwrap().to_string());
+        }
+    }
+    found
+}
+
+async fn busy(tenant: &str) -> World {
+    let world = World::with(tenant).await;
+    for minutes_ago in 1..=90 {
+        world.event(tenant, minutes_ago, if minutes_ago % 2 == 0 { "Login" } else { "Logout" });
+    }
+    super::super::looking::export(&world, tenant, 60);
+    world
+}
+
+#[tokio::test]
+async fn every_link_leads_to_something_and_none_out_of_the_pages_but_to_aws() {
+    let world = busy("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let (mut seen, mut ahead) = (BTreeSet::new(), vec![format!("{ORIGIN}/")]);
+    while let Some(address) = ahead.pop() {
+        if !seen.insert(address.clone()) || seen.len() > 300 {
+            continue;
+        }
+        let Some(path) = address.strip_prefix(ORIGIN) else {
+            assert!(address.starts_with("https://eu-west-1.console.aws.amazon.com/cloudformation/"), "{address}");
+            continue;
+        };
+        let answer = browser.look(path).await;
+        // A path of forms alone is there if it says that it takes them.
+        if answer.status == 405 {
+            assert!(answer.header("allow").contains("POST"), "{path}");
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        if answer.header("content-type").starts_with("text/html") {
+            ahead.extend(references(&answer, path));
+        }
+    }
+    for path in
+        ["/", "/status", "/connector", "/connector/template.yaml", "/settings", "/settings/verify", "/session/end"]
+    {
+        assert!(seen.contains(&format!("{ORIGIN}{path}")), "{path} is linked from nowhere: {seen:?}");
+    }
+    assert!(seen.iter().any(|address| address.contains("/event?at=")));
+}
+
+#[tokio::test]
+async fn links_stay_below_a_gateways_prefix() {
+    let world = busy("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    for (path, _) in PAGES {
+        let prefixed = format!("/_aws/execute-api/abc123/$default{path}");
+        for reference in references(&browser.look(path).await, &prefixed) {
+            let inside = reference.starts_with(&format!("{ORIGIN}/_aws/execute-api/abc123/$default/"));
+            assert!(inside || reference.contains("console.aws.amazon.com"), "{path}: {reference}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_the_pages_forbids_whatever_is_not_from_here() {
+    let world = busy("acme").await;
+    let (admin, nobody) = (world.browser("acme", ADMIN), Browser { world: &world, token: None });
+    let style = references(&admin.look("/").await, "/").into_iter().find(|it| it.ends_with(".css")).unwrap();
+    let mut answers = vec![nobody.look("/").await, admin.look(style.strip_prefix(ORIGIN).unwrap()).await];
+    for path in paths("get") {
+        answers.push(admin.look(path).await);
+    }
+    for path in paths("post") {
+        answers.push(admin.post(path, &[], &[]).await);
+    }
+    for answer in answers {
+        let policy = answer.header("content-security-policy");
+        for rule in [
+            "default-src 'none'",
+            "script-src 'self';",
+            "style-src 'self';",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(policy.contains(rule), "{rule}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("referrer-policy"), "same-origin");
+        let for_ever = answer.header("content-type").starts_with("text/css");
+        let caching = if for_ever { "public, max-age=31536000, immutable" } else { "no-store" };
+        assert_eq!(answer.header("cache-control"), caching);
+        for inline in [" style=\"", " onclick", " onload", " onerror=", "<style", "javascript:"] {
+            assert!(for_ever || !answer.text.contains(inline), "{inline}: {}", answer.text);
+        }
+        let scripts = answer.text.matches("<script").count();
+        assert_eq!(scripts, answer.text.matches("<script src=\"").count(), "no script stands in a page");
+    }
+}
+
+#[tokio::test]
+async fn every_page_with_all_that_it_loads_is_below_150_kb() {
+    let world = busy("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let mut files = 0;
+    for file in references(&browser.look("/").await, "/").iter().filter(|it| it.contains("/assets/")) {
+        let answer = browser.look(file.strip_prefix(ORIGIN).unwrap()).await;
+        assert_eq!(answer.status, 200, "{file}");
+        files += answer.text.len();
+    }
+    for (path, _) in PAGES {
+        let page = browser.look(path).await.text.len();
+        assert!(page + files < 150_000, "{path}: {page} + {files}");
+    }
+    assert!(files > 50_000, "the files are among them");
+}
+
+#[tokio::test]
+async fn a_page_has_one_heading_and_landmarks_and_every_field_a_label() {
+    let world = busy("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    for (path, _) in PAGES {
+        let page = browser.look(path).await.text;
+        for once in
+            ["<h1", "<main id=\"content\"", "<nav aria-label=", "class=\"skip\" href=\"#content\"", "<html lang=\"en\""]
+        {
+            assert_eq!(page.matches(once).count(), 1, "{path}: {once}");
+        }
+        assert_eq!(page.matches("<table").count(), page.matches("<caption").count(), "{path}");
+        assert_eq!(
+            page.matches("<th").count() - page.matches("<thead").count(),
+            page.matches("scope=\"").count(),
+            "{path}"
+        );
+        let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path} has an id twice");
+        for tag in page.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            let id = tag.split(" id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
+            let labelled = tag.contains("hidden") || tag.contains("radio") || tag.contains("checkbox");
+            let labelled = labelled || tag.contains("aria-label=") || page.contains(&format!("for=\"{id}\""));
+            assert!(labelled, "{path}: <input{tag}>");
+        }
+        for described in page.split("aria-describedby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(described.split(' ').all(|id| ids.contains(&id)), "{path}: {described}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
+    let world = World::new();
+    for tenant in ["victim", "thief"] {
+        world.onboard(tenant).await;
+        for minutes_ago in 1..=40 {
+            world.event(tenant, minutes_ago, &format!("{tenant} did it"));
+        }
+        super::super::looking::export(&world, tenant, 60);
+    }
+    let all_of_the_victims = || {
+        let state = world.memory.state();
+        let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == "victim").collect();
+        format!("{:?} {events:?}", state.tenants["victim"])
+    };
+    let victims = world.browser("victim", ADMIN);
+    let mut addresses = references(&victims.look("/").await, "/");
+    addresses.extend(references(&victims.look("/status").await, "/status"));
+    addresses.retain(|address| address.contains("event?at=") || address.contains("pageToken="));
+    assert!(addresses.len() > 20, "{addresses:?}");
+    let mut asked: Vec<String> = addresses.iter().map(|it| it.strip_prefix(ORIGIN).unwrap().to_owned()).collect();
+    for path in paths("get") {
+        for query in
+            ["", "?tenant=victim", "?tenantId=victim&tenant_id=victim", "?user=ada%40victim.example", "?q=victim"]
+        {
+            asked.push(format!("{path}{query}"));
+        }
+    }
+    let proof = world.browser("victim", ADMIN).look("/connector").await.field("csrf");
+    let before = all_of_the_victims();
+    let (mut good, thief) = (0, world.browser("thief", ADMIN));
+    for path in &asked {
+        for answer in [thief.look(path).await, thief.look_partly(path).await] {
+            // What was asked for is said again in the form, and in the links that keep it.
+            let said = answer.text.replace("ada@victim.example", "").replace("ada%40victim.example", "");
+            let said = said.replace("q=victim", "").replace("value=\"victim\"", "");
+            assert!(!said.contains("victim"), "{path}: {said}");
+            good += u32::from(answer.status.is_success());
+        }
+    }
+    assert!(good > 30, "{good}");
+    for path in paths("post").into_iter().filter(|path| *path != "/session") {
+        let fields = [("roleArn", ROLE), ("tenant", "victim"), ("tenantId", "victim"), ("bucket", "thief-audit-logs")];
+        let answer = thief.send("/connector", path, &fields).await;
+        assert!(!answer.text.contains("victim"), "{path}");
+        let stolen = [("csrf", proof.as_str()), ("roleArn", ROLE)];
+        assert_eq!(thief.post(path, &[], &stolen).await.status, 403, "{path}");
+    }
+    assert_eq!(all_of_the_victims(), before);
+}

@@ -1,0 +1,256 @@
+//! Forms: without scripts, by nobody else, and with what was typed.
+
+use audit_log_core::{
+    failure::{Code, Failure},
+    memory::Op,
+    verify::{Name, Status, Step},
+};
+
+use super::*;
+
+/// The settings' form, filled in; later pairs replace earlier ones.
+fn filled<'a>(version: &'a str, changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let fields = [
+        ("version", version),
+        ("bucket", "acme-audit-logs"),
+        ("region", "eu-west-1"),
+        ("prefix", "security"),
+        ("frequencyHours", "6"),
+        ("format", "ndjson"),
+        ("compression", "gzip"),
+        ("kmsKeyArn", ""),
+        ("bucketOwner", ""),
+        ("history", "now"),
+        ("historyFrom", ""),
+    ];
+    let changed = |name: &str| changes.iter().find(|(it, _)| *it == name).map(|(_, value)| *value);
+    fields.into_iter().map(|(name, value)| (name, changed(name).unwrap_or(value))).collect()
+}
+
+#[tokio::test]
+async fn no_form_is_taken_that_this_session_has_not_made() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let csrf = browser.look("/connector").await.field("csrf");
+    assert_eq!(csrf.len(), 64);
+    let another = world.browser("globex", ADMIN).look("/connector").await.field("csrf");
+    let before = world.memory.state().tenants.clone();
+    let same_origin = ("sec-fetch-site", "same-origin");
+    let own_origin = ("origin", "https://console.example");
+    let forms = paths("post").into_iter().filter(|path| *path != "/session");
+    for path in forms.clone() {
+        for (what, headers, csrf) in [
+            ("no proof", vec![same_origin], ""),
+            ("a wrong proof", vec![same_origin], "0123456789abcdef"),
+            ("another session's proof", vec![same_origin], another.as_str()),
+            ("another site", vec![("sec-fetch-site", "cross-site")], csrf.as_str()),
+            ("a subdomain", vec![("sec-fetch-site", "same-site"), own_origin], csrf.as_str()),
+            ("another site in an old browser", vec![("origin", "https://evil.example")], csrf.as_str()),
+            ("no origin", vec![("origin", "null")], csrf.as_str()),
+        ] {
+            let refused = browser.post(path, &headers, &[("csrf", csrf), ("roleArn", ROLE)]).await;
+            assert_eq!(refused.status, 403, "{path}: {what}");
+            assert!(refused.header("set-cookie").is_empty(), "{path}: {what}");
+        }
+    }
+    assert_eq!(world.memory.state().tenants, before, "nothing was changed, and no turn taken");
+    for path in forms {
+        for headers in [vec![same_origin], vec![own_origin], vec![]] {
+            let answer = browser.post(path, &headers, &[("csrf", &csrf)]).await;
+            assert_ne!(answer.status, 403, "{path} {headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_an_earlier_session_is_sent_again_with_one_click_and_loses_nothing() {
+    let world = World::with("acme").await;
+    let version = world.browser("acme", ADMIN).look("/settings").await.field("version");
+    let earlier = world.browser("acme", READ).look("/").await.field("csrf");
+    let browser = world.browser("acme", ADMIN);
+    let fields = [filled(&version, &[("bucket", "typed-\"bucket\"")]), vec![("csrf", earlier.as_str())]].concat();
+    let same_origin = ("sec-fetch-site", "same-origin");
+    let page = browser.post("/settings", &[same_origin], &fields).await;
+    assert_eq!((page.status.as_u16(), page.title()), (403, "Send it again?"));
+    assert_eq!(page.field("bucket"), "typed-\"bucket\"");
+    assert!(page.text.contains("action=\"./settings\"") && !page.text.contains(&earlier), "{}", page.text);
+    let again: Vec<_> = fields.iter().map(|(name, _)| (*name, page.field(name))).collect();
+    let again: Vec<_> = again.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = browser.post("/settings", &[same_origin], &again).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.field("bucket").as_str()),
+        (422, "typed-\"bucket\""),
+        "it was taken, and read"
+    );
+    let unsure = browser.post("/settings", &[], &fields).await;
+    assert!(unsure.status == 403 && !unsure.text.contains("typed-"), "{}", unsure.text);
+}
+
+#[tokio::test]
+async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script() {
+    let world = World::new();
+    let browser = world.browser("acme", ADMIN);
+    let page = browser.look("/connector").await;
+    assert!(page.text.contains("Not connected") && !page.text.contains("Disconnect</a>"), "{}", page.text);
+    let external_id = world.memory.state().tenants["acme"].config.clone().unwrap().external_id.unwrap();
+    assert!(page.text.contains(&external_id) && page.text.contains("rel=\"noopener noreferrer\""));
+    assert!(browser.look("/settings").await.text.contains("Connect a role first"));
+
+    let connected = browser.send("/connector", "/connector", &[("roleArn", &format!(" {ROLE} "))]).await;
+    assert_eq!((connected.status.as_u16(), connected.location()), (303, "./connector"), "{}", connected.text);
+    assert!(browser.look("/connector").await.text.contains("Go on to the settings"));
+
+    let form = browser.look("/settings").await;
+    assert!(form.text.contains("<option value=\"eu-west-1\">") && !form.text.contains("cn-north-1"));
+    let fields = [("history", "date"), ("historyFrom", "2026-11-20")];
+    let version = form.field("version");
+    let verified = browser.send("/settings", "/settings/verify", &filled(&version, &fields)).await;
+    assert_eq!(verified.status, 200, "{}", verified.text);
+    assert_eq!(verified.text.matches("<span class=\"word\">Passed</span>").count(), 5);
+    assert_eq!((verified.field("prefix").as_str(), verified.field("frequencyHours").as_str()), ("security", "6"));
+    let preview = browser.send("/settings", "/settings/preview", &filled(&version, &fields)).await;
+    let key = "security/audit-logs/tenant=acme/dt=2026-11-20/20261120T000000Z_20261120T010000Z_0001.ndjson.gz";
+    assert!(preview.text.contains(key) && preview.text.contains("21 Nov 2026, 11:01"), "{}", preview.text);
+
+    let saved = browser.send("/settings", "/settings", &filled(&version, &fields)).await;
+    assert_eq!((saved.status.as_u16(), saved.location()), (303, "./settings?saved=yes"), "{}", saved.text);
+    let page = browser.look("/settings?saved=yes").await;
+    assert!(page.text.contains("The settings are saved") && page.text.contains("Active"), "{}", page.text);
+    assert!(page.text.contains(key), "what was foretold is what comes");
+    assert!(!page.text.contains("name=\"history\""), "history begins once");
+
+    assert!(browser.look("/connector/disconnect").await.text.contains("No more logs are exported"));
+    let stopped = browser.send("/connector", "/connector/disconnect", &[]).await;
+    assert_eq!((stopped.status.as_u16(), stopped.location()), (303, "../connector"));
+    assert!(browser.look("/connector").await.text.contains("Disconnected"));
+    let own = ["Connection Verified", "Connector Connected"];
+    assert!(own.iter().all(|action| world.memory.actions("acme").iter().any(|it| it == action)));
+}
+
+#[tokio::test]
+async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let hostile = "\"><script>alert(1)</script>";
+    let page = browser.send("/connector", "/connector", &[("roleArn", hostile)]).await;
+    assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (422, hostile));
+    assert!(page.text.contains("id=\"roleArn-error\"") && !page.text.contains("<script>alert"), "{}", page.text);
+
+    let version = browser.look("/settings").await.field("version");
+    let wrong = [
+        ("bucket", "Not A Bucket"),
+        ("region", "moon-1"),
+        ("prefix", hostile),
+        ("frequencyHours", "ninety"),
+        ("kmsKeyArn", "alias/x"),
+        ("bucketOwner", "12"),
+    ];
+    for path in ["/settings", "/settings/verify"] {
+        let page = browser.send("/settings", path, &filled(&version, &wrong)).await;
+        assert_eq!(page.status, 422, "{path}");
+        for (name, typed) in wrong {
+            assert_eq!(page.field(name), typed, "{path}");
+            assert!(page.text.contains(&format!("aria-describedby=\"{name}-hint {name}-error\"")), "{path} {name}");
+            assert!(page.text.contains(&format!("id=\"{name}-error\"")), "{path} {name}");
+        }
+        assert!(page.text.contains("value=\"ndjson\" selected") && page.text.contains("value=\"gzip\" selected"));
+        assert!(page.text.contains("<details class=\"advanced\" open>"), "a wrong field is not hidden");
+        assert!(!page.text.contains("<script>alert"));
+    }
+    assert_eq!(
+        world.memory.state().tenants["acme"].config.as_ref().unwrap().bucket.as_deref(),
+        Some("acme-audit-logs")
+    );
+}
+
+#[tokio::test]
+async fn a_save_over_somebody_elses_is_explained_and_can_be_repeated() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let version = browser.look("/settings").await.field("version");
+    world.save("acme", json!({ "bucket": "theirs-bucket", "region": "eu-west-1", "frequencyHours": 6 })).await;
+    let page = browser.send("/settings", "/settings", &filled(&version, &[("bucket", "mine-bucket")])).await;
+    assert_eq!(page.status, 412);
+    assert_eq!(page.field("bucket"), "mine-bucket");
+    assert!(
+        page.text.contains("Somebody else saved") && page.text.contains("<code>theirs-bucket</code>"),
+        "{}",
+        page.text
+    );
+    let newer = page.field("version");
+    assert_ne!(newer, version);
+    let saved = browser.send("/settings", "/settings", &filled(&newer, &[("bucket", "mine-bucket")])).await;
+    assert_eq!(saved.status, 303, "{}", saved.text);
+    assert_eq!(browser.look("/settings").await.field("bucket"), "mine-bucket");
+}
+
+#[tokio::test]
+async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let step = |step, status, code| Step {
+        step,
+        status,
+        code: Some(code),
+        message: "found <it>".to_owned(),
+        hint: Some("do & mend".to_owned()),
+    };
+    let findings = [
+        step(Name::LeastPrivilege, Status::Warning, Code::ExcessRights),
+        step(Name::PutObject, Status::Failed, Code::AccessDenied),
+        step(Name::Region, Status::Inconclusive, Code::Unavailable),
+    ];
+    world.memory.state().findings.extend(findings.map(|step| (step.step, step)));
+    let version = browser.look("/settings").await.field("version");
+    let page = browser.send("/settings", "/settings/verify", &filled(&version, &[])).await;
+    for words in ["Not passed", ">Warning<", ">Failed<", ">No clear answer<", "access_denied", "found &#60;it&#62;"] {
+        assert!(page.text.contains(words), "{words}: {}", page.text);
+    }
+    assert!(page.text.contains("do &#38; mend"));
+
+    let refused = step(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.memory.state().findings.insert(refused.step, refused);
+    let page = browser.send("/connector", "/connector", &[("roleArn", ROLE)]).await;
+    assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (422, ROLE));
+    assert!(page.text.contains("id=\"roleArn-error\"") && page.text.contains("do &#38; mend"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn an_outage_or_too_many_tries_lose_nothing_that_was_typed() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let version = browser.look("/settings").await.field("version");
+    world.memory.always(Op::Verify, None, Failure::new(Code::Unavailable, "table acme-internal"));
+    for path in ["/settings", "/settings/verify"] {
+        let page = browser.send("/settings", path, &filled(&version, &[("prefix", "typed")])).await;
+        assert_eq!((page.status.as_u16(), page.field("prefix").as_str()), (503, "typed"), "{path}");
+        assert!(!page.text.contains("acme-internal"));
+    }
+    let role = "arn:aws:iam::222222222222:role/typed";
+    let page = browser.send("/connector", "/connector", &[("roleArn", role)]).await;
+    assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (503, role));
+    world.memory.heal();
+    let mut page = page;
+    for _ in 0..10 {
+        page = browser.send("/settings", "/settings/verify", &filled(&version, &[("prefix", "typed")])).await;
+    }
+    assert_eq!((page.status.as_u16(), page.field("prefix").as_str()), (429, "typed"));
+}
+
+#[tokio::test]
+async fn a_script_gets_the_part_that_it_puts_into_the_page() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let page = browser.look("/settings").await;
+    let (version, csrf) = (page.field("version"), page.field("csrf"));
+    let with_proof = |changes| [filled(&version, changes), vec![("csrf", csrf.as_str())]].concat();
+    let headers = [("sec-fetch-site", "same-origin"), ("hx-request", "true")];
+    let report = browser.post("/settings/verify", &headers, &with_proof(&[])).await;
+    assert!(report.status == 200 && report.text.starts_with("<div class=\"report\">"), "{}", report.text);
+    let form = browser.post("/settings/verify", &headers, &with_proof(&[("bucket", "")])).await;
+    assert_eq!((form.status.as_u16(), form.header("hx-retarget")), (422, "#settings-form"));
+    assert!(form.text.starts_with("<form id=\"settings-form\"") && form.text.contains("bucket-error"), "{}", form.text);
+    let note = Browser { world: &world, token: None }.post("/settings/verify", &headers, &with_proof(&[])).await;
+    assert_eq!((note.status.as_u16(), note.header("hx-retarget")), (401, "#notice"));
+    assert!(note.text.starts_with("<div class=\"alert bad\"") && !note.text.contains("<html"), "{}", note.text);
+}

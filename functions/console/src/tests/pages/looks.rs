@@ -1,0 +1,167 @@
+//! The two pages that tell: the audit logs and the exports' status.
+
+use audit_log_core::failure::{Code, Failure};
+
+use super::*;
+
+impl World {
+    /// Records any text as an event, some minutes ago.
+    fn raw_event(&self, tenant: &str, minutes_ago: i64, text: &str) {
+        let at = (now() - TimeDelta::minutes(minutes_ago)).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+        let stored = StoredEvent { recorded_at_id: format!("{at}#{minutes_ago}"), body: Body::Text(text.to_owned()) };
+        self.memory.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
+    }
+}
+
+fn rows(page: &Answer) -> usize {
+    page.text.matches("<tr role=\"row\">").count().saturating_sub(1)
+}
+
+#[tokio::test]
+async fn nothing_that_an_event_holds_is_run_or_breaks_the_page() {
+    let world = World::with("acme").await;
+    let attacks = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "'><svg/onload=alert(1)>",
+        "javascript:alert(1)",
+        "</pre></td></table><h1>gone</h1>",
+        "{{7*7}}{% raw %}",
+        "admin\u{202e}gpj.exe\u{200b}\u{0}",
+    ];
+    for (minutes_ago, attack) in (1..).zip(attacks) {
+        let event = json!({
+            "id": attack, "date": attack, "logType": attack, "action": attack,
+            "user": { "id": attack, "name": attack, "email": attack }, "additionalInfo": { attack: attack },
+        });
+        world.raw_event("acme", minutes_ago, &event.to_string());
+    }
+    world.raw_event(
+        "acme",
+        20,
+        &json!({ "action": "x".repeat(100_000), "additionalInfo": "y".repeat(100_000) }).to_string(),
+    );
+    world.raw_event("acme", 21, "no <b>JSON</b> at all");
+    let browser = world.browser("acme", READ);
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(attacks.iter().map(|attack| ("action", attack)))
+        .extend_pairs([("q", ""), ("period", attacks[1]), ("from", attacks[1])])
+        .finish();
+    let mut pages = vec![browser.look("/").await, browser.look(&format!("/?{query}")).await];
+    assert!(rows(&pages[0]) >= 9 && rows(&pages[1]) == attacks.len(), "{} {}", rows(&pages[0]), rows(&pages[1]));
+    assert!(pages.iter().all(|page| page.text.len() < 100_000), "long values are cut");
+    assert!(pages[0].text.contains("gpj.exe") && pages[0].text.contains("admin⟨U+202E⟩"));
+    let links = pages[0].text.split("href=\"./event?at=").skip(1).filter_map(|rest| rest.split('"').next());
+    for link in links.map(str::to_owned).collect::<Vec<_>>() {
+        pages.push(browser.look(&format!("/event?at={link}")).await);
+        pages.push(browser.look_partly(&format!("/event?at={link}")).await);
+    }
+    assert_eq!(pages.len(), 20, "the two lists, and each event twice");
+    for page in pages {
+        assert_eq!(page.status, 200, "{}", page.text);
+        assert!(page.text.len() < 100_000);
+        for harm in ["<script>", "<img", "<svg/", "<h1>gone", "<b>", "href=\"javascript", "src=\"javascript", ">49<"] {
+            assert!(!page.text.contains(harm), "{harm}: {}", page.text);
+        }
+        for hidden in ['\u{202e}', '\u{200b}', '\u{0}'] {
+            let values = page.text.replace(&format!("value=\"admin{}", attacks[6].trim_start_matches("admin")), "");
+            assert!(!values.contains(hidden), "{hidden:?} {}", page.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_filters_are_in_the_address_and_lead_to_a_file_of_the_same() {
+    let world = World::new();
+    for minutes_ago in 1..=70 {
+        world.event("acme", minutes_ago, if minutes_ago % 7 == 0 { "Logout" } else { "Login" });
+    }
+    let browser = world.browser("acme", READ);
+    let page = browser.look("/?period=24h").await;
+    assert!(page.text.contains("<strong>70</strong> events") && rows(&page) == 30, "{}", page.text);
+    assert!(page.text.contains("<bdi>Login</bdi><span class=\"n\">60</span>"), "{}", page.text);
+    let query = "?period=24h&q=of+acme&action=Logout&user=ada%40acme.example";
+    let page = browser.look(&format!("/{query}")).await;
+    assert!(page.text.contains("<strong>10</strong> events") && rows(&page) == 10);
+    assert!(page.text.contains("value=\"Logout\" checked") && page.field("q") == "of acme");
+    assert!(page.text.contains("value=\"24h\" checked") && page.text.contains("Clear filters"));
+    let file = page.text.split("href=\"./audit-logs.csv").nth(1).unwrap().split('"').next().unwrap();
+    let file = browser.look(&format!("/audit-logs.csv{}", unescaped(file))).await;
+    assert_eq!((file.header("content-type"), file.text.lines().count()), ("text/csv; charset=utf-8", 11));
+    assert!(file.header("content-disposition").contains("audit-logs.csv"));
+    let last_hour = browser.look("/?period=1h").await;
+    assert!(last_hour.text.contains("<strong>60</strong> events"), "{}", last_hour.text);
+    let custom = browser.look("/?period=custom&from=2026-11-21T09:53&to=2026-11-21T10:00").await;
+    assert!(custom.text.contains("<strong>7</strong> events") && custom.field("from") == "2026-11-21T09:53");
+}
+
+#[tokio::test]
+async fn more_is_loaded_page_by_page_with_a_script_and_without() {
+    let world = World::new();
+    (1..=70).for_each(|minutes_ago| world.event("acme", minutes_ago, &format!("Deed {minutes_ago}.")));
+    let browser = world.browser("acme", READ);
+    for partly in [false, true] {
+        let (mut path, mut seen) = ("/".to_owned(), Vec::new());
+        loop {
+            let page = if partly { browser.look_partly(&path).await } else { browser.look(&path).await };
+            seen.push(rows(&page));
+            let more = page.text.split("<p class=\"more\" id=\"more\"><a class=\"button\" href=\"./").nth(1);
+            let Some(more) = more.and_then(|rest| rest.split('"').next()).filter(|it| it.contains("pageToken")) else {
+                break;
+            };
+            path = format!("/{}", unescaped(more));
+        }
+        assert_eq!(seen, [30, 30, 10], "{partly}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_page_says_why_and_a_wrong_address_keeps_the_form() {
+    let world = World::new();
+    let browser = world.browser("acme", READ);
+    assert!(browser.look("/").await.text.contains("Nothing was recorded in this period"));
+    world.event("acme", 5, "Login");
+    assert!(browser.look("/?q=nowhere").await.text.contains("No event matches"));
+    for query in ["period=custom&from=yesterday", "pageToken=x!", "period=custom&from=2026-11-21&to=2026-11-20"] {
+        let page = browser.look(&format!("/?q=kept&{query}")).await;
+        assert_eq!((page.status.as_u16(), page.field("q").as_str()), (400, "kept"), "{query}");
+        assert!(page.text.contains("class=\"alert bad\""), "{query}");
+    }
+    assert_eq!(browser.look("/event?at=x!").await.status, 400);
+    assert_eq!(browser.look("/event?at=MjAyNi0xMS0yMVQwOTowMDowMC4wMDBaIzE").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_status_names_what_is_wrong_whose_turn_it_is_and_draws_the_days() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", READ);
+    assert!(browser.look("/status").await.text.contains("Nothing was exported yet"));
+    super::super::looking::export(&world, "acme", 30);
+    for (code, turn, said) in [
+        (Code::AccessDenied, "Your turn", "It was &#60;refused&#62;."),
+        (Code::Throttled, "The platform’s turn", "The platform could not export for a reason of its own."),
+    ] {
+        {
+            let mut state = world.memory.state();
+            let tenant = state.tenants.get_mut("acme").unwrap();
+            tenant.last_error = Some((Failure::new(code, "It was <refused>."), now()));
+            tenant.consecutive_failures = 7;
+        }
+        let page = browser.look("/status").await;
+        for words in [turn, said, "7 exports in a row", code.as_str(), "Failing", "<svg class=\"chart\""] {
+            assert!(page.text.contains(words), "{words}: {}", page.text);
+        }
+        let fix = page.text.contains(&code.hint().replace('\'', "&#39;"));
+        assert_eq!(fix, code == Code::AccessDenied, "what the platform has to do is not for the tenant: {}", page.text);
+    }
+    let page = browser.look("/status").await;
+    assert!(page.text.contains("21 Nov: 1,800 events in 10 exports"), "{}", page.text);
+    assert!(page.text.contains("and 58 more in that folder"));
+    let copied =
+        "aws s3 cp &#39;s3://acme-audit-logs/audit-logs/tenant=acme/20261121T090000Z_20261121T100000Z_0001.json&#39; .";
+    assert!(page.text.contains(copied), "{}", page.text);
+    assert!(page.text.contains(&format!("title=\"{}\"", "a".repeat(64))));
+    let more = page.text.split("id=\"more\"><a class=\"button\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let earlier = browser.look(&format!("/status{more}")).await;
+    assert_eq!(earlier.text.matches("<th scope=\"row\" rowspan").count(), 5, "{}", earlier.text);
+}

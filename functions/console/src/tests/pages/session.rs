@@ -1,0 +1,133 @@
+//! Signing in and out, and who is let in.
+
+use super::*;
+
+/// Nobody signed in.
+fn stranger(world: &World) -> Browser<'_> {
+    Browser { world, token: None }
+}
+
+#[tokio::test]
+async fn a_good_token_becomes_a_cookie_that_no_script_and_no_other_site_reads_and_that_ends_with_it() {
+    let world = World::with("acme").await;
+    let token = world.token("acme", READ);
+    let json = || {
+        let request = Request::builder().method("POST").uri("/session").header("host", HOST);
+        let request = request.header("content-type", "application/json");
+        request.body(json!({ "token": token }).to_string().into()).unwrap()
+    };
+    // A platform's own page is another site.
+    let cross_site = [("sec-fetch-site", "cross-site"), ("origin", "https://platform.example")];
+    let by_form = stranger(&world).post("/session", &cross_site, &[("token", &token)]).await;
+    for answer in [by_form, world.raw(json()).await] {
+        assert_eq!((answer.status.as_u16(), answer.location()), (303, "./"), "{}", answer.text);
+        let cookie = format!("__Host-session={token}; Path=/; Max-Age=3599; HttpOnly; Secure; SameSite=Lax");
+        assert_eq!(answer.header("set-cookie"), cookie);
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    let page = world.browser("acme", READ).look("/").await;
+    assert_eq!((page.status.as_u16(), page.title()), (200, "Audit logs"), "{}", page.text);
+    assert!(page.text.contains("ada@acme.example"));
+}
+
+#[tokio::test]
+async fn on_the_same_machine_the_cookie_works_without_tls_and_nowhere_else() {
+    let world = World::with("acme").await;
+    let token = world.token("acme", READ);
+    let sign_in = |host: &str| {
+        let request = Request::builder().method("POST").uri("/session").header("host", host);
+        world.raw(request.body(format!("token={token}").into()).unwrap())
+    };
+    let look = |host: &str, cookie: String| {
+        let request = Request::builder().uri("/").header("host", host).header("cookie", cookie);
+        world.raw(request.body(HttpBody::empty()).unwrap())
+    };
+    for local in ["127.0.0.1:8080", "localhost:4566", "localhost", "[::1]:80"] {
+        let answer = sign_in(local).await;
+        assert_eq!(
+            answer.header("set-cookie"),
+            format!("session={token}; Path=/; Max-Age=3599; HttpOnly; SameSite=Lax")
+        );
+        assert_eq!(look(local, format!("session={token}")).await.status, 200);
+    }
+    for elsewhere in [HOST, "127.0.0.1.evil.example", "localhost.evil.example", ""] {
+        assert!(sign_in(elsewhere).await.header("set-cookie").contains("; Secure;"), "{elsewhere}");
+        assert_eq!(look(elsewhere, format!("session={token}")).await.status, 401, "{elsewhere}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_no_good_token_sees_the_sign_in_page_and_nothing_else() {
+    let world = World::with("acme").await;
+    let mut claims = world.issuer.claims("acme", &[ADMIN]);
+    claims["exp"] = (now().timestamp() - 31).into();
+    let expired = world.issuer.token(&claims);
+    let forged = TestIssuer::es256(now()).token_for("acme", &[ADMIN]);
+    for token in [None, Some(String::new()), Some("nonsense".to_owned()), Some(expired.clone()), Some(forged.clone())] {
+        let browser = Browser { world: &world, token: token.clone() };
+        for path in paths("get").into_iter().filter(|path| !path.starts_with("/assets")) {
+            let page = browser.look(path).await;
+            assert_eq!((page.status.as_u16(), page.title()), (401, "Sign in"), "{path} {token:?}");
+            assert!(!page.text.contains("acme") && !page.text.contains("<nav"), "{path}");
+        }
+        for path in paths("post").into_iter().filter(|path| *path != "/session") {
+            assert_eq!(browser.post(path, &[], &[]).await.status, 401, "{path} {token:?}");
+        }
+    }
+    for (token, words) in
+        [(expired, "has expired"), (forged, "not one that counts"), ("x".repeat(3_801), "more than 3800")]
+    {
+        let refused = stranger(&world).post("/session", &[], &[("token", &token)]).await;
+        assert!(refused.status.is_client_error() && refused.header("set-cookie").is_empty(), "{}", refused.status);
+        assert!(refused.text.contains(words), "{}", refused.text);
+    }
+    assert_eq!(stranger(&world).post("/session", &[], &[("other", "x")]).await.status, 400);
+}
+
+#[tokio::test]
+async fn signing_out_takes_the_cookie_back() {
+    let world = World::with("acme").await;
+    for permission in [READ, ADMIN] {
+        let browser = world.browser("acme", permission);
+        let answer = browser.send("/", "/session/end", &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.location()), (303, "../"));
+        assert_eq!(answer.header("set-cookie"), "__Host-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax");
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_opens_no_path_of_the_api() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    for (method, path, _) in super::super::refusals::operations() {
+        let answer = world.raw(browser.request(&method, &path).body(HttpBody::empty()).unwrap()).await;
+        assert_eq!(answer.refusal(), (401, "missing_token".to_owned()), "{method} {path}");
+    }
+    let bearer = Request::builder().uri("/status").header("host", HOST);
+    let bearer = bearer.header("authorization", format!("Bearer {}", world.token("acme", ADMIN)));
+    assert_eq!(world.raw(bearer.body(HttpBody::empty()).unwrap()).await.status, 401, "and the header opens no page");
+}
+
+#[tokio::test]
+async fn a_permission_decides_what_is_shown_and_what_is_refused() {
+    let world = World::with("acme").await;
+    let (reader, admin) = (world.browser("acme", READ), world.browser("acme", ADMIN));
+    for (path, looking) in PAGES {
+        let page = reader.look(path).await;
+        assert_eq!(page.status.as_u16(), if looking { 200 } else { 403 }, "{path}");
+        assert!(!page.text.contains("href=\"./connector\"") && !page.text.contains("/connector\" aria"), "{path}");
+        assert!(page.text.contains("Sign out"), "{path}");
+        let page = admin.look(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.text.contains("S3 Audit Log Exporter</a>"), "{path}");
+    }
+    let before = world.memory.state().tenants.clone();
+    for path in paths("post").into_iter().filter(|path| !path.starts_with("/session")) {
+        let refused = reader.send("/", path, &[("roleArn", ROLE)]).await;
+        assert_eq!(refused.status, 403, "{path}");
+    }
+    assert_eq!(world.memory.state().tenants, before);
+    let writer = world.browser("acme", "events:write");
+    let refused = writer.look("/").await;
+    assert_eq!((refused.status.as_u16(), refused.title()), (403, "A permission is lacking"));
+}
