@@ -11,6 +11,7 @@ LOCAL_AWS := .venv/.installed
 DEPLOY_TOOLS := .tools/venv/.installed
 NODE := .tools/node/.installed
 SCHEMATHESIS := .tools/schemathesis/.installed
+BROWSER := .tools/browser/.installed
 
 # The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
@@ -23,7 +24,7 @@ ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
+.PHONY: help demo test screenshots check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,8 +33,12 @@ demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it r
 	@$(ON_HOST) cargo build --workspace --bin demo
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
-test: build $(SCHEMATHESIS) ## All tests, on the zipped functions and a local AWS
+test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a local AWS and a browser
 	$(ON_HOST) cargo test --workspace
+
+screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screenshots
+	@$(ON_HOST) cargo build --workspace --bin screenshots
+	@target/$(HOST)/debug/screenshots
 
 check: fmt clippy doc deny lint policy-check test ## All that CI checks
 
@@ -73,7 +78,7 @@ policy-check: $(NODE) ## A second opinion on the templates' IAM policies
 	PATH="$(CURDIR)/.tools/node/bin:$$PATH" node tests/policy/check.js
 
 clean-tools: ## Remove what this file installed
-	rm -rf .venv .tools tests/policy/node_modules
+	rm -rf .venv .tools tests/policy/node_modules tests/browser/node_modules
 
 # A virtual environment for each list of pinned packages; made anew when the list changes.
 $(LOCAL_AWS): tests/local_aws/requirements.txt
@@ -86,4 +91,12 @@ $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(NODE):
 	@python3 -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" npm ci --silent --no-fund --no-audit; fi
+	@touch $@
+
+# A browser with fonts of its own, and what drives it. Node comes first: it installs and unpacks them.
+$(BROWSER): $(NODE) tests/browser/package-lock.json tests/browser/install.js
+	@echo "Installing tests/browser/package-lock.json into $(@D) …"
+	@rm -rf $(@D)
+	@cd tests/browser && PATH="$(CURDIR)/.tools/node/bin:$$PATH" npm ci --silent --no-fund --no-audit
+	@.tools/node/bin/node tests/browser/install.js $(@D)
 	@touch $@

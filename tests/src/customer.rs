@@ -111,7 +111,10 @@ pub async fn connect(
 }
 
 /// The values that a quick-create link fills in.
-fn quick_create_parameters(link: &str) -> Result<Vec<(String, String)>> {
+///
+/// # Errors
+/// When it is no such link.
+pub fn quick_create_parameters(link: &str) -> Result<Vec<(String, String)>> {
     let link = Url::parse(link)?;
     let (_, query) = link.fragment().and_then(|fragment| fragment.split_once('?')).context("a link without values")?;
     let values = form_urlencoded::parse(query.as_bytes());

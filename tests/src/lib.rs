@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "a harness may read the clock and the environment; nothing here ships")]
 
 mod api;
+mod browser;
 mod bucket;
 mod customer;
 pub mod events;
@@ -19,8 +20,9 @@ mod stacks;
 pub mod tools;
 
 pub use api::{Answer, Api};
+pub use browser::Browser;
 pub use bucket::{Bucket, Object, StoredObject, gunzip};
-pub use customer::{Customer, connect, onboard};
+pub use customer::{Customer, connect, onboard, quick_create_parameters};
 pub use fixture::{Fixture, on_the_platform};
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, Table};

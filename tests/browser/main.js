@@ -1,0 +1,46 @@
+// Takes steps from stdin and answers on stdout, a line of JSON each: {"visitor", "step", "with"} is answered with
+// {"ok"} or {"failed"}. Ends, and the browser with it, when stdin does.
+
+import { createInterface } from "node:readline";
+import { launch, Visitor } from "./browser.js";
+import * as connector from "./steps/connector.js";
+import * as logs from "./steps/logs.js";
+import * as pictures from "./steps/pictures.js";
+import * as session from "./steps/session.js";
+import * as settings from "./steps/settings.js";
+import * as status from "./steps/status.js";
+import * as watching from "./steps/watching.js";
+
+const steps = { ...connector, ...logs, ...pictures, ...session, ...settings, ...status, ...watching };
+const visitors = new Map();
+const browser = await launch();
+
+async function take({ visitor: name, step, with: parameters }) {
+  if (step === "arrive") {
+    visitors.set(name, await Visitor.arrive(browser, parameters.base, parameters));
+    return null;
+  }
+  const visitor = visitors.get(name);
+  try {
+    const result = await steps[step](visitor, parameters);
+    if (visitor.complaints.length === 0) return result ?? null;
+    throw new Error("something went wrong on the way");
+  } catch (error) {
+    const complaints = visitor.complaints.join("\n");
+    const page = await visitor.describe().catch((reason) => `the page can't be described: ${reason}`);
+    throw new Error(`${name}, ${step}: ${[error.stack, complaints, page].join("\n")}`);
+  }
+}
+
+const lines = createInterface({ input: process.stdin });
+// Whoever is no longer there to give steps does not wait for the end of this one either.
+lines.once("close", () => process.exit());
+for await (const line of lines) {
+  let answer;
+  try {
+    answer = { ok: await take(JSON.parse(line)) };
+  } catch (error) {
+    answer = { failed: error.message };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}

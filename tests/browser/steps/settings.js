@@ -1,0 +1,69 @@
+// The settings' page.
+
+import assert from "node:assert/strict";
+import * as words from "../words.js";
+
+const { settings, badges } = words;
+
+/** Fills in what is given, and nothing else. */
+export async function fillsIn(visitor, { historyFrom, ...given }) {
+  const { page } = visitor;
+  for (const [field, value] of Object.entries(given)) {
+    if (settings.fields[field]) await page.getByLabel(settings.fields[field]).fill(value);
+    else await page.getByLabel(settings.choices[field]).selectOption(value);
+  }
+  if (historyFrom) {
+    await page.getByLabel(settings.fromADate).check();
+    await page.getByLabel(settings.date).fill(historyFrom);
+  }
+}
+
+/** The next object's key follows what is typed, without a click. */
+export async function seesThePreview(visitor, { key }) {
+  await visitor.sees(visitor.page.getByRole("complementary", { name: settings.preview }).getByText(key));
+  await visitor.inspect();
+}
+
+async function verify(visitor, verdict) {
+  await visitor.page.getByRole("button", { name: settings.verify }).click();
+  await visitor.sees(visitor.page.getByText(verdict));
+  const finding = visitor.page.getByRole("listitem").filter({ hasNot: visitor.page.getByRole("link") });
+  const found = (await finding.allInnerTexts()).map((text) => text.replaceAll(/\s+/g, " "));
+  await visitor.inspect();
+  return found;
+}
+
+export async function verifies(visitor) {
+  const found = await verify(visitor, settings.works);
+  assert.equal(found.filter((text) => text.includes(settings.passed)).length, settings.steps, found.join("\n"));
+}
+
+/** One step fails, and says so. */
+export async function verifiesInVain(visitor, { because }) {
+  const found = await verify(visitor, settings.wouldFail);
+  const failed = found.filter((text) => text.includes(settings.failed));
+  assert.equal(failed.length, 1, found.join("\n"));
+  assert.ok(failed[0].includes(because), failed[0]);
+}
+
+/** A save is refused, each wrong field says why, and what was typed is still there. */
+export async function savesInVain(visitor, { field, value, because }) {
+  await fillsIn(visitor, { [field]: value });
+  await visitor.refused([422], async () => {
+    await visitor.page.getByRole("button", { name: settings.save, exact: true }).click();
+    await visitor.sees(visitor.page.getByText(settings.wrong));
+  });
+  const input = visitor.page.getByLabel(settings.fields[field]);
+  assert.deepEqual([await input.inputValue(), await input.getAttribute("aria-invalid")], [value, "true"]);
+  await visitor.sees(visitor.page.getByText(because));
+  await visitor.inspect();
+}
+
+export async function saves(visitor, { bucket }) {
+  await visitor.page.getByRole("button", { name: settings.save, exact: true }).click();
+  await visitor.sees(visitor.page.getByText(settings.saved));
+  await visitor.sees(visitor.heading(badges.active));
+  await visitor.goto(words.pages.settings.path);
+  assert.equal(await visitor.page.getByLabel(settings.fields.bucket).inputValue(), bucket);
+  await visitor.inspect();
+}
