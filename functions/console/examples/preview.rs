@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Context as _;
 use audit_log_console::{
-    app::{App, Backend, Deployment},
+    app::{App, Deployment},
     router,
 };
 use audit_log_core::{
@@ -23,31 +23,6 @@ use audit_log_core::{
 use audit_log_web::issuer::TestIssuer;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-
-struct InMemory(Memory);
-
-impl Backend for InMemory {
-    type Settings = Memory;
-    type Events = Memory;
-    type Recorder = Memory;
-    type Verifier = Memory;
-
-    fn settings(&self) -> &Memory {
-        &self.0
-    }
-
-    fn events(&self) -> &Memory {
-        &self.0
-    }
-
-    fn recorder(&self) -> &Memory {
-        &self.0
-    }
-
-    fn verifier(&self) -> &Memory {
-        &self.0
-    }
-}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -67,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
         retention: Some(TimeDelta::days(90)),
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
-    let app = App::new(InMemory(memory), deployment, Some(issuer.authority()), Utc::now, random);
+    let app = App::new(memory, deployment, Some(issuer.authority()), Utc::now, random);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     for (tenant, what) in [("acme", "exports go well"), ("globex", "exports fail"), ("initech", "not connected yet")] {

@@ -36,6 +36,30 @@ pub trait Backend: Send + Sync + 'static {
     fn verifier(&self) -> &Self::Verifier;
 }
 
+/// What implements them all, is all of them.
+impl<P: Settings + Events + Recorder + Verifier + Send + Sync + 'static> Backend for P {
+    type Settings = Self;
+    type Events = Self;
+    type Recorder = Self;
+    type Verifier = Self;
+
+    fn settings(&self) -> &Self {
+        self
+    }
+
+    fn events(&self) -> &Self {
+        self
+    }
+
+    fn recorder(&self) -> &Self {
+        self
+    }
+
+    fn verifier(&self) -> &Self {
+        self
+    }
+}
+
 /// What the platform has decided for all of its tenants.
 #[derive(Debug, Clone)]
 pub struct Deployment {

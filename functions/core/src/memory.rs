@@ -3,6 +3,7 @@
 //! It passes the same contract tests as the AWS adapters, so what is proved on it holds for them.
 
 mod buckets;
+mod events;
 mod faults;
 mod recorder;
 mod settings;
@@ -21,7 +22,7 @@ pub use faults::{Fault, Op};
 use crate::{
     event::{Body, StoredEvent},
     failure::Failure,
-    ports::{Conditional, Events, Page, Recorded, Stretch, Tenants},
+    ports::{Conditional, Recorded, Tenants},
     record::NewEvent,
     records::{LastError, Outcome, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
@@ -278,38 +279,4 @@ impl Tenants for Memory {
 /// The version of a stored config; none if there is no config.
 fn version(config: Option<&Draft>) -> Option<u64> {
     config.map(|config| config.version.as_deref().unwrap_or("0").parse().unwrap_or(0))
-}
-
-impl Events for Memory {
-    async fn page(&self, stretch: Stretch<'_>) -> Result<Page, Failure> {
-        self.pass(Op::Page, stretch.tenant.as_str()).await?;
-        let limit = if self.page_size == 0 { usize::MAX } else { self.page_size };
-        let beyond = |key: &str| stretch.after.is_none_or(|after| key > after);
-        Ok(page(self.in_window(stretch).into_iter().filter(|event| beyond(&event.recorded_at_id)), limit))
-    }
-
-    async fn page_back(&self, stretch: Stretch<'_>, most: usize) -> Result<Page, Failure> {
-        self.pass(Op::PageBack, stretch.tenant.as_str()).await?;
-        let limit = if self.page_size == 0 { most } else { self.page_size.min(most) };
-        let beyond = |key: &str| stretch.after.is_none_or(|after| key < after);
-        Ok(page(self.in_window(stretch).into_iter().rev().filter(|event| beyond(&event.recorded_at_id)), limit))
-    }
-}
-
-impl Memory {
-    /// The events of a stretch's shard and window, in order.
-    fn in_window(&self, stretch: Stretch<'_>) -> Vec<StoredEvent> {
-        let (from, to) = (timestamp::millis(stretch.window.from), timestamp::millis(stretch.window.to));
-        let state = self.state();
-        let shard = state.events.get(&(stretch.tenant.to_string(), stretch.shard));
-        let in_window = shard.into_iter().flatten().filter(|(key, _)| **key >= from && **key <= to);
-        let event = |(key, body): (&String, &Body)| StoredEvent { recorded_at_id: key.clone(), body: body.clone() };
-        in_window.map(event).collect()
-    }
-}
-
-fn page(events: impl Iterator<Item = StoredEvent>, limit: usize) -> Page {
-    let events: Vec<StoredEvent> = events.take(limit).collect();
-    let more_after = (events.len() == limit).then(|| events.last().map(|last| last.recorded_at_id.clone())).flatten();
-    Page { events, more_after }
 }

@@ -1,18 +1,6 @@
 //! External ID, role, settings and their verification.
 
-use audit_log_core::{
-    failure::{Code, Failure},
-    memory::{Fault, Op},
-    verify::{Name, Status, Step},
-};
-
 use super::*;
-
-/// Plans how a step of every verification ends.
-fn find(world: &World, step: Name, status: Status, code: Code) {
-    let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
-    world.memory.state().findings.insert(step, Step { step, status, code: Some(code), message, hint });
-}
 
 #[tokio::test]
 async fn the_external_id_is_made_at_the_first_look_and_never_changes() {
@@ -53,7 +41,7 @@ async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
         (Name::ExternalIdEnforced, Status::Inconclusive, Code::Throttled, (503, "unavailable")),
         (Name::AssumeRole, Status::Inconclusive, Code::Unavailable, (503, "unavailable")),
     ] {
-        find(&world, step, status, code);
+        world.finds(step, status, code);
         let refused = connect().await;
         assert_eq!(refused.refusal(), (expected.0, expected.1.to_owned()));
         assert_eq!((&refused.json()["detail"], &refused.json()["hint"]), (&json!("As planned."), &json!("Do this.")));
@@ -81,7 +69,7 @@ async fn saving_needs_a_connector_and_a_role_that_is_still_safe() {
     let world = World::new();
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
     world.onboard("acme").await;
-    find(&world, Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (422, "role_refused".to_owned()));
     world.memory.state().findings.clear();
     world.admin("acme", "DELETE", "/v1/connector", None).await;
@@ -221,47 +209,10 @@ async fn disconnecting_stops_the_schedule_and_connecting_again_goes_on_where_it_
 }
 
 #[tokio::test]
-async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_saved() {
-    let world = World::with("acme").await;
-    let verify = async |body| world.admin("acme", "POST", "/v1/export-settings/verify", body).await;
-    let saved = verify(None).await.json();
-    assert_eq!(saved["passed"], true, "{saved}");
-    let steps: Vec<_> = saved["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
-    assert_eq!(steps, ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"]);
-    let bucket = |world: &World| world.memory.state().verified.last().unwrap().draft.bucket.clone().unwrap();
-    assert_eq!(bucket(&world), "acme-audit-logs");
-
-    find(&world, Name::PutObject, Status::Failed, Code::AccessDenied);
-    find(&world, Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
-    let draft = verify(Some(json!({ "bucket": "another-bucket", "region": "eu-west-1" }))).await.json();
-    assert_eq!((bucket(&world).as_str(), &draft["passed"]), ("another-bucket", &json!(false)));
-    assert_eq!(draft["steps"][3]["code"], "access_denied");
-    let asked = world.memory.state().verified.last().cloned().unwrap().draft;
-    assert_eq!(asked.role_arn.as_deref(), Some(ROLE));
-    assert_eq!(verify(Some(json!({ "bucket": 7 }))).await.fields(), ["bucket", "region"]);
-    let none = World::new().admin("acme", "POST", "/v1/export-settings/verify", None).await;
-    assert_eq!(none.refusal(), (409, "connector_required".to_owned()));
-}
-
-#[tokio::test]
-async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for_that() {
-    let world = World::with("acme").await;
-    let verify = async |tenant| world.admin(tenant, "POST", "/v1/export-settings/verify", None).await;
-    // Connecting and saving have taken two.
-    for _ in 0..8 {
-        assert_eq!(verify("acme").await.status, 200);
-    }
-    let refused = verify("acme").await;
-    assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
-    assert_eq!(refused.header("retry-after"), "47");
-    world.onboard("globex").await;
-}
-
-#[tokio::test]
 async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
     let world = World::with("acme").await;
     world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
-    find(&world, Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
     world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     world.admin("acme", "DELETE", "/v1/connector", None).await;
     let mut told = world.memory.actions("acme");
@@ -318,17 +269,6 @@ async fn whoever_was_disconnected_with_settings_that_no_longer_do_connects_by_sa
     assert_eq!(refused.refusal(), (422, "invalid_fields".to_owned()));
     let saved = world.save("acme", settings("acme")).await;
     assert_eq!((saved.status.as_u16(), &saved.json()["status"]), (200, &json!("scheduled")), "{}", saved.text);
-}
-
-#[tokio::test]
-async fn a_verification_without_an_answer_is_recorded_too() {
-    let world = World::with("acme").await;
-    let verified =
-        |world: &World| world.memory.actions("acme").iter().filter(|it| *it == "Connection Verified").count();
-    let before = verified(&world);
-    world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
-    assert_eq!(world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status, 503);
-    assert_eq!(verified(&world), before + 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -66,7 +66,7 @@ async fn without_an_authority_nobody_is_let_in() {
         retention: None,
     };
     let issuer = TestIssuer::es256(now());
-    let app = App::new(InMemory(Memory::default()), deployment, None, now, fill);
+    let app = App::new(Memory::default(), deployment, None, now, fill);
     let world = World { memory: Memory::default(), issuer, router: router(app) };
     for (method, path, _) in operations() {
         let refused = world.send(&world.token("acme", ADMIN), &method, &path, &[], None).await;

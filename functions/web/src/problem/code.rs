@@ -77,8 +77,6 @@ codes! {
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not available at the moment";
     /// The platform has not said yet whose tokens count.
     AuthorityNotConfigured = "authority_not_configured", SERVICE_UNAVAILABLE, "Sign-in is not set up";
-    /// A bug.
-    Internal = "internal", INTERNAL_SERVER_ERROR, "An internal error";
 }
 
 /// Written out, since the derived one names the variants and not the codes.

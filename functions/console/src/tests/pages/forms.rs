@@ -1,11 +1,5 @@
 //! Forms: without scripts, by nobody else, and with what was typed.
 
-use audit_log_core::{
-    failure::{Code, Failure},
-    memory::Op,
-    verify::{Name, Status, Step},
-};
-
 use super::*;
 
 /// The settings' form, filled in; later pairs replace earlier ones.

@@ -1,0 +1,51 @@
+//! Trying a connection out, for nothing but to see.
+
+use super::*;
+
+#[tokio::test]
+async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_saved() {
+    let world = World::with("acme").await;
+    let verify = async |body| world.admin("acme", "POST", "/v1/export-settings/verify", body).await;
+    let saved = verify(None).await.json();
+    assert_eq!(saved["passed"], true, "{saved}");
+    let steps: Vec<_> = saved["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
+    assert_eq!(steps, ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"]);
+    let bucket = |world: &World| world.memory.state().verified.last().unwrap().draft.bucket.clone().unwrap();
+    assert_eq!(bucket(&world), "acme-audit-logs");
+
+    world.finds(Name::PutObject, Status::Failed, Code::AccessDenied);
+    world.finds(Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
+    let draft = verify(Some(json!({ "bucket": "another-bucket", "region": "eu-west-1" }))).await.json();
+    assert_eq!((bucket(&world).as_str(), &draft["passed"]), ("another-bucket", &json!(false)));
+    assert_eq!(draft["steps"][3]["code"], "access_denied");
+    let asked = world.memory.state().verified.last().cloned().unwrap().draft;
+    assert_eq!(asked.role_arn.as_deref(), Some(ROLE));
+    assert_eq!(verify(Some(json!({ "bucket": 7 }))).await.fields(), ["bucket", "region"]);
+    let none = World::new().admin("acme", "POST", "/v1/export-settings/verify", None).await;
+    assert_eq!(none.refusal(), (409, "connector_required".to_owned()));
+}
+
+#[tokio::test]
+async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for_that() {
+    let world = World::with("acme").await;
+    let verify = async |tenant| world.admin(tenant, "POST", "/v1/export-settings/verify", None).await;
+    // Connecting and saving have taken two.
+    for _ in 0..8 {
+        assert_eq!(verify("acme").await.status, 200);
+    }
+    let refused = verify("acme").await;
+    assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.header("retry-after"), "47");
+    world.onboard("globex").await;
+}
+
+#[tokio::test]
+async fn a_verification_without_an_answer_is_recorded_too() {
+    let world = World::with("acme").await;
+    let verified =
+        |world: &World| world.memory.actions("acme").iter().filter(|it| *it == "Connection Verified").count();
+    let before = verified(&world);
+    world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
+    assert_eq!(world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status, 503);
+    assert_eq!(verified(&world), before + 1);
+}
