@@ -53,8 +53,8 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/audit-logs", get(logs::list::<B>))
         .route("/audit-logs/summary", get(logs::summary::<B>))
         .route("/audit-logs.csv", get(logs::csv::<B>));
-    let router = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", v1).merge(pages::router());
-    let router = with_fallbacks(router).layer(DefaultBodyLimit::max(LONGEST_BODY));
+    let api = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", with_fallbacks(v1));
+    let router = pages::with_fallbacks(api.merge(pages::router())).layer(DefaultBodyLimit::max(LONGEST_BODY));
     router.layer(middleware::from_fn(in_time)).with_state(app)
 }
 

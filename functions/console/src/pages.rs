@@ -7,6 +7,7 @@
 //! pages have in common), then one module for each page.
 
 mod assets;
+mod astray;
 mod chart;
 mod connector;
 mod event;
@@ -23,6 +24,7 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use self::astray::with_fallbacks;
 use crate::app::{App, Backend};
 
 /// All pages, and what they are made with. No link among them begins with a slash: a gateway may put them anywhere.

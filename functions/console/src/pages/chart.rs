@@ -32,11 +32,14 @@ const BATCHES: usize = 10;
 /// How many failures and recoveries are looked for; more than one pair a window there can't be.
 const MOST_MARKS: usize = 200;
 
-/// The chart's measures, in its own units: of the space for the scale, of a bar with its gap, and of the highest bar.
+/// The chart's measures, in its own units: of the space for the scale, and of the highest bar.
 const LEFT: u64 = 52;
-const STEP: u64 = 22;
 const TOP: u64 = 14;
 const HIGHEST: u64 = 120;
+
+/// How wide a bar is with its gaps, for wide screens and for narrow ones, by the classes of which the style shows one: a
+/// chart that shrinks as a whole can't be read, and one that scrolls hides its latest days.
+const STEPS: [(&str, u64); 2] = [("wide", 22), ("slim", 10)];
 
 /// What is drawn, and told in a table beside it.
 #[derive(Template)]
@@ -114,25 +117,37 @@ impl Chart {
         self.days.iter().all(|day| day.windows + day.failures + day.recoveries == 0)
     }
 
-    fn bars(&self) -> Vec<Bar<'_>> {
-        let bar = |(day, x): (_, u64)| Bar { day, x, most: self.most.max(1) };
-        self.days.iter().zip((0..).map(|at| LEFT + at * STEP)).map(bar).collect()
+    fn plots(&self) -> [Plot<'_>; 2] {
+        STEPS.map(|(class, step)| {
+            let bar = |(day, x): (_, u64)| Bar { day, x, step, most: self.most.max(1) };
+            Plot { class, step, bars: self.days.iter().zip((0..).map(|at| LEFT + at * step)).map(bar).collect() }
+        })
     }
 
     /// Where the lines of the scale are, and what they say.
     fn lines(&self) -> [(u64, String); 3] {
         [(TOP, number(self.most)), (TOP + HIGHEST / 2, number(self.most / 2)), (TOP + HIGHEST, "0".to_owned())]
     }
+}
 
+/// The chart as it is drawn for screens of one kind.
+struct Plot<'a> {
+    class: &'static str,
+    step: u64,
+    bars: Vec<Bar<'a>>,
+}
+
+impl Plot<'_> {
     fn width(&self) -> u64 {
-        LEFT + u64::from(DAYS) * STEP
+        LEFT + u64::from(DAYS) * self.step
     }
 }
 
-/// A day's place in the chart.
+/// A day's place in a chart.
 struct Bar<'a> {
     day: &'a Day,
     x: u64,
+    step: u64,
     most: u64,
 }
 
@@ -146,8 +161,13 @@ impl Bar<'_> {
         TOP + HIGHEST - self.height()
     }
 
+    /// To each side.
+    fn gap(&self) -> u64 {
+        self.step / 7
+    }
+
     fn middle(&self) -> u64 {
-        self.x + STEP / 2
+        self.x + self.step / 2
     }
 }
 
@@ -230,8 +250,10 @@ mod tests {
         assert_eq!((chart.days.len(), chart.total.as_str(), chart.most), (30, "12", 8));
         assert_eq!((of(0), of(1), of(2)), ((5, 1, 0, 0), (7, 2, 1, 1), (0, 0, 0, 0)));
         assert_eq!(chart.days[1].in_words(), "24 Oct: 7 events in 2 exports, exports failed, exports recovered");
-        let heights: Vec<u64> = chart.bars().iter().take(3).map(Bar::height).collect();
-        assert_eq!(heights, [75, 105, 0]);
+        for plot in chart.plots() {
+            let heights: Vec<u64> = plot.bars.iter().take(3).map(Bar::height).collect();
+            assert_eq!((plot.bars.len(), heights), (30, vec![75, 105, 0]), "{}", plot.class);
+        }
     }
 
     #[test]

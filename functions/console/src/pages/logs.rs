@@ -2,6 +2,7 @@
 
 mod asked;
 mod icon;
+mod info;
 
 use askama::Template;
 use audit_log_core::search::{Columns, Found};
@@ -9,11 +10,11 @@ use audit_log_web::{body::Query, caller::Read, problem::Problem};
 use axum::{extract::State, response::Response};
 use futures::future;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
 
 use self::{
     asked::{Asked, Facet, Period},
     icon::Icon,
+    info::in_one_line,
 };
 use super::{
     render::{Alert, Frame, Place, Refused, html},
@@ -168,21 +169,5 @@ impl Row {
             icon: Icon::of(log_type),
             date: When::second(date),
         }
-    }
-}
-
-/// `ip 203.0.113.7 · mfa true`
-fn in_one_line(json: &str) -> String {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match serde_json::from_str::<Value>(json) {
-        Ok(Value::Object(members)) => {
-            let members = members.iter().map(|(name, value)| format!("{name} {}", text(value)));
-            members.collect::<Vec<_>>().join(" · ")
-        }
-        Ok(other) => text(&other),
-        Err(_) => json.to_owned(),
     }
 }

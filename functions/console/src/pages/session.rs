@@ -23,6 +23,9 @@ use super::{
 };
 use crate::app::{App, Backend};
 
+/// As far up as a path without a page may need to be led.
+const UP: &str = "../../../../../../../../../../../../../../../../";
+
 /// What browsers keep of a cookie, by RFC 6265, section 6.1, less the name and the attributes.
 const LONGEST_TOKEN: usize = 3800;
 
@@ -44,8 +47,12 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(super) fn of(parts: &Parts) -> Self {
-        let path = parts.extensions.get::<MatchedPath>().map_or("/", MatchedPath::as_str);
-        let root = if path.matches('/').count() > 1 { "../" } else { "./" };
+        // Where there is no page, there is no matched path.
+        let path = parts.extensions.get::<MatchedPath>().map_or(parts.uri.path(), MatchedPath::as_str);
+        let root = match path.matches('/').count() {
+            0 | 1 => "./",
+            depth => UP.get(..(depth - 1) * "../".len()).unwrap_or(UP),
+        };
         Self { root, partly: parts.headers.get("hx-request").is_some() }
     }
 }

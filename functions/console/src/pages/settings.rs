@@ -66,9 +66,14 @@ struct FormView {
 #[derive(Template)]
 #[template(path = "preview.html")]
 struct Ahead {
-    key: Option<String>,
-    next_run: Option<When>,
-    wrong: Option<String>,
+    /// Or why that can't be told.
+    next: Result<Next, String>,
+}
+
+/// The object that would be stored next, and when.
+struct Next {
+    key: String,
+    run: When,
 }
 
 /// What a verification found.
@@ -147,22 +152,15 @@ pub(super) async fn preview<B: Backend>(
 }
 
 async fn ahead<B: Backend>(app: &App<B>, session: &Session<Admin>, typed: &Typed) -> Ahead {
-    match settings::preview(app, &session.caller, typed.draft()).await {
-        Ok(preview) => Ahead {
-            key: Some(preview.key),
-            next_run: Some(When::minute(&preview.next_run_at.to_rfc3339())),
-            wrong: None,
-        },
-        Err(problem) => {
-            let words = |field: &str| label(field).unwrap_or(field).to_lowercase();
-            let wrong = match (problem.code(), problem.errors().first()) {
-                (Code::ConnectorRequired, _) => "Connect a role first.".to_owned(),
-                (_, Some(error)) => format!("Shown once {} can be used.", words(&error.field)),
-                (_, None) => problem.detail().to_owned(),
-            };
-            Ahead { key: None, next_run: None, wrong: Some(wrong) }
-        }
-    }
+    let preview = settings::preview(app, &session.caller, typed.draft()).await;
+    let next = preview.map(|preview| Next { key: preview.key, run: When::minute(&preview.next_run_at.to_rfc3339()) });
+    let words = |field: &str| label(field).unwrap_or(field).to_lowercase();
+    let next = next.map_err(|problem| match (problem.code(), problem.errors().first()) {
+        (Code::ConnectorRequired, _) => "Connect a role first.".to_owned(),
+        (_, Some(error)) => format!("Shown once {} can be used.", words(&error.field)),
+        (_, None) => problem.detail().to_owned(),
+    });
+    Ahead { next }
 }
 
 /// The form once more, with what was typed, what is wrong with it, and where somebody else was quicker, with what is

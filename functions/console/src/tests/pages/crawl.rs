@@ -217,3 +217,31 @@ async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
     }
     assert_eq!(all_of_the_victims(), before);
 }
+
+#[tokio::test]
+async fn whoever_goes_astray_gets_a_page_that_leads_back_and_a_program_gets_a_problem() {
+    let world = World::with("acme").await;
+    for (method, path, status, root) in
+        [("GET", "/no/such/page", 404, "../../"), ("GET", "/nothing", 404, "./"), ("GET", "/session", 405, "./")]
+    {
+        for token in [None, Some(world.token("acme", READ))] {
+            let signed_in = token.is_some();
+            let browser = Browser { world: &world, token };
+            let request = browser.request(method, path).header("accept", "text/html,*/*;q=0.8");
+            let page = world.raw(request.body(HttpBody::empty()).unwrap()).await;
+            assert_eq!(page.status, status, "{path}: {}", page.text);
+            assert!(page.text.contains(&format!("<a href=\"{root}\">")), "{path}: {}", page.text);
+            assert_eq!(page.text.contains("Sign out"), signed_in, "{path}");
+            assert!(page.header("content-security-policy").contains("default-src 'none'"));
+            assert_eq!(
+                (page.header("content-type"), page.header("cache-control")),
+                ("text/html; charset=utf-8", "no-store")
+            );
+        }
+        let program = world.browser("acme", READ).look(path).await;
+        assert_eq!((program.status.as_u16(), program.header("content-type")), (status, "application/problem+json"));
+    }
+    let api = world.browser("acme", READ).request("GET", "/v1/nothing").header("accept", "text/html");
+    let api = world.raw(api.body(HttpBody::empty()).unwrap()).await;
+    assert_eq!((api.status.as_u16(), api.header("content-type")), (404, "application/problem+json"));
+}
