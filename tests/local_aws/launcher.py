@@ -1,6 +1,6 @@
 """Starts ministack, the local AWS, for the harness in `tests/src/local_aws.rs`.
 
-A launcher, and not plain `ministack`, for four things that its settings don't offer: a correction of its
+A launcher, and not plain `ministack`, for what its settings don't offer: two corrections of its
 IAM, one of what it makes of templates, how often scheduled rules are looked at, and an end that nobody has to
 remember.
 """
@@ -59,6 +59,24 @@ def correct_condition_keys():
     iam_evaluator._resolve_condition_key = resolve_condition_key
 
 
+def correct_actions():
+    """Lets a batch of messages be sent by whoever may send one.
+
+    IAM has no action for SQS's batches: SendMessageBatch is authorized as sqs:SendMessage, and the other two likewise
+    ("Actions, resources, and condition keys for Amazon SQS" in the service authorization reference). ministack asks
+    for an action of the batch's name.
+    """
+    from ministack.core import iam_actions
+
+    extract = iam_actions.extract_iam_action
+
+    def extract_iam_action(*arguments, **named):
+        action = extract(*arguments, **named)
+        return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
+
+    iam_actions.extract_iam_action = extract_iam_action
+
+
 def correct_templates():
     """Hands what a template says on in the shape in which ministack looks for it later.
 
@@ -107,6 +125,7 @@ if __name__ == "__main__":
         os.setpgrp()
     threading.Thread(target=end_with_the_harness, daemon=True).start()
     correct_condition_keys()
+    correct_actions()
     correct_templates()
     set_sweep_interval()
     from ministack.app import main

@@ -254,6 +254,14 @@ export function requests(partition) {
     own("keep a lost tick", "sqs:SendMessage", queue, ALLOWED),
     own("send to another queue", "sqs:SendMessage", `${queue}-2`, REFUSED),
     own("receive lost ticks", "sqs:ReceiveMessage", queue, REFUSED),
+    ...["SendMessage", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].map((action) =>
+      own(`${action} on the export queue`, `sqs:${action}`, platform.arn("ExportQueue"), ALLOWED),
+    ),
+    ...["PurgeQueue", "SetQueueAttributes", "DeleteQueue"].map((action) =>
+      own(`${action} on the export queue`, `sqs:${action}`, platform.arn("ExportQueue"), REFUSED),
+    ),
+    own("receive dead batches", "sqs:ReceiveMessage", platform.arn("ExportDeadLetters"), REFUSED),
+    own("take the ingestion queue's events", "sqs:ReceiveMessage", platform.arn("IngestionQueue"), REFUSED),
     own("write S3 without a customer's role", "s3:PutObject", arn(`s3:::${BUCKET}/x`), REFUSED, { account: PLATFORM }),
     own("pass a role", "iam:PassRole", platform.arn("ExporterRole"), REFUSED),
 

@@ -52,6 +52,8 @@ pub struct PlatformOutputs {
     pub ingestion_queue_arn: String,
     /// The queue of messages that could not be recorded.
     pub ingestion_dead_letters_url: String,
+    /// Where ticks hand due tenants over, if they do.
+    pub export_queue_url: Option<String>,
 }
 
 /// A stack in a customer's account, and what the customer copies from its outputs into the platform's console.
@@ -88,6 +90,8 @@ pub struct CustomerOutputs {
 /// # Errors
 /// When the deployment fails: then with what SAM said and the resources that failed. A value with a `'` in it would
 /// be misread.
+///
+/// Unless told otherwise, one invocation exports everybody, so that the answer to a tick tells of it.
 pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
     for function in FUNCTIONS {
         let zip = tools::repository().join(format!("target/lambda/{function}/bootstrap.zip"));
@@ -112,8 +116,10 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     // Whoever says whose tokens count says all of it.
     let tokens = overrides.iter().any(|(name, _)| name.starts_with("Token"));
     let own = own.iter().filter(|(name, _)| !tokens || !name.starts_with("Token"));
+    let inline = [("FanOut", "false")];
+    let inline = inline.iter().filter(|(name, _)| overrides.iter().all(|(other, _)| other != name));
     // In quotes, without which SAM would not get past the first one of a JSON text.
-    let parameters = own.chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
+    let parameters = own.chain(inline).chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
     let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
     sam.args(["deploy", "--template-file", "infra/template.yaml", "--stack-name", PLATFORM_STACK])
         .args(["--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_NAMED_IAM"])

@@ -53,6 +53,11 @@ impl Answer {
         }
     }
 
+    /// Of one entry of a batch.
+    pub(crate) fn of_entry(code: &str) -> Self {
+        Self { status: 400, ..Self::nonsense(code) }
+    }
+
     /// Of an answer that lacks what AWS documents it to have.
     pub(crate) fn nonsense(code: &str) -> Self {
         Self { code: code.to_owned(), message: String::new(), status: 200, bucket_region: None, request_id: None }
@@ -102,29 +107,38 @@ impl Answer {
         Failure::new(Code::Rejected, format!("AWS answered {code} while {doing}."))
     }
 
-    /// What went wrong with the platform's own tables.
-    pub fn from_dynamodb(&self, doing: &str) -> Failure {
+    /// What went wrong with something of the platform's own.
+    fn of_our_own(&self, service: &str, doing: &str) -> Failure {
         self.log(doing);
-        let denied = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
+        let denied = [
+            "AccessDenied",
+            "AccessDeniedException",
+            "AWS.SimpleQueueService.NonExistentQueue",
+            "QueueDoesNotExist",
+            "ResourceNotFoundException",
+            "UnrecognizedClientException",
+        ];
         self.common(doing).unwrap_or_else(|| match self.code.as_str() {
             code if denied.contains(&code) => {
-                Failure::new(Code::PlatformDenied, format!("DynamoDB answered {code} while {doing}."))
+                Failure::new(Code::PlatformDenied, format!("{service} answered {code} while {doing}."))
             }
             _ => self.rejected(doing),
         })
     }
 
+    /// What went wrong with the platform's own tables.
+    pub fn from_dynamodb(&self, doing: &str) -> Failure {
+        self.of_our_own("DynamoDB", doing)
+    }
+
     /// Why the exporter was not invoked.
     pub fn from_lambda(&self) -> Failure {
-        const DOING: &str = "the exporter was asked to verify a connection";
-        self.log(DOING);
-        let denied = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
-        self.common(DOING).unwrap_or_else(|| match self.code.as_str() {
-            code if denied.contains(&code) => {
-                Failure::new(Code::PlatformDenied, format!("Lambda answered {code} while {DOING}."))
-            }
-            _ => self.rejected(DOING),
-        })
+        self.of_our_own("Lambda", "the exporter was asked to verify a connection")
+    }
+
+    /// Why due tenants were not handed over.
+    pub fn from_sqs(&self) -> Failure {
+        self.of_our_own("SQS", "due tenants were handed over to the queue")
     }
 
     /// Why a customer's role was not assumed.

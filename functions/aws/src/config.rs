@@ -17,6 +17,8 @@ const LARGEST_OBJECT: u64 = 10_000 * PART_BYTES as u64;
 pub struct ExporterConfig {
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets
     pub function_name: String,
+    /// `EXPORT_QUEUE_URL`: where ticks hand due tenants over; they export them by themselves if it is blank.
+    pub queue_url: Option<String>,
     /// What it has in common with the other functions.
     pub shared: Shared,
     /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`
@@ -37,6 +39,7 @@ impl ExporterConfig {
         let shared = Shared::from_lookup(&lookup)?;
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
+            queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
             options: Options {
                 settle: shared.settle,
                 retention: shared.retention,
@@ -63,7 +66,8 @@ mod tests {
 
     #[test]
     fn the_tables_are_enough_and_everything_else_has_its_documented_default() {
-        let options = config(&[]).unwrap().options;
+        let ExporterConfig { options, queue_url, .. } = config(&[("EXPORT_QUEUE_URL", "")]).unwrap();
+        assert_eq!(queue_url, None);
         assert_eq!((options.concurrency, options.max_object_bytes, options.max_windows), (64, 268_435_456, 168));
     }
 

@@ -1,7 +1,7 @@
 //! The adapters: the only crate that names the AWS SDK.
 //!
 //! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3
-//! (deliveries and the probes of a verification), [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
+//! (deliveries and the probes of a verification), [`queue`] is SQS, [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
 //! the fake in memory. What AWS answers is put into the core's words in [`answers`] and nowhere else.
 
 pub mod answers;
@@ -10,6 +10,7 @@ pub mod buckets;
 pub mod clients;
 pub mod config;
 pub mod events;
+pub mod queue;
 pub mod recorder;
 pub mod telemetry;
 pub mod tenants;
@@ -20,7 +21,15 @@ pub mod verifier;
 use audit_log_core::deployment::Shared;
 
 /// The export, over AWS.
-pub type Exporter = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;
+pub type Export = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;
+
+/// What the exporter needs of AWS.
+pub struct Exporter {
+    /// The export.
+    pub export: Export,
+    /// Where ticks hand due tenants over, if they don't export them by themselves.
+    pub queue: Option<queue::ExportQueue>,
+}
 
 /// Builds the exporter from what the function was deployed with.
 pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
@@ -28,12 +37,14 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
     let Shared { tenants_table, events_table, settle, .. } = &config.shared;
     let events = events::EventsTable::new(dynamodb.clone(), events_table);
-    audit_log_core::export::Export {
+    let export = audit_log_core::export::Export {
         tenants: tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), *settle),
         events,
         buckets: buckets::AssumedBuckets::new(&shared),
         options: config.options,
-    }
+    };
+    let queue = config.queue_url.as_ref().map(|url| queue::ExportQueue::new(&shared, url));
+    Exporter { export, queue }
 }
 
 /// Builds what the recorder stores events with.

@@ -39,6 +39,7 @@ impl Metrics {
             "NoConnectedTenants",
             "NothingDelivered",
             "DueTenants",
+            "QueuedTenants",
             "ExportedTenants",
             "FailedTenants",
             "DeferredTenants",
@@ -58,8 +59,18 @@ impl Metrics {
     pub fn tick(&self, report: &Report, duration: TimeDelta) {
         counter!("SuccessfulTicks").increment(1);
         counter!("NoConnectedTenants").increment(report.no_connected_tenant.into());
-        counter!("NothingDelivered").increment(report.nothing_delivered().into());
         counter!("DueTenants").increment(report.due);
+        self.exports(report, duration);
+    }
+
+    /// Writes what was done for tenants that a tick had handed over: it has counted them as due.
+    pub fn batches(&self, report: &Report, duration: TimeDelta) {
+        self.exports(report, duration);
+    }
+
+    fn exports(&self, report: &Report, duration: TimeDelta) {
+        counter!("NothingDelivered").increment(report.nothing_delivered().into());
+        counter!("QueuedTenants").increment(report.queued);
         counter!("ExportedTenants").increment(report.exported);
         for (party, failed) in report.failed_by_party {
             let party = match party {

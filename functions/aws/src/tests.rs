@@ -7,6 +7,7 @@ mod dynamodb;
 mod multipart;
 mod probes;
 mod put;
+mod queue;
 mod refusals;
 mod stub;
 

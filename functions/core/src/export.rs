@@ -4,6 +4,7 @@
 //! settled window, store its objects, and only then move the watermark, on the condition that nobody else did. A run
 //! that dies anywhere leaves a watermark that makes the next run store the same objects again.
 
+mod fan_out;
 mod race;
 mod reader;
 mod report;
@@ -12,7 +13,11 @@ mod tenant;
 mod tests;
 mod window;
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    pin::pin,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{
@@ -22,7 +27,8 @@ use futures::{
     stream::FuturesUnordered,
 };
 
-pub use report::{Counts, End, FailedTenant, Report, Tally};
+pub use fan_out::{Batch, Done, NotABatch};
+pub use report::{Counts, Deferral, End, FailedTenant, Report, Tally};
 use tenant::{Progress, Refused, TenantExport, Waiting};
 
 use crate::{
@@ -94,33 +100,44 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if due.is_empty() && unreadable.is_none() {
             report.no_connected_tenant = !self.any_connected().await?;
         }
+        self.export_all(run, due, &mut report).await;
+        match unreadable {
+            Some(failure) => Err(failure),
+            None => Ok(report),
+        }
+    }
+
+    /// Exports whoever of these is due, until the time is up.
+    async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
         let mut waiting = self.prepare(run, due).await;
-        let mut running = FuturesUnordered::new();
+        let (mut running, mut at_it) = (FuturesUnordered::new(), BTreeSet::new());
         let mut time_is_up = pin!(time_is_up(run));
         loop {
             while running.len() < self.options.concurrency.max(1)
                 && let Some(tenant) = waiting.pop_front()
             {
+                at_it.insert(tenant.id().to_owned());
                 running.push(self.advance(run, tenant));
             }
             match select(running.next(), &mut time_is_up).await {
                 Either::Left((Some(Progress::More(mut tenant)), _)) => {
+                    at_it.remove(tenant.config.tenant.as_str());
                     report.add_exported(std::mem::take(&mut tenant.counts));
                     waiting.push_back(Waiting::Export(tenant));
                 }
-                Either::Left((Some(Progress::Ended(tally)), _)) => report.add(tally),
+                Either::Left((Some(Progress::Ended(tally)), _)) => {
+                    at_it.remove(&tally.tenant);
+                    report.add(tally);
+                }
                 Either::Left((None, _)) => break,
                 Either::Right(((), _)) => {
-                    let left = running.len() + waiting.len();
+                    at_it.extend(waiting.iter().map(|tenant| tenant.id().to_owned()));
+                    let left = at_it.len();
                     tracing::error!(tenants = left, "the time is up, and these are given up as if the run had died");
-                    report.add_deferred(left as u64);
+                    report.add_given_up(at_it);
                     break;
                 }
             }
-        }
-        match unreadable {
-            Some(failure) => Err(failure),
-            None => Ok(report),
         }
     }
 

@@ -5,6 +5,7 @@
 mod buckets;
 mod events;
 mod faults;
+mod queue;
 mod recorder;
 mod settings;
 mod verifier;
@@ -21,6 +22,7 @@ pub use faults::{Fault, Op};
 
 use crate::{
     event::{Body, StoredEvent},
+    export::Batch,
     failure::Failure,
     ports::{Conditional, Recorded, Tenants},
     record::NewEvent,
@@ -49,6 +51,7 @@ pub struct State {
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
     pub ids: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
+    pub queue: Vec<Batch>,
     pub verified: Vec<Request>,
     pub findings: BTreeMap<Name, Step>,
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     event::StoredEvent,
+    export::Batch,
     failure::Failure,
     object::ObjectSpec,
     record::NewEvent,
@@ -179,6 +180,12 @@ pub trait Recorder: Sync {
 pub trait Verifier: Sync {
     /// Verifies a connection; [`crate::verify::verify`] says what that is.
     fn verify(&self, request: &Request) -> impl Future<Output = Result<Verification, Failure>> + Send;
+}
+
+/// Where due tenants wait for another invocation to export them.
+pub trait Queue: Sync {
+    /// Sends each batch, at least once. Comes back with the places of those that may not have been sent, and why.
+    fn send(&self, batches: &[Batch]) -> impl Future<Output = Vec<(usize, Failure)>> + Send;
 }
 
 /// A stretch of one shard's events.

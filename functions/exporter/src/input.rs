@@ -1,15 +1,18 @@
 //! What the function can be invoked with.
 
 use audit_log_core::{settings::Draft, verify::Request};
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
 /// A decoded event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Input {
     /// The hourly rule fired at that time.
     Tick { time: DateTime<Utc> },
+    /// A tick has handed tenants over.
+    Batches(Vec<SqsMessage>),
     /// Someone wants to know whether a connection would work.
     Verify(Box<Request>),
 }
@@ -55,15 +58,15 @@ impl From<Verification> for Input {
 /// Why an event is none of ours. The text says what would be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
+    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
 pub(crate) struct NotForUs(String);
 
 /// Reads an event.
 ///
 /// # Errors
-/// If it is anything but a connection to verify or a scheduled event of EventBridge with a time: a tick is never guessed
-/// from the clock alone.
+/// If it is anything but a connection to verify, messages of a queue, or a scheduled event of EventBridge with a time: a
+/// tick is never guessed from the clock alone.
 pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
     if payload.get("verify").is_some() {
         let verification: Verification = serde_json::from_value(payload).map_err(|error| {
@@ -74,6 +77,16 @@ pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
             })
         })?;
         return Ok(verification.into());
+    }
+    if payload.get("Records").is_some() {
+        let SqsEvent { records, .. } = serde_json::from_value(payload)
+            .map_err(|_| NotForUs("\"Records\" is not the list of a queue's messages".to_owned()))?;
+        let ours = records.iter().all(|record| record.event_source.as_deref() == Some("aws:sqs"));
+        return if ours {
+            Ok(Input::Batches(records))
+        } else {
+            Err(NotForUs("these Records are not of SQS".to_owned()))
+        };
     }
     let scheduled: Scheduled = serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
     match (scheduled.source.as_str(), scheduled.detail_type.as_str()) {
@@ -120,6 +133,16 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_a_queue_are_batches() {
+        let event = json!({ "Records": [{
+            "messageId": "2e1424d4-f796-459a-8184-9c92662be6da", "body": "{}", "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:111111111111:exports", "awsRegion": "us-east-1",
+        }] });
+        let Ok(Input::Batches(messages)) = decode(event) else { panic!("no batches") };
+        assert_eq!(messages[0].message_id.as_deref(), Some("2e1424d4-f796-459a-8184-9c92662be6da"));
+    }
+
+    #[test]
     fn a_malformed_verification_is_refused_without_repeating_what_it_holds() {
         for (event, words) in [
             (json!({ "verify": { "tenantId": "acme", "externalID": "secret-id" } }), "unknown field `externalID`"),
@@ -143,6 +166,8 @@ mod tests {
             json!("tick"),
             json!({ "source": "aws.events", "detail-type": "Scheduled Event" }),
             json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": "noon" }),
+            json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] }),
+            json!({ "Records": "aws:sqs" }),
             json!({ "source": "aws.s3", "detail-type": "Object Created", "time": "2026-11-21T11:01:00Z" }),
         ] {
             let refusal = decode(event.clone()).unwrap_err().to_string();

@@ -1,28 +1,31 @@
-//! The exporter: a Lambda function that EventBridge invokes every hour, and that verifies a connection when it is asked
-//! to.
+//! The exporter: a Lambda function that EventBridge invokes every hour, that takes what such a tick has handed over
+//! through a queue, and that verifies a connection when it is asked to.
 //!
 //! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export` or
 //! `audit_log_core::verify`, and encodes the answer.
 
+mod batches;
 mod input;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use audit_log_aws::{
-    Exporter,
+    Export, Exporter,
     config::ExporterConfig,
     exporter,
     telemetry::{self, Metrics},
 };
 use audit_log_core::{
-    export::{Report, Run},
+    export::{Done, Report, Run},
     failure::{Code, Failure},
     schedule,
     tenant::Platform,
     timestamp,
     verify::{self, Request, Verification},
 };
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use batches::Messages;
 use chrono::{DateTime, TimeDelta, Utc};
 use input::Input;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
@@ -41,6 +44,7 @@ const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
 #[serde(untagged)]
 enum Answer {
     Tick(Report),
+    Batches(SqsBatchResponse),
     Verification(Verification),
 }
 
@@ -58,13 +62,17 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     let input = input::decode(payload)?;
     let platform = Platform::from_function_arn(&context.invoked_function_arn)
         .context("Lambda did not say which function was invoked")?;
+    let invocation = Invocation { exporter, metrics, platform: &platform, context: &context };
     match input {
-        Input::Tick { time } => tick(exporter, metrics, &platform, &context, time).await.map(Answer::Tick),
-        Input::Verify(request) => Ok(Answer::Verification(verify(exporter, &platform, &context, &request).await)),
+        Input::Tick { time } => invocation.tick(time).await.map(Answer::Tick),
+        Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
+        Input::Verify(request) => {
+            Ok(Answer::Verification(verify(&exporter.export, &platform, &context, &request).await))
+        }
     }
 }
 
-async fn verify(exporter: &Exporter, platform: &Platform, context: &Context, request: &Request) -> Verification {
+async fn verify(exporter: &Export, platform: &Platform, context: &Context, request: &Request) -> Verification {
     let now = wall_clock();
     let run = verify::Run { platform, now, id: &context.request_id, within: VERIFIED_WITHIN };
     let verification = verify::verify(&exporter.tenants, &exporter.buckets, request, run).await;
@@ -85,35 +93,69 @@ async fn verify(exporter: &Exporter, platform: &Platform, context: &Context, req
     verification
 }
 
-async fn tick(
-    exporter: &Exporter,
+/// A run of the export within this invocation.
+struct Invocation<'a> {
+    exporter: &'a Exporter,
     metrics: Metrics,
-    platform: &Platform,
-    context: &Context,
-    time: DateTime<Utc>,
-) -> Result<Report, Error> {
-    let started = wall_clock();
-    let deadline = i64::try_from(context.deadline).ok().and_then(DateTime::from_timestamp_millis);
-    let should_stop = || deadline.is_some_and(|deadline| wall_clock() + RESERVE > deadline);
-    let tick = schedule::tick(time, started);
-    let run = Run { tick, platform, now: &wall_clock, should_stop: &should_stop };
-    let report = exporter.tick(run).await.inspect_err(|failure| {
-        let Failure { code, party, message } = failure;
-        tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");
-    })?;
-    if report.no_connected_tenant {
-        tracing::error!(
-            tick = report.tick,
-            "no tenant is connected: unless none ever was, the tenants table has lost its watermarks"
-        );
+    platform: &'a Platform,
+    context: &'a Context,
+}
+
+impl Invocation<'_> {
+    /// Whether the remaining time is too short to begin anything.
+    fn should_stop(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let deadline = i64::try_from(self.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
+        move || deadline.is_some_and(|deadline| wall_clock() + RESERVE > deadline)
     }
+
+    async fn tick(&self, time: DateTime<Utc>) -> Result<Report, Error> {
+        let (started, should_stop) = (wall_clock(), self.should_stop());
+        let tick = schedule::tick(time, started);
+        let run = Run { tick, platform: self.platform, now: &wall_clock, should_stop: &should_stop };
+        let Exporter { export, queue } = self.exporter;
+        let report = match queue {
+            Some(queue) => export.hand_over(run, queue).await,
+            None => export.tick(run).await,
+        };
+        let report = report.inspect_err(|failure| {
+            let Failure { code, party, message } = failure;
+            tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");
+        })?;
+        if report.no_connected_tenant {
+            tracing::error!(
+                tick = report.tick,
+                "no tenant is connected: unless none ever was, the tenants table has lost its watermarks"
+            );
+        }
+        let duration = wall_clock() - started;
+        log("tick", &report, duration);
+        self.metrics.tick(&report, duration);
+        Ok(report)
+    }
+
+    async fn batches(&self, messages: Vec<SqsMessage>) -> SqsBatchResponse {
+        let (started, should_stop) = (wall_clock(), self.should_stop());
+        let messages = Messages::read(messages);
+        let Some(latest) = messages.batches.iter().map(|batch| batch.tick).max() else { return messages.answer(&[]) };
+        let tick = schedule::tick(latest, started);
+        let run = Run { tick, platform: self.platform, now: &wall_clock, should_stop: &should_stop };
+        let Exporter { export, queue } = self.exporter;
+        let Done { report, failed } = export.batches(run, &messages.batches, queue.as_ref()).await;
+        let duration = wall_clock() - started;
+        log("batch", &report, duration);
+        self.metrics.batches(&report, duration);
+        messages.answer(&failed)
+    }
+}
+
+fn log(what: &str, report: &Report, duration: TimeDelta) {
     if report.nothing_delivered() {
         tracing::error!(tick = report.tick, due = report.due, "several tenants were due and not one was exported");
     }
-    let duration = wall_clock() - started;
     tracing::info!(
         tick = report.tick,
         due = report.due,
+        queued = report.queued,
         exported = report.exported,
         failed = report.failed,
         deferred = report.deferred,
@@ -121,10 +163,8 @@ async fn tick(
         objects = report.objects,
         bytes = report.bytes,
         duration_ms = duration.num_milliseconds(),
-        "tick"
+        "{what}"
     );
-    metrics.tick(&report, duration);
-    Ok(report)
 }
 
 /// The one place of this function that reads the clock.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Export, Run,
-    report::End,
+    report::{Deferral, End},
     tenant::{Step, TenantExport, deferred, log},
     window::{GivenUp, State, Why},
 };
@@ -54,7 +54,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         self.agree_with_receipt(run, tenant, window, stored).await?;
         tenant.lost_races += 1;
         if tenant.lost_races >= MAX_LOST_RACES {
-            return Ok(deferred(window, "another run is exporting this tenant"));
+            return Ok(deferred(window, Deferral::ToTheNextTick, "another run is exporting this tenant"));
         }
         let records = self.tenants.load_one(&tenant.config.tenant).await?;
         match TenantExport::<B::Bucket>::new(tenant.config.tenant.clone(), records, run) {

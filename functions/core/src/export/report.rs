@@ -40,6 +40,12 @@ pub struct Report {
     /// Failed tenants where the customer has to act, and where the platform has.
     #[serde(skip)]
     pub failed_by_party: [(Party, u64); 2],
+    /// Whoever another run could go on with right away.
+    #[serde(skip)]
+    pub unfinished: Vec<String>,
+    /// Whoever failed for a reason that is the platform's to mend.
+    #[serde(skip)]
+    pub failed_by_platform: Vec<String>,
     /// How far the tenant that is furthest behind was behind when its export ended.
     #[serde(skip)]
     pub longest_lag: TimeDelta,
@@ -64,10 +70,19 @@ pub struct FailedTenant {
 pub enum End {
     /// Nothing is due any more.
     Exported,
-    /// What is still due has to wait for another tick.
-    Deferred,
+    /// What is still due has to wait.
+    Deferred(Deferral),
     /// Something went wrong.
     Failed(Failure),
+}
+
+/// For what something that is due has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deferral {
+    /// It isn't settled, or another run is at it.
+    ToTheNextTick,
+    /// This run has no more time, or has done its share for the tenant.
+    ToAnotherRun,
 }
 
 /// What was exported.
@@ -117,6 +132,8 @@ impl Report {
             failures: Vec::new(),
             no_connected_tenant: false,
             failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
+            unfinished: Vec::new(),
+            failed_by_platform: Vec::new(),
             longest_lag: TimeDelta::zero(),
         }
     }
@@ -124,7 +141,7 @@ impl Report {
     /// Whether several tenants were due and not one was exported. Each may have failed for a reason of its own
     /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example.
     pub fn nothing_delivered(&self) -> bool {
-        self.due > 2 && self.exported == 0 && self.objects == 0
+        self.due - self.queued > 2 && self.exported == 0 && self.objects == 0
     }
 
     /// Adds what was exported of a tenant that is not done yet.
@@ -134,8 +151,29 @@ impl Report {
         self.bytes += counts.bytes;
     }
 
+    /// Whether anything was stored or noted, so that a further run finds another state than this one did.
+    pub fn got_somewhere(&self) -> bool {
+        self.exported + self.failed + self.objects > 0
+    }
+
+    /// Adds tenants that were handed to a queue.
+    pub fn add_queued(&mut self, tenants: u64) {
+        self.due += tenants;
+        self.queued += tenants;
+    }
+
+    /// So many of the deferred tenants were handed to a queue after all.
+    pub fn queue_deferred(&mut self, tenants: u64) {
+        let tenants = tenants.min(self.deferred);
+        self.deferred -= tenants;
+        self.queued += tenants;
+    }
+
     /// Adds tenants that were still at it, or had no turn, when the time was up.
-    pub fn add_deferred(&mut self, tenants: u64) {
+    pub fn add_given_up(&mut self, tenants: impl IntoIterator<Item = String>) {
+        let before = self.unfinished.len();
+        self.unfinished.extend(tenants);
+        let tenants = (self.unfinished.len() - before) as u64;
         self.due += tenants;
         self.deferred += tenants;
     }
@@ -147,11 +185,19 @@ impl Report {
         self.longest_lag = self.longest_lag.max(tally.lag);
         match tally.end {
             End::Exported => self.exported += 1,
-            End::Deferred => self.deferred += 1,
+            End::Deferred(deferral) => {
+                self.deferred += 1;
+                if deferral == Deferral::ToAnotherRun {
+                    self.unfinished.push(tally.tenant);
+                }
+            }
             End::Failed(Failure { code, party, message }) => {
                 self.failed += 1;
                 for (of, count) in &mut self.failed_by_party {
                     *count += u64::from(*of == party);
+                }
+                if party == Party::Platform {
+                    self.failed_by_platform.push(tally.tenant.clone());
                 }
                 if self.failures.len() < NAMED_FAILURES {
                     let message = format!("{message} {}", code.hint());

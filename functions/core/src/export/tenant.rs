@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 use super::{
     Export, Run,
     race::Stored,
-    report::{Counts, End, Tally},
+    report::{Counts, Deferral, End, Tally},
     window::{GivenUp, State, Why},
 };
 use crate::{
@@ -55,6 +55,15 @@ impl Refused {
 pub(super) enum Waiting<Bucket> {
     Export(Box<TenantExport<Bucket>>),
     Refused(Refused),
+}
+
+impl<Bucket> Waiting<Bucket> {
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Export(tenant) => tenant.config.tenant.as_str(),
+            Self::Refused(refused) => &refused.tenant,
+        }
+    }
 }
 
 /// What came of a turn.
@@ -151,10 +160,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     /// Takes a tenant's turn: its next window, or the record of why it has none. All that is logged meanwhile, also
     /// by the adapters, carries the tenant.
     pub(super) async fn advance(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
-        let span = match &waiting {
-            Waiting::Export(tenant) => tracing::info_span!("export", tenant = %tenant.config.tenant),
-            Waiting::Refused(refused) => tracing::info_span!("export", tenant = refused.tenant),
-        };
+        let span = tracing::info_span!("export", tenant = waiting.id());
         self.turn(run, waiting).instrument(span).await
     }
 
@@ -188,15 +194,19 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     async fn next_window(&self, run: Run<'_>, tenant: &mut TenantExport<B::Bucket>) -> Result<Step, Failure> {
         let Some(window) = tenant.schedule.due_window(run.tick) else { return Ok(Step::Ended(End::Exported)) };
         if tenant.windows >= self.options.max_windows {
-            return Ok(deferred(window, "the tenant is further behind than one run catches up"));
+            return Ok(deferred(
+                window,
+                Deferral::ToAnotherRun,
+                "the tenant is further behind than one run catches up",
+            ));
         }
         match readiness(window, (run.now)(), self.options.settle) {
             Readiness::Settled => {}
             Readiness::In(wait) => tokio::time::sleep(wait.to_std().unwrap_or_default()).await,
-            Readiness::NextTick => return Ok(deferred(window, "the window has not settled")),
+            Readiness::NextTick => return Ok(deferred(window, Deferral::ToTheNextTick, "the window has not settled")),
         }
         if (run.should_stop)() {
-            return Ok(deferred(window, "the remaining time is too short"));
+            return Ok(deferred(window, Deferral::ToAnotherRun, "the remaining time is too short"));
         }
         let receipt = match self.store_window(run, tenant, window, State::Due).await {
             Ok(receipt) => receipt,
@@ -240,7 +250,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             Why::Overtaken => self.after_lost_race(run, tenant, window, stored).await,
             Why::OutOfTime => {
                 self.agree_with_receipt(run, tenant, window, stored).await?;
-                Ok(deferred(window, "the time ran out"))
+                Ok(deferred(window, Deferral::ToAnotherRun, "the time ran out"))
             }
             Why::Failed(failure) => {
                 let as_read = tenant.watermark.clone();
@@ -311,7 +321,7 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
     }
 }
 
-pub(super) fn deferred(window: Window, why: &str) -> Step {
+pub(super) fn deferred(window: Window, deferral: Deferral, why: &str) -> Step {
     tracing::info!(window = %window, why, "deferred");
-    Step::Ended(End::Deferred)
+    Step::Ended(End::Deferred(deferral))
 }

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod failures;
+mod fan_out;
 mod races;
 mod restores;
 
@@ -131,13 +132,17 @@ impl World {
         now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
         should_stop: &(dyn Fn() -> bool + Send + Sync),
     ) -> Option<Result<Report, Failure>> {
-        let tick = self.tick_at(tick, now, should_stop);
+        Self::ends(self.tick_at(tick, now, should_stop))
+    }
+
+    /// What comes of something that takes time, but not of ours; none if it never comes back.
+    pub(super) fn ends<R>(run: impl Future<Output = R>) -> Option<R> {
         // A run in the middle of another's, planned as a fault, finds the other's timers.
         if tokio::runtime::Handle::try_current().is_ok() {
-            return tick.now_or_never();
+            return run.now_or_never();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(900), tick).await.ok() })
+        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(900), run).await.ok() })
     }
 
     pub(super) async fn tick_at(
@@ -146,9 +151,12 @@ impl World {
         now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
         should_stop: &(dyn Fn() -> bool + Send + Sync),
     ) -> Result<Report, Failure> {
+        self.export().tick(Run { tick, platform: &platform(), now, should_stop }).await
+    }
+
+    pub(super) fn export(&self) -> Export<Memory, Memory, Memory> {
         let memory = || self.memory.clone();
-        let export = Export { tenants: memory(), events: memory(), buckets: memory(), options: self.options };
-        export.tick(Run { tick, platform: &platform(), now, should_stop }).await
+        Export { tenants: memory(), events: memory(), buckets: memory(), options: self.options }
     }
 
     /// The objects in a tenant's bucket: file name and text.

@@ -19,6 +19,7 @@ pub enum Op {
     Disturb,
     Receipt,
     AmendReceipt,
+    Send,
     Page,
     PageBack,
     Settings,

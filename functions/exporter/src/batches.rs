@@ -1,0 +1,77 @@
+//! Tenants that a tick has handed over to this function through the queue.
+//!
+//! A message is either done or named in the answer, so that the queue sends it again and in the end puts it aside; by
+//! "Handling errors for an SQS event source in Lambda" in the Lambda developer guide.
+
+use audit_log_core::export::Batch;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
+
+/// Messages, apart by whether they hold a batch.
+pub(crate) struct Messages {
+    /// What they hold.
+    pub(crate) batches: Vec<Batch>,
+    ids: Vec<Option<String>>,
+    unreadable: Vec<Option<String>>,
+}
+
+impl Messages {
+    pub(crate) fn read(messages: Vec<SqsMessage>) -> Self {
+        let mut read = Self { batches: Vec::new(), ids: Vec::new(), unreadable: Vec::new() };
+        for SqsMessage { message_id, body, .. } in messages {
+            match Batch::parse(body.as_deref().unwrap_or_default()) {
+                Ok(batch) => {
+                    read.batches.push(batch);
+                    read.ids.push(message_id);
+                }
+                Err(reason) => {
+                    tracing::error!(message_id, %reason, "a message is refused");
+                    read.unreadable.push(message_id);
+                }
+            }
+        }
+        read
+    }
+
+    /// The answer that names each message that has to come again.
+    pub(crate) fn answer(&self, failed: &[usize]) -> SqsBatchResponse {
+        let failed = failed.iter().filter_map(|at| self.ids.get(*at));
+        let mut response = SqsBatchResponse::default();
+        for message_id in self.unreadable.iter().chain(failed) {
+            let mut failure = BatchItemFailure::default();
+            // A message without an id can't be named, and a blank name fails them all: then nothing is lost.
+            failure.item_identifier = message_id.clone().unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: Option<&str>, body: &str) -> SqsMessage {
+        let mut message = SqsMessage::default();
+        (message.message_id, message.body) = (id.map(str::to_owned), Some(body.to_owned()));
+        message
+    }
+
+    fn named(response: &SqsBatchResponse) -> Vec<&str> {
+        response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+    }
+
+    #[test]
+    fn only_what_cannot_be_read_and_what_has_failed_comes_again() {
+        let body = |tenant: &str| format!(r#"{{"tick":"2026-11-21T11:00:00Z","tenants":["{tenant}"]}}"#);
+        let messages = Messages::read(vec![
+            message(Some("a"), &body("acme")),
+            message(Some("b"), "nonsense"),
+            message(Some("c"), &body("globex")),
+            message(None, &body("initech")),
+        ]);
+        assert_eq!(messages.batches.len(), 3);
+        assert_eq!(named(&messages.answer(&[])), ["b"]);
+        assert_eq!(named(&messages.answer(&[1])), ["b", "c"]);
+        assert_eq!(named(&messages.answer(&[2])), ["b", ""]);
+    }
+}

@@ -1,0 +1,121 @@
+//! A tick that hands due tenants over: the template as it is by default, the real queue, and the zipped function behind
+//! both of its triggers.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_core::settings::Draft;
+use audit_log_tests::events::{Event, Spread, generate};
+use audit_log_tests::{
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, delete_stack, deploy_platform, onboard, tools,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+/// How long the queue may take to bring a message.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn at(time: &str) -> Result<DateTime<Utc>> {
+    Ok(format!("2026-11-20T{time}:00Z").parse()?)
+}
+
+fn events(tenant: &str) -> Result<Vec<Event>> {
+    Ok(generate(tenant, 40, Spread::Window { from: at("10:00")?, to: at("11:00")? }))
+}
+
+/// What an hour of these events makes.
+fn as_json(events: &[Event]) -> String {
+    let lines: Vec<&str> = events.iter().map(|event| event.document.as_str()).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
+}
+
+async fn deployed(aws: &LocalAws) -> Result<Platform<'_>> {
+    deploy_platform(aws, &[("FanOut", "true"), ("EventsRetentionDays", "0")]).await
+}
+
+/// Waits until something is so.
+async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.with_context(|| format!("waiting until {what}"))?
+}
+
+async fn exported(customer: &Customer) -> Result<Vec<(String, String)>> {
+    until("the export is in the bucket", async || Ok(Some(customer.exports().await?).filter(|all| !all.is_empty())))
+        .await
+}
+
+/// A message as Lambda hands it to the function.
+fn message(id: &str, body: &str) -> Value {
+    json!({ "messageId": id, "body": body, "eventSource": "aws:sqs" })
+}
+
+#[tokio::test]
+async fn due_tenants_are_handed_over_and_exported_by_the_function_behind_the_queue() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deployed(&aws).await?;
+    let mut customers = Vec::new();
+    for (tenant, account) in [("one", "200000000091"), ("two", "200000000092"), ("gone", "200000000093")] {
+        customers.push((tenant, onboard(&aws, &platform, tenant, account, Draft::default(), at("10:00")?).await?));
+        platform.put_events(tenant, &events(tenant)?).await?;
+    }
+    let (_, gone) = customers.pop().context("nobody")?;
+    delete_stack(&aws, &gone.stack.account, &gone.stack.name).await?;
+
+    let tick = at("11:00")? + TimeDelta::minutes(1);
+    let report = platform.tick(tick).await?;
+    assert_eq!((&report["due"], &report["queued"], &report["exported"]), (&3.into(), &3.into(), &0.into()), "{report}");
+    for (tenant, customer) in &customers {
+        let texts: Vec<String> = exported(customer).await?.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, [as_json(&events(tenant)?)]);
+    }
+    until("the customer's failure is noted", async || {
+        let records = platform.items(Table::Tenants, "gone").await?;
+        Ok(records.iter().any(|record| record.contains_key("last_error_code")).then_some(()))
+    })
+    .await?;
+
+    // Neither a batch that comes twice nor a tick that does leaves other bytes, and a customer's failure is acknowledged.
+    let body = json!({ "tick": "2026-11-20T11:00:00Z", "tenants": ["one", "two", "gone"] }).to_string();
+    let records = json!({ "Records": [message("a", &body), message("b", "nonsense"), message("c", &body)] });
+    let before = exported(&customers[0].1).await?;
+    let answer = platform.invoke(&records).await?;
+    assert_eq!(answer["batchItemFailures"], json!([{ "itemIdentifier": "b" }]), "{answer}");
+    assert_eq!(exported(&customers[0].1).await?, before);
+    assert_eq!(platform.tick(tick).await?["queued"], 1, "only the failed one is still due");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_export_queue_gives_each_batch_its_tries_and_then_keeps_it() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deployed(&aws).await?;
+    let outputs = platform.outputs();
+    let function = outputs.exporter_function_name.as_str();
+    let ask = async |arguments: &[&str]| tools::aws_cli(&aws, PLATFORM_ACCOUNT, arguments).await;
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default();
+
+    let mappings = ask(&["lambda", "list-event-source-mappings", "--function-name", function]).await?;
+    let Some([mapping]) = mappings["EventSourceMappings"].as_array().map(Vec::as_slice) else { bail!("{mappings}") };
+    assert_eq!(
+        (&mapping["BatchSize"], &mapping["FunctionResponseTypes"]),
+        (&1.into(), &json!(["ReportBatchItemFailures"]))
+    );
+    ensure!((2..=1000).contains(&number(&mapping["ScalingConfig"]["MaximumConcurrency"])), "{mapping}");
+
+    let url = outputs.export_queue_url.as_deref().context("no queue")?;
+    let queue = ask(&["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", url]).await?;
+    let queue = &queue["Attributes"];
+    let timeout =
+        number(&ask(&["lambda", "get-function-configuration", "--function-name", function]).await?["Timeout"]);
+    ensure!(number(&queue["VisibilityTimeout"]) > timeout, "a batch would come again while it is at work: {queue}");
+    let redrive: Value = serde_json::from_str(queue["RedrivePolicy"].as_str().context("no redrive policy")?)?;
+    assert_eq!(number(&redrive["maxReceiveCount"]), 4);
+    Ok(())
+}
