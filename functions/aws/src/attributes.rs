@@ -108,6 +108,7 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
         next_due: text(item, "next_due"),
         due_shard: text(item, "due_shard"),
         disturbed: text(item, "disturbed"),
+        progress: text(item, "progress"),
         failing: outcome(item).consecutive_failures > 0,
     }
 }

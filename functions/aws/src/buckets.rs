@@ -1,12 +1,14 @@
 //! The customers' buckets: STS for the role, S3 for the objects.
 
+mod pace;
 mod probes;
 mod session;
 mod upload;
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use audit_log_core::{
+    export::Budget,
     failure::{Code, Failure},
     object::ObjectSpec,
     ports::{Bucket, Buckets},
@@ -18,6 +20,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{IdentityCache, Region, retry::RetryPartition};
 
+pub use pace::Pace;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
 
@@ -31,13 +34,16 @@ const SESSION_SECONDS: i32 = 900;
 pub struct AssumedBuckets {
     shared: SdkConfig,
     sts: aws_sdk_sts::Client,
+    pace: Arc<Pace>,
+    budget: Budget,
 }
 
 impl AssumedBuckets {
     /// `shared` gives the region of the STS endpoint, the HTTP client and the time limits; its credentials are the
-    /// exporter's own and only ever used for STS.
-    pub fn new(shared: &SdkConfig) -> Self {
-        Self { shared: shared.clone(), sts: aws_sdk_sts::Client::new(shared) }
+    /// exporter's own and only ever used for STS. Roles are assumed at that pace, and uploads hold no more than the budget
+    /// has.
+    pub fn new(shared: &SdkConfig, pace: Pace, budget: Budget) -> Self {
+        Self { shared: shared.clone(), sts: aws_sdk_sts::Client::new(shared), pace: Arc::new(pace), budget }
     }
 }
 
@@ -53,6 +59,7 @@ impl AssumedBuckets {
     /// The one place that assumes roles.
     async fn assume(&self, ask: Ask<'_>) -> Result<Credentials, Failure> {
         let role = ask.role.as_str();
+        self.pace.turn().await;
         let answer = self
             .sts
             .assume_role()
@@ -96,7 +103,7 @@ impl AssumedBuckets {
         let (role, external_id) = (&config.role, Some(&config.external_id));
         let policy = Some(session::policy(config));
         let credentials = self.assume(Ask { role, external_id, session_name, policy }).await?;
-        Ok(S3Bucket { client: self.client(config, credentials), config: config.clone() })
+        Ok(S3Bucket { client: self.client(config, credentials), config: config.clone(), budget: self.budget.clone() })
     }
 }
 
@@ -113,12 +120,13 @@ impl Buckets for AssumedBuckets {
 pub struct S3Bucket {
     client: aws_sdk_s3::Client,
     config: TenantConfig,
+    budget: Budget,
 }
 
 impl Bucket for S3Bucket {
     type Upload = S3Upload;
 
     fn upload(&self, spec: ObjectSpec) -> S3Upload {
-        S3Upload::new(self.client.clone(), &self.config, spec)
+        S3Upload::new(self.client.clone(), &self.config, spec, self.budget.clone())
     }
 }

@@ -1,16 +1,19 @@
 //! The exporter's settings, read from its environment once, at start.
 
-use std::env;
+use std::{env, num::NonZeroU32};
 
 use audit_log_core::{
     deployment::{Shared, WrongSetting, number, required},
-    export::Options,
+    export::{Budget, Options},
 };
 
 use crate::buckets::PART_BYTES;
 
 /// S3 takes 10,000 parts; a larger object would be refused at its end, and at the end of every further try.
 const LARGEST_OBJECT: u64 = 10_000 * PART_BYTES as u64;
+
+/// Below STS's quota, with something left for whoever else asks.
+const FASTEST: NonZeroU32 = NonZeroU32::new(500).unwrap();
 
 /// What the exporter is deployed with.
 #[derive(Debug, Clone)]
@@ -19,6 +22,9 @@ pub struct ExporterConfig {
     pub function_name: String,
     /// `EXPORT_QUEUE_URL`: where ticks hand due tenants over; they export them by themselves if it is blank.
     pub queue_url: Option<String>,
+    /// `ASSUME_ROLES_PER_SECOND`: how many customers' roles an invocation assumes a second. STS takes some 600 requests a
+    /// second of an account in a region (by "IAM and AWS STS quotas"), so this times the concurrency has to stay below.
+    pub assume_roles_per_second: NonZeroU32,
     /// What it has in common with the other functions.
     pub shared: Shared,
     /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`
@@ -40,6 +46,7 @@ impl ExporterConfig {
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
+            assume_roles_per_second: number(&lookup, "ASSUME_ROLES_PER_SECOND", FASTEST, NonZeroU32::MIN..=FASTEST)?,
             options: Options {
                 settle: shared.settle,
                 retention: shared.retention,
@@ -47,6 +54,8 @@ impl ExporterConfig {
                 // From the smallest size that still makes sense as a file to what fits into the parts of one upload.
                 max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=LARGEST_OBJECT)?,
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
+                // Half of the function's memory, the least of which is 128 MB.
+                budget: Budget::new(number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)? << 19),
             },
             shared,
         })

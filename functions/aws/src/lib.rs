@@ -40,8 +40,12 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let export = audit_log_core::export::Export {
         tenants: tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), *settle),
         events,
-        buckets: buckets::AssumedBuckets::new(&shared),
-        options: config.options,
+        buckets: buckets::AssumedBuckets::new(
+            &shared,
+            buckets::Pace::per_second(config.assume_roles_per_second),
+            config.options.budget.clone(),
+        ),
+        options: config.options.clone(),
     };
     let queue = config.queue_url.as_ref().map(|url| queue::ExportQueue::new(&shared, url));
     Exporter { export, queue }

@@ -188,11 +188,18 @@ fn undisturbed(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValu
     let failures = if as_read.failing { "consecutive_failures > :no_failures" } else { failures };
     let condition = format!("{condition} AND ({failures})");
     values.push((":no_failures".to_owned(), n(0)));
-    match &as_read.disturbed {
-        None => (format!("{condition} AND attribute_not_exists(disturbed)"), values),
+    let condition = match &as_read.disturbed {
+        None => format!("{condition} AND attribute_not_exists(disturbed)"),
         Some(count) => {
             values.push((":read_disturbed".to_owned(), n(count)));
-            (format!("{condition} AND disturbed = :read_disturbed"), values)
+            format!("{condition} AND disturbed = :read_disturbed")
+        }
+    };
+    match &as_read.progress {
+        None => (format!("{condition} AND attribute_not_exists(progress)"), values),
+        Some(progress) => {
+            values.push((":read_progress".to_owned(), s(progress)));
+            (format!("{condition} AND progress = :read_progress"), values)
         }
     }
 }

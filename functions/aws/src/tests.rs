@@ -11,7 +11,10 @@ mod queue;
 mod refusals;
 mod stub;
 
+use std::num::NonZeroU32;
+
 use audit_log_core::{
+    export::Budget,
     failure::{Code, Failure},
     object::ObjectSpec,
     ports::{Bucket, Buckets, Upload},
@@ -20,8 +23,10 @@ use audit_log_core::{
     tenant::{Platform, TenantId},
 };
 
+use aws_config::SdkConfig;
+
 use crate::{
-    buckets::{AssumedBuckets, S3Bucket, S3Upload},
+    buckets::{AssumedBuckets, PART_BYTES, Pace, S3Bucket, S3Upload},
     tests::stub::{Aws, Reply, SECRETS},
 };
 
@@ -49,8 +54,13 @@ fn config(draft: Draft) -> TenantConfig {
     draft.check(&TenantId::parse("acme").unwrap(), &platform).unwrap()
 }
 
+/// At any pace, with room for several parts.
+fn buckets(aws: &SdkConfig) -> AssumedBuckets {
+    AssumedBuckets::new(aws, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES))
+}
+
 async fn open(aws: &Aws, config: &TenantConfig) -> Result<S3Bucket, Failure> {
-    AssumedBuckets::new(&aws.sdk_config()).open(config, window()).await.inspect_err(tells_no_secret)
+    buckets(&aws.sdk_config()).open(config, window()).await.inspect_err(tells_no_secret)
 }
 
 fn upload(bucket: &S3Bucket, config: &TenantConfig) -> S3Upload {

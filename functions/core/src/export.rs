@@ -4,6 +4,7 @@
 //! settled window, store its objects, and only then move the watermark, on the condition that nobody else did. A run
 //! that dies anywhere leaves a watermark that makes the next run store the same objects again.
 
+mod budget;
 mod fan_out;
 mod race;
 mod reader;
@@ -12,6 +13,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod window;
+mod writer;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -27,6 +29,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 
+pub use budget::{Budget, FREE_BYTES, Taken};
 pub use fan_out::{Batch, Done, NotABatch};
 pub use report::{Counts, Deferral, End, FailedTenant, Report, Tally};
 use tenant::{Progress, Refused, TenantExport, Waiting};
@@ -48,7 +51,7 @@ const LOADS_SIDE_BY_SIDE: usize = 8;
 pub const GRACE: Duration = Duration::from_secs(15);
 
 /// What an operator can tune.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How long after its end a window is left alone.
     pub settle: TimeDelta,
@@ -60,6 +63,8 @@ pub struct Options {
     pub max_object_bytes: u64,
     /// How many windows of one tenant a run exports at most.
     pub max_windows: u32,
+    /// How much may be held in memory.
+    pub budget: Budget,
 }
 
 /// What this run is given of the world outside.

@@ -3,7 +3,7 @@
 //! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
 //! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
-//! way into the table), [`records`] (watermarks and receipts), [`ports`] (what the export needs of the world), [`export`]
+//! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`ports`] (what the export needs of the world), [`export`]
 //! (the one orchestration), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
 //! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`search`] (looking at the
 //! events) and [`deployment`] (what the functions are deployed with).
@@ -21,6 +21,7 @@ pub mod handover;
 pub mod memory;
 pub mod object;
 pub mod ports;
+pub mod progress;
 pub mod record;
 pub mod records;
 pub mod schedule;

@@ -98,6 +98,11 @@ impl State {
 }
 
 impl Tenant {
+    /// What a commit is conditional on.
+    fn is_as_read(&self, config: &TenantConfig, as_read: &StoredWatermark) -> bool {
+        self.records().watermark.as_ref() == Some(as_read) && version(self.config.as_ref()) == Some(config.version)
+    }
+
     fn records(&self) -> TenantRecords {
         let last_receipt = self.receipts.values().max_by_key(|receipt| receipt.exported_at);
         let last_object = last_receipt.and_then(|receipt| receipt.objects.last());
@@ -210,9 +215,7 @@ impl Tenants for Memory {
         self.pass(Op::Commit, config.tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
-        if stored.records().watermark.as_ref() != Some(as_read)
-            || version(stored.config.as_ref()) != Some(config.version)
-        {
+        if !stored.is_as_read(config, as_read) {
             return Ok(Conditional::LostRace);
         }
         stored.watermark = Some(as_read.at(after));
@@ -244,11 +247,28 @@ impl Tenants for Memory {
         Ok(Conditional::Written)
     }
 
+    async fn keep_progress(
+        &self,
+        config: &TenantConfig,
+        as_read: &StoredWatermark,
+        progress: &str,
+    ) -> Result<Conditional, Failure> {
+        self.pass(Op::KeepProgress, config.tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(config.tenant.to_string()).or_default();
+        if !stored.is_as_read(config, as_read) {
+            return Ok(Conditional::LostRace);
+        }
+        stored.watermark = Some(StoredWatermark { progress: Some(progress.to_owned()), ..as_read.clone() });
+        Ok(Conditional::Written)
+    }
+
     async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
         self.pass(Op::Disturb, tenant.as_str()).await?;
         if let Some(watermark) = self.state().tenants.get_mut(tenant.as_str()).and_then(|t| t.watermark.as_mut()) {
             let before = watermark.disturbed.as_deref().and_then(|count| count.parse().ok()).unwrap_or(0_u64);
             watermark.disturbed = Some((before + 1).to_string());
+            watermark.progress = None;
         }
         Ok(())
     }

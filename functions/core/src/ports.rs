@@ -75,8 +75,17 @@ pub trait Tenants: Sync {
         news: Option<&NewEvent>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
+    /// Keeps on the watermark how far the window that is due was stored; moves nothing. Conditional like a commit.
+    fn keep_progress(
+        &self,
+        config: &TenantConfig,
+        as_read: &StoredWatermark,
+        progress: &str,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
     /// Makes every commit by a watermark that was read before this lose its race; unconditional, and moves nothing. A
     /// run that stored something and can't commit it says so, since another run may be about to commit what lay there.
+    /// A kept progress is forgotten: what it tells of may have been overwritten.
     fn disturb(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// What the receipt of the window that ends at `window_end` says, if there is one.

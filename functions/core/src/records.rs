@@ -22,6 +22,8 @@ pub struct StoredWatermark {
     pub next_due: Option<String>,
     pub due_shard: Option<String>,
     pub disturbed: Option<String>,
+    /// What [`Progress`](crate::progress::Progress) has kept of the window that is due.
+    pub progress: Option<String>,
     /// Whether runs have failed since the last success; a commit that ends that has news to tell, and one that doesn't
     /// must not.
     pub failing: bool,
@@ -35,6 +37,7 @@ impl StoredWatermark {
             next_due: Some(timestamp::seconds(schedule.next_due)),
             due_shard: Some(DueShard::of(tenant).to_string()),
             disturbed: None,
+            progress: None,
             failing: false,
         }
     }
@@ -45,6 +48,7 @@ impl StoredWatermark {
         Self {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
+            progress: None,
             failing: false,
             ..self.clone()
         }

@@ -1,10 +1,11 @@
 //! The world on the local AWS: the deployed tables, customers with stacks of their own, the deployed exporter's role.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::{
-    buckets::AssumedBuckets,
+    buckets::{AssumedBuckets, PART_BYTES, Pace},
     events::EventsTable,
     recorder::RecorderTables,
     sdk::{
@@ -15,6 +16,7 @@ use audit_log_aws::{
     tenants::TenantsTable,
 };
 use audit_log_core::{
+    export::Budget,
     ports::{Buckets, Events, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
@@ -64,7 +66,7 @@ impl<'a> OnLocalAws<'a> {
                 TimeDelta::minutes(1),
             ),
             events: events(&exporter),
-            buckets: AssumedBuckets::new(&exporter),
+            buckets: AssumedBuckets::new(&exporter, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES)),
         })
     }
 

@@ -27,6 +27,7 @@ mod connecting;
 mod events;
 mod local;
 mod memory;
+mod progress;
 mod receipts;
 mod settings;
 mod tenants;

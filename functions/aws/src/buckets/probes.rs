@@ -1,6 +1,7 @@
 //! What a verification tries in the customer's account, under the role's own rights or a delivery's.
 
 use audit_log_core::{
+    export::Budget,
     failure::Failure,
     object::ObjectSpec,
     ports::{Bucket as _, Upload as _},
@@ -49,7 +50,7 @@ impl S3Reach {
     async fn put_empty(&self, key: &str) -> Result<(), Answer> {
         let labels = ObjectSpec::connectivity_check(&self.config, DateTime::UNIX_EPOCH);
         let spec = ObjectSpec { key: key.to_owned(), ..labels };
-        S3Upload::new(self.client.clone(), &self.config, spec).put(Vec::new()).await
+        S3Upload::new(self.client.clone(), &self.config, spec, Budget::new(0)).put(Vec::new()).await
     }
 }
 

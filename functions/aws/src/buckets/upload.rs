@@ -1,8 +1,10 @@
-//! One object on its way: a single PUT if it fits into one buffer, a multipart upload if it doesn't.
+//! One object on its way: a single PUT if it fits into one buffer, a multipart upload if it doesn't. A part goes while the
+//! next one is filled.
 
 use std::{collections::HashMap, time::Duration};
 
 use audit_log_core::{
+    export::{Budget, FREE_BYTES, Taken},
     failure::{Code, Failure},
     object::ObjectSpec,
     ports::Upload,
@@ -15,9 +17,12 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
 };
 
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
 use crate::answers::Answer;
 
-/// The size of a part, and the most that is held of an object. S3 takes parts from 5 MiB on, and 10,000 of them.
+/// The size of a part; of an object, at most one is held and one is on its way. S3 takes parts from 5 MiB on, and 10,000 of them.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// S3 combines the parts' CRC-64/NVME into that of the whole object, and checks both what arrives and what it keeps.
@@ -26,6 +31,9 @@ const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 /// An object on its way to S3.
 #[derive(Debug)]
 pub struct S3Upload {
+    budget: Budget,
+    /// For the buffer, once it is more than what is free.
+    taken: Option<Taken>,
     client: Client,
     bucket: String,
     region: &'static str,
@@ -39,12 +47,29 @@ pub struct S3Upload {
 #[derive(Debug)]
 struct Multipart {
     id: String,
+    /// How many parts were begun.
+    begun: i32,
+    /// Dropped, they are given up.
+    on_their_way: JoinSet<Result<CompletedPart, Answer>>,
     parts: Vec<CompletedPart>,
 }
 
+impl Multipart {
+    /// Waits until no more than so many parts are on their way.
+    async fn wait(&mut self, until: usize) -> Result<(), Answer> {
+        while self.on_their_way.len() > until {
+            let Some(part) = self.on_their_way.join_next().await else { break };
+            self.parts.push(part.map_err(|_| Answer::nonsense("PartGivenUp"))??);
+        }
+        Ok(())
+    }
+}
+
 impl S3Upload {
-    pub(super) fn new(client: Client, config: &TenantConfig, spec: ObjectSpec) -> Self {
+    pub(super) fn new(client: Client, config: &TenantConfig, spec: ObjectSpec, budget: Budget) -> Self {
         Self {
+            budget,
+            taken: None,
             client,
             bucket: config.bucket.to_string(),
             region: config.region.as_str(),
@@ -95,15 +120,19 @@ impl S3Upload {
             .set_ssekms_key_id(self.kms_key.clone());
         let created = create.send().await.map_err(|error| Answer::of(&error))?;
         let id = created.upload_id.ok_or_else(|| Answer::nonsense("NoUploadId"))?;
-        Ok(Multipart { id, parts: Vec::new() })
+        Ok(Multipart { id, begun: 0, on_their_way: JoinSet::new(), parts: Vec::new() })
     }
 
+    /// Sends a part off, once the one before it has arrived.
     async fn part(&mut self, bytes: Vec<u8>) -> Result<(), Answer> {
+        let taken = self.taken.take();
         let mut multipart = match self.multipart.take() {
             Some(multipart) => multipart,
             None => self.begin_multipart().await?,
         };
-        let number = i32::try_from(multipart.parts.len() + 1).unwrap_or(i32::MAX);
+        let arrived = multipart.wait(0).await;
+        multipart.begun += 1;
+        let number = multipart.begun;
         let upload = self
             .client
             .upload_part()
@@ -113,16 +142,32 @@ impl S3Upload {
             .upload_id(&multipart.id)
             .part_number(number)
             .checksum_algorithm(CHECKSUM)
-            .body(ByteStream::from(bytes))
-            .send()
-            .await;
-        let stored = upload.map(|part| {
-            let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
-            multipart.parts.push(completed.set_checksum_crc64_nvme(part.checksum_crc64_nvme).build());
-        });
-        // Kept even if this part failed, so that the upload can be aborted.
+            .body(ByteStream::from(bytes));
+        if arrived.is_ok() {
+            let upload = async move {
+                let part = upload.send().await.map_err(|error| Answer::of(&error))?;
+                drop(taken);
+                let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
+                Ok(completed.set_checksum_crc64_nvme(part.checksum_crc64_nvme).build())
+            };
+            multipart.on_their_way.spawn(upload.in_current_span());
+        }
+        // Kept even if a part failed, so that the upload can be aborted.
         self.multipart = Some(multipart);
-        stored.map_err(|error| Answer::of(&error))
+        arrived
+    }
+
+    /// Puts the object together from its parts and these last bytes.
+    async fn finish_multipart(&mut self, last: Vec<u8>) -> Result<(), Answer> {
+        self.part(last).await?;
+        match &mut self.multipart {
+            Some(multipart) => multipart.wait(0).await?,
+            None => return Ok(()),
+        }
+        match &self.multipart {
+            Some(multipart) => self.complete(multipart).await,
+            None => Ok(()),
+        }
     }
 
     async fn complete(&self, multipart: &Multipart) -> Result<(), Answer> {
@@ -192,21 +237,17 @@ impl Upload for S3Upload {
                 return Err(self.diagnose(answer).await);
             }
         }
+        if self.buffer.len() > FREE_BYTES && self.taken.is_none() {
+            self.taken = self.budget.take(PART_BYTES).await;
+        }
         Ok(())
     }
 
     async fn finish(mut self) -> Result<(), Failure> {
         let last = std::mem::take(&mut self.buffer);
-        let stored = if self.multipart.is_none() {
-            self.put(last).await
-        } else {
-            match self.part(last).await {
-                Ok(()) => match &self.multipart {
-                    Some(multipart) => self.complete(multipart).await,
-                    None => Ok(()),
-                },
-                Err(answer) => Err(answer),
-            }
+        let stored = match self.multipart {
+            None => self.put(last).await,
+            Some(_) => self.finish_multipart(last).await,
         };
         match stored {
             Ok(()) => Ok(()),
@@ -219,7 +260,9 @@ impl Upload for S3Upload {
     }
 
     async fn abort(self) {
-        let Some(multipart) = self.multipart else { return };
+        let Some(mut multipart) = self.multipart else { return };
+        // A part that arrives after the abort would stay.
+        multipart.on_their_way.shutdown().await;
         let abort = self
             .client
             .abort_multipart_upload()

@@ -21,6 +21,18 @@ use crate::{
     attributes::{self, Item, key, n, s, text},
 };
 
+impl TenantsTable {
+    fn config_is_at_version_of(&self, config: &TenantConfig) -> TransactWriteItem {
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&config.tenant, "config")))
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(config.version)))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", n(config.version));
+        TransactWriteItem::builder().set_condition_check(check.build().ok()).build()
+    }
+}
+
 impl Tenants for TenantsTable {
     async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<String>, Failure> {
         let mut pages = self
@@ -121,27 +133,21 @@ impl Tenants for TenantsTable {
         watermark = match receipt.loss() {
             None => {
                 let error = attributes::ERROR.join(", ");
-                watermark.update_expression(format!("SET {moved} REMOVE {error}"))
+                watermark.update_expression(format!("SET {moved} REMOVE progress, {error}"))
             }
             Some(loss) => {
                 let (set, values) = attributes::failure(&loss, receipt.exported_at);
-                let watermark = watermark.update_expression(format!("SET {moved}, {set}"));
+                let watermark = watermark.update_expression(format!("SET {moved}, {set} REMOVE progress"));
                 values
                     .into_iter()
                     .fold(watermark, |update, (name, value)| update.expression_attribute_values(name, value))
             }
         };
-        let config_unchanged = ConditionCheck::builder()
-            .table_name(&self.table)
-            .set_key(Some(key(&config.tenant, "config")))
-            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(config.version)))
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", n(config.version));
         let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
         // Each has all that its builder asks for; should one not, DynamoDB refuses the whole transaction.
         let items = vec![
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
-            TransactWriteItem::builder().set_condition_check(config_unchanged.build().ok()).build(),
+            self.config_is_at_version_of(config),
             TransactWriteItem::builder().set_put(put.build().ok()).build(),
         ];
         self.transact_and_tell(items, news, "the watermark was moved").await
@@ -168,13 +174,34 @@ impl Tenants for TenantsTable {
         self.transact_and_tell(items, news, "a failure was noted").await
     }
 
+    async fn keep_progress(
+        &self,
+        config: &TenantConfig,
+        as_read: &StoredWatermark,
+        progress: &str,
+    ) -> Result<Conditional, Failure> {
+        let (condition, values) = undisturbed(as_read);
+        let watermark = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(&config.tenant, "watermark")))
+            .update_expression("SET progress = :progress")
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values.into_iter().collect()))
+            .expression_attribute_values(":progress", s(progress));
+        let items = vec![
+            TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
+            self.config_is_at_version_of(config),
+        ];
+        self.transact_and_tell(items, None, "a window's progress was kept").await
+    }
+
     async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
-            .update_expression("ADD disturbed :one")
+            .update_expression("ADD disturbed :one REMOVE progress")
             .condition_expression("attribute_exists(tenant_id)")
             .expression_attribute_values(":one", n(1));
         // A tenant without a watermark has nothing that could be committed.

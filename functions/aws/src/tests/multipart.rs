@@ -45,6 +45,7 @@ async fn a_large_object_goes_out_in_parts_each_with_owner_and_checksum() {
     let config = config(Draft { kms_key_arn: Some(KEY.to_owned()), ..Draft::default() });
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
     upload.write(two_parts()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(aws.operations(), ["CreateMultipartUpload", "UploadPart"], "a full part waits for nothing");
     upload.finish().await.unwrap();
     assert_eq!(
@@ -99,6 +100,18 @@ async fn an_object_has_as_many_parts_as_it_needs_and_none_is_empty() {
         store(&aws, &vec![b'-'; size]).await.unwrap();
         assert_eq!(aws.sent("UploadPart").iter().map(|part| part.body.len()).collect::<Vec<_>>(), parts, "{size}");
         assert_eq!(aws.sent("PutObject").len(), usize::from(parts.is_empty()), "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_part_is_on_its_way_the_next_is_filled_but_no_third() {
+    let aws = s3().on("UploadPart", [Reply::Silence]);
+    let config = config(Draft::default());
+    let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
+    let second = std::time::Duration::from_secs(1);
+    for filled in [true, true, false] {
+        let write = tokio::time::timeout(second, upload.write(vec![b'-'; PART_BYTES])).await;
+        assert_eq!(write.is_ok(), filled, "{write:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::{clients::TRIES, tests::stub::Sent};
 
 fn probes(aws: &Aws) -> AssumedBuckets {
-    AssumedBuckets::new(&aws.sdk_config())
+    buckets(&aws.sdk_config())
 }
 
 fn connection() -> Connection {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     ports::{Buckets, Conditional, Events, Tenants},
+    progress::Progress,
     records::{Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
 };
@@ -87,7 +88,13 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if matches!(stored, Stored::Part(_, [])) {
             return Ok(());
         }
-        if matches!(stored, Stored::Part(..)) {
+        if let Stored::Part(_, objects) = stored {
+            let stands = self.tenants.load_one(&tenant.config.tenant).await?.watermark.unwrap_or_default();
+            let kept = Progress::of(&stands, &tenant.config, window, self.options.max_object_bytes);
+            if kept.is_some_and(|kept| kept.covers(objects)) {
+                // They are what the watermark tells of, and the next run goes on from there, whoever it is.
+                return Ok(());
+            }
             // Whoever has not committed yet must not do so over what lies there now: it reads and stores again.
             self.tenants.disturb(&tenant.config.tenant).await?;
         }

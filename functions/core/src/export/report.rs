@@ -40,6 +40,9 @@ pub struct Report {
     /// Failed tenants where the customer has to act, and where the platform has.
     #[serde(skip)]
     pub failed_by_party: [(Party, u64); 2],
+    /// Stored objects of windows that are not committed yet.
+    #[serde(skip)]
+    pub kept: u64,
     /// Whoever another run could go on with right away.
     #[serde(skip)]
     pub unfinished: Vec<String>,
@@ -94,6 +97,8 @@ pub struct Counts {
     pub objects: u64,
     /// Their stored bytes.
     pub bytes: u64,
+    /// Objects of windows that it began and has not committed.
+    pub kept: u64,
 }
 
 /// How a run ended for one tenant.
@@ -132,6 +137,7 @@ impl Report {
             failures: Vec::new(),
             no_connected_tenant: false,
             failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
+            kept: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
             longest_lag: TimeDelta::zero(),
@@ -141,7 +147,7 @@ impl Report {
     /// Whether several tenants were due and not one was exported. Each may have failed for a reason of its own
     /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example.
     pub fn nothing_delivered(&self) -> bool {
-        self.due - self.queued > 2 && self.exported == 0 && self.objects == 0
+        self.due - self.queued > 2 && self.exported + self.objects + self.kept == 0
     }
 
     /// Adds what was exported of a tenant that is not done yet.
@@ -149,11 +155,12 @@ impl Report {
         self.events += counts.events;
         self.objects += counts.objects;
         self.bytes += counts.bytes;
+        self.kept += counts.kept;
     }
 
     /// Whether anything was stored or noted, so that a further run finds another state than this one did.
     pub fn got_somewhere(&self) -> bool {
-        self.exported + self.failed + self.objects > 0
+        self.exported + self.failed + self.objects + self.kept > 0
     }
 
     /// Adds tenants that were handed to a queue.
@@ -221,7 +228,7 @@ mod tests {
         assert!(report.nothing_delivered());
         report.add(Tally {
             end: End::Exported,
-            counts: Counts { events: 5, objects: 2, bytes: 300 },
+            counts: Counts { events: 5, objects: 2, bytes: 300, kept: 0 },
             ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());

@@ -2,19 +2,21 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Export, Options, Run, reader::Reader, tenant::TenantExport};
+use super::{
+    Export, Run,
+    reader::Reader,
+    tenant::TenantExport,
+    writer::{OWN, RECORDED, Writer},
+};
 use crate::{
     event,
-    failure::{Code, Failure},
-    object::{Encoder, ObjectSpec},
-    ports::{Bucket, Buckets, Events, Tenants, Upload},
+    failure::Failure,
+    ports::{Buckets, Conditional, Events, Tenants},
+    progress::Progress,
     records::{Receipt, StoredObject, StoredWatermark},
     schedule::Window,
     settings::TenantConfig,
 };
-
-/// How many encoded bytes are handed on at a time.
-const CHUNK: usize = 256 * 1024;
 
 /// For how long a tenant's records are taken to be as they were read. A run can take many minutes; storing a window
 /// that another run committed meanwhile would put an older reading over a newer one.
@@ -52,7 +54,7 @@ pub(super) struct GivenUp {
 }
 
 impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
-    /// Stores all objects of a window and tells what was stored. Moves nothing.
+    /// Stores all objects of a window, or those that are still missing, and tells what was stored. Moves nothing.
     pub(super) async fn store_window(
         &self,
         run: Run<'_>,
@@ -61,13 +63,26 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         state: State,
     ) -> Result<Receipt, GivenUp> {
         let started = (run.now)();
-        let gap = self.options.retention.is_some_and(|retention| window.from < started - retention);
-        let TenantExport { config, bucket, watermark, read_at, .. } = tenant;
-        let watermark = (state == State::Due).then_some(&*watermark);
-        let as_read = AsRead { run, tenants: &self.tenants, config, watermark, read_at };
-        let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket);
-        match self.copy_events(as_read, window, gap, &mut writer).await {
-            Ok(()) => Ok(writer.into_receipt(gap, started, (run.now)())),
+        let limit = self.options.max_object_bytes;
+        let TenantExport { config, bucket, watermark, read_at, counts, .. } = tenant;
+        let progress = match state {
+            State::Due => Progress::of(watermark, config, window, limit),
+            State::Committed => None,
+        };
+        let progress = progress.unwrap_or_else(|| Progress {
+            window,
+            version: config.version,
+            max_object_bytes: limit,
+            read_until: Vec::new(),
+            objects: Vec::new(),
+            malformed: 0,
+            gap: self.options.retention.is_some_and(|retention| window.from < started - retention),
+            started,
+        });
+        let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
+        let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, Some(&progress));
+        match self.copy_events(as_read, &progress, &mut writer, &mut counts.kept).await {
+            Ok(()) => Ok(writer.into_receipt(progress.gap, progress.started, (run.now)())),
             Err(why) => Err(GivenUp { why, stored: writer.abort().await }),
         }
     }
@@ -75,32 +90,45 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     async fn copy_events(
         &self,
         mut as_read: AsRead<'_, T>,
-        window: Window,
-        gap: bool,
+        from: &Progress,
         writer: &mut Writer<'_, B>,
+        kept: &mut u64,
     ) -> Result<(), Why> {
-        let (run, config) = (as_read.run, as_read.config);
-        if gap {
-            writer.push_systems_own(&event::retention_notice(&config.tenant, window)).await?;
+        let (run, config, window) = (as_read.run, as_read.config, from.window);
+        if from.gap && writer.is_empty() {
+            writer.open().await?;
+            writer.push(&event::retention_notice(&config.tenant, window), OWN)?;
         }
-        let mut reader = Reader::new(&self.events, config, window);
-        while let Some(event) = reader.next().await? {
+        let mut reader = Reader::new(&self.events, config, window, &from.read_until, &self.options.budget);
+        while let Some(read) = reader.next().await? {
             if (run.should_stop)() {
                 return Err(Why::OutOfTime);
             }
-            let (line, malformed) = event.line();
+            let (line, malformed) = read.event.line();
             if !writer.has_room(&line) {
                 as_read.still_holds().await?;
-                writer.finish_object().await?;
+                reader.meanwhile(writer.finish()).await?;
+                let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
+                let progress = Progress { objects, read_until, malformed: writer.malformed, ..from.clone() };
+                as_read.keep(&progress).await?;
+                *kept += 1;
             }
-            writer.push(&line, 1).await?;
+            if !writer.is_open() {
+                reader.meanwhile(writer.open()).await?;
+            }
+            let enough = writer.push(&line, RECORDED)?;
             writer.malformed += u64::from(malformed);
+            reader.done_with(read);
+            if enough {
+                reader.meanwhile(writer.send()).await?;
+            }
         }
         if writer.is_empty() {
-            writer.push_systems_own(&event::heartbeat(&config.tenant, window)).await?;
+            writer.open().await?;
+            writer.push(&event::heartbeat(&config.tenant, window), OWN)?;
         }
         as_read.still_holds().await?;
-        Ok(writer.finish_object().await?)
+        Ok(writer.finish().await?)
     }
 }
 
@@ -109,8 +137,9 @@ struct AsRead<'a, T> {
     run: Run<'a>,
     tenants: &'a T,
     config: &'a TenantConfig,
-    /// None if it may be any other by now.
-    watermark: Option<&'a StoredWatermark>,
+    watermark: &'a mut StoredWatermark,
+    /// Whether the watermark may be any other by now.
+    state: State,
     read_at: &'a mut DateTime<Utc>,
 }
 
@@ -123,125 +152,25 @@ impl<T: Tenants> AsRead<'_, T> {
         }
         let records = self.tenants.load_one(&self.config.tenant).await?;
         let config = records.config.map(|config| config.check(&self.config.tenant, self.run.platform));
-        let moved = self.watermark.is_some_and(|as_read| records.watermark.as_ref() != Some(as_read));
+        let moved = self.state == State::Due && records.watermark.as_ref() != Some(&*self.watermark);
         if moved || config != Some(Ok(self.config.clone())) {
             return Err(Why::Overtaken);
         }
         *self.read_at = now;
         Ok(())
     }
-}
 
-/// Spreads a window's lines over as many objects as they need.
-struct Writer<'a, B: Buckets> {
-    buckets: &'a B,
-    config: &'a TenantConfig,
-    window: Window,
-    limit: u64,
-    bucket: &'a mut Option<B::Bucket>,
-    open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
-    stored: Vec<StoredObject>,
-    malformed: u64,
-}
-
-struct OpenObject<U> {
-    key: String,
-    encoder: Encoder,
-    upload: U,
-    events: u64,
-}
-
-impl<'a, B: Buckets> Writer<'a, B> {
-    fn new(
-        buckets: &'a B,
-        options: &Options,
-        config: &'a TenantConfig,
-        window: Window,
-        bucket: &'a mut Option<B::Bucket>,
-    ) -> Self {
-        let limit = options.max_object_bytes;
-        Self { buckets, config, window, limit, bucket, open: None, stored: Vec::new(), malformed: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.open.is_none() && self.stored.is_empty()
-    }
-
-    async fn push_systems_own(&mut self, line: &str) -> Result<(), Failure> {
-        self.push(line, 0).await
-    }
-
-    /// Whether the line fits into the object that is open; into one that is not, it always does.
-    fn has_room(&self, line: &str) -> bool {
-        self.open.as_ref().is_none_or(|open| open.encoder.has_room(line.len(), self.limit))
-    }
-
-    async fn push(&mut self, line: &str, events: u64) -> Result<(), Failure> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.next_object().await?,
-        };
-        let encoded = open.encoder.push(line).map_err(not_encoded);
-        let ready = open.encoder.take_ready(CHUNK);
-        open.events += events;
-        let open = self.open.insert(open);
-        encoded?;
-        match ready {
-            Some(bytes) => open.upload.write(bytes).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn next_object(&mut self) -> Result<OpenObject<<B::Bucket as Bucket>::Upload>, Failure> {
-        let bucket = match self.bucket.take() {
-            Some(bucket) => bucket,
-            None => self.buckets.open(self.config, self.window).await?,
-        };
-        let bucket = self.bucket.insert(bucket);
-        let file = u32::try_from(self.stored.len() + 1).unwrap_or(u32::MAX);
-        let spec = ObjectSpec::new(self.config, self.window, file);
-        let encoder = Encoder::new(self.config.format, self.config.compression);
-        Ok(OpenObject { key: spec.key.clone(), encoder, upload: bucket.upload(spec), events: 0 })
-    }
-
-    async fn finish_object(&mut self) -> Result<(), Failure> {
-        let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
-        let finished = match encoder.finish() {
-            Ok(finished) => finished,
-            Err(error) => {
-                upload.abort().await;
-                return Err(not_encoded(error));
+    /// Keeps how far the window was stored, so that another run can go on from there. Where that can't be kept, this run
+    /// goes on all the same.
+    async fn keep(&mut self, progress: &Progress) -> Result<(), Why> {
+        let Some(text) = progress.to_text().filter(|_| self.state == State::Due) else { return Ok(()) };
+        match self.tenants.keep_progress(self.config, self.watermark, &text).await? {
+            Conditional::Written => {
+                self.watermark.progress = Some(text);
+                *self.read_at = (self.run.now)();
+                Ok(())
             }
-        };
-        if let Err(failure) = upload.write(finished.bytes).await {
-            upload.abort().await;
-            return Err(failure);
-        }
-        // Before the answer: a write whose answer is lost may have replaced the object all the same.
-        self.stored.push(StoredObject { key, bytes: finished.stored, events, sha256: finished.sha256 });
-        upload.finish().await
-    }
-
-    async fn abort(self) -> Vec<StoredObject> {
-        if let Some(open) = self.open {
-            open.upload.abort().await;
-        }
-        self.stored
-    }
-
-    fn into_receipt(self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
-        Receipt {
-            window: self.window,
-            bucket: self.config.bucket.to_string(),
-            objects: self.stored,
-            malformed: self.malformed,
-            gap,
-            exported_at: ended,
-            duration: ended - started,
+            Conditional::LostRace => Err(Why::Overtaken),
         }
     }
-}
-
-fn not_encoded(error: std::io::Error) -> Failure {
-    Failure::new(Code::Rejected, format!("An object could not be encoded: {error}."))
 }

@@ -16,6 +16,7 @@ pub enum Op {
     Load,
     Commit,
     RecordFailure,
+    KeepProgress,
     Disturb,
     Receipt,
     AmendReceipt,

@@ -68,6 +68,14 @@ impl Encoder {
         Ok(())
     }
 
+    /// How many bytes are ready to be stored.
+    pub fn ready(&self) -> usize {
+        match &self.sink {
+            Sink::Plain(bytes) => bytes.len(),
+            Sink::Gzip(encoder) => encoder.get_ref().len(),
+        }
+    }
+
     /// The bytes that are ready to be stored, once there are at least so many.
     pub fn take_ready(&mut self, at_least: usize) -> Option<Vec<u8>> {
         let ready = match &mut self.sink {

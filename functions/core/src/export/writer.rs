@@ -1,0 +1,152 @@
+//! A window's lines, spread over as many objects as they need.
+
+use chrono::{DateTime, Utc};
+
+use super::Options;
+use crate::{
+    failure::{Code, Failure},
+    object::{Encoder, ObjectSpec},
+    ports::{Bucket, Buckets, Upload},
+    progress::Progress,
+    records::{Receipt, StoredObject},
+    schedule::Window,
+    settings::TenantConfig,
+};
+
+/// How many encoded bytes are handed on at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// What is stored of a window, and the object that is on its way.
+pub(super) struct Writer<'a, B: Buckets> {
+    buckets: &'a B,
+    config: &'a TenantConfig,
+    window: Window,
+    limit: u64,
+    bucket: &'a mut Option<B::Bucket>,
+    open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
+    stored: Vec<StoredObject>,
+    /// How many of those an earlier run has stored.
+    resumed: usize,
+    pub(super) malformed: u64,
+}
+
+struct OpenObject<U> {
+    key: String,
+    encoder: Encoder,
+    upload: U,
+    events: u64,
+}
+
+/// A line's events: the system's own are not counted.
+pub(super) const OWN: u64 = 0;
+pub(super) const RECORDED: u64 = 1;
+
+impl<'a, B: Buckets> Writer<'a, B> {
+    /// At a window's beginning, or where another run has left it.
+    pub(super) fn new(
+        buckets: &'a B,
+        options: &Options,
+        config: &'a TenantConfig,
+        window: Window,
+        bucket: &'a mut Option<B::Bucket>,
+        progress: Option<&Progress>,
+    ) -> Self {
+        let stored = progress.map(|progress| progress.objects.clone()).unwrap_or_default();
+        let (limit, resumed) = (options.max_object_bytes, stored.len());
+        let malformed = progress.map_or(0, |progress| progress.malformed);
+        Self { buckets, config, window, limit, bucket, open: None, stored, resumed, malformed }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.stored.is_empty()
+    }
+
+    /// What is stored, by this run and those before it.
+    pub(super) fn stored(&self) -> &[StoredObject] {
+        &self.stored
+    }
+
+    /// Whether the line fits into the object that is open; into one that is not, it always does.
+    pub(super) fn has_room(&self, line: &str) -> bool {
+        self.open.as_ref().is_none_or(|open| open.encoder.has_room(line.len(), self.limit))
+    }
+
+    /// Whether there is an object to push lines into.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Begins the next object.
+    pub(super) async fn open(&mut self) -> Result<(), Failure> {
+        let bucket = match self.bucket.take() {
+            Some(bucket) => bucket,
+            None => self.buckets.open(self.config, self.window).await?,
+        };
+        let bucket = self.bucket.insert(bucket);
+        let file = u32::try_from(self.stored.len() + 1).unwrap_or(u32::MAX);
+        let spec = ObjectSpec::new(self.config, self.window, file);
+        let encoder = Encoder::new(self.config.format, self.config.compression);
+        self.open = Some(OpenObject { key: spec.key.clone(), encoder, upload: bucket.upload(spec), events: 0 });
+        Ok(())
+    }
+
+    /// Adds a line to the object that is open; whether there is enough now to [`Self::send`].
+    pub(super) fn push(&mut self, line: &str, events: u64) -> Result<bool, Failure> {
+        let Some(open) = &mut self.open else { return Ok(false) };
+        open.events += events;
+        open.encoder.push(line).map_err(not_encoded)?;
+        Ok(open.encoder.ready() >= CHUNK)
+    }
+
+    /// Hands on what is encoded.
+    pub(super) async fn send(&mut self) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        match open.encoder.take_ready(1) {
+            Some(bytes) => open.upload.write(bytes).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stores the object that is open.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
+        let finished = match encoder.finish() {
+            Ok(finished) => finished,
+            Err(error) => {
+                upload.abort().await;
+                return Err(not_encoded(error));
+            }
+        };
+        if let Err(failure) = upload.write(finished.bytes).await {
+            upload.abort().await;
+            return Err(failure);
+        }
+        // Before the answer: a write whose answer is lost may have replaced the object all the same.
+        self.stored.push(StoredObject { key, bytes: finished.stored, events, sha256: finished.sha256 });
+        upload.finish().await
+    }
+
+    /// Gives up the object that is open; comes back with those that this run has stored.
+    pub(super) async fn abort(mut self) -> Vec<StoredObject> {
+        if let Some(open) = self.open {
+            open.upload.abort().await;
+        }
+        self.stored.split_off(self.resumed)
+    }
+
+    pub(super) fn into_receipt(self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
+        Receipt {
+            window: self.window,
+            bucket: self.config.bucket.to_string(),
+            objects: self.stored,
+            malformed: self.malformed,
+            gap,
+            exported_at: ended,
+            duration: ended - started,
+        }
+    }
+}
+
+fn not_encoded(error: std::io::Error) -> Failure {
+    Failure::new(Code::Rejected, format!("An object could not be encoded: {error}."))
+}
