@@ -68,8 +68,9 @@ impl Settings for Memory {
             return Ok(Conditional::LostRace);
         }
         stored.config = Some(Draft::of(config, config.version + 1));
-        let disturbed = stored.watermark.take().and_then(|watermark| watermark.disturbed);
-        stored.watermark = Some(StoredWatermark { disturbed, ..StoredWatermark::connected(&config.tenant, schedule) });
+        let StoredWatermark { disturbed, progress, .. } = stored.watermark.take().unwrap_or_default();
+        let connected = StoredWatermark::connected(&config.tenant, schedule);
+        stored.watermark = Some(StoredWatermark { disturbed, progress, ..connected });
         state.record(news);
         Ok(Conditional::Written)
     }

@@ -8,7 +8,7 @@ use crate::{
     memory::{Fault, Op},
 };
 
-/// A tenant with forty events in an hour, over so many shards, in pages of seven and some dozen files. Two events of
+/// A tenant with forty events in an hour and a malformed one, over so many shards, in pages of seven and some dozen files. Two events of
 /// different shards have the very same key, and one file ends between them.
 fn long_window(shards: u16) -> World {
     let mut world = World::new();
@@ -26,6 +26,11 @@ fn long_window(shards: u16) -> World {
         let (minute, twin) = (n + n / 20, n % shards);
         world.event_in_shard("acme", twin, &format!("2026-11-21T10:{minute:02}:00.000Z"), &format!("e{n:02}"));
     }
+    let malformed = StoredEvent {
+        recorded_at_id: "2026-11-21T10:00:01.000Z#malformed".to_owned(),
+        body: Body::Text("no JSON".to_owned()),
+    };
+    world.memory.put_event(&id("acme"), 0, malformed);
     for shard in 0..shards.min(2) {
         let stored = StoredEvent {
             recorded_at_id: "2026-11-21T10:59:00.000Z#twin".to_owned(),
@@ -77,6 +82,7 @@ fn each_run_goes_on_where_the_last_one_stopped_and_the_files_are_the_same() {
         assert_eq!(world.memory.calls(Op::Finish), whole.memory.calls(Op::Finish), "no file is stored twice");
         let receipt = |world: &World| world.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
         assert_eq!(receipt(&world).objects, receipt(&whole).objects);
+        assert_eq!((receipt(&world).malformed, receipt(&whole).malformed), (1, 1));
         assert_eq!(world.memory.state().tenants["acme"].watermark.clone().unwrap().progress, None);
     }
 }
