@@ -125,6 +125,7 @@ fn other_settings_or_another_file_size_begin_the_window_anew() {
     world.save("acme", &draft, clock("11:01"));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
     assert!(receipt(&world).iter().all(|object| object.key.ends_with(".ndjson")), "{:?}", receipt(&world));
+    the_receipt_tells_of_the_bucket(&world);
 }
 
 #[test]
