@@ -2,7 +2,9 @@
 
 mod receipts;
 
-use std::collections::{BTreeMap, HashMap};
+#[cfg(any(test, feature = "stock-decoding"))]
+use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use audit_log_core::{
     failure::Failure,
@@ -14,6 +16,7 @@ use audit_log_core::{
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
+#[cfg(any(test, feature = "stock-decoding"))]
 use serde_json::{Value, json};
 
 pub(crate) use receipts::{receipt, receipt_digest, receipt_record, stored_receipt};
@@ -174,17 +177,20 @@ pub(crate) fn event_marker(event: &NewEvent) -> Item {
     )
 }
 
+#[cfg(any(test, feature = "stock-decoding"))]
 /// An item as JSON with DynamoDB's type names, for an event whose writer broke the contract: nothing of it is lost.
 pub(crate) fn as_json(item: &Item) -> String {
     json_of_all(item).to_string()
 }
 
+#[cfg(any(test, feature = "stock-decoding"))]
 /// In the order of the names, so that the same item always gives the same bytes.
 fn json_of_all(item: &Item) -> Value {
     let sorted: BTreeMap<_, _> = item.iter().collect();
     Value::Object(sorted.into_iter().map(|(name, value)| (name.clone(), json_of(value))).collect())
 }
 
+#[cfg(any(test, feature = "stock-decoding"))]
 fn json_of(value: &AttributeValue) -> Value {
     let base64 = |blob: &aws_smithy_types::Blob| aws_smithy_types::base64::encode(blob);
     match value {

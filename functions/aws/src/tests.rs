@@ -5,6 +5,7 @@
 mod assume_role;
 mod dynamodb;
 mod multipart;
+mod pages;
 mod probes;
 mod put;
 mod queue;

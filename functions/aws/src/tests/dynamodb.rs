@@ -21,7 +21,7 @@ use crate::{clients::TRIES, events::EventsTable, tenants::TenantsTable};
 const OWN_TRIES: usize = 8;
 
 /// A client with a budget of retries of its own; the SDK's is one for all tests of this process.
-fn client(aws: &Aws) -> aws_sdk_dynamodb::Client {
+pub(super) fn client(aws: &Aws) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(&aws.sdk_config());
     aws_sdk_dynamodb::Client::from_conf(config.retry_partition(RetryPartition::custom("tests").build()).build())
 }

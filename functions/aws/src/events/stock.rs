@@ -1,0 +1,34 @@
+//! The SDK's own decoding, to be compared with.
+
+use audit_log_core::{
+    event::{Body, StoredEvent},
+    failure::Failure,
+    ports::Page,
+};
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
+
+use crate::{
+    answers::Answer,
+    attributes::{Item, as_json, text},
+};
+
+/// Sends a query and takes its answer from the SDK.
+pub(crate) async fn page_of(query: QueryFluentBuilder) -> Result<Page, Failure> {
+    let answer = query.send().await.map_err(|error| Answer::of(&error).from_dynamodb("the events were read"))?;
+    let more_after = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
+    let events = answer.items.unwrap_or_default().into_iter().map(event).collect();
+    Ok(Page { events, more_after })
+}
+
+fn event(mut item: Item) -> StoredEvent {
+    let recorded_at_id = text(&item, "recorded_at_id").unwrap_or_default();
+    let body = match item.remove("event") {
+        Some(AttributeValue::S(text)) => Body::Text(text),
+        Some(other) => {
+            item.insert("event".to_owned(), other);
+            Body::NoText(as_json(&item))
+        }
+        None => Body::NoText(as_json(&item)),
+    };
+    StoredEvent { recorded_at_id, body }
+}

@@ -1,0 +1,205 @@
+//! Pages of events, decoded by us and by the SDK.
+
+use std::fmt::Write as _;
+
+use audit_log_core::ports::{Page, Stretch};
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::Blob;
+use proptest::{collection::vec, prelude::*};
+
+use super::{dynamodb::client, *};
+use crate::{
+    attributes::{Item, as_json},
+    clients::TRIES,
+    events::{EventsTable, decoding, stock},
+};
+
+const GOOD: &str = r#"{"Count":1,"Items":[{"recorded_at_id":{"S":"k"},"event":{"S":"{}"}}],"ScannedCount":1}"#;
+
+async fn decoded_by_us(aws: &Aws) -> Result<Page, Failure> {
+    let tenant = config(Draft::default()).tenant;
+    let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
+    decoding::page_of(EventsTable::new(client(aws), "events").query(stretch)).await.inspect_err(tells_no_secret)
+}
+
+async fn decoded_by_the_sdk(aws: &Aws) -> Result<Page, Failure> {
+    let tenant = config(Draft::default()).tenant;
+    let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
+    stock::page_of(EventsTable::new(client(aws), "events").query(stretch)).await
+}
+
+fn with_checksum(body: &str, checksum: u32) -> Reply {
+    Reply::ok(body).with_header("x-amz-crc32", checksum.to_string().leak())
+}
+
+/// The CRC-32 that every catalogue of checksums gives for these bytes.
+#[test]
+fn the_checksum_is_dynamodbs() {
+    assert_eq!(crc32fast::hash(CHECKED), 0xcbf4_3926);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_answer_is_asked_for_again() {
+    let page = decoded_by_us(&Aws::new().on("Query", [Reply::ok(GOOD)])).await.unwrap();
+    assert_eq!(page.events.len(), 1);
+    let right = crc32fast::hash(GOOD.as_bytes());
+    let cut = &GOOD[..GOOD.len() - 2];
+    for damaged in [
+        Reply::ok(cut),
+        Reply::ok(""),
+        Reply::ok("{}"),
+        with_checksum(GOOD, right ^ 1),
+        with_checksum(cut, right),
+        with_checksum(cut, crc32fast::hash(cut.as_bytes())),
+        Reply::ok(GOOD).with_header("x-amz-crc32", "no number"),
+    ] {
+        let case = format!("{damaged:?}");
+        let aws = Aws::new().on("Query", [damaged.clone(), damaged.clone(), with_checksum(GOOD, right)]);
+        assert_eq!(decoded_by_us(&aws).await.as_ref(), Ok(&page), "{case}");
+        assert_eq!(aws.operations().len(), 3, "{case}");
+
+        let aws = Aws::new().on("Query", [damaged]);
+        let failure = decoded_by_us(&aws).await.unwrap_err();
+        assert_eq!((failure.code, aws.operations().len()), (Code::Unavailable, TRIES as usize), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_the_sdks_to_decode_even_behind_a_damaged_answer() {
+    for (reply, code) in [
+        (Reply::dynamodb(400, "AccessDeniedException", ""), Code::PlatformDenied),
+        (Reply::dynamodb(400, "ValidationException", ""), Code::Rejected),
+        (Reply::dynamodb(400, "ThrottlingException", ""), Code::Throttled),
+        (Reply::Lost, Code::Unavailable),
+        // No error, and no page either.
+        (Reply::Answer { status: 204, headers: Vec::new(), body: String::new() }, Code::Unavailable),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("Query", [Reply::ok("{"), reply.clone()]);
+        assert_eq!(decoded_by_us(&aws).await.map_err(|failure| failure.code), Err(code), "{case}");
+    }
+    let aws =
+        Aws::new().on("Query", [Reply::ok("{"), Reply::dynamodb(400, "ThrottlingException", ""), Reply::ok(GOOD)]);
+    assert!(decoded_by_us(&aws).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_items_is_no_empty_page_to_us() {
+    let aws = Aws::new().on("Query", [Reply::ok("")]);
+    assert_eq!(decoded_by_the_sdk(&aws).await, Ok(Page::default()), "what the SDK makes of it");
+    assert!(decoded_by_us(&aws).await.is_err());
+}
+
+/// A text in JSON, every `also`th character by its code.
+fn quoted(text: &str, also: usize) -> String {
+    let mut quoted = String::new();
+    for (place, c) in text.chars().enumerate() {
+        match c {
+            c if also > 0 && place % also == 0 => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write!(quoted, "\\u{unit:04x}").unwrap());
+            }
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted += "\\n",
+            '\0'..='\x1f' => write!(quoted, "\\u{:04X}", u32::from(c)).unwrap(),
+            c => quoted.push(c),
+        }
+    }
+    format!("\"{quoted}\"")
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        r#"\{("[a-z]{1,9}": ?("[ -~ü\n]{0,20}"|[0-9]{1,5}|\[true, null\]),?){0,6}\}"#,
+        "(?s).{0,24}",
+        "[\"\\\\/\u{0}-\u{1f}🦀é]{0,12}",
+    ]
+}
+
+fn attribute() -> impl Strategy<Value = AttributeValue> {
+    let blob = || vec(any::<u8>(), 0..8).prop_map(Blob::new);
+    let number = || "-?[0-9]{1,12}(\\.[0-9]{1,5})?(E-?[0-9]{1,2})?";
+    let leaf = prop_oneof![
+        any_text().prop_map(AttributeValue::S),
+        number().prop_map(AttributeValue::N),
+        blob().prop_map(AttributeValue::B),
+        vec(any_text(), 0..4).prop_map(AttributeValue::Ss),
+        vec(number(), 0..4).prop_map(AttributeValue::Ns),
+        vec(blob(), 0..4).prop_map(AttributeValue::Bs),
+        any::<bool>().prop_map(AttributeValue::Bool),
+        Just(AttributeValue::Null(true)),
+    ];
+    leaf.prop_recursive(4, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(AttributeValue::L),
+            prop::collection::hash_map(any_text(), inner, 0..4).prop_map(AttributeValue::M),
+        ]
+    })
+}
+
+/// An item as DynamoDB writes it, its attributes in any order.
+fn item() -> impl Strategy<Value = String> {
+    let key =
+        prop_oneof![9 => "2026-11-20T10:00:[0-5][0-9]\\.000Z#.{0,8}".prop_map(AttributeValue::S), 1 => attribute()];
+    let event = prop_oneof![
+        6 => any_text().prop_map(|text| Some(AttributeValue::S(text))),
+        2 => attribute().prop_map(Some),
+        1 => Just(None),
+    ];
+    let names = prop_oneof!["action", "log_type", "user_email", "Event", "events", "S", ".{0,6}"];
+    let others = vec((names, attribute()), 0..5);
+    let item = (key, event, others).prop_flat_map(|(key, event, others)| {
+        let mut item: Item = others.into_iter().collect();
+        item.insert("recorded_at_id".to_owned(), key);
+        match event {
+            Some(event) => item.insert("event".to_owned(), event),
+            None => item.remove("event"),
+        };
+        let attributes: Vec<_> = item.into_iter().collect();
+        (Just(attributes).prop_shuffle(), 0..4usize, 0..4usize)
+    });
+    item.prop_map(|(attributes, names_also, also)| {
+        let attributes = attributes.iter().map(|(name, value)| {
+            let value = match value {
+                AttributeValue::S(text) => format!("{{\"S\":{}}}", quoted(text, also)),
+                // An item of this one attribute, without its name and the braces around both.
+                value => {
+                    let item = as_json(&Item::from([("x".to_owned(), value.clone())]));
+                    item["{\"x\":".len()..item.len() - 1].to_owned()
+                }
+            };
+            (quoted(name, names_also), value)
+        });
+        let attributes: Vec<_> = attributes.map(|(name, value)| format!("{name}:{value}")).collect();
+        format!("{{{}}}", attributes.join(","))
+    })
+}
+
+fn answer() -> impl Strategy<Value = String> {
+    let last = prop_oneof![
+        2 => Just(String::new()),
+        1 => Just(",\"LastEvaluatedKey\":{}".to_owned()),
+        2 => any_text().prop_map(|key| {
+            format!(",\"LastEvaluatedKey\":{{\"tenant_shard\":{{\"S\":\"acme#0\"}},\"recorded_at_id\":{{\"S\":{}}}}}", quoted(&key, 3))
+        }),
+    ];
+    (vec(item(), 0..6), last, any::<bool>()).prop_map(|(items, last, count_first)| {
+        let (count, items) = (items.len(), items.join(","));
+        match count_first {
+            true => format!("{{\"Count\":{count},\"Items\":[{items}]{last},\"ScannedCount\":{count}}}"),
+            false => format!("{{\"Items\":[{items}],\"Unknown\":[{{}},1.5,\"x\\\"\"],\"Count\":{count}{last}}}\n"),
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn we_decode_as_the_sdk_does(body in answer()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let aws = Aws::new().on("Query", [with_checksum(&body, crc32fast::hash(body.as_bytes()))]);
+        let (ours, the_sdks) = runtime.block_on(async { (decoded_by_us(&aws).await, decoded_by_the_sdk(&aws).await) });
+        prop_assert!(the_sdks.is_ok(), "{:?}: {}", the_sdks, body);
+        prop_assert_eq!(ours, the_sdks, "{}", body);
+    }
+}
