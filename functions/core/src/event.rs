@@ -57,7 +57,9 @@ impl StoredEvent {
 /// A line break inside a JSON string is always escaped, so one that stands there bare is between tokens.
 fn on_one_line(json: &str) -> Cow<'_, str> {
     let json = json.trim_ascii();
-    if json.contains(['\n', '\r']) { Cow::Owned(compact(json)) } else { Cow::Borrowed(json) }
+    // Not a search that stops at the first: looking at all bytes goes many at a time, and there hardly ever is one.
+    let broken = json.bytes().fold(false, |broken, byte| broken | matches!(byte, b'\n' | b'\r'));
+    if broken { Cow::Owned(compact(json)) } else { Cow::Borrowed(json) }
 }
 
 /// Takes the whitespace between tokens out of valid JSON.

