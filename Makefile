@@ -12,6 +12,7 @@ DEPLOY_TOOLS := .tools/venv/.installed
 NODE := .tools/node/.installed
 SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
+BENCH_PYTHON := .tools/bench/.installed
 
 # The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
@@ -24,7 +25,7 @@ ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test screenshots check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
+.PHONY: help demo test screenshots bench check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +40,20 @@ test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a 
 screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screenshots
 	@$(ON_HOST) cargo build --workspace --bin screenshots
 	@target/$(HOST)/debug/screenshots
+
+# What is compared: the exporter as it is built for release, and beside it the same with the SDK's own decoding, where
+# there is that feature. Both are binaries of the same name, so the first is put aside.
+STOCK := $(if $(shell grep '^stock-decoding' functions/exporter/Cargo.toml),target/bench/exporter-stock)
+
+bench: $(BENCH_PYTHON) ## What the exporter costs, beside boto3 and others (ROWS=throughput,gzip, QUICK=1)
+	@mkdir -p target/bench
+	@$(ON_HOST) cargo build --release --workspace --bin exporter --bin bench --bin hello
+	@cp target/$(HOST)/release/exporter target/bench/exporter
+	$(if $(STOCK),@$(ON_HOST) cargo build --release --workspace --bin exporter --features audit-log-exporter/stock-decoding)
+	$(if $(STOCK),@cp target/$(HOST)/release/exporter $(STOCK))
+	@target/$(HOST)/release/bench --exporter target/bench/exporter $(if $(STOCK),--stock $(STOCK)) \
+	    --hello target/$(HOST)/release/hello --python .tools/bench/bin/python \
+	    $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
 check: fmt clippy doc deny lint policy-check test ## All that CI checks
 
@@ -84,8 +99,9 @@ clean-tools: ## Remove what this file installed
 $(LOCAL_AWS): tests/local_aws/requirements.txt
 $(DEPLOY_TOOLS): tests/tools/requirements.txt
 $(SCHEMATHESIS): tests/schemathesis/requirements.txt
+$(BENCH_PYTHON): tests/bench/baseline/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(NODE):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(NODE):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)

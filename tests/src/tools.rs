@@ -101,7 +101,8 @@ pub async fn aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Resul
 }
 
 /// The last lines of a text.
-pub(crate) fn last_lines(text: &str, count: usize) -> &str {
+#[must_use]
+pub fn last_lines(text: &str, count: usize) -> &str {
     let text = text.trim_end();
     let start = text.rmatch_indices('\n').nth(count - 1).map_or(0, |(at, _)| at + 1);
     &text[start..]

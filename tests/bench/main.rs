@@ -1,0 +1,89 @@
+//! `make bench`: what the exporter costs, measured beside what it could be.
+//!
+//! The real release binary runs under a Runtime API and against an AWS that this program serves; its CPU time, memory and
+//! calls are taken from outside. In reading order: [`options`] says what is asked for, [`data`] makes the events,
+//! [`world`] and [`server`] are the AWS, [`runtime`] and [`process`] run a program, [`trial`] is one invocation, [`check`]
+//! sees to it that nobody wins by losing events, [`rows`] are the comparisons, [`report`] tells of them. README.md beside
+//! this says how to read it.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock all the time; nothing here ships")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures are read with three digits"
+)]
+
+mod check;
+mod context;
+mod data;
+mod figures;
+mod options;
+mod process;
+mod report;
+mod row;
+mod rows;
+mod runtime;
+mod server;
+mod trial;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use audit_log_tests::tools::repository;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::Context;
+use crate::data::Pool;
+use crate::options::{Options, USAGE};
+use crate::trial::Bench;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match Options::from_arguments(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("bench: {error:#}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    // Programs are killed when what holds them is dropped, so an interrupted run leaves none behind.
+    let measured = tokio::select! {
+        measured = measure(&options) => measured,
+        interrupted = interrupted() => interrupted.map(|()| ExitCode::from(130)),
+    };
+    measured.unwrap_or_else(|error| {
+        eprintln!("bench: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Ends when someone wants this to end.
+async fn interrupted() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
+}
+
+async fn measure(options: &Options) -> Result<ExitCode> {
+    let bench = Bench { scratch: tempfile::Builder::new().prefix("bench-").tempdir()? };
+    let context = Context { options, bench, pool: Arc::new(Pool::new()?), started: Instant::now() };
+    let mut rows = Vec::new();
+    for name in &options.rows {
+        rows.extend(rows::measure(&context, name).await?);
+    }
+    println!();
+    for line in report::table(&rows) {
+        println!("  {line}");
+    }
+    let folder = repository().join("target/bench");
+    let report = report::json(&rows, &options.programs, options.quick);
+    report::write(&folder, "report.json", &format!("{report:#}\n"))?;
+    println!("\n  target/bench/report.json has all figures");
+    Ok(ExitCode::SUCCESS)
+}

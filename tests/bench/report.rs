@@ -1,0 +1,101 @@
+//! The report: a table for people, `report.json` for programs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use serde_json::{Value, json};
+
+use crate::figures::times;
+use crate::options::Programs;
+use crate::row::{Measure, Row, Target};
+
+/// The table, as lines.
+pub(crate) fn table(rows: &[Row]) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["", "measured", "target", "met"]);
+    for row in rows {
+        table.add_row([format!("{}: {}", row.name, row.title), String::new(), String::new(), String::new()]);
+        table.add_row([format!("  {}", row.setting), String::new(), String::new(), String::new()]);
+        for Measure { what, shown, target, met, .. } in &row.measures {
+            let met = match met {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "",
+            };
+            let target = target.map(Target::show).unwrap_or_default();
+            table.add_row([format!("    {what}"), shown.clone(), target, met.to_owned()]);
+        }
+        for note in &row.notes {
+            table.add_row([format!("    {note}"), String::new(), String::new(), String::new()]);
+        }
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index == 1 || index == 2 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+impl Target {
+    /// As people read it: `≥ 20x`.
+    pub(crate) fn show(self) -> String {
+        match self {
+            Self::AtLeast(bound) => format!("≥ {}", short(bound)),
+            Self::AtMost(bound) if bound >= 1e6 => format!("≤ {:.0} MiB", bound / f64::from(1 << 20)),
+            Self::AtMost(bound) => format!("≤ {}", short(bound)),
+        }
+    }
+}
+
+fn short(bound: f64) -> String {
+    if bound.fract() == 0.0 { format!("{bound:.0}x") } else { times(bound).replace("0x", "x") }
+}
+
+/// All of it, with what it was measured on.
+pub(crate) fn json(rows: &[Row], programs: &Programs, quick: bool) -> Value {
+    json!({
+        "measuredAt": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        "quick": quick,
+        "machine": machine(),
+        "versions": versions(programs),
+        "rows": rows,
+    })
+}
+
+/// Writes a file beside the others.
+pub(crate) fn write(folder: &Path, name: &str, content: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    Ok(fs::write(folder.join(name), content)?)
+}
+
+fn machine() -> Value {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    json!({ "cpu": model.map(|(_, model)| model), "cores": cores, "kernel": kernel.trim(), "arch": std::env::consts::ARCH })
+}
+
+fn versions(programs: &Programs) -> Value {
+    let said = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(audit_log_tests::tools::repository());
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let python = programs.baseline.path.display().to_string();
+    json!({
+        "commit": said("git", &["rev-parse", "HEAD"]),
+        "changed": said("git", &["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty()),
+        "rustc": said("rustc", &["--version"]),
+        "python": said(&python, &["--version"]),
+        "boto3": said(&python, &["-c", "import boto3; print(boto3.__version__)"]),
+    })
+}

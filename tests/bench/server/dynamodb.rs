@@ -1,0 +1,171 @@
+//! DynamoDB: the operations that an export uses, over AWS JSON 1.0.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Reply, unknown};
+use crate::data::{self, Page, Partition};
+use crate::world::{Tenant, WINDOW_FROM, WINDOW_TO, World};
+
+/// The tables' names, as every program is told them.
+pub(crate) const TENANTS: &str = "tenants";
+/// The other's.
+pub(crate) const EVENTS: &str = "events";
+
+pub(super) async fn answer(world: &World, operation: &str, body: &[u8]) -> Reply {
+    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+        return unknown(world, format!("{operation} with a body that is no JSON"));
+    };
+    let answered = match (operation, request["TableName"].as_str()) {
+        ("Query", Some(EVENTS)) => return query_events(world, &request).await,
+        ("Query", Some(TENANTS)) => {
+            world.count("Query due");
+            query_due(world, &request)
+        }
+        ("BatchGetItem", _) => {
+            world.count("BatchGetItem");
+            batch_get(world, &request)
+        }
+        ("GetItem", Some(TENANTS)) => {
+            world.count("GetItem");
+            Some(record(world, &request["Key"]).map_or(json!({}), |item| json!({ "Item": item })))
+        }
+        ("TransactWriteItems", _) => {
+            world.count("TransactWriteItems");
+            transact(world, &request)
+        }
+        ("UpdateItem", Some(TENANTS)) => {
+            world.count("UpdateItem");
+            move_watermark(world, &request)
+        }
+        ("PutItem", _) => {
+            world.count("PutItem");
+            Some(json!({}))
+        }
+        _ => None,
+    };
+    match answered {
+        Some(answer) => {
+            let body = Bytes::from(answer.to_string());
+            send(crc32fast::hash(&body), body)
+        }
+        None => unknown(world, format!("{operation} {request}")),
+    }
+}
+
+/// With the checksum that DynamoDB sends along.
+fn send(crc32: u32, body: Bytes) -> Reply {
+    Response::builder()
+        .status(StatusCode::OK)
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-crc32", crc32)
+        .header("x-amzn-requestid", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEF")
+        .body(Full::new(body))
+        .unwrap_or_default()
+}
+
+/// A stretch of one partition's events, in the order of their keys.
+async fn query_events(world: &World, request: &Value) -> Reply {
+    world.count("Query events");
+    let Some((partition, start, end)) = stretch(world, request) else {
+        return unknown(world, format!("Query {request}"));
+    };
+    world.pace(partition).await;
+    let most = request["Limit"].as_u64();
+    let end = most.map_or(end, |most| end.min(start + most));
+    let Page { body, crc32, .. } = match world.data.prepared_page(partition, start, end) {
+        Some(page) => page,
+        None => world.data.pool.page(partition, start..end),
+    };
+    send(crc32, body)
+}
+
+/// What a Query of the events asks for. Names of the values are the client's choice, and what they are shows.
+fn stretch<'a>(world: &'a World, request: &Value) -> Option<(&'a Partition, u64, u64)> {
+    for unserved in ["ProjectionExpression", "FilterExpression", "IndexName"] {
+        if !request[unserved].is_null() {
+            return None;
+        }
+    }
+    let values = request["ExpressionAttributeValues"].as_object()?;
+    let mut texts: Vec<&str> = values.values().filter_map(|value| value["S"].as_str()).collect();
+    let at = texts.iter().position(|text| world.data.by_partition.contains_key(*text))?;
+    let (tenant, place) = *world.data.by_partition.get(texts.remove(at))?;
+    let partition = &world.data.tenants[tenant].partitions[place];
+    texts.sort_unstable();
+    let [from, to] = texts[..] else { return None };
+    let range = data::between(partition, from, to)?;
+    let start = match request["ExclusiveStartKey"]["recorded_at_id"]["S"].as_str() {
+        Some(after) => data::number_of(after)? + 1,
+        None => range.start,
+    };
+    Some((partition, start.min(range.end), range.end))
+}
+
+fn query_due(world: &World, request: &Value) -> Option<Value> {
+    let values = request["ExpressionAttributeValues"].as_object()?;
+    let shard = values.values().filter_map(|value| value["S"].as_str()).find(|text| text.len() == 1)?;
+    let due = world.data.tenants.iter().filter(|tenant| tenant.due_shard == shard).map(watermark);
+    let items: Vec<Value> = due.collect();
+    Some(json!({ "Count": items.len(), "Items": items, "ScannedCount": items.len() }))
+}
+
+fn batch_get(world: &World, request: &Value) -> Option<Value> {
+    let keys = request["RequestItems"][TENANTS]["Keys"].as_array()?;
+    let items: Vec<Value> = keys.iter().filter_map(|key| record(world, key)).collect();
+    Some(json!({ "Responses": { TENANTS: items }, "UnprocessedKeys": {} }))
+}
+
+fn record(world: &World, key: &Value) -> Option<Value> {
+    let at = *world.data.by_id.get(key["tenant_id"]["S"].as_str()?)?;
+    let tenant = &world.data.tenants[at];
+    match key["record"]["S"].as_str()? {
+        "config" => Some(config(tenant)),
+        "watermark" => Some(watermark(tenant)),
+        _ => None,
+    }
+}
+
+fn config(tenant: &Tenant) -> Value {
+    json!({
+        "tenant_id": { "S": tenant.id }, "record": { "S": "config" }, "version": { "N": "1" },
+        "external_id": { "S": "3f6c1d2e-8a55-4f0e-9a7e-0d3c5b1a9e42" },
+        "role_arn": { "S": "arn:aws:iam::222222222222:role/audit-log-export" },
+        "bucket": { "S": tenant.bucket() }, "region": { "S": "eu-west-1" }, "prefix": { "S": "security" },
+        "frequency_hours": { "N": "1" }, "format": { "S": "json" },
+        "compression": { "S": if tenant.gzip { "gzip" } else { "none" } },
+        "event_shards": { "N": tenant.partitions.len().to_string() },
+        "settings_saved_at": { "S": "2025-11-01T09:30:00Z" },
+    })
+}
+
+fn watermark(tenant: &Tenant) -> Value {
+    json!({
+        "tenant_id": { "S": tenant.id }, "record": { "S": "watermark" }, "due_shard": { "S": tenant.due_shard },
+        "exported_until": { "S": WINDOW_FROM }, "next_due": { "S": WINDOW_TO },
+        "last_success_at": { "S": "2025-11-21T10:01:02Z" }, "consecutive_failures": { "N": "0" },
+    })
+}
+
+fn transact(world: &World, request: &Value) -> Option<Value> {
+    for item in request["TransactItems"].as_array()? {
+        if item["Update"].is_object() {
+            move_watermark(world, &item["Update"])?;
+        }
+    }
+    Some(json!({}))
+}
+
+/// Notes that a tenant's window is committed, if this says so and not that it failed.
+fn move_watermark(world: &World, update: &Value) -> Option<Value> {
+    let tenant = update["Key"]["tenant_id"]["S"].as_str()?;
+    let moved = update["UpdateExpression"].as_str()?.contains("exported_until");
+    let values = update["ExpressionAttributeValues"].as_object()?;
+    if !moved || !values.values().any(|value| value["S"] == WINDOW_TO) {
+        return None;
+    }
+    world.seen().commits.insert(tenant.to_owned(), std::time::Instant::now());
+    Some(json!({}))
+}
