@@ -19,6 +19,7 @@ mod context;
 mod data;
 mod figures;
 mod options;
+mod plot;
 mod process;
 mod report;
 mod row;
@@ -78,12 +79,14 @@ async fn measure(options: &Options) -> Result<ExitCode> {
         rows.extend(rows::measure(&context, name).await?);
     }
     println!();
-    for line in report::table(&rows) {
+    for line in report::lines(&rows) {
         println!("  {line}");
     }
     let folder = repository().join("target/bench");
     let report = report::json(&rows, &options.programs, options.quick);
     report::write(&folder, "report.json", &format!("{report:#}\n"))?;
-    println!("\n  target/bench/report.json has all figures");
+    let machine = report::caption(&report);
+    report::write(&folder, "report.svg", &plot::svg(&rows, &machine))?;
+    println!("  {machine}\n  target/bench/report.json has all figures, target/bench/report.svg shows them");
     Ok(ExitCode::SUCCESS)
 }

@@ -5,42 +5,45 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
 use crate::figures::times;
 use crate::options::Programs;
 use crate::row::{Measure, Row, Target};
 
-/// The table, as lines.
-pub(crate) fn table(rows: &[Row]) -> Vec<String> {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["", "measured", "target", "met"]);
+/// The rows, as lines: a heading and a table for each.
+pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
+    let mut lines = Vec::new();
     for row in rows {
-        table.add_row([format!("{}: {}", row.name, row.title), String::new(), String::new(), String::new()]);
-        table.add_row([format!("  {}", row.setting), String::new(), String::new(), String::new()]);
-        for Measure { what, shown, target, met, .. } in &row.measures {
-            let met = match met {
-                Some(true) => "✓",
-                Some(false) => "✗",
-                None => "",
-            };
-            let target = target.map(Target::show).unwrap_or_default();
-            table.add_row([format!("    {what}"), shown.clone(), target, met.to_owned()]);
+        lines.push(format!("{}: {}", row.name, row.title));
+        lines.push(format!("  {}", row.setting));
+        if !row.measures.is_empty() {
+            lines.extend(table(&row.measures).lines().map(|line| format!("    {}", line.trim_end())));
         }
-        for note in &row.notes {
-            table.add_row([format!("    {note}"), String::new(), String::new(), String::new()]);
-        }
+        lines.extend(row.notes.iter().map(|note| format!("    {note}")));
+        lines.push(String::new());
     }
-    for (index, column) in table.column_iter_mut().enumerate() {
+    lines
+}
+
+fn table(measures: &[Measure]) -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for Measure { what, shown, target, met, .. } in measures {
+        let met = match met {
+            Some(true) => "✓",
+            Some(false) => "✗",
+            None => "",
+        };
+        let target = target.map(Target::show).unwrap_or_default();
+        table.add_row([format!("{what:<20}"), format!("{shown:>34}"), format!("{target:>9}"), met.to_owned()]);
+    }
+    for column in table.column_iter_mut() {
         column.set_padding((0, 2));
-        if index == 1 || index == 2 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect()
+    table
 }
 
 impl Target {
@@ -67,6 +70,22 @@ pub(crate) fn json(rows: &[Row], programs: &Programs, quick: bool) -> Value {
         "versions": versions(programs),
         "rows": rows,
     })
+}
+
+/// On what, of what and when it was measured, in a line.
+pub(crate) fn caption(report: &Value) -> String {
+    let text = |pointer: &str| report.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let commit: String = text("/versions/commit").chars().take(10).collect();
+    let changed = if report["versions"]["changed"] == true { ", changed" } else { "" };
+    let quick = if report["quick"] == true { ", quick and so less exact" } else { "" };
+    format!(
+        "{} ({} cores); commit {commit}{changed}; {}, boto3 {}; {}{quick}",
+        text("/machine/cpu"),
+        report["machine"]["cores"],
+        text("/versions/python"),
+        text("/versions/boto3"),
+        text("/measuredAt")
+    )
 }
 
 /// Writes a file beside the others.

@@ -15,7 +15,7 @@ const NOWHERE: &str = "127.0.0.1:9";
 
 /// Beside the least that a Lambda function in Rust can be.
 pub(super) async fn beside_hello(context: &Context<'_>) -> Result<Vec<Row>> {
-    let repeats = context.amount(31, 21);
+    let repeats = context.amount(51, 21);
     let setting = format!("from the spawn of the process to its first request for an invocation, {repeats} times");
     let mut row = Row::new("startup", "Start, beside a function that does nothing", setting);
     let programs = [&context.programs().exporter, &context.programs().hello];
