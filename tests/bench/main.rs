@@ -80,7 +80,7 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     }
     println!();
     for line in report::lines(&rows) {
-        println!("  {line}");
+        println!("{}", format!("  {line}").trim_end());
     }
     let folder = repository().join("target/bench");
     let report = report::json(&rows, &options.programs, options.quick);

@@ -63,7 +63,7 @@ impl Options {
             programs: Programs {
                 exporter: program("exporter", exporter.context("--exporter is missing")?, vec![]),
                 stock: stock.map(|path| program("stock", path, vec![])),
-                // Isolated, so that nothing of the developer's own Python gets in; without bytecode beside the sources.
+                // Without bytecode beside the sources.
                 baseline: program(
                     "boto3",
                     python.context("--python is missing")?,

@@ -150,6 +150,8 @@ impl Canvas {
             }
             let x = scale.x(*wanted);
             self.line((x, top), (x, self.y), MISSED, 1.5, "5 4");
+            let label = format!("{}x", (wanted / theirs.value).round());
+            self.text(x + 6.0, self.y - 4.0, "start", 11, MISSED, "normal", &label);
             self.y = top + group;
         }
         self.y += 44.0;
@@ -189,7 +191,7 @@ impl Canvas {
             let name = format!("{}, {}", row.name, measure.what);
             self.text(LEFT - 10.0, middle + 4.5, "end", 13, INK, "normal", &name);
             let shown = measure.shown.split(" (").next().unwrap_or_default();
-            let shown = format!("{shown}  ({})", wanted.show());
+            let shown = format!("{shown}  ({})", measure.wanted);
             self.text(RIGHT + 190.0, middle + 4.5, "end", 13, INK, "normal", &shown);
             self.y += LINE;
         }

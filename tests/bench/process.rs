@@ -49,6 +49,8 @@ impl Process {
             .env("PATH", "/usr/bin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("TMPDIR", scratch)
+            // Without one, boto3 asks the system for the developer's, and reads the profile there.
+            .env("HOME", scratch)
             .env("AWS_LAMBDA_RUNTIME_API", &runtime.server.address)
             .env("AWS_LAMBDA_FUNCTION_NAME", FUNCTION)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

@@ -8,9 +8,8 @@ use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
-use crate::figures::times;
 use crate::options::Programs;
-use crate::row::{Measure, Row, Target};
+use crate::row::{Measure, Row};
 
 /// The rows, as lines: a heading and a table for each.
 pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
@@ -31,34 +30,18 @@ fn table(measures: &[Measure]) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Disabled);
-    for Measure { what, shown, target, met, .. } in measures {
+    for Measure { what, shown, wanted, met, .. } in measures {
         let met = match met {
             Some(true) => "✓",
             Some(false) => "✗",
             None => "",
         };
-        let target = target.map(Target::show).unwrap_or_default();
-        table.add_row([format!("{what:<20}"), format!("{shown:>34}"), format!("{target:>9}"), met.to_owned()]);
+        table.add_row([format!("{what:<20}"), format!("{shown:>34}"), format!("{wanted:>11}"), met.to_owned()]);
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table
-}
-
-impl Target {
-    /// As people read it: `≥ 20x`.
-    pub(crate) fn show(self) -> String {
-        match self {
-            Self::AtLeast(bound) => format!("≥ {}", short(bound)),
-            Self::AtMost(bound) if bound >= 1e6 => format!("≤ {:.0} MiB", bound / f64::from(1 << 20)),
-            Self::AtMost(bound) => format!("≤ {}", short(bound)),
-        }
-    }
-}
-
-fn short(bound: f64) -> String {
-    if bound.fract() == 0.0 { format!("{bound:.0}x") } else { times(bound).replace("0x", "x") }
 }
 
 /// All of it, with what it was measured on.

@@ -31,6 +31,8 @@ pub(crate) struct Measure {
     pub(crate) value: f64,
     pub(crate) shown: String,
     pub(crate) target: Option<Target>,
+    /// The target as people read it: `≥ 20x`.
+    pub(crate) wanted: String,
     pub(crate) met: Option<bool>,
 }
 
@@ -49,23 +51,24 @@ impl Row {
         Self { name, title, setting: setting.into(), measures, figures, calls, notes }
     }
 
-    /// A figure with a target.
-    pub(crate) fn measure(&mut self, what: &'static str, value: f64, shown: String, target: Target) {
-        let met = match target {
-            Target::AtLeast(bound) => value >= bound,
-            Target::AtMost(bound) => value <= bound,
+    /// A figure with a target, whose bound is shown like the figure.
+    pub(crate) fn measure(&mut self, what: &'static str, value: f64, target: Target, show: impl Fn(f64) -> String) {
+        let (met, wanted) = match target {
+            Target::AtLeast(bound) => (value >= bound, format!("≥ {}", show(bound))),
+            Target::AtMost(bound) => (value <= bound, format!("≤ {}", show(bound))),
         };
-        self.measures.push(Measure { what, value, shown, target: Some(target), met: Some(met) });
+        let (shown, target, met) = (show(value), Some(target), Some(met));
+        self.measures.push(Measure { what, value, shown, target, wanted, met });
     }
 
     /// A ratio with a target.
     pub(crate) fn ratio(&mut self, what: &'static str, value: f64, target: Target) {
-        self.measure(what, value, times(value), target);
+        self.measure(what, value, target, times);
     }
 
     /// A figure that is only told.
     pub(crate) fn tell(&mut self, what: &'static str, value: f64, shown: String) {
-        self.measures.push(Measure { what, value, shown, target: None, met: None });
+        self.measures.push(Measure { what, value, shown, target: None, wanted: String::new(), met: None });
     }
 
     /// Keeps figures, and hands them on.

@@ -31,15 +31,11 @@ pub(super) async fn tick(context: &Context<'_>) -> Result<Vec<Row>> {
     row.figures("peak RSS bytes", [trial.peak_rss as f64]);
     let each = |calls: u64| calls as f64 / f64::from(tenants);
     let of = |kind: &str| each(trial.calls.get(kind).copied().unwrap_or(0));
-    row.measure(
-        "calls a tenant",
-        each(trial.calls_in_all()),
-        format!("{:.3}", each(trial.calls_in_all())),
-        Target::AtMost(CALLS),
-    );
+    let shown = |calls: f64| format!("{calls:.3}");
+    row.measure("calls a tenant", each(trial.calls_in_all()), Target::AtMost(CALLS), shown);
     for kind in ["AssumeRole", "PutObject"] {
         // Not fewer either: a trial in which a tenant is not exported fails.
-        row.measure(kind, of(kind), format!("{:.3}", of(kind)), Target::AtMost(1.0));
+        row.measure(kind, of(kind), Target::AtMost(1.0), shown);
     }
     row.tell("wall time", trial.wall.as_secs_f64(), duration(trial.wall));
     row.tell("CPU time", trial.cpu_seconds, seconds(trial.cpu_seconds));
