@@ -82,7 +82,11 @@ pub(crate) fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }
 
-/// `12.3x`
+/// `1.23x`, `12.3x`, `20x`
 pub(crate) fn times(ratio: f64) -> String {
-    if ratio < 10.0 { format!("{ratio:.2}x") } else { format!("{ratio:.1}x") }
+    match ratio {
+        whole if whole.fract() == 0.0 => format!("{whole:.0}x"),
+        ..10.0 => format!("{ratio:.2}x"),
+        _ => format!("{ratio:.1}x"),
+    }
 }
