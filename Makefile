@@ -41,17 +41,15 @@ screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screen
 	@$(ON_HOST) cargo build --workspace --bin screenshots
 	@target/$(HOST)/debug/screenshots
 
-# What is compared: the exporter as it is built for release, and beside it the same with the SDK's own decoding, where
-# there is that feature. Both are binaries of the same name, so the first is put aside.
-STOCK := $(if $(shell grep '^stock-decoding' functions/exporter/Cargo.toml),target/bench/exporter-stock)
-
+# What is compared: the exporter as it is built for release, and the same with the SDK's own decoding. Both are binaries of
+# one name, so the first is put aside.
 bench: $(BENCH_PYTHON) ## What the exporter costs, beside boto3 and others (ROWS=throughput,gzip, QUICK=1)
 	@mkdir -p target/bench
 	@$(ON_HOST) cargo build --release --workspace --bin exporter --bin bench --bin hello
 	@cp target/$(HOST)/release/exporter target/bench/exporter
-	$(if $(STOCK),@$(ON_HOST) cargo build --release --workspace --bin exporter --features audit-log-exporter/stock-decoding)
-	$(if $(STOCK),@cp target/$(HOST)/release/exporter $(STOCK))
-	@target/$(HOST)/release/bench --exporter target/bench/exporter $(if $(STOCK),--stock $(STOCK)) \
+	@$(ON_HOST) cargo build --release --workspace --bin exporter --features audit-log-exporter/stock-decoding
+	@cp target/$(HOST)/release/exporter target/bench/exporter-stock
+	@target/$(HOST)/release/bench --exporter target/bench/exporter --stock target/bench/exporter-stock \
 	    --hello target/$(HOST)/release/hello --python .tools/bench/bin/python \
 	    $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 

@@ -80,7 +80,7 @@ impl Encoder {
     pub fn ready(&self) -> usize {
         match &self.sink {
             Sink::Plain(bytes) => bytes.len(),
-            Sink::Gzip(encoder) => encoder.get_ref().len(),
+            Sink::Gzip { encoder, .. } => encoder.get_ref().len(),
         }
     }
 
