@@ -21,6 +21,7 @@ use audit_log_core::{
 };
 use aws_sdk_dynamodb::{
     Client,
+    config::{Builder as ConfigBuilder, retry::RetryPartition},
     operation::query::builders::QueryFluentBuilder,
     types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
@@ -78,13 +79,19 @@ impl EventsTable {
     }
 }
 
+/// The SDK has one budget of retries for a service in a region. A partition of the table that is too busy would use it up
+/// for all, so each query has its own.
+pub(crate) fn own_retries() -> ConfigBuilder {
+    ConfigBuilder::new().retry_partition(RetryPartition::custom("events").build())
+}
+
 impl Events for EventsTable {
     async fn page(&self, stretch: Stretch<'_>) -> Result<Page, Failure> {
-        page_of(self.query(stretch).consistent_read(true)).await
+        page_of(self.query(stretch).consistent_read(true), own_retries()).await
     }
 
     async fn page_back(&self, stretch: Stretch<'_>, most: usize) -> Result<Page, Failure> {
         let most = i32::try_from(most).unwrap_or(i32::MAX);
-        page_of(self.query(stretch).scan_index_forward(false).limit(most)).await
+        page_of(self.query(stretch).scan_index_forward(false).limit(most), own_retries()).await
     }
 }

@@ -23,7 +23,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{
-    StreamExt,
+    FutureExt as _, StreamExt,
     future::{Either, select},
     stream,
     stream::FuturesUnordered,
@@ -44,7 +44,7 @@ use crate::{
 const LOAD_AT_ONCE: usize = 50;
 
 /// How many of those reads are on their way side by side.
-const LOADS_SIDE_BY_SIDE: usize = 8;
+const LOADS_SIDE_BY_SIDE: usize = 2;
 
 /// How long a run goes on for whoever is in the middle of something when it should stop. The caller's `should_stop` has
 /// to leave more than that.
@@ -112,41 +112,58 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         }
     }
 
-    /// Exports whoever of these is due, until the time is up.
+    /// Exports whoever of these is due, until the time is up. Records are read as the turns come: those of a tenant that
+    /// waits for long would be out of date.
     async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
-        let mut waiting = self.prepare(run, due).await;
-        let (mut running, mut at_it) = (FuturesUnordered::new(), BTreeSet::new());
+        let (mut waiting, ids) = parsed(due);
+        let mut unread: VecDeque<&[TenantId]> = ids.chunks(LOAD_AT_ONCE).collect();
+        // Those who have had a turn wait until everybody has had one.
+        let mut again = VecDeque::new();
+        let (mut running, mut turns, mut loads) = (FuturesUnordered::new(), BTreeSet::new(), 0);
         let mut time_is_up = pin!(time_is_up(run));
         loop {
-            while running.len() < self.options.concurrency.max(1)
-                && let Some(tenant) = waiting.pop_front()
+            while loads < LOADS_SIDE_BY_SIDE
+                && waiting.len() < LOAD_AT_ONCE
+                && let Some(ids) = unread.pop_front()
             {
-                at_it.insert(tenant.id().to_owned());
-                running.push(self.advance(run, tenant));
+                loads += 1;
+                running.push(self.prepare(run, ids).map(Came::Loaded).left_future());
+            }
+            while turns.len() < self.options.concurrency.max(1)
+                && let Some(tenant) = waiting.pop_front().or_else(|| if loads == 0 { again.pop_front() } else { None })
+            {
+                turns.insert(tenant.id().to_owned());
+                running.push(self.advance(run, tenant).map(Came::Turn).right_future());
             }
             match select(running.next(), &mut time_is_up).await {
-                Either::Left((Some(Progress::More(mut tenant)), _)) => {
-                    at_it.remove(tenant.config.tenant.as_str());
-                    report.add_exported(std::mem::take(&mut tenant.counts));
-                    waiting.push_back(Waiting::Export(tenant));
+                Either::Left((Some(Came::Loaded(loaded)), _)) => {
+                    loads -= 1;
+                    waiting.extend(loaded);
                 }
-                Either::Left((Some(Progress::Ended(tally)), _)) => {
-                    at_it.remove(&tally.tenant);
+                Either::Left((Some(Came::Turn(Progress::More(mut tenant))), _)) => {
+                    turns.remove(tenant.config.tenant.as_str());
+                    report.add_exported(std::mem::take(&mut tenant.counts));
+                    again.push_back(Waiting::Export(tenant));
+                }
+                Either::Left((Some(Came::Turn(Progress::Ended(tally))), _)) => {
+                    turns.remove(&tally.tenant);
                     report.add(tally);
                 }
                 Either::Left((None, _)) => break,
                 Either::Right(((), _)) => {
-                    at_it.extend(waiting.iter().map(|tenant| tenant.id().to_owned()));
-                    let left = at_it.len();
+                    turns.extend(waiting.iter().chain(&again).map(|tenant| tenant.id().to_owned()));
+                    turns.extend(unread.into_iter().flatten().map(ToString::to_string));
+                    let left = turns.len();
                     tracing::error!(tenants = left, "the time is up, and these are given up as if the run had died");
-                    report.add_given_up(at_it);
+                    report.add_given_up(turns);
                     break;
                 }
             }
         }
     }
 
-    /// Whoever the index lists as due, and the failure of a shard that could not be read.
+    /// Whoever the index lists as due, and the failure of a shard that could not be read. Whoever has waited longest is the
+    /// first, so that a run that ends early leaves no one behind for good.
     async fn due(&self, run: Run<'_>) -> (Vec<String>, Option<Failure>) {
         let (mut due, mut unreadable) = (Vec::new(), None);
         let shards: Vec<_> = DueShard::all().map(|shard| self.tenants.due(shard, run.tick)).collect();
@@ -156,10 +173,11 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 Err(failure) => unreadable = Some(failure),
             }
         }
+        due.sort_unstable_by(|a, b| (&a.next_due, &a.tenant).cmp(&(&b.next_due, &b.tenant)));
         // A tenant whose export moves on while the index is read can be listed twice.
-        due.sort_unstable();
-        due.dedup();
-        (due, unreadable)
+        let mut listed = BTreeSet::new();
+        let once = due.into_iter().filter(|due| listed.insert(due.tenant.clone()));
+        (once.map(|due| due.tenant).collect(), unreadable)
     }
 
     async fn any_connected(&self) -> Result<bool, Failure> {
@@ -171,37 +189,44 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         Ok(false)
     }
 
-    /// Reads the due tenants' records. Whoever has waited longest goes first, so that a run that ends early leaves no
-    /// one behind for good.
-    async fn prepare(&self, run: Run<'_>, due: Vec<String>) -> VecDeque<Waiting<B::Bucket>> {
-        let (mut ids, mut refused, mut ready) = (Vec::new(), Vec::new(), Vec::new());
-        for text in due {
-            match TenantId::parse(&text) {
-                Ok(id) => ids.push(id),
-                Err(invalid) => {
-                    let message = format!("The table lists a tenant under an id that can't be used: {invalid}.");
-                    refused.push(Refused::unread(text, Failure::by(Party::Platform, Code::ConfigInvalid, message)));
-                }
+    /// Reads the records of some tenants.
+    async fn prepare(&self, run: Run<'_>, ids: &[TenantId]) -> Vec<Waiting<B::Bucket>> {
+        let loaded = match self.tenants.load(ids).await {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                let refused = |id: &TenantId| Waiting::Refused(Refused::unread(id.to_string(), failure.clone()));
+                return ids.iter().map(refused).collect();
             }
-        }
-        let load = |ids| async move { (ids, self.tenants.load(ids).await) };
-        let loads: Vec<_> = ids.chunks(LOAD_AT_ONCE).map(load).collect();
-        for (ids, loaded) in stream::iter(loads).buffer_unordered(LOADS_SIDE_BY_SIDE).collect::<Vec<_>>().await {
-            match loaded {
-                Err(failure) => refused.extend(ids.iter().map(|id| Refused::unread(id.to_string(), failure.clone()))),
-                Ok(loaded) => {
-                    for (id, records) in loaded {
-                        match TenantExport::new(id, records, run) {
-                            Ok(tenant) => ready.extend(tenant.map(Box::new)),
-                            Err(refusal) => refused.push(*refusal),
-                        }
-                    }
-                }
-            }
-        }
-        ready.sort_by_key(|tenant| tenant.due_since());
-        refused.into_iter().map(Waiting::Refused).chain(ready.into_iter().map(Waiting::Export)).collect()
+        };
+        let tenants = loaded.into_iter().map(|(id, records)| TenantExport::new(id, records, run));
+        let waiting = tenants.filter_map(|tenant| match tenant {
+            Ok(tenant) => tenant.map(Box::new).map(Waiting::Export),
+            Err(refused) => Some(Waiting::Refused(*refused)),
+        });
+        waiting.collect()
     }
+}
+
+/// What a run waits for.
+enum Came<Bucket> {
+    Loaded(Vec<Waiting<Bucket>>),
+    Turn(Progress<Bucket>),
+}
+
+/// The ids that can be used, and a refusal for each of the others.
+fn parsed<Bucket>(due: Vec<String>) -> (VecDeque<Waiting<Bucket>>, Vec<TenantId>) {
+    let (mut refused, mut ids) = (VecDeque::new(), Vec::new());
+    for text in due {
+        match TenantId::parse(&text) {
+            Ok(id) => ids.push(id),
+            Err(invalid) => {
+                let message = format!("The table lists a tenant under an id that can't be used: {invalid}.");
+                let failure = Failure::by(Party::Platform, Code::ConfigInvalid, message);
+                refused.push_back(Waiting::Refused(Refused::unread(text, failure)));
+            }
+        }
+    }
+    (refused, ids)
 }
 
 /// Ends some time after the run should stop: long enough for whoever noticed it to give up in good order, and before

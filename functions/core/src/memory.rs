@@ -24,7 +24,7 @@ use crate::{
     event::{Body, StoredEvent},
     export::Batch,
     failure::Failure,
-    ports::{Conditional, Recorded, Tenants},
+    ports::{Conditional, Due, Recorded, Tenants},
     record::NewEvent,
     records::{LastError, Outcome, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
@@ -176,7 +176,7 @@ impl Memory {
 }
 
 impl Tenants for Memory {
-    async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+    async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<Due>, Failure> {
         self.pass(Op::Due, &shard.to_string()).await?;
         let tick = timestamp::seconds(tick);
         let is_due = |watermark: &StoredWatermark| {
@@ -184,8 +184,13 @@ impl Tenants for Memory {
                 && watermark.next_due.as_ref().is_some_and(|due| *due <= tick)
         };
         let state = self.state();
-        let due = state.tenants.iter().filter(|(_, tenant)| tenant.watermark.as_ref().is_some_and(is_due));
-        Ok(due.map(|(id, _)| id.clone()).collect())
+        let watermarks = state.tenants.iter().filter_map(|(id, tenant)| Some((id, tenant.watermark.as_ref()?)));
+        let due = watermarks.filter(|(_, watermark)| is_due(watermark));
+        let entry = |(tenant, watermark): (&String, &StoredWatermark)| Due {
+            tenant: tenant.clone(),
+            next_due: watermark.next_due.clone().unwrap_or_default(),
+        };
+        Ok(due.map(entry).collect())
     }
 
     async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {

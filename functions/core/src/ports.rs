@@ -30,10 +30,19 @@ pub enum Conditional {
     LostRace,
 }
 
+/// An entry of the index `due`, as it stands there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// The tenant's id.
+    pub tenant: String,
+    /// Since when it has been due.
+    pub next_due: String,
+}
+
 /// The tenants' records, as the export sees them.
 pub trait Tenants: Sync {
-    /// The ids in one shard of the index whose `next_due` is at or before the tick. Only a hint: the index lags.
-    fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    /// Whoever is in one shard of the index with a `next_due` at or before the tick. Only a hint: the index lags.
+    fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> impl Future<Output = Result<Vec<Due>, Failure>> + Send;
 
     /// Whether a shard of the index holds any connected tenant, due or not.
     fn any_connected(&self, shard: DueShard) -> impl Future<Output = Result<bool, Failure>> + Send;

@@ -29,7 +29,8 @@ on_both_worlds! {
 async fn due(world: &impl World, tick: DateTime<Utc>) -> Result<BTreeMap<String, Vec<String>>> {
     let mut by_shard = BTreeMap::new();
     for shard in DueShard::all() {
-        let mut due = world.tenants().due(shard, tick).await?;
+        let due = world.tenants().due(shard, tick).await?;
+        let mut due: Vec<String> = due.into_iter().map(|due| due.tenant).collect();
         due.sort();
         if !due.is_empty() {
             by_shard.insert(shard.to_string(), due);

@@ -11,7 +11,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audit_log_core::{failure::Failure, ports::Page};
-use aws_sdk_dynamodb::operation::query::{Query, QueryOutput, builders::QueryFluentBuilder};
+use aws_sdk_dynamodb::{
+    config::Builder as ConfigBuilder,
+    operation::query::{Query, QueryOutput, builders::QueryFluentBuilder},
+};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -31,9 +34,10 @@ use super::{page, scanner::Damage};
 use crate::answers::Answer;
 
 /// Sends a query and decodes its answer.
-pub(crate) async fn page_of(query: QueryFluentBuilder) -> Result<Page, Failure> {
+pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
     let decoded = Decoded::default();
-    let sent = query.customize().interceptor(Decoding(decoded.clone())).send().await;
+    let query = query.customize().config_override(retries).interceptor(Decoding(decoded.clone()));
+    let sent = query.send().await;
     let failure = |answer: Answer| answer.from_dynamodb("the events were read");
     sent.map_err(|error| failure(Answer::of(&error)))?;
     // An answer that was decoded by anyone else has no page, which is not the same as a page without events.

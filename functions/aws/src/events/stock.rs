@@ -5,7 +5,9 @@ use audit_log_core::{
     failure::Failure,
     ports::Page,
 };
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    config::Builder as ConfigBuilder, operation::query::builders::QueryFluentBuilder, types::AttributeValue,
+};
 
 use crate::{
     answers::Answer,
@@ -13,8 +15,9 @@ use crate::{
 };
 
 /// Sends a query and takes its answer from the SDK.
-pub(crate) async fn page_of(query: QueryFluentBuilder) -> Result<Page, Failure> {
-    let answer = query.send().await.map_err(|error| Answer::of(&error).from_dynamodb("the events were read"))?;
+pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
+    let sent = query.customize().config_override(retries).send().await;
+    let answer = sent.map_err(|error| Answer::of(&error).from_dynamodb("the events were read"))?;
     let more_after = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
     let events = answer.items.unwrap_or_default().into_iter().map(event).collect();
     Ok(Page { events, more_after })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Conditional, Tenants},
+    ports::{Conditional, Due, Tenants},
     record::NewEvent,
     records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
@@ -34,7 +34,7 @@ impl TenantsTable {
 }
 
 impl Tenants for TenantsTable {
-    async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+    async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<Due>, Failure> {
         let mut pages = self
             .client
             .query()
@@ -49,7 +49,9 @@ impl Tenants for TenantsTable {
         let mut due = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the due tenants were read"))?;
-            due.extend(text(&item, "tenant_id"));
+            if let Some(tenant) = text(&item, "tenant_id") {
+                due.push(Due { tenant, next_due: text(&item, "next_due").unwrap_or_default() });
+            }
         }
         Ok(due)
     }

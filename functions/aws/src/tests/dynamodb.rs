@@ -79,7 +79,8 @@ async fn amend(aws: &Aws) -> Result<Conditional, Failure> {
 
 async fn due(aws: &Aws) -> Result<Vec<String>, Failure> {
     let shard = DueShard::of(&config(Draft::default()).tenant);
-    table(aws).due(shard, window().to).await.inspect_err(tells_no_secret)
+    let due = table(aws).due(shard, window().to).await.inspect_err(tells_no_secret)?;
+    Ok(due.into_iter().map(|due| due.tenant).collect())
 }
 
 async fn events(aws: &Aws) -> Result<(), Failure> {

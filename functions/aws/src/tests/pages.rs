@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use audit_log_core::ports::{Page, Stretch};
-use aws_sdk_dynamodb::types::AttributeValue;
+use audit_log_core::ports::{Events as _, Page, Stretch};
+use aws_sdk_dynamodb::{config::Builder as ConfigBuilder, types::AttributeValue};
 use aws_smithy_types::Blob;
 use proptest::{collection::vec, prelude::*};
 
@@ -19,17 +19,35 @@ const GOOD: &str = r#"{"Count":1,"Items":[{"recorded_at_id":{"S":"k"},"event":{"
 async fn decoded_by_us(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
     let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
-    decoding::page_of(EventsTable::new(client(aws), "events").query(stretch)).await.inspect_err(tells_no_secret)
+    let query = EventsTable::new(client(aws), "events").query(stretch);
+    decoding::page_of(query, ConfigBuilder::new()).await.inspect_err(tells_no_secret)
 }
 
 async fn decoded_by_the_sdk(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
     let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
-    stock::page_of(EventsTable::new(client(aws), "events").query(stretch)).await
+    stock::page_of(EventsTable::new(client(aws), "events").query(stretch), ConfigBuilder::new()).await
 }
 
 fn with_checksum(body: &str, checksum: u32) -> Reply {
     Reply::ok(body).with_header("x-amz-crc32", checksum.to_string().leak())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_partition_does_not_use_up_the_retries_of_the_others() {
+    let read = async |aws: &Aws, tenant: &str| {
+        let tenant = TenantId::parse(tenant).unwrap();
+        let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
+        EventsTable::new(client(aws), "events").page(stretch).await
+    };
+    let busy = || Reply::dynamodb(400, "ProvisionedThroughputExceededException", "");
+    let hot = Aws::new().on("Query", [busy()]);
+    for _ in 0..150 {
+        assert_eq!(read(&hot, "hot").await.unwrap_err().code, Code::Throttled);
+    }
+    assert_eq!(hot.operations().len(), 150 * TRIES as usize);
+    let passing = Aws::new().on("Query", [busy(), Reply::ok(GOOD)]);
+    assert_eq!(read(&passing, "acme").await.map(|page| page.events.len()), Ok(1));
 }
 
 /// The CRC-32 that every catalogue of checksums gives for these bytes.

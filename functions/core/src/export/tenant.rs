@@ -137,11 +137,6 @@ impl<Bucket> TenantExport<Bucket> {
         self.config = config;
     }
 
-    /// When the tenant's next window came due.
-    pub(super) fn due_since(&self) -> DateTime<Utc> {
-        self.schedule.next_due
-    }
-
     fn into_tally(self, now: DateTime<Utc>, end: End) -> Tally {
         let end = match (end, self.loss) {
             (end @ End::Failed(_), _) | (end, None) => end,
