@@ -1,8 +1,8 @@
 //! Reads JSON from front to back, at the speed at which pages of events come.
 //!
 //! Why not a library: nearly all of a page is JSON within JSON strings, so what counts is how fast a text full of `\"`
-//! is unescaped. This takes half of `serde_json`'s time for a page, and two thirds of `sonic-rs`'s, without one more
-//! dependency and without unsafe code. Whatever is not JSON is [`Damage`]; nothing is guessed.
+//! is unescaped. A page took `serde_json` 1.6 times and `sonic-rs` 1.15 times as long as a first version of this, which
+//! needs no further dependency and no unsafe code. Whatever is not JSON is [`Damage`]; nothing is guessed.
 
 /// Why an answer is not what DynamoDB can have sent. Says what is wrong, and nothing of what the answer held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -181,9 +181,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads one byte or one escape sequence of a text; true if it was the closing quote.
-    ///
-    /// Inlined, which by itself it is not: it is called for every third byte of JSON within JSON.
-    #[inline(always)]
+    #[inline]
     fn text_byte(&mut self, into: &mut Vec<u8>) -> Result<bool, Damage> {
         let plain = match self.bytes.get(self.at).ok_or(ENDS_EARLY)? {
             b'"' => {
