@@ -3,6 +3,7 @@
 use askama::Template;
 use audit_log_core::handover::TEMPLATE_FILE;
 use audit_log_web::{
+    body::Query,
     caller::Admin,
     problem::{Code, Problem},
 };
@@ -14,7 +15,7 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 
 use super::{
-    form::{Form, NoFields},
+    form::{Form, NoFields, Proof},
     render::{Alert, Frame, Place, Refused, html},
     session::Session,
     text::sentence,
@@ -46,7 +47,7 @@ impl From<ConnectorStatus> for Badge {
 #[template(path = "connector.html")]
 struct Page {
     frame: Frame,
-    csrf: String,
+    proof: Proof,
     badge: Badge,
     connector: Connector,
     typed: String,
@@ -68,7 +69,7 @@ impl Page {
 #[template(path = "disconnect.html")]
 struct Question {
     frame: Frame,
-    csrf: String,
+    proof: Proof,
     role_arn: String,
     scheduled: bool,
 }
@@ -81,12 +82,41 @@ pub(crate) struct Fields {
     role_arn: String,
 }
 
+/// What has led to the page, to be said once.
+#[derive(Deserialize)]
+pub(crate) struct Arrived {
+    connected: Option<String>,
+    disconnected: Option<String>,
+}
+
+impl Arrived {
+    /// Only what is so. That a role is connected which has no settings yet, the page says anyway.
+    fn alert(&self, status: ConnectorStatus) -> Option<Alert> {
+        match (self, status) {
+            (Self { connected: Some(_), .. }, ConnectorStatus::Scheduled) => Some(Alert::good(
+                "The role is connected",
+                "It lets the platform in with your external ID, and nobody without it. Exports use it from the next run on.",
+            )),
+            (Self { disconnected: Some(_), .. }, ConnectorStatus::Disconnected | ConnectorStatus::NotConnected) => {
+                let detail = "No more logs are exported until a role is connected again. What is in your bucket stays.";
+                Some(Alert::good("The role is disconnected", detail))
+            }
+            _ => None,
+        }
+    }
+}
+
 const TITLE: &str = "S3 Audit Log Exporter";
 
 /// The connector.
-pub(super) async fn page<B: Backend>(State(app): State<App<B>>, session: Session<Admin>) -> Result<Response, Refused> {
+pub(super) async fn page<B: Backend>(
+    State(app): State<App<B>>,
+    session: Session<Admin>,
+    arrived: Result<Query<Arrived>, Problem>,
+) -> Result<Response, Refused> {
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    Ok(show(&session, connector, None, None))
+    let done = arrived.ok().and_then(|Query(arrived)| arrived.alert(connector.status));
+    Ok(show(&session, connector, None, None, done))
 }
 
 /// Connects a role.
@@ -96,11 +126,11 @@ pub(super) async fn connect<B: Backend>(
 ) -> Result<Response, Refused> {
     let typed = role_arn.trim().to_owned();
     match connector::connect_role(&app, &session.caller, typed.clone()).await {
-        Ok(_) => Ok(Redirect::to("./connector").into_response()),
+        Ok(_) => Ok(Redirect::to("./connector?connected=yes").into_response()),
         Err(problem) => {
             let connector = connector::current(&app, &session.caller).await;
             let connector = connector.map_err(|problem| session.refuse(&problem))?;
-            Ok(show(&session, connector, Some(typed), Some(&problem)))
+            Ok(show(&session, connector, Some(typed), Some(&problem), None))
         }
     }
 }
@@ -110,7 +140,7 @@ pub(super) async fn ask<B: Backend>(State(app): State<App<B>>, session: Session<
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
     let question = Question {
         frame: session.frame(Place::Connector, "Disconnect"),
-        csrf: session.csrf().to_owned(),
+        proof: session.proof(),
         scheduled: connector.status == ConnectorStatus::Scheduled,
         role_arn: connector.role_arn.unwrap_or_default(),
     };
@@ -123,7 +153,7 @@ pub(super) async fn disconnect<B: Backend>(
     Form { session, .. }: Form<Admin, NoFields>,
 ) -> Result<Response, Refused> {
     connector::stop(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    Ok(Redirect::to("../connector").into_response())
+    Ok(Redirect::to("../connector?disconnected=yes").into_response())
 }
 
 /// The template, to download.
@@ -137,7 +167,13 @@ pub(super) async fn template<B: Backend>(
     Ok((headers, connector.template).into_response())
 }
 
-fn show(session: &Session<Admin>, connector: Connector, typed: Option<String>, problem: Option<&Problem>) -> Response {
+fn show(
+    session: &Session<Admin>,
+    connector: Connector,
+    typed: Option<String>,
+    problem: Option<&Problem>,
+    done: Option<Alert>,
+) -> Response {
     let about_the_role = problem.filter(|problem| !problem.errors().is_empty());
     let error = about_the_role.map(|problem| match problem.code() {
         // The steps say it better than the field's own word.
@@ -148,10 +184,10 @@ fn show(session: &Session<Admin>, connector: Connector, typed: Option<String>, p
             Alert { detail: messages.join(" "), ..Alert::of(problem) }
         }
     });
-    let alert = problem.filter(|_| error.is_none()).map(Alert::of);
+    let alert = problem.filter(|_| error.is_none()).map(Alert::of).or(done);
     let page = Page {
         frame: session.frame(Place::Connector, TITLE),
-        csrf: session.csrf().to_owned(),
+        proof: session.proof(),
         badge: connector.status.into(),
         typed: typed.or_else(|| connector.role_arn.clone()).unwrap_or_default(),
         connector,

@@ -11,7 +11,10 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{render::Refused, session::Session};
+use super::{
+    render::{Refused, signed_out_meanwhile},
+    session::{Asked, Session},
+};
 use crate::app::{App, Backend};
 
 /// Where a browser says that a request comes from, by "Fetch Metadata Request Headers".
@@ -28,11 +31,12 @@ pub(crate) struct Form<P, T> {
 #[derive(Deserialize)]
 pub(crate) struct NoFields {}
 
-/// The field that proves it.
-#[derive(Deserialize)]
-struct Proof {
-    #[serde(default)]
-    csrf: String,
+/// The fields that every form has: what proves that it is of the caller's session, and whose data it was made for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Proof {
+    pub(super) csrf: String,
+    pub(super) tenant: String,
 }
 
 impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for Form<P, T> {
@@ -40,14 +44,23 @@ impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for For
 
     async fn from_request(request: Request, app: &App<B>) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
-        let session = Session::<P>::from_request_parts(&mut parts, app).await?;
+        // Only of a form that a page of this origin has sent for sure is said again what it holds.
+        let surely = is_surely_from_here(&parts.headers);
+        let path = parts.extensions.get::<MatchedPath>().filter(|_| surely).map(|path| path.as_str().to_owned());
+        let session = match (Session::<P>::from_request_parts(&mut parts, app).await, &path) {
+            (Ok(session), _) => session,
+            (Err(refused), Some(path)) if refused.is_for_the_lack_of_a_session() => {
+                let asked = Asked::of(&parts);
+                let body = Bytes::from_request(Request::from_parts(parts, body), app).await.unwrap_or_default();
+                let sent = serde_html_form::from_bytes(&body).unwrap_or_default();
+                return Err(signed_out_meanwhile(asked, path, sent));
+            }
+            (Err(refused), _) => return Err(refused),
+        };
         if !is_from_here(&parts.headers) {
             let problem = Problem::new(Code::PermissionDenied, "Another site has sent this form; nothing was changed.");
             return Err(session.refuse(&problem));
         }
-        // Only for a form that a page of this origin has sent for sure is it asked whether it is still meant.
-        let surely = parts.headers.get(FETCH_SITE).is_some_and(|site| site == SAME_ORIGIN);
-        let path = parts.extensions.get::<MatchedPath>().filter(|_| surely).map(|path| path.as_str().to_owned());
         let body = match Bytes::from_request(Request::from_parts(parts, body), app).await {
             Ok(body) => body,
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -55,10 +68,10 @@ impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for For
             }
             Err(_) => return Err(session.refuse(&Problem::new(Code::MalformedBody, "The form broke off."))),
         };
-        let proof = serde_html_form::from_bytes::<Proof>(&body).map(|proof| proof.csrf).unwrap_or_default();
-        if !same(&proof, session.csrf()) {
+        let proof = serde_html_form::from_bytes::<Proof>(&body).unwrap_or_default();
+        if !same(&proof.csrf, session.csrf()) {
             let sent = serde_html_form::from_bytes(&body).unwrap_or_default();
-            return Err(session.ask_again(path.as_deref().unwrap_or_default(), sent));
+            return Err(session.ask_again(path.as_deref().unwrap_or_default(), &proof.tenant, sent));
         }
         match serde_html_form::from_bytes(&body) {
             Ok(fields) => Ok(Self { session, fields }),
@@ -67,6 +80,11 @@ impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for For
             }
         }
     }
+}
+
+/// Whether a browser says so itself, in a header that no page can set.
+pub(super) fn is_surely_from_here(headers: &HeaderMap) -> bool {
+    headers.get(FETCH_SITE).is_some_and(|site| site == SAME_ORIGIN)
 }
 
 /// Whether the browser says that a page of this origin has sent it. Old ones name only the origin, and what is no browser

@@ -17,7 +17,7 @@ use self::{
     info::in_one_line,
 };
 use super::{
-    render::{Alert, Frame, Place, Refused, html},
+    render::{Alert, Frame, Place, Refused, SignedIn, html},
     session::Session,
     text::{When, number, shown},
 };
@@ -37,6 +37,8 @@ struct Page {
     asked: Asked,
     periods: Vec<Period>,
     facets: Vec<Facet>,
+    /// For who has just signed in: other sites can do that, too.
+    welcome: Option<Alert>,
     alert: Option<Alert>,
     /// None where it was not counted.
     total: Option<Total>,
@@ -110,6 +112,10 @@ pub(super) async fn page<B: Backend>(
         facets: asked.facets(summary.as_ref()),
         more: next.map(|next| asked.query(Some(&page_token::encode(&next)))),
         file: asked.query(None),
+        welcome: asked.signed_in.as_ref().map(|_| {
+            let user = SignedIn::of(&session.caller, session.csrf());
+            Alert::good(&format!("You are now signed in for the tenant {}", user.tenant), &format!("As {}.", user.who))
+        }),
         asked,
         alert,
         total,

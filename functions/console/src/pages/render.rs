@@ -119,7 +119,6 @@ struct Message {
 struct Again {
     frame: Frame,
     alert: Alert,
-    csrf: String,
     path: String,
     fields: Vec<(String, String)>,
 }
@@ -136,11 +135,20 @@ impl Again {
 #[template(path = "signin.html")]
 struct SignInPage {
     frame: Frame,
+    /// Whether this is what signing out has led to.
+    left: bool,
     why: Option<String>,
 }
 
 /// A refusal as a page, or as a part of one.
 pub(crate) struct Refused(Box<Response>);
+
+impl Refused {
+    /// Whether signing in would help.
+    pub(super) fn is_for_the_lack_of_a_session(&self) -> bool {
+        self.0.status() == StatusCode::UNAUTHORIZED
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -175,34 +183,63 @@ pub(super) fn refused(problem: &Problem, request: Asked, user: Option<SignedIn>)
     Refused(Box::new(response))
 }
 
-/// The same for a form that may be sent again as it is.
+/// The same for a form that may be sent again as it is. `made_for` is the tenant that it was made for, as far as it says.
 pub(super) fn confirmed(
     problem: &Problem,
     request: Asked,
     user: SignedIn,
+    made_for: &str,
     path: &str,
     sent: Vec<(String, String)>,
 ) -> Refused {
-    let csrf = user.csrf.clone();
+    let tenant = user.tenant.clone();
+    let another = !made_for.is_empty() && made_for != tenant;
+    let (tone, title, detail) = if another {
+        let made_for = shown(made_for, 80);
+        let detail = format!(
+            "That page was of the tenant {made_for}, and now you are signed in for the tenant {tenant}. Sent again, this \
+            changes {tenant}. Nothing was changed yet, and what you typed is still here."
+        );
+        ("warn", "You are signed in for another tenant now", detail)
+    } else {
+        let detail = format!(
+            "Nothing was changed yet, and what you typed is still here. Sent again, it counts for the tenant {tenant}."
+        );
+        ("info", "You have signed in anew since you opened that page", detail)
+    };
     let frame = Frame { root: request.root, place: Place::Nowhere, title: "Send it again?", user: Some(user) };
-    let fields = sent.into_iter().filter(|(name, _)| name != "csrf").collect();
-    let title = "You have signed in anew since you opened that page".to_owned();
-    let detail = "Nothing was changed yet, and what you typed is still here.".to_owned();
-    let alert = Alert { tone: "info", title, detail, ..Alert::of(problem) };
-    let page = Again { frame, alert, csrf, path: path.to_owned(), fields };
+    let fields = sent.into_iter().filter(|(name, _)| !matches!(name.as_str(), "csrf" | "tenant")).collect();
+    let alert = Alert { tone, title: title.to_owned(), detail, ..Alert::of(problem) };
+    let page = Again { frame, alert, path: path.to_owned(), fields };
     Refused(Box::new(html(problem.code().status(), &page)))
+}
+
+/// The answer to a form that one of these pages has surely sent, but whose session has ended: it keeps what was typed.
+/// Whoever signs in again has another session, and is asked by [`confirmed`] whether to send it again.
+pub(super) fn signed_out_meanwhile(request: Asked, path: &str, sent: Vec<(String, String)>) -> Refused {
+    if request.partly {
+        return signed_out(request, None);
+    }
+    let detail = "Sign in again in another tab: open these pages there from the product that you use them with. Then go \
+        on here. Nothing was changed yet, and what you typed is still here.";
+    let alert = Alert { tone: "warn", ..Alert::good("Your session has ended", detail) };
+    let frame = Frame { root: request.root, place: Place::Nowhere, title: "Sign in and send it again", user: None };
+    let fields = sent.into_iter().filter(|(name, _)| name != "csrf").collect();
+    let page = Again { frame, alert, path: path.trim_start_matches('/').to_owned(), fields };
+    Refused(Box::new(html(StatusCode::UNAUTHORIZED, &page)))
 }
 
 /// The page of whoever is not signed in, or no longer.
 pub(super) fn signed_out(request: Asked, problem: Option<&Problem>) -> Refused {
     let status = StatusCode::UNAUTHORIZED;
     Refused(Box::new(if request.partly {
-        let detail = "Sign in again in another tab and reload this page; until then, what you typed stays here.";
+        let detail = "Sign in again in another tab, and go on here. Leave this page open: what you typed stays here.";
         let title = "Your session has ended".to_owned();
         note(status, &Alert { tone: "bad", title, detail: detail.to_owned(), hint: None, turn: None })
     } else {
         let frame = Frame { root: request.root, place: Place::Nowhere, title: "Sign in", user: None };
-        html(status, &SignInPage { frame, why: problem.map(|problem| problem.detail().to_owned()) })
+        let why = problem.map(|problem| problem.detail().to_owned());
+        html(status, &SignInPage { frame, left: request.left && why.is_none(), why })
     }))
 }
 

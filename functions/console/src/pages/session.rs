@@ -18,7 +18,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    form::{Form, NoFields},
+    form::{Form, NoFields, Proof, is_surely_from_here},
     render::{Frame, Place, Refused, SignedIn, confirmed, refused, signed_out},
 };
 use crate::app::{App, Backend};
@@ -28,6 +28,10 @@ const UP: &str = "../../../../../../../../../../../../../../../../";
 
 /// What browsers keep of a cookie, by RFC 6265, section 6.1, less the name and the attributes.
 const LONGEST_TOKEN: usize = 3800;
+
+/// The queries of the first page for who has just signed in, and out.
+const ARRIVED: &str = "signedIn=yes";
+const LEFT: &str = "signedOut=yes";
 
 /// A caller with the permission `P` who came with the cookie.
 pub(crate) struct Session<P> {
@@ -43,6 +47,8 @@ pub(crate) struct Asked {
     pub(super) root: &'static str,
     /// Whether the page's own script asks, for a part of it.
     pub(super) partly: bool,
+    /// Whether whoever asks comes from signing out.
+    pub(super) left: bool,
 }
 
 impl Asked {
@@ -53,7 +59,8 @@ impl Asked {
             0 | 1 => "./",
             depth => UP.get(..(depth - 1) * "../".len()).unwrap_or(UP),
         };
-        Self { root, partly: parts.headers.get("hx-request").is_some() }
+        let left = parts.uri.query().is_some_and(|query| query == LEFT);
+        Self { root, partly: parts.headers.get("hx-request").is_some(), left }
     }
 }
 
@@ -68,19 +75,25 @@ impl<P> Session<P> {
         &self.csrf
     }
 
+    /// The same as fields, with whose session it is.
+    pub(super) fn proof(&self) -> Proof {
+        Proof { csrf: self.csrf.clone(), tenant: self.caller.tenant().to_string() }
+    }
+
     /// The refusal of a form that was made for an earlier session. Where it surely comes from these pages, what was typed
-    /// is kept, to be sent again with one click; `path` is blank where that isn't sure.
-    pub(super) fn ask_again(&self, path: &str, sent: Vec<(String, String)>) -> Refused {
+    /// is kept, to be sent again with one click; `path` is blank where that isn't sure. `tenant` is the one that the form
+    /// was made for, as far as it says.
+    pub(super) fn ask_again(&self, path: &str, tenant: &str, sent: Vec<(String, String)>) -> Refused {
         let detail = "This form is not of the session that you are signed in with now.";
         let problem = Problem::new(Code::PermissionDenied, detail);
         let Some(path) = path.strip_prefix('/') else {
             return self.refuse(&problem.hint("Go back, reload the page, and send it again."));
         };
         if self.request.partly {
-            let hint = "What you typed stays here: save it, or copy it before you reload the page.";
+            let hint = "Save it instead: then you are asked whether to send it again, with all that you typed.";
             return self.refuse(&problem.hint(hint));
         }
-        confirmed(&problem, self.request, SignedIn::of(&self.caller, &self.csrf), path, sent)
+        confirmed(&problem, self.request, SignedIn::of(&self.caller, &self.csrf), tenant, path, sent)
     }
 
     /// The refusal of something that this caller wanted.
@@ -123,7 +136,7 @@ pub(super) struct SignIn {
 
 /// Signs in: with a form that a page of the platform posts here, with JSON, or by the link that the script of the pages
 /// makes such a form of. Other sites may post here too, that is how it is meant; all that they can do is sign a browser
-/// in with a good token of theirs, and nothing is done with the session that was there before.
+/// in with a good token of theirs, which the page that follows says, with the tenant's name.
 pub(super) async fn begin<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     request: Request,
@@ -142,10 +155,14 @@ pub(super) async fn begin<B: Backend>(
         return Err(refuse(&Problem::new(Code::BodyTooLarge, detail)));
     }
     let caller = Caller::<Read>::of_token(&token, &app).await.map_err(|problem| refuse(&problem))?;
+    // Clocks may differ a little, so a token counts a little beyond its end; but no browser keeps a cookie beyond its own.
+    if caller.expires_at() <= app.time() {
+        return Err(refuse(&Problem::new(Code::ExpiredToken, "The access token has expired.")));
+    }
     tracing::info!(tenant = %caller.tenant(), "signed in to the pages");
     let cookie = set_cookie(&headers, &token, caller.expires_at(), app.time());
-    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, asked.root.to_owned()), (header::SET_COOKIE, cookie)])
-        .into_response())
+    let location = format!("{}?{ARRIVED}", asked.root);
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::SET_COOKIE, cookie)]).into_response())
 }
 
 async fn sent_token<B: Backend>(request: Request, app: &App<B>) -> Result<String, Problem> {
@@ -160,12 +177,15 @@ async fn sent_token<B: Backend>(request: Request, app: &App<B>) -> Result<String
     Ok(token.trim().to_owned())
 }
 
-/// Signs out.
-pub(super) async fn end(headers: HeaderMap, form: Form<Read, NoFields>) -> Response {
+/// Signs out. A page that was opened in an earlier session may do that too: that it is one of these pages is enough.
+pub(super) async fn end(parts: Parts, form: Result<Form<Read, NoFields>, Refused>) -> Result<Response, Refused> {
+    if !is_surely_from_here(&parts.headers) {
+        form?;
+    }
     let past = DateTime::UNIX_EPOCH;
-    let cookie = set_cookie(&headers, "", past, past);
-    let root = form.session.request.root.to_owned();
-    (StatusCode::SEE_OTHER, [(header::LOCATION, root), (header::SET_COOKIE, cookie)]).into_response()
+    let cookie = set_cookie(&parts.headers, "", past, past);
+    let location = format!("{}?{LEFT}", Asked::of(&parts).root);
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::SET_COOKIE, cookie)]).into_response())
 }
 
 /// Whether the pages are looked at on the very machine that they run on, where there is no TLS and so no secure cookie.
@@ -198,12 +218,13 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 pub(super) async fn protect(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-    let fixed: [(HeaderName, &'static str); 5] = [
+    let fixed: [(HeaderName, &'static str); 6] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
         (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     let headers = response.headers_mut();
     for (name, value) in fixed {

@@ -20,7 +20,7 @@ pub(super) use self::fields::label;
 use self::fields::{Fields, Typed};
 use super::{
     connector::Badge,
-    form::Form,
+    form::{Form, Proof},
     render::{Alert, Frame, Place, Refused, html},
     session::Session,
     text::When,
@@ -49,7 +49,7 @@ struct Page {
 #[template(path = "settings-form.html")]
 struct FormView {
     root: &'static str,
-    csrf: String,
+    proof: Proof,
     /// The version that a save of this form is based on.
     etag: String,
     enabled: bool,
@@ -109,7 +109,7 @@ pub(super) async fn page<B: Backend>(
         )
     });
     let current = settings::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let typed = Typed::of(current.body.settings.as_ref());
+    let typed = Typed::of(current.body.settings.as_ref()).at(&current.etag);
     let form = fill(&app, &session, &current, typed, None).await;
     Ok(whole(&session, &current, form, saved, StatusCode::OK))
 }
@@ -211,8 +211,9 @@ async fn fill<B: Backend>(
     let partition = app.deployment().region.partition();
     FormView {
         root: session.request.root,
-        csrf: session.csrf().to_owned(),
-        etag: current.etag.clone(),
+        proof: session.proof(),
+        // What somebody else has saved is only taken as known to whoever has been told so.
+        etag: if changed { current.etag.clone() } else { typed.version.clone() },
         enabled: is_connected(current),
         first: current.body.exported_until.is_none(),
         conflicts: if changed { typed.differences(&stored) } else { Vec::new() },

@@ -3,6 +3,8 @@
 mod crawl;
 mod forms;
 mod looks;
+mod meanwhile;
+mod proofs;
 mod session;
 
 use super::*;

@@ -32,6 +32,8 @@ pub(crate) struct Asked {
     log_type: Vec<String>,
     pub(super) q: String,
     pub(super) page_token: Option<String>,
+    /// Said once, and in no other address.
+    pub(super) signed_in: Option<String>,
 }
 
 /// A period to choose.

@@ -65,6 +65,11 @@ impl Typed {
         }
     }
 
+    /// The same, filled in from the settings that have this ETag.
+    pub(super) fn at(self, etag: &str) -> Self {
+        Self { version: etag.to_owned(), ..self }
+    }
+
     /// By name, in the order of the page.
     fn texts(&self) -> [(&'static str, &String); 8] {
         [
