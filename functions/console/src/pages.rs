@@ -19,17 +19,27 @@ mod settings;
 mod status;
 mod text;
 
+use std::time::Duration;
+
+use audit_log_web::problem::Problem;
 use axum::{
-    Router, middleware,
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 
 pub(crate) use self::astray::with_fallbacks;
+use self::{render::refused, session::Asked};
 use crate::app::{App, Backend};
+
+/// A little less than the API has: whichever gives up first, answers.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(26);
 
 /// All pages, and what they are made with. No link among them begins with a slash: a gateway may put them anywhere.
 pub(crate) fn router<B: Backend>() -> Router<App<B>> {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(logs::page::<B>))
         .route("/audit-logs.csv", get(logs::csv::<B>))
         .route("/event", get(event::page::<B>))
@@ -42,6 +52,20 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/settings/preview", post(settings::preview::<B>))
         .route("/session", post(session::begin::<B>))
         .route("/session/end", post(session::end))
-        .route("/assets/{name}", get(assets::serve))
-        .layer(middleware::map_response(session::protect))
+        .route("/assets/{name}", get(assets::serve));
+    guarded(pages)
+}
+
+/// The same router, answering in time, and with the headers that protect pages.
+pub(crate) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(middleware::from_fn(in_time)).layer(middleware::map_response(session::protect))
+}
+
+/// Answers before whatever would answer instead, and with less to say. To whoever asks for a page, a page says so; the
+/// page's script puts it above the rest, which stays.
+async fn in_time(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let asked = Asked::of(&parts);
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, next.run(Request::from_parts(parts, body))).await;
+    answer.unwrap_or_else(|_| refused(&Problem::unavailable(), asked, None).into_response())
 }

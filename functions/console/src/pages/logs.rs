@@ -1,25 +1,27 @@
 //! The page on which the tenant's audit logs are read.
 
 mod asked;
+mod facets;
 mod icon;
 mod info;
+mod row;
+mod wrong;
 
 use askama::Template;
-use audit_log_core::search::{Columns, Found};
 use audit_log_web::{body::Query, caller::Read, problem::Problem};
 use axum::{extract::State, response::Response};
 use futures::future;
 use http::{HeaderValue, StatusCode, header};
 
 use self::{
-    asked::{Asked, Facet, Period},
-    icon::Icon,
-    info::in_one_line,
+    asked::{Asked, Period},
+    facets::Facet,
+    row::Row,
 };
 use super::{
     render::{Alert, Frame, Place, Refused, SignedIn, html},
     session::Session,
-    text::{When, number, shown},
+    text::{When, number},
 };
 use crate::{
     app::{App, Backend},
@@ -27,7 +29,7 @@ use crate::{
     page_token,
 };
 
-/// How many events a page has; with what they hold, it stays within 150 kB.
+/// How many events a page has, at most.
 const ROWS: usize = 30;
 
 #[derive(Template)]
@@ -40,6 +42,8 @@ struct Page {
     /// For who has just signed in: other sites can do that, too.
     welcome: Option<Alert>,
     alert: Option<Alert>,
+    /// The fields that are to blame for it.
+    wrong: Vec<&'static str>,
     /// None where it was not counted.
     total: Option<Total>,
     rows: Vec<Row>,
@@ -67,19 +71,6 @@ struct Total {
     since: Option<(When, String)>,
 }
 
-struct Row {
-    /// Leads to the whole event.
-    open: String,
-    user: String,
-    /// The user's address or id, where they have a name.
-    user_more: String,
-    action: String,
-    info: String,
-    log_type: String,
-    icon: Icon,
-    date: When,
-}
-
 /// The audit logs.
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
@@ -93,11 +84,12 @@ pub(super) async fn page<B: Backend>(
         }
         Err(problem) => (Asked::default(), Err(problem)),
     };
-    let (status, alert, (rows, next, summary)) = match found {
-        Ok(found) => (StatusCode::OK, None, found),
+    let (status, alert, wrong, (rows, next, summary)) = match found {
+        Ok(found) => (StatusCode::OK, None, Vec::new(), found),
         // What was asked for can be corrected on the page, and stays there.
         Err(problem) if problem.code().status() == StatusCode::BAD_REQUEST => {
-            (StatusCode::BAD_REQUEST, Some(Alert::of(&problem)), (Vec::new(), None, None))
+            let (alert, wrong) = wrong::told(&problem);
+            (StatusCode::BAD_REQUEST, Some(alert), wrong, (Vec::new(), None, None))
         }
         Err(problem) => return Err(session.refuse(&problem)),
     };
@@ -118,6 +110,7 @@ pub(super) async fn page<B: Backend>(
         }),
         asked,
         alert,
+        wrong,
         total,
         rows,
     };
@@ -139,7 +132,8 @@ async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, asked: &Asked) 
         (events, Some(summary))
     };
     let (events, summary) = (events?, summary.transpose()?);
-    Ok((events.events.iter().map(Row::of).collect(), events.next, summary))
+    let (rows, next) = row::page(&events);
+    Ok((rows, next, summary))
 }
 
 /// What the page shows, and all that follows, as a file.
@@ -158,22 +152,4 @@ pub(super) async fn csv<B: Backend>(
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(response)
-}
-
-impl Row {
-    fn of(Found { position, columns, .. }: &Found) -> Self {
-        let Columns { date, log_type, action, user_id, user_name, user_email, additional_info, .. } = columns;
-        let names: Vec<&String> =
-            [user_name, user_email, user_id].into_iter().filter(|text| !text.is_empty()).collect();
-        Self {
-            open: page_token::encode(position),
-            user: names.first().map(|text| shown(text, 60)).unwrap_or_default(),
-            user_more: names.get(1).map(|text| shown(text, 60)).unwrap_or_default(),
-            action: shown(action, 80),
-            info: shown(&in_one_line(additional_info), 140),
-            log_type: shown(log_type, 40),
-            icon: Icon::of(log_type),
-            date: When::second(date),
-        }
-    }
 }

@@ -208,7 +208,6 @@ async fn fill<B: Backend>(
         _ => Alert { detail: problem.detail().to_owned(), ..Alert::of(problem) },
     });
     let stored = Typed::of(current.body.settings.as_ref());
-    let partition = app.deployment().region.partition();
     FormView {
         root: session.request.root,
         proof: session.proof(),
@@ -217,7 +216,8 @@ async fn fill<B: Backend>(
         enabled: is_connected(current),
         first: current.body.exported_until.is_none(),
         conflicts: if changed { typed.differences(&stored) } else { Vec::new() },
-        regions: Region::all().filter(|region| region.partition() == partition).map(Region::as_str).collect(),
+        // One of another partition is refused, with the reason: that is more than not to find it.
+        regions: Region::all().map(Region::as_str).collect(),
         ahead: ahead(app, session, &typed).await,
         fields,
         alert,

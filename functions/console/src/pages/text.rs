@@ -4,9 +4,15 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-/// How much of one string is shown of a whole event, in characters, and how much of the event.
+/// How much of one string is shown of a whole event, in characters and in bytes on the page; and how much of the event.
 const LONGEST_STRING: usize = 2_000;
-const LONGEST_DOCUMENT: usize = 60_000;
+const HEAVIEST_STRING: usize = 6_000;
+const HEAVIEST_DOCUMENT: usize = 50_000;
+
+/// How many bytes a text adds to a page, where five stand for each character that could be taken for markup.
+pub(super) fn weight(text: &str) -> usize {
+    text.len() + 4 * text.bytes().filter(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')).count()
+}
 
 /// A text of which not too much is shown, and nothing that would hide or reorder what stands beside it.
 pub(super) fn shown(text: &str, most: usize) -> String {
@@ -37,12 +43,16 @@ fn push(shown: &mut String, character: char) {
 /// A JSON document over several lines, in the order in which it was written. Very long strings are cut.
 pub(super) fn pretty(json: &str) -> String {
     let (mut out, mut depth, mut tokens) = (String::new(), 0_usize, json.trim().chars().peekable());
+    // What was weighed already is not weighed again.
+    let (mut weighed, mut heavy) = (0, 0);
     let line = |out: &mut String, depth: usize| {
         out.push('\n');
         out.extend(std::iter::repeat_n("  ", depth));
     };
     while let Some(token) = tokens.next() {
-        if out.len() > LONGEST_DOCUMENT {
+        heavy += weight(out.get(weighed..).unwrap_or_default());
+        weighed = out.len();
+        if heavy > HEAVIEST_DOCUMENT {
             out += "\n… the rest is in the CSV file and in the export";
             break;
         }
@@ -78,19 +88,22 @@ pub(super) fn pretty(json: &str) -> String {
 /// The rest of a string, after its first quote.
 fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) {
     out.push('"');
-    let (mut escaped, mut length) = (false, 0_usize);
+    let (mut escaped, mut length, mut heavy, mut cut) = (false, 0_usize, 0_usize, 0_u64);
     for token in tokens {
         if token == '"' && !escaped {
             break;
         }
         escaped = token == '\\' && !escaped;
-        length += 1;
-        if length <= LONGEST_STRING {
-            push(out, token);
+        if length == LONGEST_STRING || heavy >= HEAVIEST_STRING {
+            cut += 1;
+            continue;
         }
+        let before = out.len();
+        push(out, token);
+        (length, heavy) = (length + 1, heavy + weight(out.get(before..).unwrap_or_default()));
     }
-    if length > LONGEST_STRING {
-        let _ = write!(out, "… {} more characters", number(length.saturating_sub(LONGEST_STRING) as u64));
+    if cut > 0 {
+        let _ = write!(out, "… {} more characters", number(cut));
     }
     out.push('"');
 }
@@ -155,8 +168,13 @@ pub(super) fn sentence(field: &str, message: &str) -> String {
     if verb {
         return format!("{field} {message}.");
     }
+    // What is no plain word is something that was typed, which stays as it is.
+    let plain = message.split(' ').next().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
     let mut characters = message.chars();
-    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let first: String = match characters.next() {
+        Some(first) if plain => first.to_uppercase().collect(),
+        first => first.into_iter().collect(),
+    };
     format!("{first}{}.", characters.as_str())
 }
 
@@ -180,7 +198,11 @@ mod tests {
         let long = pretty(&format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(100_000)));
         assert!(long.contains("x… 98,000 more characters\",\n  \"b\": 1") && long.len() < 2_100, "{long}");
         let wide = pretty(&format!("[{}1]", "1,".repeat(100_000)));
-        assert!(wide.len() < 61_000 && wide.ends_with("in the export"));
+        assert!(wide.len() < 51_000 && wide.ends_with("in the export"));
+        for hostile in ["<".repeat(1_900), "語".repeat(1_900), "\u{202e}".repeat(1_900)] {
+            let heavy = pretty(&format!("[{}1]", format!("\"{hostile}\",").repeat(60)));
+            assert!(weight(&heavy) < HEAVIEST_DOCUMENT + HEAVIEST_STRING + 200, "{}", weight(&heavy));
+        }
     }
 
     #[test]
@@ -200,6 +222,8 @@ mod tests {
         assert_eq!(sentence("Bucket", "is required"), "Bucket is required.");
         assert_eq!(sentence("Bucket", "a bucket name has no dots"), "A bucket name has no dots.");
         assert_eq!(sentence("Bucket", ""), ".");
+        let typed = "cn-north-1 is in the partition aws-cn";
+        assert_eq!(sentence("Region", typed), format!("{typed}."), "what was typed stays as it is");
     }
 
     #[test]

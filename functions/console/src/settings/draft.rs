@@ -145,7 +145,7 @@ impl Fields {
             None | Some(Value::Null) => None,
             Some(Value::Number(number)) => Some(number.to_string()),
             Some(_) => {
-                self.fail(field, "is a number");
+                self.fail(field, "is a whole number from 1 to 24");
                 None
             }
         }

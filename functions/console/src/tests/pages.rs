@@ -2,10 +2,12 @@
 
 mod crawl;
 mod forms;
+mod late;
 mod looks;
 mod meanwhile;
 mod proofs;
 mod session;
+mod weight;
 
 use super::*;
 

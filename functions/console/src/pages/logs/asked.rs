@@ -6,11 +6,8 @@ use url::form_urlencoded;
 
 use crate::{
     logs::{AuditLogSummary, Table, ValueCount},
-    pages::text::{number, shown},
+    pages::logs::facets::{Facet, facet},
 };
-
-/// How many of a filter's values are offered; others are found by searching.
-const OFFERED: usize = 25;
 
 /// The periods that are a click away: by name in addresses, in hours, and as they are called.
 const PERIODS: [(&str, i64, &str); 4] =
@@ -43,25 +40,6 @@ pub(super) struct Period {
     pub(super) chosen: bool,
 }
 
-/// A filter to choose values of.
-pub(super) struct Facet {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    pub(super) chosen: usize,
-    pub(super) options: Vec<FacetOption>,
-    /// How many values there are beyond those.
-    pub(super) others: usize,
-}
-
-/// One value.
-pub(super) struct FacetOption {
-    pub(super) value: String,
-    pub(super) label: String,
-    /// None where it was not counted, or there are none.
-    pub(super) count: Option<String>,
-    pub(super) chosen: bool,
-}
-
 impl Asked {
     fn period(&self) -> &str {
         let known = PERIODS.iter().any(|(name, ..)| *name == self.period) || self.period == "custom";
@@ -70,6 +48,16 @@ impl Asked {
 
     pub(super) fn is_custom(&self) -> bool {
         self.period() == "custom"
+    }
+
+    /// What is shown where the dates of a period that needs some are left out.
+    pub(super) fn without_dates(&self) -> Option<&'static str> {
+        match (self.is_custom(), self.from.trim(), self.to.trim()) {
+            (true, "", "") => Some("No dates are chosen yet: these are the last 7 days."),
+            (true, "", _) => Some("No beginning is chosen: these are the 7 days before the end."),
+            (true, _, "") => Some("No end is chosen: these are all until now."),
+            _ => None,
+        }
     }
 
     pub(super) fn is_filtered(&self) -> bool {
@@ -148,26 +136,6 @@ fn instant(text: &str) -> Option<String> {
     }
 }
 
-/// The chosen values first, whether there are any events of them or not; then the most frequent ones.
-fn facet(name: &'static str, label: &'static str, chosen: &[String], counted: &[ValueCount]) -> Facet {
-    let option = |value: &str, count: Option<u64>, chosen| FacetOption {
-        value: value.to_owned(),
-        label: shown(value, 60),
-        count: count.map(number),
-        chosen,
-    };
-    let count_of = |value: &String| counted.iter().find(|it| it.value.eq_ignore_ascii_case(value)).map(|it| it.count);
-    let is_chosen = |value: &String| chosen.iter().any(|it| it.eq_ignore_ascii_case(value));
-    let mut options: Vec<_> = chosen.iter().map(|value| option(value, count_of(value), true)).collect();
-    let others: Vec<_> = counted.iter().filter(|it| !is_chosen(&it.value)).collect();
-    // A value can't be looked for if it is longer than a parameter may be.
-    let offered = others.iter().filter(|it| it.value.chars().count() <= 320).take(OFFERED);
-    let before = options.len();
-    options.extend(offered.map(|it| option(&it.value, Some(it.count), false)));
-    let others = others.len() - (options.len() - before);
-    Facet { name, label, chosen: chosen.len(), options, others }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,14 +152,5 @@ mod tests {
         ] {
             assert_eq!(instant(typed).as_deref(), meant, "{typed}");
         }
-    }
-
-    #[test]
-    fn a_filter_offers_what_was_chosen_first_and_then_the_most_frequent() {
-        let counted: Vec<_> = (0..40).map(|at| ValueCount { value: format!("v{at}"), count: 100 - at }).collect();
-        let facet = facet("action", "Action", &["V3".to_owned(), "gone".to_owned()], &counted);
-        let first: Vec<_> = facet.options.iter().take(4).map(|it| (it.value.as_str(), it.count.as_deref())).collect();
-        assert_eq!(first, [("V3", Some("97")), ("gone", None), ("v0", Some("100")), ("v1", Some("99"))]);
-        assert_eq!((facet.options.len(), facet.others, facet.chosen), (27, 14, 2));
     }
 }

@@ -76,11 +76,11 @@ impl Typed {
             ("bucket", &self.bucket),
             ("region", &self.region),
             ("prefix", &self.prefix),
+            ("kmsKeyArn", &self.kms_key_arn),
+            ("bucketOwner", &self.bucket_owner),
             ("frequencyHours", &self.frequency_hours),
             ("format", &self.format),
             ("compression", &self.compression),
-            ("kmsKeyArn", &self.kms_key_arn),
-            ("bucketOwner", &self.bucket_owner),
         ]
     }
 
@@ -89,8 +89,10 @@ impl Typed {
         let value = |(name, text): (&'static str, &String)| {
             let text = text.trim();
             let value = match (name, text.parse::<i64>()) {
-                (_, _) if text.is_empty() => return None,
                 ("frequencyHours", Ok(hours)) => Value::from(hours),
+                // The API's default is for who leaves it out; here it was there, and somebody has emptied it.
+                ("frequencyHours", Err(_)) => Value::from(text),
+                (_, _) if text.is_empty() => return None,
                 _ => Value::from(text),
             };
             Some((name.to_owned(), value))
@@ -114,6 +116,8 @@ impl Typed {
 pub(super) struct Field {
     pub(super) value: String,
     pub(super) error: Option<String>,
+    /// Whether it is the first of the page that is wrong.
+    pub(super) first: bool,
 }
 
 /// All of them.
@@ -133,11 +137,14 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) fn of(typed: &Typed, problem: Option<&Problem>) -> Self {
         let errors = problem.map(Problem::errors).unwrap_or_default();
+        let names = typed.texts().map(|(name, _)| name).into_iter().chain(["historyFrom"]);
+        let first = names.into_iter().find(|name| errors.iter().any(|error| error.field == *name));
         let field = |name: &str, value: &String| {
             let of_it = errors.iter().filter(|error| error.field == name);
             let messages: Vec<String> =
                 of_it.map(|error| sentence(label(name).unwrap_or(name), &error.message)).collect();
-            Field { value: value.clone(), error: (!messages.is_empty()).then(|| messages.join(" ")) }
+            let error = (!messages.is_empty()).then(|| messages.join(" "));
+            Field { value: value.clone(), error, first: first == Some(name) }
         };
         Self {
             bucket: field("bucket", &typed.bucket),

@@ -6,10 +6,24 @@ use url::Url;
 
 use super::*;
 
-const ORIGIN: &str = "https://console.example";
+pub(super) const ORIGIN: &str = "https://console.example";
+
+/// The headers of every answer of the pages, whole: what is loosened in one of them has to be loosened here.
+const FIXED: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("strict-transport-security", "max-age=31536000"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
 
 /// What a page refers to, as absolute URLs: links, forms' targets, files.
-fn references(page: &Answer, at: &str) -> BTreeSet<String> {
+pub(super) fn references(page: &Answer, at: &str) -> BTreeSet<String> {
     let at = Url::parse(&format!("{ORIGIN}{at}")).unwrap();
     let mut found = BTreeSet::new();
     for attribute in ["href", "src", "action", "formaction", "hx-get", "hx-post"] {
@@ -25,7 +39,7 @@ fn references(page: &Answer, at: &str) -> BTreeSet<String> {
     found
 }
 
-async fn busy(tenant: &str) -> World {
+pub(super) async fn busy(tenant: &str) -> World {
     let world = World::with(tenant).await;
     for minutes_ago in 1..=90 {
         world.event(tenant, minutes_ago, if minutes_ago % 2 == 0 { "Login" } else { "Logout" });
@@ -92,22 +106,9 @@ async fn every_answer_of_the_pages_forbids_whatever_is_not_from_here() {
         answers.push(admin.post(path, &[], &[]).await);
     }
     for answer in answers {
-        let policy = answer.header("content-security-policy");
-        for rule in [
-            "default-src 'none'",
-            "script-src 'self';",
-            "style-src 'self';",
-            "img-src 'self' data:",
-            "connect-src 'self'",
-            "form-action 'self'",
-            "base-uri 'none'",
-            "frame-ancestors 'none'",
-        ] {
-            assert!(policy.contains(rule), "{rule}: {policy}");
+        for (name, value) in FIXED {
+            assert_eq!(answer.header(name), value, "{name}");
         }
-        assert!(!policy.contains("unsafe"), "{policy}");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("referrer-policy"), "same-origin");
         let for_ever = answer.header("content-type").starts_with("text/css");
         let caching = if for_ever { "public, max-age=31536000, immutable" } else { "no-store" };
         assert_eq!(answer.header("cache-control"), caching);
@@ -117,23 +118,6 @@ async fn every_answer_of_the_pages_forbids_whatever_is_not_from_here() {
         let scripts = answer.text.matches("<script").count();
         assert_eq!(scripts, answer.text.matches("<script src=\"").count(), "no script stands in a page");
     }
-}
-
-#[tokio::test]
-async fn every_page_with_all_that_it_loads_is_below_150_kb() {
-    let world = busy("acme").await;
-    let browser = world.browser("acme", ADMIN);
-    let mut files = 0;
-    for file in references(&browser.look("/").await, "/").iter().filter(|it| it.contains("/assets/")) {
-        let answer = browser.look(file.strip_prefix(ORIGIN).unwrap()).await;
-        assert_eq!(answer.status, 200, "{file}");
-        files += answer.text.len();
-    }
-    for (path, _) in PAGES {
-        let page = browser.look(path).await.text.len();
-        assert!(page + files < 150_000, "{path}: {page} + {files}");
-    }
-    assert!(files > 50_000, "the files are among them");
 }
 
 #[tokio::test]
@@ -232,7 +216,9 @@ async fn whoever_goes_astray_gets_a_page_that_leads_back_and_a_program_gets_a_pr
             assert_eq!(page.status, status, "{path}: {}", page.text);
             assert!(page.text.contains(&format!("<a href=\"{root}\">")), "{path}: {}", page.text);
             assert_eq!(page.text.contains("Sign out"), signed_in, "{path}");
-            assert!(page.header("content-security-policy").contains("default-src 'none'"));
+            for (name, value) in FIXED {
+                assert_eq!(page.header(name), value, "{name}");
+            }
             assert_eq!(
                 (page.header("content-type"), page.header("cache-control")),
                 ("text/html; charset=utf-8", "no-store")

@@ -41,7 +41,9 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     assert!(browser.look("/connector").await.text.contains("Go on to the settings"));
 
     let form = browser.look("/settings").await;
-    assert!(form.text.contains("<option value=\"eu-west-1\">") && !form.text.contains("cn-north-1"));
+    for region in ["eu-west-1", "cn-north-1", "us-gov-west-1"] {
+        assert!(form.text.contains(&format!("<option value=\"{region}\">")), "{region}");
+    }
     let fields = [("history", "date"), ("historyFrom", "2026-11-20")];
     let version = form.field("version");
     let verified = browser.send("/settings", "/settings/verify", &filled(&version, &fields)).await;
@@ -107,6 +109,33 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
 }
 
 #[tokio::test]
+async fn a_region_of_another_partition_and_a_blank_frequency_are_refused_at_their_fields() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let version = browser.look("/settings").await.field("version");
+    let wrong = [("region", "cn-north-1"), ("frequencyHours", " ")];
+    let page = browser.send("/settings", "/settings", &filled(&version, &wrong)).await;
+    assert_eq!((page.status.as_u16(), page.field("region").as_str()), (422, "cn-north-1"));
+    for words in ["cn-north-1 is in the partition aws-cn", "Frequency is a whole number from 1 to 24."] {
+        assert!(page.text.contains(&format!("<span>{words}")), "{words}: {}", page.text);
+    }
+    // Whoever presses a button at the end of the page is led to the first field that is wrong.
+    assert_eq!(page.text.matches(" autofocus").count(), 1);
+    let region = page.text.split("<input id=\"region\"").nth(1).unwrap().split('>').next().unwrap();
+    assert!(region.contains("aria-invalid=\"true\" autofocus"), "{region}");
+    assert!(!browser.look("/settings").await.text.contains("autofocus"));
+}
+
+#[tokio::test]
+async fn enter_in_a_field_of_the_settings_saves() {
+    let world = World::with("acme").await;
+    let page = world.browser("acme", ADMIN).look("/settings").await;
+    let form = page.text.split("<form id=\"settings-form\"").nth(1).unwrap();
+    let first = form.split("<button").nth(1).unwrap().split("</button>").next().unwrap();
+    assert!(first.ends_with(">Save") && !first.contains("formaction"), "browsers press the first button: {first}");
+}
+
+#[tokio::test]
 async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
@@ -168,7 +197,11 @@ async fn a_script_gets_the_part_that_it_puts_into_the_page() {
     let with_proof = |changes| [filled(&version, changes), vec![("csrf", csrf.as_str())]].concat();
     let headers = [("sec-fetch-site", "same-origin"), ("hx-request", "true")];
     let report = browser.post("/settings/verify", &headers, &with_proof(&[])).await;
-    assert!(report.status == 200 && report.text.starts_with("<div class=\"report\">"), "{}", report.text);
+    assert!(
+        report.status == 200 && report.text.starts_with("<div class=\"report\" tabindex=\"-1\">"),
+        "{}",
+        report.text
+    );
     let form = browser.post("/settings/verify", &headers, &with_proof(&[("bucket", "")])).await;
     assert_eq!((form.status.as_u16(), form.header("hx-retarget")), (422, "#settings-form"));
     assert!(form.text.starts_with("<form id=\"settings-form\"") && form.text.contains("bucket-error"), "{}", form.text);

@@ -103,7 +103,8 @@ async fn more_is_loaded_page_by_page_with_a_script_and_without() {
         loop {
             let page = if partly { browser.look_partly(&path).await } else { browser.look(&path).await };
             seen.push(rows(&page));
-            let more = page.text.split("<p class=\"more\" id=\"more\"><a class=\"button\" href=\"./").nth(1);
+            let more =
+                page.text.split("<p class=\"more\" id=\"more\"><a class=\"button\" id=\"load-more\" href=\"./").nth(1);
             let Some(more) = more.and_then(|rest| rest.split('"').next()).filter(|it| it.contains("pageToken")) else {
                 break;
             };
@@ -123,8 +124,16 @@ async fn an_empty_page_says_why_and_a_wrong_address_keeps_the_form() {
     for query in ["period=custom&from=yesterday", "pageToken=x!", "period=custom&from=2026-11-21&to=2026-11-20"] {
         let page = browser.look(&format!("/?q=kept&{query}")).await;
         assert_eq!((page.status.as_u16(), page.field("q").as_str()), (400, "kept"), "{query}");
-        assert!(page.text.contains("class=\"alert bad\""), "{query}");
+        assert!(page.text.contains("class=\"alert bad\"") && page.text.contains("aria-label=\"Results\""), "{query}");
     }
+    let page = browser.look("/?period=custom&from=2026-11-21T00:00&to=soon").await;
+    assert!(page.text.contains("The end of the period is a date like") && !page.text.contains("to: "), "{}", page.text);
+    assert!(page.text.contains("data-wrong=\"to\""), "{}", page.text);
+    let input = |name: &str| page.text.split(&format!("id=\"{name}\"")).nth(1).unwrap().split('>').next().unwrap();
+    assert!(input("to").contains("aria-invalid=\"true\" aria-describedby=\"why\""), "{}", input("to"));
+    assert!(!input("from").contains("aria-invalid"), "{}", input("from"));
+    let undated = browser.look("/?period=custom").await;
+    assert!(undated.text.contains("these are the last 7 days"), "{}", undated.text);
     assert_eq!(browser.look("/event?at=x!").await.status, 400);
     assert_eq!(browser.look("/event?at=MjAyNi0xMS0yMVQwOTowMDowMC4wMDBaIzE").await.status, 404);
 }
@@ -159,7 +168,14 @@ async fn the_status_names_what_is_wrong_whose_turn_it_is_and_draws_the_days() {
         "aws s3 cp &#39;s3://acme-audit-logs/audit-logs/tenant=acme/20261121T090000Z_20261121T100000Z_0001.json&#39; .";
     assert!(page.text.contains(copied), "{}", page.text);
     assert!(page.text.contains(&format!("title=\"{}\"", "a".repeat(64))));
-    let more = page.text.split("id=\"more\"><a class=\"button\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let more = page
+        .text
+        .split("id=\"more\"><a class=\"button\" id=\"load-more\" href=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
     let earlier = browser.look(&format!("/status{more}")).await;
     assert_eq!(earlier.text.matches("<th scope=\"row\" rowspan").count(), 5, "{}", earlier.text);
 }
