@@ -1,6 +1,7 @@
 //! The pages as a browser sees them, over the world in memory.
 
 mod crawl;
+mod escaping;
 mod forms;
 mod late;
 mod looks;
