@@ -1,6 +1,20 @@
 // What the pages say, as far as the tests look for it. Everything else is found by what was typed or stored.
 
 export const signedOut = "You are not signed in";
+export const hasLeft = "You have signed out";
+export const isSignedIn = /^You are now signed in for the tenant /;
+export const tenant = /^Tenant /;
+
+/** When a session ends while something is typed. */
+export const session = {
+  ended: "Sign in and send it again",
+  goOn: "I have signed in: go on",
+  again: "Send it again",
+  reallyAgain: "Send it again?",
+};
+
+/** What stands at the top of a page while something does not answer. */
+export const outage = "The server can’t do this at the moment";
 export const signOut = "Sign out";
 
 export const pages = {
@@ -22,11 +36,14 @@ export const badges = {
 export const connector = {
   externalId: "External ID",
   copy: "Copy the external ID",
+  copied: "Copied the external ID",
   quickCreate: /^CloudFormation assume role/,
   role: "Role ARN",
   connect: /^Connect( another role)?$/,
   disconnect: "Disconnect",
   reallyDisconnect: "Disconnect?",
+  isDisconnected: "The role is disconnected",
+  ways: { first: "CloudFormation", cli: "AWS CLI", terraform: "Terraform" },
 };
 
 export const settings = {
@@ -56,9 +73,11 @@ export const logs = {
   clear: "Clear filters",
   table: /^Audit events/,
   nothing: "No event matches",
+  wrongDates: "The beginning of the period is not before the end of the period",
+  undated: "No dates are chosen yet",
+  more: "Load more",
   open: "Show the whole event",
   openPlainly: "The whole event as JSON",
-  more: "Load more",
   file: "CSV",
 };
 

@@ -62,7 +62,10 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
             "the pages, as each tenant's admin: open in a browser",
             PARTS
                 .iter()
-                .map(|part| format!("{}/#token={}", api.base(), api.token(part.tenant, &["audit-logs:admin"])))
+                .map(|part| {
+                    let (link, about) = (api.token(part.tenant, &["audit-logs:admin"]), part.about);
+                    format!("{} ({about}):\n{}/#token={link}", part.tenant, api.base())
+                })
                 .collect::<Vec<_>>()
                 .join("\n"),
         ),

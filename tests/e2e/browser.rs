@@ -86,6 +86,8 @@ impl<'a> Person<'a> {
         let wrong = json!({ "field": "frequencyHours", "value": "25", "because": "24" });
         self.does("savesInVain", wrong).await?;
         self.does("fillsIn", json!({ "frequencyHours": "6" })).await?;
+        let token = self.fixture.platform.api().token(self.tenant, &[ADMIN]);
+        self.does("losesTheSession", json!({ "token": token, "saved": name })).await?;
         self.does("saves", json!({ "bucket": name })).await?;
 
         let tick = self.fixture.platform.tick(self.hour + TimeDelta::minutes(1)).await?;
@@ -116,6 +118,7 @@ impl<'a> Person<'a> {
     async fn reads_the_logs(&mut self, event: &Value) -> Result<()> {
         self.does("goes", json!({ "to": "logs" })).await?;
         self.does("findsByEachFilter", json!({ "event": event })).await?;
+        self.does("asksForWrongDates", json!({})).await?;
         self.does("opensAnEvent", json!({ "event": event })).await?;
         self.does("loadsMore", json!({})).await?;
         self.does("downloads", json!({ "event": event })).await?;
@@ -139,6 +142,10 @@ fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
         admin.signs_in().await?;
         admin.sets_the_export_up().await?;
         admin.reads_the_logs(&event).await?;
+        admin.does("choosesByTheKeyboard", json!({})).await?;
+        admin.does("goes", json!({ "to": "settings" })).await?;
+        admin.does("verifiesThroughAnOutage", json!({})).await?;
+        admin.does("stopsASave", json!({})).await?;
         let weights = admin.does("weighsThePages", json!({})).await?;
         println!("the pages weigh, in bytes: {weights}");
         admin.leaves().await
@@ -181,7 +188,7 @@ fn who_may_only_read_sees_neither_connector_nor_settings() -> Result<()> {
     on_the_platform(async |fixture| {
         let mut reader = Person::sits_down(fixture, "reader", "200000000084", true).await?;
         let token = fixture.platform.api().token("reader", &[READ]);
-        reader.does("signsIn", json!({ "token": token })).await?;
+        reader.does("signsIn", json!({ "token": token, "already": true })).await?;
         reader.does("isAReader", json!({})).await?;
         reader.does("signsOut", json!({})).await?;
         reader.browser.close().await

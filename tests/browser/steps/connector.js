@@ -14,10 +14,13 @@ export async function looksAtTheConnector(visitor) {
   if (visitor.scripts) {
     await copy.click();
     await visitor.sees(page.getByText("Copied"));
+    await page.getByRole("button", { name: connector.copied }).click();
+    await copy.waitFor();
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), externalId);
   } else {
     assert.equal(await copy.count(), 0, "a button that does nothing without scripts");
   }
+  await looksAtEachWay(visitor, externalId);
   const quickCreateUrl = await page.getByRole("link", { name: connector.quickCreate }).getAttribute("href");
   const { hostname, hash } = new URL(quickCreateUrl);
   assert.match(hostname, /^([a-z0-9-]+\.)?console\.aws\.amazon\.com$/);
@@ -27,6 +30,21 @@ export async function looksAtTheConnector(visitor) {
   assert.equal(parameters.get("param_ExternalId"), externalId);
   for (const name of ["templateURL", "stackName", "param_ProviderAccountId"]) assert.ok(parameters.get(name), name);
   return { externalId, quickCreateUrl };
+}
+
+/** By the keyboard from one way to the next; each is filled in. */
+async function looksAtEachWay({ page }, externalId) {
+  const { first, ...others } = connector.ways;
+  await page.getByRole("radio", { name: first }).focus();
+  for (const way of Object.values(others)) {
+    await page.keyboard.press("ArrowRight");
+    assert.ok(await page.getByRole("radio", { name: way }).isChecked(), way);
+    const code = page.getByRole("region", { name: way }).locator("pre");
+    await code.waitFor();
+    assert.ok((await code.innerText()).includes(externalId), way);
+    assert.equal(await page.locator("pre:visible").count(), 1, "one way is shown at a time");
+  }
+  await page.getByRole("radio", { name: first }).check();
 }
 
 /** The role is refused, the page says why beside the field, and what was typed is still there. */
@@ -59,5 +77,6 @@ export async function disconnects(visitor) {
   await visitor.inspect();
   await visitor.page.getByRole("button", { name: connector.disconnect, exact: true }).click();
   await visitor.sees(visitor.heading(badges.disconnected));
+  await visitor.sees(visitor.page.getByText(connector.isDisconnected));
   await visitor.inspect();
 }

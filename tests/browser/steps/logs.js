@@ -118,6 +118,43 @@ export async function findsByEachFilter(visitor, { event }) {
   await changed(visitor, found);
 }
 
+/** A period that ends before it begins is refused at its dates, and without dates it says which it is. */
+export async function asksForWrongDates(visitor) {
+  const { page } = visitor;
+  await visitor.goto(`${words.pages.logs.path}?period=custom`);
+  await visitor.sees(page.getByText(logs.undated));
+  await visitor.refused([400], async () => {
+    await page.getByLabel(logs.to).fill("2026-01-01T00:00");
+    await page.getByLabel(logs.from).fill("2026-01-02T00:00");
+    if (!visitor.scripts) await page.getByRole("button", { name: logs.apply }).click();
+    await visitor.sees(page.getByText(logs.wrongDates));
+  });
+  await page.locator("#from[aria-invalid=true]").waitFor();
+  await visitor.inspect();
+  await visitor.goto(words.pages.logs.path);
+}
+
+/** By the keyboard: where the list is another after each choice, the focus is still at what was chosen. */
+export async function choosesByTheKeyboard(visitor) {
+  const { page } = visitor;
+  await visitor.goto(words.pages.logs.path);
+  await page.locator("summary").filter({ hasText: logs.facets.action }).focus();
+  await page.keyboard.press("Enter");
+  const chosen = [];
+  for (const steps of [3, 2]) {
+    for (let step = 0; step < steps; step += 1) await page.keyboard.press("Tab");
+    const value = await page.evaluate(() => document.activeElement.value);
+    await page.keyboard.press("Space");
+    chosen.push(value);
+    await page.waitForURL((url) => chosen.every((it) => url.searchParams.getAll("action").includes(it)));
+    await page.locator("#results:not(.htmx-request)").waitFor();
+    const [focused, checked] = await page.evaluate(() => [document.activeElement.value, document.activeElement.checked]);
+    assert.deepEqual([focused, checked], [value, true]);
+  }
+  await page.keyboard.press("Escape");
+  await visitor.goto(words.pages.logs.path);
+}
+
 /** Waits for other rows than before. */
 async function changed(visitor, before) {
   for (const until = Date.now() + 10_000; Date.now() < until; ) {
@@ -133,7 +170,10 @@ async function changed(visitor, before) {
 export async function opensAnEvent(visitor, { event }) {
   const { page } = visitor;
   const row = rows(visitor).filter({ hasText: event.user.name });
-  await row.locator("summary").click();
+  // What the icon and the time say to a mouse can be reached by it.
+  for (const part of [row.locator(".type svg"), row.locator("time")]) await part.hover({ trial: true });
+  if (visitor.scripts) await row.getByRole("cell").filter({ hasText: event.action }).first().click();
+  else await row.locator("summary").click();
   if (!visitor.scripts) await row.getByRole("link", { name: logs.openPlainly }).click();
   const document = page.locator("pre");
   await visitor.sees(document);
@@ -153,6 +193,10 @@ export async function loadsMore(visitor) {
   const fresh = visitor.scripts ? more.slice(first.length) : more;
   if (visitor.scripts) assert.deepEqual(more.slice(0, first.length), first);
   assert.ok(fresh.length > 0 && fresh.every((text) => !first.includes(text)));
+  if (visitor.scripts) {
+    await rows(visitor).nth(first.length).locator("summary:focus").waitFor();
+    await visitor.page.locator("#said").getByText(`${fresh.length} more events`).waitFor({ state: "attached" });
+  }
   await visitor.inspect();
   await visitor.goto(words.pages.logs.path);
 }

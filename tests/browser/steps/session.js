@@ -15,22 +15,62 @@ export async function isAStranger(visitor) {
   await visitor.inspect();
 }
 
-/** With scripts by the platform's link, without by a form as a page of the platform would send it. */
-export async function signsIn(visitor, { token }) {
-  if (visitor.scripts) {
-    await visitor.refused([401], async () => {
-      await visitor.goto(`#token=${token}`);
-      await visitor.sees(visitor.heading(words.pages.logs.heading));
-    });
-  } else {
-    await visitor.page.setContent(`<form method="post" action="${visitor.base}/session">
-      <input type="hidden" name="token" value="${token}"><button>Open</button></form>`);
-    await visitor.page.getByRole("button").click();
+/** As a page of the platform would do it. */
+async function sendsTheForm(visitor, page, token) {
+  await page.setContent(`<form method="post" action="${visitor.base}/session">
+    <input type="hidden" name="token" value="${token}"><button>Open</button></form>`);
+  await page.getByRole("button").click();
+  await page.getByRole("heading", { level: 1, name: words.pages.logs.heading }).waitFor();
+}
+
+/** By the platform's link, in a tab that is on these pages already or not. */
+async function followsTheLink(visitor, token, already) {
+  const { page } = visitor;
+  if (already) await asksToSignIn(visitor, "");
+  // The token has to be out of the address before anything is sent: what is sent leads to another address anyway.
+  let address;
+  await page.route("**/session", (route) => {
+    address = page.url();
+    return route.continue();
+  });
+  await visitor.refused([401], async () => {
+    await visitor.goto(`#token=${token}`);
     await visitor.sees(visitor.heading(words.pages.logs.heading));
-  }
-  assert.equal(visitor.page.url(), `${visitor.base}/`, "the token stays out of the address");
+  });
+  await page.unroute("**/session");
+  assert.equal(address, `${visitor.base}/`, "the token stays out of the address");
+  // That is said once, and not in an address that is kept.
+  await page.waitForURL(`${visitor.base}/`);
+}
+
+/** With scripts by a link, without by a form. */
+export async function signsIn(visitor, { token, already = false }) {
+  if (visitor.scripts) await followsTheLink(visitor, token, already);
+  else await sendsTheForm(visitor, visitor.page, token);
+  assert.ok(!visitor.page.url().includes(token), "the token stays out of the address");
+  await visitor.sees(visitor.page.getByText(words.isSignedIn));
   const [cookie, ...others] = await visitor.context.cookies();
   assert.deepEqual([cookie.httpOnly, cookie.sameSite, others.length], [true, "Lax", 0]);
+}
+
+/** The session ends before what was typed is saved; after signing in in another tab, it still can be. */
+export async function losesTheSession(visitor, { token, saved }) {
+  const { page, context } = visitor;
+  await context.clearCookies();
+  await visitor.refused([401, 403], async () => {
+    await page.getByRole("button", { name: words.settings.save, exact: true }).click();
+    await visitor.sees(visitor.heading(words.session.ended));
+    await visitor.inspect();
+    const tab = await context.newPage();
+    await sendsTheForm(visitor, tab, token);
+    await tab.close();
+    await page.getByRole("button", { name: words.session.goOn }).click();
+    await visitor.sees(visitor.heading(words.session.reallyAgain));
+    await visitor.sees(page.locator("dd").getByText(saved, { exact: true }));
+    await visitor.inspect();
+  });
+  await page.getByRole("button", { name: words.session.again }).click();
+  await visitor.sees(page.getByText(words.settings.saved));
 }
 
 /** Goes to a page by the menu. */
@@ -46,6 +86,11 @@ export async function goes(visitor, { to }) {
 
 /** May look, and change nothing. */
 export async function isAReader(visitor) {
+  // For whom, is said on a phone too.
+  const desk = visitor.page.viewportSize();
+  await visitor.page.setViewportSize({ width: 390, height: 844 });
+  await visitor.sees(visitor.page.getByText(words.tenant));
+  await visitor.page.setViewportSize(desk);
   const menu = visitor.page.getByRole("navigation", { name: "Main" });
   for (const [name, { path, entry, heading }] of Object.entries(words.pages)) {
     const link = menu.getByRole("link", { name: entry, exact: true });
@@ -75,7 +120,7 @@ export async function weighsThePages(visitor) {
 export async function signsOut(visitor) {
   await visitor.refused([401], async () => {
     await visitor.page.getByRole("button", { name: words.signOut }).click();
-    await visitor.sees(visitor.heading(words.signedOut));
+    await visitor.sees(visitor.heading(words.hasLeft));
   });
   assert.deepEqual(await visitor.context.cookies(), []);
   await isAStranger(visitor);

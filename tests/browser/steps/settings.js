@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import * as words from "../words.js";
 
-const { settings, badges } = words;
+const { settings, badges, outage } = words;
 
 /** Fills in what is given, and nothing else. */
 export async function fillsIn(visitor, { historyFrom, ...given }) {
@@ -27,6 +27,8 @@ export async function seesThePreview(visitor, { key }) {
 async function verify(visitor, verdict) {
   await visitor.page.getByRole("button", { name: settings.verify }).click();
   await visitor.sees(visitor.page.getByText(verdict));
+  // Whoever has pressed the button by the keyboard goes on with what was found.
+  if (visitor.scripts) await visitor.page.locator(".report:focus").waitFor();
   const finding = visitor.page.getByRole("listitem").filter({ hasNot: visitor.page.getByRole("link") });
   const found = (await finding.allInnerTexts()).map((text) => text.replaceAll(/\s+/g, " "));
   await visitor.inspect();
@@ -56,7 +58,38 @@ export async function savesInVain(visitor, { field, value, because }) {
   const input = visitor.page.getByLabel(settings.fields[field]);
   assert.deepEqual([await input.inputValue(), await input.getAttribute("aria-invalid")], [value, "true"]);
   await visitor.sees(visitor.page.getByText(because));
+  await input.and(visitor.page.locator(":focus")).waitFor();
   await visitor.inspect();
+}
+
+/** A gateway that answers with something else than a page takes nothing away, and what it has led to is gone with the next answer. */
+export async function verifiesThroughAnOutage(visitor) {
+  const { page } = visitor;
+  const answer = { status: 503, contentType: "application/json", body: '{"message":"Service Unavailable"}' };
+  await page.route("**/settings/verify", (route) => route.fulfill(answer));
+  const button = page.getByRole("button", { name: settings.verify });
+  await visitor.refused([503], async () => {
+    await button.click();
+    await visitor.sees(page.getByText(outage));
+  });
+  assert.equal(await page.getByText("Service Unavailable").count(), 0);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "verify", "the focus stays at the button");
+  await visitor.inspect();
+  await page.unroute("**/settings/verify");
+  await verifies(visitor);
+  assert.equal(await page.getByText(outage).count(), 0);
+}
+
+/** What was stopped on its way to the server can be sent again. */
+export async function stopsASave(visitor) {
+  const { page } = visitor;
+  // An answer without a page leaves this one as it is, like one that is not waited for.
+  await page.route("**/settings", (route) => route.fulfill({ status: 204 }));
+  await page.getByRole("button", { name: settings.save, exact: true }).click();
+  await page.locator("#settings-form.sending").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#settings-form:not(.sending)").waitFor();
+  await page.unroute("**/settings");
 }
 
 export async function saves(visitor, { bucket }) {
