@@ -180,7 +180,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // What has not changed is not said again.
   if (detail.target.id === "preview") {
     const fresh = new DOMParser().parseFromString(detail.serverResponse, "text/html").body;
-    if (words(fresh) === words(detail.target)) detail.shouldSwap = false;
+    if (words(fresh) === words(detail.target)) {
+      detail.shouldSwap = false;
+      byId("notice").replaceChildren();
+    }
   }
   // Which filters are open survives that they are replaced.
   open = [...document.querySelectorAll(".facet[open]")].map((it) => it.id);
@@ -235,7 +238,8 @@ function showWrong(form) {
   wrong.scrollIntoView({ block: "center" });
 }
 
+// The report begins where the button was.
 function showFound(report) {
-  if ([byId("verify"), document.body].includes(document.activeElement)) report.focus();
+  if ([byId("verify"), document.body].includes(document.activeElement)) report.focus({ preventScroll: true });
   else say(report.querySelector(".verdict").textContent);
 }

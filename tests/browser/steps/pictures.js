@@ -23,6 +23,8 @@ export async function pictures(visitor, { folder, pages }) {
         await page.setViewportSize({ width, height: lowest });
         const whole = await page.evaluate(() => document.documentElement.scrollHeight);
         await page.setViewportSize({ width, height: Math.min(whole, highest) });
+        // Whatever was done on the page may have scrolled it.
+        await page.evaluate(() => scrollTo(0, 0));
         const file = path.join(folder, `${picture}-${colorScheme}-${width}.png`);
         await page.screenshot({ path: file, animations: "disabled" });
       }
