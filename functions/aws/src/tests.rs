@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 use audit_log_core::{
     export::Budget,
     failure::{Code, Failure},
-    object::ObjectSpec,
+    object::{ObjectSpec, sha256},
     ports::{Bucket, Buckets, Upload},
     schedule::Window,
     settings::{Draft, TenantConfig},
@@ -73,7 +73,7 @@ async fn store(aws: &Aws, bytes: &[u8]) -> Result<(), Failure> {
     let config = config(Draft::default());
     let mut upload = upload(&open(aws, &config).await?, &config);
     match upload.write(bytes.to_vec()).await {
-        Ok(()) => upload.finish().await,
+        Ok(()) => upload.finish(&sha256(bytes)).await,
         Err(failure) => {
             upload.abort().await;
             Err(failure)

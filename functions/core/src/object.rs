@@ -5,6 +5,7 @@ mod encoder;
 pub use encoder::{Encoder, Finished};
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     schedule::Window,
@@ -137,6 +138,15 @@ impl ObjectSpec {
         let key = format!("{}_connectivity-check.json", tenant_folder(&config.prefix, &config.tenant));
         Self { key, content_type: Format::Json.content_type(), ..Self::new(config, Window { from: at, to: at }, 1) }
     }
+}
+
+/// SHA-256 of some bytes, in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

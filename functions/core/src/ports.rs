@@ -263,8 +263,8 @@ pub trait Upload: Send {
     /// Takes the next bytes.
     fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Stores the object, replacing an earlier one of the same key.
-    fn finish(self) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Stores the object, replacing an earlier one of the same key. `sha256` is that of all its bytes, in lower-case hex.
+    fn finish(self, sha256: &str) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Gives the object up and leaves nothing behind that the customer would pay for.
     fn abort(self) -> impl Future<Output = ()> + Send;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use audit_log_aws::buckets::PART_BYTES;
 use audit_log_core::{
     failure::{Code, Failure},
-    object::ObjectSpec,
+    object::{ObjectSpec, sha256},
     ports::{Bucket, Buckets, Upload},
     settings::{Draft, TenantConfig},
     tenant::ExternalId,
@@ -45,7 +45,7 @@ async fn store(bucket: &impl Bucket, spec: ObjectSpec, chunks: &[&[u8]]) -> Resu
             return Err(failure);
         }
     }
-    upload.finish().await
+    upload.finish(&sha256(&chunks.concat())).await
 }
 
 /// Bytes that differ from place to place, so that no two parts are alike.
@@ -101,7 +101,7 @@ async fn nothing_is_visible_before_an_object_is_finished(world: &impl World) -> 
         let mut upload = bucket.upload(spec.clone());
         upload.write(bytes(size)).await?;
         assert!(!world.keys(&acme).await?.contains(&spec.key), "{size} bytes are visible already");
-        upload.finish().await?;
+        upload.finish(&sha256(&bytes(size))).await?;
         assert!(world.keys(&acme).await?.contains(&spec.key));
     }
     Ok(())

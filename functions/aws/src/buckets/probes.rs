@@ -3,7 +3,7 @@
 use audit_log_core::{
     export::Budget,
     failure::Failure,
-    object::ObjectSpec,
+    object::{ObjectSpec, sha256},
     ports::{Bucket as _, Upload as _},
     settings::{Connection, TenantConfig},
     tenant::ExternalId,
@@ -26,8 +26,9 @@ impl Probes for AssumedBuckets {
     async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), Failure> {
         let bucket = self.open_as(config, session::name_of_check(&config.tenant)).await?;
         let mut upload = bucket.upload(spec);
+        let sha256 = sha256(&bytes);
         upload.write(bytes).await?;
-        upload.finish().await
+        upload.finish(&sha256).await
     }
 
     async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {
@@ -50,7 +51,7 @@ impl S3Reach {
     async fn put_empty(&self, key: &str) -> Result<(), Answer> {
         let labels = ObjectSpec::connectivity_check(&self.config, DateTime::UNIX_EPOCH);
         let spec = ObjectSpec { key: key.to_owned(), ..labels };
-        S3Upload::new(self.client.clone(), &self.config, spec, Budget::new(0)).put(Vec::new()).await
+        S3Upload::new(self.client.clone(), &self.config, spec, Budget::new(0)).put(Vec::new(), None).await
     }
 }
 

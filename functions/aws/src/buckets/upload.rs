@@ -10,6 +10,7 @@ use audit_log_core::{
     ports::Upload,
     settings::TenantConfig,
 };
+use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
     Client,
     config::timeout::TimeoutConfig,
@@ -17,6 +18,11 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
 };
 
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::interceptors::{Intercept, context::BeforeSerializationInterceptorContextRef, dyn_dispatch_hint},
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -89,8 +95,9 @@ impl S3Upload {
         self.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
     }
 
-    /// The object in a single request, with all its headers.
-    pub(super) async fn put(&self, bytes: Vec<u8>) -> Result<(), Answer> {
+    /// The object in a single request, with all its headers. Where its SHA-256 is known, S3 is asked to check that very
+    /// one, and not one that is computed anew.
+    pub(super) async fn put(&self, bytes: Vec<u8>, sha256: Option<&str>) -> Result<(), Answer> {
         let put = self
             .client
             .put_object()
@@ -103,7 +110,12 @@ impl S3Upload {
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone())
             .body(ByteStream::from(bytes));
-        put.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+        let signing = sha256.map(|sha256| Signing(PayloadSigningOverride::Precomputed(sha256.to_owned())));
+        let sent = match signing {
+            Some(signing) => put.customize().interceptor(signing).send().await,
+            None => put.send().await,
+        };
+        sent.map(|_| ()).map_err(|error| Answer::of(&error))
     }
 
     async fn begin_multipart(&self) -> Result<Multipart, Answer> {
@@ -227,6 +239,26 @@ impl S3Upload {
     }
 }
 
+/// Which SHA-256 of the body is signed.
+#[derive(Debug)]
+struct Signing(PayloadSigningOverride);
+
+#[dyn_dispatch_hint]
+impl Intercept for Signing {
+    fn name(&self) -> &'static str {
+        "Signing"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(self.0.clone());
+        Ok(())
+    }
+}
+
 impl Upload for S3Upload {
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
         self.buffer.extend_from_slice(&bytes);
@@ -243,10 +275,10 @@ impl Upload for S3Upload {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<(), Failure> {
+    async fn finish(mut self, sha256: &str) -> Result<(), Failure> {
         let last = std::mem::take(&mut self.buffer);
         let stored = match self.multipart {
-            None => self.put(last).await,
+            None => self.put(last, Some(sha256)).await,
             Some(_) => self.finish_multipart(last).await,
         };
         match stored {

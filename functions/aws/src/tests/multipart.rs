@@ -47,7 +47,7 @@ async fn a_large_object_goes_out_in_parts_each_with_owner_and_checksum() {
     upload.write(two_parts()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(aws.operations(), ["CreateMultipartUpload", "UploadPart"], "a full part waits for nothing");
-    upload.finish().await.unwrap();
+    upload.finish(&sha256(&two_parts())).await.unwrap();
     assert_eq!(
         all_for_the_owner(&aws),
         ["CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"]

@@ -14,7 +14,7 @@ async fn put(config: TenantConfig) -> Sent {
     let aws = Aws::new().on("PutObject", [Reply::ok("")]);
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
     upload.write(CHECKED.to_vec()).await.unwrap();
-    upload.finish().await.unwrap();
+    upload.finish(&sha256(CHECKED)).await.unwrap();
     assert_eq!(aws.operations(), ["PutObject"]);
     aws.sent("PutObject").remove(0)
 }
@@ -39,6 +39,9 @@ async fn an_object_goes_out_with_its_owner_its_checksum_and_its_labels() {
     assert_eq!(request.line, format!("PUT {folder}/20261121T100000Z_20261121T110000Z_0001.json?x-id=PutObject"));
     assert_eq!(request.body.as_bytes(), CHECKED);
     assert_eq!(request.chosen_headers(), HEADERS);
+    // printf 123456789 | sha256sum
+    let signed = "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225";
+    assert_eq!(request.header("x-amz-content-sha256"), Some(signed), "the receipt's, for S3 to check");
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +132,7 @@ async fn buckets_that_fail_do_not_use_up_the_retries_of_the_others() {
         let bad =
             TenantConfig { tenant: TenantId::parse(&format!("bad-{number}")).unwrap(), ..config(Draft::default()) };
         let upload = upload(&open(&throttled, &bad).await.unwrap(), &bad);
-        assert_eq!(upload.finish().await.unwrap_err().code, Code::Throttled);
+        assert_eq!(upload.finish(&sha256(&[])).await.unwrap_err().code, Code::Throttled);
     }
     assert_eq!(throttled.operations().len(), 150 * TRIES as usize);
     let good =

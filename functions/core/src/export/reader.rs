@@ -36,6 +36,7 @@ pub(super) struct Reader<'a, E> {
     end: String,
     budget: &'a Budget,
     shards: Vec<Shard<'a>>,
+    pages: u64,
 }
 
 struct Shard<'a> {
@@ -107,7 +108,12 @@ impl<'a, E: Events> Reader<'a, E> {
             Shard { number, page: VecDeque::new(), rest, reading: None, done }
         };
         let shards = config.event_shards.iter().map(shard).collect();
-        Self { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget, shards }
+        Self { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget, shards, pages: 0 }
+    }
+
+    /// How many pages were taken so far.
+    pub(super) fn pages(&self) -> u64 {
+        self.pages
     }
 
     /// The next event, or none at the window's end.
@@ -202,6 +208,7 @@ impl<'a, E: Events> Reader<'a, E> {
         // next one.
         *page = came.events.into_iter().take_while(|event| event.recorded_at_id < *end).collect();
         *rest = came.more_after.map_or(Rest::Nothing, Rest::After);
+        self.pages += 1;
         if matches!(rest, Rest::After(_))
             && let Some(taken) = self.budget.try_take(PAGE_BYTES)
         {

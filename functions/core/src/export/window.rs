@@ -100,8 +100,10 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             writer.push(&event::retention_notice(&config.tenant, window), OWN)?;
         }
         let mut reader = Reader::new(&self.events, config, window, &from.read_until, &self.options.budget);
+        let mut pages = 0;
         while let Some(read) = reader.next().await? {
-            if (run.should_stop)() {
+            // Looking at the clock for each event would cost more than passing it on.
+            if std::mem::replace(&mut pages, reader.pages()) != pages && (run.should_stop)() {
                 return Err(Why::OutOfTime);
             }
             let (line, malformed) = read.event.line();
@@ -112,6 +114,9 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 let progress = Progress { objects, read_until, malformed: writer.malformed, ..from.clone() };
                 as_read.keep(&progress).await?;
                 *kept += 1;
+                if (run.should_stop)() {
+                    return Err(Why::OutOfTime);
+                }
             }
             if !writer.is_open() {
                 reader.meanwhile(writer.open()).await?;

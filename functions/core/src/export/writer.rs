@@ -121,9 +121,10 @@ impl<'a, B: Buckets> Writer<'a, B> {
             upload.abort().await;
             return Err(failure);
         }
+        let sha256 = finished.sha256;
         // Before the answer: a write whose answer is lost may have replaced the object all the same.
-        self.stored.push(StoredObject { key, bytes: finished.stored, events, sha256: finished.sha256 });
-        upload.finish().await
+        self.stored.push(StoredObject { key, bytes: finished.stored, events, sha256: sha256.clone() });
+        upload.finish(&sha256).await
     }
 
     /// Gives up the object that is open; comes back with those that this run has stored.

@@ -56,8 +56,11 @@ impl Upload for MemoryUpload {
         Ok(())
     }
 
-    async fn finish(self) -> Result<(), Failure> {
+    async fn finish(self, sha256: &str) -> Result<(), Failure> {
         self.memory.pass(Op::Finish, self.tenant.as_str()).await?;
+        if crate::object::sha256(&self.bytes) != sha256 {
+            return Err(Failure::new(Code::Rejected, "The checksum is not that of what was written."));
+        }
         // As the session policy has it on AWS: a delivery reaches its own tenant's folder alone.
         if !self.spec.key.starts_with(&self.folder) {
             let message = format!("The role may not write s3://{}/{}.", self.bucket, self.spec.key);

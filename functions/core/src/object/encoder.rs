@@ -114,7 +114,7 @@ impl Encoder {
             }
         };
         self.account(&bytes);
-        let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = super::hex(&self.digest.finalize());
         Ok(Finished { bytes, stored: self.stored, sha256 })
     }
 

@@ -1,7 +1,5 @@
 //! Windows that are too long for one run.
 
-use sha2::{Digest as _, Sha256};
-
 use super::*;
 use crate::{
     failure::Code,
@@ -52,9 +50,7 @@ fn the_receipt_tells_of_the_bucket(world: &World) {
     let state = world.memory.state();
     let (receipt, bucket) = (&state.tenants["acme"].receipts[&clock("11:00")], &state.buckets["acme-bucket"]);
     for object in &receipt.objects {
-        let sha256 = Sha256::digest(&bucket[&object.key].bytes);
-        let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(object.sha256, sha256, "{}", object.key);
+        assert_eq!(object.sha256, crate::object::sha256(&bucket[&object.key].bytes), "{}", object.key);
     }
 }
 
