@@ -129,6 +129,8 @@ pub(crate) struct Seen {
     pub(crate) stored_bytes: u64,
     /// When each tenant's watermark moved.
     pub(crate) commits: HashMap<String, Instant>,
+    /// How far a tenant's window is stored, in its own words.
+    pub(crate) progress: HashMap<String, String>,
     /// The objects, by bucket and key, where they are kept.
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     /// The parts of unfinished uploads, by upload and number.

@@ -107,7 +107,8 @@ fn stretch<'a>(world: &'a World, request: &Value) -> Option<(&'a Partition, u64,
 fn query_due(world: &World, request: &Value) -> Option<Value> {
     let values = request["ExpressionAttributeValues"].as_object()?;
     let shard = values.values().filter_map(|value| value["S"].as_str()).find(|text| text.len() == 1)?;
-    let due = world.data.tenants.iter().filter(|tenant| tenant.due_shard == shard).map(watermark);
+    let due = world.data.tenants.iter().filter(|tenant| tenant.due_shard == shard);
+    let due = due.map(|tenant| watermark(world, tenant));
     let items: Vec<Value> = due.collect();
     Some(json!({ "Count": items.len(), "Items": items, "ScannedCount": items.len() }))
 }
@@ -123,7 +124,7 @@ fn record(world: &World, key: &Value) -> Option<Value> {
     let tenant = &world.data.tenants[at];
     match key["record"]["S"].as_str()? {
         "config" => Some(config(tenant)),
-        "watermark" => Some(watermark(tenant)),
+        "watermark" => Some(watermark(world, tenant)),
         _ => None,
     }
 }
@@ -141,12 +142,16 @@ fn config(tenant: &Tenant) -> Value {
     })
 }
 
-fn watermark(tenant: &Tenant) -> Value {
-    json!({
+fn watermark(world: &World, tenant: &Tenant) -> Value {
+    let mut watermark = json!({
         "tenant_id": { "S": tenant.id }, "record": { "S": "watermark" }, "due_shard": { "S": tenant.due_shard },
         "exported_until": { "S": WINDOW_FROM }, "next_due": { "S": WINDOW_TO },
         "last_success_at": { "S": "2025-11-21T10:01:02Z" }, "consecutive_failures": { "N": "0" },
-    })
+    });
+    if let Some(progress) = world.seen().progress.get(&tenant.id) {
+        watermark["progress"] = json!({ "S": progress });
+    }
+    watermark
 }
 
 fn transact(world: &World, request: &Value) -> Option<Value> {
@@ -158,9 +163,13 @@ fn transact(world: &World, request: &Value) -> Option<Value> {
     Some(json!({}))
 }
 
-/// Notes that a tenant's window is committed, if this says so and not that it failed.
+/// Notes that a tenant's window is committed or how far it is stored, if this says so and not that it failed.
 fn move_watermark(world: &World, update: &Value) -> Option<Value> {
     let tenant = update["Key"]["tenant_id"]["S"].as_str()?;
+    if let Some(progress) = update["ExpressionAttributeValues"][":progress"]["S"].as_str() {
+        world.seen().progress.insert(tenant.to_owned(), progress.to_owned());
+        return Some(json!({}));
+    }
     let moved = update["UpdateExpression"].as_str()?.contains("exported_until");
     let values = update["ExpressionAttributeValues"].as_object()?;
     if !moved || !values.values().any(|value| value["S"] == WINDOW_TO) {

@@ -148,41 +148,50 @@ impl<'a> Scanner<'a> {
     /// Reads a text and appends it, unescaped.
     pub(super) fn text(&mut self, into: &mut Vec<u8>) -> Result<(), Damage> {
         self.expect(b'"', "a text is missing")?;
+        let mut stage = Stage { bytes: [0; STAGE], len: 0, into };
         loop {
             let Some(&word) = self.bytes[self.at..].first_chunk() else {
-                if self.text_byte(into)? {
-                    return Ok(());
+                if self.text_byte(&mut stage)? {
+                    break;
                 }
                 continue;
             };
-            // Eight bytes at a time, all of them copied in one go and those too many taken back. Behind an escape
+            // Eight bytes at a time, all of them copied in one go and those too many overwritten. Behind an escape
             // sequence it goes on in the same eight: in JSON within JSON the next one is seldom far.
             let mut word = u64::from_le_bytes(word);
             let (mut specials, mut left) = (specials(word), 8);
             loop {
-                let (whole, plain) = (into.len(), if specials == 0 { left } else { first(specials) });
-                into.extend_from_slice(&word.to_le_bytes());
-                into.truncate(whole + plain);
+                let plain = if specials == 0 { left } else { first(specials) };
+                stage.push(word, plain);
                 self.at += plain;
                 if specials == 0 {
                     break;
                 }
                 let special = self.at;
-                if self.text_byte(into)? {
-                    return Ok(());
-                }
-                let passed = plain + (self.at - special);
+                // What is a quote or a backslash behind a backslash, as most are.
+                let passed = if let [b'\\', same @ (b'"' | b'\\'), ..] = self.bytes[self.at..] {
+                    stage.push(u64::from(same), 1);
+                    self.at += 2;
+                    plain + 2
+                } else {
+                    if self.text_byte(&mut stage)? {
+                        stage.flush();
+                        return Ok(());
+                    }
+                    plain + (self.at - special)
+                };
                 if passed >= left {
                     break;
                 }
                 (word, specials, left) = (word >> (8 * passed), specials >> (8 * passed), left - passed);
             }
         }
+        stage.flush();
+        Ok(())
     }
 
     /// Reads one byte or one escape sequence of a text; true if it was the closing quote.
-    #[inline]
-    fn text_byte(&mut self, into: &mut Vec<u8>) -> Result<bool, Damage> {
+    fn text_byte(&mut self, into: &mut Stage<'_>) -> Result<bool, Damage> {
         let plain = match self.bytes.get(self.at).ok_or(ENDS_EARLY)? {
             b'"' => {
                 self.at += 1;
@@ -197,14 +206,17 @@ impl<'a> Scanner<'a> {
                     b'r' => b'\r',
                     b'b' => 0x08,
                     b'f' => 0x0c,
-                    b'u' => return self.character(into).map(|()| false),
+                    b'u' => {
+                        into.flush();
+                        return self.character(into.into).map(|()| false);
+                    }
                     _ => return Err(ESCAPE),
                 }
             }
             0..=0x1f => return Err(Damage("a text has a control character")),
             plain => *plain,
         };
-        into.push(plain);
+        into.push(u64::from(plain), 1);
         self.at += 1;
         Ok(false)
     }
@@ -236,6 +248,32 @@ impl<'a> Scanner<'a> {
         self.at += rest.len();
         let digit = |code: u32, digit: &u8| Some(code << 4 | char::from(*digit).to_digit(16)?);
         digits.iter().try_fold(0, digit).ok_or(ESCAPE)
+    }
+}
+
+/// Where an unescaped text is put together: a vector that grows by a byte here and seven there costs more than the copy.
+struct Stage<'v> {
+    bytes: [u8; STAGE],
+    len: usize,
+    into: &'v mut Vec<u8>,
+}
+
+const STAGE: usize = 256;
+
+impl Stage<'_> {
+    /// Appends the first of eight bytes.
+    #[inline]
+    fn push(&mut self, word: u64, count: usize) {
+        if self.len > STAGE - 8 {
+            self.flush();
+        }
+        self.bytes[self.len..self.len + 8].copy_from_slice(&word.to_le_bytes());
+        self.len += count;
+    }
+
+    fn flush(&mut self) {
+        self.into.extend_from_slice(&self.bytes[..self.len]);
+        self.len = 0;
     }
 }
 
