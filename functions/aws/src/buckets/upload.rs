@@ -271,6 +271,8 @@ impl Upload for S3Upload {
         }
         if self.buffer.len() > FREE_BYTES && self.taken.is_none() {
             self.taken = self.budget.take(PART_BYTES).await;
+            // A vector that doubles would take twice of what was asked for.
+            self.buffer.reserve_exact((PART_BYTES + FREE_BYTES / 2).saturating_sub(self.buffer.len()));
         }
         Ok(())
     }
