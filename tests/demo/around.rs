@@ -59,25 +59,26 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
             ),
         ),
         (
-            "the pages, as each tenant's admin: open in a browser",
+            "the pages, as each tenant's admin: open in a browser within the hour, which is how long a token is good for",
             PARTS
                 .iter()
                 .map(|part| {
                     let (link, about) = (api.token(part.tenant, &["audit-logs:admin"]), part.about);
                     format!("{} ({about}):\n{}/#token={link}", part.tenant, api.base())
                 })
+                .chain([format!("newcomer (has connected nothing yet):\n{}/#token={newcomer}", api.base())])
                 .collect::<Vec<_>>()
                 .join("\n"),
         ),
         (
-            "the API, as an admin of that tenant; the token is good for an hour",
+            &format!("the API, as an admin of {BUSY}"),
             format!(
                 "export API='{}' TOKEN={admin}\ncurl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/status\"",
                 api.base()
             ),
         ),
         (
-            "its audit logs; /openapi.json describes the rest",
+            "that tenant's audit logs; /openapi.json describes the rest",
             "curl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/audit-logs?action=Login&pageSize=3\"".to_owned(),
         ),
         (

@@ -126,8 +126,8 @@ fn introduce(screen: &Screen) -> Result<()> {
     screen.prose(
         "Every hour a rule invokes a Rust Lambda, which assumes each customer's role and stores the customer's audit \
          events as files in the customer's own bucket. Here is a whole day of that, on an emulated AWS on this machine: \
-         with the templates and the zipped function as they are deployed, and with a customer who breaks things at \
-         10:30. In the end every file is read back and compared with what was recorded.",
+         with the templates and the zipped functions as they are deployed (but for `FanOut=false`: one invocation exports \
+         everybody, and its answer tells of all), and with a customer who breaks things at 10:30. In the end every file is read back and compared with what was recorded.",
     )
 }
 
@@ -136,6 +136,7 @@ fn conclude(screen: &Screen, took: Duration, keep: bool) -> Result<()> {
     let read_on = [
         ("One tick, explained", "how windows, watermarks and retries fit together"),
         ("Record events", "over HTTP, through a queue, or with one PutItem"),
+        ("The API, and The pages", "what a tenant's admin works with"),
         ("Connect a tenant", "what its admin does, on the API and in AWS"),
         ("Delivery guarantees, in plain words", "what is exactly-once, and what is not"),
         ("Operating it", "every failure code with its cause and fix; metrics and alarms"),

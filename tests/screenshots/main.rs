@@ -52,11 +52,13 @@ async fn main() -> Result<()> {
     browser.does(WELL, "pictures", json!({ "folder": folder, "pages": { "settings-verified": null } })).await?;
     browser.close().await?;
 
-    for picture in fs::read_dir(&folder)? {
-        let picture = picture?;
-        let size = picture.metadata()?.len();
-        ensure!(size < LARGEST, "{} has {size} bytes", picture.path().display());
-        println!("{FOLDER}/{}  {} kB", picture.file_name().display(), size / 1_000);
+    let mut pictures: Vec<_> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    pictures.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    pictures.sort();
+    for picture in pictures {
+        let size = fs::metadata(&picture)?.len();
+        ensure!(size < LARGEST, "{} has {size} bytes", picture.display());
+        println!("{FOLDER}/{}  {} kB", picture.file_name().unwrap_or_default().display(), size / 1_000);
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ macro_rules! codes {
 codes! {
     /// STS refused the role: it is gone, doesn't trust the platform's role, or wants another external ID.
     AssumeRoleDenied = "assume_role_denied", Customer,
-        "Create the stack from the quick-create template again with the external ID shown beside the Role ARN, and save the new stack's RoleArn.";
+        "Check the role's ARN for typing errors; if it is right, create the stack from the quick-create template again, with the external ID that the connector shows, and connect the new stack's RoleArn.";
     /// No bucket has that name.
     BucketNotFound = "bucket_not_found", Customer,
         "Create the bucket, or save the name of one that exists.";

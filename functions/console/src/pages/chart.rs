@@ -49,8 +49,8 @@ pub(super) struct Chart {
     /// What the scale ends at.
     most: u64,
     total: String,
-    /// Whether there was too much to look for failures in all of it.
-    marks_cut: bool,
+    /// From which day on failures were looked for, where there was too much to look for them in all of it.
+    marked_from: Option<String>,
 }
 
 /// One day, by UTC.
@@ -85,11 +85,11 @@ pub(super) async fn of<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Resul
         text: String::new(),
     };
     let marks = logs::look(app, tenant, &marks, None, MOST_MARKS, Reach::SHORT).await?;
-    Ok(Chart::new(from, &receipts, &marks.events, marks.next.is_some()))
+    Ok(Chart::new(from, &receipts, &marks.events, marks.next.as_deref()))
 }
 
 impl Chart {
-    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[Found], marks_cut: bool) -> Self {
+    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[Found], looked_until: Option<&str>) -> Self {
         let first = from.date_naive();
         let dates = first.iter_days().take(DAYS.into());
         let mut days: BTreeMap<NaiveDate, Day> = dates.map(|date| (date, Day { date, ..Day::default() })).collect();
@@ -100,8 +100,7 @@ impl Chart {
             }
         }
         for mark in marks {
-            let recorded_at = mark.position.split('#').next().and_then(|at| at.parse::<DateTime<Utc>>().ok());
-            let Some(day) = recorded_at.and_then(|at| days.get_mut(&at.date_naive())) else { continue };
+            let Some(day) = date_of(&mark.position).and_then(|date| days.get_mut(&date)) else { continue };
             match mark.columns.action.as_str() {
                 "Export Failed" => day.failures += 1,
                 _ => day.recoveries += 1,
@@ -110,7 +109,8 @@ impl Chart {
         let days: Vec<Day> = days.into_values().collect();
         let most = scale(days.iter().map(|day| day.events).max().unwrap_or_default());
         let total = number(days.iter().map(|day| day.events).sum());
-        Self { days, most, total, marks_cut }
+        let marked_from = looked_until.and_then(date_of).map(label);
+        Self { days, most, total, marked_from }
     }
 
     fn is_empty(&self) -> bool {
@@ -173,7 +173,7 @@ impl Bar<'_> {
 
 impl Day {
     fn label(&self) -> String {
-        self.date.format("%-d %b").to_string()
+        label(self.date)
     }
 
     /// Mondays carry the dates.
@@ -194,6 +194,16 @@ impl Day {
         }
         words
     }
+}
+
+fn label(date: NaiveDate) -> String {
+    date.format("%-d %b").to_string()
+}
+
+/// The day of a `recorded_at_id`.
+fn date_of(position: &str) -> Option<NaiveDate> {
+    let recorded_at = position.split('#').next()?;
+    Some(recorded_at.parse::<DateTime<Utc>>().ok()?.date_naive())
 }
 
 /// The next number above that has one digit that isn't zero, and is even.
@@ -242,7 +252,9 @@ mod tests {
             receipt("2026-10-24T01:00:00Z", 0),
             receipt("2026-10-22T23:00:00Z", 1_000),
         ];
-        let chart = Chart::new("2026-10-23T00:00:00Z".parse().unwrap(), &receipts, &marks, false);
+        let chart =
+            Chart::new("2026-10-23T00:00:00Z".parse().unwrap(), &receipts, &marks, Some("2026-10-24T09:00:00.000Z#0"));
+        assert_eq!(chart.marked_from.as_deref(), Some("24 Oct"));
         let of = |at: usize| {
             let Day { events, windows, failures, recoveries, .. } = chart.days[at];
             (events, windows, failures, recoveries)

@@ -157,7 +157,7 @@ async fn ahead<B: Backend>(app: &App<B>, session: &Session<Admin>, typed: &Typed
     let words = |field: &str| label(field).unwrap_or(field).to_lowercase();
     let next = next.map_err(|problem| match (problem.code(), problem.errors().first()) {
         (Code::ConnectorRequired, _) => "Connect a role first.".to_owned(),
-        (_, Some(error)) => format!("Shown once {} can be used.", words(&error.field)),
+        (_, Some(error)) => format!("Shown once the {} can be used.", words(&error.field)),
         (_, None) => problem.detail().to_owned(),
     });
     Ahead { next }
