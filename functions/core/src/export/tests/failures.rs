@@ -23,7 +23,7 @@ fn a_tenant_fails_alone_and_its_backlog_arrives_after_the_repair() {
             (report.failures[0].tenant_id.as_str(), report.failures[0].code),
             ("broken", Code::AssumeRoleDenied)
         );
-        assert!(report.failures[0].message.contains("Create the stack"), "says what to do");
+        assert!(report.failures[0].message.contains("create the stack"), "says what to do");
     }
     let broken = world.memory.state().tenants["broken"].clone();
     assert_eq!((broken.last_error.unwrap().0, broken.consecutive_failures), (denied(), 2));
