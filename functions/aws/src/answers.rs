@@ -73,25 +73,11 @@ impl Answer {
     ///
     /// By "Common error types" of each service's API reference.
     fn common(&self, doing: &str) -> Option<Failure> {
-        let throttles = [
-            "Throttling",
-            "ThrottlingException",
-            "ThrottledException",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "TooManyRequestsException",
-            "ProvisionedThroughputExceededException",
-            "RequestLimitExceeded",
-            "SlowDown",
-            "LimitExceededException",
-        ];
         let expired = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
         let no_answer = ["Timeout", "DispatchFailure", "ResponseError", "RequestTimeout", "InternalError"];
         let failure = |code, what: &str| Some(Failure::new(code, format!("{what} while {doing}.")));
         match self.code.as_str() {
-            code if throttles.contains(&code) || self.status == 429 => {
-                failure(Code::Throttled, "AWS asked for fewer requests")
-            }
+            code if is_throttle(code) || self.status == 429 => failure(Code::Throttled, "AWS asked for fewer requests"),
             code if expired.contains(&code) => failure(Code::CredentialsExpired, "Temporary credentials ended"),
             code if no_answer.contains(&code) || self.status >= 500 => {
                 failure(Code::Unavailable, "AWS did not answer, or with an error of its own,")
@@ -213,6 +199,23 @@ impl Answer {
     pub fn is_access_denied(&self) -> bool {
         self.code == "AccessDenied" && !self.message.contains("kms:")
     }
+}
+
+/// Whether a service has asked for fewer requests. By "Common error types" of each service's API reference.
+pub(crate) fn is_throttle(code: &str) -> bool {
+    const CODES: [&str; 10] = [
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "LimitExceededException",
+    ];
+    CODES.contains(&code)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{IdentityCache, Region, retry::RetryPartition};
 
+use pace::Listening;
 pub use pace::Pace;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
@@ -68,6 +69,8 @@ impl AssumedBuckets {
             .role_session_name(ask.session_name)
             .duration_seconds(SESSION_SECONDS)
             .set_policy(ask.policy)
+            .customize()
+            .interceptor(Listening(Arc::clone(&self.pace)))
             .send()
             .await
             .map_err(|error| Answer::of(&error).from_sts(role))?;
