@@ -45,6 +45,8 @@ pub struct Progress {
 struct Text {
     from: String,
     to: String,
+    /// Where the first file is. A config that was changed by hand may have kept its version.
+    first: String,
     version: u64,
     max_object_bytes: u64,
     read_until: Vec<Option<String>>,
@@ -65,6 +67,7 @@ impl Progress {
         let text: Text = serde_json::from_str(watermark.progress.as_deref()?).ok()?;
         let same = text.from == timestamp::seconds(window.from)
             && text.to == timestamp::seconds(window.to)
+            && text.first == first(config, window)
             && text.version == config.version
             && text.max_object_bytes == max_object_bytes
             && text.read_until.len() == usize::from(config.event_shards.count());
@@ -90,8 +93,9 @@ impl Progress {
     }
 
     /// As the watermark holds it; none if there is too much of it.
-    pub fn to_text(&self) -> Option<String> {
+    pub fn to_text(&self, config: &TenantConfig) -> Option<String> {
         let text = Text {
+            first: first(config, self.window),
             from: timestamp::seconds(self.window.from),
             to: timestamp::seconds(self.window.to),
             version: self.version,
@@ -109,6 +113,10 @@ impl Progress {
     pub fn covers(&self, stored: &[StoredObject]) -> bool {
         stored.iter().all(|object| self.objects.contains(object))
     }
+}
+
+fn first(config: &TenantConfig, window: Window) -> String {
+    format!("{}/{}", config.bucket, ObjectSpec::new(config, window, 1).key)
 }
 
 #[cfg(test)]
@@ -151,13 +159,20 @@ mod tests {
 
     #[test]
     fn it_is_read_back_as_it_was_kept_but_only_where_it_would_go_on_alike() {
-        let watermark = kept(progress().to_text());
+        let watermark = kept(progress().to_text(&config()));
         assert_eq!(Progress::of(&watermark, &config(), window(), 1 << 20), Some(progress()));
         let later = Window { to: "2026-11-21T12:00:00Z".parse().unwrap(), ..window() };
         assert_eq!(Progress::of(&watermark, &config(), later, 1 << 20), None);
         assert_eq!(Progress::of(&watermark, &config(), window(), 1 << 21), None);
         let saved = TenantConfig { version: config().version + 1, ..config() };
         assert_eq!(Progress::of(&watermark, &saved, window(), 1 << 20), None);
+        let by_hand = [
+            TenantConfig { bucket: crate::tenant::BucketName::parse("elsewhere").unwrap(), ..config() },
+            TenantConfig { compression: crate::object::Compression::Gzip, ..config() },
+        ];
+        for moved in by_hand {
+            assert_eq!(Progress::of(&watermark, &moved, window(), 1 << 20), None, "under the same version");
+        }
         let shards = TenantConfig { event_shards: crate::tenant::EventShards::parse("2").unwrap(), ..config() };
         assert_eq!(Progress::of(&watermark, &shards, window(), 1 << 20), None);
         for text in [None, Some(String::new()), Some("{}".to_owned())] {
@@ -169,9 +184,9 @@ mod tests {
     fn what_does_not_fit_into_a_watermark_is_not_kept() {
         let sha256 = "a".repeat(64);
         let many = Progress { objects: (1..=2_500).map(|file| object(file, &sha256)).collect(), ..progress() };
-        assert!(many.to_text().is_some());
+        assert!(many.to_text(&config()).is_some());
         let more = Progress { objects: (1..=4_000).map(|file| object(file, &sha256)).collect(), ..progress() };
-        assert_eq!(more.to_text(), None);
+        assert_eq!(more.to_text(&config()), None);
     }
 
     #[test]

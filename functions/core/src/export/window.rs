@@ -168,7 +168,7 @@ impl<T: Tenants> AsRead<'_, T> {
     /// Keeps how far the window was stored, so that another run can go on from there. Where that can't be kept, this run
     /// goes on all the same.
     async fn keep(&mut self, progress: &Progress) -> Result<(), Why> {
-        let Some(text) = progress.to_text().filter(|_| self.state == State::Due) else { return Ok(()) };
+        let Some(text) = progress.to_text(self.config).filter(|_| self.state == State::Due) else { return Ok(()) };
         match self.tenants.keep_progress(self.config, self.watermark, &text).await? {
             Conditional::Written => {
                 self.watermark.progress = Some(text);
