@@ -69,16 +69,19 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             State::Due => Progress::of(watermark, config, window, limit),
             State::Committed => None,
         };
-        let progress = progress.unwrap_or_else(|| Progress {
+        let past_retention = self.options.retention.is_some_and(|retention| window.from < started - retention);
+        let mut progress = progress.unwrap_or_else(|| Progress {
             window,
             version: config.version,
             max_object_bytes: limit,
             read_until: Vec::new(),
             objects: Vec::new(),
             malformed: 0,
-            gap: self.options.retention.is_some_and(|retention| window.from < started - retention),
+            gap: false,
             started,
         });
+        // Also of a window that was begun in time: what an earlier run has not stored may have been deleted since.
+        progress.gap |= past_retention;
         let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
         let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, Some(&progress));
         match self.copy_events(as_read, &progress, &mut writer, &mut counts.kept).await {

@@ -181,6 +181,21 @@ fn two_runs_at_once_over_a_long_window_leave_what_one_leaves() {
 }
 
 #[test]
+fn a_window_that_goes_on_after_its_events_retention_says_that_some_may_be_missing() {
+    let mut world = long_window(1);
+    world.options.retention = Some(TimeDelta::hours(5));
+    run_for(&world, 3);
+    let stored = world.objects("acme");
+    // The next run comes a day later, and the table has deleted what is left.
+    world.memory.state().events.clear();
+    let late = clock("23:00");
+    let report = world.run(clock("11:00"), &move || late, &|| false).unwrap().unwrap();
+    assert_eq!(report.failures[0].code, Code::RetentionExceeded);
+    assert_eq!(world.objects("acme")[..3], stored, "what was stored stays");
+    assert!(world.memory.state().tenants["acme"].receipts[&clock("11:00")].gap);
+}
+
+#[test]
 fn progress_that_cannot_be_kept_is_the_platforms_failure_and_nothing_is_lost() {
     let world = long_window(1);
     world.memory.once(Op::KeepProgress, None, Fault::Fail(Failure::new(Code::Throttled, "Too many writes.")));
