@@ -1,0 +1,30 @@
+//! The core under everything that can go wrong at once: from a seed, deterministic, and held against a model.
+//!
+//! In reading order: [`plan`] (what a seed wants to happen), [`world`] (the clock, the dice and what is known to be true),
+//! [`ports`] (the fakes with faults around them), [`runs`] (the function as the platform invokes it), [`admin`] (who saves
+//! settings in the middle), [`monitor`] (what must hold at every step), [`model`] (what each bucket must hold in the end)
+//! and [`play`] (a seed from its beginning to its verdict).
+
+#[cfg(feature = "planted-bugs")]
+macro_rules! planted {
+    ($bug:ident) => {
+        audit_log_core::planted::is(audit_log_core::planted::Bug::$bug)
+    };
+}
+#[cfg(not(feature = "planted-bugs"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+pub mod admin;
+pub mod model;
+pub mod monitor;
+pub mod plan;
+pub mod play;
+pub mod ports;
+pub mod runs;
+pub mod world;
+
+pub use play::{Verdict, play};

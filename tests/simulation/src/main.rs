@@ -1,0 +1,88 @@
+//! Plays many seeds, or one of them with all that happens in it.
+
+#![allow(clippy::print_stdout, reason = "it is what this is for")]
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Instant,
+};
+
+use audit_log_simulation::play;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match given[..] {
+        ["seed", seed] => number(seed).and_then(one),
+        ["seeds", count] => number(count).and_then(|count| many(0, count)),
+        ["seeds", count, "from", first] => number(count).and_then(|count| many(number(first)?, count)),
+        _ => Err("simulate seeds <count> [from <first>] | seed <seed> | bugs".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+/// One seed, with all that happens in it.
+fn one(seed: u64) -> Result<(), String> {
+    let verdict = play(seed, true).map_err(|error| error.to_string())?;
+    for line in &verdict.trace {
+        println!("{line}");
+    }
+    match verdict.violation {
+        None => {
+            println!("seed {seed}: all is well after {} runs and {} windows", verdict.runs, verdict.windows);
+            Ok(())
+        }
+        Some(violation) => Err(format!("seed {seed}: {violation}")),
+    }
+}
+
+/// Many seeds, on all processors, until one fails.
+fn many(first: u64, count: u64) -> Result<(), String> {
+    let (next, runs, windows) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let (failed, began) = (AtomicBool::new(false), Instant::now());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let worker = || -> Result<(), String> {
+        while !failed.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return Ok(());
+            }
+            let verdict = play(seed, false).map_err(|error| error.to_string())?;
+            runs.fetch_add(verdict.runs, Ordering::Relaxed);
+            windows.fetch_add(verdict.windows as u64, Ordering::Relaxed);
+            if let Some(violation) = verdict.violation {
+                failed.store(true, Ordering::Relaxed);
+                return Err(format!("seed {seed}: {violation}\n  make simulate SEED={seed} shows how it came to this"));
+            }
+            let done = seed - first + 1;
+            if done.is_multiple_of(5_000) {
+                println!("{done} of {count} seeds, {:.0} a second", done as f64 / began.elapsed().as_secs_f64());
+            }
+        }
+        Ok(())
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|result| result.unwrap_or_else(|_| Err("a worker panicked".to_owned()))).collect()
+    });
+    results.into_iter().collect::<Result<(), String>>()?;
+    let (runs, windows) = (runs.into_inner(), windows.into_inner());
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{count} seeds: all is well after {runs} runs and {windows} windows, in {seconds:.0} s ({:.0} seeds a second)",
+        count as f64 / seconds
+    );
+    Ok(())
+}

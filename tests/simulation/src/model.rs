@@ -1,0 +1,262 @@
+//! What each bucket must hold once the trouble is over.
+//!
+//! The model is [`expected`]: a window's files, in order, are the events that were recorded in it. All else here compares
+//! that with receipts and buckets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+};
+
+use audit_log_core::{
+    event::Body,
+    memory::{State, Tenant},
+    object::sha256,
+    records::Receipt,
+    schedule::{Window, full_hour},
+    timestamp,
+};
+use chrono::TimeDelta;
+use serde_json::{Value, value::RawValue};
+
+use crate::world::{Facts, World};
+
+/// An event that was recorded: where it sorts, and what was.
+type Expected<'a> = ((&'a str, u16), (&'a Body, bool));
+
+/// The model: every event of the tenant that was recorded in the window, by `recorded_at`, `id` and shard, with whether its
+/// writer broke the contract. Those that were deleted since are among them.
+fn expected<'a>(state: &'a State, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
+    let (from, to) = (timestamp::millis(window.from), timestamp::millis(window.to));
+    let stored =
+        state.events.iter().flat_map(|((of, shard), events)| events.iter().map(move |(k, b)| (of, *shard, k, b)));
+    let expired = facts.expired.iter().map(|((of, shard, key), body)| (of, *shard, key, body));
+    let of_window = stored.chain(expired).filter(|(of, _, key, _)| *of == tenant && **key >= from && **key < to);
+    let late = |shard, key: &String| facts.late.contains(&(tenant.to_owned(), shard, key.clone()));
+    let mut events: Vec<_> = of_window.map(|(_, s, key, body)| ((key.as_str(), s), (body, late(s, key)))).collect();
+    events.sort_by_key(|(place, _)| *place);
+    events
+}
+
+/// Holds everything against the model.
+///
+/// # Errors
+/// With the first thing that is not as it must be.
+pub fn check(world: &World) -> Result<(), String> {
+    let (facts, state) = (world.facts(), world.memory.state());
+    for (id, tenant) in &state.tenants {
+        let told = Tenants { world, facts: &facts, state: &state, id, tenant };
+        told.check().map_err(|what| format!("{id}: {what}"))?;
+    }
+    Ok(())
+}
+
+struct Tenants<'a> {
+    world: &'a World,
+    facts: &'a Facts,
+    state: &'a State,
+    id: &'a str,
+    tenant: &'a Tenant,
+}
+
+impl Tenants<'_> {
+    fn check(&self) -> Result<(), String> {
+        self.is_caught_up()?;
+        self.windows_tile_time()?;
+        let mut named = BTreeSet::new();
+        for receipt in self.tenant.receipts.values() {
+            self.receipt(receipt).map_err(|what| format!("{}: {what}", receipt.window))?;
+            named.extend(receipt.objects.iter().map(|object| (receipt.bucket.clone(), object.key.clone())));
+        }
+        self.no_others(&named)?;
+        self.failures_are_told()
+    }
+
+    fn is_caught_up(&self) -> Result<(), String> {
+        let Some(watermark) = &self.tenant.watermark else { return Ok(()) };
+        let schedule = watermark.schedule().map_err(|errors| format!("the watermark is damaged: {errors:?}"))?;
+        if watermark.due_shard.is_some() && schedule.next_due <= full_hour(self.world.now()) {
+            return Err(format!("{} is still due", timestamp::seconds(schedule.next_due)));
+        }
+        if watermark.due_shard.is_some() && self.tenant.consecutive_failures > 0 {
+            return Err(format!("it is still failing: {:?}", self.tenant.last_error));
+        }
+        Ok(())
+    }
+
+    fn windows_tile_time(&self) -> Result<(), String> {
+        let Some(mut end) = self.facts.begins.get(self.id).copied() else { return Ok(()) };
+        let longest = TimeDelta::hours(self.facts.longest.get(self.id).copied().unwrap_or(1));
+        for Receipt { window, .. } in self.tenant.receipts.values() {
+            // A first window goes from where history begins to the next full hour; a save ends one early.
+            if window.from != end || window.to != full_hour(window.to) || window.to - window.from > longest {
+                return Err(format!("the window {window} does not follow {}", timestamp::seconds(end)));
+            }
+            end = window.to;
+        }
+        let until = self.tenant.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone());
+        if until != Some(timestamp::seconds(end)) {
+            return Err(format!("the watermark stands at {until:?}, and the last receipt ends at {end}"));
+        }
+        Ok(())
+    }
+
+    fn receipt(&self, receipt: &Receipt) -> Result<(), String> {
+        let bucket = self.state.buckets.get(&receipt.bucket).ok_or("there is no such bucket")?;
+        let (mut found, mut own) = (Vec::new(), 0);
+        for (number, told) in (1..).zip(&receipt.objects) {
+            if !told.key.contains(&format!("/{}_{number:04}.", receipt.window)) {
+                return Err(format!("{} should be number {number}", told.key));
+            }
+            let object = bucket.get(&told.key).ok_or_else(|| format!("{} is missing", told.key))?;
+            if (sha256(&object.bytes), object.bytes.len() as u64) != (told.sha256.clone(), told.bytes) {
+                return Err(format!("{} holds other bytes than its receipt says", told.key));
+            }
+            let lines = lines(&told.key, &object.bytes)?;
+            let by_system = lines.iter().filter(|line| is_about_the_window(line)).count() as u64;
+            own += by_system;
+            if lines.len() as u64 - by_system != told.events {
+                return Err(format!("{} holds {} events, and not {}", told.key, lines.len(), told.events));
+            }
+            found.extend(lines);
+        }
+        self.gap_is_due(receipt)?;
+        if receipt.gap && found.first().is_some_and(|line| line.contains("Audit Log Retention Exceeded")) {
+            found.remove(0);
+            own -= 1;
+        }
+        self.holds(receipt, &found, own)
+    }
+
+    /// No window is said to have a gap that is younger than the retention.
+    fn gap_is_due(&self, receipt: &Receipt) -> Result<(), String> {
+        let Some(hours) = self.world.plan.retention.filter(|_| receipt.gap) else {
+            return if receipt.gap { Err("a gap, though nothing is ever deleted".to_owned()) } else { Ok(()) };
+        };
+        if receipt.exported_at - receipt.window.from < TimeDelta::hours(hours) - TimeDelta::seconds(30) {
+            return Err("a gap, though nothing can have been deleted".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The lines are the events: all of them, but for those whose absence is excused.
+    fn holds(&self, receipt: &Receipt, found: &[String], own: u64) -> Result<(), String> {
+        let expected = expected(self.state, self.facts, self.id, receipt.window);
+        if own > 0 {
+            let alone = found.len() == 1 && found[0].contains("Audit Log Export Completed");
+            let missed = expected.iter().find(|(_, (_, late))| !late && !receipt.gap);
+            return match missed {
+                None if alone => Ok(()),
+                missed => Err(format!("a heartbeat among {} lines, though there was {missed:?}", found.len())),
+            };
+        }
+        let mut lines = found.iter().peekable();
+        let mut malformed = 0;
+        for (place, (body, late)) in &expected {
+            match lines.peek().and_then(|line| is_line_of(line, place.0, body)) {
+                Some(was_malformed) => {
+                    lines.next();
+                    malformed += u64::from(was_malformed);
+                }
+                None if *late || receipt.gap => {}
+                None => return Err(format!("{place:?} is not where it belongs, but {:?} is", lines.peek())),
+            }
+        }
+        if let Some(line) = lines.next() {
+            return Err(format!("one too many: {line}"));
+        }
+        if found.is_empty() && !receipt.gap {
+            return Err("neither events nor a heartbeat".to_owned());
+        }
+        if malformed != receipt.malformed {
+            return Err(format!("{malformed} malformed events, and not {}", receipt.malformed));
+        }
+        Ok(())
+    }
+
+    /// Every object of the tenant is named by a receipt. Others are left only by a save in the middle, by a change of
+    /// where files are split, or where events were deleted meanwhile; and they too hold nothing but its events.
+    fn no_others(&self, named: &BTreeSet<(String, String)>) -> Result<(), String> {
+        let saved = self.facts.saves.get(self.id).is_some_and(|saves| *saves > 0);
+        let gap = self.tenant.receipts.values().any(|receipt| receipt.gap);
+        let excused = saved || self.facts.resized || gap;
+        for (bucket, folder) in self.facts.folders.get(self.id).into_iter().flatten() {
+            for key in self.state.buckets.get(bucket).into_iter().flat_map(|objects| objects.keys()) {
+                let is_own = key.starts_with(folder.as_str());
+                if is_own && !excused && !named.contains(&(bucket.clone(), key.clone())) {
+                    return Err(format!("no receipt names {bucket}/{key}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Each failure that was told of as the first is followed by one recovery, once exports go well again.
+    fn failures_are_told(&self) -> Result<(), String> {
+        let mut told: BTreeMap<String, [u32; 2]> = BTreeMap::new();
+        let of_tenant =
+            self.state.events.iter().filter(|((of, _), _)| of == self.id).flat_map(|(_, events)| events.values());
+        for body in of_tenant {
+            let Body::Text(text) = body else { continue };
+            let Ok(event) = serde_json::from_str::<Value>(text) else { continue };
+            let at = |field: &str| event["additionalInfo"][field].as_str().unwrap_or_default().to_owned();
+            match event["action"].as_str() {
+                Some("Export Failed") => told.entry(at("exportedUntil")).or_default()[0] += 1,
+                Some("Export Recovered") => told.entry(at("windowFrom")).or_default()[1] += 1,
+                _ => {}
+            }
+        }
+        let stands = self.tenant.watermark.as_ref().and_then(|watermark| watermark.exported_until.as_deref());
+        match told.iter().find(|(at, counts)| **counts != [1, 1] && Some(at.as_str()) != stands) {
+            Some((at, [failed, recovered])) if self.facts.expired.is_empty() => {
+                Err(format!("{failed} failures and {recovered} recoveries are told of at {at}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether it is the system's own word about the window.
+fn is_about_the_window(line: &str) -> bool {
+    line.contains("Audit Log Export Completed") || line.contains("Audit Log Retention Exceeded")
+}
+
+/// Whether a line is this event's, and if so, whether it is wrapped as malformed.
+fn is_line_of(line: &str, key: &str, body: &Body) -> Option<bool> {
+    let (date, id) = key.split_once('#')?;
+    let (Body::Text(text) | Body::NoText(text)) = body;
+    let is_object = matches!(body, Body::Text(_)) && serde_json::from_str::<Value>(text).is_ok_and(|it| it.is_object());
+    if is_object {
+        let same = if text.contains('\n') {
+            serde_json::from_str::<Value>(line).ok() == serde_json::from_str::<Value>(text).ok()
+        } else {
+            line == text
+        };
+        return same.then_some(false);
+    }
+    let event: Value = serde_json::from_str(line).ok()?;
+    let wrapped = event["action"] == "Malformed Audit Event"
+        && event["id"] == id
+        && event["date"] == date
+        && event["additionalInfo"]["raw"] == *text;
+    wrapped.then_some(true)
+}
+
+/// An object's lines, by what its key says of it.
+///
+/// # Errors
+/// If it is not what its key says.
+pub fn lines(key: &str, bytes: &[u8]) -> Result<Vec<String>, String> {
+    let mut text = String::new();
+    let (read, key) = match key.strip_suffix(".gz") {
+        Some(key) => (flate2::read::GzDecoder::new(bytes).read_to_string(&mut text), key),
+        None => ({ bytes }.read_to_string(&mut text), key),
+    };
+    read.map_err(|error| format!("{key} can't be read: {error}"))?;
+    if key.ends_with(".ndjson") {
+        return Ok(text.lines().map(str::to_owned).collect());
+    }
+    let array: Vec<&RawValue> =
+        serde_json::from_str(&text).map_err(|error| format!("{key} is no JSON array: {error}"))?;
+    Ok(array.into_iter().map(|line| line.get().to_owned()).collect())
+}

@@ -1,0 +1,143 @@
+//! A seed from its beginning to its verdict.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use audit_log_core::{
+    schedule::next_full_hour,
+    tenant::{AccountId, Partition, Platform},
+};
+use chrono::TimeDelta;
+
+use crate::{
+    admin::{Admin, Deed},
+    model,
+    plan::{Action, Plan, SHARED, TENANTS, dice},
+    runs,
+    world::World,
+};
+
+/// What came of a seed.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// What must never be, if it was.
+    pub violation: Option<String>,
+    /// All that happened, if somebody wants to read it.
+    pub trace: Vec<String>,
+    /// How many runs there were.
+    pub runs: u64,
+    /// How many windows were committed.
+    pub windows: usize,
+}
+
+/// Plays a seed. The same seed always has the same verdict, and the same trace.
+///
+/// # Errors
+/// If this machine can't run it.
+pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
+    // Its time stands still while anybody is at work, and jumps to whatever is waited for next.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let account = AccountId::parse("111111111111").map_err(|invalid| std::io::Error::other(invalid.0))?;
+    let platform = Platform { account, partition: Partition::Aws };
+    Ok(runtime.block_on(async {
+        let world = Arc::new(World::new(Plan::of(seed), platform, dice(seed, 2), traced));
+        story(&world).await;
+        if world.violation().is_none()
+            && let Err(violation) = model::check(&world)
+        {
+            world.violate(violation);
+        }
+        Verdict {
+            violation: world.violation(),
+            trace: world.trace(),
+            runs: world.runs.load(Ordering::Relaxed),
+            windows: world.memory.state().tenants.values().map(|tenant| tenant.receipts.len()).sum(),
+        }
+    }))
+}
+
+async fn story(world: &Arc<World>) {
+    let own = TENANTS.iter().flat_map(|tenant| [1, 2].map(|number| format!("{tenant}-bucket-{number}")));
+    world.memory.state().buckets = own.chain([SHARED.to_owned()]).map(|bucket| (bucket, Default::default())).collect();
+    for (at, action) in world.plan.timeline.clone() {
+        world.sleep_until(at).await;
+        if world.violation().is_some() {
+            return;
+        }
+        act(world, action);
+    }
+    world.sleep_until(world.plan.ends).await;
+    world.calm.store(true, Ordering::Relaxed);
+    world.facts().refused.clear();
+    world.say(|| "the trouble is over".to_owned());
+    all_at_rest(world).await;
+    for tenant in 0..TENANTS.len() {
+        let disconnected = world
+            .memory
+            .state()
+            .tenants
+            .get(TENANTS[tenant])
+            .is_some_and(|tenant| tenant.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_none()));
+        if disconnected && world.roll(2) == 0 {
+            Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Deed::Reconnect).await;
+        }
+    }
+    // Two undisturbed ticks are enough for anybody: one for what is due, and one for what it waits for.
+    for _ in 0..2 {
+        let tick = next_full_hour(world.now()) + TimeDelta::minutes(1);
+        world.sleep_until(tick).await;
+        runs::tick(world, tick, 0).await;
+        all_at_rest(world).await;
+    }
+}
+
+fn act(world: &Arc<World>, action: Action) {
+    let admin = |tenant, skew_ms, deed: Deed| {
+        let admin = Admin { world: Arc::clone(world), tenant, skew_ms };
+        world.spawn(async move { admin.act(&deed).await });
+    };
+    match action {
+        Action::Put { tenant, shard, key, body, late } => {
+            world.say(|| format!("{}#{shard} records {key}{}", TENANTS[tenant], if late { ", late" } else { "" }));
+            let place = (TENANTS[tenant].to_owned(), shard);
+            if late {
+                world.facts().late.insert((place.0.clone(), shard, key.clone()));
+            }
+            world.memory.state().events.entry(place).or_default().insert(key, body);
+        }
+        Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, Deed::Save(draft, history)),
+        Action::Disconnect { tenant, skew_ms } => admin(tenant, skew_ms, Deed::Disconnect),
+        Action::Reconnect { tenant, skew_ms } => admin(tenant, skew_ms, Deed::Reconnect),
+        Action::Tick { event_time, skew_ms } => {
+            let of = Arc::clone(world);
+            world.spawn(async move { runs::tick(&of, event_time, skew_ms).await });
+        }
+        Action::Refuse { tenant, at_the_role } => {
+            world.say(|| format!("{} is refused from now on, at the role: {at_the_role}", TENANTS[tenant]));
+            world.facts().refused.insert(TENANTS[tenant].to_owned(), at_the_role);
+        }
+        Action::Allow { tenant } => {
+            world.say(|| format!("{} is let in again", TENANTS[tenant]));
+            world.facts().refused.remove(TENANTS[tenant]);
+        }
+        Action::Resize(bytes) => {
+            world.say(|| format!("files are split at {bytes} bytes from now on"));
+            world.facts().resized = true;
+            world.max_object_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Waits for everyone who is at work.
+async fn all_at_rest(world: &World) {
+    let since = world.now();
+    while world.active.load(Ordering::Relaxed) > 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if world.now() - since > TimeDelta::days(3) {
+            world.violate("somebody never comes to rest".to_owned());
+            return;
+        }
+    }
+}
