@@ -33,6 +33,13 @@ pub(super) enum Stored<'a> {
 }
 
 impl Stored<'_> {
+    fn objects(&self) -> &[StoredObject] {
+        match self {
+            Self::All(receipt) => &receipt.objects,
+            Self::Part(_, objects) => objects,
+        }
+    }
+
     fn disagrees_with(&self, receipt: &ReceiptDigest) -> bool {
         match self {
             Self::All(stored) => receipt.is_replaced_by(stored),
@@ -88,14 +95,16 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         if matches!(stored, Stored::Part(_, [])) {
             return Ok(());
         }
-        if let Stored::Part(_, objects) = stored {
-            let stands = self.tenants.load_one(&tenant.config.tenant).await?.watermark.unwrap_or_default();
+        let stands = self.tenants.load_one(&tenant.config.tenant).await?.watermark.unwrap_or_default();
+        let is_due = stands.schedule().is_ok_and(|schedule| schedule.exported_until == window.from);
+        if is_due || matches!(stored, Stored::Part(..)) {
             let kept = Progress::of(&stands, &tenant.config, window, self.options.max_object_bytes);
-            if kept.is_some_and(|kept| kept.covers(objects)) {
+            if kept.is_some_and(|kept| kept.covers(stored.objects())) {
                 // They are what the watermark tells of, and the next run goes on from there, whoever it is.
                 return Ok(());
             }
-            // Whoever has not committed yet must not do so over what lies there now: it reads and stores again.
+            // Whoever has not committed yet must not do so over what lies there now: it reads and stores again. That
+            // goes for a whole window, too: what it lost its race against may be another run's progress.
             self.tenants.disturb(&tenant.config.tenant).await?;
         }
         // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.

@@ -126,7 +126,7 @@ fn other_settings_or_another_file_size_begin_the_window_anew() {
 
 #[test]
 fn a_run_that_stored_other_bytes_takes_the_progress_back() {
-    for nth in 0..4 {
+    for nth in 0..undisturbed(1).memory.calls(Op::Finish) {
         let world = long_window(1);
         let other = world.clone();
         // This run has read its first pages; then one event becomes visible late, and another run stores some files.
@@ -177,6 +177,34 @@ fn two_runs_at_once_over_a_long_window_leave_what_one_leaves() {
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
             the_receipt_tells_of_the_bucket(&world);
         }
+    }
+}
+
+#[test]
+fn a_whole_window_that_loses_to_another_runs_progress_takes_it_back() {
+    let files = undisturbed(1).memory.calls(Op::Finish);
+    let mut world = long_window(1);
+    let mut other = world.clone();
+    // This run is about to store its last file when one that splits files otherwise stores some of the same keys.
+    other.options.max_object_bytes = 90;
+    for _ in 1..files {
+        world.memory.once(Op::Finish, None, Fault::After(Box::new(|| {})));
+    }
+    world.memory.once(
+        Op::Finish,
+        None,
+        Fault::After(Box::new(move || {
+            run_for(&other, 5);
+        })),
+    );
+    world.options.max_windows = 1;
+    world.tick("11:00").unwrap();
+    world.options.max_object_bytes = 90;
+    world.tick("11:00").unwrap();
+    the_receipt_tells_of_the_bucket(&world);
+    let delivered: Vec<String> = world.names("acme").concat();
+    for n in 0..40 {
+        assert!(delivered.contains(&format!("e{n:02}")), "e{n:02} is lost");
     }
 }
 
