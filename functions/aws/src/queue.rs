@@ -48,19 +48,26 @@ impl ExportQueue {
             };
             let entries: Vec<_> = left.iter().enumerate().filter_map(entry).collect();
             let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
-            let refused = match sent {
-                Ok(answer) => answer.failed,
+            let (taken, refused) = match sent {
+                Ok(answer) => (answer.successful, answer.failed),
                 Err(error) => {
                     let failure = Answer::of(&error).from_sqs();
                     unsent.extend(left.iter().map(|(place, _)| (*place, failure.clone())));
                     break;
                 }
             };
+            // What is named as taken is sent, and nothing else.
             let mut again = Vec::new();
-            for BatchResultErrorEntry { id, sender_fault, code, .. } in refused {
-                let Some(placed) = id.parse::<usize>().ok().and_then(|index| left.get(index)) else { continue };
-                if sender_fault || tried >= TRIES {
-                    unsent.push((placed.0, Answer::of_entry(&code).from_sqs()));
+            for (index, placed) in left.iter().enumerate() {
+                let is_this = |id: &str| id.parse() == Ok(index);
+                if taken.iter().any(|entry| is_this(entry.id())) {
+                    continue;
+                }
+                let refused = refused.iter().find(|entry| is_this(entry.id()));
+                let hopeless = refused.is_some_and(BatchResultErrorEntry::sender_fault);
+                if hopeless || tried >= TRIES {
+                    let code = refused.map_or("ResponseError", BatchResultErrorEntry::code);
+                    unsent.push((placed.0, Answer::of_entry(code).from_sqs()));
                 } else {
                     again.push(*placed);
                 }

@@ -119,25 +119,26 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         let mut unread: VecDeque<&[TenantId]> = ids.chunks(LOAD_AT_ONCE).collect();
         // Those who have had a turn wait until everybody has had one.
         let mut again = VecDeque::new();
-        let (mut running, mut turns, mut loads) = (FuturesUnordered::new(), BTreeSet::new(), 0);
+        let (mut running, mut turns, mut loads) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
         let mut time_is_up = pin!(time_is_up(run));
         loop {
-            while loads < LOADS_SIDE_BY_SIDE
+            while loads.len() < LOADS_SIDE_BY_SIDE
                 && waiting.len() < LOAD_AT_ONCE
                 && let Some(ids) = unread.pop_front()
             {
-                loads += 1;
-                running.push(self.prepare(run, ids).map(Came::Loaded).left_future());
+                loads.push(ids);
+                running.push(self.prepare(run, ids).map(move |loaded| Came::Loaded(ids, loaded)).left_future());
             }
             while turns.len() < self.options.concurrency.max(1)
-                && let Some(tenant) = waiting.pop_front().or_else(|| if loads == 0 { again.pop_front() } else { None })
+                && let Some(tenant) =
+                    waiting.pop_front().or_else(|| if loads.is_empty() { again.pop_front() } else { None })
             {
                 turns.insert(tenant.id().to_owned());
                 running.push(self.advance(run, tenant).map(Came::Turn).right_future());
             }
             match select(running.next(), &mut time_is_up).await {
-                Either::Left((Some(Came::Loaded(loaded)), _)) => {
-                    loads -= 1;
+                Either::Left((Some(Came::Loaded(ids, loaded)), _)) => {
+                    loads.retain(|it| !std::ptr::eq(*it, ids));
                     waiting.extend(loaded);
                 }
                 Either::Left((Some(Came::Turn(Progress::More(mut tenant))), _)) => {
@@ -152,7 +153,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 Either::Left((None, _)) => break,
                 Either::Right(((), _)) => {
                     turns.extend(waiting.iter().chain(&again).map(|tenant| tenant.id().to_owned()));
-                    turns.extend(unread.into_iter().flatten().map(ToString::to_string));
+                    turns.extend(unread.into_iter().chain(loads).flatten().map(ToString::to_string));
                     let left = turns.len();
                     tracing::error!(tenants = left, "the time is up, and these are given up as if the run had died");
                     report.add_given_up(turns);
@@ -208,8 +209,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
 }
 
 /// What a run waits for.
-enum Came<Bucket> {
-    Loaded(Vec<Waiting<Bucket>>),
+enum Came<'a, Bucket> {
+    Loaded(&'a [TenantId], Vec<Waiting<Bucket>>),
     Turn(Progress<Bucket>),
 }
 

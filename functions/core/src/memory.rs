@@ -268,14 +268,17 @@ impl Tenants for Memory {
         Ok(Conditional::Written)
     }
 
-    async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
+    async fn disturb(&self, tenant: &TenantId, progress: Option<&str>) -> Result<Conditional, Failure> {
         self.pass(Op::Disturb, tenant.as_str()).await?;
         if let Some(watermark) = self.state().tenants.get_mut(tenant.as_str()).and_then(|t| t.watermark.as_mut()) {
+            if progress.is_some() && watermark.progress.as_deref() != progress {
+                return Ok(Conditional::LostRace);
+            }
             let before = watermark.disturbed.as_deref().and_then(|count| count.parse().ok()).unwrap_or(0_u64);
             watermark.disturbed = Some((before + 1).to_string());
-            watermark.progress = None;
+            watermark.progress = progress.map(str::to_owned);
         }
-        Ok(())
+        Ok(Conditional::Written)
     }
 
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {

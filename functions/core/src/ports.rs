@@ -94,8 +94,13 @@ pub trait Tenants: Sync {
 
     /// Makes every commit by a watermark that was read before this lose its race; unconditional, and moves nothing. A
     /// run that stored something and can't commit it says so, since another run may be about to commit what lay there.
-    /// A kept progress is forgotten: what it tells of may have been overwritten.
-    fn disturb(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// A kept progress is forgotten, since what it tells of may have been overwritten; but for `progress`, if that is still
+    /// the one, and if it isn't, nothing is written.
+    fn disturb(
+        &self,
+        tenant: &TenantId,
+        progress: Option<&str>,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// What the receipt of the window that ends at `window_end` says, if there is one.
     fn receipt(

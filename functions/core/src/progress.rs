@@ -109,10 +109,28 @@ impl Progress {
         serde_json::to_string(&text).ok().filter(|text| text.len() <= LONGEST)
     }
 
-    /// Whether each of these files is one of those, byte for byte.
-    pub fn covers(&self, stored: &[StoredObject]) -> bool {
-        stored.iter().all(|object| self.objects.contains(object))
+    /// How these files stand to the kept ones.
+    pub fn covers(&self, stored: &[StoredObject]) -> Covers {
+        let kept = |object: &StoredObject| self.objects.iter().find(|it| it.key == object.key);
+        if stored.iter().any(|object| kept(object).is_some_and(|it| it != object)) {
+            Covers::Otherwise
+        } else if stored.iter().all(|object| kept(object).is_some()) {
+            Covers::All
+        } else {
+            Covers::Part
+        }
     }
+}
+
+/// How the files that a run has stored stand to those of a progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// Each is one of them, byte for byte.
+    All,
+    /// Those that are among them are the same, and there are more.
+    Part,
+    /// One has other bytes.
+    Otherwise,
 }
 
 fn first(config: &TenantConfig, window: Window) -> String {
@@ -191,8 +209,8 @@ mod tests {
 
     #[test]
     fn it_covers_files_of_the_same_keys_and_bytes() {
-        assert!(progress().covers(&[]) && progress().covers(&[object(2, "b")]));
-        assert!(!progress().covers(&[object(2, "b"), object(3, "c")]), "there are more");
-        assert!(!progress().covers(&[object(2, "x")]), "with other bytes");
+        assert_eq!((progress().covers(&[]), progress().covers(&[object(2, "b")])), (Covers::All, Covers::All));
+        assert_eq!(progress().covers(&[object(2, "b"), object(3, "c")]), Covers::Part);
+        assert_eq!(progress().covers(&[object(2, "x"), object(3, "c")]), Covers::Otherwise);
     }
 }

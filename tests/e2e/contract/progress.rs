@@ -60,7 +60,10 @@ async fn a_mark_takes_progress_back(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let (tenant, tenants) = (&acme.config.tenant, world.tenants());
     assert_eq!(tenants.keep_progress(&acme.config, &acme.watermark, "mine").await?, Conditional::Written);
-    tenants.disturb(tenant).await?;
+    assert_eq!(tenants.disturb(tenant, Some("other")).await?, Conditional::LostRace, "it is not that any more");
+    assert_eq!(tenants.disturb(tenant, Some("mine")).await?, Conditional::Written);
+    assert_eq!(stored_watermark(world, tenant).await?.progress.as_deref(), Some("mine"));
+    assert_eq!(tenants.disturb(tenant, None).await?, Conditional::Written);
     let marked = stored_watermark(world, tenant).await?;
     assert_eq!(marked.progress, None);
     assert_eq!(tenants.keep_progress(&acme.config, &acme.watermark, "mine").await?, Conditional::LostRace);

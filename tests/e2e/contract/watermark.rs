@@ -169,7 +169,7 @@ async fn a_marked_watermark_is_committed_only_by_whoever_has_read_the_mark(world
     let tenant = &acme.config.tenant;
     let unmarked = acme.watermark.clone();
     for _ in 0..2 {
-        world.tenants().disturb(tenant).await?;
+        assert_eq!(world.tenants().disturb(tenant, None).await?, Conditional::Written);
         let lost = world.tenants().commit(&acme.config, &unmarked, acme.after(), &acme.receipt("a"), None).await?;
         assert_eq!(lost, Conditional::LostRace);
     }
@@ -178,7 +178,7 @@ async fn a_marked_watermark_is_committed_only_by_whoever_has_read_the_mark(world
     let marked = stored_watermark(world, tenant).await?;
     let committed = world.tenants().commit(&acme.config, &marked, acme.after(), &acme.receipt("a"), None).await?;
     assert_eq!(committed, Conditional::Written);
-    world.tenants().disturb(&id("unknown")?).await?;
+    assert_eq!(world.tenants().disturb(&id("unknown")?, None).await?, Conditional::Written);
     assert_eq!(load(world, &id("unknown")?).await?, TenantRecords::default(), "a mark makes no record");
     Ok(())
 }

@@ -253,11 +253,11 @@ impl Tenants for Ports {
         self.writes("keep progress", &of, call).await
     }
 
-    async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
-        let (memory, of) = (self.memory().clone(), tenant.clone());
+    async fn disturb(&self, tenant: &TenantId, progress: Option<&str>) -> Result<Conditional, Failure> {
+        let (memory, of, progress) = (self.memory().clone(), tenant.clone(), progress.map(str::to_owned));
         let call = move || {
-            let (memory, of) = (memory.clone(), of.clone());
-            async move { memory.disturb(&of).await }
+            let (memory, of, progress) = (memory.clone(), of.clone(), progress.clone());
+            async move { memory.disturb(&of, progress.as_deref()).await }
         };
         self.writes("disturb", tenant.as_str(), call).await
     }

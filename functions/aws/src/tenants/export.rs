@@ -197,17 +197,25 @@ impl Tenants for TenantsTable {
         self.transact_and_tell(items, None, "a window's progress was kept").await
     }
 
-    async fn disturb(&self, tenant: &TenantId) -> Result<(), Failure> {
+    async fn disturb(&self, tenant: &TenantId, progress: Option<&str>) -> Result<Conditional, Failure> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
-            .update_expression("ADD disturbed :one REMOVE progress")
-            .condition_expression("attribute_exists(tenant_id)")
             .expression_attribute_values(":one", n(1));
+        let update = match progress {
+            Some(progress) => update
+                .update_expression("ADD disturbed :one")
+                .condition_expression("progress = :progress")
+                .expression_attribute_values(":progress", s(progress)),
+            None => update
+                .update_expression("ADD disturbed :one REMOVE progress")
+                .condition_expression("attribute_exists(tenant_id)"),
+        };
+        let written = write("a watermark was marked", || update.clone().send()).await?;
         // A tenant without a watermark has nothing that could be committed.
-        write("a watermark was marked", || update.clone().send()).await.map(|_| ())
+        Ok(if progress.is_none() { Conditional::Written } else { written })
     }
 
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {

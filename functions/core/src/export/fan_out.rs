@@ -59,9 +59,10 @@ impl Batch {
 
     fn all(tick: DateTime<Utc>, tenants: &[String]) -> Vec<Self> {
         let batches = tenants.len().div_ceil(TENANTS_A_BATCH);
-        // All alike: of a small remainder, each could fail for a reason of its own, and it would look as if nothing worked.
-        let of_batch = |nth: usize| tenants.len() * nth / batches;
-        (0..batches).map(|nth| Self { tick, tenants: tenants[of_batch(nth)..of_batch(nth + 1)].to_vec() }).collect()
+        // Dealt like cards: in a small remainder, or in one batch of those who have waited longest, each could fail for a
+        // reason of its own, and it would look as if nothing worked.
+        let of_batch = |nth| tenants.iter().skip(nth).step_by(batches).cloned().collect();
+        (0..batches).map(|nth| Self { tick, tenants: of_batch(nth) }).collect()
     }
 }
 

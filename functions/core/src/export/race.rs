@@ -11,7 +11,7 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     ports::{Buckets, Conditional, Events, Tenants},
-    progress::Progress,
+    progress::{Covers, Progress},
     records::{Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
 };
@@ -30,6 +30,8 @@ pub(super) enum Stored<'a> {
     All(Receipt),
     /// The first objects, in a bucket.
     Part(&'a str, &'a [StoredObject]),
+    /// All of it, and somebody may have laid something over it.
+    Unknown,
 }
 
 impl Stored<'_> {
@@ -37,6 +39,7 @@ impl Stored<'_> {
         match self {
             Self::All(receipt) => &receipt.objects,
             Self::Part(_, objects) => objects,
+            Self::Unknown => &[],
         }
     }
 
@@ -44,6 +47,7 @@ impl Stored<'_> {
         match self {
             Self::All(stored) => receipt.is_replaced_by(stored),
             Self::Part(bucket, objects) => receipt.is_overlaid_by(bucket, objects),
+            Self::Unknown => true,
         }
     }
 }
@@ -92,20 +96,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         window: Window,
         mut stored: Stored<'_>,
     ) -> Result<(), Failure> {
-        if matches!(stored, Stored::Part(_, [])) {
+        if stored.objects().is_empty() || self.is_kept_or_disturbed(tenant, window, stored.objects()).await? {
             return Ok(());
-        }
-        let stands = self.tenants.load_one(&tenant.config.tenant).await?.watermark.unwrap_or_default();
-        let is_due = stands.schedule().is_ok_and(|schedule| schedule.exported_until == window.from);
-        if is_due || matches!(stored, Stored::Part(..)) {
-            let kept = Progress::of(&stands, &tenant.config, window, self.options.max_object_bytes);
-            if kept.is_some_and(|kept| kept.covers(stored.objects())) {
-                // They are what the watermark tells of, and the next run goes on from there, whoever it is.
-                return Ok(());
-            }
-            // Whoever has not committed yet must not do so over what lies there now: it reads and stores again. That
-            // goes for a whole window, too: what it lost its race against may be another run's progress.
-            self.tenants.disturb(&tenant.config.tenant).await?;
         }
         // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
         let to_the_end = Run { should_stop: &|| false, ..run };
@@ -124,6 +116,34 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         Err(Failure::new(Code::ReceiptInDoubt, message))
     }
 
+    /// As long as a window is not committed, whoever may commit it must not do so over what this run has stored, unseen: it
+    /// has to read and store again. What the watermark's own progress tells of is no matter: whoever comes next goes on
+    /// from there, and true is the answer.
+    async fn is_kept_or_disturbed(
+        &self,
+        tenant: &TenantExport<B::Bucket>,
+        window: Window,
+        stored: &[StoredObject],
+    ) -> Result<bool, Failure> {
+        let id = &tenant.config.tenant;
+        for _ in 0..MAX_LOST_RACES {
+            let stands = self.tenants.load_one(id).await?.watermark.unwrap_or_default();
+            let kept = Progress::of(&stands, &tenant.config, window, self.options.max_object_bytes);
+            let covers = kept.map_or(Covers::Otherwise, |kept| kept.covers(stored));
+            if covers == Covers::All {
+                return Ok(true);
+            }
+            // Files beyond the progress are stored again by whoever goes on from it; and one of a later window tells
+            // nothing of this one.
+            let is_committed = stands.schedule().is_ok_and(|schedule| schedule.exported_until > window.from);
+            let progress = stands.progress.as_deref().filter(|_| is_committed || covers == Covers::Part);
+            if self.tenants.disturb(id, progress).await? == Conditional::Written {
+                return Ok(false);
+            }
+        }
+        self.tenants.disturb(id, None).await.map(|_| false)
+    }
+
     /// One try at it; whether receipt and bucket agree now.
     async fn restore(
         &self,
@@ -138,6 +158,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         }
         tracing::warn!(window = %window, "a committed window was overwritten with other bytes, and is stored again");
         let records = self.tenants.load_one(&tenant.config.tenant).await?;
+        let disturbed = records.watermark.as_ref().and_then(|watermark| watermark.disturbed.clone());
         tenant.take_records(records, run);
         let mut anew = match self.store_window(run, tenant, window, State::Committed).await {
             Ok(anew) => anew,
@@ -150,9 +171,18 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             anew.gap = true;
             tenant.loss = anew.loss().inspect(|loss| log(tenant.config.tenant.as_str(), Some(window), loss));
         }
-        let agree = receipt.tells_of(&anew)
-            || self.tenants.amend_receipt(&tenant.config.tenant, &receipt, &anew).await? == Conditional::Written;
+        // Also where it says so already: another run may have amended it since.
+        let amended = self.tenants.amend_receipt(&tenant.config.tenant, &receipt, &anew).await?;
         *stored = Stored::All(anew);
-        Ok(agree)
+        if amended == Conditional::LostRace {
+            return Ok(false);
+        }
+        // Whoever laid a part over it meanwhile has disturbed, and may have found its part in the receipt of before.
+        let stands = self.tenants.load_one(&tenant.config.tenant).await?.watermark.unwrap_or_default();
+        if stands.disturbed != disturbed {
+            *stored = Stored::Unknown;
+            return Ok(false);
+        }
+        Ok(true)
     }
 }

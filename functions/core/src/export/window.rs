@@ -98,6 +98,9 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         kept: &mut u64,
     ) -> Result<(), Why> {
         let (run, config, window) = (as_read.run, as_read.config, from.window);
+        if from.objects.is_empty() {
+            as_read.forget().await?;
+        }
         if from.gap && writer.is_empty() {
             writer.open().await?;
             writer.push(&event::retention_notice(&config.tenant, window), OWN)?;
@@ -115,8 +118,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 reader.meanwhile(writer.finish()).await?;
                 let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
                 let progress = Progress { objects, read_until, malformed: writer.malformed, ..from.clone() };
-                as_read.keep(&progress).await?;
-                *kept += 1;
+                *kept += u64::from(as_read.keep(&progress).await?);
                 if (run.should_stop)() {
                     return Err(Why::OutOfTime);
                 }
@@ -168,10 +170,22 @@ impl<T: Tenants> AsRead<'_, T> {
         Ok(())
     }
 
-    /// Keeps how far the window was stored, so that another run can go on from there. Where that can't be kept, this run
-    /// goes on all the same.
-    async fn keep(&mut self, progress: &Progress) -> Result<(), Why> {
-        let Some(text) = progress.to_text(self.config).filter(|_| self.state == State::Due) else { return Ok(()) };
+    /// Keeps how far the window was stored, so that another run can go on from there; whether it did. Where that can't be
+    /// kept, this run goes on all the same.
+    async fn keep(&mut self, progress: &Progress) -> Result<bool, Why> {
+        let Some(text) = progress.to_text(self.config).filter(|_| self.state == State::Due) else { return Ok(false) };
+        self.keep_text(text).await.map(|()| true)
+    }
+
+    /// Takes a progress back that this run can't go on from, before it stores anything over what that tells of.
+    async fn forget(&mut self) -> Result<(), Why> {
+        if self.state == State::Due && self.watermark.progress.as_ref().is_some_and(|text| !text.is_empty()) {
+            self.keep_text(String::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_text(&mut self, text: String) -> Result<(), Why> {
         match self.tenants.keep_progress(self.config, self.watermark, &text).await? {
             Conditional::Written => {
                 self.watermark.progress = Some(text);

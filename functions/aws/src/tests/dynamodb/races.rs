@@ -74,13 +74,13 @@ async fn a_conflict_that_does_not_end_is_given_up() {
 async fn a_single_write_that_meets_a_transaction_is_tried_again() {
     let conflict = || Reply::dynamodb(400, "TransactionConflictException", "");
     let once = Aws::new().on("UpdateItem", [conflict(), Reply::ok("{}")]).on("PutItem", [conflict(), Reply::ok("{}")]);
-    assert_eq!(table(&once).disturb(&config(Draft::default()).tenant).await, Ok(()));
+    assert_eq!(table(&once).disturb(&config(Draft::default()).tenant, None).await, Ok(Conditional::Written));
     assert_eq!(amend(&once).await, Ok(Conditional::Written));
     assert_eq!(once.operations(), ["UpdateItem", "UpdateItem", "PutItem", "PutItem"]);
 
     let forever = Aws::new().on("UpdateItem", [conflict()]);
     let tenant = config(Draft::default()).tenant;
-    assert_eq!(table(&forever).disturb(&tenant).await.map_err(|failure| failure.code), Err(Code::Throttled));
+    assert_eq!(table(&forever).disturb(&tenant, None).await.map_err(|failure| failure.code), Err(Code::Throttled));
     assert_eq!(forever.operations(), ["UpdateItem"; OWN_TRIES]);
 }
 

@@ -72,14 +72,18 @@ fn a_customers_failure_is_acknowledged_and_a_platforms_comes_again() {
     world.memory.always(Op::Page, Some("t27"), Failure::new(Code::Throttled, "Too many reads."));
     world.hand_over("11:00").unwrap();
     let done = world.takes("11:00", &world.batches(), &|| false);
-    assert_eq!((done.report.exported, done.report.failed, done.failed), (28, 2, vec![1]));
+    assert_eq!(
+        (done.report.exported, done.report.failed, done.failed),
+        (28, 2, vec![1]),
+        "t03 and t27 are both in the second"
+    );
     assert_eq!(world.memory.state().tenants["t03"].consecutive_failures, 1, "noted all the same");
 }
 
 #[test]
 fn a_tick_that_cannot_hand_everyone_over_hands_over_the_rest_and_fails() {
     let world = many(60);
-    world.memory.once(Op::Send, Some("t20"), Fault::Fail(Failure::new(Code::Throttled, "Too many messages.")));
+    world.memory.once(Op::Send, Some("t01"), Fault::Fail(Failure::new(Code::Throttled, "Too many messages.")));
     assert_eq!(world.hand_over("11:00").unwrap_err().code, Code::Throttled);
     assert_eq!(world.batches().iter().map(|batch| batch.tenants.len()).sum::<usize>(), 40);
     let world = many(60);

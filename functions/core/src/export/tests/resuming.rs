@@ -104,6 +104,25 @@ fn a_crash_anywhere_costs_one_file_and_changes_none() {
 }
 
 #[test]
+fn a_failure_anywhere_costs_one_file_too() {
+    let whole = undisturbed(1);
+    for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::KeepProgress, Op::Commit] {
+        for nth in 0..whole.memory.calls(op) {
+            let world = long_window(1);
+            for _ in 0..nth {
+                world.memory.once(op, None, Fault::After(Box::new(|| {})));
+            }
+            world.memory.once(op, None, Fault::Fail(Failure::new(Code::Throttled, "Too much.")));
+            assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0), "{op:?} {nth}");
+            assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
+            assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
+            assert!(world.memory.calls(Op::Finish) <= whole.memory.calls(Op::Finish) + 1, "{op:?} {nth}");
+            the_receipt_tells_of_the_bucket(&world);
+        }
+    }
+}
+
+#[test]
 fn other_settings_or_another_file_size_begin_the_window_anew() {
     let mut world = long_window(1);
     run_for(&world, 3);
