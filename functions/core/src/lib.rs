@@ -11,6 +11,20 @@
 //! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
 //! is stored.
 
+/// Whether a bug is planted on purpose; never, without the feature `planted-bugs`.
+#[cfg(feature = "planted-bugs")]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is($crate::planted::Bug::$bug)
+    };
+}
+#[cfg(not(feature = "planted-bugs"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
 pub mod connect;
 pub mod deployment;
 pub mod event;
@@ -20,6 +34,8 @@ pub mod handover;
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
 pub mod object;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod ports;
 pub mod progress;
 pub mod record;

@@ -17,6 +17,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
+pub use buckets::MemoryUpload;
 use faults::Faults;
 pub use faults::{Fault, Op};
 

@@ -19,6 +19,7 @@ macro_rules! planted {
 }
 
 pub mod admin;
+pub mod bugs;
 pub mod model;
 pub mod monitor;
 pub mod plan;

@@ -16,8 +16,10 @@ fn main() -> ExitCode {
     let result = match given[..] {
         ["seed", seed] => number(seed).and_then(one),
         ["seeds", count] => number(count).and_then(|count| many(0, count)),
+        #[cfg(feature = "planted-bugs")]
+        ["bugs", count] => number(count).and_then(bugs),
         ["seeds", count, "from", first] => number(count).and_then(|count| many(number(first)?, count)),
-        _ => Err("simulate seeds <count> [from <first>] | seed <seed> | bugs".to_owned()),
+        _ => Err("simulate seeds <count> [from <first>] | seed <seed> | bugs <seeds>".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,6 +32,35 @@ fn main() -> ExitCode {
 
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+/// Every planted bug, and the first seed that catches it.
+#[cfg(feature = "planted-bugs")]
+fn bugs(seeds: u64) -> Result<(), String> {
+    use audit_log_core::planted::Bug;
+    use audit_log_simulation::bugs::score;
+
+    let (next, missed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let worker = || {
+            while let Some(bug) =
+                Bug::ALL.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
+            {
+                let result = match score(*bug, seeds) {
+                    Ok(score) => score.caught.map(|(seed, violation)| format!("seed {seed:<6} {violation}")),
+                    Err(error) => Some(error.to_string()),
+                };
+                missed.fetch_add(u64::from(result.is_none()), Ordering::Relaxed);
+                let result: String = result.unwrap_or_else(|| "NOT CAUGHT".to_owned()).chars().take(110).collect();
+                println!("{:<30} {result}", format!("{bug:?}"));
+            }
+        };
+        (0..threads).for_each(|_| drop(scope.spawn(worker)));
+    });
+    let (all, missed) = (Bug::ALL.len() as u64, missed.into_inner());
+    println!("{} of {all} bugs are caught within {seeds} seeds each", all - missed);
+    if missed * 20 > all { Err("that is less than 95 %".to_owned()) } else { Ok(()) }
 }
 
 /// One seed, with all that happens in it.

@@ -10,7 +10,7 @@ use std::{
 use audit_log_core::{
     export::Batch,
     failure::{Code, Failure},
-    memory::Memory,
+    memory::{Memory, MemoryUpload},
     object::ObjectSpec,
     ports::{Bucket, Buckets, Conditional, Due, Events, Page, Queue, Stretch, Tenants, Upload},
     record::NewEvent,
@@ -22,7 +22,7 @@ use audit_log_core::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{runs, world::World};
+use crate::{bugs, runs, world::World};
 
 /// For how long a role's credentials last.
 const SESSION: TimeDelta = TimeDelta::minutes(15);
@@ -38,6 +38,8 @@ pub struct Ports {
     pub unread: Arc<Mutex<u32>>,
     /// Whom the index has listed.
     pub listed: Arc<Mutex<BTreeSet<String>>>,
+    /// Puts that a planted bug makes too late.
+    pub deferred: Arc<Mutex<Vec<(MemoryUpload, String)>>>,
     /// Who was handed over.
     pub sent: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -61,7 +63,14 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Ports {
     /// Of a run.
     pub fn new(world: &Arc<World>, run: u64) -> Self {
-        Self { world: Arc::clone(world), run, unread: Arc::default(), listed: Arc::default(), sent: Arc::default() }
+        Self {
+            world: Arc::clone(world),
+            run,
+            unread: Arc::default(),
+            listed: Arc::default(),
+            sent: Arc::default(),
+            deferred: Arc::default(),
+        }
     }
 
     fn memory(&self) -> &Memory {
@@ -207,14 +216,20 @@ impl Tenants for Ports {
         news: Option<&NewEvent>,
     ) -> Result<Conditional, Failure> {
         let of = format!("{} {} {} objects", config.tenant, receipt.window, receipt.objects.len());
+        if planted!(ProgressBeforePut) {
+            bugs::put_deferred(self).await;
+        }
         let (memory, config, as_read) = (self.memory().clone(), config.clone(), as_read.clone());
+        let (config, as_read) = bugs::commit_condition(&self.world, config, as_read);
         let (receipt, news) = (receipt.clone(), news.cloned());
         let call = move || {
             let (memory, config, as_read) = (memory.clone(), config.clone(), as_read.clone());
             let (receipt, news) = (receipt.clone(), news.clone());
             async move { memory.commit(&config, &as_read, after, &receipt, news.as_ref()).await }
         };
-        self.writes("commit", &of, call).await
+        let result = self.writes("commit", &of, call).await;
+        bugs::put_deferred(self).await;
+        result
     }
 
     async fn record_failure(
@@ -231,7 +246,10 @@ impl Tenants for Ports {
         let call = move || {
             let (memory, tenant, as_read) = (memory.clone(), tenant.clone(), as_read.clone());
             let (failure, news) = (failure.clone(), news.clone());
-            async move { memory.record_failure(&tenant, &as_read, &failure, at, news.as_ref()).await }
+            async move {
+                bugs::failure_moves_the_watermark(&memory, &tenant);
+                memory.record_failure(&tenant, &as_read, &failure, at, news.as_ref()).await
+            }
         };
         self.writes("note failure", &of, call).await
     }
@@ -243,21 +261,27 @@ impl Tenants for Ports {
         progress: &str,
     ) -> Result<Conditional, Failure> {
         let of = config.tenant.to_string();
+        if planted!(WatermarkBeforePut) {
+            bugs::put_deferred(self).await;
+        }
         let (memory, config) = (self.memory().clone(), config.clone());
         let (as_read, progress) = (as_read.clone(), progress.to_owned());
+        let (config, as_read) = bugs::progress_condition(&self.world, config, as_read);
         let call = move || {
             let (memory, config) = (memory.clone(), config.clone());
             let (as_read, progress) = (as_read.clone(), progress.clone());
             async move { memory.keep_progress(&config, &as_read, &progress).await }
         };
-        self.writes("keep progress", &of, call).await
+        let result = self.writes("keep progress", &of, call).await;
+        bugs::put_deferred(self).await;
+        result
     }
 
     async fn disturb(&self, tenant: &TenantId, progress: Option<&str>) -> Result<Conditional, Failure> {
         let (memory, of, progress) = (self.memory().clone(), tenant.clone(), progress.map(str::to_owned));
         let call = move || {
             let (memory, of, progress) = (memory.clone(), of.clone(), progress.clone());
-            async move { memory.disturb(&of, progress.as_deref()).await }
+            async move { bugs::disturb(&memory, &of, progress.as_deref()).await }
         };
         self.writes("disturb", tenant.as_str(), call).await
     }
@@ -281,6 +305,9 @@ impl Tenants for Ports {
             let (as_read, receipt) = (as_read.clone(), receipt.clone());
             async move { memory.amend_receipt(&tenant, &as_read, &receipt).await }
         };
+        if planted!(AmendDoesNothing) {
+            return Ok(Conditional::Written);
+        }
         self.writes("amend receipt", &of, call).await
     }
 }
@@ -289,7 +316,8 @@ impl Events for Ports {
     async fn page(&self, stretch: Stretch<'_>) -> Result<Page, Failure> {
         let of = format!("{}#{} after {}", stretch.tenant, stretch.shard, stretch.after.unwrap_or("the beginning"));
         self.expire();
-        let mut page = self.reads("page", &of, self.memory().page(stretch)).await?;
+        let mut page = self.reads("page", &of, self.memory().page(bugs::stretch(stretch))).await?;
+        bugs::page(&self.world, stretch, &mut page);
         // A page may be shorter than it could be, and even empty, although there are more.
         if self.world.happens(150) && !page.events.is_empty() {
             let keep = self.world.roll(u32::try_from(page.events.len()).unwrap_or(1)) as usize;
@@ -366,7 +394,7 @@ pub struct SimulatedUpload {
     tenant: TenantId,
     opened: DateTime<Utc>,
     key: String,
-    uploads: [<<Memory as Buckets>::Bucket as Bucket>::Upload; 2],
+    uploads: [MemoryUpload; 2],
 }
 
 impl Upload for SimulatedUpload {
@@ -382,9 +410,18 @@ impl Upload for SimulatedUpload {
         if ports.world.now() - opened > SESSION {
             return Err(Failure::new(Code::CredentialsExpired, "The session is over."));
         }
-        if ports.world.facts().refused.contains_key(tenant.as_str()) {
+        let refused = ports.world.facts().refused.contains_key(tenant.as_str());
+        if refused && planted!(DeniedIsWell) {
+            return Ok(());
+        }
+        if refused {
             ports.say(|| format!("put {key}: 403"));
             return Err(Failure::new(Code::AccessDenied, "The bucket refused the object."));
+        }
+        if planted!(WatermarkBeforePut) || planted!(ProgressBeforePut) {
+            let [upload, _] = uploads;
+            lock(&ports.deferred).push((upload, sha256.to_owned()));
+            return Ok(());
         }
         let (uploads, sha256) = (Mutex::new(uploads.into_iter()), sha256.to_owned());
         let call = move || {
@@ -397,7 +434,9 @@ impl Upload for SimulatedUpload {
                 }
             }
         };
-        ports.writes("put", &key, call).await
+        let result = ports.writes("put", &key, call).await;
+        bugs::misplace(&ports.world, &tenant, &key);
+        if planted!(FailedPutIsWell) { Ok(()) } else { result }
     }
 
     async fn abort(self) {

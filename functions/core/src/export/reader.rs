@@ -68,6 +68,7 @@ enum State<'a> {
 }
 
 /// An event, and which shard it is of.
+#[cfg_attr(feature = "planted-bugs", derive(Clone))]
 pub(super) struct Read {
     pub(super) event: StoredEvent,
     shard: usize,
@@ -107,7 +108,8 @@ impl<'a, E: Events> Reader<'a, E> {
             let rest = done.clone().map_or(Rest::FromTheStart, Rest::After);
             Shard { number, page: VecDeque::new(), rest, reading: None, done }
         };
-        let shards = config.event_shards.iter().map(shard).collect();
+        let most = if planted!(OnlyTheFirstShard) { 1 } else { usize::MAX };
+        let shards = config.event_shards.iter().take(most).map(shard).collect();
         Self { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget, shards, pages: 0 }
     }
 
@@ -125,6 +127,12 @@ impl<'a, E: Events> Reader<'a, E> {
         }
         let waiting = self.shards.iter().enumerate().filter(|(_, shard)| !shard.page.is_empty());
         let first = waiting.min_by(|(_, a), (_, b)| a.first_key().cmp(&b.first_key())).map(|(shard, _)| shard);
+        if planted!(TwinsAreOne)
+            && let Some(key) = first.and_then(|first| self.shards[first].first_key()).map(str::to_owned)
+        {
+            let others = self.shards.iter_mut().enumerate().filter(|(at, _)| Some(*at) != first);
+            others.for_each(|(_, shard)| shard.page.retain(|event| event.recorded_at_id != key));
+        }
         Ok(first.and_then(|shard| Some(Read { event: self.shards[shard].page.pop_front()?, shard })))
     }
 
@@ -198,6 +206,7 @@ impl<'a, E: Events> Reader<'a, E> {
         let end = &self.end;
         let Shard { page, rest, reading, .. } = &mut self.shards[shard];
         let came = match reading.take() {
+            Some(Reading { state: State::Here(Err(_)), .. }) if planted!(HeartbeatOnError) => Page::default(),
             Some(Reading { state: State::Here(came), .. }) => came?,
             other => {
                 *reading = other;
@@ -206,8 +215,10 @@ impl<'a, E: Events> Reader<'a, E> {
         };
         // A range key is compared as text, both bounds included; whatever begins at the window's end belongs to the
         // next one.
-        *page = came.events.into_iter().take_while(|event| event.recorded_at_id < *end).collect();
-        *rest = came.more_after.map_or(Rest::Nothing, Rest::After);
+        let is_before = |id: &str| id < end.as_str() || planted!(WindowHoldsItsEnd) && id.starts_with(end.as_str());
+        let more_after = came.more_after.filter(|_| !(planted!(EmptyPageEnds) && came.events.is_empty()));
+        *page = came.events.into_iter().take_while(|event| is_before(&event.recorded_at_id)).collect();
+        *rest = more_after.map_or(Rest::Nothing, Rest::After);
         self.pages += 1;
         if matches!(rest, Rest::After(_))
             && let Some(taken) = self.budget.try_take(PAGE_BYTES)

@@ -131,7 +131,7 @@ impl<Bucket> TenantExport<Bucket> {
 
     fn set_config(&mut self, config: TenantConfig) {
         // The bucket's credentials were made for the settings as they were.
-        if config != self.config {
+        if config != self.config && !planted!(OldBucketAfterSave) {
             self.bucket = None;
         }
         self.config = config;
@@ -209,8 +209,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         };
         tenant.windows += 1;
         let after = tenant.schedule.advance(tenant.config.frequency);
-        let recovered =
-            tenant.watermark.failing.then(|| own::export_recovered(&tenant.config.tenant, self.stamp(run), window));
+        let recovered = (tenant.watermark.failing && !planted!(RecoveryIsUntold))
+            .then(|| own::export_recovered(&tenant.config.tenant, self.stamp(run), window));
         let commit = self.tenants.commit(&tenant.config, &tenant.watermark, after, &receipt, recovered.as_ref());
         let committed = match commit.await {
             Ok(committed) => committed,
@@ -263,7 +263,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     /// and the answer still have it, and the next run's failure is the first.
     async fn note_failure(&self, run: Run<'_>, tenant: &TenantId, watermark: &StoredWatermark, failure: &Failure) {
         let exported_until = watermark.exported_until.as_deref().unwrap_or_default();
-        let first = (!watermark.failing).then(|| own::export_failed(tenant, self.stamp(run), exported_until, failure));
+        let first = (!watermark.failing && !planted!(FailureIsUntold))
+            .then(|| own::export_failed(tenant, self.stamp(run), exported_until, failure));
         match self.tenants.record_failure(tenant, watermark, failure, (run.now)(), first.as_ref()).await {
             Ok(Conditional::Written | Conditional::LostRace) => {}
             Err(error) => {

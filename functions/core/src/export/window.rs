@@ -81,7 +81,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             started,
         });
         // Also of a window that was begun in time: what an earlier run has not stored may have been deleted since.
-        progress.gap |= past_retention;
+        let resumed = !progress.objects.is_empty();
+        progress.gap |= past_retention && !planted!(GapIsHidden) && !(planted!(GapIsHiddenOnResume) && resumed);
         let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
         let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, Some(&progress));
         match self.copy_events(as_read, &progress, &mut writer, &mut counts.kept).await {
@@ -113,9 +114,17 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 return Err(Why::OutOfTime);
             }
             let (line, malformed) = read.event.line();
+            if malformed && planted!(MalformedIsDropped) {
+                reader.done_with(read);
+                continue;
+            }
             if !writer.has_room(&line) {
                 as_read.still_holds().await?;
                 reader.meanwhile(writer.finish()).await?;
+                #[cfg(feature = "planted-bugs")]
+                if planted!(ResumeSkipsOne) {
+                    reader.done_with(read.clone());
+                }
                 let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
                 let progress = Progress { objects, read_until, malformed: writer.malformed, ..from.clone() };
                 *kept += u64::from(as_read.keep(&progress).await?);
@@ -133,7 +142,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 reader.meanwhile(writer.send()).await?;
             }
         }
-        if writer.is_empty() {
+        if writer.is_empty() && !planted!(EmptyWindowHasNoFile) {
             writer.open().await?;
             writer.push(&event::heartbeat(&config.tenant, window), OWN)?;
         }
@@ -157,7 +166,7 @@ impl<T: Tenants> AsRead<'_, T> {
     /// Looks at the records again if they were read a while ago, before anything is stored by them.
     async fn still_holds(&mut self) -> Result<(), Why> {
         let now = (self.run.now)();
-        if now - *self.read_at <= FRESH {
+        if now - *self.read_at <= FRESH || planted!(ConfigIsNeverReadAgain) {
             return Ok(());
         }
         let records = self.tenants.load_one(&self.config.tenant).await?;

@@ -53,7 +53,8 @@ impl<'a, B: Buckets> Writer<'a, B> {
     ) -> Self {
         let stored = progress.map(|progress| progress.objects.clone()).unwrap_or_default();
         let (limit, resumed) = (options.max_object_bytes, stored.len());
-        let malformed = progress.map_or(0, |progress| progress.malformed);
+        let malformed =
+            progress.map_or(0, |progress| if planted!(MalformedIsNotCounted) { 0 } else { progress.malformed });
         Self { buckets, config, window, limit, bucket, open: None, stored, resumed, malformed }
     }
 
@@ -83,7 +84,8 @@ impl<'a, B: Buckets> Writer<'a, B> {
             None => self.buckets.open(self.config, self.window).await?,
         };
         let bucket = self.bucket.insert(bucket);
-        let file = u32::try_from(self.stored.len() + 1).unwrap_or(u32::MAX);
+        let before = self.stored.len() - if planted!(ResumeCountsFromOne) { self.resumed } else { 0 };
+        let file = u32::try_from(before + 1).unwrap_or(u32::MAX);
         let spec = ObjectSpec::new(self.config, self.window, file);
         let encoder = Encoder::new(self.config.format, self.config.compression);
         self.open = Some(OpenObject { key: spec.key.clone(), encoder, upload: bucket.upload(spec), events: 0 });
@@ -135,11 +137,11 @@ impl<'a, B: Buckets> Writer<'a, B> {
         self.stored.split_off(self.resumed)
     }
 
-    pub(super) fn into_receipt(self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
+    pub(super) fn into_receipt(mut self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
         Receipt {
             window: self.window,
             bucket: self.config.bucket.to_string(),
-            objects: self.stored,
+            objects: self.stored.split_off(if planted!(ResumeForgetsFiles) { self.resumed } else { 0 }),
             malformed: self.malformed,
             gap,
             exported_at: ended,
