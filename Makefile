@@ -25,7 +25,7 @@ ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test screenshots bench check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
+.PHONY: help demo test simulate screenshots bench check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,6 +36,11 @@ demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it r
 
 test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a local AWS and a browser
 	$(ON_HOST) cargo test --workspace
+
+# With its own profile: as fast as a release, and built again soon. It depends on the core alone, and needs no tools.
+simulate: ## The core under everything that can go wrong, seed by seed (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
+	@$(ON_HOST) cargo build --quiet --profile simulation --workspace --bin simulate $(if $(BUGS),--features audit-log-simulation/planted-bugs)
+	@target/$(HOST)/simulation/simulate $(if $(SEED),seed $(SEED),$(if $(BUGS),bugs $(or $(SEEDS),10000),seeds $(or $(SEEDS),10000) from $(or $(FROM),0)))
 
 screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screenshots
 	@$(ON_HOST) cargo build --workspace --bin screenshots

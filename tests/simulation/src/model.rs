@@ -11,7 +11,7 @@ use std::{
 use audit_log_core::{
     event::Body,
     memory::{State, Tenant},
-    object::sha256,
+    object::{Compression, Encoder, Format, sha256},
     records::Receipt,
     schedule::{Window, full_hour},
     timestamp,
@@ -50,6 +50,9 @@ pub fn check(world: &World) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// What lies in a window's objects, line by line.
+type Lines<'a> = std::iter::Peekable<std::slice::Iter<'a, String>>;
 
 struct Tenants<'a> {
     world: &'a World,
@@ -103,7 +106,7 @@ impl Tenants<'_> {
 
     fn receipt(&self, receipt: &Receipt) -> Result<(), String> {
         let bucket = self.state.buckets.get(&receipt.bucket).ok_or("there is no such bucket")?;
-        let (mut found, mut own) = (Vec::new(), 0);
+        let (mut found, mut own, mut files) = (Vec::new(), 0, Vec::new());
         for (number, told) in (1..).zip(&receipt.objects) {
             if !told.key.contains(&format!("/{}_{number:04}.", receipt.window)) {
                 return Err(format!("{} should be number {number}", told.key));
@@ -118,14 +121,40 @@ impl Tenants<'_> {
             if lines.len() as u64 - by_system != told.events {
                 return Err(format!("{} holds {} events, and not {}", told.key, lines.len(), told.events));
             }
+            files.push(lines.clone());
             found.extend(lines);
         }
+        self.is_split_alike(receipt, &files)?;
         self.gap_is_due(receipt)?;
         if receipt.gap && found.first().is_some_and(|line| line.contains("Audit Log Retention Exceeded")) {
             found.remove(0);
             own -= 1;
         }
         self.holds(receipt, &found, own)
+    }
+
+    /// All files of a window are split where one and the same size says, unless what was read has changed in between.
+    fn is_split_alike(&self, receipt: &Receipt, files: &[Vec<String>]) -> Result<(), String> {
+        let key = receipt.objects.first().map(|object| object.key.trim_end_matches(".gz"));
+        let Some(key) = key.filter(|_| !receipt.gap && !self.world.plan.breach) else { return Ok(()) };
+        let format = if key.ends_with(".ndjson") { Format::Ndjson } else { Format::Json };
+        let is_by = |limit: &u64| {
+            let mut encoder = Encoder::new(format, Compression::None);
+            let mut lines =
+                files.iter().enumerate().flat_map(|(file, lines)| lines.iter().map(move |line| (file, line)));
+            let mut last = 0;
+            lines.all(|(file, line)| {
+                let next = last != file;
+                if next == encoder.has_room(line.len(), *limit) {
+                    return false;
+                }
+                if next {
+                    (encoder, last) = (Encoder::new(format, Compression::None), file);
+                }
+                encoder.push(line).is_ok()
+            })
+        };
+        if self.facts.sizes.iter().any(is_by) { Ok(()) } else { Err("its files are split by no size".to_owned()) }
     }
 
     /// No window is said to have a gap that is younger than the retention.
@@ -150,18 +179,22 @@ impl Tenants<'_> {
                 missed => Err(format!("a heartbeat among {} lines, though there was {missed:?}", found.len())),
             };
         }
-        let mut lines = found.iter().peekable();
-        let mut malformed = 0;
+        let (mut lines, mut malformed) = (found.iter().peekable(), 0);
+        let mut skipped: Vec<(&str, &Body)> = Vec::new();
         for (place, (body, late)) in &expected {
-            match lines.peek().and_then(|line| is_line_of(line, place.0, body)) {
+            // What came too late can still be read by who goes on with the window, though others are past its place.
+            malformed += take_skipped(&mut lines, &mut skipped);
+            match is_next(&mut lines, place.0, body) {
                 Some(was_malformed) => {
                     lines.next();
                     malformed += u64::from(was_malformed);
                 }
-                None if *late || receipt.gap => {}
+                None if *late => skipped.push((place.0, body)),
+                None if receipt.gap => {}
                 None => return Err(format!("{place:?} is not where it belongs, but {:?} is", lines.peek())),
             }
         }
+        malformed += take_skipped(&mut lines, &mut skipped);
         if let Some(line) = lines.next() {
             return Err(format!("one too many: {line}"));
         }
@@ -219,6 +252,22 @@ impl Tenants<'_> {
 /// Whether it is the system's own word about the window.
 fn is_about_the_window(line: &str) -> bool {
     line.contains("Audit Log Export Completed") || line.contains("Audit Log Retention Exceeded")
+}
+
+/// Whether the line that comes next is this event's, and if so, whether it is wrapped as malformed.
+fn is_next(lines: &mut Lines<'_>, key: &str, body: &Body) -> Option<bool> {
+    lines.peek().and_then(|line| is_line_of(line, key, body))
+}
+
+/// Takes the lines of events that were skipped before, as long as they come; how many of them are malformed.
+fn take_skipped(lines: &mut Lines<'_>, skipped: &mut Vec<(&str, &Body)>) -> u64 {
+    let mut malformed = 0;
+    while let Some(at) = skipped.iter().position(|(key, body)| is_next(lines, key, body).is_some()) {
+        let (key, body) = skipped.swap_remove(at);
+        malformed += u64::from(is_next(lines, key, body) == Some(true));
+        lines.next();
+    }
+    malformed
 }
 
 /// Whether a line is this event's, and if so, whether it is wrapped as malformed.

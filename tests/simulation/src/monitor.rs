@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use audit_log_core::{
     memory::{Object, State, Tenant},
-    object::sha256,
+    object::{ObjectSpec, sha256},
     progress::Progress,
-    records::StoredObject,
+    records::{Receipt, StoredObject},
     schedule::Window,
     tenant::TenantId,
     timestamp,
@@ -57,6 +57,7 @@ impl Monitor {
             if Some(timestamp::seconds(receipt.window.from)) != until {
                 return Err(format!("{id}: {} was committed when the watermark stood at {until:?}", receipt.window));
             }
+            by_the_settings(world, id, tenant, receipt)?;
             for object in &receipt.objects {
                 stored(world, state, id, &receipt.bucket, object, "the watermark moved")?;
             }
@@ -79,6 +80,19 @@ impl Monitor {
         }
         Ok(())
     }
+}
+
+/// What is committed lies where the settings say at that moment.
+fn by_the_settings(world: &World, id: &str, tenant: &Tenant, receipt: &Receipt) -> Result<(), String> {
+    let parsed = TenantId::parse(id).ok();
+    let config = parsed.and_then(|parsed| tenant.config.as_ref()?.check(&parsed, &world.platform).ok());
+    let Some(config) = config else { return Err(format!("{id}: a window was committed without settings")) };
+    let is_right =
+        |(file, object): (u32, &StoredObject)| object.key == ObjectSpec::new(&config, receipt.window, file).key;
+    if receipt.bucket != config.bucket.as_str() || !(1..).zip(&receipt.objects).all(is_right) {
+        return Err(format!("{id}: {} was committed by settings that had been changed", receipt.window));
+    }
+    Ok(())
 }
 
 /// An object that a record tells of is there, with its bytes.

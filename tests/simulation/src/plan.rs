@@ -34,6 +34,8 @@ pub struct Plan {
     /// Whether writers break the settle contract: then windows are read with different outcomes, and nothing else goes
     /// wrong, since a run that dies right after such a write is what the README excludes.
     pub breach: bool,
+    /// Whether many runs are at work at once.
+    pub race: bool,
     /// Whether due tenants are handed over through a queue.
     pub fan_out: bool,
     /// For how many hours events are kept.
@@ -121,7 +123,11 @@ impl Plan {
         let begins = "2026-11-21T07:00:00Z".parse::<DateTime<Utc>>().unwrap_or_default()
             + TimeDelta::milliseconds(rng.random_range(0..3_600_000));
         let hours = if long_outage { rng.random_range(20..=50) } else { rng.random_range(3..=7) };
+        // Many runs at once over windows of many files, while late events and other file sizes make them differ.
+        let race = breach && rng.random();
+        let faults = if race { Faults { slow: 300, ..faults } } else { faults };
         let mut plan = Self {
+            race,
             begins,
             ends: begins + TimeDelta::hours(hours),
             faults,
@@ -130,7 +136,8 @@ impl Plan {
             breach,
             fan_out: !long_outage && rng.random(),
             retention,
-            time_limit: if rng.random() { 800 } else { rng.random_range(2..60) },
+            // A run that is cut off right after it stored something other is what the README excludes.
+            time_limit: if breach || rng.random() { 800 } else { rng.random_range(2..60) },
             max_object_bytes: if rng.random() { 1 << 20 } else { rng.random_range(100..900) },
             max_windows: if rng.random() { 168 } else { rng.random_range(1..4) },
             concurrency: rng.random_range(1..=4),
@@ -140,8 +147,13 @@ impl Plan {
         for tenant in 0..rng.random_range(1..=TENANTS.len()) {
             plan.tenant(tenant, long_outage, rng);
         }
+        if race {
+            plan.max_object_bytes = rng.random_range(100..500);
+        }
         plan.ticks(rng);
-        if breach && rng.random_ratio(1, 3) {
+        let resizes =
+            if race { rng.random_range(0..5) } else { u32::from((breach || !plan.overlaps) && rng.random_ratio(1, 3)) };
+        for _ in 0..resizes {
             let at = plan.moment(rng);
             plan.push(at, Action::Resize(rng.random_range(100..900)));
         }
@@ -216,9 +228,16 @@ impl Plan {
                 let stamp = hour + TimeDelta::milliseconds(offset);
                 let late = self.breach && rng.random_ratio(1, 3);
                 let delay = if late { rng.random_range(60_000..150_000) } else { rng.random_range(0..LATEST_PUT_MS) };
+                // Half of what is late becomes visible while the window is read.
+                let at_the_end = late && rng.random();
                 // The writer's clock is off, so the moment is another one than the stamp.
                 let moment = stamp - TimeDelta::milliseconds(skew(rng));
-                let visible = (moment + TimeDelta::milliseconds(delay)).max(self.begins);
+                let visible = if at_the_end {
+                    hour + TimeDelta::milliseconds(3_600_000 + delay)
+                } else {
+                    moment + TimeDelta::milliseconds(delay)
+                };
+                let visible = visible.max(self.begins);
                 number += 1;
                 let key = format!("{}#e{number:04}", timestamp::millis(stamp));
                 let first_shard = rng.random_range(0..shards);
@@ -241,7 +260,13 @@ impl Plan {
             if !rng.random_ratio(1, 10) {
                 self.push(on_time, Action::Tick { event_time: hour + TimeDelta::minutes(1), skew_ms: skew(rng) });
             }
-            let others = if self.overlaps { rng.random_range(0..3) } else { 0 };
+            let others = if self.race {
+                rng.random_range(2..6)
+            } else if self.overlaps {
+                rng.random_range(0..3)
+            } else {
+                0
+            };
             for _ in 0..others {
                 let at = match rng.random_range(0..3) {
                     0 => hour + TimeDelta::milliseconds(rng.random_range(0..3_600_000)),

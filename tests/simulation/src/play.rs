@@ -125,6 +125,7 @@ fn act(world: &Arc<World>, action: Action) {
         Action::Resize(bytes) => {
             world.say(|| format!("files are split at {bytes} bytes from now on"));
             world.facts().resized = true;
+            world.facts().sizes.insert(bytes);
             world.max_object_bytes.store(bytes, Ordering::Relaxed);
         }
     }

@@ -63,6 +63,8 @@ pub struct Facts {
     pub longest: BTreeMap<String, i64>,
     /// Where each tenant's exports began.
     pub begins: BTreeMap<String, DateTime<Utc>>,
+    /// Every size that files were split by.
+    pub sizes: BTreeSet<u64>,
     /// Whether the operator changed where files are split.
     pub resized: bool,
 }
@@ -79,14 +81,14 @@ impl World {
             active: AtomicUsize::new(0),
             max_object_bytes: AtomicU64::new(plan.max_object_bytes),
             runs: AtomicU64::new(0),
-            plan,
             turn: tokio::sync::Mutex::default(),
             started: Instant::now(),
             dice: Mutex::new(dice),
-            facts: Mutex::default(),
+            facts: Mutex::new(Facts { sizes: BTreeSet::from([plan.max_object_bytes]), ..Facts::default() }),
             monitor: Mutex::default(),
             trace: traced.then(Mutex::default),
             violation: Mutex::default(),
+            plan,
         }
     }
 
