@@ -208,11 +208,11 @@ impl Tenants<'_> {
     }
 
     /// Every object of the tenant is named by a receipt. Others are left only by a save in the middle, by a change of
-    /// where files are split, or where events were deleted meanwhile; and they too hold nothing but its events.
+    /// where files are split, or where events came too late or were deleted meanwhile; and they too hold nothing but its events.
     fn no_others(&self, named: &BTreeSet<(String, String)>) -> Result<(), String> {
         let saved = self.facts.saves.get(self.id).is_some_and(|saves| *saves > 0);
         let gap = self.tenant.receipts.values().any(|receipt| receipt.gap);
-        let excused = saved || self.facts.resized || gap;
+        let excused = saved || self.facts.resized || gap || self.world.plan.breach;
         for (bucket, folder) in self.facts.folders.get(self.id).into_iter().flatten() {
             for key in self.state.buckets.get(bucket).into_iter().flat_map(|objects| objects.keys()) {
                 let is_own = key.starts_with(folder.as_str());

@@ -73,12 +73,12 @@ async fn story(world: &Arc<World>) {
     world.facts().refused.clear();
     world.say(|| "the trouble is over".to_owned());
     all_at_rest(world).await;
-    for tenant in 0..TENANTS.len() {
+    for (tenant, name) in TENANTS.iter().enumerate() {
         let disconnected = world
             .memory
             .state()
             .tenants
-            .get(TENANTS[tenant])
+            .get(*name)
             .is_some_and(|tenant| tenant.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_none()));
         if disconnected && world.roll(2) == 0 {
             Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Deed::Reconnect).await;
