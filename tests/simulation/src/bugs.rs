@@ -3,7 +3,7 @@
 
 use audit_log_core::{
     memory::Memory,
-    ports::{Page, Stretch, Tenants as _, Upload as _},
+    ports::{Conditional, Page, Stretch, Tenants as _, Upload as _},
     records::StoredWatermark,
     schedule::Window,
     settings::TenantConfig,
