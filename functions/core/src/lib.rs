@@ -21,13 +21,13 @@ macro_rules! planted {
 #[cfg(not(feature = "planted-bugs"))]
 macro_rules! planted {
     ($bug:ident) => {
-        $crate::never()
+        $crate::nothing_is_planted()
     };
 }
 
-/// What a lint doesn't take for a `false` that somebody forgot; a compiler does.
+/// What `planted!` stands for without the feature; a function, since lints would fold a bare `false` away.
 #[cfg(not(feature = "planted-bugs"))]
-const fn never() -> bool {
+const fn nothing_is_planted() -> bool {
     false
 }
 

@@ -1,5 +1,5 @@
 //! Bugs on purpose, one at a time, for the simulation to catch. All of this is there only with the feature `planted-bugs`;
-//! without it, `planted!` is `false` and what it guards is no code.
+//! without it, `planted!` is a constant `false`, and what it guards is compiled away.
 
 use std::cell::Cell;
 
