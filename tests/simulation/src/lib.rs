@@ -4,14 +4,6 @@
 //! [`ports`] (the fakes with faults around them), [`runs`] (the function as the platform invokes it), [`admin`] (who saves
 //! settings in the middle), [`monitor`] (what must hold at every step), [`model`] (what each bucket must hold in the end)
 //! and [`play`] (a seed from its beginning to its verdict).
-#![allow(
-    clippy::eq_op,
-    clippy::if_same_then_else,
-    clippy::ifs_same_cond,
-    clippy::nonminimal_bool,
-    clippy::overly_complex_bool_expr,
-    reason = "without the feature `planted-bugs`, one bug is like the other"
-)]
 
 #[cfg(feature = "planted-bugs")]
 macro_rules! planted {
