@@ -50,6 +50,7 @@ impl Metrics {
         }
         describe_counter!("Bytes", Unit::Bytes, "");
         describe_gauge!("OldestWatermarkLag", Unit::Seconds, "");
+        describe_gauge!("DeferredLateness", Unit::Seconds, "");
         describe_gauge!("Duration", Unit::Milliseconds, "");
         Ok(Self(collector))
     }
@@ -84,6 +85,7 @@ impl Metrics {
         counter!("Objects").increment(report.objects);
         counter!("Bytes").increment(report.bytes);
         gauge!("OldestWatermarkLag").set(report.longest_lag.as_seconds_f64());
+        gauge!("DeferredLateness").set(report.latest_deferred.as_seconds_f64());
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);
         flush(self.0);
     }

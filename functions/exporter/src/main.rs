@@ -43,7 +43,7 @@ const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Tick(Report),
+    Tick(Box<Report>),
     Batches(SqsBatchResponse),
     Verification(Verification),
 }
@@ -64,7 +64,7 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
         .context("Lambda did not say which function was invoked")?;
     let invocation = Invocation { exporter, metrics, platform: &platform, context: &context };
     match input {
-        Input::Tick { time } => invocation.tick(time).await.map(Answer::Tick),
+        Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Tick(Box::new(report))),
         Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
         Input::Verify(request) => {
             Ok(Answer::Verification(verify(&exporter.export, &platform, &context, &request).await))

@@ -3,7 +3,7 @@
 //! In reading order: [`plan`] (what a seed wants to happen), [`world`] (the clock, the dice and what is known to be true),
 //! [`ports`] (the fakes with faults around them), [`runs`] (the function as the platform invokes it), [`admin`] (who saves
 //! settings in the middle), [`monitor`] (what must hold at every step), [`model`] (what each bucket must hold in the end)
-//! and [`play`] (a seed from its beginning to its verdict).
+//! and [`mod@play`] (a seed from its beginning to its verdict).
 
 #[cfg(feature = "planted-bugs")]
 macro_rules! planted {

@@ -1,6 +1,6 @@
 //! What each bucket must hold once the trouble is over.
 //!
-//! The model is [`expected`]: a window's files, in order, are the events that were recorded in it. All else here compares
+//! The model is `expected`: a window's files, in order, are the events that were recorded in it. All else here compares
 //! that with receipts and buckets.
 
 use std::{

@@ -49,6 +49,9 @@ pub struct Report {
     /// Whoever failed for a reason that is the platform's to mend.
     #[serde(skip)]
     pub failed_by_platform: Vec<String>,
+    /// For how long a window had been due that was put off all the same, at most; whoever goes on with it.
+    #[serde(skip)]
+    pub latest_deferred: TimeDelta,
     /// How far the tenant that is furthest behind was behind when its export ended.
     #[serde(skip)]
     pub longest_lag: TimeDelta,
@@ -110,6 +113,8 @@ pub struct Tally {
     pub counts: Counts,
     /// How far behind the tenant is now.
     pub lag: TimeDelta,
+    /// For how long its next window has been due.
+    pub late: TimeDelta,
     /// How it ended.
     pub end: End,
 }
@@ -117,7 +122,8 @@ pub struct Tally {
 impl Tally {
     /// Of a tenant that failed before anything was done.
     pub fn failed(tenant: String, failure: Failure) -> Self {
-        Self { tenant, counts: Counts::default(), lag: TimeDelta::zero(), end: End::Failed(failure) }
+        let zero = TimeDelta::zero();
+        Self { tenant, counts: Counts::default(), lag: zero, late: zero, end: End::Failed(failure) }
     }
 }
 
@@ -140,6 +146,7 @@ impl Report {
             kept: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
+            latest_deferred: TimeDelta::zero(),
             longest_lag: TimeDelta::zero(),
         }
     }
@@ -194,6 +201,7 @@ impl Report {
             End::Exported => self.exported += 1,
             End::Deferred(deferral) => {
                 self.deferred += 1;
+                self.latest_deferred = self.latest_deferred.max(tally.late);
                 if deferral == Deferral::ToAnotherRun {
                     self.unfinished.push(tally.tenant);
                 }
@@ -233,6 +241,15 @@ mod tests {
         });
         assert!(!report.nothing_delivered());
         assert_eq!(report.failures.len(), 100, "cut, but counted");
+        let put_off = |hours| Tally {
+            late: TimeDelta::hours(hours),
+            end: End::Deferred(Deferral::ToAnotherRun),
+            ..Tally::failed("late".to_owned(), Failure::new(Code::Throttled, ""))
+        };
+        let mut late = report.clone();
+        [3, 1].map(put_off).into_iter().for_each(|tally| late.add(tally));
+        late.queue_deferred(2);
+        assert_eq!((late.latest_deferred, late.deferred), (TimeDelta::hours(3), 0), "also of who goes on elsewhere");
         assert_eq!(report.failed_by_party, [(Party::Customer, 101), (Party::Platform, 0)]);
         report.failures.truncate(1);
         insta::assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"tick":"2026-11-21T11:00:00Z","due":102,"queued":0,"exported":1,"failed":101,"deferred":0,"events":5,"objects":2,"bytes":300,"failures":[{"tenantId":"t0","code":"bucket_not_found","party":"customer","message":"No bucket. Create the bucket, or save the name of one that exists."}]}"#);

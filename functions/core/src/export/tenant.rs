@@ -146,6 +146,7 @@ impl<Bucket> TenantExport<Bucket> {
             tenant: self.config.tenant.to_string(),
             counts: self.counts,
             lag: now - self.schedule.exported_until,
+            late: now - self.schedule.next_due,
             end,
         }
     }
