@@ -102,7 +102,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             return Ok(());
         }
         let overlooked = planted!(WholeLosesToProgress) && !is_part;
-        if !overlooked && self.is_kept_or_disturbed(tenant, window, stored.objects()).await? {
+        if !overlooked && self.is_kept_or_disturbed(tenant, window, stored.objects(), is_part).await? {
             return Ok(());
         }
         // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
@@ -130,6 +130,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         tenant: &TenantExport<B::Bucket>,
         window: Window,
         stored: &[StoredObject],
+        is_part: bool,
     ) -> Result<bool, Failure> {
         let id = &tenant.config.tenant;
         for _ in 0..MAX_LOST_RACES {
@@ -142,6 +143,10 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             // Files beyond the progress are stored again by whoever goes on from it; and one of a later window tells
             // nothing of this one.
             let is_committed = stands.schedule().is_ok_and(|schedule| schedule.exported_until > window.from);
+            if is_committed && !is_part {
+                // Its receipt tells whether the two are alike, as they are of two healthy runs: those must not stop each other.
+                return Ok(false);
+            }
             let progress = stands.progress.as_deref().filter(|_| is_committed || covers == Covers::Part);
             if self.tenants.disturb(id, progress).await? == Conditional::Written {
                 return Ok(false);
