@@ -17,7 +17,6 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
 };
-
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::interceptors::{Intercept, context::BeforeSerializationInterceptorContextRef, dyn_dispatch_hint},

@@ -84,7 +84,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         let resumed = !progress.objects.is_empty();
         progress.gap |= past_retention && !planted!(GapIsHidden) && !(planted!(GapIsHiddenOnResume) && resumed);
         let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
-        let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, Some(&progress));
+        let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, &progress);
         match self.copy_events(as_read, &progress, &mut writer, &mut counts.kept).await {
             Ok(()) => Ok(writer.into_receipt(progress.gap, progress.started, (run.now)())),
             Err(why) => Err(GivenUp { why, stored: writer.abort().await }),

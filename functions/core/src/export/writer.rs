@@ -49,12 +49,11 @@ impl<'a, B: Buckets> Writer<'a, B> {
         config: &'a TenantConfig,
         window: Window,
         bucket: &'a mut Option<B::Bucket>,
-        progress: Option<&Progress>,
+        progress: &Progress,
     ) -> Self {
-        let stored = progress.map(|progress| progress.objects.clone()).unwrap_or_default();
+        let stored = progress.objects.clone();
         let (limit, resumed) = (options.max_object_bytes, stored.len());
-        let malformed =
-            progress.map_or(0, |progress| if planted!(MalformedIsNotCounted) { 0 } else { progress.malformed });
+        let malformed = if planted!(MalformedIsNotCounted) { 0 } else { progress.malformed };
         Self { buckets, config, window, limit, bucket, open: None, stored, resumed, malformed }
     }
 
