@@ -118,7 +118,7 @@ fn text_attribute(scanner: &mut Scanner<'_>, into: &mut Vec<u8>) -> Result<bool,
 /// An item whose writer broke the table's contract. Nothing of it is lost: its attributes are kept as DynamoDB wrote them.
 fn unusual(item: &[u8]) -> Result<StoredEvent, Damage> {
     let item: Item = serde_json::from_slice(item).map_err(|_| Damage("an item is none"))?;
-    let recorded_at_id = item.text("recorded_at_id").unwrap_or_default().to_owned();
+    let recorded_at_id = item.string("recorded_at_id").ok_or(Damage("an item has no key"))?.to_owned();
     let body = match item.string("event") {
         Some(text) => Body::Text(text.to_owned()),
         None => Body::NoText(item.into_json().to_string()),
