@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use audit_log_core::{
     failure::Failure,
     record::NewEvent,
-    records::{LastError, Outcome, StoredWatermark},
+    records::{Doubt, LastError, Outcome, StoredWatermark},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
@@ -114,6 +114,12 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
         progress: text(item, "progress"),
         failing: outcome(item).consecutive_failures > 0,
     }
+}
+
+/// The marks on the record `watermark`. One that can't be read is of a later version, which will know what to do with it.
+pub(crate) fn doubts(item: &Item) -> Vec<Doubt> {
+    let marks = item.get("doubts").and_then(|marks| marks.as_ss().ok());
+    marks.into_iter().flatten().filter_map(|mark| Doubt::parse(mark)).collect()
 }
 
 /// What the record `watermark` says of how exports went.

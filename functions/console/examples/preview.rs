@@ -92,6 +92,7 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
                 gap: false,
                 exported_at: to + TimeDelta::seconds(63),
                 duration: TimeDelta::milliseconds(420),
+                amended: 0,
             };
             stored.receipts.insert(to, receipt);
         }

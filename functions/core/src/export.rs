@@ -18,6 +18,10 @@ mod writer;
 use std::{
     collections::{BTreeSet, VecDeque},
     pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -116,6 +120,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     /// waits for long would be out of date.
     async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
         let (mut waiting, ids) = parsed(due);
+        let kept = Arc::default();
         let mut unread: VecDeque<&[TenantId]> = ids.chunks(LOAD_AT_ONCE).collect();
         // Those who have had a turn wait until everybody has had one.
         let mut again = VecDeque::new();
@@ -127,7 +132,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 && let Some(ids) = unread.pop_front()
             {
                 loads.push(ids);
-                running.push(self.prepare(run, ids).map(move |loaded| Came::Loaded(ids, loaded)).left_future());
+                running.push(self.prepare(run, ids, &kept).map(move |loaded| Came::Loaded(ids, loaded)).left_future());
             }
             while turns.len() < self.options.concurrency.max(1)
                 && let Some(tenant) =
@@ -161,6 +166,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 }
             }
         }
+        report.kept += kept.load(Ordering::Relaxed);
     }
 
     /// Whoever the index lists as due, and the failure of a shard that could not be read. Whoever has waited longest is the
@@ -192,7 +198,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     }
 
     /// Reads the records of some tenants.
-    async fn prepare(&self, run: Run<'_>, ids: &[TenantId]) -> Vec<Waiting<B::Bucket>> {
+    async fn prepare(&self, run: Run<'_>, ids: &[TenantId], kept: &Arc<AtomicU64>) -> Vec<Waiting<B::Bucket>> {
         let loaded = match self.tenants.load(ids).await {
             Ok(loaded) => loaded,
             Err(failure) => {
@@ -202,7 +208,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         };
         let tenants = loaded.into_iter().map(|(id, records)| TenantExport::new(id, records, run));
         let waiting = tenants.filter_map(|tenant| match tenant {
-            Ok(tenant) => tenant.map(Box::new).map(Waiting::Export),
+            Ok(tenant) => tenant.map(|it| Waiting::Export(Box::new(it.counting(kept)))),
             Err(refused) => Some(Waiting::Refused(*refused)),
         });
         waiting.collect()

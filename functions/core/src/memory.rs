@@ -11,7 +11,7 @@ mod settings;
 mod verifier;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,7 +27,7 @@ use crate::{
     failure::Failure,
     ports::{Conditional, Due, Recorded, Tenants},
     record::NewEvent,
-    records::{LastError, Outcome, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
+    records::{Doubt, LastError, Outcome, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
     tenant::{DueShard, TenantId},
@@ -68,6 +68,7 @@ pub struct Tenant {
     pub consecutive_failures: u64,
     pub turns: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
+    pub doubts: BTreeSet<Doubt>,
 }
 
 /// An object in a bucket.
@@ -121,7 +122,7 @@ impl Tenant {
         };
         let watermark = self.watermark.clone();
         let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
-        TenantRecords { config: self.config.clone(), watermark, outcome }
+        TenantRecords { config: self.config.clone(), watermark, outcome, doubts: self.doubts.iter().copied().collect() }
     }
 }
 
@@ -287,6 +288,22 @@ impl Tenants for Memory {
         let state = self.state();
         let stored = state.tenants.get(tenant.as_str()).and_then(|tenant| tenant.receipts.get(&window_end));
         Ok(stored.map(ReceiptDigest::of))
+    }
+
+    async fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> Result<(), Failure> {
+        self.pass(Op::Doubt, tenant.as_str()).await?;
+        if let Some(tenant) = self.state().tenants.get_mut(tenant.as_str()).filter(|it| it.watermark.is_some()) {
+            tenant.doubts.insert(doubt);
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> Result<(), Failure> {
+        self.pass(Op::Settle, tenant.as_str()).await?;
+        if let Some(tenant) = self.state().tenants.get_mut(tenant.as_str()) {
+            tenant.doubts.retain(|doubt| !doubts.contains(doubt));
+        }
+        Ok(())
     }
 
     async fn amend_receipt(

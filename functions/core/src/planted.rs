@@ -65,6 +65,8 @@ bugs! {
     LoserLooksAway = "who lost a race leaves what it has stored";
     PartsAreForgotten = "who gave a window up leaves what it has stored";
     WholeLosesToProgress = "who stored a whole window and lost to another run's progress leaves it";
+    RepairIsUnmarked = "a window is stored again without a mark";
+    DoubtsAreIgnored = "marks of windows that are stored again are ignored";
     OverlaidIsOverlooked = "a part that lies over a committed window is overlooked";
     OldBucketAfterSave = "the bucket of the old settings is used on";
     RecoveryIsUntold = "nobody is told that exports go well again";

@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     object::ObjectSpec,
     record::NewEvent,
-    records::{Receipt, ReceiptDigest, StoredReceipt, StoredWatermark, TenantRecords},
+    records::{Doubt, Receipt, ReceiptDigest, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
@@ -109,7 +109,13 @@ pub trait Tenants: Sync {
         window_end: DateTime<Utc>,
     ) -> impl Future<Output = Result<Option<ReceiptDigest>, Failure>> + Send;
 
-    /// Replaces a receipt whose objects were stored anew with other bytes. Conditional on the receipt as read.
+    /// Leaves a mark on the tenant's watermark, beside those that are there; unconditional, and moves nothing.
+    fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Takes marks away, as far as they are still there; unconditional, and moves nothing.
+    fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Replaces a receipt whose objects were stored anew. Conditional on the receipt as read, `amended` included.
     fn amend_receipt(
         &self,
         tenant: &TenantId,

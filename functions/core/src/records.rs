@@ -1,6 +1,8 @@
 //! What the tenants table holds of a tenant, beside its config: the watermark and the receipts.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::fmt;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -99,6 +101,41 @@ pub struct TenantRecords {
     pub watermark: Option<StoredWatermark>,
     /// What the watermark says of how exports went.
     pub outcome: Outcome,
+    /// Committed windows that somebody has begun to store again.
+    pub doubts: Vec<Doubt>,
+}
+
+/// The mark, on a tenant's watermark, of a committed window whose objects may not be what its receipt tells of. Whoever is
+/// about to store the window again leaves one, and takes it away once receipt and bucket agree; until then, whoever else
+/// has stored something of the window does the same, and where a run was cut off in the middle, the next one finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Doubt {
+    /// Of which window.
+    pub window: Window,
+    /// When it came up, in milliseconds; this tells the marks of several runs apart.
+    pub since: DateTime<Utc>,
+}
+
+impl Doubt {
+    /// Of a window, from now on.
+    pub fn new(window: Window, now: DateTime<Utc>) -> Self {
+        Self { window, since: now.trunc_subsecs(3) }
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (window, since) = text.split_once('#')?;
+        let (from, to) = window.split_once('/')?;
+        let window = Window { from: timestamp::parse_seconds(from)?, to: timestamp::parse_seconds(to)? };
+        Some(Self { window, since: since.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { window: Window { from, to }, since } = self;
+        write!(f, "{}/{}#{}", timestamp::seconds(*from), timestamp::seconds(*to), timestamp::millis(*since))
+    }
 }
 
 /// How a tenant's last exports went, as the watermark's record has it.
@@ -157,6 +194,8 @@ pub struct Receipt {
     pub exported_at: DateTime<Utc>,
     /// From the first read to the last stored object.
     pub duration: TimeDelta,
+    /// How often the window was stored again after it was committed.
+    pub amended: u64,
 }
 
 impl Receipt {
@@ -229,10 +268,14 @@ pub struct ReceiptDigest {
     pub gap: bool,
     /// Key and SHA-256 of its objects, as far as the receipt lists them.
     pub objects: Vec<(String, String)>,
+    /// How many objects there are in all.
+    pub object_count: u64,
     /// The recorded events of all objects.
     pub events: u64,
     /// [`Receipt::manifest_sha256`].
     pub manifest_sha256: String,
+    /// How often the window was stored again.
+    pub amended: u64,
 }
 
 impl ReceiptDigest {
@@ -243,8 +286,10 @@ impl ReceiptDigest {
             bucket: receipt.bucket.clone(),
             gap: receipt.gap,
             objects: receipt.objects.iter().map(|object| (object.key.clone(), object.sha256.clone())).collect(),
+            object_count: receipt.objects.len() as u64,
             events: receipt.events(),
             manifest_sha256: receipt.manifest_sha256(),
+            amended: receipt.amended,
         }
     }
 
@@ -259,9 +304,12 @@ impl ReceiptDigest {
         self.bucket == stored.bucket && !self.tells_of(stored) && stored.objects.iter().any(same_place)
     }
 
-    /// Whether a part of a window, stored since, lies with other bytes over an object of the receipt's.
+    /// Whether a part of a window, stored since, lies with other bytes over an object of the receipt's. Where that can't be
+    /// told, since the receipt has more objects than it lists, it counts as if it did.
     pub fn is_overlaid_by(&self, bucket: &str, part: &[StoredObject]) -> bool {
-        let other_bytes = |object: &StoredObject| self.sha256_of(&object.key).is_some_and(|it| it != object.sha256);
+        let lists_all = self.object_count == self.objects.len() as u64;
+        let other_bytes =
+            |object: &StoredObject| self.sha256_of(&object.key).map_or(!lists_all, |it| it != object.sha256);
         self.bucket == bucket && part.iter().any(other_bytes)
     }
 
@@ -288,6 +336,36 @@ mod tests {
             }
             Err(errors) => errors.0.into_iter().map(|error| error.field).collect(),
         }
+    }
+
+    #[test]
+    fn a_doubt_is_read_back_as_it_was_written() {
+        let [from, to] = ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"].map(|at| at.parse().unwrap());
+        let doubt = Doubt::new(Window { from, to }, "2026-11-21T11:02:03.456789Z".parse().unwrap());
+        assert_eq!(doubt.to_string(), "2026-11-21T10:00:00Z/2026-11-21T11:00:00Z#2026-11-21T11:02:03.456Z");
+        assert_eq!(Doubt::parse(&doubt.to_string()), Some(doubt));
+        assert_eq!(Doubt::parse("2026-11-21T10:00:00Z/2026-11-21T11:00:00Z"), None);
+    }
+
+    #[test]
+    fn an_object_that_the_receipt_does_not_list_counts_as_another_unless_all_are_listed() {
+        let object = |key: &str| StoredObject { key: key.to_owned(), bytes: 1, events: 1, sha256: "a".to_owned() };
+        let [from, to] = ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"].map(|at| at.parse().unwrap());
+        let receipt = Receipt {
+            window: Window { from, to },
+            bucket: "b".to_owned(),
+            objects: vec![object("1"), object("2")],
+            malformed: 0,
+            gap: false,
+            exported_at: to,
+            duration: TimeDelta::zero(),
+            amended: 0,
+        };
+        let all = ReceiptDigest::of(&receipt);
+        let some = ReceiptDigest { objects: all.objects[..1].to_vec(), ..all.clone() };
+        assert_eq!((all.is_overlaid_by("b", &[object("2")]), all.is_overlaid_by("b", &[object("3")])), (false, false));
+        assert_eq!((some.is_overlaid_by("b", &[object("1")]), some.is_overlaid_by("b", &[object("2")])), (false, true));
+        assert!(!some.is_overlaid_by("elsewhere", &[object("2")]));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What is kept of a window that was stored.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use audit_log_core::{
     ports::{Conditional, Tenants},
-    records::{Receipt, ReceiptDigest, StoredObject},
+    records::{Doubt, Receipt, ReceiptDigest, StoredObject, TenantRecords},
     tenant::TenantId,
 };
 use audit_log_tests::Item;
@@ -19,6 +21,7 @@ on_both_worlds! {
     a_receipt_is_replaced_by_whoever_has_read_it
     a_receipt_is_not_replaced_unless_it_is_as_it_was_read
     a_receipt_that_does_not_exist_is_not_amended
+    a_window_in_doubt_stays_so_until_its_mark_is_taken_away
     a_receipt_of_very_many_objects_is_stored
 }
 
@@ -55,7 +58,7 @@ async fn a_receipt_is_replaced_by_whoever_has_read_it(world: &impl World) -> Res
     let tenant = &acme.config.tenant;
     let as_read = stored(world, &acme, &acme.receipt("a")).await?;
     let records = load(world, tenant).await?;
-    let anew = acme.receipt("b");
+    let anew = Receipt { amended: 1, ..acme.receipt("b") };
     assert_eq!(world.tenants().amend_receipt(tenant, &as_read, &anew).await?, Conditional::Written);
     assert_eq!(read(world, tenant, &anew).await?, ReceiptDigest::of(&anew));
     assert_eq!(load(world, tenant).await?, records, "an amended receipt moves nothing");
@@ -71,6 +74,8 @@ async fn a_receipt_is_not_replaced_unless_it_is_as_it_was_read(world: &impl Worl
         // The same objects by key and bytes, but in another bucket.
         ReceiptDigest { bucket: "another-bucket".to_owned(), ..stored.clone() },
         ReceiptDigest { manifest_sha256: acme.receipt("c").manifest_sha256(), ..stored.clone() },
+        // The same, but of before or after another run has stored it again.
+        ReceiptDigest { amended: 2, ..stored.clone() },
     ] {
         let amended = world.tenants().amend_receipt(tenant, &as_read, &acme.receipt("b")).await?;
         assert_eq!(amended, Conditional::LostRace, "{as_read:?}");
@@ -86,6 +91,32 @@ async fn a_receipt_that_does_not_exist_is_not_amended(world: &impl World) -> Res
     let never_stored = ReceiptDigest::of(&receipt);
     assert_eq!(world.tenants().amend_receipt(tenant, &never_stored, &receipt).await?, Conditional::LostRace);
     assert_eq!(world.tenants().receipt(tenant, receipt.window.to).await?, None);
+    Ok(())
+}
+
+/// Two runs may store a window again at once; each has a mark of its own.
+async fn a_window_in_doubt_stays_so_until_its_mark_is_taken_away(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let (tenant, tenants) = (&acme.config.tenant, world.tenants());
+    let before = load(world, tenant).await?;
+    let window = acme.receipt("a").window;
+    let [first, second] = [Doubt::new(window, clock("11:02")?), Doubt::new(window, clock("11:03")?)];
+    for doubt in [first, second, second] {
+        tenants.doubt(tenant, doubt).await?;
+    }
+    let marked = load(world, tenant).await?;
+    assert_eq!(marked.doubts.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from([first, second]));
+    assert_eq!(TenantRecords { doubts: Vec::new(), ..marked }, before, "nothing has moved");
+    let committed = tenants.commit(&acme.config, &acme.watermark, acme.after(), &acme.receipt("a"), None).await?;
+    assert_eq!(committed, Conditional::Written, "and a commit is not kept from it");
+    tenants.settle(tenant, &[first]).await?;
+    assert_eq!(load(world, tenant).await?.doubts, [second]);
+    tenants.settle(tenant, &[first, second]).await?;
+    tenants.settle(tenant, &[]).await?;
+    assert_eq!(load(world, tenant).await?.doubts, []);
+    tenants.doubt(&id("unknown")?, first).await?;
+    tenants.settle(&id("unknown")?, &[first]).await?;
+    assert_eq!(load(world, &id("unknown")?).await?, TenantRecords::default(), "a mark makes no record");
     Ok(())
 }
 

@@ -158,6 +158,7 @@ impl AsRead {
             gap: false,
             exported_at: window.to + TimeDelta::minutes(2),
             duration: TimeDelta::milliseconds(250),
+            amended: 0,
         }
     }
 }

@@ -14,7 +14,7 @@ use audit_log_core::{
     object::ObjectSpec,
     ports::{Bucket, Buckets, Conditional, Due, Events, Page, Queue, Stretch, Tenants, Upload},
     record::NewEvent,
-    records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
+    records::{Doubt, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
@@ -289,6 +289,26 @@ impl Tenants for Ports {
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
         let of = format!("{tenant} {}", timestamp::seconds(window_end));
         self.reads("receipt", &of, self.memory().receipt(tenant, window_end)).await
+    }
+
+    async fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> Result<(), Failure> {
+        let (memory, tenant) = (self.memory().clone(), tenant.clone());
+        let of = format!("{tenant} {doubt}");
+        let call = move || {
+            let (memory, tenant) = (memory.clone(), tenant.clone());
+            async move { memory.doubt(&tenant, doubt).await }
+        };
+        self.writes("doubt", &of, call).await
+    }
+
+    async fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> Result<(), Failure> {
+        let (memory, tenant, doubts) = (self.memory().clone(), tenant.clone(), doubts.to_vec());
+        let of = tenant.to_string();
+        let call = move || {
+            let (memory, tenant, doubts) = (memory.clone(), tenant.clone(), doubts.clone());
+            async move { memory.settle(&tenant, &doubts).await }
+        };
+        self.writes("settle", &of, call).await
     }
 
     async fn amend_receipt(

@@ -46,6 +46,7 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
             ("gap", AttributeValue::Bool(receipt.gap)),
             ("exported_at", s(timestamp::seconds(receipt.exported_at))),
             ("duration_ms", n(receipt.duration.num_milliseconds())),
+            ("amended", n(receipt.amended)),
             ("expires_at", n((receipt.exported_at + RECEIPT_RETENTION).timestamp())),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
@@ -64,9 +65,16 @@ pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
         bucket: text(item, "bucket")?,
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
         objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        object_count: text(item, "object_count")?.parse().ok()?,
         events: text(item, "events")?.parse().ok()?,
         manifest_sha256: text(item, "manifest_sha256")?,
+        amended: amended(item),
     })
+}
+
+/// A receipt of an earlier version doesn't say, and was never stored again since.
+fn amended(item: &Item) -> u64 {
+    text(item, "amended").and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// None where the item lacks what a receipt has.
@@ -90,6 +98,7 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
         exported_at: instant("exported_at")?,
         duration: TimeDelta::milliseconds(number(item, "duration_ms")?.try_into().ok()?),
+        amended: amended(item),
     };
     Some(StoredReceipt {
         receipt,

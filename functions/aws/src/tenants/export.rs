@@ -6,13 +6,13 @@ use audit_log_core::{
     failure::Failure,
     ports::{Conditional, Due, Tenants},
     record::NewEvent,
-    records::{Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
+    records::{Doubt, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
 };
-use aws_sdk_dynamodb::types::{ConditionCheck, KeysAndAttributes, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, KeysAndAttributes, Put, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
 
 use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged, undisturbed, write};
@@ -30,6 +30,21 @@ impl TenantsTable {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version));
         TransactWriteItem::builder().set_condition_check(check.build().ok()).build()
+    }
+}
+
+impl TenantsTable {
+    async fn change_doubts(&self, tenant: &TenantId, how: &str, doubts: &[Doubt]) -> Result<(), Failure> {
+        let marks = doubts.iter().map(ToString::to_string).collect();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .update_expression(format!("{how} doubts :marks"))
+            .condition_expression("attribute_exists(tenant_id)")
+            .expression_attribute_values(":marks", AttributeValue::Ss(marks));
+        write("a window was marked", || update.clone().send()).await.map(|_| ())
     }
 }
 
@@ -92,6 +107,7 @@ impl Tenants for TenantsTable {
                         Some("watermark") => {
                             record.watermark = Some(attributes::watermark(&item));
                             record.outcome = attributes::outcome(&item);
+                            record.doubts = attributes::doubts(&item);
                         }
                         _ => {}
                     }
@@ -231,6 +247,15 @@ impl Tenants for TenantsTable {
         Ok(answer.item.as_ref().and_then(attributes::receipt_digest))
     }
 
+    async fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> Result<(), Failure> {
+        // A tenant without a watermark has nothing that was committed.
+        self.change_doubts(tenant, "ADD", &[doubt]).await
+    }
+
+    async fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> Result<(), Failure> {
+        if doubts.is_empty() { Ok(()) } else { self.change_doubts(tenant, "DELETE", doubts).await }
+    }
+
     async fn amend_receipt(
         &self,
         tenant: &TenantId,
@@ -243,7 +268,15 @@ impl Tenants for TenantsTable {
             .table_name(&self.table)
             .set_item(Some(attributes::receipt(tenant, receipt)))
             // The manifest has the keys, but not where they are; `bucket` is a reserved word.
-            .condition_expression("manifest_sha256 = :manifest AND #bucket = :bucket AND window_from = :from")
+            .condition_expression(format!(
+                "manifest_sha256 = :manifest AND #bucket = :bucket AND window_from = :from AND ({})",
+                if as_read.amended == 0 {
+                    "attribute_not_exists(amended) OR amended = :amended"
+                } else {
+                    "amended = :amended"
+                }
+            ))
+            .expression_attribute_values(":amended", n(as_read.amended))
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_values(":manifest", s(&as_read.manifest_sha256))
             .expression_attribute_values(":bucket", s(&as_read.bucket))

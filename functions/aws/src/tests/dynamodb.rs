@@ -50,6 +50,7 @@ fn receipt() -> Receipt {
         gap: false,
         exported_at: window().to,
         duration: TimeDelta::zero(),
+        amended: 0,
     }
 }
 

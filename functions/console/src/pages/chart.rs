@@ -230,6 +230,7 @@ mod tests {
             gap: false,
             exported_at: window.to,
             duration: TimeDelta::zero(),
+            amended: 0,
         };
         StoredReceipt { events, ..StoredReceipt::of(&receipt) }
     }

@@ -30,6 +30,7 @@ pub(super) fn export(world: &World, tenant: &str, hours: u32) {
             gap: false,
             exported_at: to + TimeDelta::minutes(1),
             duration: TimeDelta::milliseconds(250),
+            amended: 0,
         };
         receipts.insert(to, receipt);
     }

@@ -12,7 +12,7 @@ use crate::{
     failure::{Code, Failure},
     ports::{Buckets, Conditional, Events, Tenants},
     progress::{Covers, Progress},
-    records::{Receipt, ReceiptDigest, StoredObject},
+    records::{Doubt, Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
 };
 
@@ -30,7 +30,7 @@ pub(super) enum Stored<'a> {
     All(Receipt),
     /// The first objects, in a bucket.
     Part(&'a str, &'a [StoredObject]),
-    /// All of it, and somebody may have laid something over it.
+    /// Whatever another run has left.
     Unknown,
 }
 
@@ -89,32 +89,77 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     /// is read and stored once more, by the settings as they are now, until receipt and bucket agree.
     ///
     /// # Errors
-    /// If they may not agree in the end: no tick comes back to a committed window, so somebody has to know.
+    /// If they may not agree in the end.
     pub(super) async fn agree_with_receipt(
         &self,
         run: Run<'_>,
         tenant: &mut TenantExport<B::Bucket>,
         window: Window,
-        mut stored: Stored<'_>,
+        stored: Stored<'_>,
     ) -> Result<(), Failure> {
         let is_part = matches!(stored, Stored::Part(..));
         if stored.objects().is_empty() || planted!(LoserLooksAway) || planted!(PartsAreForgotten) && is_part {
             return Ok(());
         }
         let overlooked = planted!(WholeLosesToProgress) && !is_part;
-        if !overlooked && self.is_kept_or_disturbed(tenant, window, stored.objects(), is_part).await? {
+        if !overlooked && self.is_kept_or_disturbed(tenant, window, stored.objects()).await? {
             return Ok(());
         }
+        self.repair(run, tenant, window, stored, Vec::new()).await
+    }
+
+    /// Stores the windows again that somebody has begun to store again, and has left so.
+    pub(super) async fn settle_doubts(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+    ) -> Result<(), Failure> {
+        if planted!(DoubtsAreIgnored) {
+            return Ok(());
+        }
+        while let Some(window) = tenant.doubts.first().map(|doubt| doubt.window) {
+            let (of_window, others): (Vec<Doubt>, _) = tenant.doubts.iter().partition(|doubt| doubt.window == window);
+            tenant.doubts = others;
+            if (run.should_stop)() {
+                return Ok(());
+            }
+            // What lies there may be all there is: it isn't replaced by what is left of its events.
+            if self.options.retention.is_some_and(|retention| window.from < (run.now)() - retention) {
+                self.tenants.settle(&tenant.config.tenant, &of_window).await?;
+                let message = format!(
+                    "A run has left the window {window} in the middle of storing it again, and its events may be deleted by now; compare its objects with its receipt."
+                );
+                return Err(Failure::new(Code::ReceiptInDoubt, message));
+            }
+            tracing::warn!(window = %window, "a run has left this window in doubt");
+            self.repair(run, tenant, window, Stored::Unknown, of_window).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a window again until receipt and bucket agree. `doubts` are its marks that are ours to take away.
+    async fn repair(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        window: Window,
+        stored: Stored<'_>,
+        doubts: Vec<Doubt>,
+    ) -> Result<(), Failure> {
         // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
         let to_the_end = Run { should_stop: &|| false, ..run };
+        let mut repair = Repair { window, stored, doubts, is_marked: false };
         let mut why = "other runs kept storing it".to_owned();
         for tried in 0..MAX_RESTORES {
             if tried > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
-            match self.restore(to_the_end, tenant, window, &mut stored).await {
-                Ok(true) => return Ok(()),
+            match self.restore(to_the_end, tenant, &mut repair).await {
                 Ok(false) => {}
+                Ok(true) => match self.tenants.settle(&tenant.config.tenant, &repair.doubts).await {
+                    Ok(()) => return Ok(()),
+                    Err(failure) => why = failure.message,
+                },
                 Err(failure) => why = failure.message,
             }
         }
@@ -124,30 +169,26 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
 
     /// As long as a window is not committed, whoever may commit it must not do so over what this run has stored, unseen: it
     /// has to read and store again. What the watermark's own progress tells of is no matter: whoever comes next goes on
-    /// from there, and true is the answer.
+    /// from there, and true is the answer. Of a committed window, the receipt tells.
     async fn is_kept_or_disturbed(
         &self,
         tenant: &TenantExport<B::Bucket>,
         window: Window,
         stored: &[StoredObject],
-        is_part: bool,
     ) -> Result<bool, Failure> {
         let id = &tenant.config.tenant;
         for _ in 0..MAX_LOST_RACES {
             let stands = self.tenants.load_one(id).await?.watermark.unwrap_or_default();
+            if stands.schedule().is_ok_and(|schedule| schedule.exported_until > window.from) {
+                return Ok(false);
+            }
             let kept = Progress::of(&stands, &tenant.config, window, self.options.max_object_bytes);
             let covers = kept.map_or(Covers::Otherwise, |kept| kept.covers(stored));
             if covers == Covers::All {
                 return Ok(true);
             }
-            // Files beyond the progress are stored again by whoever goes on from it; and one of a later window tells
-            // nothing of this one.
-            let is_committed = stands.schedule().is_ok_and(|schedule| schedule.exported_until > window.from);
-            if is_committed && !is_part {
-                // Its receipt tells whether the two are alike, as they are of two healthy runs: those must not stop each other.
-                return Ok(false);
-            }
-            let progress = stands.progress.as_deref().filter(|_| is_committed || covers == Covers::Part);
+            // Files beyond the progress are stored again by whoever goes on from it.
+            let progress = stands.progress.as_deref().filter(|_| covers == Covers::Part);
             if self.tenants.disturb(id, progress).await? == Conditional::Written {
                 return Ok(false);
             }
@@ -160,42 +201,59 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         &self,
         run: Run<'_>,
         tenant: &mut TenantExport<B::Bucket>,
-        window: Window,
-        stored: &mut Stored<'_>,
+        repair: &mut Repair<'_>,
     ) -> Result<bool, Failure> {
-        let Some(receipt) = self.tenants.receipt(&tenant.config.tenant, window.to).await? else { return Ok(true) };
-        if !stored.disagrees_with(&receipt) {
+        let (id, window) = (tenant.config.tenant.clone(), repair.window);
+        // The marks before the receipt: whoever takes one away has amended the receipt before.
+        let doubts = self.tenants.load_one(&id).await?.doubts;
+        let Some(receipt) = self.tenants.receipt(&id, window.to).await? else { return Ok(true) };
+        if !repair.is_needed(&doubts, &receipt) {
             return Ok(true);
         }
         tracing::warn!(window = %window, "a committed window was overwritten with other bytes, and is stored again");
-        let records = self.tenants.load_one(&tenant.config.tenant).await?;
-        let disturbed = records.watermark.as_ref().and_then(|watermark| watermark.disturbed.clone());
-        tenant.take_records(records, run);
+        if !repair.is_marked && !planted!(RepairIsUnmarked) {
+            let doubt = Doubt::new(window, (run.now)());
+            self.tenants.doubt(&id, doubt).await?;
+            repair.doubts.push(doubt);
+            repair.is_marked = true;
+        }
+        tenant.take_records(self.tenants.load_one(&id).await?, run);
         let mut anew = match self.store_window(run, tenant, window, State::Committed).await {
             Ok(anew) => anew,
             Err(GivenUp { why: Why::Failed(failure), .. }) => return Err(failure),
             Err(GivenUp { why: Why::OutOfTime | Why::Overtaken, .. }) => return Ok(false),
         };
+        anew.amended = receipt.amended + 1;
         anew.gap |= receipt.gap;
         if planted!(RestoreHidesTheGap) {
             anew.gap = false;
         } else if anew.events() < receipt.events {
             // What was deleted since the receipt can't be brought back, but it must not look complete.
             anew.gap = true;
-            tenant.loss = anew.loss().inspect(|loss| log(tenant.config.tenant.as_str(), Some(window), loss));
+            tenant.loss = anew.loss().inspect(|loss| log(id.as_str(), Some(window), loss));
         }
-        // Also where it says so already: another run may have amended it since.
-        let amended = self.tenants.amend_receipt(&tenant.config.tenant, &receipt, &anew).await?;
-        *stored = Stored::All(anew);
-        if amended == Conditional::LostRace {
-            return Ok(false);
-        }
-        // Whoever laid a part over it meanwhile has disturbed, and may have found its part in the receipt of before.
-        let stands = self.tenants.load_one(&tenant.config.tenant).await?.watermark.unwrap_or_default();
-        if stands.disturbed != disturbed {
-            *stored = Stored::Unknown;
-            return Ok(false);
-        }
-        Ok(true)
+        let amended = self.tenants.amend_receipt(&id, &receipt, &anew).await?;
+        repair.stored = Stored::All(anew);
+        Ok(amended == Conditional::Written)
+    }
+}
+
+/// The repair of a committed window.
+struct Repair<'a> {
+    window: Window,
+    /// What lies in the bucket, as far as this run knows.
+    stored: Stored<'a>,
+    /// The marks that go when it is done.
+    doubts: Vec<Doubt>,
+    /// Whether this run's own mark is among them.
+    is_marked: bool,
+}
+
+impl Repair<'_> {
+    /// Whether the window has to be stored again: something else lies in the bucket, or somebody else is about to store it,
+    /// and may do so over what the receipt tells of.
+    fn is_needed(&self, doubts: &[Doubt], receipt: &ReceiptDigest) -> bool {
+        let others = doubts.iter().any(|doubt| doubt.window == self.window && !self.doubts.contains(doubt));
+        others && !planted!(DoubtsAreIgnored) || self.stored.disagrees_with(receipt)
     }
 }

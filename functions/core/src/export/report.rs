@@ -100,8 +100,6 @@ pub struct Counts {
     pub objects: u64,
     /// Their stored bytes.
     pub bytes: u64,
-    /// Objects of windows that it began and has not committed.
-    pub kept: u64,
 }
 
 /// How a run ended for one tenant.
@@ -162,7 +160,6 @@ impl Report {
         self.events += counts.events;
         self.objects += counts.objects;
         self.bytes += counts.bytes;
-        self.kept += counts.kept;
     }
 
     /// Whether anything was stored or noted, so that a further run finds another state than this one did.
@@ -236,7 +233,7 @@ mod tests {
         assert!(report.nothing_delivered());
         report.add(Tally {
             end: End::Exported,
-            counts: Counts { events: 5, objects: 2, bytes: 300, kept: 0 },
+            counts: Counts { events: 5, objects: 2, bytes: 300 },
             ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());

@@ -1,5 +1,7 @@
 //! One tenant's part of a run: its next window, the commit, and what is said when it fails.
 
+use std::sync::{Arc, atomic::AtomicU64};
+
 use chrono::{DateTime, Utc};
 use tracing::Instrument as _;
 
@@ -13,7 +15,7 @@ use crate::{
     failure::{Code, Failure, Party},
     ports::{Buckets, Conditional, Events, Tenants},
     record::{Stamp, own},
-    records::{Receipt, StoredWatermark, TenantRecords},
+    records::{Doubt, Receipt, StoredWatermark, TenantRecords},
     schedule::{Readiness, Schedule, Window, readiness},
     settings::{FieldErrors, TenantConfig},
     tenant::TenantId,
@@ -27,11 +29,15 @@ pub(super) struct TenantExport<Bucket> {
     pub(super) bucket: Option<Bucket>,
     pub(super) watermark: StoredWatermark,
     pub(super) schedule: Schedule,
+    /// Windows that another run has left in doubt.
+    pub(super) doubts: Vec<Doubt>,
     /// When config and watermark were last known to be as they are here.
     pub(super) read_at: DateTime<Utc>,
     windows: u32,
     pub(super) lost_races: u32,
     pub(super) counts: Counts,
+    /// How many files of windows that it may not commit itself the whole run has kept: those count, even if it is cut off.
+    pub(super) kept: Arc<AtomicU64>,
     /// A failure that did not keep the windows from being exported, but must not be quiet either.
     pub(super) loss: Option<Failure>,
 }
@@ -98,10 +104,12 @@ impl<Bucket> TenantExport<Bucket> {
                 bucket: None,
                 watermark,
                 schedule,
+                doubts: records.doubts,
                 read_at: (run.now)(),
                 windows: 0,
                 lost_races: 0,
                 counts: Counts::default(),
+                kept: Arc::default(),
                 loss: None,
             })),
             Err(failure) => {
@@ -111,11 +119,18 @@ impl<Bucket> TenantExport<Bucket> {
         }
     }
 
+    /// The same, counting where the whole run does.
+    pub(super) fn counting(mut self, kept: &Arc<AtomicU64>) -> Self {
+        self.kept = Arc::clone(kept);
+        self
+    }
+
     /// Replaces what was read of the tenant and keeps what was done for it.
     pub(super) fn go_on_from(&mut self, fresh: Self) {
         self.set_config(fresh.config);
         self.watermark = fresh.watermark;
         self.schedule = fresh.schedule;
+        self.doubts = fresh.doubts;
         self.read_at = fresh.read_at;
     }
 
@@ -176,6 +191,13 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         };
         let end = match self.next_window(run, &mut tenant).await {
             Ok(Step::More) => return Progress::More(tenant),
+            Ok(Step::Ended(End::Exported)) => {
+                if let Err(failure) = self.settle_doubts(run, &mut tenant).await {
+                    log(tenant.config.tenant.as_str(), None, &failure);
+                    tenant.loss = Some(failure);
+                }
+                End::Exported
+            }
             Ok(Step::Ended(end)) => end,
             Err(failure) => {
                 let id = &tenant.config.tenant;

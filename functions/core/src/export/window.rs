@@ -1,5 +1,7 @@
 //! One window of one tenant: read, encode, store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -64,7 +66,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     ) -> Result<Receipt, GivenUp> {
         let started = (run.now)();
         let limit = self.options.max_object_bytes;
-        let TenantExport { config, bucket, watermark, read_at, counts, .. } = tenant;
+        let TenantExport { config, bucket, watermark, read_at, kept, .. } = tenant;
         let progress = match state {
             State::Due => Progress::of(watermark, config, window, limit),
             State::Committed => None,
@@ -85,7 +87,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         progress.gap |= past_retention && !planted!(GapIsHidden) && !(planted!(GapIsHiddenOnResume) && resumed);
         let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
         let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, &progress);
-        match self.copy_events(as_read, &progress, &mut writer, &mut counts.kept).await {
+        match self.copy_events(as_read, &progress, &mut writer, kept).await {
             Ok(()) => Ok(writer.into_receipt(progress.gap, progress.started, (run.now)())),
             Err(why) => Err(GivenUp { why, stored: writer.abort().await }),
         }
@@ -96,7 +98,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         mut as_read: AsRead<'_, T>,
         from: &Progress,
         writer: &mut Writer<'_, B>,
-        kept: &mut u64,
+        kept: &AtomicU64,
     ) -> Result<(), Why> {
         let (run, config, window) = (as_read.run, as_read.config, from.window);
         if from.objects.is_empty() {
@@ -119,15 +121,14 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                 continue;
             }
             if !writer.has_room(&line) {
-                as_read.still_holds().await?;
-                reader.meanwhile(writer.finish()).await?;
+                reader.meanwhile(writer.finish(as_read.still_holds())).await?;
                 #[cfg(feature = "planted-bugs")]
                 if planted!(ResumeSkipsOne) {
                     reader.done_with(read.clone());
                 }
                 let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
                 let progress = Progress { objects, read_until, malformed: writer.malformed, ..from.clone() };
-                *kept += u64::from(as_read.keep(&progress).await?);
+                kept.fetch_add(u64::from(as_read.keep(&progress).await?), Ordering::Relaxed);
                 if (run.should_stop)() {
                     return Err(Why::OutOfTime);
                 }
@@ -146,8 +147,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             writer.open().await?;
             writer.push(&event::heartbeat(&config.tenant, window), OWN)?;
         }
-        as_read.still_holds().await?;
-        Ok(writer.finish().await?)
+        writer.finish(as_read.still_holds()).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Options;
+use super::{Options, window::Why};
 use crate::{
     failure::{Code, Failure},
     object::{Encoder, ObjectSpec},
@@ -108,24 +108,24 @@ impl<'a, B: Buckets> Writer<'a, B> {
         }
     }
 
-    /// Stores the object that is open.
-    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+    /// Stores the object that is open, if `still_holds` then: handing on its last bytes can take a while.
+    pub(super) async fn finish(&mut self, still_holds: impl Future<Output = Result<(), Why>>) -> Result<(), Why> {
         let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
-        let finished = match encoder.finish() {
+        let handed_on = async {
+            let finished = encoder.finish().map_err(not_encoded)?;
+            upload.write(finished.bytes).await?;
+            still_holds.await.map(|()| (finished.stored, finished.sha256))
+        };
+        let (bytes, sha256) = match handed_on.await {
             Ok(finished) => finished,
-            Err(error) => {
+            Err(why) => {
                 upload.abort().await;
-                return Err(not_encoded(error));
+                return Err(why);
             }
         };
-        if let Err(failure) = upload.write(finished.bytes).await {
-            upload.abort().await;
-            return Err(failure);
-        }
-        let sha256 = finished.sha256;
         // Before the answer: a write whose answer is lost may have replaced the object all the same.
-        self.stored.push(StoredObject { key, bytes: finished.stored, events, sha256: sha256.clone() });
-        upload.finish(&sha256).await
+        self.stored.push(StoredObject { key, bytes, events, sha256: sha256.clone() });
+        Ok(upload.finish(&sha256).await?)
     }
 
     /// Gives up the object that is open; comes back with those that this run has stored.
@@ -145,6 +145,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             gap,
             exported_at: ended,
             duration: ended - started,
+            amended: 0,
         }
     }
 }

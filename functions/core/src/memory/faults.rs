@@ -19,6 +19,8 @@ pub enum Op {
     KeepProgress,
     Disturb,
     Receipt,
+    Doubt,
+    Settle,
     AmendReceipt,
     Send,
     Page,

@@ -1,5 +1,7 @@
 //! Conditions that fail, transactions that meet, and answers that get lost.
 
+use audit_log_core::records::Doubt;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -77,6 +79,11 @@ async fn a_single_write_that_meets_a_transaction_is_tried_again() {
     assert_eq!(table(&once).disturb(&config(Draft::default()).tenant, None).await, Ok(Conditional::Written));
     assert_eq!(amend(&once).await, Ok(Conditional::Written));
     assert_eq!(once.operations(), ["UpdateItem", "UpdateItem", "PutItem", "PutItem"]);
+
+    let doubt = Doubt::parse("2026-11-21T10:00:00Z/2026-11-21T11:00:00Z#2026-11-21T11:02:03.456Z").unwrap();
+    let marks = Aws::new().on("UpdateItem", [conflict(), Reply::ok("{}")]);
+    assert_eq!(table(&marks).doubt(&config(Draft::default()).tenant, doubt).await, Ok(()));
+    assert_eq!(marks.operations(), ["UpdateItem", "UpdateItem"]);
 
     let forever = Aws::new().on("UpdateItem", [conflict()]);
     let tenant = config(Draft::default()).tenant;
