@@ -27,21 +27,31 @@ use crate::{
 /// What a page may take in memory, in bytes: DynamoDB reads 1 MB at once (by "Query" in its API reference).
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Merges the shards by `recorded_at_id`. Holds a page of each, and where the budget allows it, has the next one on its
-/// way: all shards are read side by side, and while something else is awaited.
+/// Merges the shards by `recorded_at_id`. Holds a page of each, and where the budget allows it, the next one, and has the one
+/// after that on its way: all shards are read side by side, and while something else is awaited.
+///
+/// Two ahead and not one: while the merge waits for one shard, each of the others can go on reading for as long.
 pub(super) struct Reader<'a, E> {
+    source: Source<'a, E>,
+    shards: Vec<Shard<'a>>,
+    pages: u64,
+}
+
+/// What is read.
+struct Source<'a, E> {
     events: &'a E,
     tenant: &'a TenantId,
     window: Window,
     end: String,
     budget: &'a Budget,
-    shards: Vec<Shard<'a>>,
-    pages: u64,
 }
 
 struct Shard<'a> {
     number: u16,
     page: VecDeque<StoredEvent>,
+    /// The page after that one.
+    next: Option<Ahead>,
+    /// What comes after those, as far as it was not asked for.
     rest: Rest,
     reading: Option<Reading<'a>>,
     /// The last `recorded_at_id` that was done with.
@@ -55,11 +65,17 @@ enum Rest {
     Nothing,
 }
 
+/// A page that has come before it was needed.
+struct Ahead {
+    events: VecDeque<StoredEvent>,
+    _taken: Option<Taken>,
+}
+
 /// A page that was asked for.
 struct Reading<'a> {
     state: State<'a>,
     /// None of a page that had to be read all the same.
-    _taken: Option<Taken>,
+    taken: Option<Taken>,
 }
 
 enum State<'a> {
@@ -74,23 +90,64 @@ pub(super) struct Read {
     shard: usize,
 }
 
-impl Shard<'_> {
+impl<'a> Shard<'a> {
     fn first_key(&self) -> Option<&str> {
         self.page.front().map(|event| event.recorded_at_id.as_str())
     }
 
-    /// Whether nothing is known of what comes next.
+    /// Whether nothing is known of what comes next, although there may be something.
     fn is_waiting(&self) -> bool {
-        self.page.is_empty() && self.reading.is_some()
+        self.page.is_empty() && (self.next.is_some() || self.reading.is_some() || !matches!(self.rest, Rest::Nothing))
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) {
-        if let Some(Reading { state, .. }) = &mut self.reading
-            && let State::OnItsWay(page) = state
-            && let Poll::Ready(page) = page.poll_unpin(context)
-        {
-            *state = State::Here(page);
+    /// Whether a wait is over.
+    fn has_come(&self) -> bool {
+        self.next.is_some() || matches!(self.reading, Some(Reading { state: State::Here(_), .. }))
+    }
+
+    /// Asks for the next page, if there is one.
+    fn ask<E: Events>(&mut self, source: &Source<'a, E>, taken: Option<Taken>) {
+        let after = match std::mem::replace(&mut self.rest, Rest::Nothing) {
+            Rest::FromTheStart => None,
+            Rest::After(last) => Some(last),
+            Rest::Nothing => return,
+        };
+        let Source { events, tenant, window, .. } = *source;
+        let shard = self.number;
+        let page = async move { events.page(Stretch { tenant, shard, window, after: after.as_deref() }).await };
+        self.reading = Some(Reading { state: State::OnItsWay(page.boxed()), taken });
+    }
+
+    /// Gets on with the reading: lays a page that has come aside, and asks for the one after it if there is room for it.
+    fn poll<E: Events>(&mut self, source: &Source<'a, E>, context: &mut Context<'_>) {
+        while let Some(Reading { state, .. }) = &mut self.reading {
+            if let State::OnItsWay(page) = state
+                && let Poll::Ready(page) = page.poll_unpin(context)
+            {
+                *state = State::Here(page);
+            }
+            if self.next.is_some() || !matches!(state, State::Here(Ok(_))) {
+                return;
+            }
+            let Some(Reading { state: State::Here(Ok(came)), taken }) = self.reading.take() else { return };
+            self.lay_aside(source, came, taken);
+            if matches!(self.rest, Rest::After(_))
+                && let Some(taken) = source.budget.try_take(PAGE_BYTES)
+            {
+                self.ask(source, Some(taken));
+            }
         }
+    }
+
+    fn lay_aside<E>(&mut self, source: &Source<'_, E>, came: Page, taken: Option<Taken>) {
+        let end = source.end.as_str();
+        // A range key is compared as text, both bounds included; whatever begins at the window's end belongs to the
+        // next one.
+        let is_before = |id: &str| id < end || planted!(WindowHoldsItsEnd) && id.starts_with(end);
+        let more_after = came.more_after.filter(|_| !(planted!(EmptyPageEnds) && came.events.is_empty()));
+        let events = came.events.into_iter().take_while(|event| is_before(&event.recorded_at_id)).collect();
+        self.next = Some(Ahead { events, _taken: taken });
+        self.rest = more_after.map_or(Rest::Nothing, Rest::After);
     }
 }
 
@@ -106,11 +163,12 @@ impl<'a, E: Events> Reader<'a, E> {
         let shard = |number: u16| {
             let done = read_until.get(usize::from(number)).cloned().flatten();
             let rest = done.clone().map_or(Rest::FromTheStart, Rest::After);
-            Shard { number, page: VecDeque::new(), rest, reading: None, done }
+            Shard { number, page: VecDeque::new(), next: None, rest, reading: None, done }
         };
         let most = if planted!(OnlyTheFirstShard) { 1 } else { usize::MAX };
         let shards = config.event_shards.iter().take(most).map(shard).collect();
-        Self { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget, shards, pages: 0 }
+        let source = Source { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget };
+        Self { source, shards, pages: 0 }
     }
 
     /// How many pages were taken so far.
@@ -120,9 +178,7 @@ impl<'a, E: Events> Reader<'a, E> {
 
     /// The next event, or none at the window's end.
     pub(super) async fn next(&mut self) -> Result<Option<Read>, Failure> {
-        if self.shards.iter().any(|shard| shard.page.is_empty() && !matches!(shard.rest, Rest::Nothing))
-            || self.shards.iter().any(Shard::is_waiting)
-        {
+        if self.shards.iter().any(Shard::is_waiting) {
             self.fill().await?;
         }
         let waiting = self.shards.iter().enumerate().filter(|(_, shard)| !shard.page.is_empty());
@@ -148,9 +204,9 @@ impl<'a, E: Events> Reader<'a, E> {
 
     /// Does something else, and goes on reading meanwhile.
     pub(super) async fn meanwhile<R>(&mut self, other: impl Future<Output = R>) -> R {
-        let shards = &mut self.shards;
+        let Self { source, shards, .. } = self;
         let reading = poll_fn(|context| {
-            shards.iter_mut().for_each(|shard| shard.poll(context));
+            shards.iter_mut().for_each(|shard| shard.poll(source, context));
             Poll::<Infallible>::Pending
         });
         match select(pin!(other), reading).await {
@@ -162,9 +218,15 @@ impl<'a, E: Events> Reader<'a, E> {
     /// Reads until there is an event of every shard that has one left.
     async fn fill(&mut self) -> Result<(), Failure> {
         loop {
-            for shard in 0..self.shards.len() {
-                if self.shards[shard].page.is_empty() && self.shards[shard].reading.is_none() {
-                    self.ask(shard, None);
+            for shard in &mut self.shards {
+                while shard.page.is_empty()
+                    && let Some(Ahead { events, .. }) = shard.next.take()
+                {
+                    shard.page = events;
+                    self.pages += 1;
+                }
+                if shard.page.is_empty() && shard.reading.is_none() {
+                    shard.ask(&self.source, None);
                 }
             }
             if !self.shards.iter().any(Shard::is_waiting) {
@@ -172,60 +234,23 @@ impl<'a, E: Events> Reader<'a, E> {
             }
             // Whoever else is at work gets a turn between two pages, however fast they come.
             yield_once().await;
+            let Self { source, shards, .. } = self;
             poll_fn(|context| {
-                self.shards.iter_mut().for_each(|shard| shard.poll(context));
-                let is_here = |shard: &Shard<'_>| {
-                    shard.is_waiting() && matches!(shard.reading, Some(Reading { state: State::Here(_), .. }))
-                };
-                if self.shards.iter().any(is_here) { Poll::Ready(()) } else { Poll::Pending }
+                shards.iter_mut().for_each(|shard| shard.poll(source, context));
+                let has_come = shards.iter().any(|shard| shard.is_waiting() && shard.has_come());
+                if has_come { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            for shard in 0..self.shards.len() {
-                if self.shards[shard].page.is_empty() {
-                    self.take(shard)?;
+            for shard in shards.iter_mut().filter(|shard| shard.page.is_empty() && shard.next.is_none()) {
+                let failed = matches!(shard.reading, Some(Reading { state: State::Here(Err(_)), .. }));
+                if let Some(Reading { state: State::Here(Err(failure)), taken }) = shard.reading.take_if(|_| failed) {
+                    if !planted!(HeartbeatOnError) {
+                        return Err(failure);
+                    }
+                    shard.lay_aside(source, Page::default(), taken);
                 }
             }
         }
-    }
-
-    /// Asks for a shard's next page, if there is one.
-    fn ask(&mut self, shard: usize, taken: Option<Taken>) {
-        let Shard { number, rest, reading, .. } = &mut self.shards[shard];
-        let after = match std::mem::replace(rest, Rest::Nothing) {
-            Rest::FromTheStart => None,
-            Rest::After(last) => Some(last),
-            Rest::Nothing => return,
-        };
-        let (events, tenant, number, window) = (self.events, self.tenant, *number, self.window);
-        let page = async move { events.page(Stretch { tenant, shard: number, window, after: after.as_deref() }).await };
-        *reading = Some(Reading { state: State::OnItsWay(page.boxed()), _taken: taken });
-    }
-
-    /// Takes a page that has come, and asks for the next one if there is room for it.
-    fn take(&mut self, shard: usize) -> Result<(), Failure> {
-        let end = &self.end;
-        let Shard { page, rest, reading, .. } = &mut self.shards[shard];
-        let came = match reading.take() {
-            Some(Reading { state: State::Here(Err(_)), .. }) if planted!(HeartbeatOnError) => Page::default(),
-            Some(Reading { state: State::Here(came), .. }) => came?,
-            other => {
-                *reading = other;
-                return Ok(());
-            }
-        };
-        // A range key is compared as text, both bounds included; whatever begins at the window's end belongs to the
-        // next one.
-        let is_before = |id: &str| id < end.as_str() || planted!(WindowHoldsItsEnd) && id.starts_with(end.as_str());
-        let more_after = came.more_after.filter(|_| !(planted!(EmptyPageEnds) && came.events.is_empty()));
-        *page = came.events.into_iter().take_while(|event| is_before(&event.recorded_at_id)).collect();
-        *rest = more_after.map_or(Rest::Nothing, Rest::After);
-        self.pages += 1;
-        if matches!(rest, Rest::After(_))
-            && let Some(taken) = self.budget.try_take(PAGE_BYTES)
-        {
-            self.ask(shard, Some(taken));
-        }
-        Ok(())
     }
 }
 

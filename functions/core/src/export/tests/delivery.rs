@@ -165,7 +165,7 @@ fn when_time_runs_out_in_a_window_nothing_of_it_is_left_behind() {
     }
     let memory = world.memory.clone();
     let now = || clock("11:00") + TimeDelta::minutes(2);
-    let stop = move || memory.calls(Op::Page) >= 2;
+    let stop = move || memory.calls(Op::Open) >= 1;
     let report = world.run(clock("11:00"), &now, &stop).unwrap().unwrap();
     assert_eq!((counts(&report), world.objects("acme").len(), world.memory.calls(Op::Abort)), ((0, 0, 1), 0, 1));
     assert_eq!(world.tick("11:00").unwrap().events, 3);
