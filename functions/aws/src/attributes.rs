@@ -112,6 +112,7 @@ pub(crate) fn watermark(item: &Item) -> StoredWatermark {
         due_shard: text(item, "due_shard"),
         disturbed: text(item, "disturbed"),
         progress: text(item, "progress"),
+        tail: text(item, "tail"),
         failing: outcome(item).consecutive_failures > 0,
     }
 }

@@ -49,6 +49,7 @@ impl Metrics {
             describe_counter!(name, Unit::Count, "");
         }
         describe_counter!("Bytes", Unit::Bytes, "");
+        describe_counter!("LateEvents", Unit::Count, "");
         describe_gauge!("OldestWatermarkLag", Unit::Seconds, "");
         describe_gauge!("DeferredLateness", Unit::Seconds, "");
         describe_gauge!("Duration", Unit::Milliseconds, "");
@@ -84,6 +85,7 @@ impl Metrics {
         counter!("Events").increment(report.events);
         counter!("Objects").increment(report.objects);
         counter!("Bytes").increment(report.bytes);
+        counter!("LateEvents").increment(report.late);
         gauge!("OldestWatermarkLag").set(report.longest_lag.as_seconds_f64());
         gauge!("DeferredLateness").set(report.latest_deferred.as_seconds_f64());
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);

@@ -11,6 +11,7 @@ use audit_log_console::{
 use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Failure},
+    late::Tail,
     memory::Memory,
     record::{Stamp, own},
     records::{Receipt, StoredObject, StoredWatermark},
@@ -83,11 +84,14 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
                 bytes: events * 316 + 4,
                 events,
                 sha256: format!("{:016x}", u64::from(back + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4),
+                late: None,
             };
             let receipt = Receipt {
                 window,
                 bucket: format!("{tenant}-audit-logs"),
                 objects: vec![object],
+                tail: Tail::of(window),
+                late: 0,
                 malformed: u64::from(back == 3),
                 gap: false,
                 exported_at: to + TimeDelta::seconds(63),

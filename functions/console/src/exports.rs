@@ -129,7 +129,7 @@ pub(crate) async fn page<B: Backend>(
 impl From<StoredReceipt> for Receipt {
     fn from(stored: StoredReceipt) -> Self {
         let StoredReceipt { receipt, object_count, events, bytes, manifest_sha256 } = stored;
-        let object = |StoredObject { key, bytes, events, sha256 }| ExportedObject { key, bytes, events, sha256 };
+        let object = |StoredObject { key, bytes, events, sha256, .. }| ExportedObject { key, bytes, events, sha256 };
         Self {
             window_from: timestamp::seconds(receipt.window.from),
             window_to: timestamp::seconds(receipt.window.to),

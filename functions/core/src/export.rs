@@ -6,6 +6,7 @@
 
 mod budget;
 mod fan_out;
+mod late;
 mod race;
 mod reader;
 mod report;
@@ -209,7 +210,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         let tenants = loaded.into_iter().map(|(id, records)| TenantExport::new(id, records, run));
         let waiting = tenants.filter_map(|tenant| match tenant {
             Ok(tenant) => tenant.map(|it| Waiting::Export(Box::new(it.counting(kept)))),
-            Err(refused) => Some(Waiting::Refused(*refused)),
+            Err(refused) => Some(Waiting::Refused(refused)),
         });
         waiting.collect()
     }

@@ -3,7 +3,7 @@
 //! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
 //! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
-//! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`ports`] (what the export needs of the world), [`export`]
+//! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`late`] (what came after its window was read), [`ports`] (what the export needs of the world), [`export`]
 //! (the one orchestration), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
 //! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`search`] (looking at the
 //! events) and [`deployment`] (what the functions are deployed with).
@@ -37,6 +37,7 @@ pub mod event;
 pub mod export;
 pub mod failure;
 pub mod handover;
+pub mod late;
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
 pub mod object;

@@ -225,7 +225,7 @@ impl Tenants for Memory {
         if !stored.is_as_read(config, as_read) {
             return Ok(Conditional::LostRace);
         }
-        stored.watermark = Some(as_read.at(after));
+        stored.watermark = Some(as_read.after(receipt, after));
         stored.last_success_at = Some(receipt.exported_at);
         stored.last_error = receipt.loss().map(|loss| (loss, receipt.exported_at));
         stored.consecutive_failures = 0;

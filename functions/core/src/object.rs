@@ -113,6 +113,16 @@ pub struct ObjectSpec {
 impl ObjectSpec {
     /// The window's object number `file`, counted from 1.
     pub fn new(config: &TenantConfig, window: Window, file: u32) -> Self {
+        Self::named(config, window, &format!("{file:04}"))
+    }
+
+    /// The object number `file` of a minute that is delivered again, since some of its events came too late for their
+    /// window.
+    pub fn late(config: &TenantConfig, minute: Window, file: u32) -> Self {
+        Self::named(config, minute, &format!("late_{file:04}"))
+    }
+
+    fn named(config: &TenantConfig, window: Window, name: &str) -> Self {
         let folder = tenant_folder(&config.prefix, &config.tenant);
         let day = window.from.format("%Y-%m-%d");
         let extension = config.format.as_str();
@@ -121,7 +131,7 @@ impl ObjectSpec {
             Compression::Gzip => ".gz",
         };
         Self {
-            key: format!("{folder}dt={day}/{window}_{file:04}.{extension}{gz}"),
+            key: format!("{folder}dt={day}/{window}_{name}.{extension}{gz}"),
             content_type: config.format.content_type(),
             metadata: [
                 ("tenant-id", config.tenant.to_string()),

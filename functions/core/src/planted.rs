@@ -76,6 +76,9 @@ bugs! {
     LastIsNotHandedOver = "the last due tenant is not handed over";
     UnreadIndexIsWell = "a part of the index that can't be read is passed over";
     ConfigIsNeverReadAgain = "records are taken to be as they were read, however long ago";
+    LateIsOverlooked = "a minute that has more events than before is overlooked";
+    TailIsForgotten = "how many events a window's last minutes have is not kept";
+    LateIsNotNumbered = "only the first file of what came too late is stored";
     // At the ports.
     WatermarkBeforePut = "an object is stored only after the watermark has moved";
     ProgressBeforePut = "an object is stored only after progress was kept";

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    late::Tail,
     object::ObjectSpec,
     records::{StoredObject, StoredWatermark},
     schedule::Window,
@@ -30,8 +31,12 @@ pub struct Progress {
     pub max_object_bytes: u64,
     /// The last `recorded_at_id` in these files of each shard; none of a shard of which they have nothing.
     pub read_until: Vec<Option<String>>,
-    /// The files, from the first.
+    /// The files, from the first; before them, those of late minutes.
     pub objects: Vec<StoredObject>,
+    /// How many events of each of the window's last minutes are in these files.
+    pub tail: Tail,
+    /// How many events came too late for the window before.
+    pub late: u64,
     /// How many of their events are wrapped as malformed.
     pub malformed: u64,
     /// Whether events may be missing.
@@ -51,6 +56,10 @@ struct Text {
     max_object_bytes: u64,
     read_until: Vec<Option<String>>,
     files: Vec<(u64, u64, String)>,
+    /// With the minute.
+    late_files: Vec<(String, u64, u64, String)>,
+    late: u64,
+    tail: String,
     malformed: u64,
     gap: bool,
     started: String,
@@ -75,18 +84,24 @@ impl Progress {
         if !same {
             return None;
         }
-        let object = |(file, (bytes, events, sha256)): (u32, (u64, u64, String))| StoredObject {
-            key: ObjectSpec::new(config, window, file).key,
-            bytes,
-            events,
-            sha256,
-        };
+        let mut objects: Vec<StoredObject> = Vec::new();
+        for (minute, bytes, events, sha256) in text.late_files {
+            let minute = Window::parse_interval(&minute)?;
+            let key = ObjectSpec::late(config, minute, next_number(&objects, Some(minute))).key;
+            objects.push(StoredObject { key, bytes, events, sha256, late: Some(minute) });
+        }
+        for (bytes, events, sha256) in text.files {
+            let key = ObjectSpec::new(config, window, next_number(&objects, None)).key;
+            objects.push(StoredObject { key, bytes, events, sha256, late: None });
+        }
         Some(Self {
             window,
             version: text.version,
             max_object_bytes,
             read_until: text.read_until,
-            objects: (1..).zip(text.files).map(object).collect(),
+            objects,
+            tail: Tail::parse(&text.tail).filter(|tail| tail.to() == Some(window.to))?,
+            late: text.late,
             malformed: text.malformed,
             gap: text.gap,
             started: text.started.parse().ok()?,
@@ -95,6 +110,13 @@ impl Progress {
 
     /// As the watermark holds it; none if there is too much of it.
     pub fn to_text(&self, config: &TenantConfig) -> Option<String> {
+        let (mut files, mut late_files) = (Vec::new(), Vec::new());
+        for StoredObject { bytes, events, sha256, late, .. } in self.objects.iter().cloned() {
+            match late {
+                Some(minute) => late_files.push((minute.interval(), bytes, events, sha256)),
+                None => files.push((bytes, events, sha256)),
+            }
+        }
         let text = Text {
             first: first(config, self.window),
             from: timestamp::seconds(self.window.from),
@@ -102,7 +124,10 @@ impl Progress {
             version: self.version,
             max_object_bytes: self.max_object_bytes,
             read_until: self.read_until.clone(),
-            files: self.objects.iter().map(|it| (it.bytes, it.events, it.sha256.clone())).collect(),
+            files,
+            late_files,
+            late: self.late,
+            tail: self.tail.to_text(),
             malformed: self.malformed,
             gap: self.gap,
             started: timestamp::millis(self.started),
@@ -121,6 +146,12 @@ impl Progress {
             Covers::Part
         }
     }
+}
+
+/// The number of the next file of a window, or of a late minute, after these.
+pub fn next_number(stored: &[StoredObject], late: Option<Window>) -> u32 {
+    let before = stored.iter().filter(|object| object.late == late).count();
+    u32::try_from(before + 1).unwrap_or(u32::MAX)
 }
 
 /// How the files that a run has stored stand to those of a progress.
@@ -156,7 +187,15 @@ mod tests {
 
     fn object(file: u32, sha256: &str) -> StoredObject {
         let key = ObjectSpec::new(&config(), window(), file).key;
-        StoredObject { key, bytes: 100, events: 2, sha256: sha256.to_owned() }
+        StoredObject { key, bytes: 100, events: 2, sha256: sha256.to_owned(), late: None }
+    }
+
+    fn late(minute: Window, file: u32) -> StoredObject {
+        StoredObject { key: ObjectSpec::late(&config(), minute, file).key, late: Some(minute), ..object(1, "l") }
+    }
+
+    fn minute() -> Window {
+        Window { from: "2026-11-21T09:58:00Z".parse().unwrap(), to: "2026-11-21T09:59:00Z".parse().unwrap() }
     }
 
     fn progress() -> Progress {
@@ -165,7 +204,9 @@ mod tests {
             version: config().version,
             max_object_bytes: 1 << 20,
             read_until: vec![Some("2026-11-21T10:03:12.345Z#01K".to_owned())],
-            objects: vec![object(1, "a"), object(2, "b")],
+            objects: vec![late(minute(), 1), late(minute(), 2), object(1, "a"), object(2, "b")],
+            tail: Tail::of(window()),
+            late: 3,
             malformed: 1,
             gap: true,
             started: "2026-11-21T11:01:00.5Z".parse().unwrap(),

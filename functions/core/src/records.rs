@@ -1,12 +1,13 @@
 //! What the tenants table holds of a tenant, beside its config: the watermark and the receipts.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::{
     failure::{Code, Failure},
+    late::Tail,
     schedule::{Schedule, Window},
     settings::{Draft, FieldError, FieldErrors},
     tenant::{DueShard, TenantId, quoted},
@@ -26,6 +27,8 @@ pub struct StoredWatermark {
     pub disturbed: Option<String>,
     /// What [`Progress`](crate::progress::Progress) has kept of the window that is due.
     pub progress: Option<String>,
+    /// What [`Tail`] tells of the last window.
+    pub tail: Option<String>,
     /// Whether runs have failed since the last success; a commit that ends that has news to tell, and one that doesn't
     /// must not.
     pub failing: bool,
@@ -40,14 +43,16 @@ impl StoredWatermark {
             due_shard: Some(DueShard::of(tenant).to_string()),
             disturbed: None,
             progress: None,
+            tail: None,
             failing: false,
         }
     }
 
     /// The same watermark, further on, after a window was exported.
     #[must_use]
-    pub fn at(&self, schedule: Schedule) -> Self {
+    pub fn after(&self, receipt: &Receipt, schedule: Schedule) -> Self {
         Self {
+            tail: receipt.tail_text(),
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
             progress: None,
@@ -125,16 +130,13 @@ impl Doubt {
     /// Reads what [`Display`](fmt::Display) writes.
     pub fn parse(text: &str) -> Option<Self> {
         let (window, since) = text.split_once('#')?;
-        let (from, to) = window.split_once('/')?;
-        let window = Window { from: timestamp::parse_seconds(from)?, to: timestamp::parse_seconds(to)? };
-        Some(Self { window, since: since.parse().ok()? })
+        Some(Self { window: Window::parse_interval(window)?, since: since.parse().ok()? })
     }
 }
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { window: Window { from, to }, since } = self;
-        write!(f, "{}/{}#{}", timestamp::seconds(*from), timestamp::seconds(*to), timestamp::millis(*since))
+        write!(f, "{}#{}", self.window.interval(), timestamp::millis(self.since))
     }
 }
 
@@ -175,6 +177,8 @@ pub struct StoredObject {
     pub events: u64,
     /// SHA-256 of the stored bytes, in lower-case hex.
     pub sha256: String,
+    /// The minute that it delivers again, if it is not one of the window's own.
+    pub late: Option<Window>,
 }
 
 /// What was stored for a window.
@@ -184,8 +188,12 @@ pub struct Receipt {
     pub window: Window,
     /// In which bucket.
     pub bucket: String,
-    /// The window's objects in order; never empty.
+    /// The objects of late minutes, and then the window's own in order, of which there is at least one.
     pub objects: Vec<StoredObject>,
+    /// How many events each of the window's last minutes has; no part of a stored receipt.
+    pub tail: Tail,
+    /// How many events came too late for the window before, and are delivered with this one.
+    pub late: u64,
     /// How many of the events had to be wrapped as malformed.
     pub malformed: u64,
     /// Whether events may be missing, since they were deleted before they could be exported.
@@ -208,9 +216,14 @@ impl Receipt {
         self.gap.then(|| Failure::new(Code::RetentionExceeded, message))
     }
 
-    /// The recorded events of all objects.
+    /// The recorded events of the window's own objects.
     pub fn events(&self) -> u64 {
-        self.objects.iter().map(|object| object.events).sum()
+        self.objects.iter().filter(|object| object.late.is_none()).map(|object| object.events).sum()
+    }
+
+    /// What the watermark keeps of the window's last minutes.
+    pub fn tail_text(&self) -> Option<String> {
+        (!planted!(TailIsForgotten)).then(|| self.tail.to_text())
     }
 
     /// The stored bytes of all objects.
@@ -270,7 +283,9 @@ pub struct ReceiptDigest {
     pub objects: Vec<(String, String)>,
     /// How many objects there are in all.
     pub object_count: u64,
-    /// The recorded events of all objects.
+    /// The minutes that were delivered again, and how many events came too late.
+    pub late: (BTreeSet<Window>, u64),
+    /// The recorded events of the window's own objects.
     pub events: u64,
     /// [`Receipt::manifest_sha256`].
     pub manifest_sha256: String,
@@ -287,6 +302,7 @@ impl ReceiptDigest {
             gap: receipt.gap,
             objects: receipt.objects.iter().map(|object| (object.key.clone(), object.sha256.clone())).collect(),
             object_count: receipt.objects.len() as u64,
+            late: (receipt.objects.iter().filter_map(|object| object.late).collect(), receipt.late),
             events: receipt.events(),
             manifest_sha256: receipt.manifest_sha256(),
             amended: receipt.amended,
@@ -331,7 +347,11 @@ mod tests {
         };
         match stored.schedule() {
             Ok(schedule) => {
-                assert_eq!(stored.at(schedule), stored, "what was read is what a condition is made of");
+                let connected = StoredWatermark::connected(&TenantId::parse("acme").unwrap(), schedule);
+                assert!(
+                    StoredWatermark { due_shard: None, ..connected } == stored,
+                    "what was read is what a condition is made of"
+                );
                 vec![]
             }
             Err(errors) => errors.0.into_iter().map(|error| error.field).collect(),
@@ -349,12 +369,15 @@ mod tests {
 
     #[test]
     fn an_object_that_the_receipt_does_not_list_counts_as_another_unless_all_are_listed() {
-        let object = |key: &str| StoredObject { key: key.to_owned(), bytes: 1, events: 1, sha256: "a".to_owned() };
+        let object =
+            |key: &str| StoredObject { key: key.to_owned(), bytes: 1, events: 1, sha256: "a".to_owned(), late: None };
         let [from, to] = ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"].map(|at| at.parse().unwrap());
         let receipt = Receipt {
             window: Window { from, to },
             bucket: "b".to_owned(),
             objects: vec![object("1"), object("2")],
+            tail: Tail::of(Window { from, to }),
+            late: 0,
             malformed: 0,
             gap: false,
             exported_at: to,

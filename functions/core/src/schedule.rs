@@ -36,6 +36,19 @@ pub struct Window {
     pub to: DateTime<Utc>,
 }
 
+impl Window {
+    /// As an ISO 8601 interval, the form in which records hold it: `2026-11-21T10:00:00Z/2026-11-21T11:00:00Z`.
+    pub fn interval(self) -> String {
+        format!("{}/{}", timestamp::seconds(self.from), timestamp::seconds(self.to))
+    }
+
+    /// Reads what [`Window::interval`] writes, and nothing else.
+    pub fn parse_interval(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once('/')?;
+        Some(Self { from: timestamp::parse_seconds(from)?, to: timestamp::parse_seconds(to)? })
+    }
+}
+
 impl std::fmt::Display for Window {
     /// As keys and session names hold it: `20261121T100000Z_20261121T110000Z`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

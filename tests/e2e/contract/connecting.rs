@@ -3,6 +3,7 @@
 use anyhow::Result;
 use audit_log_core::{
     connect::State,
+    late::Tail,
     ports::{Conditional, Events, Recorded, Recorder, Settings, Stretch, Tenants},
     record::NewEvent,
     records::{Receipt, StoredReceipt, TenantRecords},
@@ -81,11 +82,11 @@ async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Resu
     let (mut watermark, mut schedule) = (acme.watermark.clone(), acme.schedule);
     for number in 0..5 {
         let window = Window { from: schedule.exported_until, to: schedule.next_due };
-        let receipt = Receipt { window, ..acme.receipt(&format!("{number:064x}")) };
+        let receipt = Receipt { window, tail: Tail::of(window), ..acme.receipt(&format!("{number:064x}")) };
         let after = schedule.advance(acme.config.frequency);
         let committed = world.tenants().commit(&acme.config, &watermark, after, &receipt, None).await?;
         assert_eq!(committed, Conditional::Written);
-        (watermark, schedule) = (watermark.at(after), after);
+        (watermark, schedule) = (watermark.after(&receipt, after), after);
         expected.insert(0, StoredReceipt::of(&receipt));
     }
     let others = other.receipt("b");

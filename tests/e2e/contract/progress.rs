@@ -30,8 +30,8 @@ async fn progress_is_kept_until_the_window_is_committed(world: &impl World) -> R
     }
     let committed = tenants.commit(&acme.config, &as_read, acme.after(), &acme.receipt("a"), None).await?;
     assert_eq!(committed, Conditional::Written);
-    assert_eq!(stored_watermark(world, tenant).await?, as_read.at(acme.after()));
-    assert_eq!(as_read.at(acme.after()).progress, None);
+    assert_eq!(stored_watermark(world, tenant).await?, as_read.after(&acme.receipt("a"), acme.after()));
+    assert_eq!(as_read.after(&acme.receipt("a"), acme.after()).progress, None);
     Ok(())
 }
 

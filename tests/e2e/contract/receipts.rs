@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use audit_log_core::{
-    ports::{Conditional, Tenants},
-    records::{Doubt, Receipt, ReceiptDigest, StoredObject, TenantRecords},
+    ports::{Conditional, Settings as _, Tenants},
+    records::{Doubt, Receipt, ReceiptDigest, StoredObject, StoredReceipt, TenantRecords},
+    schedule::Window,
     tenant::TenantId,
 };
 use audit_log_tests::Item;
+use chrono::TimeDelta;
 
 use crate::{
     local::{on_local_aws, text},
@@ -38,9 +40,15 @@ async fn read(world: &impl World, tenant: &TenantId, receipt: &Receipt) -> Resul
 
 async fn a_receipt_tells_where_the_window_lies_and_what_bytes_it_has(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
-    let receipt = acme.receipt("a");
+    let mut receipt = acme.receipt("a");
+    let minute = Window { from: receipt.window.from - TimeDelta::minutes(1), to: receipt.window.from };
+    receipt.objects.insert(0, StoredObject { late: Some(minute), ..receipt.objects[0].clone() });
+    receipt.late = 2;
     let expected = ReceiptDigest::of(&receipt);
     assert_eq!(stored(world, &acme, &receipt).await?, expected);
+    assert_eq!(expected.late, (BTreeSet::from([minute]), 2));
+    let listed = world.settings().receipts(&acme.config.tenant, None, 1).await?;
+    assert_eq!(listed, [StoredReceipt::of(&receipt)]);
     Ok(())
 }
 
@@ -128,6 +136,7 @@ async fn a_receipt_of_very_many_objects_is_stored(world: &impl World) -> Result<
         bytes: u64::from(number),
         events: 1,
         sha256: format!("{number:064x}"),
+        late: None,
     };
     let receipt = Receipt { objects: (1..=2_000).map(object).collect(), ..acme.receipt("a") };
     let digest = stored(world, &acme, &receipt).await?;

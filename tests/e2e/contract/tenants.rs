@@ -136,6 +136,7 @@ async fn records_come_as_they_are_stored_right_or_wrong(world: &impl World) -> R
             next_due: some("2026-11-20T11:00:00.000Z"),
             due_shard: None,
             disturbed: None,
+            tail: None,
             progress: None,
             failing: false,
         }),

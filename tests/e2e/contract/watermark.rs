@@ -66,7 +66,7 @@ async fn a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error(wo
     let committed = world.tenants().commit(&acme.config, &failing, acme.after(), &receipt, None).await?;
     assert_eq!(committed, Conditional::Written);
     let watermark = stored_watermark(world, tenant).await?;
-    assert_eq!(watermark, StoredWatermark::connected(tenant, acme.after()));
+    assert_eq!(watermark, acme.watermark.after(&receipt, acme.after()));
     assert_eq!(watermark.schedule().ok(), Some(acme.after()));
     assert_eq!(failures(world, tenant).await?, Failures::default());
     assert_eq!(load(world, tenant).await?.config, config, "the settings are not the export's to change");
@@ -286,7 +286,7 @@ fn the_table_says_when_a_tenant_last_succeeded_and_last_failed() -> Result<()> {
         let committed =
             world.tenants().commit(&acme.config, &acme.watermark, acme.after(), &acme.receipt("a"), None).await?;
         assert_eq!(committed, Conditional::Written);
-        let watermark = acme.watermark.at(acme.after());
+        let watermark = acme.watermark.after(&acme.receipt("a"), acme.after());
         let noted = world.tenants().record_failure(tenant, &watermark, &denied(), clock("12:03")?, None).await?;
         assert_eq!(noted, Conditional::Written);
         let stored = world.record(tenant, "watermark").await?.unwrap_or_default();

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_core::{
     event::User,
     failure::Code,
+    late::Tail,
     ports::{Buckets, Conditional, Events, Recorder, Settings, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
@@ -153,7 +154,9 @@ impl AsRead {
         Receipt {
             window,
             bucket: self.config.bucket.to_string(),
-            objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256: sha256.to_owned() }],
+            objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256: sha256.to_owned(), late: None }],
+            tail: Tail::of(window),
+            late: 0,
             malformed: 1,
             gap: false,
             exported_at: window.to + TimeDelta::minutes(2),

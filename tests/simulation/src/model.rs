@@ -10,29 +10,31 @@ use std::{
 
 use audit_log_core::{
     event::Body,
+    late::LOOK_BACK,
     memory::{State, Tenant},
     object::{Compression, Encoder, Format, sha256},
-    records::Receipt,
+    progress::next_number,
+    records::{Receipt, StoredObject},
     schedule::{Window, full_hour},
     timestamp,
 };
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, value::RawValue};
 
 use crate::world::{Facts, World};
 
 /// An event that was recorded: where it sorts, and what was.
-type Expected<'a> = ((&'a str, u16), (&'a Body, bool));
+type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
 
-/// The model: every event of the tenant that was recorded in the window, by `recorded_at`, `id` and shard, with whether its
-/// writer broke the contract. Those that were deleted since are among them.
+/// The model: every event of the tenant that was recorded in the window, by `recorded_at`, `id` and shard, with when it
+/// became visible if its writer broke the contract. Those that were deleted since are among them.
 fn expected<'a>(state: &'a State, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
     let (from, to) = (timestamp::millis(window.from), timestamp::millis(window.to));
     let stored =
         state.events.iter().flat_map(|((of, shard), events)| events.iter().map(move |(k, b)| (of, *shard, k, b)));
     let expired = facts.expired.iter().map(|((of, shard, key), body)| (of, *shard, key, body));
     let of_window = stored.chain(expired).filter(|(of, _, key, _)| *of == tenant && **key >= from && **key < to);
-    let late = |shard, key: &String| facts.late.contains(&(tenant.to_owned(), shard, key.clone()));
+    let late = |shard, key: &String| facts.late.get(&(tenant.to_owned(), shard, key.clone())).copied();
     let mut events: Vec<_> = of_window.map(|(_, s, key, body)| ((key.as_str(), s), (body, late(s, key)))).collect();
     events.sort_by_key(|(place, _)| *place);
     events
@@ -50,6 +52,9 @@ pub fn check(world: &World) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// An event that was not where it belongs: its key, what it holds, and when it became visible.
+type Skipped<'a> = (&'a str, &'a Body, DateTime<Utc>);
 
 /// What lies in a window's objects, line by line.
 type Lines<'a> = std::iter::Peekable<std::slice::Iter<'a, String>>;
@@ -107,15 +112,24 @@ impl Tenants<'_> {
     fn receipt(&self, receipt: &Receipt) -> Result<(), String> {
         let bucket = self.state.buckets.get(&receipt.bucket).ok_or("there is no such bucket")?;
         let (mut found, mut own, mut files) = (Vec::new(), 0, Vec::new());
-        for (number, told) in (1..).zip(&receipt.objects) {
-            if !told.key.contains(&format!("/{}_{number:04}.", receipt.window)) {
-                return Err(format!("{} should be number {number}", told.key));
+        for (at, told) in receipt.objects.iter().enumerate() {
+            let number = next_number(&receipt.objects[..at], told.late);
+            let name = match told.late {
+                Some(minute) => format!("/{minute}_late_{number:04}."),
+                None => format!("/{}_{number:04}.", receipt.window),
+            };
+            if !told.key.contains(&name) {
+                return Err(format!("{} should be {name}", told.key));
             }
             let object = bucket.get(&told.key).ok_or_else(|| format!("{} is missing", told.key))?;
             if (sha256(&object.bytes), object.bytes.len() as u64) != (told.sha256.clone(), told.bytes) {
                 return Err(format!("{} holds other bytes than its receipt says", told.key));
             }
             let lines = lines(&told.key, &object.bytes)?;
+            if let Some(minute) = told.late {
+                self.is_of_minute(told, minute, &lines)?;
+                continue;
+            }
             let by_system = lines.iter().filter(|line| is_about_the_window(line)).count() as u64;
             own += by_system;
             if lines.len() as u64 - by_system != told.events {
@@ -133,9 +147,43 @@ impl Tenants<'_> {
         self.holds(receipt, &found, own)
     }
 
+    /// What is delivered again are events of that minute, and the minute is one of the last before a window.
+    fn is_of_minute(&self, told: &StoredObject, minute: Window, lines: &[String]) -> Result<(), String> {
+        let recorded = expected(self.state, self.facts, self.id, minute);
+        let is_known =
+            |line: &String| recorded.iter().any(|((key, _), (body, _))| is_line_of(line, key, body).is_some());
+        match lines.iter().find(|line| !is_known(line)) {
+            Some(line) => Err(format!("{} holds {line}, which is not of that minute", told.key)),
+            None if lines.len() as u64 != told.events => Err(format!("{} holds {} events", told.key, lines.len())),
+            None => Ok(()),
+        }
+    }
+
+    /// An event that came too late for its window is delivered with the next, if it was visible when that was read, and
+    /// its minute was looked at.
+    fn is_delivered_late(&self, window: Window, key: &str, body: &Body, visible: DateTime<Utc>) -> Result<(), String> {
+        let next = self.tenant.receipts.values().find(|receipt| receipt.window.from == window.to);
+        let Some(next) = next else { return Ok(()) };
+        // A run's clock may be off; and of a window that was stored again, it is not known when it was read first.
+        let read_at = next.exported_at - next.duration - TimeDelta::seconds(30);
+        let is_looked_at = key >= timestamp::millis(window.to - LOOK_BACK).as_str();
+        let expired = self.facts.expired.keys().any(|(of, _, _)| of == self.id);
+        if visible > read_at || next.amended > 0 || !is_looked_at || expired {
+            return Ok(());
+        }
+        let bucket = self.state.buckets.get(&next.bucket).ok_or("there is no such bucket")?;
+        for told in next.objects.iter().filter(|told| told.late.is_some()) {
+            let object = bucket.get(&told.key).ok_or_else(|| format!("{} is missing", told.key))?;
+            if lines(&told.key, &object.bytes)?.iter().any(|line| is_line_of(line, key, body).is_some()) {
+                return Ok(());
+            }
+        }
+        Err(format!("{key}, which came too late, is delivered neither with its window nor with the next"))
+    }
+
     /// All files of a window are split where one and the same size says, unless what was read has changed in between.
     fn is_split_alike(&self, receipt: &Receipt, files: &[Vec<String>]) -> Result<(), String> {
-        let key = receipt.objects.first().map(|object| object.key.trim_end_matches(".gz"));
+        let key = receipt.objects.last().map(|object| object.key.trim_end_matches(".gz"));
         let Some(key) = key.filter(|_| !receipt.gap && !self.world.plan.breach) else { return Ok(()) };
         let format = if key.ends_with(".ndjson") { Format::Ndjson } else { Format::Json };
         let is_by = |limit: &u64| {
@@ -173,14 +221,17 @@ impl Tenants<'_> {
         let expected = expected(self.state, self.facts, self.id, receipt.window);
         if own > 0 {
             let alone = found.len() == 1 && found[0].contains("Audit Log Export Completed");
-            let missed = expected.iter().find(|(_, (_, late))| !late && !receipt.gap);
+            let missed = expected.iter().find(|(_, (_, late))| late.is_none() && !receipt.gap);
+            for ((key, _), (body, late)) in &expected {
+                late.map_or(Ok(()), |visible| self.is_delivered_late(receipt.window, key, body, visible))?;
+            }
             return match missed {
                 None if alone => Ok(()),
                 missed => Err(format!("a heartbeat among {} lines, though there was {missed:?}", found.len())),
             };
         }
         let (mut lines, mut malformed) = (found.iter().peekable(), 0);
-        let mut skipped: Vec<(&str, &Body)> = Vec::new();
+        let mut skipped: Vec<Skipped> = Vec::new();
         for (place, (body, late)) in &expected {
             // What came too late can still be read by who goes on with the window, though others are past its place.
             malformed += take_skipped(&mut lines, &mut skipped);
@@ -189,12 +240,15 @@ impl Tenants<'_> {
                     lines.next();
                     malformed += u64::from(was_malformed);
                 }
-                None if *late => skipped.push((place.0, body)),
                 None if receipt.gap => {}
+                None if let Some(visible) = late => skipped.push((place.0, body, *visible)),
                 None => return Err(format!("{place:?} is not where it belongs, but {:?} is", lines.peek())),
             }
         }
         malformed += take_skipped(&mut lines, &mut skipped);
+        for (key, body, visible) in skipped {
+            self.is_delivered_late(receipt.window, key, body, visible)?;
+        }
         if let Some(line) = lines.next() {
             return Err(format!("one too many: {line}"));
         }
@@ -260,10 +314,10 @@ fn is_next(lines: &mut Lines<'_>, key: &str, body: &Body) -> Option<bool> {
 }
 
 /// Takes the lines of events that were skipped before, as long as they come; how many of them are malformed.
-fn take_skipped(lines: &mut Lines<'_>, skipped: &mut Vec<(&str, &Body)>) -> u64 {
+fn take_skipped(lines: &mut Lines<'_>, skipped: &mut Vec<Skipped>) -> u64 {
     let mut malformed = 0;
-    while let Some(at) = skipped.iter().position(|(key, body)| is_next(lines, key, body).is_some()) {
-        let (key, body) = skipped.swap_remove(at);
+    while let Some(at) = skipped.iter().position(|(key, body, _)| is_next(lines, key, body).is_some()) {
+        let (key, body, _) = skipped.swap_remove(at);
         malformed += u64::from(is_next(lines, key, body) == Some(true));
         lines.next();
     }

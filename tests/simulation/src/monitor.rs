@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use audit_log_core::{
     memory::{Object, State, Tenant},
     object::{ObjectSpec, sha256},
-    progress::Progress,
+    progress::{Progress, next_number},
     records::{Receipt, StoredObject},
     schedule::Window,
     tenant::TenantId,
@@ -87,9 +87,15 @@ fn by_the_settings(world: &World, id: &str, tenant: &Tenant, receipt: &Receipt) 
     let parsed = TenantId::parse(id).ok();
     let config = parsed.and_then(|parsed| tenant.config.as_ref()?.check(&parsed, &world.platform).ok());
     let Some(config) = config else { return Err(format!("{id}: a window was committed without settings")) };
-    let is_right =
-        |(file, object): (u32, &StoredObject)| object.key == ObjectSpec::new(&config, receipt.window, file).key;
-    if receipt.bucket != config.bucket.as_str() || !(1..).zip(&receipt.objects).all(is_right) {
+    let is_right = |(at, object): (usize, &StoredObject)| {
+        let file = next_number(&receipt.objects[..at], object.late);
+        let spec = match object.late {
+            Some(minute) => ObjectSpec::late(&config, minute, file),
+            None => ObjectSpec::new(&config, receipt.window, file),
+        };
+        object.key == spec.key
+    };
+    if receipt.bucket != config.bucket.as_str() || !receipt.objects.iter().enumerate().all(is_right) {
         return Err(format!("{id}: {} was committed by settings that had been changed", receipt.window));
     }
     Ok(())

@@ -103,7 +103,7 @@ fn act(world: &Arc<World>, action: Action) {
             world.say(|| format!("{}#{shard} records {key}{}", TENANTS[tenant], if late { ", late" } else { "" }));
             let place = (TENANTS[tenant].to_owned(), shard);
             if late {
-                world.facts().late.insert((place.0.clone(), shard, key.clone()));
+                world.facts().late.insert((place.0.clone(), shard, key.clone()), world.now());
             }
             world.memory.state().events.entry(place).or_default().insert(key, body);
         }

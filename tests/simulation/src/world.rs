@@ -49,8 +49,8 @@ pub struct World {
 /// What is known to be true, whatever the system says.
 #[derive(Default)]
 pub struct Facts {
-    /// Events whose writers broke the settle contract.
-    pub late: BTreeSet<EventKey>,
+    /// Events whose writers broke the settle contract, and when they became visible.
+    pub late: BTreeMap<EventKey, DateTime<Utc>>,
     /// Events that the table has deleted since.
     pub expired: BTreeMap<EventKey, Body>,
     /// Whom the customer's side refuses, and whether at the role.

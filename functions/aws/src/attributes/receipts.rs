@@ -1,6 +1,7 @@
 //! Receipts: the records `export#<window end>` of the tenants table.
 
 use audit_log_core::{
+    late::Tail,
     records::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredObject, StoredReceipt},
     schedule::Window,
     tenant::TenantId,
@@ -23,12 +24,14 @@ pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
 /// The record `export#<window end>`.
 pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
     let object = |object: &StoredObject| {
-        AttributeValue::M(Item::from([
+        let mut item = Item::from([
             ("key".to_owned(), s(&object.key)),
             ("bytes".to_owned(), n(object.bytes)),
             ("events".to_owned(), n(object.events)),
             ("sha256".to_owned(), s(&object.sha256)),
-        ]))
+        ]);
+        item.extend(object.late.map(|minute| ("late".to_owned(), s(minute.interval()))));
+        AttributeValue::M(item)
     };
     let objects = receipt.objects.iter().take(LISTED_OBJECTS).map(object).collect();
     let mut item = key(tenant, &receipt_record(receipt.window.to));
@@ -46,6 +49,7 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
             ("gap", AttributeValue::Bool(receipt.gap)),
             ("exported_at", s(timestamp::seconds(receipt.exported_at))),
             ("duration_ms", n(receipt.duration.num_milliseconds())),
+            ("late", n(receipt.late)),
             ("amended", n(receipt.amended)),
             ("expires_at", n((receipt.exported_at + RECEIPT_RETENTION).timestamp())),
         ]
@@ -56,25 +60,29 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
 
 /// None where the item lacks what a receipt has; then it is not ours to compare with.
 pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
-    let object = |object: &AttributeValue| {
-        let object = object.as_m().ok()?;
-        Some((text(object, "key")?, text(object, "sha256")?))
-    };
+    let objects = item.get("objects")?.as_l().ok()?.iter().filter_map(|object| object.as_m().ok());
+    let object = |object: &Item| Some((text(object, "key")?, text(object, "sha256")?));
     Some(ReceiptDigest {
         from: timestamp::parse_seconds(&text(item, "window_from")?)?,
         bucket: text(item, "bucket")?,
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
-        objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        late: (objects.clone().filter_map(minute).collect(), count(item, "late")),
+        objects: objects.filter_map(object).collect(),
         object_count: text(item, "object_count")?.parse().ok()?,
         events: text(item, "events")?.parse().ok()?,
         manifest_sha256: text(item, "manifest_sha256")?,
-        amended: amended(item),
+        amended: count(item, "amended"),
     })
 }
 
-/// A receipt of an earlier version doesn't say, and was never stored again since.
-fn amended(item: &Item) -> u64 {
-    text(item, "amended").and_then(|count| count.parse().ok()).unwrap_or(0)
+/// A number that a receipt of an earlier version doesn't have.
+fn count(item: &Item, name: &str) -> u64 {
+    text(item, name).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// The minute that an object delivers again.
+fn minute(object: &Item) -> Option<Window> {
+    text(object, "late").and_then(|minute| Window::parse_interval(&minute))
 }
 
 /// None where the item lacks what a receipt has.
@@ -87,18 +95,22 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
             bytes: number(object, "bytes")?,
             events: number(object, "events")?,
             sha256: text(object, "sha256")?,
+            late: minute(object),
         })
     };
     let instant = |name| timestamp::parse_seconds(&text(item, name)?);
+    let window = Window { from: instant("window_from")?, to: instant("window_to")? };
     let receipt = Receipt {
-        window: Window { from: instant("window_from")?, to: instant("window_to")? },
+        window,
         bucket: text(item, "bucket")?,
         objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
+        tail: Tail::of(window),
+        late: count(item, "late"),
         malformed: number(item, "malformed")?,
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
         exported_at: instant("exported_at")?,
         duration: TimeDelta::milliseconds(number(item, "duration_ms")?.try_into().ok()?),
-        amended: amended(item),
+        amended: count(item, "amended"),
     };
     Some(StoredReceipt {
         receipt,

@@ -145,9 +145,10 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":due", s(timestamp::seconds(after.next_due)))
             .expression_attribute_values(":at", s(timestamp::seconds(receipt.exported_at)))
             .expression_attribute_values(":key", s(last_key))
+            .expression_attribute_values(":tail", s(receipt.tail_text().unwrap_or_default()))
             .expression_attribute_values(":none", n(0));
         let moved = "exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
-                     consecutive_failures = :none";
+                     consecutive_failures = :none, tail = :tail";
         watermark = match receipt.loss() {
             None => {
                 let error = attributes::ERROR.join(", ");

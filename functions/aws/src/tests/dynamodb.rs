@@ -4,6 +4,7 @@ mod races;
 
 use audit_log_core::{
     event::User,
+    late::Tail,
     ports::{Conditional, Events, Settings, Stretch, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Receipt, ReceiptDigest, StoredObject, StoredWatermark},
@@ -41,11 +42,13 @@ fn schedule() -> Schedule {
 }
 
 fn receipt() -> Receipt {
-    let object = StoredObject { key: "k".to_owned(), bytes: 1, events: 1, sha256: "a".to_owned() };
+    let object = StoredObject { key: "k".to_owned(), bytes: 1, events: 1, sha256: "a".to_owned(), late: None };
     Receipt {
         window: window(),
         bucket: "acme-audit".to_owned(),
         objects: vec![object],
+        tail: Tail::of(window()),
+        late: 0,
         malformed: 0,
         gap: false,
         exported_at: window().to,

@@ -226,6 +226,8 @@ mod tests {
             window,
             bucket: "acme".to_owned(),
             objects: Vec::new(),
+            tail: audit_log_core::late::Tail::of(window),
+            late: 0,
             malformed: 0,
             gap: false,
             exported_at: window.to,

@@ -2,6 +2,7 @@
 
 use audit_log_core::{
     failure::{Code, Failure},
+    late::Tail,
     memory::Op,
     records::{Receipt, StoredObject},
     schedule::Window,
@@ -21,11 +22,14 @@ pub(super) fn export(world: &World, tenant: &str, hours: u32) {
             bytes: 100,
             events: 3,
             sha256: "a".repeat(64),
+            late: None,
         };
         let receipt = Receipt {
             window,
             bucket: format!("{tenant}-audit-logs"),
             objects: (1..=60).map(object).collect(),
+            tail: Tail::of(window),
+            late: 0,
             malformed: 1,
             gap: false,
             exported_at: to + TimeDelta::minutes(1),

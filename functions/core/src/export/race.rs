@@ -218,12 +218,15 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             repair.is_marked = true;
         }
         tenant.take_records(self.tenants.load_one(&id).await?, run);
-        let mut anew = match self.store_window(run, tenant, window, State::Committed).await {
+        let (mut late, came_late) = receipt.late.clone();
+        late.extend(repair.stored.objects().iter().filter_map(|object| object.late));
+        let mut anew = match self.store_window(run, tenant, window, State::Committed(&late)).await {
             Ok(anew) => anew,
             Err(GivenUp { why: Why::Failed(failure), .. }) => return Err(failure),
             Err(GivenUp { why: Why::OutOfTime | Why::Overtaken, .. }) => return Ok(false),
         };
         anew.amended = receipt.amended + 1;
+        anew.late = came_late;
         anew.gap |= receipt.gap;
         if planted!(RestoreHidesTheGap) {
             anew.gap = false;

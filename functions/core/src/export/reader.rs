@@ -192,6 +192,11 @@ impl<'a, E: Events> Reader<'a, E> {
         Ok(first.and_then(|shard| Some(Read { event: self.shards[shard].page.pop_front()?, shard })))
     }
 
+    /// Gives an event back that was not for whoever has asked for it.
+    pub(super) fn put_back(&mut self, Read { event, shard }: Read) {
+        self.shards[shard].page.push_front(event);
+    }
+
     /// Says that an event is written, and with it all before it.
     pub(super) fn done_with(&mut self, Read { event, shard }: Read) {
         self.shards[shard].done = Some(event.recorded_at_id);

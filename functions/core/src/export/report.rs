@@ -40,6 +40,9 @@ pub struct Report {
     /// Failed tenants where the customer has to act, and where the platform has.
     #[serde(skip)]
     pub failed_by_party: [(Party, u64); 2],
+    /// Events that came too late for their window, and were delivered with the next.
+    #[serde(skip)]
+    pub late: u64,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
     pub kept: u64,
@@ -100,6 +103,8 @@ pub struct Counts {
     pub objects: u64,
     /// Their stored bytes.
     pub bytes: u64,
+    /// Events that came too late for their own window.
+    pub late: u64,
 }
 
 /// How a run ended for one tenant.
@@ -141,6 +146,7 @@ impl Report {
             failures: Vec::new(),
             no_connected_tenant: false,
             failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
+            late: 0,
             kept: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
@@ -160,6 +166,7 @@ impl Report {
         self.events += counts.events;
         self.objects += counts.objects;
         self.bytes += counts.bytes;
+        self.late += counts.late;
     }
 
     /// Whether anything was stored or noted, so that a further run finds another state than this one did.
@@ -233,7 +240,7 @@ mod tests {
         assert!(report.nothing_delivered());
         report.add(Tally {
             end: End::Exported,
-            counts: Counts { events: 5, objects: 2, bytes: 300 },
+            counts: Counts { events: 5, objects: 2, bytes: 300, late: 0 },
             ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());

@@ -52,15 +52,15 @@ pub(super) struct Refused {
 
 impl Refused {
     /// Of a tenant whose records could not be read.
-    pub(super) fn unread(tenant: String, failure: Failure) -> Self {
-        Self { tenant, failure, watermark: None }
+    pub(super) fn unread(tenant: String, failure: Failure) -> Box<Self> {
+        Box::new(Self { tenant, failure, watermark: None })
     }
 }
 
 /// A tenant whose turn has not come.
 pub(super) enum Waiting<Bucket> {
     Export(Box<TenantExport<Bucket>>),
-    Refused(Refused),
+    Refused(Box<Refused>),
 }
 
 impl<Bucket> Waiting<Bucket> {
@@ -178,7 +178,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     async fn turn(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
         let mut tenant = match waiting {
             Waiting::Export(tenant) => tenant,
-            Waiting::Refused(Refused { tenant, failure, watermark }) => {
+            Waiting::Refused(refused) => {
+                let Refused { tenant, failure, watermark } = *refused;
                 log(&tenant, None, &failure);
                 let mut tally = Tally::failed(tenant, failure.clone());
                 if let Some((tenant, watermark)) = watermark {
@@ -244,7 +245,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         };
         match committed {
             Conditional::Written => {
-                tenant.watermark = tenant.watermark.at(after);
+                tenant.watermark = tenant.watermark.after(&receipt, after);
                 tenant.schedule = after;
                 exported(tenant, &receipt);
                 // Whoever has nothing left to do must not wait, credentials in hand, for everyone else's first window.
@@ -322,6 +323,7 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
     tenant.counts.events += receipt.events();
     tenant.counts.objects += receipt.objects.len() as u64;
     tenant.counts.bytes += receipt.bytes();
+    tenant.counts.late += receipt.late;
     let (window, id) = (receipt.window, &tenant.config.tenant);
     tracing::info!(
         tenant = %id,
@@ -332,8 +334,12 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
         malformed = receipt.malformed,
         bytes = receipt.bytes(),
         duration_ms = receipt.duration.num_milliseconds(),
+        late = receipt.late,
         "exported"
     );
+    if receipt.late > 0 {
+        tracing::warn!(tenant = %id, window = %window, late = receipt.late, "events came too late for the window before this one, and their minutes were delivered again: whoever wrote them took longer than the settle contract allows");
+    }
     if let Some(loss) = receipt.loss() {
         log(id.as_str(), Some(window), &loss);
         tenant.loss = Some(loss);

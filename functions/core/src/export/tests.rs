@@ -3,6 +3,7 @@
 mod delivery;
 mod failures;
 mod fan_out;
+mod late;
 mod races;
 mod restores;
 mod resuming;

@@ -1,6 +1,9 @@
 //! One window of one tenant: read, encode, store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,6 +16,7 @@ use super::{
 use crate::{
     event,
     failure::Failure,
+    late::Tail,
     ports::{Buckets, Conditional, Events, Tenants},
     progress::Progress,
     records::{Receipt, StoredObject, StoredWatermark},
@@ -41,11 +45,12 @@ impl From<Failure> for Why {
 
 /// What is known of a window before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum State<'a> {
     /// The watermark stands at its beginning, and has to stand there still.
     Due,
-    /// It is committed, so the watermark is beyond it and may move on.
-    Committed,
+    /// It is committed, so the watermark is beyond it and may move on. These minutes of the window before were delivered
+    /// again with it.
+    Committed(&'a BTreeSet<Window>),
 }
 
 /// A window that was given up. Its first objects may be stored, the last of them only if its answer was lost; of an
@@ -62,14 +67,14 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         run: Run<'_>,
         tenant: &mut TenantExport<B::Bucket>,
         window: Window,
-        state: State,
+        state: State<'_>,
     ) -> Result<Receipt, GivenUp> {
         let started = (run.now)();
         let limit = self.options.max_object_bytes;
         let TenantExport { config, bucket, watermark, read_at, kept, .. } = tenant;
         let progress = match state {
             State::Due => Progress::of(watermark, config, window, limit),
-            State::Committed => None,
+            State::Committed(_) => None,
         };
         let past_retention = self.options.retention.is_some_and(|retention| window.from < started - retention);
         let mut progress = progress.unwrap_or_else(|| Progress {
@@ -78,6 +83,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             max_object_bytes: limit,
             read_until: Vec::new(),
             objects: Vec::new(),
+            tail: Tail::of(window),
+            late: 0,
             malformed: 0,
             gap: false,
             started,
@@ -101,14 +108,26 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
         kept: &AtomicU64,
     ) -> Result<(), Why> {
         let (run, config, window) = (as_read.run, as_read.config, from.window);
+        let mut before = None;
         if from.objects.is_empty() {
             as_read.forget().await?;
+            before = as_read.tail(window);
+        }
+        let begin = before.as_ref().and_then(Tail::from).unwrap_or(window.from);
+        let read = Window { from: begin, ..window };
+        let mut reader = Reader::new(&self.events, config, read, &from.read_until, &self.options.budget);
+        if let Some(before) = before {
+            self.look_back(&mut as_read, &before, &mut reader, writer).await?;
+        }
+        if let State::Committed(late) = as_read.state {
+            for minute in late {
+                self.deliver_again(&mut as_read, *minute, writer).await?;
+            }
         }
         if from.gap && writer.is_empty() {
             writer.open().await?;
             writer.push(&event::retention_notice(&config.tenant, window), OWN)?;
         }
-        let mut reader = Reader::new(&self.events, config, window, &from.read_until, &self.options.budget);
         let mut pages = 0;
         while let Some(read) = reader.next().await? {
             // Looking at the clock for each event would cost more than passing it on.
@@ -127,7 +146,8 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
                     reader.done_with(read.clone());
                 }
                 let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
-                let progress = Progress { objects, read_until, malformed: writer.malformed, ..from.clone() };
+                let (malformed, late, tail) = (writer.malformed, writer.late, writer.tail.clone());
+                let progress = Progress { objects, read_until, malformed, late, tail, ..from.clone() };
                 kept.fetch_add(u64::from(as_read.keep(&progress).await?), Ordering::Relaxed);
                 if (run.should_stop)() {
                     return Err(Why::OutOfTime);
@@ -138,6 +158,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
             }
             let enough = writer.push(&line, RECORDED)?;
             writer.malformed += u64::from(malformed);
+            writer.tail.add(&read.event.recorded_at_id);
             reader.done_with(read);
             if enough {
                 reader.meanwhile(writer.send()).await?;
@@ -152,19 +173,19 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
 }
 
 /// The records that a window is exported by.
-struct AsRead<'a, T> {
-    run: Run<'a>,
+pub(super) struct AsRead<'a, T> {
+    pub(super) run: Run<'a>,
     tenants: &'a T,
-    config: &'a TenantConfig,
+    pub(super) config: &'a TenantConfig,
     watermark: &'a mut StoredWatermark,
     /// Whether the watermark may be any other by now.
-    state: State,
+    state: State<'a>,
     read_at: &'a mut DateTime<Utc>,
 }
 
 impl<T: Tenants> AsRead<'_, T> {
     /// Looks at the records again if they were read a while ago, before anything is stored by them.
-    async fn still_holds(&mut self) -> Result<(), Why> {
+    pub(super) async fn still_holds(&mut self) -> Result<(), Why> {
         let now = (self.run.now)();
         if now - *self.read_at <= FRESH || planted!(ConfigIsNeverReadAgain) {
             return Ok(());
@@ -177,6 +198,12 @@ impl<T: Tenants> AsRead<'_, T> {
         }
         *self.read_at = now;
         Ok(())
+    }
+
+    /// What is known of the end of the window before this one, which is due.
+    fn tail(&self, window: Window) -> Option<Tail> {
+        let tail = self.watermark.tail.as_deref().and_then(Tail::parse);
+        tail.filter(|tail| self.state == State::Due && tail.to() == Some(window.from))
     }
 
     /// Keeps how far the window was stored, so that another run can go on from there; whether it did. Where that can't be

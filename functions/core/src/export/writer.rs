@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use super::{Options, window::Why};
 use crate::{
     failure::{Code, Failure},
+    late::Tail,
     object::{Encoder, ObjectSpec},
     ports::{Bucket, Buckets, Upload},
-    progress::Progress,
+    progress::{Progress, next_number},
     records::{Receipt, StoredObject},
     schedule::Window,
     settings::TenantConfig,
@@ -27,6 +28,12 @@ pub(super) struct Writer<'a, B: Buckets> {
     stored: Vec<StoredObject>,
     /// How many of those an earlier run has stored.
     resumed: usize,
+    /// The minute that is delivered again at the moment.
+    pub(super) minute: Option<Window>,
+    /// How many events came too late for the window before.
+    pub(super) late: u64,
+    /// How many events of the window's last minutes were pushed.
+    pub(super) tail: Tail,
     pub(super) malformed: u64,
 }
 
@@ -54,11 +61,26 @@ impl<'a, B: Buckets> Writer<'a, B> {
         let stored = progress.objects.clone();
         let (limit, resumed) = (options.max_object_bytes, stored.len());
         let malformed = if planted!(MalformedIsNotCounted) { 0 } else { progress.malformed };
-        Self { buckets, config, window, limit, bucket, open: None, stored, resumed, malformed }
+        let (late, tail) = (progress.late, progress.tail.clone());
+        Self {
+            buckets,
+            config,
+            window,
+            limit,
+            bucket,
+            open: None,
+            stored,
+            resumed,
+            minute: None,
+            late,
+            tail,
+            malformed,
+        }
     }
 
+    /// Whether there is nothing of the window itself.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_none() && self.stored.is_empty()
+        self.open.is_none() && self.stored.iter().all(|object| object.late.is_some())
     }
 
     /// What is stored, by this run and those before it.
@@ -83,9 +105,12 @@ impl<'a, B: Buckets> Writer<'a, B> {
             None => self.buckets.open(self.config, self.window).await?,
         };
         let bucket = self.bucket.insert(bucket);
-        let before = self.stored.len() - if planted!(ResumeCountsFromOne) { self.resumed } else { 0 };
-        let file = u32::try_from(before + 1).unwrap_or(u32::MAX);
-        let spec = ObjectSpec::new(self.config, self.window, file);
+        let counted_from = if planted!(ResumeCountsFromOne) { self.resumed } else { 0 };
+        let file = next_number(&self.stored[counted_from..], self.minute);
+        let spec = match self.minute {
+            Some(minute) => ObjectSpec::late(self.config, minute, file),
+            None => ObjectSpec::new(self.config, self.window, file),
+        };
         let encoder = Encoder::new(self.config.format, self.config.compression);
         self.open = Some(OpenObject { key: spec.key.clone(), encoder, upload: bucket.upload(spec), events: 0 });
         Ok(())
@@ -124,7 +149,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             }
         };
         // Before the answer: a write whose answer is lost may have replaced the object all the same.
-        self.stored.push(StoredObject { key, bytes, events, sha256: sha256.clone() });
+        self.stored.push(StoredObject { key, bytes, events, sha256: sha256.clone(), late: self.minute });
         Ok(upload.finish(&sha256).await?)
     }
 
@@ -141,6 +166,8 @@ impl<'a, B: Buckets> Writer<'a, B> {
             window: self.window,
             bucket: self.config.bucket.to_string(),
             objects: self.stored.split_off(if planted!(ResumeForgetsFiles) { self.resumed } else { 0 }),
+            tail: self.tail,
+            late: self.late,
             malformed: self.malformed,
             gap,
             exported_at: ended,

@@ -68,9 +68,9 @@ impl Settings for Memory {
             return Ok(Conditional::LostRace);
         }
         stored.config = Some(Draft::of(config, config.version + 1));
-        let StoredWatermark { disturbed, progress, .. } = stored.watermark.take().unwrap_or_default();
+        let StoredWatermark { disturbed, progress, tail, .. } = stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
-        stored.watermark = Some(StoredWatermark { disturbed, progress, ..connected });
+        stored.watermark = Some(StoredWatermark { disturbed, progress, tail, ..connected });
         state.record(news);
         Ok(Conditional::Written)
     }
