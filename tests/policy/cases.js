@@ -262,6 +262,11 @@ export function requests(partition) {
     ),
     own("receive dead batches", "sqs:ReceiveMessage", platform.arn("ExportDeadLetters"), REFUSED),
     own("take the ingestion queue's events", "sqs:ReceiveMessage", platform.arn("IngestionQueue"), REFUSED),
+    own("publish a notice", "events:PutEvents", platform.arn("Notices"), ALLOWED),
+    own("publish on another bus", "events:PutEvents", `${platform.arn("Notices")}-2`, REFUSED),
+    own("publish on the default bus", "events:PutEvents", arn(`events:${region}:${PLATFORM}:event-bus/default`), REFUSED),
+    own("delete the bus", "events:DeleteEventBus", platform.arn("Notices"), REFUSED),
+    own("add a rule to the bus", "events:PutRule", `${platform.arn("Notices").replace("event-bus", "rule")}/x`, REFUSED),
     own("write S3 without a customer's role", "s3:PutObject", arn(`s3:::${BUCKET}/x`), REFUSED, { account: PLATFORM }),
     own("pass a role", "iam:PassRole", platform.arn("ExporterRole"), REFUSED),
 

@@ -82,6 +82,7 @@ export function stack(template, where, given = {}, generated = {}) {
   };
   const ARNS = {
     "AWS::DynamoDB::Table": (id) => arn("dynamodb", `table/${named(id, "TableName")}`),
+    "AWS::Events::EventBus": (id) => arn("events", `event-bus/${named(id, "Name")}`),
     "AWS::Events::Rule": (id) => arn("events", `rule/${named(id, "Name")}`),
     "AWS::IAM::Role": (id) => arn("iam", `role/${named(id, "RoleName")}`, ""),
     "AWS::Logs::LogGroup": (id) => arn("logs", `log-group:${named(id, "LogGroupName")}:*`),

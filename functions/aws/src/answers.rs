@@ -127,6 +127,11 @@ impl Answer {
         self.of_our_own("SQS", "due tenants were handed over to the queue")
     }
 
+    /// Why a notice was not published.
+    pub fn from_eventbridge(&self) -> Failure {
+        self.of_our_own("EventBridge", "a notice was published on the bus")
+    }
+
     /// Why a customer's role was not assumed.
     pub fn from_sts(&self, role: &str) -> Failure {
         let doing = format!("the role {role} was assumed");

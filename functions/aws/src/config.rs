@@ -22,6 +22,8 @@ pub struct ExporterConfig {
     pub function_name: String,
     /// `EXPORT_QUEUE_URL`: where ticks hand due tenants over; they export them by themselves if it is blank.
     pub queue_url: Option<String>,
+    /// `EVENT_BUS_NAME`: where others hear of failures and recoveries; nobody does if it is blank.
+    pub event_bus: Option<String>,
     /// `ASSUME_ROLES_PER_SECOND`: how many customers' roles an invocation assumes a second. STS takes some 600 requests a
     /// second of an account in a region (by "IAM and AWS STS quotas"), so this times the concurrency has to stay below.
     pub assume_roles_per_second: NonZeroU32,
@@ -46,6 +48,7 @@ impl ExporterConfig {
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
+            event_bus: lookup("EVENT_BUS_NAME").filter(|name| !name.is_empty()),
             assume_roles_per_second: number(&lookup, "ASSUME_ROLES_PER_SECOND", FASTEST, NonZeroU32::MIN..=FASTEST)?,
             options: Options {
                 settle: shared.settle,
@@ -75,8 +78,9 @@ mod tests {
 
     #[test]
     fn the_tables_are_enough_and_everything_else_has_its_documented_default() {
-        let ExporterConfig { options, queue_url, .. } = config(&[("EXPORT_QUEUE_URL", "")]).unwrap();
-        assert_eq!(queue_url, None);
+        let ExporterConfig { options, queue_url, event_bus, .. } =
+            config(&[("EXPORT_QUEUE_URL", ""), ("EVENT_BUS_NAME", "")]).unwrap();
+        assert_eq!((queue_url, event_bus), (None, None));
         assert_eq!((options.concurrency, options.max_object_bytes, options.max_windows), (64, 268_435_456, 168));
     }
 

@@ -1,12 +1,13 @@
 //! The adapters: the only crate that names the AWS SDK.
 //!
 //! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3
-//! (deliveries and the probes of a verification), [`queue`] is SQS, [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
+//! (deliveries and the probes of a verification), [`queue`] is SQS, [`bus`] is EventBridge, [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
 //! the fake in memory. What AWS answers is put into the core's words in [`answers`] and nowhere else.
 
 pub mod answers;
 mod attributes;
 pub mod buckets;
+pub mod bus;
 pub mod clients;
 pub mod config;
 pub mod events;
@@ -21,7 +22,12 @@ pub mod verifier;
 use audit_log_core::deployment::Shared;
 
 /// The export, over AWS.
-pub type Export = audit_log_core::export::Export<tenants::TenantsTable, events::EventsTable, buckets::AssumedBuckets>;
+pub type Export = audit_log_core::export::Export<
+    tenants::TenantsTable,
+    events::EventsTable,
+    buckets::AssumedBuckets,
+    Option<bus::EventBus>,
+>;
 
 /// What the exporter needs of AWS.
 pub struct Exporter {
@@ -45,6 +51,7 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
             buckets::Pace::per_second(config.assume_roles_per_second),
             config.options.budget.clone(),
         ),
+        bus: config.event_bus.as_ref().map(|name| bus::EventBus::new(&shared, name)),
         options: config.options.clone(),
     };
     let queue = config.queue_url.as_ref().map(|url| queue::ExportQueue::new(&shared, url));

@@ -10,6 +10,9 @@ use tracing_subscriber::EnvFilter;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "AuditLogExport";
 
+/// Notices that the bus has not taken; counted where they are published, and written with the rest.
+pub(crate) const UNPUBLISHED: &str = "UnpublishedNotices";
+
 /// Writes logs to standard output, filtered by `RUST_LOG` (default: `info`).
 pub fn init_logs() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -45,6 +48,7 @@ impl Metrics {
             "DeferredTenants",
             "Events",
             "Objects",
+            UNPUBLISHED,
         ] {
             describe_counter!(name, Unit::Count, "");
         }
@@ -86,6 +90,8 @@ impl Metrics {
         counter!("Objects").increment(report.objects);
         counter!("Bytes").increment(report.bytes);
         counter!("LateEvents").increment(report.late);
+        // So that there is a zero where all went well.
+        counter!(UNPUBLISHED).increment(0);
         gauge!("OldestWatermarkLag").set(report.longest_lag.as_seconds_f64());
         gauge!("DeferredLateness").set(report.latest_deferred.as_seconds_f64());
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);

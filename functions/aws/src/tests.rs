@@ -3,6 +3,7 @@
 //! Time is paused, so that the SDK's own pauses between tries cost none.
 
 mod assume_role;
+mod bus;
 mod dynamodb;
 mod multipart;
 mod pages;

@@ -41,7 +41,7 @@ use tenant::{Progress, Refused, TenantExport, Waiting};
 
 use crate::{
     failure::{Code, Failure, Party},
-    ports::{Buckets, Events, Tenants},
+    ports::{Buckets, Bus, Events, Tenants},
     tenant::{DueShard, Platform, TenantId},
 };
 
@@ -86,18 +86,20 @@ pub struct Run<'a> {
 }
 
 /// The export, over whatever implements its ports.
-pub struct Export<T, E, B> {
+pub struct Export<T, E, B, N> {
     /// The tenants' records.
     pub tenants: T,
     /// The recorded events.
     pub events: E,
     /// The customers' buckets.
     pub buckets: B,
+    /// Who hears of failures and recoveries.
+    pub bus: N,
     /// What an operator can tune.
     pub options: Options,
 }
 
-impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Exports every due tenant. Every tenant's first window goes before anyone's second, and no tenant's failure
     /// touches another.
     ///

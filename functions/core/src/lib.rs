@@ -5,7 +5,7 @@
 //! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
 //! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`late`] (what came after its window was read), [`ports`] (what the export needs of the world), [`export`]
 //! (the one orchestration), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
-//! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`search`] (looking at the
+//! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`notice`] (what others hear of that), [`search`] (looking at the
 //! events) and [`deployment`] (what the functions are deployed with).
 //!
 //! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
@@ -40,6 +40,7 @@ pub mod handover;
 pub mod late;
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
+pub mod notice;
 pub mod object;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

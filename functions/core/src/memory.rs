@@ -3,6 +3,7 @@
 //! It passes the same contract tests as the AWS adapters, so what is proved on it holds for them.
 
 mod buckets;
+mod bus;
 mod events;
 mod faults;
 mod queue;
@@ -25,6 +26,7 @@ use crate::{
     event::{Body, StoredEvent},
     export::Batch,
     failure::Failure,
+    notice::Notice,
     ports::{Conditional, Due, Recorded, Tenants},
     record::NewEvent,
     records::{Doubt, LastError, Outcome, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
@@ -53,6 +55,7 @@ pub struct State {
     pub ids: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
     pub queue: Vec<Batch>,
+    pub notices: Vec<Notice>,
     pub verified: Vec<Request>,
     pub findings: BTreeMap<Name, Step>,
 }

@@ -11,6 +11,7 @@ use crate::{
     event::StoredEvent,
     export::Batch,
     failure::Failure,
+    notice::Notice,
     object::ObjectSpec,
     record::NewEvent,
     records::{Doubt, Receipt, ReceiptDigest, StoredReceipt, StoredWatermark, TenantRecords},
@@ -215,6 +216,23 @@ pub trait Verifier: Sync {
 pub trait Queue: Sync {
     /// Sends each batch, at least once. Comes back with the places of those that may not have been sent, and why.
     fn send(&self, batches: &[Batch]) -> impl Future<Output = Vec<(usize, Failure)>> + Send;
+}
+
+/// Where others hear of how exports fare.
+pub trait Bus: Sync {
+    /// Publishes each notice, at least once. Comes back with the places of those that may not have been published, and why;
+    /// whoever asked goes on all the same. Comes back soon, since a tenant's export waits for it.
+    fn publish(&self, notices: &[Notice]) -> impl Future<Output = Vec<(usize, Failure)>> + Send;
+}
+
+/// Nobody listens: every notice is taken and dropped.
+impl<B: Bus> Bus for Option<B> {
+    async fn publish(&self, notices: &[Notice]) -> Vec<(usize, Failure)> {
+        match self {
+            Some(bus) => bus.publish(notices).await,
+            None => Vec::new(),
+        }
+    }
 }
 
 /// A stretch of one shard's events.

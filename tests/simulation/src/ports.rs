@@ -11,8 +11,9 @@ use audit_log_core::{
     export::Batch,
     failure::{Code, Failure},
     memory::{Memory, MemoryUpload},
+    notice::Notice,
     object::ObjectSpec,
-    ports::{Bucket, Buckets, Conditional, Due, Events, Page, Queue, Stretch, Tenants, Upload},
+    ports::{Bucket, Buckets, Bus, Conditional, Due, Events, Page, Queue, Stretch, Tenants, Upload},
     record::NewEvent,
     records::{Doubt, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -462,6 +463,24 @@ impl Upload for SimulatedUpload {
     async fn abort(self) {
         self.ports.say(|| format!("abort {}", self.key));
         self.ports.world.delay().await;
+    }
+}
+
+impl Bus for Ports {
+    async fn publish(&self, notices: &[Notice]) -> Vec<(usize, Failure)> {
+        let mut unpublished = Vec::new();
+        for (at, notice) in notices.iter().enumerate() {
+            let of = format!("{:?} {}", notice.kind, notice.tenant);
+            let (memory, notice) = (self.memory().clone(), notice.clone());
+            let call = move || {
+                let (memory, notice) = (memory.clone(), notice.clone());
+                async move { memory.publish(&[notice]).await.pop().map_or(Ok(()), |(_, failure)| Err(failure)) }
+            };
+            if let Err(failure) = self.writes("publish", &of, call).await {
+                unpublished.push((at, failure));
+            }
+        }
+        unpublished
     }
 }
 

@@ -57,7 +57,7 @@ impl Invocation {
         Self { world: Arc::clone(world), ports, number, skew: TimeDelta::milliseconds(skew_ms) }
     }
 
-    fn export(&self) -> Export<Ports, Ports, Ports> {
+    fn export(&self) -> Export<Ports, Ports, Ports, Ports> {
         let plan = &self.world.plan;
         let options = Options {
             settle: SETTLE,
@@ -68,7 +68,7 @@ impl Invocation {
             budget: Budget::new(1 << 22),
         };
         let ports = || self.ports.clone();
-        Export { tenants: ports(), events: ports(), buckets: ports(), options }
+        Export { tenants: ports(), events: ports(), buckets: ports(), bus: ports(), options }
     }
 
     /// Runs something for as long as an invocation may take, unless it dies before; none if it does.

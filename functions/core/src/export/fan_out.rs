@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Export, Report, Run};
 use crate::{
     failure::Failure,
-    ports::{Buckets, Events, Queue, Tenants},
+    ports::{Buckets, Bus, Events, Queue, Tenants},
     timestamp,
 };
 
@@ -75,7 +75,7 @@ pub struct Done {
     pub failed: Vec<usize>,
 }
 
-impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Hands every due tenant over, and exports none.
     ///
     /// # Errors

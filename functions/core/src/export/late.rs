@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     late::Tail,
-    ports::{Buckets, Events, Tenants},
+    ports::{Buckets, Bus, Events, Tenants},
     schedule::Window,
     timestamp,
 };
 
-impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Reads up to the window's first event, and delivers those minutes again that have more events than `before`.
     pub(super) async fn look_back(
         &self,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure},
-    ports::{Buckets, Conditional, Events, Tenants},
+    ports::{Buckets, Bus, Conditional, Events, Tenants},
     progress::{Covers, Progress},
     records::{Doubt, Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
@@ -53,7 +53,7 @@ impl Stored<'_> {
     }
 }
 
-impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Goes on after somebody else moved the watermark, saved the settings or disconnected the tenant. That is no
     /// failure.
     pub(super) async fn after_lost_race(

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure, Party},
-    ports::{Buckets, Conditional, Events, Tenants},
+    ports::{Buckets, Bus, Conditional, Events, Tenants},
     record::{Stamp, own},
     records::{Doubt, Receipt, StoredWatermark, TenantRecords},
     schedule::{Readiness, Schedule, Window, readiness},
@@ -167,7 +167,7 @@ impl<Bucket> TenantExport<Bucket> {
     }
 }
 
-impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Takes a tenant's turn: its next window, or the record of why it has none. All that is logged meanwhile, also
     /// by the adapters, carries the tenant.
     pub(super) async fn advance(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
@@ -299,7 +299,7 @@ impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
     }
 }
 
-impl<T, E, B> Export<T, E, B> {
+impl<T, E, B, N> Export<T, E, B, N> {
     fn stamp(&self, run: Run<'_>) -> Stamp {
         Stamp { at: (run.now)(), retention: self.options.retention }
     }

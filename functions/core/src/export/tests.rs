@@ -158,9 +158,10 @@ impl World {
         self.export().tick(Run { tick, platform: &platform(), now, should_stop }).await
     }
 
-    pub(super) fn export(&self) -> Export<Memory, Memory, Memory> {
+    pub(super) fn export(&self) -> Export<Memory, Memory, Memory, Memory> {
         let memory = || self.memory.clone();
-        Export { tenants: memory(), events: memory(), buckets: memory(), options: self.options.clone() }
+        let options = self.options.clone();
+        Export { tenants: memory(), events: memory(), buckets: memory(), bus: memory(), options }
     }
 
     /// The objects in a tenant's bucket: file name and text.

@@ -17,7 +17,7 @@ use crate::{
     event,
     failure::Failure,
     late::Tail,
-    ports::{Buckets, Conditional, Events, Tenants},
+    ports::{Buckets, Bus, Conditional, Events, Tenants},
     progress::Progress,
     records::{Receipt, StoredObject, StoredWatermark},
     schedule::Window,
@@ -60,7 +60,7 @@ pub(super) struct GivenUp {
     pub(super) stored: Vec<StoredObject>,
 }
 
-impl<T: Tenants, E: Events, B: Buckets> Export<T, E, B> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Stores all objects of a window, or those that are still missing, and tells what was stored. Moves nothing.
     pub(super) async fn store_window(
         &self,

@@ -23,6 +23,7 @@ pub enum Op {
     Settle,
     AmendReceipt,
     Send,
+    Publish,
     Page,
     PageBack,
     Settings,
