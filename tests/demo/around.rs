@@ -23,7 +23,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
     let newcomer = api.token("newcomer", &["audit-logs:admin"]);
     let queue = &outputs.ingestion_queue_url;
     let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
-    let tick = stage.platform.rule_event(hour + TimeDelta::minutes(1));
+    let tick = stage.platform.rule_event(hour + TimeDelta::minutes(1))?;
     let log_group = stage.platform.log_group();
 
     screen.section(&format!("Still running, as process {}, until Ctrl-C", std::process::id()))?;

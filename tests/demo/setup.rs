@@ -105,7 +105,7 @@ pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Ut
 /// Pauses the deployed rule and returns its name: while the demo plays a day in seconds, a tick of the real hour would
 /// deliver all that is left of it at once.
 async fn pause_rule(aws: &LocalAws, platform: &Platform<'_>) -> Result<String> {
-    let event = platform.rule_event(DateTime::UNIX_EPOCH);
+    let event = platform.rule_event(DateTime::UNIX_EPOCH)?;
     let arn = event["resources"][0].as_str().context("a rule without an ARN")?;
     let (_, name) = arn.split_once("rule/").context("the ARN of no rule")?;
     tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "disable-rule", "--name", name]).await?;

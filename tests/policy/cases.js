@@ -243,6 +243,8 @@ export function requests(partition) {
     ),
     own("query the index due", "dynamodb:Query", `${tenants}/index/due`, ALLOWED),
     own("scan the index due", "dynamodb:Scan", `${tenants}/index/due`, REFUSED),
+    own("list the index saved", "dynamodb:Scan", `${tenants}/index/saved`, ALLOWED),
+    own("query the index saved", "dynamodb:Query", `${tenants}/index/saved`, REFUSED),
     own("query the tenants table itself", "dynamodb:Query", tenants, REFUSED),
     own("query another index", "dynamodb:Query", `${tenants}/index/other`, REFUSED),
     ...["Query", "GetItem", "PutItem"].map((action) =>
@@ -275,6 +277,7 @@ export function requests(partition) {
     become("an administrator of its account", administrator(PLATFORM), REFUSED),
 
     lose("the hourly rule", platform.arn("ExporterHourlyTick"), ALLOWED),
+    lose("the rule of the hourly check", platform.arn("ExporterHourlyCheck"), ALLOWED),
     lose("another rule", `${platform.arn("ExporterHourlyTick")}-2`, REFUSED),
   ];
 }

@@ -30,8 +30,11 @@ static AWS: LazyLock<Result<LocalAws>> = LazyLock::new(|| runtime()?.block_on(Lo
 static FIXTURE: LazyLock<Result<Fixture>> = LazyLock::new(|| {
     let aws = AWS.as_ref().map_err(|error| anyhow!("{error:#}"))?;
     // The tests' days lie in the past: no window of theirs is ever too young, or too old.
-    let platform = runtime()?
-        .block_on(deploy_platform(aws, &[("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL)]))?;
+    let parameters = [("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL)];
+    let platform = runtime()?.block_on(async {
+        let platform = deploy_platform(aws, &parameters).await?;
+        platform.pause_rules().await.map(|()| platform)
+    })?;
     Ok(Fixture { aws, platform })
 });
 

@@ -26,7 +26,7 @@ pub use customer::{Customer, connect, onboard, quick_create_parameters};
 pub use fixture::{Fixture, on_the_platform};
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, Table};
-pub use rule::Rule;
+pub use rule::{Rule, Rules};
 pub use stacks::{
     CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, publish_template, quick_create,
 };

@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use crate::events::Event;
-use crate::{Api, LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, Rule, tools};
+use crate::{Api, LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, Rules, tools};
 
 /// What one BatchWriteItem takes.
 const BATCH: usize = 25;
@@ -47,7 +47,7 @@ impl Table {
 pub struct Platform<'a> {
     aws: &'a LocalAws,
     outputs: PlatformOutputs,
-    rule: Rule,
+    rules: Rules,
     api: Api,
     log_group: String,
     dynamodb: dynamodb::Client,
@@ -67,10 +67,10 @@ impl<'a> Platform<'a> {
         let log_group = function.logging_config.and_then(|logging| logging.log_group).context("no log group")?;
         let policy = lambda.get_policy().function_name(&outputs.exporter_function_name).send().await;
         let policy = policy.context("no rule may invoke the function")?.policy.context("an empty policy")?;
-        let rule = Rule::of(aws, &function_arn, &policy).await?;
+        let rules = Rules::of(aws, &function_arn, &policy).await?;
         // A browser on AWS would use the stack's output; here it is a name that nobody resolves.
         let api = Api::new(format!("{}/_aws/execute-api/{}/$default", aws.endpoint(), outputs.api_id), issuer)?;
-        Ok(Self { aws, outputs, rule, api, log_group, dynamodb: dynamodb::Client::new(&config), lambda })
+        Ok(Self { aws, outputs, rules, api, log_group, dynamodb: dynamodb::Client::new(&config), lambda })
     }
 
     /// What the stack says about itself.
@@ -91,10 +91,21 @@ impl<'a> Platform<'a> {
         &self.log_group
     }
 
-    /// The event that the deployed rule sends to the function at a time.
-    #[must_use]
-    pub fn rule_event(&self, time: DateTime<Utc>) -> Value {
-        self.rule.event(time)
+    /// The event that the deployed rule for the tick sends to the function at a time.
+    ///
+    /// # Errors
+    /// When the rule makes nonsense of it.
+    pub fn rule_event(&self, time: DateTime<Utc>) -> Result<Value> {
+        self.rules.tick.event(time)
+    }
+
+    /// Keeps the deployed rules from firing by themselves: whatever the real hour is, it is none of a test's.
+    ///
+    /// # Errors
+    /// When they are gone.
+    pub async fn pause_rules(&self) -> Result<()> {
+        self.rules.tick.pause(self.aws).await?;
+        self.rules.check.pause(self.aws).await
     }
 
     /// Invokes the function as its rule does at a time, and waits for its answer.
@@ -102,7 +113,15 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// As [`Self::invoke`].
     pub async fn tick(&self, time: DateTime<Utc>) -> Result<Value> {
-        self.invoke(&self.rule_event(time)).await
+        self.invoke(&self.rule_event(time)?).await
+    }
+
+    /// Invokes the function as its rule for the hourly check does at a time, and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Self::invoke`].
+    pub async fn check(&self, time: DateTime<Utc>) -> Result<Value> {
+        self.invoke(&self.rules.check.event(time)?).await
     }
 
     /// Invokes the function with any event, and waits for its answer.

@@ -1,4 +1,4 @@
-//! The deployed schedule, and the event that it sends.
+//! The deployed schedules, and the events that they send.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -7,53 +7,108 @@ use uuid::Uuid;
 
 use crate::{LocalAws, PLATFORM_ACCOUNT, REGION, tools};
 
-/// The schedule that the design promises: minute 1 of every hour.
-const SCHEDULE: &str = "cron(1 * * * ? *)";
+/// The schedule of the tick that the design promises: minute 1 of every hour.
+const TICK: &str = "cron(1 * * * ? *)";
 
-/// The rule that invokes the exporter, as it is deployed.
+/// The schedule of the check: minute 31.
+const CHECK: &str = "cron(31 * * * ? *)";
+
+/// A rule that invokes the exporter, as it is deployed.
 #[derive(Clone, Debug)]
 pub struct Rule {
     arn: String,
+    /// What it makes of its event, if it does not send it unchanged.
+    template: Option<String>,
 }
 
-impl Rule {
-    /// Reads the rule that targets a function, and checks what the emulator lets pass and AWS wouldn't: that it
-    /// is enabled, on schedule, sends its event unchanged, and is allowed to invoke the function.
+/// The rules that invoke the exporter.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The hourly tick's.
+    pub tick: Rule,
+    /// The hourly check's.
+    pub check: Rule,
+}
+
+impl Rules {
+    /// Reads the rules that target a function, and checks what the emulator lets pass and AWS wouldn't: that there is
+    /// one for the tick, which sends its event unchanged, and one for the check, which sends its time alone, and each is
+    /// enabled, on schedule, and allowed to invoke the function.
     ///
     /// # Errors
     /// When one of these is not so.
     pub async fn of(aws: &LocalAws, function_arn: &str, function_policy: &str) -> Result<Self> {
+        let list_rules = ["events", "list-rule-names-by-target", "--target-arn", function_arn];
+        let names = tools::aws_cli(aws, PLATFORM_ACCOUNT, &list_rules).await?;
+        let names = list(&names["RuleNames"]);
+        ensure!(names.len() == 2, "two rules should invoke {function_arn}, not {names:?}");
+        let (mut tick, mut check) = (None, None);
+        for name in names {
+            let name = name.as_str().context("a rule without a name")?;
+            let (schedule, rule) = Rule::of(aws, name, function_arn, function_policy).await?;
+            match schedule.as_str() {
+                TICK => tick = Some(rule),
+                CHECK => check = Some(rule),
+                _ => {}
+            }
+        }
+        let rules =
+            Self { tick: tick.context("no rule for the tick")?, check: check.context("no rule for the check")? };
+        ensure!(rules.tick.template.is_none(), "the tick's rule changes the event that it sends: {rules:?}");
+        ensure!(rules.check.template.is_some(), "the check's rule sends the same event as the tick's: {rules:?}");
+        Ok(rules)
+    }
+}
+
+impl Rule {
+    /// Keeps the rule from firing by itself.
+    ///
+    /// # Errors
+    /// When there is no such rule any more.
+    pub async fn pause(&self, aws: &LocalAws) -> Result<()> {
+        let (_, name) = self.arn.split_once("rule/").context("the ARN of no rule")?;
+        tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "disable-rule", "--name", name]).await?;
+        Ok(())
+    }
+
+    async fn of(aws: &LocalAws, name: &str, function_arn: &str, function_policy: &str) -> Result<(String, Self)> {
         let events =
             async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, &[&["events"], arguments].concat()).await;
-        let names = events(&["list-rule-names-by-target", "--target-arn", function_arn]).await?;
-        let [name] = list(&names["RuleNames"]) else {
-            bail!("one rule should invoke {function_arn}, not {}", names["RuleNames"]);
-        };
-        let name = name.as_str().context("a rule without a name")?;
         let (describe, list_targets) = (["describe-rule", "--name", name], ["list-targets-by-rule", "--rule", name]);
         let (rule, targets) = tokio::try_join!(events(&describe), events(&list_targets))?;
 
         let arn = rule["Arn"].as_str().context("a rule without an ARN")?.to_owned();
         ensure!(rule["State"] == "ENABLED", "the rule is {}", rule["State"]);
-        ensure!(rule["ScheduleExpression"] == SCHEDULE, "the rule's schedule is {}", rule["ScheduleExpression"]);
         let [target] = list(&targets["Targets"]) else {
             bail!("the rule should have one target, not {}", targets["Targets"]);
         };
         ensure!(target["Arn"] == function_arn, "the rule's target is {}", target["Arn"]);
-        let untouched = ["Input", "InputPath", "InputTransformer"].iter().all(|key| target.get(key).is_none());
-        ensure!(untouched, "the rule changes the event that it sends: {target}");
+        ensure!(["Input", "InputPath"].iter().all(|key| target.get(key).is_none()), "{target}");
+        let template = target.get("InputTransformer").map(|transformer| {
+            let paths = &transformer["InputPathsMap"];
+            ensure!(*paths == json!({ "time": "$.time" }), "only an event's time can be asked for here: {paths}");
+            Ok(transformer["InputTemplate"].as_str().context("no template")?.to_owned())
+        });
         ensure!(
             may_invoke(function_policy, &arn)?,
             "the function's policy does not let the rule in: {function_policy}"
         );
-        Ok(Self { arn })
+        let schedule = rule["ScheduleExpression"].as_str().unwrap_or_default().to_owned();
+        Ok((schedule, Self { arn, template: template.transpose()? }))
     }
 
     /// The event that EventBridge sends for the rule at a time, byte for byte the same each time that it does.
-    #[must_use]
-    pub fn event(&self, time: DateTime<Utc>) -> Value {
+    ///
+    /// # Errors
+    /// When what the rule makes of it is not JSON.
+    pub fn event(&self, time: DateTime<Utc>) -> Result<Value> {
         let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        json!({
+        if let Some(template) = &self.template {
+            // A text gets its quotes where it stands for a whole value, by "Transforming event inputs" in the EventBridge
+            // user guide.
+            return serde_json::from_str(&template.replace("<time>", &format!("{time:?}"))).context("the rule's input");
+        }
+        Ok(json!({
             "version": "0",
             // Random on AWS, but one and the same when an event is delivered twice.
             "id": Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}@{time}", self.arn).as_bytes()).to_string(),
@@ -64,7 +119,7 @@ impl Rule {
             "region": REGION,
             "resources": [self.arn],
             "detail": {},
-        })
+        }))
     }
 }
 

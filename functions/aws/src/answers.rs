@@ -117,6 +117,14 @@ impl Answer {
         self.of_our_own("DynamoDB", doing)
     }
 
+    /// Why events were not read. What keeps them from being read at all has a code of its own; the key that encrypts them
+    /// is among that.
+    pub fn from_events(&self) -> Failure {
+        let failure = self.from_dynamodb("the events were read");
+        let refused = failure.code == Code::PlatformDenied || self.code.starts_with("KMS");
+        if refused { Failure::new(Code::EventsUnreadable, failure.message) } else { failure }
+    }
+
     /// Why the exporter was not invoked.
     pub fn from_lambda(&self) -> Failure {
         self.of_our_own("Lambda", "the exporter was asked to verify a connection")
@@ -277,6 +285,22 @@ mod tests {
             ("ValidationException", Code::Rejected),
         ] {
             assert_eq!(answer(400, code, "").from_dynamodb("reading").code, expected);
+        }
+    }
+
+    #[test]
+    fn events_that_nobody_may_read_are_told_apart_from_a_table_that_is_busy() {
+        for (code, expected) in [
+            ("AccessDeniedException", Code::EventsUnreadable),
+            ("ResourceNotFoundException", Code::EventsUnreadable),
+            ("KMSAccessDeniedException", Code::EventsUnreadable),
+            ("KMSDisabledException", Code::EventsUnreadable),
+            ("ProvisionedThroughputExceededException", Code::Throttled),
+            ("ValidationException", Code::Rejected),
+        ] {
+            let failure = answer(400, code, "User: x is not authorized").from_events();
+            assert_eq!((failure.code, failure.party), (expected, Party::Platform), "{code}");
+            assert!(!failure.message.contains("User"), "{failure}");
         }
     }
 

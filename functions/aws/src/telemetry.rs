@@ -1,7 +1,7 @@
 //! Logs and metrics. A log line is JSON and names tenant, window, key, code and duration; it never holds an event, a
 //! credential or an external ID.
 
-use audit_log_core::{export::Report, failure::Party};
+use audit_log_core::{census::Census, export::Report, failure::Party};
 use chrono::TimeDelta;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_cloudwatch_embedded::{Builder, Collector};
@@ -46,9 +46,15 @@ impl Metrics {
             "ExportedTenants",
             "FailedTenants",
             "DeferredTenants",
+            "EventReadsRefused",
             "Events",
             "Objects",
             UNPUBLISHED,
+            "SuccessfulChecks",
+            "ConnectedTenants",
+            "TenantsShrunken",
+            "WatermarksWithoutConfig",
+            "SettingsWithoutWatermark",
         ] {
             describe_counter!(name, Unit::Count, "");
         }
@@ -74,6 +80,22 @@ impl Metrics {
         self.exports(report, duration);
     }
 
+    /// Writes what a check of the fleet found. Of one that could not look there is nothing, and `SuccessfulChecks` stays
+    /// away: its alarm goes by that.
+    pub fn check(&self, census: &Census, duration: TimeDelta) {
+        counter!("SuccessfulChecks").increment(1);
+        // Counters, all of them: a gauge keeps its value, and every later tick of this process would repeat it.
+        counter!("ConnectedTenants").increment(census.connected);
+        counter!("TenantsShrunken").increment(census.shrunken.into());
+        counter!("WatermarksWithoutConfig").increment(census.watermarks_without_config.len() as u64);
+        counter!("SettingsWithoutWatermark").increment(census.settings_without_watermark.len() as u64);
+        counter!("EventReadsRefused").increment(census.event_reads_refused.into());
+        gauge!("OldestWatermarkLag").set(0.0);
+        gauge!("DeferredLateness").set(0.0);
+        gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);
+        flush(self.0);
+    }
+
     fn exports(&self, report: &Report, duration: TimeDelta) {
         counter!("NothingDelivered").increment(report.nothing_delivered().into());
         counter!("QueuedTenants").increment(report.queued);
@@ -86,6 +108,7 @@ impl Metrics {
             counter!("FailedTenants", "Party" => party).increment(failed);
         }
         counter!("DeferredTenants").increment(report.deferred);
+        counter!("EventReadsRefused").increment(report.unreadable);
         counter!("Events").increment(report.events);
         counter!("Objects").increment(report.objects);
         counter!("Bytes").increment(report.bytes);
@@ -137,5 +160,40 @@ fn collector(function: &str) -> Result<&'static Collector, metrics_cloudwatch_em
 fn flush(collector: &Collector) {
     if let Err(error) = collector.flush(std::io::stdout()) {
         tracing::error!(%error, "the metrics could not be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The platform's template, a resource at a time: its name and its text.
+    fn alarms() -> Vec<(&'static str, &'static str)> {
+        let template = include_str!("../../../infra/template.yaml");
+        let resources = template.split("\n\n").filter(|it| it.contains("Type: AWS::CloudWatch::Alarm"));
+        let named = resources.filter_map(|it| {
+            let is_name = |line: &&str| line.starts_with("  ") && !line.trim_start().starts_with('#');
+            Some((it.lines().find(is_name)?.trim().trim_end_matches(':'), it))
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn the_runbook_has_an_entry_for_every_alarm() {
+        let runbook = include_str!("../../../infra/README.md");
+        let alarms = alarms();
+        assert!(alarms.len() > 15, "{alarms:?}");
+        for (name, _) in alarms {
+            assert!(runbook.contains(&format!("\n| `{name}` | ")), "{name} is not in infra/README.md");
+        }
+    }
+
+    #[test]
+    fn every_alarm_on_a_metric_of_ours_goes_by_one_that_is_written() {
+        let ours = include_str!("telemetry.rs").split("#[cfg(test)]").next().unwrap();
+        let readme = include_str!("../../../README.md");
+        for (name, text) in alarms().into_iter().filter(|(_, text)| text.contains("Namespace: AuditLogExport")) {
+            let metric = text.lines().find_map(|line| line.trim().strip_prefix("MetricName: ")).unwrap();
+            assert!(ours.contains(&format!("!(\"{metric}\"")), "{name} goes by {metric}, which nobody writes");
+            assert!(readme.contains(&format!("`{metric}`")), "{metric} is not in the README");
+        }
     }
 }

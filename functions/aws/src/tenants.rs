@@ -1,6 +1,7 @@
-//! The tenants table: configs, watermarks, receipts and the index `due`.
+//! The tenants table: configs, watermarks, receipts and the indexes `due` and `saved`.
 
 mod export;
+mod fleet;
 mod settings;
 
 use std::time::Duration;

@@ -93,6 +93,9 @@ codes! {
     /// The exporter's own role may not use its own tables.
     PlatformDenied = "platform_denied", Platform,
         "Compare the exporter's role with infra/template.yaml, and deploy the template again.";
+    /// The events table refuses to be read: a right, the table or its key is gone.
+    EventsUnreadable = "events_unreadable", Platform,
+        "Compare the exporter's role with infra/template.yaml, and look whether the events table and the key that encrypts it are there and enabled. Nothing is lost as long as the events are kept; the next tick that can read them catches up.";
     /// The exporter's or the tenant's temporary credentials ended in the middle.
     CredentialsExpired = "credentials_expired", Platform,
         "Nothing, if it passes: the next tick assumes the role anew. If it stays, check the function's timeout, which must not exceed 15 minutes.";

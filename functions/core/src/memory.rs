@@ -6,6 +6,7 @@ mod buckets;
 mod bus;
 mod events;
 mod faults;
+mod fleet;
 mod queue;
 mod recorder;
 mod settings;
@@ -23,6 +24,7 @@ use faults::Faults;
 pub use faults::{Fault, Op};
 
 use crate::{
+    census::Count,
     event::{Body, StoredEvent},
     export::Batch,
     failure::Failure,
@@ -58,6 +60,7 @@ pub struct State {
     pub notices: Vec<Notice>,
     pub verified: Vec<Request>,
     pub findings: BTreeMap<Name, Step>,
+    pub count: Option<Count>,
 }
 
 /// A tenant's records.

@@ -13,6 +13,8 @@ pub(crate) enum Input {
     Tick { time: DateTime<Utc> },
     /// A tick has handed tenants over.
     Batches(Vec<SqsMessage>),
+    /// The rule for the hourly check fired at that time.
+    Check { time: DateTime<Utc> },
     /// Someone wants to know whether a connection would work.
     Verify(Box<Request>),
 }
@@ -23,6 +25,19 @@ struct Scheduled {
     source: String,
     #[serde(rename = "detail-type")]
     detail_type: String,
+    time: DateTime<Utc>,
+}
+
+/// What the rule for the hourly check makes of its event.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Check {
+    check: Checked,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checked {
     time: DateTime<Utc>,
 }
 
@@ -58,15 +73,15 @@ impl From<Verification> for Input {
 /// Why an event is none of ours. The text says what would be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
+    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
 pub(crate) struct NotForUs(String);
 
 /// Reads an event.
 ///
 /// # Errors
-/// If it is anything but a connection to verify, messages of a queue, or a scheduled event of EventBridge with a time: a
-/// tick is never guessed from the clock alone.
+/// If it is anything but a connection to verify, an hourly check, messages of a queue, or a scheduled event of
+/// EventBridge with a time: a tick is never guessed from the clock alone.
 pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
     if payload.get("verify").is_some() {
         let verification: Verification = serde_json::from_value(payload).map_err(|error| {
@@ -77,6 +92,11 @@ pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
             })
         })?;
         return Ok(verification.into());
+    }
+    if payload.get("check").is_some() {
+        let Check { check: Checked { time } } =
+            serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
+        return Ok(Input::Check { time });
     }
     if payload.get("Records").is_some() {
         let SqsEvent { records, .. } = serde_json::from_value(payload)
@@ -109,6 +129,22 @@ mod tests {
             "region": "us-east-1", "resources": ["arn:aws:events:us-east-1:111111111111:rule/hourly"], "detail": {},
         });
         assert_eq!(decode(event), Ok(Input::Tick { time: "2026-11-21T11:01:00Z".parse().unwrap() }));
+    }
+
+    #[test]
+    fn a_check_is_told_from_a_tick_by_more_than_its_time() {
+        let time = "2026-11-21T11:31:00Z";
+        assert_eq!(decode(json!({ "check": { "time": time } })), Ok(Input::Check { time: time.parse().unwrap() }));
+        for event in [
+            json!({ "check": {} }),
+            json!({ "check": time }),
+            json!({ "check": { "time": "noon" } }),
+            json!({ "check": { "time": time, "tenants": [] } }),
+            json!({ "check": { "time": time }, "source": "aws.events", "detail-type": "Scheduled Event", "time": time }),
+        ] {
+            let refusal = decode(event.clone()).unwrap_err().to_string();
+            assert!(refusal.contains(r#"{"check": {"time": "2026"#), "{event}: {refusal}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The exporter: a Lambda function that EventBridge invokes every hour, that takes what such a tick has handed over
-//! through a queue, and that verifies a connection when it is asked to.
+//! The exporter: a Lambda function that EventBridge invokes every hour for a tick and for a check of all tenants, that
+//! takes what a tick has handed over through a queue, and that verifies a connection when it is asked to.
 //!
 //! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export` or
 //! `audit_log_core::verify`, and encodes the answer.
@@ -17,6 +17,7 @@ use audit_log_aws::{
     telemetry::{self, Metrics},
 };
 use audit_log_core::{
+    census::{self, Census},
     export::{Done, Report, Run},
     failure::{Code, Failure},
     schedule,
@@ -44,6 +45,7 @@ const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
 #[serde(untagged)]
 enum Answer {
     Tick(Box<Report>),
+    Check(Census),
     Batches(SqsBatchResponse),
     Verification(Verification),
 }
@@ -65,6 +67,7 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     let invocation = Invocation { exporter, metrics, platform: &platform, context: &context };
     match input {
         Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Tick(Box::new(report))),
+        Input::Check { time } => invocation.check(time).await.map(Answer::Check),
         Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
         Input::Verify(request) => {
             Ok(Answer::Verification(verify(&exporter.export, &platform, &context, &request).await))
@@ -117,10 +120,7 @@ impl Invocation<'_> {
             Some(queue) => export.hand_over(run, queue).await,
             None => export.tick(run).await,
         };
-        let report = report.inspect_err(|failure| {
-            let Failure { code, party, message } = failure;
-            tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the tick failed");
-        })?;
+        let report = report.inspect_err(|failure| failed("tick", tick, failure))?;
         if report.no_connected_tenant {
             tracing::error!(
                 tick = report.tick,
@@ -131,6 +131,30 @@ impl Invocation<'_> {
         log("tick", &report, duration);
         self.metrics.tick(&report, duration);
         Ok(report)
+    }
+
+    /// Looks for what no tick would notice, whoever is due.
+    async fn check(&self, time: DateTime<Utc>) -> Result<Census, Error> {
+        let started = wall_clock();
+        let hour = schedule::tick(time, started);
+        let Export { tenants, events, .. } = &self.exporter.export;
+        let census = async {
+            let connected = census::connected(tenants).await?;
+            census::take(tenants, events, &connected, hour.date_naive(), started).await
+        };
+        let census = census.await.inspect_err(|failure| failed("check", hour, failure))?;
+        let duration = wall_clock() - started;
+        tracing::info!(
+            tick = timestamp::seconds(hour),
+            connected = census.connected,
+            connected_before = census.connected_before,
+            watermarks_without_config = census.watermarks_without_config.len(),
+            settings_without_watermark = census.settings_without_watermark.len(),
+            duration_ms = duration.num_milliseconds(),
+            "check"
+        );
+        self.metrics.check(&census, duration);
+        Ok(census)
     }
 
     async fn batches(&self, messages: Vec<SqsMessage>) -> SqsBatchResponse {
@@ -146,6 +170,11 @@ impl Invocation<'_> {
         self.metrics.batches(&report, duration);
         messages.answer(&failed)
     }
+}
+
+fn failed(what: &str, tick: DateTime<Utc>, failure: &Failure) {
+    let Failure { code, party, message } = failure;
+    tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the {what} failed");
 }
 
 fn log(what: &str, report: &Report, duration: TimeDelta) {

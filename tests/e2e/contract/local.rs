@@ -17,7 +17,7 @@ use audit_log_aws::{
 };
 use audit_log_core::{
     export::Budget,
-    ports::{Buckets, Events, Recorder, Settings, Tenants},
+    ports::{Buckets, Events, Fleet, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -117,6 +117,10 @@ async fn exporters_credentials(fixture: &Fixture) -> Result<Credentials> {
 
 impl World for OnLocalAws<'_> {
     fn tenants(&self) -> &impl Tenants {
+        &self.tenants
+    }
+
+    fn fleet(&self) -> &impl Fleet {
         &self.tenants
     }
 

@@ -25,6 +25,7 @@ macro_rules! on_both_worlds {
 mod buckets;
 mod connecting;
 mod events;
+mod fleet;
 mod local;
 mod memory;
 mod progress;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use audit_log_core::{
     event::{Body, StoredEvent},
     memory::{Memory, Tenant},
-    ports::{Buckets, Events, Recorder, Settings, Tenants},
+    ports::{Buckets, Events, Fleet, Recorder, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -25,6 +25,10 @@ pub(crate) fn in_memory(body: impl AsyncFnOnce(&Memory) -> Result<()>) -> Result
 
 impl World for Memory {
     fn tenants(&self) -> &impl Tenants {
+        self
+    }
+
+    fn fleet(&self) -> &impl Fleet {
         self
     }
 

@@ -5,7 +5,7 @@ use audit_log_core::{
     event::User,
     failure::Code,
     late::Tail,
-    ports::{Buckets, Conditional, Events, Recorder, Settings, Tenants},
+    ports::{Buckets, Conditional, Events, Fleet, Recorder, Settings, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -19,6 +19,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) trait World {
     /// The tenants as the export sees them.
     fn tenants(&self) -> &impl Tenants;
+
+    /// All tenants at once.
+    fn fleet(&self) -> &impl Fleet;
 
     /// The tenants as whoever saves settings sees them.
     fn settings(&self) -> &impl Settings;

@@ -38,10 +38,9 @@ pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -
     let decoded = Decoded::default();
     let query = query.customize().config_override(retries).interceptor(Decoding(decoded.clone()));
     let sent = query.send().await;
-    let failure = |answer: Answer| answer.from_dynamodb("the events were read");
-    sent.map_err(|error| failure(Answer::of(&error)))?;
+    sent.map_err(|error| Answer::of(&error).from_events())?;
     // An answer that was decoded by anyone else has no page, which is not the same as a page without events.
-    decoded.put(None).ok_or_else(|| failure(Answer::nonsense("ResponseError")))
+    decoded.put(None).ok_or_else(|| Answer::nonsense("ResponseError").from_events())
 }
 
 /// What the last attempt's answer was decoded to.

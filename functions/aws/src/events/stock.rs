@@ -17,7 +17,7 @@ use crate::{
 /// Sends a query and takes its answer from the SDK.
 pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
     let sent = query.customize().config_override(retries).send().await;
-    let answer = sent.map_err(|error| Answer::of(&error).from_dynamodb("the events were read"))?;
+    let answer = sent.map_err(|error| Answer::of(&error).from_events())?;
     let more_after = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
     let events = answer.items.unwrap_or_default().into_iter().map(event).collect();
     Ok(Page { events, more_after })

@@ -3,9 +3,10 @@
 mod races;
 
 use audit_log_core::{
+    census::Count,
     event::User,
     late::Tail,
-    ports::{Conditional, Events, Settings, Stretch, Tenants},
+    ports::{Conditional, Events, Fleet, Settings, Stretch, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Receipt, ReceiptDigest, StoredObject, StoredWatermark},
     schedule::Schedule,
@@ -127,7 +128,7 @@ async fn a_throttled_table_is_waited_for_and_then_named() {
 async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
     for code in ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"] {
         let refused = || Reply::dynamodb(400, code, "");
-        let aws = ["Query", "BatchGetItem", "GetItem", "TransactWriteItems", "UpdateItem", "PutItem"]
+        let aws = ["Query", "Scan", "BatchGetItem", "GetItem", "TransactWriteItems", "UpdateItem", "PutItem"]
             .into_iter()
             .fold(Aws::new(), |aws, operation| aws.on(operation, [refused()]));
         let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
@@ -142,12 +143,16 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             record_failure(&aws).await.unwrap_err(),
             amend(&aws).await.unwrap_err(),
             table.disconnect(&tenant, &news()).await.unwrap_err(),
-            events(&aws).await.unwrap_err(),
+            table.connected(DueShard::of(&tenant)).await.unwrap_err(),
+            table.saved().await.unwrap_err(),
+            table.last_count().await.unwrap_err(),
+            table.keep_count(Count::after(None, window().from.date_naive(), 1)).await.unwrap_err(),
         ] {
             tells_no_secret(&failure);
             assert_eq!(failure.code, Code::PlatformDenied, "{code}: {failure}");
         }
-        assert_eq!(aws.operations().len(), 11, "none is tried again");
+        assert_eq!(events(&aws).await.unwrap_err().code, Code::EventsUnreadable);
+        assert_eq!(aws.operations().len(), 15, "none is tried again");
     }
 }
 

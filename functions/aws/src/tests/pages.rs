@@ -85,7 +85,7 @@ async fn a_damaged_answer_is_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn an_error_is_the_sdks_to_decode_even_behind_a_damaged_answer() {
     for (reply, code) in [
-        (Reply::dynamodb(400, "AccessDeniedException", ""), Code::PlatformDenied),
+        (Reply::dynamodb(400, "AccessDeniedException", ""), Code::EventsUnreadable),
         (Reply::dynamodb(400, "ValidationException", ""), Code::Rejected),
         (Reply::dynamodb(400, "ThrottlingException", ""), Code::Throttled),
         (Reply::Lost, Code::Unavailable),

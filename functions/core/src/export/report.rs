@@ -43,6 +43,9 @@ pub struct Report {
     /// Events that came too late for their window, and were delivered with the next.
     #[serde(skip)]
     pub late: u64,
+    /// Failed tenants whose events could not be read.
+    #[serde(skip)]
+    pub unreadable: u64,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
     pub kept: u64,
@@ -147,6 +150,7 @@ impl Report {
             no_connected_tenant: false,
             failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
             late: 0,
+            unreadable: 0,
             kept: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
@@ -212,6 +216,7 @@ impl Report {
             }
             End::Failed(Failure { code, party, message }) => {
                 self.failed += 1;
+                self.unreadable += u64::from(code == Code::EventsUnreadable);
                 for (of, count) in &mut self.failed_by_party {
                     *count += u64::from(*of == party);
                 }
@@ -238,6 +243,9 @@ mod tests {
             report.add(Tally::failed(format!("t{n}"), Failure::new(Code::BucketNotFound, "No bucket.")));
         }
         assert!(report.nothing_delivered());
+        let mut unreadable = report.clone();
+        unreadable.add(Tally::failed("x".to_owned(), Failure::new(Code::EventsUnreadable, "No.")));
+        assert_eq!((report.unreadable, unreadable.unreadable), (0, 1));
         report.add(Tally {
             end: End::Exported,
             counts: Counts { events: 5, objects: 2, bytes: 300, late: 0 },

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 pub enum Op {
     Due,
     AnyConnected,
+    Fleet,
     Load,
     Commit,
     RecordFailure,

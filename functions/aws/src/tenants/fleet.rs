@@ -1,0 +1,74 @@
+//! The tenants table as whoever looks for what is missing sees it.
+
+use audit_log_core::{
+    census::Count,
+    failure::Failure,
+    ports::{Conditional, Due, Fleet},
+    tenant::DueShard,
+};
+
+use super::{TenantsTable, write};
+use crate::{
+    answers::Answer,
+    attributes::{Item, n, s, text},
+};
+
+/// The key of the count. No tenant's id has a `#`, so no tenant has such a record.
+fn count_key() -> Item {
+    Item::from([("tenant_id".to_owned(), s("#platform")), ("record".to_owned(), s("census"))])
+}
+
+impl Fleet for TenantsTable {
+    async fn connected(&self, shard: DueShard) -> Result<Vec<Due>, Failure> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("due_shard = :shard")
+            .expression_attribute_values(":shard", s(shard.to_string()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut connected = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the connected tenants were read"))?;
+            if let Some(tenant) = text(&item, "tenant_id") {
+                connected.push(Due { tenant, next_due: text(&item, "next_due").unwrap_or_default() });
+            }
+        }
+        Ok(connected)
+    }
+
+    async fn saved(&self) -> Result<Vec<String>, Failure> {
+        let mut pages = self.client.scan().table_name(&self.table).index_name("saved").into_paginator().items().send();
+        let mut saved = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the saved settings were listed"))?;
+            saved.extend(text(&item, "tenant_id"));
+        }
+        Ok(saved)
+    }
+
+    async fn last_count(&self) -> Result<Option<Count>, Failure> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(count_key())).consistent_read(true);
+        let answer = get.send().await.map_err(|error| Answer::of(&error).from_dynamodb("the last count was read"))?;
+        let count = |item: Item| {
+            let number = |name| text(&item, name)?.parse().ok();
+            let (day, connected) = (text(&item, "day")?.parse().ok()?, number("connected")?);
+            Some(Count { day, connected, before: number("connected_before") })
+        };
+        Ok(answer.item.and_then(count))
+    }
+
+    async fn keep_count(&self, Count { day, connected, before }: Count) -> Result<(), Failure> {
+        let mut item = count_key();
+        let numbers = [("connected", Some(connected)), ("connected_before", before)];
+        item.insert("day".to_owned(), s(day.to_string()));
+        item.extend(numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), n(value?)))));
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        match write("the connected tenants were counted", || put.clone().send()).await? {
+            Conditional::Written | Conditional::LostRace => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is missing that no tick would notice, and a fleet that misses nothing.
+
+use anyhow::{Result, ensure};
+use audit_log_aws::sdk::dynamodb::types::AttributeValue;
+use audit_log_core::tenant::{DueShard, TenantId};
+use audit_log_tests::{Fixture, Item, PLATFORM_ACCOUNT, Platform, REGION, Table, on_the_platform, tools};
+use serde_json::json;
+
+use super::{Ran, check, tick};
+
+/// What the alarms go by, in this order.
+const ALARMING: [&str; 5] = [
+    "NoConnectedTenants",
+    "TenantsShrunken",
+    "WatermarksWithoutConfig",
+    "SettingsWithoutWatermark",
+    "EventReadsRefused",
+];
+
+/// The value of each; a metric that an invocation doesn't write alarms nobody.
+fn alarming(ran: &Ran) -> [f64; 5] {
+    ALARMING.map(|name| ran.metrics.get(name).copied().unwrap_or_default())
+}
+
+fn s(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn record(tenant: &str, record: &str, attributes: &[(&str, AttributeValue)]) -> Item {
+    let keys = [("tenant_id", s(tenant)), ("record", s(record))];
+    keys.iter().chain(attributes).map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+/// A tenant that exports once a day, next at 03:00 of the 21st.
+async fn put_tenant(platform: &Platform<'_>, tenant: &str) -> Result<()> {
+    let config = [
+        ("external_id", s("some-external-id")),
+        ("role_arn", s("arn:aws:iam::222222222222:role/audit")),
+        ("bucket", s("some-bucket")),
+        ("region", s(REGION)),
+        ("frequency_hours", AttributeValue::N("24".to_owned())),
+    ];
+    let shard = DueShard::of(&TenantId::parse(tenant)?).to_string();
+    let watermark = [
+        ("exported_until", s("2026-11-20T03:00:00Z")),
+        ("next_due", s("2026-11-21T03:00:00Z")),
+        ("due_shard", s(&shard)),
+    ];
+    platform.put_item(Table::Tenants, record(tenant, "config", &config)).await?;
+    platform.put_item(Table::Tenants, record(tenant, "watermark", &watermark)).await
+}
+
+async fn put_fleet(platform: &Platform<'_>, tenants: usize) -> Result<()> {
+    for number in 0..tenants {
+        put_tenant(platform, &format!("tenant-{number}")).await?;
+    }
+    Ok(())
+}
+
+/// Loses a record, as a slip of somebody's hand would.
+async fn lose(fixture: &Fixture, tenant: &str, record: &str) -> Result<()> {
+    let table = &fixture.platform.outputs().tenants_table_name;
+    let key = json!({ "tenant_id": { "S": tenant }, "record": { "S": record } }).to_string();
+    let delete = ["dynamodb", "delete-item", "--table-name", table, "--key", &key];
+    tools::aws_cli(fixture.aws, PLATFORM_ACCOUNT, &delete).await?;
+    Ok(())
+}
+
+#[test]
+fn a_healthy_fleet_that_exports_once_a_day_raises_no_alarm_at_any_hour() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let platform = &fixture.platform;
+        put_fleet(platform, 4).await?;
+        for hour in [4, 14, 23] {
+            let tick = tick(platform, &format!("20T{hour:02}:01")).await?;
+            assert_eq!((alarming(&tick), &tick.answer["due"]), ([0.0; 5], &0.into()), "{hour}");
+            let check = check(platform, &format!("20T{hour:02}:31")).await?;
+            assert_eq!(alarming(&check), [0.0; 5], "{hour}: {}", check.answer);
+            let looked = ["SuccessfulChecks", "ConnectedTenants"].map(|name| check.metrics[name]);
+            assert_eq!(looked, [1.0, 4.0]);
+        }
+        let next_day = check(platform, "21T00:31").await?;
+        assert_eq!((alarming(&next_day), &next_day.answer["connectedBefore"]), ([0.0; 5], &4.into()));
+        Ok(())
+    })
+}
+
+#[test]
+fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let platform = &fixture.platform;
+        put_fleet(platform, 4).await?;
+        lose(fixture, "tenant-1", "config").await?;
+        lose(fixture, "tenant-2", "watermark").await?;
+        let found = check(platform, "20T10:31").await?;
+        assert_eq!(alarming(&found), [0.0, 0.0, 1.0, 1.0, 0.0], "{}", found.answer);
+        assert_eq!(found.answer["watermarksWithoutConfig"], json!(["tenant-1"]));
+        assert_eq!(found.answer["settingsWithoutWatermark"], json!(["tenant-2"]));
+        let logs = platform.logs().await?;
+        for (tenant, words) in [("tenant-1", "has no settings"), ("tenant-2", "will never be due")] {
+            let named = |line: &&String| line.contains("ERROR") && line.contains(tenant) && line.contains(words);
+            ensure!(logs.iter().any(|line| named(&line)), "{tenant} is not in the log");
+        }
+        for tenant in ["tenant-1", "tenant-2"] {
+            put_tenant(platform, tenant).await?;
+        }
+        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 5]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_fleet_that_shrank_over_night_is_an_alarm() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let platform = &fixture.platform;
+        put_fleet(platform, 10).await?;
+        assert_eq!(alarming(&check(platform, "19T00:31").await?), [0.0; 5]);
+        for number in 0..4 {
+            for record in ["config", "watermark"] {
+                lose(fixture, &format!("tenant-{number}"), record).await?;
+            }
+        }
+        let shrunken = check(platform, "20T00:31").await?;
+        assert_eq!(alarming(&shrunken), [0.0, 1.0, 0.0, 0.0, 0.0], "{}", shrunken.answer);
+        assert_eq!(shrunken.metrics["ConnectedTenants"], 6.0);
+        assert_eq!(alarming(&check(platform, "21T00:31").await?), [0.0; 5], "it ends by itself");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_events_table_that_refuses_reads_is_an_alarm_before_and_after_somebody_is_due() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let platform = &fixture.platform;
+        put_fleet(platform, 1).await?;
+        let role = platform.outputs().exporter_role_arn.rsplit('/').next().unwrap_or_default();
+        let iam = async |arguments: &[&str]| {
+            let policy = ["--role-name", role, "--policy-name", "closed"];
+            tools::aws_cli(fixture.aws, PLATFORM_ACCOUNT, &[&["iam"], arguments, &policy].concat()).await
+        };
+        let table =
+            format!("arn:aws:dynamodb:{REGION}:{PLATFORM_ACCOUNT}:table/{}", platform.outputs().events_table_name);
+        let deny = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Deny", "Action": "dynamodb:Query", "Resource": table },
+        ] });
+        iam(&["put-role-policy", "--policy-document", &deny.to_string()]).await?;
+        let refused = async {
+            let check = check(platform, "20T10:31").await?;
+            anyhow::Ok((check, tick(platform, "21T03:01").await?))
+        };
+        let refused = refused.await;
+        iam(&["delete-role-policy"]).await?;
+        let (checked, ticked) = refused?;
+        assert_eq!(alarming(&checked), [0.0, 0.0, 0.0, 0.0, 1.0], "{}", checked.answer);
+        assert_eq!(alarming(&ticked), [0.0, 0.0, 0.0, 0.0, 1.0], "{}", ticked.answer);
+        assert_eq!(ticked.answer["failures"][0]["code"], "events_unreadable");
+        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 5]);
+        Ok(())
+    })
+}

@@ -1,0 +1,83 @@
+//! All tenants at once: who is connected, who has settings, and how many there were.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use audit_log_core::{
+    census::{self, Count},
+    ports::{Conditional, Due, Fleet, Settings},
+    records::{StoredWatermark, TenantRecords},
+    schedule::Schedule,
+    settings::Draft,
+    tenant::DueShard,
+    timestamp,
+};
+use audit_log_tests::REGION;
+use chrono::TimeDelta;
+
+use crate::world::{World, clock, connect, id, news};
+
+on_both_worlds! {
+    whoever_is_connected_is_listed_in_its_shard_due_or_not
+    whoever_has_settings_is_listed_connected_or_not
+    a_count_is_there_once_it_is_kept_and_the_last_one_stays
+}
+
+async fn whoever_is_connected_is_listed_in_its_shard_due_or_not(world: &impl World) -> Result<()> {
+    assert_eq!(census::connected(world.fleet()).await?, []);
+    let mut expected = Vec::new();
+    // More tenants than shards, so that some share one.
+    for number in 0..40 {
+        let tenant = id(&format!("tenant-{number:02}"))?;
+        let due = clock("11:00")? + TimeDelta::hours(number * 1000);
+        let schedule = Schedule { exported_until: clock("10:00")?, next_due: due };
+        let mut watermark = StoredWatermark::connected(&tenant, schedule);
+        if number % 10 == 3 {
+            watermark.due_shard = None;
+        } else {
+            expected.push(Due { tenant: tenant.to_string(), next_due: timestamp::seconds(due) });
+        }
+        let watermark = Some(watermark);
+        world.put_records(&tenant, TenantRecords { watermark, ..TenantRecords::default() }).await?;
+    }
+    assert_eq!(census::connected(world.fleet()).await?, expected);
+    let shard = DueShard::of(&id("tenant-00")?);
+    for due in world.fleet().connected(shard).await? {
+        assert_eq!(DueShard::of(&id(&due.tenant)?), shard);
+    }
+    Ok(())
+}
+
+async fn whoever_has_settings_is_listed_connected_or_not(world: &impl World) -> Result<()> {
+    assert_eq!(world.fleet().saved().await?, [""; 0]);
+    let acme = connect(world, "acme").await?;
+    let globex = connect(world, "globex").await?;
+    let news = news("globex", "10:10")?;
+    assert_eq!(world.settings().disconnect(&globex.config.tenant, &news).await?, Conditional::Written);
+    // What there is before a first save is no settings.
+    world.settings().external_id(&id("initech")?, &acme.config.external_id).await?;
+    let connected = world.settings().store_role(&id("initech")?, Some(&acme.config.role), 0, &news).await?;
+    assert_eq!(connected, Conditional::Written);
+    // Only the config counts; its watermark may be gone.
+    let config = Some(Draft { region: Some(REGION.to_owned()), ..Draft::default() });
+    world.put_records(&id("hooli")?, TenantRecords { config, ..TenantRecords::default() }).await?;
+    let saved: BTreeSet<String> = world.fleet().saved().await?.into_iter().collect();
+    assert_eq!(saved, ["acme", "globex", "hooli"].map(str::to_owned).into());
+    Ok(())
+}
+
+async fn a_count_is_there_once_it_is_kept_and_the_last_one_stays(world: &impl World) -> Result<()> {
+    connect(world, "acme").await?;
+    assert_eq!(world.fleet().last_count().await?, None);
+    let day = clock("11:00")?.date_naive();
+    let first = Count { day, connected: 40, before: None };
+    let second = Count { day: day.succ_opt().unwrap_or(day), connected: 0, before: Some(40) };
+    for count in [first, second, first] {
+        world.fleet().keep_count(count).await?;
+        assert_eq!(world.fleet().last_count().await?, Some(count));
+    }
+    // It is nobody's record, and in no list of tenants.
+    assert_eq!(world.fleet().saved().await?, ["acme"]);
+    assert_eq!(census::connected(world.fleet()).await?.len(), 1);
+    Ok(())
+}
