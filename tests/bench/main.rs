@@ -2,7 +2,7 @@
 //!
 //! The real release binary runs under a Runtime API and against an AWS that this program serves; its CPU time, memory and
 //! calls are taken from outside. In reading order: [`options`] says what is asked for, [`data`] makes the events,
-//! [`world`] and [`server`] are the AWS, [`runtime`] and [`process`] run a program, [`trial`] is one invocation, [`check`]
+//! [`world`] and [`server`] are the AWS, [`process`] runs a program, [`trial`] is one invocation, [`check`]
 //! sees to it that nobody wins by losing events, [`rows`] are the comparisons, [`report`] tells of them. README.md beside
 //! this says how to read it.
 #![forbid(unsafe_code)]
@@ -24,7 +24,6 @@ mod process;
 mod report;
 mod row;
 mod rows;
-mod runtime;
 mod server;
 mod trial;
 mod world;

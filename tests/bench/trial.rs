@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_tests::lambda::{Said, TIMEOUT};
 use serde_json::json;
 
-use crate::process::{Process, Program};
-use crate::runtime::{Said, TIMEOUT};
-use crate::server::Server;
+use crate::process::{self, Program};
+use crate::server;
 use crate::world::{Behaviour, Dataset, Seen, World};
 
 /// What an invocation took.
@@ -72,9 +72,9 @@ impl Bench {
         settings: &[(&str, String)],
     ) -> Result<Trial> {
         let world = World::new(data, behaviour);
-        let aws = Server::aws(&world).await?;
-        let mut process = Process::start(program, &aws.address, settings, self.scratch()).await?;
-        let cpu_before = process.cpu_seconds()?;
+        let aws = server::start(&world).await?;
+        let mut process = process::start(program, &aws.address, settings, self.scratch()).await?;
+        let cpu_before = process::cpu_seconds(&process)?;
         let started = Instant::now();
         process.runtime.invoke(&json!({
             "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
@@ -83,8 +83,10 @@ impl Bench {
             "detail": {},
         }))?;
         let said = tokio::time::timeout(TIMEOUT, process.said()).await.context("it took too long")??;
-        let Said::Answer { body, failed, at, hold } = said else { bail!("it asked for another invocation") };
-        let (cpu_seconds, peak_rss) = (process.cpu_seconds()? - cpu_before, process.peak_rss()?);
+        let Said::Answer { body, failed, at, hold } = said else {
+            bail!("it ended, or asked for another invocation:\n{}", process.log_tail())
+        };
+        let (cpu_seconds, peak_rss) = (process::cpu_seconds(&process)? - cpu_before, process::peak_rss(&process)?);
         drop(hold);
         let log = process.log_tail();
         process.stop().await?;

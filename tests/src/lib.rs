@@ -13,9 +13,11 @@ mod bucket;
 mod customer;
 pub mod events;
 mod fixture;
+pub mod lambda;
 mod local_aws;
 mod platform;
 mod rule;
+pub mod server;
 mod stacks;
 pub mod tools;
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::figures::seconds;
-use crate::process::{Process, Program};
+use crate::process::{self, Program};
 use crate::row::{Row, Target};
 
 /// How much longer than a function that does nothing.
@@ -36,7 +36,7 @@ pub(super) async fn beside_hello(context: &Context<'_>) -> Result<Vec<Row>> {
 }
 
 async fn once(context: &Context<'_>, program: &Program) -> Result<f64> {
-    let process = Process::start(program, NOWHERE, &[], context.bench.scratch()).await?;
+    let process = process::start(program, NOWHERE, &[], context.bench.scratch()).await?;
     let startup = process.startup.as_secs_f64();
     process.stop().await?;
     Ok(startup)

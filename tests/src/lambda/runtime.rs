@@ -2,6 +2,7 @@
 //!
 //! By "Using the Lambda runtime API for custom runtimes" in the Lambda developer guide.
 
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,62 +16,81 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::server::{Reply, Server, body, reply};
 
-/// The function that the programs are told they are.
-pub(crate) const FUNCTION: &str = "exporter";
-
 /// How long an invocation may take, by the deadline that programs are told; Lambda's own longest.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(900);
+pub const TIMEOUT: Duration = Duration::from_secs(900);
 
 /// One program's Runtime API.
-pub(crate) struct Runtime {
-    pub(crate) server: Server,
+#[derive(Debug)]
+pub struct Runtime {
+    pub(super) server: Server,
     events: UnboundedSender<Bytes>,
     said: UnboundedReceiver<Said>,
 }
 
 /// What a program says, and when.
-pub(crate) enum Said {
+#[derive(Debug)]
+pub enum Said {
     /// It asks for an invocation: it is ready.
     Next(Instant),
     /// It answers one. Nothing is answered to it until the sender goes, so that it can be looked at as it is.
-    Answer { body: Bytes, failed: bool, at: Instant, hold: oneshot::Sender<()> },
+    Answer {
+        /// What it answers.
+        body: Bytes,
+        /// Whether that is an error.
+        failed: bool,
+        /// When it came.
+        at: Instant,
+        /// What the program waits for.
+        hold: oneshot::Sender<()>,
+    },
+    /// It has ended instead.
+    Ended(ExitStatus),
 }
 
 struct State {
+    function_arn: String,
     events: Mutex<UnboundedReceiver<Bytes>>,
     said: UnboundedSender<Said>,
 }
 
 impl Runtime {
-    pub(crate) async fn start() -> Result<Self> {
+    pub(super) async fn start(function_arn: &str) -> Result<Self> {
         let (events, waiting) = unbounded_channel();
         let (saying, said) = unbounded_channel();
-        let state = Arc::new(State { events: Mutex::new(waiting), said: saying });
-        let server = Server::start(move |request| answer(Arc::clone(&state), request)).await?;
+        let function_arn = function_arn.to_owned();
+        let state = Arc::new(State { function_arn, events: Mutex::new(waiting), said: saying });
+        let server = Server::start(move |request| {
+            let state = Arc::clone(&state);
+            async move { Ok(answer(&state, request).await) }
+        })
+        .await?;
         Ok(Self { server, events, said })
     }
 
     /// Hands the program an event.
-    pub(crate) fn invoke(&self, event: &serde_json::Value) -> Result<()> {
+    ///
+    /// # Errors
+    /// When nobody is there to take it.
+    pub fn invoke(&self, event: &serde_json::Value) -> Result<()> {
         self.events.send(Bytes::from(event.to_string())).context("the Runtime API has ended")
     }
 
     /// What the program says next.
-    pub(crate) async fn said(&mut self) -> Result<Said> {
+    pub(super) async fn said(&mut self) -> Result<Said> {
         self.said.recv().await.context("the Runtime API has ended")
     }
 }
 
-async fn answer(state: Arc<State>, request: Request<Incoming>) -> Reply {
+async fn answer(state: &State, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     match (request.method().clone(), &words[..]) {
-        (Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => next(&state).await,
-        (Method::POST, ["2018-06-01", "runtime", "invocation", _, "response"]) => done(&state, request, false).await,
+        (Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => next(state).await,
+        (Method::POST, ["2018-06-01", "runtime", "invocation", _, "response"]) => done(state, request, false).await,
         (
             Method::POST,
             ["2018-06-01", "runtime", "invocation", _, "error"] | ["2018-06-01", "runtime", "init", "error"],
-        ) => done(&state, request, true).await,
+        ) => done(state, request, true).await,
         _ => reply(StatusCode::NOT_FOUND, "application/json", "{}"),
     }
 }
@@ -86,10 +106,7 @@ async fn next(state: &State) -> Reply {
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header(
-            "lambda-runtime-invoked-function-arn",
-            format!("arn:aws:lambda:eu-central-1:111111111111:function:{FUNCTION}"),
-        )
+        .header("lambda-runtime-invoked-function-arn", &state.function_arn)
         .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0")
         .body(Full::new(event))
         .unwrap_or_default()
