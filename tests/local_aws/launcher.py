@@ -1,8 +1,8 @@
 """Starts ministack, the local AWS, for the harness in `tests/src/local_aws.rs`.
 
 A launcher, and not plain `ministack`, for what its settings don't offer: two corrections of its
-IAM, one of what it makes of templates, how often scheduled rules are looked at, and an end that nobody has to
-remember.
+IAM, one of what it makes of templates, a memory for checksums, how often scheduled rules are looked at, and an end that
+nobody has to remember.
 """
 
 import functools
@@ -112,6 +112,19 @@ def correct_templates():
             handlers[operation] = corrected(handlers[operation])
 
 
+def remember_checksums():
+    """Computes the CRC-64/NVME of the same large bytes once.
+
+    ministack does that in plain Python, two seconds for a part of an upload, and tests that deliver one window many
+    times over send the same parts each time.
+    """
+    from ministack.services import s3
+
+    compute = s3._crc64nvme
+    remembered = functools.lru_cache(maxsize=8)(compute)
+    s3._crc64nvme = lambda body: remembered(bytes(body)) if len(body) > 1 << 18 else compute(body)
+
+
 def set_sweep_interval():
     """Sets how often scheduled rules are looked at, in seconds."""
     from ministack.services import eventbridge
@@ -127,6 +140,7 @@ if __name__ == "__main__":
     correct_condition_keys()
     correct_actions()
     correct_templates()
+    remember_checksums()
     set_sweep_interval()
     from ministack.app import main
 

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`LocalAws`] runs the emulator, [`Platform`] is our side deployed on it, [`CustomerStack`]
 //! a customer's side, [`Customer`] both of them connected, [`Bucket`] what a customer finds in the end, and
-//! [`events`] what there is to export. [`on_the_platform`] shares one deployment among a binary's tests.
+//! [`events`] what there is to export. [`on_the_platform`] shares one deployment among a binary's tests. Apart from these,
+//! [`lambda`] runs a function outside of the emulator, and [`fault_proxy`] does harm between the two.
 //! Nothing here knows the rules of the export: it deploys what is built and reads what has landed.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a harness may read the clock and the environment; nothing here ships")]
@@ -12,12 +13,14 @@ mod browser;
 mod bucket;
 mod customer;
 pub mod events;
+pub mod fault_proxy;
 mod fixture;
 pub mod lambda;
 mod local_aws;
 mod platform;
 mod rule;
 pub mod server;
+mod session;
 mod stacks;
 pub mod tools;
 
@@ -29,6 +32,7 @@ pub use fixture::{Fixture, on_the_platform};
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, Table};
 pub use rule::{Rule, Rules};
+pub use session::{exporter_session, open_exporter_role};
 pub use stacks::{
     CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, publish_template, quick_create,
 };

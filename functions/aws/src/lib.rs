@@ -97,6 +97,6 @@ pub async fn console(shared: &Shared, exporter: &str) -> Console {
 pub mod sdk {
     pub use {
         aws_config as config, aws_credential_types as credentials, aws_sdk_dynamodb as dynamodb,
-        aws_sdk_lambda as lambda, aws_sdk_s3 as s3, aws_sdk_sts as sts,
+        aws_sdk_lambda as lambda, aws_sdk_s3 as s3, aws_sdk_sqs as sqs, aws_sdk_sts as sts,
     };
 }

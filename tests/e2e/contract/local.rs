@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use audit_log_aws::{
     buckets::{AssumedBuckets, PART_BYTES, Pace},
     events::EventsTable,
@@ -11,7 +11,7 @@ use audit_log_aws::{
     sdk::{
         credentials::Credentials,
         dynamodb::{self, types::AttributeValue},
-        s3, sts,
+        s3,
     },
     tenants::TenantsTable,
 };
@@ -22,9 +22,11 @@ use audit_log_core::{
     settings::{Draft, TenantConfig},
     tenant::TenantId,
 };
-use audit_log_tests::{Bucket, Fixture, Item, Object, PLATFORM_ACCOUNT, Table, on_the_platform, onboard, tools};
+use audit_log_tests::{
+    Bucket, Fixture, Item, Object, PLATFORM_ACCOUNT, Table, exporter_session, on_the_platform, onboard,
+    open_exporter_role,
+};
 use chrono::TimeDelta;
-use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::world::{Recorded, World, clock, config};
@@ -93,24 +95,12 @@ pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
     }
 }
 
-/// A session of the deployed exporter's role. Its trust is for Lambda alone, so this binary's platform lets itself in.
+/// One session for all tests.
 async fn exporters_credentials(fixture: &Fixture) -> Result<Credentials> {
     static SESSION: OnceCell<Credentials> = OnceCell::const_new();
     let begin = async || {
-        let role_arn = &fixture.platform.outputs().exporter_role_arn;
-        let role = role_arn.rsplit('/').next().unwrap_or_default();
-        let root = format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root");
-        let trust = json!({"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": root}},
-        ]});
-        let trust = trust.to_string();
-        let update = ["iam", "update-assume-role-policy", "--role-name", role, "--policy-document", &trust];
-        tools::aws_cli(fixture.aws, PLATFORM_ACCOUNT, &update).await?;
-        let sts = sts::Client::new(&fixture.aws.sdk_config(PLATFORM_ACCOUNT));
-        let session = sts.assume_role().role_arn(role_arn).role_session_name("contract").send().await?;
-        let given = session.credentials.context("a session without credentials")?;
-        let token = Some(given.session_token);
-        anyhow::Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, None, "contract"))
+        open_exporter_role(fixture.aws, &fixture.platform).await?;
+        exporter_session(fixture.aws, &fixture.platform).await
     };
     Ok(SESSION.get_or_try_init(begin).await?.clone())
 }

@@ -1,0 +1,168 @@
+//! One run: a process of the exporter, what it is invoked with, and what it answered.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_tests::fault_proxy::{Call, Fault, FaultProxy};
+use audit_log_tests::lambda::{Launch, Process, Said};
+use serde_json::{Value, json};
+
+use crate::world::{LARGE, SMALL, World};
+
+/// How long an invocation may take with all its retries.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
+
+/// What is done, and by whom it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// A tick exports everybody itself, in files of 64 KiB.
+    Inline,
+    /// A tick exports one tenant whose file has several parts.
+    Parts,
+    /// A tick hands everybody over, and the messages are handed to the function.
+    FannedOut,
+    /// A tick finds nobody due.
+    Idle,
+}
+
+impl Scenario {
+    /// Who is there.
+    pub(crate) fn tenants(self) -> &'static [&'static str] {
+        if self == Self::Parts { &LARGE } else { &SMALL }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) calls: Vec<Call>,
+    /// Whether the planned call came.
+    pub(crate) hit: bool,
+    /// The answers, in order; of a run that was killed, those before.
+    pub(crate) answers: Vec<Value>,
+    /// Whether an invocation ended in an error.
+    pub(crate) failed: bool,
+    /// Whether a batch waited from the run before, and there was no tick.
+    pub(crate) redelivered: bool,
+}
+
+impl World {
+    /// Runs the exporter in a new process, with a fault at one call or undisturbed. What waits in the queue from a run
+    /// before comes first, and no tick beside it: the queue brings a batch again long before the next one.
+    pub(crate) async fn run(&self, scenario: Scenario, plan: Option<&(Call, Fault)>) -> Result<Outcome> {
+        let proxy = FaultProxy::start(self.aws, plan.cloned()).await?;
+        let environment = self.environment(scenario, proxy.endpoint()).await?;
+        let (function_arn, scratch) = (self.function_arn.as_str(), self.scratch.as_path());
+        let (name, path, environment) = ("exporter", self.binary.as_path(), environment.as_slice());
+        let launch = Launch { name, path, arguments: &[], function_arn, environment, scratch };
+        let mut process = Process::start(launch).await?;
+        proxy.aim_at(process.id()?)?;
+        let may_die = plan.is_some_and(|(_, fault)| fault.kills());
+        let (mut answers, mut failed) = (Vec::new(), false);
+        let hour = if scenario == Scenario::Idle { "09:00" } else { "11:00" };
+        let fans_out = scenario == Scenario::FannedOut;
+        let mut messages = if fans_out { Messages::receive(self).await? } else { Messages::default() };
+        let mut next = Some(messages.event().unwrap_or(self.tick(hour)?));
+        let redelivered = !messages.0.is_empty();
+        let mut is_tick = !redelivered;
+        while let Some(event) = next.take() {
+            let answer = invoke(&mut process, &event).await?;
+            let done = answer.as_ref().filter(|(_, failed)| !failed).map(|(answer, _)| answer);
+            std::mem::take(&mut messages).give_back(self, done).await?;
+            match answer {
+                Some((answer, went_wrong)) => {
+                    failed |= went_wrong;
+                    answers.push(answer);
+                }
+                None if may_die => break,
+                None => bail!("the process ended:\n{}", process.log_tail()),
+            }
+            if fans_out && std::mem::take(&mut is_tick) {
+                messages = Messages::receive(self).await?;
+                next = messages.event();
+            }
+        }
+        let log = process.log();
+        process.stop().await?;
+        let passed = proxy.end().await?;
+        ensure!(!log.contains("panicked"), "the process panicked:\n{}", audit_log_tests::tools::last_lines(&log, 15));
+        ensure!(!log.contains("external-id-of-"), "an external ID is in the log:\n{log}");
+        ensure!(!log.contains("additionalInfo"), "an event is in the log:\n{log}");
+        Ok(Outcome { calls: passed.calls, hit: passed.hit, answers, failed, redelivered })
+    }
+}
+
+/// The answer, and whether it is an error; none if the process has ended instead.
+async fn invoke(process: &mut Process, event: &Value) -> Result<Option<(Value, bool)>> {
+    process.runtime.invoke(event)?;
+    loop {
+        let said = tokio::time::timeout(ANSWERED_WITHIN, process.said()).await;
+        match said.with_context(|| format!("no answer in time:\n{}", process.log_tail()))?? {
+            // It asks for the invocation that it has got by now.
+            Said::Next(_) => {}
+            Said::Answer { body, failed, .. } => return Ok(Some((serde_json::from_slice(&body)?, failed))),
+            Said::Ended(_) => return Ok(None),
+        }
+    }
+}
+
+/// What waits in the export queue, as Lambda would hand it over: each message stays there until it is done.
+#[derive(Default)]
+struct Messages(Vec<Message>);
+
+struct Message {
+    id: String,
+    receipt: String,
+    body: String,
+}
+
+impl Messages {
+    async fn receive(world: &World) -> Result<Self> {
+        let mut all = Vec::<Message>::new();
+        loop {
+            let receive = world.sqs.receive_message().queue_url(&world.export_queue).max_number_of_messages(10);
+            let some = receive.visibility_timeout(30).send().await?.messages.unwrap_or_default();
+            if some.is_empty() {
+                return Ok(Self(all));
+            }
+            for message in some {
+                let (id, receipt) = (message.message_id, message.receipt_handle);
+                let id = id.context("a message without an id")?;
+                let receipt = receipt.context("a message without a receipt")?;
+                all.push(Message { id, receipt, body: message.body.unwrap_or_default() });
+            }
+        }
+    }
+
+    fn event(&self) -> Option<Value> {
+        let record =
+            |Message { id, body, .. }: &Message| json!({ "messageId": id, "body": body, "eventSource": "aws:sqs" });
+        (!self.0.is_empty()).then(|| json!({ "Records": self.0.iter().map(record).collect::<Vec<_>>() }))
+    }
+
+    /// Deletes what the function is done with, by its answer; the rest may be received again at once.
+    async fn give_back(self, world: &World, answer: Option<&Value>) -> Result<()> {
+        for Message { id, receipt, .. } in self.0 {
+            let again = answer.is_none_or(|answer| {
+                let failures = answer["batchItemFailures"].as_array().map(Vec::as_slice).unwrap_or_default();
+                answer.get("batchItemFailures").is_none() || failures.iter().any(|it| it["itemIdentifier"] == id)
+            });
+            let queue = &world.export_queue;
+            if again {
+                let visible = world.sqs.change_message_visibility().queue_url(queue).receipt_handle(receipt);
+                visible.visibility_timeout(0).send().await?;
+            } else {
+                world.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Empties the export queue.
+    pub(crate) async fn drain(&self) -> Result<()> {
+        let done = json!({ "batchItemFailures": [] });
+        Messages::receive(self).await?.give_back(self, Some(&done)).await
+    }
+}
