@@ -9,6 +9,7 @@ mod fan_out;
 mod late;
 mod race;
 mod reader;
+mod repair;
 mod report;
 mod tenant;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -117,14 +117,14 @@ pub struct TenantRecords {
 pub struct Doubt {
     /// Of which window.
     pub window: Window,
-    /// When it came up, in milliseconds; this tells the marks of several runs apart.
+    /// When it came up, to the nanosecond: this tells the marks of several runs apart.
     pub since: DateTime<Utc>,
 }
 
 impl Doubt {
     /// Of a window, from now on.
     pub fn new(window: Window, now: DateTime<Utc>) -> Self {
-        Self { window, since: now.trunc_subsecs(3) }
+        Self { window, since: now }
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
@@ -136,7 +136,7 @@ impl Doubt {
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.window.interval(), timestamp::millis(self.since))
+        write!(f, "{}#{}", self.window.interval(), self.since.to_rfc3339_opts(SecondsFormat::Nanos, true))
     }
 }
 
@@ -362,7 +362,7 @@ mod tests {
     fn a_doubt_is_read_back_as_it_was_written() {
         let [from, to] = ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"].map(|at| at.parse().unwrap());
         let doubt = Doubt::new(Window { from, to }, "2026-11-21T11:02:03.456789Z".parse().unwrap());
-        assert_eq!(doubt.to_string(), "2026-11-21T10:00:00Z/2026-11-21T11:00:00Z#2026-11-21T11:02:03.456Z");
+        assert_eq!(doubt.to_string(), "2026-11-21T10:00:00Z/2026-11-21T11:00:00Z#2026-11-21T11:02:03.456789000Z");
         assert_eq!(Doubt::parse(&doubt.to_string()), Some(doubt));
         assert_eq!(Doubt::parse("2026-11-21T10:00:00Z/2026-11-21T11:00:00Z"), None);
     }

@@ -221,7 +221,7 @@ impl World {
 
     /// The rule's event of 11:01, or of another hour.
     pub(crate) fn tick(&self, hour: &str) -> Result<Value> {
-        Ok(self.platform.rule_event(clock(hour)? + TimeDelta::minutes(1)))
+        self.platform.rule_event(clock(hour)? + TimeDelta::minutes(1))
     }
 }
 

@@ -1,29 +1,21 @@
 //! What a run does when somebody else got there first.
 
-use std::time::Duration;
-
 use super::{
     Export, Run,
+    repair::Repair,
     report::{Deferral, End},
-    tenant::{Step, TenantExport, deferred, log},
-    window::{GivenUp, State, Why},
+    tenant::{Step, TenantExport, deferred},
 };
 use crate::{
-    failure::{Code, Failure},
+    failure::Failure,
     ports::{Buckets, Bus, Conditional, Events, Tenants},
     progress::{Covers, Progress},
-    records::{Doubt, Receipt, ReceiptDigest, StoredObject},
+    records::{Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
 };
 
 /// How often a run lets itself be overtaken at one tenant before it leaves the tenant to the other run.
 const MAX_LOST_RACES: u32 = 3;
-
-/// How often a run stores a window again because its receipt tells of other bytes.
-const MAX_RESTORES: u32 = 3;
-
-/// Between two tries at that.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a run has stored of a window that somebody else may have committed.
 pub(super) enum Stored<'a> {
@@ -35,7 +27,7 @@ pub(super) enum Stored<'a> {
 }
 
 impl Stored<'_> {
-    fn objects(&self) -> &[StoredObject] {
+    pub(super) fn objects(&self) -> &[StoredObject] {
         match self {
             Self::All(receipt) => &receipt.objects,
             Self::Part(_, objects) => objects,
@@ -43,7 +35,7 @@ impl Stored<'_> {
         }
     }
 
-    fn disagrees_with(&self, receipt: &ReceiptDigest) -> bool {
+    pub(super) fn disagrees_with(&self, receipt: &ReceiptDigest) -> bool {
         match self {
             Self::All(stored) => receipt.is_replaced_by(stored),
             Self::Part(..) if planted!(OverlaidIsOverlooked) => false,
@@ -105,66 +97,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         if !overlooked && self.is_kept_or_disturbed(tenant, window, stored.objects()).await? {
             return Ok(());
         }
-        self.repair(run, tenant, window, stored, Vec::new()).await
-    }
-
-    /// Stores the windows again that somebody has begun to store again, and has left so.
-    pub(super) async fn settle_doubts(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantExport<B::Bucket>,
-    ) -> Result<(), Failure> {
-        if planted!(DoubtsAreIgnored) {
-            return Ok(());
-        }
-        while let Some(window) = tenant.doubts.first().map(|doubt| doubt.window) {
-            let (of_window, others): (Vec<Doubt>, _) = tenant.doubts.iter().partition(|doubt| doubt.window == window);
-            tenant.doubts = others;
-            if (run.should_stop)() {
-                return Ok(());
-            }
-            // What lies there may be all there is: it isn't replaced by what is left of its events.
-            if self.options.retention.is_some_and(|retention| window.from < (run.now)() - retention) {
-                self.tenants.settle(&tenant.config.tenant, &of_window).await?;
-                let message = format!(
-                    "A run has left the window {window} in the middle of storing it again, and its events may be deleted by now; compare its objects with its receipt."
-                );
-                return Err(Failure::new(Code::ReceiptInDoubt, message));
-            }
-            tracing::warn!(window = %window, "a run has left this window in doubt");
-            self.repair(run, tenant, window, Stored::Unknown, of_window).await?;
-        }
-        Ok(())
-    }
-
-    /// Stores a window again until receipt and bucket agree. `doubts` are its marks that are ours to take away.
-    async fn repair(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantExport<B::Bucket>,
-        window: Window,
-        stored: Stored<'_>,
-        doubts: Vec<Doubt>,
-    ) -> Result<(), Failure> {
-        // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
-        let to_the_end = Run { should_stop: &|| false, ..run };
-        let mut repair = Repair { window, stored, doubts, is_marked: false };
-        let mut why = "other runs kept storing it".to_owned();
-        for tried in 0..MAX_RESTORES {
-            if tried > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            match self.restore(to_the_end, tenant, &mut repair).await {
-                Ok(false) => {}
-                Ok(true) => match self.tenants.settle(&tenant.config.tenant, &repair.doubts).await {
-                    Ok(()) => return Ok(()),
-                    Err(failure) => why = failure.message,
-                },
-                Err(failure) => why = failure.message,
-            }
-        }
-        let message = format!("The window {window} is committed, but its objects may hold an older reading: {why}");
-        Err(Failure::new(Code::ReceiptInDoubt, message))
+        self.repair(run, tenant, Repair::of(window, stored, Vec::new())).await
     }
 
     /// As long as a window is not committed, whoever may commit it must not do so over what this run has stored, unseen: it
@@ -194,69 +127,5 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
         }
         self.tenants.disturb(id, None).await.map(|_| false)
-    }
-
-    /// One try at it; whether receipt and bucket agree now.
-    async fn restore(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantExport<B::Bucket>,
-        repair: &mut Repair<'_>,
-    ) -> Result<bool, Failure> {
-        let (id, window) = (tenant.config.tenant.clone(), repair.window);
-        // The marks before the receipt: whoever takes one away has amended the receipt before.
-        let doubts = self.tenants.load_one(&id).await?.doubts;
-        let Some(receipt) = self.tenants.receipt(&id, window.to).await? else { return Ok(true) };
-        if !repair.is_needed(&doubts, &receipt) {
-            return Ok(true);
-        }
-        tracing::warn!(window = %window, "a committed window was overwritten with other bytes, and is stored again");
-        if !repair.is_marked && !planted!(RepairIsUnmarked) {
-            let doubt = Doubt::new(window, (run.now)());
-            self.tenants.doubt(&id, doubt).await?;
-            repair.doubts.push(doubt);
-            repair.is_marked = true;
-        }
-        tenant.take_records(self.tenants.load_one(&id).await?, run);
-        let (mut late, came_late) = receipt.late.clone();
-        late.extend(repair.stored.objects().iter().filter_map(|object| object.late));
-        let mut anew = match self.store_window(run, tenant, window, State::Committed(&late)).await {
-            Ok(anew) => anew,
-            Err(GivenUp { why: Why::Failed(failure), .. }) => return Err(failure),
-            Err(GivenUp { why: Why::OutOfTime | Why::Overtaken, .. }) => return Ok(false),
-        };
-        anew.amended = receipt.amended + 1;
-        anew.late = came_late;
-        anew.gap |= receipt.gap;
-        if planted!(RestoreHidesTheGap) {
-            anew.gap = false;
-        } else if anew.events() < receipt.events {
-            // What was deleted since the receipt can't be brought back, but it must not look complete.
-            anew.gap = true;
-            tenant.loss = anew.loss().inspect(|loss| log(id.as_str(), Some(window), loss));
-        }
-        let amended = self.tenants.amend_receipt(&id, &receipt, &anew).await?;
-        repair.stored = Stored::All(anew);
-        Ok(amended == Conditional::Written)
-    }
-}
-
-/// The repair of a committed window.
-struct Repair<'a> {
-    window: Window,
-    /// What lies in the bucket, as far as this run knows.
-    stored: Stored<'a>,
-    /// The marks that go when it is done.
-    doubts: Vec<Doubt>,
-    /// Whether this run's own mark is among them.
-    is_marked: bool,
-}
-
-impl Repair<'_> {
-    /// Whether the window has to be stored again: something else lies in the bucket, or somebody else is about to store it,
-    /// and may do so over what the receipt tells of.
-    fn is_needed(&self, doubts: &[Doubt], receipt: &ReceiptDigest) -> bool {
-        let others = doubts.iter().any(|doubt| doubt.window == self.window && !self.doubts.contains(doubt));
-        others && !planted!(DoubtsAreIgnored) || self.stored.disagrees_with(receipt)
     }
 }

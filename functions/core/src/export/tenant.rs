@@ -192,6 +192,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         };
         let end = match self.next_window(run, &mut tenant).await {
             Ok(Step::More) => return Progress::More(tenant),
+            // In a turn of its own: what is exported counts, even if the repair is cut off.
+            Ok(Step::Ended(End::Exported)) if !tenant.doubts.is_empty() && tenant.counts != Counts::default() => {
+                return Progress::More(tenant);
+            }
             Ok(Step::Ended(End::Exported)) => {
                 if let Err(failure) = self.settle_doubts(run, &mut tenant).await {
                     log(tenant.config.tenant.as_str(), None, &failure);

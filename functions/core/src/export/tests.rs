@@ -1,6 +1,7 @@
 //! What a tick does, proved on the world in memory.
 
 mod delivery;
+mod doubts;
 mod failures;
 mod fan_out;
 mod late;

@@ -4,14 +4,10 @@ use super::{
     races::{receipt_is_true, undisturbed, with_events},
     *,
 };
-use crate::{
-    memory::{Fault, Op},
-    records::Doubt,
-    schedule::Window,
-};
+use crate::memory::{Fault, Op};
 
 /// Plans that another run stores and commits the window, with an event more, right before this one stores it.
-fn overtaken_by_a_later_reading(world: &World) {
+pub(super) fn overtaken_by_a_later_reading(world: &World) {
     let other = world.clone();
     world.memory.once(
         Op::Finish,
@@ -23,7 +19,7 @@ fn overtaken_by_a_later_reading(world: &World) {
     );
 }
 
-fn no_answer() -> Fault {
+pub(super) fn no_answer() -> Fault {
     Fault::Fail(Failure::new(crate::failure::Code::Unavailable, "no answer"))
 }
 
@@ -178,56 +174,4 @@ fn a_window_is_restored_by_the_settings_as_they_are_now() {
     );
     assert_eq!(world.tick("11:00").unwrap().failed, 0);
     assert_eq!(world.names("acme"), [vec!["10", "20", "30", "other shard"]]);
-}
-
-/// Somebody stores a committed window again; until that is done, nobody can go by the receipt of before.
-#[test]
-fn who_has_stored_what_the_receipt_tells_of_stores_it_again_while_another_run_does() {
-    let world = with_events();
-    let other = world.clone();
-    world.memory.once(
-        Op::Commit,
-        None,
-        Fault::After(Box::new(move || {
-            other.tick("11:00").unwrap();
-            other.event("acme", "2026-11-21T10:40:00.000Z", "late");
-            let window = Window { from: clock("10:00"), to: clock("11:00") };
-            other.memory.state().tenants.get_mut("acme").unwrap().doubts.insert(Doubt::new(window, clock("11:01")));
-        })),
-    );
-    assert_eq!(world.tick("11:00").unwrap().failed, 0);
-    assert_eq!(world.names("acme"), [vec!["10", "20", "30", "late"]]);
-    receipt_is_true(&world);
-    assert_eq!(world.memory.state().tenants["acme"].doubts.len(), 1, "the other's mark is the other's to take away");
-}
-
-#[test]
-fn a_repair_that_dies_is_made_by_the_next_run() {
-    for op in [Op::Finish, Op::AmendReceipt, Op::Settle] {
-        let world = with_events();
-        overtaken_by_a_later_reading(&world);
-        let memory = world.memory.clone();
-        let dies = Fault::After(Box::new(move || memory.once(op, None, Fault::Crash)));
-        world.memory.once(Op::Doubt, None, dies);
-        assert!(world.try_tick("11:00").is_none(), "{op:?} was not reached");
-        assert_eq!(world.memory.state().tenants["acme"].doubts.len(), 1, "{op:?}");
-        world.memory.heal();
-        assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0), "{op:?}");
-        assert_eq!(world.names("acme")[0], ["10", "20", "30", "late"], "{op:?}");
-        assert!(world.memory.state().tenants["acme"].doubts.is_empty(), "{op:?}");
-    }
-}
-
-#[test]
-fn a_window_whose_events_may_be_deleted_is_not_stored_again_but_told_of() {
-    let mut world = with_events();
-    world.options.retention = Some(TimeDelta::minutes(90));
-    world.tick("11:00").unwrap();
-    let before = world.objects("acme");
-    let window = Window { from: clock("10:00"), to: clock("11:00") };
-    world.memory.state().tenants.get_mut("acme").unwrap().doubts.insert(Doubt::new(window, clock("11:01")));
-    let report = world.tick("12:00").unwrap();
-    assert_eq!(report.failures[0].code, crate::failure::Code::ReceiptInDoubt);
-    assert_eq!(world.objects("acme")[..before.len()], before);
-    assert!(world.memory.state().tenants["acme"].doubts.is_empty(), "it is told of once");
 }

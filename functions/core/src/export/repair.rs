@@ -1,0 +1,193 @@
+//! Storing a committed window again, so that receipt and bucket agree.
+//!
+//! No tick comes back to a committed window. So whoever is about to store one again leaves a mark on the watermark before,
+//! a [`Doubt`], and takes it away when it is done: a mark that stays tells a later run what is left to do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+
+use super::{
+    Export, Run,
+    race::Stored,
+    tenant::{TenantExport, log},
+    window::{GivenUp, State, Why},
+};
+use crate::{
+    failure::{Code, Failure},
+    late::LOOK_BACK,
+    ports::{Buckets, Bus, Conditional, Events, Tenants},
+    records::{Doubt, TenantRecords},
+    schedule::Window,
+};
+
+/// How often a run stores a window again because its receipt tells of other bytes.
+const MAX_RESTORES: u32 = 3;
+
+/// Between two tries at that.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A mark that is older than this is a dead run's: Lambda ends each after 15 minutes (by "Lambda quotas").
+const LONGEST_RUN: TimeDelta = TimeDelta::minutes(20);
+
+/// The repair of a committed window.
+pub(super) struct Repair<'a> {
+    window: Window,
+    /// What lies in the bucket, as far as this run knows.
+    stored: Stored<'a>,
+    /// The minutes to deliver again with it.
+    late: BTreeSet<Window>,
+    /// The marks of dead runs that go when it is done.
+    left: Vec<Doubt>,
+    /// This run's own mark, once there was a need for one.
+    own: Option<Doubt>,
+}
+
+impl<'a> Repair<'a> {
+    pub(super) fn of(window: Window, stored: Stored<'a>, left: Vec<Doubt>) -> Self {
+        Self { window, stored, late: BTreeSet::new(), left, own: None }
+    }
+
+    /// The marks that are ours to take away.
+    fn ours(&self) -> Vec<Doubt> {
+        self.left.iter().copied().chain(self.own).collect()
+    }
+
+    /// Whether somebody else is about to store the window again, perhaps over what the receipt tells of.
+    fn is_doubted_by_others(&self, doubts: &[Doubt]) -> bool {
+        let ours = self.ours();
+        doubts.iter().any(|doubt| doubt.window == self.window && !ours.contains(doubt)) && !planted!(DoubtsAreIgnored)
+    }
+}
+
+impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
+    /// Stores the windows again that a run has begun to store again, and has left so when it died.
+    ///
+    /// # Errors
+    /// If that can't be done; the mark stays then, but for one that nobody can do anything about any more.
+    pub(super) async fn settle_doubts(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+    ) -> Result<(), Failure> {
+        if tenant.doubts.is_empty() || planted!(DoubtsAreIgnored) {
+            return Ok(());
+        }
+        tenant.doubts.clear();
+        let id = tenant.config.tenant.clone();
+        // Those that were read at the turn's beginning may be settled since, and the tenant be disconnected.
+        let TenantRecords { watermark, doubts, .. } = self.tenants.load_one(&id).await?;
+        let is_connected = watermark.is_some_and(|watermark| watermark.due_shard.is_some());
+        let mut left: BTreeMap<Window, Vec<Doubt>> = BTreeMap::new();
+        // Whoever has left a younger one may be alive, and then it is theirs.
+        for doubt in doubts.into_iter().filter(|doubt| is_connected && (run.now)() - doubt.since > LONGEST_RUN) {
+            left.entry(doubt.window).or_default().push(doubt);
+        }
+        for (window, of_window) in left {
+            if (run.should_stop)() {
+                return Ok(());
+            }
+            let in_doubt = |why: &str| {
+                let message =
+                    format!("A run has left the window {window} in the middle of storing it again, and {why}");
+                Failure::new(Code::ReceiptInDoubt, message)
+            };
+            // What lies there may be all there is: it isn't replaced by what is left of its events.
+            if self.options.retention.is_some_and(|retention| window.from - LOOK_BACK < (run.now)() - retention) {
+                self.tenants.settle(&id, &of_window).await?;
+                return Err(in_doubt("its events may be deleted by now: compare its objects with its receipt."));
+            }
+            if of_window.len() > MAX_RESTORES as usize {
+                return Err(in_doubt("so have others since: it seems to take longer than a run."));
+            }
+            tracing::warn!(window = %window, "a run has left this window in doubt");
+            self.repair(run, tenant, Repair::of(window, Stored::Unknown, of_window)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a window again until receipt and bucket agree.
+    pub(super) async fn repair(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        mut repair: Repair<'_>,
+    ) -> Result<(), Failure> {
+        // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
+        let to_the_end = Run { should_stop: &|| false, ..run };
+        let mut why = "other runs kept storing it".to_owned();
+        for tried in 0..MAX_RESTORES {
+            if tried > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            match self.restore(to_the_end, tenant, &mut repair).await {
+                Ok(false) => {}
+                Ok(true) => match self.tenants.settle(&tenant.config.tenant, &repair.ours()).await {
+                    Ok(()) => return Ok(()),
+                    Err(failure) => why = failure.message,
+                },
+                Err(failure) => why = failure.message,
+            }
+        }
+        let window = repair.window;
+        let message = format!("The window {window} is committed, but its objects may hold an older reading: {why}");
+        Err(Failure::new(Code::ReceiptInDoubt, message))
+    }
+
+    /// One try at it; whether receipt and bucket agree now.
+    async fn restore(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        repair: &mut Repair<'_>,
+    ) -> Result<bool, Failure> {
+        let (id, window) = (tenant.config.tenant.clone(), repair.window);
+        // The marks before the receipt: whoever takes one away has amended the receipt before.
+        let doubts = self.tenants.load_one(&id).await?.doubts;
+        let Some(receipt) = self.tenants.receipt(&id, window.to).await? else { return Ok(true) };
+        if !repair.stored.disagrees_with(&receipt) {
+            let past_retention = self.options.retention.is_some_and(|retention| window.from < (run.now)() - retention);
+            // What is left of its events must not replace all of them only because somebody else was in doubt.
+            if !repair.is_doubted_by_others(&doubts) || past_retention {
+                return Ok(true);
+            }
+        }
+        tracing::warn!(window = %window, "a committed window was overwritten with other bytes, and is stored again");
+        let own = *repair.own.get_or_insert_with(|| Doubt::new(window, (run.now)()));
+        if !doubts.contains(&own) && !planted!(RepairIsUnmarked) {
+            self.tenants.doubt(&id, own).await?;
+        }
+        tenant.take_records(self.tenants.load_one(&id).await?, run);
+        let (late, came_late) = receipt.late.clone();
+        repair.late.extend(late);
+        repair.late.extend(repair.stored.objects().iter().filter_map(|object| object.late));
+        let mut anew = match self.store_window(run, tenant, window, State::Committed(&repair.late)).await {
+            Ok(anew) => anew,
+            Err(GivenUp { why, stored }) => {
+                if !stored.is_empty() {
+                    repair.stored = Stored::Unknown;
+                }
+                return match why {
+                    Why::Failed(failure) => Err(failure),
+                    Why::OutOfTime | Why::Overtaken => Ok(false),
+                };
+            }
+        };
+        anew.amended = receipt.amended + 1;
+        anew.late = came_late;
+        anew.gap |= receipt.gap;
+        if planted!(RestoreHidesTheGap) {
+            anew.gap = false;
+        } else if anew.events() < receipt.events {
+            // What was deleted since the receipt can't be brought back, but it must not look complete.
+            anew.gap = true;
+            tenant.loss = anew.loss().inspect(|loss| log(id.as_str(), Some(window), loss));
+        }
+        let amended = self.tenants.amend_receipt(&id, &receipt, &anew).await?;
+        repair.stored = Stored::All(anew);
+        Ok(amended == Conditional::Written)
+    }
+}

@@ -1,0 +1,233 @@
+//! The marks of committed windows that are stored again: what a run leaves when it dies, and who mends it.
+
+use super::{
+    races::{receipt_is_true, with_events},
+    restores::{no_answer, overtaken_by_a_later_reading},
+    *,
+};
+use crate::{
+    failure::Code,
+    memory::{Fault, Op},
+    records::Doubt,
+    schedule::Window,
+};
+
+fn hour() -> Window {
+    Window { from: clock("10:00"), to: clock("11:00") }
+}
+
+impl World {
+    fn doubt(&self, window: Window, since: &str) -> Doubt {
+        let doubt = Doubt::new(window, clock(since));
+        self.memory.state().tenants.get_mut("acme").unwrap().doubts.insert(doubt);
+        doubt
+    }
+
+    fn doubts(&self) -> usize {
+        self.memory.state().tenants["acme"].doubts.len()
+    }
+
+    /// Plans that something happens right before the repair's first file is stored.
+    fn before_the_repair_is_stored(&self, happens: impl FnOnce() + Send + 'static) {
+        let memory = self.memory.clone();
+        let armed = move || memory.once(Op::Finish, None, Fault::After(Box::new(happens)));
+        self.memory.once(Op::Doubt, None, Fault::After(Box::new(armed)));
+    }
+}
+
+/// Somebody stores a committed window again; until that is done, nobody can go by the receipt of before.
+#[test]
+fn who_has_stored_what_the_receipt_tells_of_stores_it_again_while_another_run_does() {
+    let world = with_events();
+    let other = world.clone();
+    world.memory.once(
+        Op::Commit,
+        None,
+        Fault::After(Box::new(move || {
+            other.tick("11:00").unwrap();
+            other.event("acme", "2026-11-21T10:40:00.000Z", "late");
+            other.doubt(hour(), "11:01");
+        })),
+    );
+    assert_eq!(world.tick("11:00").unwrap().failed, 0);
+    assert_eq!(world.names("acme"), [vec!["10", "20", "30", "late"]]);
+    receipt_is_true(&world);
+    assert_eq!(world.doubts(), 1, "the other's mark is the other's to take away");
+}
+
+#[test]
+fn a_repair_that_dies_is_made_by_the_next_run() {
+    for op in [Op::Finish, Op::AmendReceipt, Op::Settle] {
+        let world = with_events();
+        overtaken_by_a_later_reading(&world);
+        let memory = world.memory.clone();
+        let dies = Fault::After(Box::new(move || memory.once(op, None, Fault::Crash)));
+        world.memory.once(Op::Doubt, None, dies);
+        assert!(world.try_tick("11:00").is_none(), "{op:?} was not reached");
+        assert_eq!(world.doubts(), 1, "{op:?}");
+        world.memory.heal();
+        assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0), "{op:?}");
+        assert_eq!(world.names("acme")[0], ["10", "20", "30", "late"], "{op:?}");
+        assert_eq!(world.doubts(), 0, "{op:?}");
+    }
+}
+
+#[test]
+fn a_window_whose_events_may_be_deleted_is_not_stored_again_but_told_of() {
+    let mut world = with_events();
+    world.options.retention = Some(TimeDelta::minutes(90));
+    world.tick("11:00").unwrap();
+    let before = world.objects("acme");
+    world.doubt(hour(), "11:01");
+    let report = world.tick("12:00").unwrap();
+    assert_eq!(report.failures[0].code, Code::ReceiptInDoubt);
+    assert_eq!(world.objects("acme")[..before.len()], before);
+    assert_eq!(world.doubts(), 0, "it is told of once");
+}
+
+/// It may have something on its way still, and die after that.
+#[test]
+fn the_mark_of_a_run_that_may_be_alive_is_left_to_it() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    let other = world.clone();
+    world.before_the_repair_is_stored(move || {
+        assert_eq!(other.doubts(), 1);
+        other.event("acme", "2026-11-21T10:45:00.000Z", "later");
+        other.tick("12:00").unwrap();
+        other.memory.once(Op::AmendReceipt, None, Fault::Crash);
+    });
+    assert!(world.try_tick("12:00").is_none());
+    world.memory.heal();
+    world.tick("13:00").unwrap();
+    assert_eq!(world.names("acme")[0], ["10", "20", "30", "late", "later"]);
+    let receipt = world.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
+    assert_eq!((receipt.events(), world.doubts()), (5, 0));
+}
+
+#[test]
+fn a_mark_that_somebody_has_taken_away_is_left_again_before_the_next_try() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    let other = world.clone();
+    world.before_the_repair_is_stored(move || {
+        let mut state = other.memory.state();
+        let acme = state.tenants.get_mut("acme").unwrap();
+        acme.doubts.clear();
+        let receipt = acme.receipts.get_mut(&clock("11:00")).unwrap();
+        (receipt.amended, receipt.objects[0].sha256) = (1, "another reading".to_owned());
+        drop(state);
+        // The first amend loses, and before the second it dies.
+        let memory = other.memory.clone();
+        let dies = move || memory.once(Op::AmendReceipt, None, Fault::Crash);
+        other.memory.once(Op::AmendReceipt, None, Fault::After(Box::new(dies)));
+    });
+    assert!(world.try_tick("11:00").is_none());
+    assert_eq!(world.doubts(), 1);
+}
+
+#[test]
+fn what_a_failed_try_has_stored_is_not_forgotten() {
+    let mut world = with_events();
+    world.options.max_object_bytes = 30;
+    let other = world.clone();
+    world.memory.once(
+        Op::Commit,
+        None,
+        Fault::After(Box::new(move || {
+            other.tick("11:00").unwrap();
+            other.event("acme", "2026-11-21T10:05:00.000Z", "late");
+            let mark = other.doubt(hour(), "11:01");
+            // The other repairer, whose reading was the receipt's, gets done while this one stores its first file.
+            let memory = other.memory.clone();
+            let done = move || {
+                let mut state = memory.state();
+                let acme = state.tenants.get_mut("acme").unwrap();
+                acme.doubts.remove(&mark);
+                acme.receipts.get_mut(&clock("11:00")).unwrap().amended += 1;
+                drop(state);
+                memory.once(Op::Write, None, no_answer());
+            };
+            other.memory.once(Op::Finish, None, Fault::After(Box::new(done)));
+        })),
+    );
+    world.tick("11:00").unwrap();
+    assert_eq!(world.names("acme").concat(), ["late", "10", "20", "30"]);
+    let receipt = world.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
+    assert_eq!(receipt.events(), 4);
+}
+
+#[test]
+fn somebody_elses_doubt_is_no_reason_to_replace_what_is_past_retention() {
+    let mut world = with_events();
+    world.options.retention = Some(TimeDelta::minutes(30));
+    let other = world.clone();
+    world.memory.once(
+        Op::Commit,
+        None,
+        Fault::After(Box::new(move || {
+            other.tick("11:00").unwrap();
+            other.doubt(hour(), "11:01");
+            other.memory.state().events.clear();
+        })),
+    );
+    world.tick("11:00").unwrap();
+    assert_eq!(world.names("acme")[0].len(), 4, "the notice and all events");
+}
+
+#[test]
+fn a_late_minute_whose_events_may_be_deleted_is_not_stored_again_either() {
+    let mut world = with_events();
+    world.tick("11:00").unwrap();
+    world.event("acme", "2026-11-21T10:58:50.000Z", "kept");
+    world.event("acme", "2026-11-21T10:58:10.000Z", "deleted");
+    world.tick("12:00").unwrap();
+    world.options.retention = Some(TimeDelta::minutes(2 * 60 + 3));
+    world.doubt(Window { from: clock("11:00"), to: clock("12:00") }, "12:01");
+    world.memory.state().events.values_mut().for_each(|it| it.retain(|key, _| key.as_str() > "2026-11-21T10:58:30"));
+    let report = world.tick("13:00").unwrap();
+    assert_eq!(report.failures[0].code, Code::ReceiptInDoubt);
+    assert!(world.names("acme").concat().contains(&"deleted".to_owned()));
+}
+
+#[test]
+fn a_repair_that_takes_longer_than_a_run_is_loud_in_the_end_and_the_exports_go_on() {
+    let mut world = with_events();
+    world.options.max_object_bytes = 30;
+    world.tick("11:00").unwrap();
+    world.event("acme", "2026-11-21T10:05:00.000Z", "late");
+    world.doubt(hour(), "11:01");
+    let tick = |hour: &str, fits: bool| {
+        let now = clock(hour) + TimeDelta::minutes(2);
+        world.memory.heal();
+        if !fits {
+            let memory = world.memory.clone();
+            let dies = move || memory.once(Op::Finish, None, Fault::Crash);
+            world.memory.once(Op::Doubt, None, Fault::After(Box::new(dies)));
+        }
+        let memory = world.memory.clone();
+        let marks = memory.calls(Op::Doubt);
+        let time_is_up = move || !fits && memory.calls(Op::Doubt) > marks;
+        world.run(clock(hour), &move || now, &time_is_up).unwrap().unwrap()
+    };
+    for hour in ["12:00", "13:00", "14:00"] {
+        let report = tick(hour, false);
+        assert_eq!((report.objects, report.unfinished.len()), (1, 1), "{hour}: what was exported counts");
+    }
+    let report = tick("15:00", true);
+    assert_eq!((report.failures[0].code, world.doubts()), (Code::ReceiptInDoubt, 4));
+    assert_eq!(world.exported_until("acme"), "2026-11-21T15:00:00Z");
+}
+
+#[test]
+fn a_mark_of_a_tenant_that_was_disconnected_meanwhile_waits_until_it_is_back() {
+    let world = with_events();
+    world.tick("11:00").unwrap();
+    world.doubt(hour(), "11:01");
+    let other = world.clone();
+    world.memory.once(Op::Commit, None, Fault::After(Box::new(move || other.disconnect("acme"))));
+    let before = world.objects("acme");
+    world.tick("12:00").unwrap();
+    assert_eq!((world.doubts(), world.memory.calls(Op::Doubt)), (1, 0));
+    assert_eq!(world.objects("acme")[..before.len()], before);
+}
