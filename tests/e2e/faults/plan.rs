@@ -8,7 +8,7 @@ use crate::run::{Outcome, Scenario};
 /// What is done to a call, and what it is about.
 pub(crate) type Case = (Call, Fault);
 
-/// Whether all that can be done is done to each call; minutes become most of an hour.
+/// Whether all that can be done is done to each call; some minutes become half an hour.
 #[allow(clippy::disallowed_methods, reason = "a test may be told by its environment how much to do")]
 pub(crate) fn all() -> bool {
     std::env::var("FAULTS").is_ok_and(|faults| faults == "all")

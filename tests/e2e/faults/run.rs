@@ -1,5 +1,7 @@
 //! One run: a process of the exporter, what it is invoked with, and what it answered.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -8,6 +10,9 @@ use audit_log_tests::lambda::{Launch, Process, Said};
 use serde_json::{Value, json};
 
 use crate::world::{LARGE, SMALL, World};
+
+/// By signal(7).
+const SIGKILL: i32 = 9;
 
 /// How long an invocation may take with all its retries.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
@@ -66,16 +71,16 @@ impl World {
         let redelivered = !messages.0.is_empty();
         let mut is_tick = !redelivered;
         while let Some(event) = next.take() {
-            let answer = invoke(&mut process, &event).await?;
-            let done = answer.as_ref().filter(|(_, failed)| !failed).map(|(answer, _)| answer);
+            let invoked = invoke(&mut process, &event).await?;
+            let done = if let Invoked::Answered(answer, false) = &invoked { Some(answer) } else { None };
             std::mem::take(&mut messages).give_back(self, done).await?;
-            match answer {
-                Some((answer, went_wrong)) => {
+            match invoked {
+                Invoked::Answered(answer, went_wrong) => {
                     failed |= went_wrong;
                     answers.push(answer);
                 }
-                None if may_die => break,
-                None => bail!("the process ended:\n{}", process.log_tail()),
+                Invoked::Ended(status) if may_die && status.signal() == Some(SIGKILL) => break,
+                Invoked::Ended(status) => bail!("the process ended ({status}):\n{}", process.log_tail()),
             }
             if fans_out && std::mem::take(&mut is_tick) {
                 messages = Messages::receive(self).await?;
@@ -92,16 +97,22 @@ impl World {
     }
 }
 
-/// The answer, and whether it is an error; none if the process has ended instead.
-async fn invoke(process: &mut Process, event: &Value) -> Result<Option<(Value, bool)>> {
+/// What a process made of an invocation.
+enum Invoked {
+    /// It has answered; and whether that is an error.
+    Answered(Value, bool),
+    Ended(ExitStatus),
+}
+
+async fn invoke(process: &mut Process, event: &Value) -> Result<Invoked> {
     process.runtime.invoke(event)?;
     loop {
         let said = tokio::time::timeout(ANSWERED_WITHIN, process.said()).await;
         match said.with_context(|| format!("no answer in time:\n{}", process.log_tail()))?? {
             // It asks for the invocation that it has got by now.
             Said::Next(_) => {}
-            Said::Answer { body, failed, .. } => return Ok(Some((serde_json::from_slice(&body)?, failed))),
-            Said::Ended(_) => return Ok(None),
+            Said::Answer { body, failed, .. } => return Ok(Invoked::Answered(serde_json::from_slice(&body)?, failed)),
+            Said::Ended(status) => return Ok(Invoked::Ended(status)),
         }
     }
 }
