@@ -52,6 +52,8 @@ pub struct PlatformOutputs {
     pub ingestion_queue_arn: String,
     /// The queue of messages that could not be recorded.
     pub ingestion_dead_letters_url: String,
+    /// The bus for notices of failures and of their end.
+    pub notices_bus_name: String,
     /// Where ticks hand due tenants over, if they do.
     pub export_queue_url: Option<String>,
 }

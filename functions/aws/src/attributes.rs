@@ -137,6 +137,9 @@ pub(crate) fn outcome(item: &Item) -> Outcome {
         last_object_key: text(item, "last_object_key"),
         last_error,
         consecutive_failures: text(item, "consecutive_failures").and_then(|n| n.parse().ok()).unwrap_or(0),
+        failing_since: instant("failing_since"),
+        renewed_at: instant("renewed_at"),
+        told: text(item, "told"),
     }
 }
 

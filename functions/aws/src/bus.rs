@@ -23,7 +23,7 @@ const EVENTS_AT_ONCE: usize = 10;
 const TRIES: u32 = 4;
 
 /// How long all of it may take: a tenant's export waits, and its failure is recorded as an audit event in any case.
-const WITHIN: Duration = Duration::from_secs(15);
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// The bus of a name.
 #[derive(Debug, Clone)]

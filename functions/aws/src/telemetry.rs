@@ -47,6 +47,8 @@ impl Metrics {
             "FailedTenants",
             "DeferredTenants",
             "EventReadsRefused",
+            "PutOffTenants",
+            "BacklogNearsRetention",
             "Events",
             "Objects",
             UNPUBLISHED,
@@ -109,6 +111,8 @@ impl Metrics {
         }
         counter!("DeferredTenants").increment(report.deferred);
         counter!("EventReadsRefused").increment(report.unreadable);
+        counter!("PutOffTenants").increment(report.put_off);
+        counter!("BacklogNearsRetention").increment(report.near_retention);
         counter!("Events").increment(report.events);
         counter!("Objects").increment(report.objects);
         counter!("Bytes").increment(report.bytes);

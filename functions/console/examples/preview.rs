@@ -133,7 +133,9 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
         let failure = Failure::new(Code::AccessDenied, "S3 refused the write to the bucket.");
         let until = timestamp::seconds(full_hour(failed_at));
         let stamp = |at| Stamp { at, retention: None };
-        let failed = own::export_failed(&id, stamp(failed_at), &until, &failure);
+        let failing =
+            own::Failing { tenant: &id, exported_until: &until, since: failed_at, days: 0, failure: &failure };
+        let failed = failing.event(stamp(failed_at));
         let recovered_at = failed_at + TimeDelta::hours(hours);
         let window = Window { from: full_hour(recovered_at) - TimeDelta::hours(1), to: full_hour(recovered_at) };
         let recovered = own::export_recovered(&id, stamp(recovered_at), window);
@@ -159,6 +161,7 @@ fn fails(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()
     let message = "AWS refused the role arn:aws:iam::222222222222:role/audit-log-export: it is gone, does not trust the platform, or asks for another external ID.";
     stored.last_error = Some((Failure::new(Code::AssumeRoleDenied, message), full_hour(now) + TimeDelta::seconds(62)));
     stored.consecutive_failures = 7;
+    stored.failing_since = Some(full_hour(now) - TimeDelta::hours(6) + TimeDelta::seconds(63));
     let until = full_hour(now) - TimeDelta::hours(7);
     stored.last_success_at = Some(until + TimeDelta::seconds(64));
     stored.receipts.retain(|to, _| *to <= until);

@@ -27,7 +27,7 @@ use crate::{
 pub struct ExportStatus {
     /// How far the tenant has come.
     pub(crate) status: ConnectorStatus,
-    /// When the next export runs; null if none is scheduled.
+    /// When the next export runs, or is tried again; null if none is scheduled.
     pub(crate) next_run_at: Option<String>,
     /// All events recorded before this are in the bucket.
     pub(crate) exported_until: Option<String>,
@@ -41,6 +41,9 @@ pub struct ExportStatus {
     pub(crate) last_error: Option<ExportError>,
     /// How many exports have failed in a row.
     pub(crate) consecutive_failures: u64,
+    /// When the first of these failed. For a day after it, or after the settings were saved or verified, every tick tries,
+    /// and then one every six hours.
+    pub(crate) failing_since: Option<String>,
 }
 
 /// Why the last export failed, and who acts.
@@ -92,9 +95,9 @@ pub(crate) async fn read<B: Backend>(
 /// How the tenant's exports fare now.
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    let Status { state, exported_until, next_run_at, backlog_hours } =
+    let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
         Status::of(&records, app.deployment().settle, app.time());
-    let Outcome { last_success_at, last_object_key, last_error, consecutive_failures } = records.outcome;
+    let Outcome { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.outcome;
     Ok(ExportStatus {
         status: state.into(),
         next_run_at: next_run_at.map(timestamp::seconds),
@@ -104,5 +107,6 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
         backlog_hours,
         last_error: last_error.map(ExportError::from),
         consecutive_failures,
+        failing_since: failing_since.map(timestamp::seconds),
     })
 }

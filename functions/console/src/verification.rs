@@ -54,9 +54,8 @@ pub struct VerificationStep {
 }
 
 impl From<Verification> for VerificationReport {
-    fn from(Verification { steps }: Verification) -> Self {
-        let good = |step: &Step| matches!(step.status, Status::Passed | Status::Warning);
-        let passed = steps.iter().all(good);
+    fn from(verification: Verification) -> Self {
+        let passed = verification.passed();
         let step = |Step { step, status, code, message, hint }| VerificationStep {
             step: step.to_string(),
             status: status.to_string(),
@@ -64,7 +63,7 @@ impl From<Verification> for VerificationReport {
             message,
             hint,
         };
-        Self { passed, steps: steps.into_iter().map(step).collect() }
+        Self { passed, steps: verification.steps.into_iter().map(step).collect() }
     }
 }
 

@@ -7,6 +7,7 @@
 mod budget;
 mod fan_out;
 mod late;
+mod news;
 mod race;
 mod reader;
 mod repair;
@@ -42,6 +43,7 @@ use tenant::{Progress, Refused, TenantExport, Waiting};
 
 use crate::{
     failure::{Code, Failure, Party},
+    patience,
     ports::{Buckets, Bus, Events, Tenants},
     tenant::{DueShard, Platform, TenantId},
 };
@@ -157,6 +159,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 }
                 Either::Left((Some(Came::Turn(Progress::Ended(tally))), _)) => {
                     turns.remove(&tally.tenant);
+                    report.near_retention += u64::from(patience::nears_retention(tally.lag, self.options.retention));
                     report.add(tally);
                 }
                 Either::Left((None, _)) => break,

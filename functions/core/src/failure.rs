@@ -16,12 +16,19 @@ pub enum Party {
     Platform,
 }
 
-impl fmt::Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Party {
+    /// As logs, tables and the tick's answer have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Customer => "customer",
             Self::Platform => "platform",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

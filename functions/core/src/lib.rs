@@ -3,7 +3,7 @@
 //! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
 //! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
-//! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`late`] (what came after its window was read), [`ports`] (what the export needs of the world), [`export`]
+//! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`late`] (what came after its window was read), [`patience`] (with whoever keeps failing), [`ports`] (what the export needs of the world), [`export`]
 //! (the one orchestration), [`census`] (what is missing that no export would notice), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
 //! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`notice`] (what others hear of that), [`search`] (looking at the
 //! events) and [`deployment`] (what the functions are deployed with).
@@ -43,6 +43,7 @@ pub mod late;
 pub mod memory;
 pub mod notice;
 pub mod object;
+pub mod patience;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod ports;

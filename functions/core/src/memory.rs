@@ -72,6 +72,9 @@ pub struct Tenant {
     pub last_success_at: Option<DateTime<Utc>>,
     pub last_error: Option<(Failure, DateTime<Utc>)>,
     pub consecutive_failures: u64,
+    pub failing_since: Option<DateTime<Utc>>,
+    pub renewed_at: Option<DateTime<Utc>>,
+    pub told: Option<String>,
     pub turns: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
     pub doubts: BTreeSet<Doubt>,
@@ -125,6 +128,9 @@ impl Tenant {
             last_object_key: last_object.map(|object| object.key.clone()),
             last_error,
             consecutive_failures: self.consecutive_failures,
+            failing_since: self.failing_since.map(timestamp::whole_seconds),
+            renewed_at: self.renewed_at.map(timestamp::whole_seconds),
+            told: self.told.clone(),
         };
         let watermark = self.watermark.clone();
         let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
@@ -235,6 +241,7 @@ impl Tenants for Memory {
         stored.last_success_at = Some(receipt.exported_at);
         stored.last_error = receipt.loss().map(|loss| (loss, receipt.exported_at));
         stored.consecutive_failures = 0;
+        (stored.failing_since, stored.renewed_at) = (None, None);
         stored.receipts.insert(receipt.window.to, receipt.clone());
         news.map(|event| state.record(event));
         Ok(Conditional::Written)
@@ -256,8 +263,28 @@ impl Tenants for Memory {
         }
         stored.last_error = Some((failure.clone(), at));
         stored.consecutive_failures += 1;
+        stored.failing_since.get_or_insert(at);
         news.map(|event| state.record(event));
         Ok(Conditional::Written)
+    }
+
+    async fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        self.pass(Op::Renew, tenant.as_str()).await?;
+        let mut state = self.state();
+        let failing = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.failing_since.is_some());
+        if let Some(stored) = failing {
+            stored.renewed_at = Some(at);
+        }
+        Ok(())
+    }
+
+    async fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> Result<(), Failure> {
+        self.pass(Op::NoteTold, tenant.as_str()).await?;
+        let mut state = self.state();
+        if let Some(stored) = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.watermark.is_some()) {
+            stored.told = told.map(str::to_owned);
+        }
+        Ok(())
     }
 
     async fn keep_progress(

@@ -3,10 +3,16 @@
 //! A kind and the fields of its detail are a contract, as codes are: a field is added but never renamed. A notice holds what
 //! the tenant itself may know, and never an external ID or an event.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::{tenant::TenantId, timestamp};
+use crate::{
+    patience,
+    record::own::{self, Failing},
+    schedule::Window,
+    tenant::TenantId,
+    timestamp,
+};
 
 /// Where all of these come from: the `source` of each event on the bus.
 pub const SOURCE: &str = "audit-log-export";
@@ -52,6 +58,48 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// Of a failure that is told of in an audit event of that id; `failures` in a row, and of events that are kept for
+    /// `retention`.
+    pub fn failing(
+        failing: &Failing<'_>,
+        id: String,
+        at: DateTime<Utc>,
+        failures: u64,
+        retention: Option<TimeDelta>,
+    ) -> Self {
+        let Failing { tenant, exported_until, since, days, .. } = *failing;
+        let kept_until = patience::kept_until(exported_until, retention).map(timestamp::seconds);
+        let mut info = failing.info();
+        info.extend(
+            [
+                ("failingSince", json!(timestamp::seconds(since))),
+                ("days", json!(days)),
+                ("consecutiveFailures", json!(failures)),
+                ("eventsKeptUntil", json!(kept_until)),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        let kind = if days == 0 { Kind::Failed } else { Kind::StillFailing };
+        Self { kind, id, tenant: tenant.clone(), at, info }
+    }
+
+    /// Of the end of a failure at which the watermark stood at `exported_until`: `window` is exported.
+    pub fn recovered(
+        tenant: &TenantId,
+        exported_until: &str,
+        since: Option<DateTime<Utc>>,
+        window: Window,
+        at: DateTime<Utc>,
+    ) -> Self {
+        let info = [
+            ("failingSince", json!(since.map(timestamp::seconds))),
+            ("windowFrom", json!(timestamp::seconds(window.from))),
+            ("windowTo", json!(timestamp::seconds(window.to))),
+        ];
+        let info = info.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        Self { kind: Kind::Recovered, id: own::recovery_id(tenant, exported_until), tenant: tenant.clone(), at, info }
+    }
+
     /// The `detail` of the event on the bus: a JSON object with `version`, `id`, `tenantId`, `at` (UTC, whole seconds) and
     /// what the kind has to tell.
     pub fn detail(&self) -> Value {

@@ -71,6 +71,10 @@ bugs! {
     OldBucketAfterSave = "the bucket of the old settings is used on";
     RecoveryIsUntold = "nobody is told that exports go well again";
     FailureIsUntold = "nobody is told that exports fail";
+    GivesUpAfterAWeek = "who has failed for a week is never tried again";
+    ImpatientFromTheStart = "who fails is put off from the first hour";
+    LastingFailureIsUntold = "nobody is told that a failure lasts";
+    BusIsForgotten = "others are told of failures and never of their end";
     UnfinishedAreDropped = "who has no time left is not handed over again";
     BatchNeverComesAgain = "a platform's failure does not send the batch back";
     LastIsNotHandedOver = "the last due tenant is not handed over";
@@ -97,5 +101,6 @@ bugs! {
     AnothersFolder = "an object lies in another tenant's folder";
     AnothersBucket = "an object lies in another tenant's bucket";
     AnothersEvents = "a page holds an event of another tenant";
+    SaveLeavesTheWait = "a save does not let the next tick try";
     FailureMovesTheWatermark = "a failed window is passed over";
 }

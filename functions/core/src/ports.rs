@@ -66,7 +66,7 @@ pub trait Tenants: Sync {
         }
     }
 
-    /// Moves the watermark to `after`, clears its last error, stores the receipt and records `news`, all or nothing.
+    /// Moves the watermark to `after`, clears its last error and when that began, stores the receipt and records `news`, all or nothing.
     /// Conditional on the watermark as read and on the config's version. News that were recorded before stay as they
     /// are.
     fn commit(
@@ -78,7 +78,7 @@ pub trait Tenants: Sync {
         news: Option<&NewEvent>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Notes a failure on the watermark, counts it and records `news`, all or nothing; moves nothing. Conditional on the
+    /// Notes a failure on the watermark, and since when there are failures, counts it and records `news`, all or nothing; moves nothing. Conditional on the
     /// watermark as read. News that were recorded before stay as they are.
     fn record_failure(
         &self,
@@ -88,6 +88,14 @@ pub trait Tenants: Sync {
         at: DateTime<Utc>,
         news: Option<&NewEvent>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
+    /// Begins a new first day of patience for a tenant that fails: notes on the watermark that the tenant's settings are
+    /// known to work at that time. Moves nothing; nothing is written where nothing fails.
+    fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Notes on the watermark what others were told of the tenant's failure, or that they were told of its end;
+    /// unconditional, and moves nothing. A tenant without a watermark gets none.
+    fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Keeps on the watermark how far the window that is due was stored; moves nothing. Conditional like a commit.
     fn keep_progress(
@@ -153,7 +161,8 @@ pub trait Settings: Sync {
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant, all or nothing: the config with its version raised by one, the
-    /// watermark at `schedule`. Conditional on the config's version, on the watermark as read, and on there being no more
+    /// watermark at `schedule`, and on it the time of the news, from which on a failing tenant is tried as on its first
+    /// day. Conditional on the config's version, on the watermark as read, and on there being no more
     /// `event_shards` than the config has.
     fn save(
         &self,

@@ -151,6 +151,12 @@ pub struct Outcome {
     pub last_error: Option<LastError>,
     /// How many runs have failed in a row.
     pub consecutive_failures: u64,
+    /// The first of these failures.
+    pub failing_since: Option<DateTime<Utc>>,
+    /// When the settings were saved, or passed a verification, since the last success.
+    pub renewed_at: Option<DateTime<Utc>>,
+    /// What others were told of a failure and not yet of its end: [`Told`](crate::patience::Told).
+    pub told: Option<String>,
 }
 
 /// A failure as it was noted.

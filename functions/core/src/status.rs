@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     connect::State,
-    records::TenantRecords,
+    records::{Outcome, TenantRecords},
     schedule::{LONGEST_WAIT, Schedule, full_hour},
 };
 
@@ -18,8 +18,10 @@ pub struct Status {
     pub state: State,
     /// All events recorded before this are in the bucket.
     pub exported_until: Option<DateTime<Utc>>,
-    /// The tick that exports next; none if nothing is scheduled.
+    /// The tick that exports next, or tries to; none if nothing is scheduled.
     pub next_run_at: Option<DateTime<Utc>>,
+    /// Since when exports have failed, if they do.
+    pub failing_since: Option<DateTime<Utc>>,
     /// How many whole hours of events ought to be in the bucket and aren't.
     pub backlog_hours: i64,
 }
@@ -34,7 +36,8 @@ impl Status {
         Self {
             state,
             exported_until: schedule.map(|schedule| schedule.exported_until),
-            next_run_at: scheduled.map(|schedule| next_run(schedule, settle, now)),
+            next_run_at: scheduled.map(|schedule| next_try(schedule, &records.outcome, settle, now)),
+            failing_since: records.outcome.failing_since,
             backlog_hours: scheduled.map_or(0, |schedule| backlog(schedule, settle, now)),
         }
     }
@@ -56,6 +59,15 @@ pub fn next_run(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> Da
     next.max(schedule.next_due + first_tick(settle))
 }
 
+/// The same of a tenant whose exports may have failed for so long that not every tick tries.
+fn next_try(schedule: Schedule, outcome: &Outcome, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+    let mut next = next_run(schedule, settle, now);
+    while !outcome.is_tried(full_hour(next)) {
+        next += TimeDelta::hours(1);
+    }
+    next
+}
+
 /// A window is missed once its own tick is over.
 fn backlog(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> i64 {
     let last_end = full_hour(now - first_tick(settle));
@@ -65,6 +77,7 @@ fn backlog(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::LastError;
 
     fn at(time: &str) -> DateTime<Utc> {
         format!("2026-11-21T{time}Z").parse().unwrap()
@@ -90,6 +103,23 @@ mod tests {
         // No tick waits for so long, so the next one takes the window.
         let slow = TimeDelta::minutes(10);
         assert_eq!(next_run(schedule("10:00:00", "11:00:00"), slow, at("10:20:00")), at("12:01:00"));
+    }
+
+    #[test]
+    fn the_next_run_of_a_tenant_that_has_failed_for_days_is_its_next_try() {
+        let error =
+            |at| LastError { code: String::new(), message: String::new(), party: Some("customer".to_owned()), at };
+        let outcome = Outcome {
+            failing_since: Some(at("10:01:00") - TimeDelta::days(4)),
+            last_error: Some(error(Some(at("08:01:00")))),
+            ..Outcome::default()
+        };
+        let next = |outcome: &Outcome| {
+            next_try(schedule("02:00:00", "03:00:00"), outcome, TimeDelta::minutes(1), at("10:20:00"))
+        };
+        assert_eq!(next(&outcome), at("14:01:00"));
+        let saved = Outcome { renewed_at: Some(at("10:10:00")), ..outcome };
+        assert_eq!(next(&saved), at("11:01:00"));
     }
 
     #[test]

@@ -59,13 +59,16 @@ pub struct Run<'a> {
 struct Checked {
     connection: Connection,
     delivery: Option<TenantConfig>,
+    /// Whether deliveries go by these very settings.
+    is_saved: bool,
 }
 
-/// Verifies a connection.
+/// Verifies a connection. Where it is the saved one and passes, the next tick tries the tenant again, however long its
+/// exports have failed.
 pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Request, run: Run<'_>) -> Verification {
     let by = Instant::now() + run.within;
     let mut steps = Steps::default();
-    let Checked { connection, delivery } = match check(tenants, request, run, by).await {
+    let Checked { connection, delivery, is_saved } = match check(tenants, request, run, by).await {
         Ok(checked) => checked,
         Err(failure) => {
             steps.push(Step::of(Name::AssumeRole, &failure));
@@ -103,7 +106,15 @@ pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Re
         return steps.rest_skipped("Not tried, since it takes an object that the check has stored.");
     }
     let last = least_privilege(probes, &config, &key, run.id, by).await;
-    steps.and_last(last)
+    let verification = steps.and_last(last);
+    if is_saved
+        && verification.passed()
+        && let Err(failure) = in_time(by, tenants.renew(&config.tenant, run.now)).await
+    {
+        let Failure { code, message, .. } = failure;
+        tracing::error!(tenant = %config.tenant, code = %code, reason = message, "the next tick may not try the tenant");
+    }
+    verification
 }
 
 /// Checks the fields, and that the external ID is the one that the platform made for this tenant: a request that names
@@ -126,11 +137,19 @@ async fn check<T: Tenants>(tenants: &T, request: &Request, run: Run<'_>, by: Ins
     let connection = connection.map_err(FieldErrors::into_failure)?;
     let records = in_time(by, tenants.load(std::slice::from_ref(&tenant))).await?;
     let stored = records.into_iter().find_map(|(_, records)| records.config);
-    if stored.is_some_and(|stored| stored.external_id.as_deref() != Some(connection.external_id.as_str())) {
+    if stored.as_ref().is_some_and(|stored| stored.external_id.as_deref() != Some(connection.external_id.as_str())) {
         let message = "The external ID is not the one that the platform has made for this tenant; nothing was tried.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     }
-    Ok(Checked { connection, delivery })
+    let saved = stored.and_then(|stored| stored.check(&tenant, run.platform).ok());
+    let is_saved = saved.zip(delivery.as_ref()).is_some_and(|(saved, delivery)| goes_alike(saved, delivery));
+    Ok(Checked { connection, delivery, is_saved })
+}
+
+/// Whether deliveries go the same way: what a verification doesn't look at may differ.
+fn goes_alike(saved: TenantConfig, delivery: &TenantConfig) -> bool {
+    let TenantConfig { frequency, format, compression, event_shards, version, .. } = delivery.clone();
+    TenantConfig { frequency, format, compression, event_shards, version, ..saved } == *delivery
 }
 
 /// Tries what a delivery never needs, in a session that has all of the role's own rights: under a delivery's session

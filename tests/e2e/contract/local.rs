@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use audit_log_aws::{
     buckets::{AssumedBuckets, PART_BYTES, Pace},
+    bus::EventBus,
     events::EventsTable,
     recorder::RecorderTables,
     sdk::{
@@ -17,16 +18,18 @@ use audit_log_aws::{
 };
 use audit_log_core::{
     export::Budget,
-    ports::{Buckets, Events, Fleet, Recorder, Settings, Tenants},
+    notice::Notice,
+    ports::{Buckets, Bus, Events, Fleet, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
 };
 use audit_log_tests::{
-    Bucket, Fixture, Item, Object, PLATFORM_ACCOUNT, Table, exporter_session, on_the_platform, onboard,
+    Bucket, Fixture, Item, Listener, Object, PLATFORM_ACCOUNT, Table, exporter_session, on_the_platform, onboard,
     open_exporter_role,
 };
 use chrono::TimeDelta;
+use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::world::{Recorded, World, clock, config};
@@ -39,6 +42,7 @@ pub(crate) struct OnLocalAws<'a> {
     recorder: RecorderTables,
     events: EventsTable,
     buckets: AssumedBuckets,
+    bus: EventBus,
 }
 
 /// Runs a body on the local AWS, its tables empty.
@@ -68,6 +72,7 @@ impl<'a> OnLocalAws<'a> {
                 TimeDelta::minutes(1),
             ),
             events: events(&exporter),
+            bus: EventBus::new(&exporter, &outputs.notices_bus_name),
             buckets: AssumedBuckets::new(&exporter, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES)),
         })
     }
@@ -128,6 +133,21 @@ impl World for OnLocalAws<'_> {
 
     fn buckets(&self) -> &impl Buckets {
         &self.buckets
+    }
+
+    fn bus(&self) -> &impl Bus {
+        &self.bus
+    }
+
+    async fn hear(&self, notices: &[Notice]) -> Result<Vec<(String, String)>> {
+        let Fixture { aws, platform } = self.fixture;
+        let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "acme").await?;
+        let unpublished = self.bus.publish(notices).await;
+        ensure!(unpublished.is_empty(), "{unpublished:?}");
+        let heard = listener.hear(notices.len()).await?;
+        let text =
+            |event: &Value| (event["detail-type"].as_str().unwrap_or_default().to_owned(), event["detail"].to_string());
+        Ok(heard.iter().map(text).collect())
     }
 
     async fn put_records(

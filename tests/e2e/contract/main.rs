@@ -28,6 +28,7 @@ mod events;
 mod fleet;
 mod local;
 mod memory;
+mod patience;
 mod progress;
 mod receipts;
 mod settings;

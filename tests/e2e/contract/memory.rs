@@ -1,10 +1,11 @@
 //! The world in memory.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use audit_log_core::{
     event::{Body, StoredEvent},
     memory::{Memory, Tenant},
-    ports::{Buckets, Events, Fleet, Recorder, Settings, Tenants},
+    notice::Notice,
+    ports::{Buckets, Bus, Events, Fleet, Recorder, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -46,6 +47,16 @@ impl World for Memory {
 
     fn buckets(&self) -> &impl Buckets {
         self
+    }
+
+    fn bus(&self) -> &impl Bus {
+        self
+    }
+
+    async fn hear(&self, notices: &[Notice]) -> Result<Vec<(String, String)>> {
+        ensure!(self.publish(notices).await.is_empty());
+        let heard = |notice: &Notice| (notice.kind.detail_type().to_owned(), notice.detail().to_string());
+        Ok(self.state().notices.iter().map(heard).collect())
     }
 
     async fn put_records(

@@ -5,7 +5,8 @@ use audit_log_core::{
     event::User,
     failure::Code,
     late::Tail,
-    ports::{Buckets, Conditional, Events, Fleet, Recorder, Settings, Tenants},
+    notice::Notice,
+    ports::{Buckets, Bus, Conditional, Events, Fleet, Recorder, Settings, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -34,6 +35,12 @@ pub(crate) trait World {
 
     /// The customers' buckets.
     fn buckets(&self) -> &impl Buckets;
+
+    /// Where others hear of how exports fare.
+    fn bus(&self) -> &impl Bus;
+
+    /// Publishes notices of `acme`, and comes back with type and detail of whatever somebody else has heard of them.
+    async fn hear(&self, notices: &[Notice]) -> Result<Vec<(String, String)>>;
 
     /// Puts a tenant's records there as they are, right or wrong.
     async fn put_records(&self, tenant: &TenantId, records: TenantRecords) -> Result<()>;

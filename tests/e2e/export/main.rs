@@ -2,6 +2,7 @@
 
 mod delivery;
 mod failures;
+mod notices;
 mod repeats;
 
 use anyhow::Result;

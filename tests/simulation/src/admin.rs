@@ -67,7 +67,7 @@ impl Admin {
                 &u128::from(world.roll(u32::MAX)).to_be_bytes()[6..].try_into().unwrap_or_default(),
             ),
         };
-        match deed {
+        let result = match deed {
             Deed::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
             Deed::Disconnect => connect::disconnect(&world.memory, &records, &tenant, &change).await,
             Deed::Reconnect => {
@@ -78,7 +78,11 @@ impl Admin {
                 self.note_save(&tenant);
                 connect::connect(&world.memory, &records, &tenant, &role, &world.platform, &change).await
             }
+        };
+        if matches!((&result, deed), (Ok(Conditional::Written), Deed::Save(..) | Deed::Reconnect)) {
+            world.facts().renewed.insert(tenant.to_string(), at);
         }
+        result
     }
 
     async fn save(

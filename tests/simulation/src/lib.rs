@@ -28,6 +28,7 @@ pub mod admin;
 pub mod bugs;
 pub mod model;
 pub mod monitor;
+pub mod patience;
 pub mod plan;
 pub mod play;
 pub mod ports;

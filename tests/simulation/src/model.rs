@@ -3,10 +3,9 @@
 //! The model is `expected`: a window's files, in order, are the events that were recorded in it. All else here compares
 //! that with receipts and buckets.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-};
+mod news;
+
+use std::{collections::BTreeSet, io::Read as _};
 
 use audit_log_core::{
     event::Body,
@@ -77,7 +76,9 @@ impl Tenants<'_> {
             named.extend(receipt.objects.iter().map(|object| (receipt.bucket.clone(), object.key.clone())));
         }
         self.no_others(&named)?;
-        self.failures_are_told()
+        self.failures_are_told()?;
+        self.news_are_told()?;
+        self.others_hear_of_the_end()
     }
 
     fn is_caught_up(&self) -> Result<(), String> {
@@ -276,30 +277,6 @@ impl Tenants<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Each failure that was told of as the first is followed by one recovery, once exports go well again.
-    fn failures_are_told(&self) -> Result<(), String> {
-        let mut told: BTreeMap<String, [u32; 2]> = BTreeMap::new();
-        let of_tenant =
-            self.state.events.iter().filter(|((of, _), _)| of == self.id).flat_map(|(_, events)| events.values());
-        for body in of_tenant {
-            let Body::Text(text) = body else { continue };
-            let Ok(event) = serde_json::from_str::<Value>(text) else { continue };
-            let at = |field: &str| event["additionalInfo"][field].as_str().unwrap_or_default().to_owned();
-            match event["action"].as_str() {
-                Some("Export Failed") => told.entry(at("exportedUntil")).or_default()[0] += 1,
-                Some("Export Recovered") => told.entry(at("windowFrom")).or_default()[1] += 1,
-                _ => {}
-            }
-        }
-        let stands = self.tenant.watermark.as_ref().and_then(|watermark| watermark.exported_until.as_deref());
-        match told.iter().find(|(at, counts)| **counts != [1, 1] && Some(at.as_str()) != stands) {
-            Some((at, [failed, recovered])) if self.facts.expired.is_empty() => {
-                Err(format!("{failed} failures and {recovered} recoveries are told of at {at}"))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use audit_log_core::{
     timestamp,
 };
 
-use crate::{model, plan::TENANTS, world::World};
+use crate::{model, patience, plan::TENANTS, world::World};
 
 /// What was seen so far.
 #[derive(Default)]
@@ -41,6 +41,7 @@ impl Monitor {
         }
         for (id, tenant) in &state.tenants {
             self.watermark(world, &state, id, tenant)?;
+            patience::watch(&mut world.facts(), id, tenant);
         }
         Ok(())
     }

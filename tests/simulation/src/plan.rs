@@ -34,6 +34,8 @@ pub struct Plan {
     /// Whether writers break the settle contract: then windows are read with different outcomes, and nothing else goes
     /// wrong, since a run that dies right after such a write is what the README excludes.
     pub breach: bool,
+    /// Whether a customer refuses everything for days.
+    pub siege: bool,
     /// Whether many runs are at work at once.
     pub race: bool,
     /// Whether due tenants are handed over through a queue.
@@ -125,8 +127,12 @@ impl Plan {
         let hours = if long_outage { rng.random_range(20..=50) } else { rng.random_range(3..=7) };
         // Many runs at once over windows of many files, while late events and other file sizes make them differ.
         let race = breach && rng.random();
+        // Dice of their own, so that the other seeds stay as they were.
+        let siege = dice(seed, 3).random_ratio(1, 20) && !breach && !long_outage;
+        let hours = if siege { rng.random_range(60..=230) } else { hours };
         let faults = if race { Faults { slow: 300, ..faults } } else { faults };
         let mut plan = Self {
+            siege,
             race,
             begins,
             ends: begins + TimeDelta::hours(hours),
@@ -208,6 +214,12 @@ impl Plan {
             self.push(from, Action::Refuse { tenant, at_the_role: rng.random() });
             self.push(to, Action::Allow { tenant });
         }
+        if self.siege {
+            let from = first + TimeDelta::seconds(rng.random_range(0..20_000));
+            let days = rng.random_range(0..220) * 3_600;
+            self.push(from, Action::Refuse { tenant, at_the_role: rng.random() });
+            self.push(from + TimeDelta::seconds(days), Action::Allow { tenant });
+        }
         self.events(tenant, shards, first_event, rng);
     }
 
@@ -216,7 +228,8 @@ impl Plan {
         let mut hour = audit_log_core::schedule::full_hour(from);
         let mut number = 0;
         while hour < self.ends {
-            let count = *[0, 0, 1, 3, 6, 14].choose(rng).unwrap_or(&0);
+            let counts: &[u32] = if self.siege { &[0, 0, 0, 1] } else { &[0, 0, 1, 3, 6, 14] };
+            let count = *counts.choose(rng).unwrap_or(&0);
             for _ in 0..count {
                 let offset = match rng.random_range(0..8) {
                     0 => 0,

@@ -2,7 +2,7 @@
 //! never come back, or land after it was given up.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -23,7 +23,7 @@ use audit_log_core::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{bugs, runs, world::World};
+use crate::{bugs, patience, runs, world::World};
 
 /// For how long a role's credentials last.
 const SESSION: TimeDelta = TimeDelta::minutes(15);
@@ -43,6 +43,10 @@ pub struct Ports {
     pub deferred: Arc<Mutex<Vec<(MemoryUpload, String)>>>,
     /// Who was handed over.
     pub sent: Arc<Mutex<BTreeSet<String>>>,
+    /// The hour that the run stands for.
+    pub tick: Arc<Mutex<Option<DateTime<Utc>>>>,
+    /// Whom the run has looked at, and whether the model puts them off: at the first look, and at any.
+    pub put_off: Arc<Mutex<BTreeMap<String, (bool, bool)>>>,
 }
 
 /// What becomes of a call.
@@ -71,6 +75,8 @@ impl Ports {
             listed: Arc::default(),
             sent: Arc::default(),
             deferred: Arc::default(),
+            tick: Arc::default(),
+            put_off: Arc::default(),
         }
     }
 
@@ -205,7 +211,12 @@ impl Tenants for Ports {
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
         let names: Vec<_> = tenants.iter().map(TenantId::as_str).collect();
-        self.reads("load", &names.join(" "), self.memory().load(tenants)).await
+        let load = async {
+            let loaded = self.memory().load(tenants).await;
+            self.note_patience(tenants);
+            loaded
+        };
+        self.reads("load", &names.join(" "), load).await
     }
 
     async fn commit(
@@ -253,6 +264,23 @@ impl Tenants for Ports {
             }
         };
         self.writes("note failure", &of, call).await
+    }
+
+    async fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        self.memory().renew(tenant, at).await
+    }
+
+    async fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> Result<(), Failure> {
+        let (memory, of, told) = (self.memory().clone(), tenant.clone(), told.map(str::to_owned));
+        let call = move || {
+            let (memory, of, told) = (memory.clone(), of.clone(), told.clone());
+            async move { memory.note_told(&of, told.as_deref()).await }
+        };
+        let noted = self.writes("note told", tenant.as_str(), call).await;
+        if noted.is_err() {
+            self.world.facts().unheard.insert(tenant.to_string());
+        }
+        noted
     }
 
     async fn keep_progress(
@@ -358,6 +386,17 @@ impl Events for Ports {
 }
 
 impl Ports {
+    /// Holds whom the model puts off.
+    fn note_patience(&self, tenants: &[TenantId]) {
+        let Some(tick) = *lock(&self.tick) else { return };
+        let (facts, state) = (self.world.facts(), self.memory().state());
+        for id in tenants.iter().map(TenantId::as_str) {
+            let stored = state.tenants.get(id);
+            let is = stored.is_some_and(|stored| patience::is_put_off(&facts, id, stored, tick));
+            lock(&self.put_off).entry(id.to_owned()).or_insert((is, is)).1 |= is;
+        }
+    }
+
     /// Deletes what is kept no longer, as the table does some time after.
     fn expire(&self) {
         let Some(hours) = self.world.plan.retention else { return };
@@ -377,6 +416,9 @@ impl Buckets for Ports {
     type Bucket = SimulatedBucket;
 
     async fn open(&self, config: &TenantConfig, window: Window) -> Result<SimulatedBucket, Failure> {
+        if lock(&self.put_off).get(config.tenant.as_str()).is_some_and(|(first, _)| *first) {
+            self.world.violate(format!("{} is tried, though that is not due yet", config.tenant));
+        }
         if self.world.facts().refused.get(config.tenant.as_str()) == Some(&true) {
             self.say(|| format!("assume role {}: denied", config.tenant));
             return Err(Failure::new(Code::AssumeRoleDenied, "The role may not be assumed."));
@@ -470,13 +512,16 @@ impl Bus for Ports {
     async fn publish(&self, notices: &[Notice]) -> Vec<(usize, Failure)> {
         let mut unpublished = Vec::new();
         for (at, notice) in notices.iter().enumerate() {
-            let of = format!("{:?} {}", notice.kind, notice.tenant);
+            let (of, tenant) = (format!("{:?} {}", notice.kind, notice.tenant), notice.tenant.to_string());
             let (memory, notice) = (self.memory().clone(), notice.clone());
             let call = move || {
                 let (memory, notice) = (memory.clone(), notice.clone());
                 async move { memory.publish(&[notice]).await.pop().map_or(Ok(()), |(_, failure)| Err(failure)) }
             };
-            if let Err(failure) = self.writes("publish", &of, call).await {
+            let publishing = tokio::time::timeout(std::time::Duration::from_secs(5), self.writes("publish", &of, call));
+            let late = |_| Err(Failure::new(Code::Unavailable, "The bus did not answer in time."));
+            if let Err(failure) = publishing.await.unwrap_or_else(late) {
+                self.world.facts().unheard.insert(tenant);
                 unpublished.push((at, failure));
             }
         }

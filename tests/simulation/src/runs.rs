@@ -64,7 +64,7 @@ impl Invocation {
             retention: plan.retention.map(TimeDelta::hours),
             concurrency: plan.concurrency,
             max_object_bytes: self.world.max_object_bytes.load(Ordering::Relaxed),
-            max_windows: if self.world.is_calm() { 168 } else { plan.max_windows },
+            max_windows: if self.world.is_calm() { 1_000 } else { plan.max_windows },
             budget: Budget::new(1 << 22),
         };
         let ports = || self.ports.clone();
@@ -80,6 +80,7 @@ impl Invocation {
     ) -> Option<R> {
         let Self { world, number, skew, .. } = self;
         let tick = schedule::tick(event_time, world.now() + *skew);
+        *lock(&self.ports.tick) = Some(tick);
         world.say(|| format!("run {number:<3} begins for {}, its clock is {skew} off", timestamp::seconds(tick)));
         // Most runs are short, so that a crash among their first steps must be as likely as one among hundreds.
         let polls_left = world.happens(world.plan.crashes).then(|| 1 + world.roll(1 << (2 + world.roll(9))));
@@ -87,6 +88,7 @@ impl Invocation {
         let result = tokio::time::timeout(limit, fragile).await.ok().flatten();
         if result.is_none() {
             world.say(|| format!("run {number:<3} dies"));
+            world.facts().died = true;
         }
         result
     }
@@ -151,6 +153,13 @@ impl Invocation {
             && report.due != report.queued + report.exported + report.failed + report.deferred
         {
             self.world.violate(format!("the figures of a run don't add up: {report:?}"));
+        }
+        // Somebody else's failure may have come in between, but nobody is put off without one.
+        let most = lock(&self.ports.put_off).values().filter(|(_, ever)| *ever).count() as u64;
+        if let Some(report) = report
+            && report.put_off > most
+        {
+            self.world.violate(format!("{} tenants were put off, and the model puts off {most}", report.put_off));
         }
     }
 

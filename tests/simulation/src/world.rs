@@ -67,6 +67,16 @@ pub struct Facts {
     pub sizes: BTreeSet<u64>,
     /// Whether the operator changed where files are split.
     pub resized: bool,
+    /// Since when each tenant has failed.
+    pub failing: BTreeMap<String, DateTime<Utc>>,
+    /// When the settings of each tenant were last saved, since its last success.
+    pub renewed: BTreeMap<String, DateTime<Utc>>,
+    /// What has to be told: where a tenant's watermark stood, and after how many days of failures.
+    pub due_news: BTreeSet<(String, String, i64)>,
+    /// Whose notices met with trouble on their way.
+    pub unheard: BTreeSet<String>,
+    /// Whether any run has died.
+    pub died: bool,
 }
 
 impl World {

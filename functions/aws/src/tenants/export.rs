@@ -149,14 +149,15 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":none", n(0));
         let moved = "exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
                      consecutive_failures = :none, tail = :tail";
+        let ended = "progress, failing_since, renewed_at";
         watermark = match receipt.loss() {
             None => {
                 let error = attributes::ERROR.join(", ");
-                watermark.update_expression(format!("SET {moved} REMOVE progress, {error}"))
+                watermark.update_expression(format!("SET {moved} REMOVE {ended}, {error}"))
             }
             Some(loss) => {
                 let (set, values) = attributes::failure(&loss, receipt.exported_at);
-                let watermark = watermark.update_expression(format!("SET {moved}, {set} REMOVE progress"));
+                let watermark = watermark.update_expression(format!("SET {moved}, {set} REMOVE {ended}"));
                 values
                     .into_iter()
                     .fold(watermark, |update, (name, value)| update.expression_attribute_values(name, value))
@@ -185,12 +186,41 @@ impl Tenants for TenantsTable {
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
-            .update_expression(format!("SET {set} ADD consecutive_failures :one"))
+            .update_expression(format!(
+                "SET {set}, failing_since = if_not_exists(failing_since, :last_error_at) ADD consecutive_failures :one"
+            ))
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values.into_iter().chain(error).collect()))
             .expression_attribute_values(":one", n(1));
         let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
         self.transact_and_tell(items, news, "a failure was noted").await
+    }
+
+    async fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .update_expression("SET renewed_at = :at")
+            .condition_expression("attribute_exists(failing_since)")
+            .expression_attribute_values(":at", s(timestamp::seconds(at)));
+        // What doesn't fail needs no patience.
+        write("a verification was noted", || update.clone().send()).await.map(|_| ())
+    }
+
+    async fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> Result<(), Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .condition_expression("attribute_exists(tenant_id)");
+        let update = match told {
+            Some(told) => update.update_expression("SET told = :told").expression_attribute_values(":told", s(told)),
+            None => update.update_expression("REMOVE told"),
+        };
+        write("what others were told was noted", || update.clone().send()).await.map(|_| ())
     }
 
     async fn keep_progress(

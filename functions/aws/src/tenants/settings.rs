@@ -91,12 +91,13 @@ impl Settings for TenantsTable {
         let watermark = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "watermark")))
-            .update_expression("SET exported_until = :until, next_due = :due, due_shard = :shard")
+            .update_expression("SET exported_until = :until, next_due = :due, due_shard = :shard, renewed_at = :saved")
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values.into_iter().collect()))
             .expression_attribute_values(":until", s(exported_until.unwrap_or_default()))
             .expression_attribute_values(":due", s(next_due.unwrap_or_default()))
-            .expression_attribute_values(":shard", s(due_shard.unwrap_or_default()));
+            .expression_attribute_values(":shard", s(due_shard.unwrap_or_default()))
+            .expression_attribute_values(":saved", s(timestamp::seconds(news.stamp.at)));
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(attributes::config(config, config.version + 1, news.stamp.at)))

@@ -71,6 +71,7 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
         let failed = Failure::new(Code::AccessDenied, "S3 refused the write.");
         tenant.last_error = Some((failed, "2026-11-21T10:01:05Z".parse().unwrap()));
         tenant.consecutive_failures = 7;
+        tenant.failing_since = Some("2026-11-21T04:01:05Z".parse().unwrap());
     }
     let status = world.get("acme", "/v1/status").await.json();
     assert_eq!((&status["backlogHours"], &status["consecutiveFailures"]), (&json!(7), &json!(7)));
@@ -78,6 +79,7 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
         (&status["nextRunAt"], &status["exportedUntil"]),
         (&json!("2026-11-21T11:01:00Z"), &json!("2026-11-21T03:00:00Z"))
     );
+    assert_eq!(status["failingSince"], "2026-11-21T04:01:05Z");
     let error = &status["lastError"];
     assert_eq!(
         (&error["code"], &error["party"], &error["at"]),
@@ -89,6 +91,15 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
     let error = &world.get("acme", "/v1/status").await.json()["lastError"];
     assert_eq!((&error["code"], &error["party"]), (&json!("platform_denied"), &json!("platform")));
     assert!(error["hint"].is_null() && !error["message"].to_string().contains("DynamoDB"), "{error}");
+    {
+        let mut state = world.memory.state();
+        let tenant = state.tenants.get_mut("acme").unwrap();
+        tenant.last_error = Some((Failure::new(Code::AccessDenied, "S3 refused the write."), now()));
+        tenant.failing_since = Some("2026-11-18T04:01:05Z".parse().unwrap());
+        tenant.renewed_at = None;
+    }
+    let status = world.get("acme", "/v1/status").await.json();
+    assert_eq!(status["nextRunAt"], "2026-11-21T16:01:00Z", "after days, not every tick tries");
     let none = world.get("globex", "/v1/status").await.json();
     assert_eq!((&none["status"], &none["backlogHours"]), (&json!("not_connected"), &json!(0)));
 }

@@ -69,8 +69,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 Ok(Step::More)
             }
             Err(refused) => {
-                if let Some((_, watermark)) = refused.watermark {
-                    tenant.watermark = watermark;
+                if let Some((_, watermark, outcome)) = refused.watermark {
+                    (tenant.watermark, tenant.outcome) = (watermark, outcome);
                 }
                 Err(refused.failure)
             }

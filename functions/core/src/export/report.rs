@@ -24,7 +24,8 @@ pub struct Report {
     pub exported: u64,
     /// Tenants that something went wrong for.
     pub failed: u64,
-    /// Tenants whose next window has to wait for another tick: it isn't settled, time ran out, or they are far behind.
+    /// Tenants whose next window has to wait for another tick: it isn't settled, time ran out, they are far behind, or they
+    /// have failed for so long that not every tick tries.
     pub deferred: u64,
     /// Recorded events in what was exported.
     pub events: u64,
@@ -46,6 +47,12 @@ pub struct Report {
     /// Failed tenants whose events could not be read.
     #[serde(skip)]
     pub unreadable: u64,
+    /// Of the deferred tenants, those that have failed for so long that not every tick tries.
+    #[serde(skip)]
+    pub put_off: u64,
+    /// Tenants whose backlog comes near to what is deleted.
+    #[serde(skip)]
+    pub near_retention: u64,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
     pub kept: u64,
@@ -95,6 +102,8 @@ pub enum Deferral {
     ToTheNextTick,
     /// This run has no more time, or has done its share for the tenant.
     ToAnotherRun,
+    /// The tenant keeps failing, for a reason that its admin has to mend.
+    Patience,
 }
 
 /// What was exported.
@@ -151,6 +160,8 @@ impl Report {
             failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
             late: 0,
             unreadable: 0,
+            put_off: 0,
+            near_retention: 0,
             kept: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
@@ -160,9 +171,10 @@ impl Report {
     }
 
     /// Whether several tenants were due and not one was exported. Each may have failed for a reason of its own
-    /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example.
+    /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example. Those who were not
+    /// even tried prove nothing.
     pub fn nothing_delivered(&self) -> bool {
-        self.due - self.queued > 2 && self.exported + self.objects + self.kept == 0
+        self.due - self.queued - self.put_off > 2 && self.exported + self.objects + self.kept == 0
     }
 
     /// Adds what was exported of a tenant that is not done yet.
@@ -209,9 +221,14 @@ impl Report {
             End::Exported => self.exported += 1,
             End::Deferred(deferral) => {
                 self.deferred += 1;
-                self.latest_deferred = self.latest_deferred.max(tally.late);
-                if deferral == Deferral::ToAnotherRun {
-                    self.unfinished.push(tally.tenant);
+                match deferral {
+                    // However late, it is not for want of time.
+                    Deferral::Patience => self.put_off += 1,
+                    Deferral::ToTheNextTick => self.latest_deferred = self.latest_deferred.max(tally.late),
+                    Deferral::ToAnotherRun => {
+                        self.latest_deferred = self.latest_deferred.max(tally.late);
+                        self.unfinished.push(tally.tenant);
+                    }
                 }
             }
             End::Failed(Failure { code, party, message }) => {

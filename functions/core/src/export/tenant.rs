@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     failure::{Code, Failure, Party},
+    patience::Told,
     ports::{Buckets, Bus, Conditional, Events, Tenants},
-    record::{Stamp, own},
-    records::{Doubt, Receipt, StoredWatermark, TenantRecords},
+    record::own,
+    records::{Doubt, Outcome, Receipt, StoredWatermark, TenantRecords},
     schedule::{Readiness, Schedule, Window, readiness},
     settings::{FieldErrors, TenantConfig},
     tenant::TenantId,
@@ -31,6 +32,8 @@ pub(super) struct TenantExport<Bucket> {
     pub(super) schedule: Schedule,
     /// Windows that another run has left in doubt.
     pub(super) doubts: Vec<Doubt>,
+    /// How exports went before this one.
+    pub(super) outcome: Outcome,
     /// When config and watermark were last known to be as they are here.
     pub(super) read_at: DateTime<Utc>,
     windows: u32,
@@ -46,14 +49,22 @@ pub(super) struct TenantExport<Bucket> {
 pub(super) struct Refused {
     tenant: String,
     pub(super) failure: Failure,
-    /// Where to note the failure, if there is a record to note it on.
-    pub(super) watermark: Option<(TenantId, StoredWatermark)>,
+    /// Where to note the failure, and what is noted there, if there is a record to note it on.
+    pub(super) watermark: Option<(TenantId, StoredWatermark, Outcome)>,
 }
 
 impl Refused {
     /// Of a tenant whose records could not be read.
     pub(super) fn unread(tenant: String, failure: Failure) -> Box<Self> {
         Box::new(Self { tenant, failure, watermark: None })
+    }
+
+    fn into_tally(self, now: DateTime<Utc>) -> Tally {
+        let Self { tenant, failure, watermark } = self;
+        let mut tally = Tally::failed(tenant, failure);
+        let stands = watermark.and_then(|(_, watermark, _)| timestamp::parse_seconds(&watermark.exported_until?));
+        tally.lag = stands.map_or(tally.lag, |exported_until| now - exported_until);
+        tally
     }
 }
 
@@ -68,6 +79,24 @@ impl<Bucket> Waiting<Bucket> {
         match self {
             Self::Export(tenant) => tenant.config.tenant.as_str(),
             Self::Refused(refused) => &refused.tenant,
+        }
+    }
+
+    /// What came of the exports before.
+    fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Export(tenant) => Some(&tenant.outcome),
+            Self::Refused(refused) => refused.watermark.as_ref().map(|(_, _, outcome)| outcome),
+        }
+    }
+
+    /// Leaves the tenant for a later tick.
+    fn put_off(self, now: DateTime<Utc>) -> Tally {
+        tracing::info!("deferred: exports have failed for more than a day, and are tried every six hours");
+        let end = End::Deferred(Deferral::Patience);
+        match self {
+            Self::Export(tenant) => tenant.into_tally(now, end),
+            Self::Refused(refused) => Tally { end, ..refused.into_tally(now) },
         }
     }
 }
@@ -105,6 +134,7 @@ impl<Bucket> TenantExport<Bucket> {
                 watermark,
                 schedule,
                 doubts: records.doubts,
+                outcome: records.outcome,
                 read_at: (run.now)(),
                 windows: 0,
                 lost_races: 0,
@@ -113,7 +143,7 @@ impl<Bucket> TenantExport<Bucket> {
                 loss: None,
             })),
             Err(failure) => {
-                let watermark = Some((tenant.clone(), watermark));
+                let watermark = Some((tenant.clone(), watermark, records.outcome));
                 Err(Box::new(Refused { tenant: tenant.to_string(), failure, watermark }))
             }
         }
@@ -131,6 +161,7 @@ impl<Bucket> TenantExport<Bucket> {
         self.watermark = fresh.watermark;
         self.schedule = fresh.schedule;
         self.doubts = fresh.doubts;
+        self.outcome = fresh.outcome;
         self.read_at = fresh.read_at;
     }
 
@@ -141,6 +172,7 @@ impl<Bucket> TenantExport<Bucket> {
             self.set_config(config);
         }
         self.watermark = records.watermark.unwrap_or_default();
+        self.outcome = records.outcome;
         self.read_at = (run.now)();
     }
 
@@ -176,18 +208,17 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     }
 
     async fn turn(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
+        if waiting.outcome().is_some_and(|outcome| !outcome.is_tried(run.tick)) {
+            return Progress::Ended(waiting.put_off((run.now)()));
+        }
         let mut tenant = match waiting {
             Waiting::Export(tenant) => tenant,
             Waiting::Refused(refused) => {
-                let Refused { tenant, failure, watermark } = *refused;
-                log(&tenant, None, &failure);
-                let mut tally = Tally::failed(tenant, failure.clone());
-                if let Some((tenant, watermark)) = watermark {
-                    let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
-                    tally.lag = exported_until.map_or(tally.lag, |exported_until| (run.now)() - exported_until);
-                    self.note_failure(run, &tenant, &watermark, &failure).await;
+                log(&refused.tenant, None, &refused.failure);
+                if let Some((tenant, watermark, outcome)) = &refused.watermark {
+                    self.note_failure(run, tenant, (watermark, outcome), &refused.failure).await;
                 }
-                return Progress::Ended(tally);
+                return Progress::Ended(refused.into_tally((run.now)()));
             }
         };
         let end = match self.next_window(run, &mut tenant).await {
@@ -207,7 +238,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             Err(failure) => {
                 let id = &tenant.config.tenant;
                 log(id.as_str(), tenant.schedule.due_window(run.tick), &failure);
-                self.note_failure(run, id, &tenant.watermark, &failure).await;
+                self.note_failure(run, id, (&tenant.watermark, &tenant.outcome), &failure).await;
                 End::Failed(failure)
             }
         };
@@ -249,14 +280,22 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         };
         match committed {
             Conditional::Written => {
+                let was_failing = tenant.watermark.failing;
                 tenant.watermark = tenant.watermark.after(&receipt, after);
                 tenant.schedule = after;
                 exported(tenant, &receipt);
+                self.tell_the_end(run, tenant, window, was_failing).await;
                 // Whoever has nothing left to do must not wait, credentials in hand, for everyone else's first window.
                 let more = after.due_window(run.tick).is_some();
                 Ok(if more { Step::More } else { Step::Ended(End::Exported) })
             }
-            Conditional::LostRace => self.after_lost_race(run, tenant, window, Stored::All(receipt)).await,
+            Conditional::LostRace => {
+                // Perhaps to this very commit, whose answer was lost.
+                if let Some(told) = tenant.outcome.told.as_deref().and_then(Told::parse) {
+                    self.take_back(&tenant.config.tenant, told, (run.now)()).await;
+                }
+                self.after_lost_race(run, tenant, window, Stored::All(receipt)).await
+            }
         }
     }
 
@@ -276,36 +315,15 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 Ok(deferred(window, Deferral::ToAnotherRun, "the time ran out"))
             }
             Why::Failed(failure) => {
-                let as_read = tenant.watermark.clone();
+                let as_read = (tenant.watermark.clone(), tenant.outcome.clone());
                 if let Err(unmended) = self.agree_with_receipt(run, tenant, window, stored).await {
                     log(tenant.config.tenant.as_str(), Some(window), &unmended);
                 }
                 // The failure belongs to the watermark that the window was read by, and not to a later one.
-                tenant.watermark = as_read;
+                (tenant.watermark, tenant.outcome) = as_read;
                 Err(failure)
             }
         }
-    }
-
-    /// Notes a failure on the watermark, and tells the tenant of the first in an audit event. If even that fails, the log
-    /// and the answer still have it, and the next run's failure is the first.
-    async fn note_failure(&self, run: Run<'_>, tenant: &TenantId, watermark: &StoredWatermark, failure: &Failure) {
-        let exported_until = watermark.exported_until.as_deref().unwrap_or_default();
-        let first = (!watermark.failing && !planted!(FailureIsUntold))
-            .then(|| own::export_failed(tenant, self.stamp(run), exported_until, failure));
-        match self.tenants.record_failure(tenant, watermark, failure, (run.now)(), first.as_ref()).await {
-            Ok(Conditional::Written | Conditional::LostRace) => {}
-            Err(error) => {
-                let Failure { code, message, .. } = error;
-                tracing::error!(tenant = %tenant, code = %code, reason = message, "the failure could not be noted");
-            }
-        }
-    }
-}
-
-impl<T, E, B, N> Export<T, E, B, N> {
-    fn stamp(&self, run: Run<'_>) -> Stamp {
-        Stamp { at: (run.now)(), retention: self.options.retention }
     }
 }
 

@@ -5,6 +5,7 @@ mod doubts;
 mod failures;
 mod fan_out;
 mod late;
+mod patience;
 mod races;
 mod restores;
 mod resuming;

@@ -17,6 +17,8 @@ pub enum Op {
     Load,
     Commit,
     RecordFailure,
+    Renew,
+    NoteTold,
     KeepProgress,
     Disturb,
     Receipt,

@@ -71,6 +71,9 @@ impl Settings for Memory {
         let StoredWatermark { disturbed, progress, tail, .. } = stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
         stored.watermark = Some(StoredWatermark { disturbed, progress, tail, ..connected });
+        if !planted!(SaveLeavesTheWait) {
+            stored.renewed_at = Some(news.stamp.at);
+        }
         state.record(news);
         Ok(Conditional::Written)
     }

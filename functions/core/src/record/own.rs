@@ -27,6 +27,8 @@ pub const RESERVED_LOG_TYPES: [&str; 2] = [LOG_TYPE, "System"];
 /// first would silence the system's own.
 pub const RESERVED_ID_PREFIX: &str = "system:";
 
+const RECOVERED: &str = "Export Recovered";
+
 /// What an admin does: by whom, when, and under which id it is recorded.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -93,30 +95,73 @@ impl Change {
     }
 }
 
-/// The first failure after exports went well. `exported_until` is where the watermark stands, as it is stored.
-pub fn export_failed(tenant: &TenantId, stamp: Stamp, exported_until: &str, failure: &Failure) -> NewEvent {
-    let Failure { code, party, message } = failure;
-    let hint = (*party == Party::Customer).then(|| code.hint());
-    let message = for_the_tenant(*party, code.as_str(), message);
-    let info = json!({
-        "exportedUntil": exported_until, "code": code, "party": party, "message": message, "hint": hint,
-    });
-    by_the_system(tenant, stamp, exported_until, "Export Failed", &info)
+/// A failure as it is told of.
+#[derive(Debug, Clone, Copy)]
+pub struct Failing<'a> {
+    /// Whose.
+    pub tenant: &'a TenantId,
+    /// Where the watermark stands, as it is stored.
+    pub exported_until: &'a str,
+    /// When exports failed first.
+    pub since: DateTime<Utc>,
+    /// After how many days it is told of once more; 0 for the first failure.
+    pub days: i64,
+    /// The latest failure.
+    pub failure: &'a Failure,
+}
+
+impl Failing<'_> {
+    /// What a tenant is told of it.
+    pub(crate) fn info(&self) -> Map<String, Value> {
+        let Failure { code, party, message } = self.failure;
+        let hint = (*party == Party::Customer).then(|| code.hint());
+        let message = for_the_tenant(*party, code.as_str(), message);
+        let told = [
+            ("exportedUntil", json!(self.exported_until)),
+            ("code", json!(code)),
+            ("party", json!(party)),
+            ("message", json!(message)),
+            ("hint", json!(hint)),
+        ];
+        told.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    }
+
+    /// The first failure after exports went well, or one that has lasted for days.
+    pub fn event(&self, stamp: Stamp) -> NewEvent {
+        let Self { tenant, exported_until, since, days, .. } = *self;
+        let mut info = self.info();
+        if days == 0 {
+            return by_the_system(tenant, stamp, exported_until, "Export Failed", &info.into());
+        }
+        info.insert("failingSince".to_owned(), timestamp::seconds(since).into());
+        info.insert("days".to_owned(), days.into());
+        let point = format!("{exported_until}/{days}");
+        by_the_system(tenant, stamp, &point, "Export Still Failing", &info.into())
+    }
 }
 
 /// The first window that was exported after failures.
 pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window) -> NewEvent {
     let (from, to) = (timestamp::seconds(window.from), timestamp::seconds(window.to));
-    by_the_system(tenant, stamp, &from, "Export Recovered", &json!({ "windowFrom": from, "windowTo": to }))
+    by_the_system(tenant, stamp, &from, RECOVERED, &json!({ "windowFrom": from, "windowTo": to }))
+}
+
+/// The id of the recovery from a failure at which the watermark stood at `exported_until`.
+pub fn recovery_id(tenant: &TenantId, exported_until: &str) -> String {
+    id_of(tenant, exported_until, RECOVERED)
 }
 
 /// What two runs may both want to tell has an id that follows from what it tells, so that it is told once: the watermark
 /// stands at one point for one failure and its recovery, and never at that point again.
-fn by_the_system(tenant: &TenantId, stamp: Stamp, exported_until: &str, action: &str, info: &Value) -> NewEvent {
+fn id_of(tenant: &TenantId, point: &str, action: &str) -> String {
     /// The namespace of these ids; never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x3d0f_5c1e_7a42_4f0b_8e19_2b6a_94c7_d583);
-    let name = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{exported_until}/{action}").as_bytes());
-    let id = format!("{RESERVED_ID_PREFIX}{name}");
+    let name = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{point}/{action}").as_bytes());
+    format!("{RESERVED_ID_PREFIX}{name}")
+}
+
+fn by_the_system(tenant: &TenantId, stamp: Stamp, point: &str, action: &str, info: &Value) -> NewEvent {
+    let id = id_of(tenant, point, action);
     NewEvent::new(tenant, stamp, id, Deed { log_type: LOG_TYPE, action, user: &User::system() }, info)
 }
 
@@ -157,12 +202,17 @@ mod tests {
 
     #[test]
     fn what_two_runs_tell_of_one_failure_is_one_event() {
-        let failed = |at: &str, until: &str| {
+        let told = |at: &str, until: &str, days| {
             let stamp = Stamp { at: at.parse().unwrap(), retention: None };
-            export_failed(&acme(), stamp, until, &Failure::new(Code::AccessDenied, "S3 refused it.")).id
+            let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
+            Failing { tenant: &acme(), exported_until: until, since: stamp.at, days, failure: &failure }.event(stamp)
         };
+        let failed = |at: &str, until: &str| told(at, until, 0).id;
         let id = failed("2026-11-21T11:01:00Z", "2026-11-21T10:00:00Z");
         assert_eq!(id, failed("2026-11-21T11:02:00Z", "2026-11-21T10:00:00Z"));
         assert_ne!(id, failed("2026-11-21T11:02:00Z", "2026-11-21T11:00:00Z"), "another failure");
+        let [one, three] = [1, 3].map(|days| told("2026-11-21T11:02:00Z", "2026-11-21T10:00:00Z", days));
+        assert!(one.id != id && one.id != three.id, "each mark is news of its own");
+        assert_eq!((info(&three)["days"].as_i64(), &info(&three)["code"]), (Some(3), &json!("access_denied")));
     }
 }

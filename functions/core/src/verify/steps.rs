@@ -120,6 +120,11 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// Whether deliveries would work, and safely; a warning does not stand against it.
+    pub fn passed(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step.status, Status::Passed | Status::Warning))
+    }
+
     /// The first step that keeps the role from being used: it can be assumed, and by nobody else, or nothing may be done
     /// with it. What is wrong with the bucket doesn't count here.
     pub fn distrusted(&self) -> Option<&Step> {

@@ -283,6 +283,34 @@ async fn what_is_not_answered_in_time_is_inconclusive_and_what_is_stands() {
     assert_eq!(outline(&steps), ["Passed", "Passed", unanswered, unanswered, "Skipped"]);
 }
 
+#[tokio::test]
+async fn saved_settings_that_pass_are_tried_by_the_next_tick_and_no_others() {
+    let throttled = || Account { put: Some(Failure::new(Code::Throttled, "slow down")), ..Account::default() };
+    let wide = || Account { access: vec![(Action::List, Access::Allowed)], ..Account::default() };
+    let elsewhere = Draft { bucket: Some("elsewhere".to_owned()), ..request().draft };
+    for (account, draft, renewed) in [
+        (Account::default(), request().draft, true),
+        (wide(), request().draft, true),
+        (Account::default(), Draft { format: Some("ndjson".to_owned()), ..request().draft }, true),
+        (throttled(), request().draft, false),
+        (Account::default(), elsewhere, false),
+        (Account::default(), Draft { prefix: None, ..request().draft }, false),
+        (Account::default(), Draft { bucket: None, ..request().draft }, false),
+    ] {
+        let memory = Memory::default();
+        let config = Some(Draft { frequency_hours: Some("6".to_owned()), ..request().draft });
+        let failing_since = Some("2026-11-18T10:00:00Z".parse().unwrap());
+        memory.state().tenants.insert("acme".to_owned(), Tenant { config, failing_since, ..Tenant::default() });
+        run(&account, &memory, &Request { draft: draft.clone(), ..request() }).await;
+        let expected = renewed.then(|| NOW.parse().unwrap());
+        assert_eq!(memory.state().tenants["acme"].renewed_at, expected, "{draft:?}");
+    }
+    let memory = Memory::default();
+    memory.state().tenants.insert("acme".to_owned(), Tenant { config: Some(draft()), ..Tenant::default() });
+    run(&Account::default(), &memory, &request()).await;
+    assert_eq!(memory.state().tenants["acme"].renewed_at, None, "what doesn't fail needs no patience");
+}
+
 #[test]
 fn a_wrong_external_id_is_one_that_no_policy_can_be_prepared_for() {
     let right = ExternalId::parse("3f6c1d2e-external").unwrap();

@@ -153,9 +153,10 @@ async fn the_status_names_what_is_wrong_whose_turn_it_is_and_draws_the_days() {
             let tenant = state.tenants.get_mut("acme").unwrap();
             tenant.last_error = Some((Failure::new(code, "It was <refused>."), now()));
             tenant.consecutive_failures = 7;
+            tenant.failing_since = Some(now() - chrono::TimeDelta::hours(6));
         }
         let page = browser.look("/status").await;
-        for words in [turn, said, "7 times in a row", code.as_str(), "Failing", "<svg class=\"chart wide\""] {
+        for words in [turn, said, "7 times in a row since ", code.as_str(), "Failing", "<svg class=\"chart wide\""] {
             assert!(page.text.contains(words), "{words}: {}", page.text);
         }
         let fix = page.text.contains(&code.hint().replace('\'', "&#39;"));
