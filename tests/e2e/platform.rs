@@ -164,6 +164,29 @@ async fn the_settings_of_tokens_are_deployed_whole_or_not_at_all() -> Result<()>
     Ok(())
 }
 
+#[tokio::test]
+async fn notices_go_by_email_only_to_whom_the_parameter_names() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deploy_platform(&aws, &[]).await?;
+    let bus = platform.outputs().notices_bus_name.as_str();
+    let rules = async || platforms(&aws, &["events", "list-rules", "--event-bus-name", bus]).await;
+    assert_eq!(rules().await?["Rules"], json!([]), "nobody listens by default");
+
+    deploy_platform(&aws, &[("NotificationEmail", "ops@acme.example")]).await?;
+    let rules = rules().await?;
+    let [rule] = list(&rules["Rules"]) else { bail!("one rule, not {rules}") };
+    let of_rule = ["events", "list-targets-by-rule", "--event-bus-name", bus, "--rule", text(&rule["Name"])];
+    let targets = platforms(&aws, &of_rule).await?;
+    let [target] = list(&targets["Targets"]) else { bail!("one target, not {targets}") };
+    let topic = text(&target["Arn"]);
+    let subscribed = platforms(&aws, &["sns", "list-subscriptions-by-topic", "--topic-arn", topic]).await?;
+    let [subscription] = list(&subscribed["Subscriptions"]) else { bail!("one subscriber, not {subscribed}") };
+    assert_eq!((text(&subscription["Protocol"]), text(&subscription["Endpoint"])), ("email", "ops@acme.example"));
+    let attributes = platforms(&aws, &["sns", "get-topic-attributes", "--topic-arn", topic]).await?;
+    ensure!(text(&attributes["Attributes"]["Policy"]).contains(text(&rule["Arn"])), "{attributes}");
+    Ok(())
+}
+
 /// What a command line call in the platform's account answers.
 async fn platforms(aws: &LocalAws, arguments: &[&str]) -> Result<Value> {
     tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await

@@ -179,6 +179,29 @@ export function requests(partition) {
     expected,
   });
 
+  const mailing = stack(platformTemplate, place(partition, PLATFORM), { NotificationEmail: "ops@example.com" });
+  const topic = mailing.arn("NoticesTopic");
+  const publish = (title, rule, expected) => ({
+    group: "topic of notices",
+    title,
+    principal: "events.amazonaws.com",
+    action: "sns:Publish",
+    resource: topic,
+    resourcePolicy: mailing.property("NoticesTopicPolicy", "PolicyDocument"),
+    context: { "aws:SourceArn": rule },
+    expected,
+  });
+  // What it allows depends on the encryption context, which this implementation of IAM doesn't know.
+  const seal = (title, action, principal) => ({
+    group: "key of notices",
+    title,
+    principal,
+    action,
+    resource: mailing.arn("NoticesKey"),
+    resourcePolicy: mailing.property("NoticesKey", "KeyPolicy"),
+    expected: REFUSED,
+  });
+
   return [
     assume("exporter, right external ID", exporter, "external-id-of-acme", ALLOWED),
     assume("exporter, wrong external ID", exporter, "external-id-of-other", REFUSED),
@@ -278,6 +301,12 @@ export function requests(partition) {
 
     lose("the hourly rule", platform.arn("ExporterHourlyTick"), ALLOWED),
     lose("the rule of the hourly check", platform.arn("ExporterHourlyCheck"), ALLOWED),
+    publish("the rule for emails", mailing.arn("NoticesByEmail"), ALLOWED),
+    publish("another rule", `${mailing.arn("NoticesByEmail")}-2`, REFUSED),
+    ...["kms:GenerateDataKey", "kms:Decrypt"].flatMap((action) => [
+      seal("for no topic", action, "events.amazonaws.com"),
+      seal("by another service", action, "s3.amazonaws.com"),
+    ]),
     lose("another rule", `${platform.arn("ExporterHourlyTick")}-2`, REFUSED),
   ];
 }

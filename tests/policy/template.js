@@ -87,6 +87,8 @@ export function stack(template, where, given = {}, generated = {}) {
     "AWS::IAM::Role": (id) => arn("iam", `role/${named(id, "RoleName")}`, ""),
     "AWS::Logs::LogGroup": (id) => arn("logs", `log-group:${named(id, "LogGroupName")}:*`),
     "AWS::Serverless::Function": (id) => arn("lambda", `function:${named(id, "FunctionName")}`),
+    "AWS::KMS::Key": (id) => arn("kms", `key/${named(id, "KeyId")}`),
+    "AWS::SNS::Topic": (id) => arn("sns", named(id, "TopicName")),
     "AWS::SQS::Queue": (id) => arn("sqs", named(id, "QueueName")),
   };
 
@@ -98,6 +100,7 @@ export function stack(template, where, given = {}, generated = {}) {
   const reference = (name) => {
     if (name in pseudo) return pseudo[name];
     if (name in parameters) return parameters[name];
+    if (template.Resources[name]?.Type === "AWS::SNS::Topic") return attribute(name, "Arn");
     throw new Error(`can't render a Ref to ${name}`);
   };
   const condition = (name) => {
