@@ -1,7 +1,7 @@
 //! Logs and metrics. A log line is JSON and names tenant, window, key, code and duration; it never holds an event, a
 //! credential or an external ID.
 
-use audit_log_core::{census::Census, export::Report, failure::Party};
+use audit_log_core::{census::Census, drift, export::Report, failure::Party};
 use chrono::TimeDelta;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_cloudwatch_embedded::{Builder, Collector};
@@ -57,6 +57,11 @@ impl Metrics {
             "TenantsShrunken",
             "WatermarksWithoutConfig",
             "SettingsWithoutWatermark",
+            "CheckedConnections",
+            "FailingConnections",
+            "DriftedConnections",
+            "RestoredConnections",
+            "UncheckedConnections",
         ] {
             describe_counter!(name, Unit::Count, "");
         }
@@ -84,7 +89,7 @@ impl Metrics {
 
     /// Writes what a check of the fleet found. Of one that could not look there is nothing, and `SuccessfulChecks` stays
     /// away: its alarm goes by that.
-    pub fn check(&self, census: &Census, duration: TimeDelta) {
+    pub fn check(&self, census: &Census, connections: &drift::Report, duration: TimeDelta) {
         counter!("SuccessfulChecks").increment(1);
         // Counters, all of them: a gauge keeps its value, and every later tick of this process would repeat it.
         counter!("ConnectedTenants").increment(census.connected);
@@ -92,6 +97,11 @@ impl Metrics {
         counter!("WatermarksWithoutConfig").increment(census.watermarks_without_config.len() as u64);
         counter!("SettingsWithoutWatermark").increment(census.settings_without_watermark.len() as u64);
         counter!("EventReadsRefused").increment(census.event_reads_refused.into());
+        counter!("CheckedConnections").increment(connections.checked);
+        counter!("FailingConnections").increment(connections.failing);
+        counter!("DriftedConnections").increment(connections.drifted);
+        counter!("RestoredConnections").increment(connections.restored);
+        counter!("UncheckedConnections").increment(connections.unchecked);
         gauge!("OldestWatermarkLag").set(0.0);
         gauge!("DeferredLateness").set(0.0);
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);

@@ -1,5 +1,6 @@
 //! The tenants table: configs, watermarks, receipts and the indexes `due` and `saved`.
 
+mod connections;
 mod export;
 mod fleet;
 mod settings;

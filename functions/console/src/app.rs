@@ -5,7 +5,7 @@ use std::sync::Arc;
 use audit_log_core::{
     event::User,
     failure::{Code, Failure},
-    ports::{Events, Recorder, Settings, Verifier},
+    ports::{Connections, Events, Recorder, Settings, Verifier},
     record::{Stamp, own::Change, time_ordered_id},
     tenant::{ExternalId, Platform, Region},
 };
@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The ports that this function needs, over whatever implements them.
 pub trait Backend: Send + Sync + 'static {
     /// The tenants' records.
-    type Settings: Settings;
+    type Settings: Settings + Connections;
     /// The recorded events.
     type Events: Events;
     /// Where events are recorded.
@@ -37,7 +37,7 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// What implements them all, is all of them.
-impl<P: Settings + Events + Recorder + Verifier + Send + Sync + 'static> Backend for P {
+impl<P: Settings + Connections + Events + Recorder + Verifier + Send + Sync + 'static> Backend for P {
     type Settings = Self;
     type Events = Self;
     type Recorder = Self;

@@ -1,8 +1,10 @@
 //! How the tenant's exports fare.
 
 use audit_log_core::{
+    connect::State,
+    drift::{Checked, Finding},
     failure::{Code, Party, for_the_tenant},
-    ports::Settings as _,
+    ports::{Connections as _, Settings as _},
     records::{LastError, Outcome},
     status::Status,
     timestamp,
@@ -44,6 +46,54 @@ pub struct ExportStatus {
     /// When the first of these failed. For a day after it, or after the settings were saved or verified, every tick tries,
     /// and then one every six hours.
     pub(crate) failing_since: Option<String>,
+    /// What the last daily check of the connection found; null before the first one of these settings.
+    pub(crate) connection_check: Option<ConnectionCheck>,
+}
+
+/// What a daily check of the connection found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionCheck {
+    /// When it ran.
+    pub(crate) checked_at: String,
+    /// Whether deliveries would work, and safely; a warning does not stand against it.
+    pub(crate) passed: bool,
+    /// What is wrong; empty if all is well.
+    pub(crate) findings: Vec<ConnectionFinding>,
+}
+
+/// Something that is wrong with the connection.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConnectionFinding {
+    /// The step of the verification that found it.
+    pub(crate) step: String,
+    /// `failed` or `warning`.
+    pub(crate) status: String,
+    /// A stable code.
+    pub(crate) code: String,
+    /// What was found.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+}
+
+impl From<Checked> for ConnectionCheck {
+    fn from(Checked { at, findings, .. }: Checked) -> Self {
+        Self {
+            checked_at: timestamp::seconds(at),
+            passed: findings.iter().all(|finding| !finding.is_failure),
+            findings: findings.into_iter().map(ConnectionFinding::from).collect(),
+        }
+    }
+}
+
+impl From<Finding> for ConnectionFinding {
+    fn from(finding: Finding) -> Self {
+        let status = if finding.is_failure { "failed" } else { "warning" };
+        let hint = finding.hint().map(str::to_owned);
+        let Finding { step, code, message, .. } = finding;
+        Self { step, status: status.to_owned(), code, message, hint }
+    }
 }
 
 /// Why the last export failed, and who acts.
@@ -95,6 +145,13 @@ pub(crate) async fn read<B: Backend>(
 /// How the tenant's exports fare now.
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
+    // Of a tenant that is stopped, or of other settings than these, it says nothing any more.
+    let check = match State::of(&records) {
+        State::Scheduled => app.settings().last_check(caller.tenant()).await?,
+        _ => None,
+    };
+    let version = records.config.as_ref().and_then(|config| config.version.as_deref());
+    let check = check.filter(|check| check.version.to_string() == version.unwrap_or("0"));
     let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
         Status::of(&records, app.deployment().settle, app.time());
     let Outcome { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.outcome;
@@ -108,5 +165,6 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
         last_error: last_error.map(ExportError::from),
         consecutive_failures,
         failing_since: failing_since.map(timestamp::seconds),
+        connection_check: check.map(ConnectionCheck::from),
     })
 }

@@ -4,7 +4,7 @@
 //! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
 //! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
 //! way into the table), [`records`] (watermarks and receipts), [`progress`] (a window that is stored in part), [`late`] (what came after its window was read), [`patience`] (with whoever keeps failing), [`ports`] (what the export needs of the world), [`export`]
-//! (the one orchestration), [`census`] (what is missing that no export would notice), [`verify`] (whether a connection would work, before it has to), [`connect`] (what an admin
+//! (the one orchestration), [`census`] (what is missing that no export would notice), [`verify`] (whether a connection would work, before it has to), [`drift`] (whether it still would, day by day), [`connect`] (what an admin
 //! does), [`handover`] (what a customer makes the role with), [`status`] (how exports fare), [`notice`] (what others hear of that), [`search`] (looking at the
 //! events) and [`deployment`] (what the functions are deployed with).
 //!
@@ -34,6 +34,7 @@ const fn nothing_is_planted() -> bool {
 pub mod census;
 pub mod connect;
 pub mod deployment;
+pub mod drift;
 pub mod event;
 pub mod export;
 pub mod failure;

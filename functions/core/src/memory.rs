@@ -4,6 +4,7 @@
 
 mod buckets;
 mod bus;
+mod connections;
 mod events;
 mod faults;
 mod fleet;
@@ -25,6 +26,7 @@ pub use faults::{Fault, Op};
 
 use crate::{
     census::Count,
+    drift::Checked,
     event::{Body, StoredEvent},
     export::Batch,
     failure::Failure,
@@ -78,6 +80,7 @@ pub struct Tenant {
     pub turns: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
     pub doubts: BTreeSet<Doubt>,
+    pub verification: Option<Checked>,
 }
 
 /// An object in a bucket.

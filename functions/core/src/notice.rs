@@ -29,6 +29,10 @@ pub enum Kind {
     StillFailing,
     /// A window was exported after failures.
     Recovered,
+    /// The daily check of a connection found something new to be wrong.
+    Drifted,
+    /// The daily check of a connection found something to be right again.
+    Restored,
 }
 
 impl Kind {
@@ -38,6 +42,8 @@ impl Kind {
             Self::Failed => "Audit Log Export Failed",
             Self::StillFailing => "Audit Log Export Still Failing",
             Self::Recovered => "Audit Log Export Recovered",
+            Self::Drifted => "Audit Log Connection Drifted",
+            Self::Restored => "Audit Log Connection Restored",
         }
     }
 }

@@ -3,12 +3,14 @@
 //! Each is implemented twice, in memory ([`crate::memory`]) and against AWS, and both pass the same contract tests.
 //! Implementations retry what is worth retrying; a [`Failure`] that comes out of here is final for this run.
 
+mod connections;
 mod fleet;
 
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+pub use connections::Connections;
 pub use fleet::Fleet;
 
 use crate::{

@@ -105,7 +105,7 @@ pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Re
     if !delivers {
         return steps.rest_skipped("Not tried, since it takes an object that the check has stored.");
     }
-    let last = least_privilege(probes, &config, &key, run.id, by).await;
+    let last = least_privilege(probes, &config, &key, by).await;
     let verification = steps.and_last(last);
     if is_saved
         && verification.passed()
@@ -155,7 +155,7 @@ fn goes_alike(saved: TenantConfig, delivery: &TenantConfig) -> bool {
 /// Tries what a delivery never needs, in a session that has all of the role's own rights: under a delivery's session
 /// policy everything would be refused, and that would prove nothing about the role. Reads and the key outside go first;
 /// Delete goes last, and only for what this run has stored itself.
-async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str, run_id: &str, by: Instant) -> Step {
+async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str, by: Instant) -> Step {
     let reach = match in_time(by, probes.reach(config)).await {
         Ok(reach) => reach,
         Err(failure) => return Step::inconclusive(Name::LeastPrivilege, &failure),
@@ -164,8 +164,9 @@ async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str
         Ok(access) => access,
         Err(_) => Access::Unclear(Code::Unavailable),
     };
-    // A name that nobody has: made from the run's id, and the tenant's, so that it tells neither.
-    let unique = config.external_id.another(&format!("{run_id}/outside"));
+    // A name that nobody else has, made from the tenant's external ID so that it doesn't tell it; and always the same, or
+    // every day's check would leave another object where it may put one and not take it away.
+    let unique = config.external_id.another("outside");
     let outside = key_outside(&config.prefix, unique.as_str());
     let put_outside = async {
         match &outside {

@@ -1,10 +1,11 @@
 //! The exporter: a Lambda function that EventBridge invokes every hour for a tick and for a check of all tenants, that
 //! takes what a tick has handed over through a queue, and that verifies a connection when it is asked to.
 //!
-//! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export` or
-//! `audit_log_core::verify`, and encodes the answer.
+//! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export`,
+//! `census`, `drift` or `verify`, and encodes the answer.
 
 mod batches;
+mod check;
 mod input;
 
 use std::time::Duration;
@@ -17,7 +18,6 @@ use audit_log_aws::{
     telemetry::{self, Metrics},
 };
 use audit_log_core::{
-    census::{self, Census},
     export::{Done, Report, Run},
     failure::{Code, Failure},
     schedule,
@@ -27,6 +27,7 @@ use audit_log_core::{
 };
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use batches::Messages;
+use check::Checked;
 use chrono::{DateTime, TimeDelta, Utc};
 use input::Input;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
@@ -45,7 +46,7 @@ const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
 #[serde(untagged)]
 enum Answer {
     Tick(Box<Report>),
-    Check(Census),
+    Check(Box<Checked>),
     Batches(SqsBatchResponse),
     Verification(Verification),
 }
@@ -67,7 +68,7 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     let invocation = Invocation { exporter, metrics, platform: &platform, context: &context };
     match input {
         Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Tick(Box::new(report))),
-        Input::Check { time } => invocation.check(time).await.map(Answer::Check),
+        Input::Check { time } => invocation.check(time).await.map(|checked| Answer::Check(Box::new(checked))),
         Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
         Input::Verify(request) => {
             Ok(Answer::Verification(verify(&exporter.export, &platform, &context, &request).await))
@@ -105,14 +106,14 @@ struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    /// Whether the remaining time is too short to begin anything.
-    fn should_stop(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+    /// Whether no more than a reserve is left of the time.
+    fn should_stop(&self, reserve: TimeDelta) -> impl Fn() -> bool + Send + Sync + use<> {
         let deadline = i64::try_from(self.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
-        move || deadline.is_some_and(|deadline| wall_clock() + RESERVE > deadline)
+        move || deadline.is_some_and(|deadline| wall_clock() + reserve > deadline)
     }
 
     async fn tick(&self, time: DateTime<Utc>) -> Result<Report, Error> {
-        let (started, should_stop) = (wall_clock(), self.should_stop());
+        let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
         let tick = schedule::tick(time, started);
         let run = Run { tick, platform: self.platform, now: &wall_clock, should_stop: &should_stop };
         let Exporter { export, queue } = self.exporter;
@@ -133,32 +134,8 @@ impl Invocation<'_> {
         Ok(report)
     }
 
-    /// Looks for what no tick would notice, whoever is due.
-    async fn check(&self, time: DateTime<Utc>) -> Result<Census, Error> {
-        let started = wall_clock();
-        let hour = schedule::tick(time, started);
-        let Export { tenants, events, .. } = &self.exporter.export;
-        let census = async {
-            let connected = census::connected(tenants).await?;
-            census::take(tenants, events, &connected, hour.date_naive(), started).await
-        };
-        let census = census.await.inspect_err(|failure| failed("check", hour, failure))?;
-        let duration = wall_clock() - started;
-        tracing::info!(
-            tick = timestamp::seconds(hour),
-            connected = census.connected,
-            connected_before = census.connected_before,
-            watermarks_without_config = census.watermarks_without_config.len(),
-            settings_without_watermark = census.settings_without_watermark.len(),
-            duration_ms = duration.num_milliseconds(),
-            "check"
-        );
-        self.metrics.check(&census, duration);
-        Ok(census)
-    }
-
     async fn batches(&self, messages: Vec<SqsMessage>) -> SqsBatchResponse {
-        let (started, should_stop) = (wall_clock(), self.should_stop());
+        let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
         let messages = Messages::read(messages);
         let Some(latest) = messages.batches.iter().map(|batch| batch.tick).max() else { return messages.answer(&[]) };
         let tick = schedule::tick(latest, started);

@@ -1,6 +1,7 @@
 //! The hourly check end to end: the deployed function and its second rule, and what its log says for the alarms.
 
 mod census;
+mod drift;
 
 use std::collections::BTreeMap;
 

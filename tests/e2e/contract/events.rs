@@ -54,7 +54,7 @@ async fn all(world: &impl World, tenant: &TenantId, shard: u16, window: Window) 
     Ok(pages(world, tenant, shard, window).await?.into_iter().flat_map(|page| page.events).collect())
 }
 
-async fn keys(world: &impl World, tenant: &TenantId, window: Window) -> Result<Vec<String>> {
+pub(crate) async fn keys(world: &impl World, tenant: &TenantId, window: Window) -> Result<Vec<String>> {
     Ok(all(world, tenant, 0, window).await?.into_iter().map(|event| event.recorded_at_id).collect())
 }
 

@@ -19,7 +19,7 @@ use audit_log_aws::{
 use audit_log_core::{
     export::Budget,
     notice::Notice,
-    ports::{Buckets, Bus, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Connections, Events, Fleet, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -116,6 +116,10 @@ impl World for OnLocalAws<'_> {
     }
 
     fn fleet(&self) -> &impl Fleet {
+        &self.tenants
+    }
+
+    fn connections(&self) -> &impl Connections {
         &self.tenants
     }
 

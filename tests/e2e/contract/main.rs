@@ -23,6 +23,7 @@ macro_rules! on_both_worlds {
 }
 
 mod buckets;
+mod checks;
 mod connecting;
 mod events;
 mod fleet;

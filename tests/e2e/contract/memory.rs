@@ -5,7 +5,7 @@ use audit_log_core::{
     event::{Body, StoredEvent},
     memory::{Memory, Tenant},
     notice::Notice,
-    ports::{Buckets, Bus, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Connections, Events, Fleet, Recorder, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -30,6 +30,10 @@ impl World for Memory {
     }
 
     fn fleet(&self) -> &impl Fleet {
+        self
+    }
+
+    fn connections(&self) -> &impl Connections {
         self
     }
 

@@ -6,7 +6,7 @@ use audit_log_core::{
     failure::Code,
     late::Tail,
     notice::Notice,
-    ports::{Buckets, Bus, Conditional, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Conditional, Connections, Events, Fleet, Recorder, Settings, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -23,6 +23,9 @@ pub(crate) trait World {
 
     /// All tenants at once.
     fn fleet(&self) -> &impl Fleet;
+
+    /// What daily checks have found.
+    fn connections(&self) -> &impl Connections;
 
     /// The tenants as whoever saves settings sees them.
     fn settings(&self) -> &impl Settings;

@@ -4,9 +4,10 @@ mod races;
 
 use audit_log_core::{
     census::Count,
+    drift::Checked,
     event::User,
     late::Tail,
-    ports::{Conditional, Events, Fleet, Settings, Stretch, Tenants},
+    ports::{Conditional, Connections, Events, Fleet, Settings, Stretch, Tenants},
     record::{NewEvent, Stamp, own::Change},
     records::{Receipt, ReceiptDigest, StoredObject, StoredWatermark},
     schedule::Schedule,
@@ -56,6 +57,10 @@ fn receipt() -> Receipt {
         duration: TimeDelta::zero(),
         amended: 0,
     }
+}
+
+fn checked() -> Checked {
+    Checked { turn: window().from, at: window().to, version: 0, findings: Vec::new() }
 }
 
 async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
@@ -146,13 +151,15 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             table.connected(DueShard::of(&tenant)).await.unwrap_err(),
             table.saved().await.unwrap_err(),
             table.last_count().await.unwrap_err(),
+            table.last_check(&tenant).await.unwrap_err(),
+            table.keep_check(&tenant, None, &checked(), None).await.unwrap_err(),
             table.keep_count(Count::after(None, window().from.date_naive(), 1)).await.unwrap_err(),
         ] {
             tells_no_secret(&failure);
             assert_eq!(failure.code, Code::PlatformDenied, "{code}: {failure}");
         }
         assert_eq!(events(&aws).await.unwrap_err().code, Code::EventsUnreadable);
-        assert_eq!(aws.operations().len(), 15, "none is tried again");
+        assert_eq!(aws.operations().len(), 17, "none is tried again");
     }
 }
 

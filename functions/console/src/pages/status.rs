@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     exports::{self, ExportedObject, Parameters, Receipt},
-    status::{self, ExportError},
+    status::{self, ConnectionCheck, ConnectionFinding, ExportError},
 };
 
 /// How many of a window's objects a page lists.
@@ -35,6 +35,7 @@ struct Page {
     failures: u64,
     since: Option<When>,
     error: Option<ErrorView>,
+    check: Option<CheckView>,
     chart: Option<Chart>,
     receipts: Vec<ReceiptView>,
     /// The query of the page after this one.
@@ -49,6 +50,13 @@ struct ErrorView {
     hint: Option<String>,
     at: Option<When>,
     customers: bool,
+}
+
+/// What the last daily check found, for a tile and for a list.
+struct CheckView {
+    at: When,
+    passed: bool,
+    findings: Vec<ConnectionFinding>,
 }
 
 struct ReceiptView {
@@ -106,6 +114,7 @@ pub(super) async fn page<B: Backend>(
         failures: status.consecutive_failures,
         since: minute(&status.failing_since),
         error: status.last_error.map(ErrorView::from),
+        check: status.connection_check.map(CheckView::from),
         chart,
         receipts: exports.exports.into_iter().map(ReceiptView::from).collect(),
         more: exports.next_page_token.map(|token| format!("?pageToken={token}")),
@@ -117,6 +126,12 @@ pub(super) async fn page<B: Backend>(
 impl From<ExportError> for ErrorView {
     fn from(ExportError { code, party, message, hint, at }: ExportError) -> Self {
         Self { code, message, hint, at: at.as_deref().map(When::minute), customers: party == "customer" }
+    }
+}
+
+impl From<ConnectionCheck> for CheckView {
+    fn from(ConnectionCheck { checked_at, passed, findings }: ConnectionCheck) -> Self {
+        Self { at: When::minute(&checked_at), passed, findings }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Receipts, status and audit logs.
 
 use audit_log_core::{
+    drift::{Checked, Finding},
     failure::{Code, Failure},
     late::Tail,
     memory::Op,
@@ -102,6 +103,44 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
     assert_eq!(status["nextRunAt"], "2026-11-21T16:01:00Z", "after days, not every tick tries");
     let none = world.get("globex", "/v1/status").await.json();
     assert_eq!((&none["status"], &none["backlogHours"]), (&json!("not_connected"), &json!(0)));
+}
+
+/// What the daily check of a tenant's settings at a version found.
+pub(super) fn checked(world: &World, tenant: &str, version: u64, found: &[(bool, Code, &str)]) {
+    let finding = |(is_failure, code, message): &(bool, Code, &str)| Finding {
+        step: "external_id_enforced".to_owned(),
+        is_failure: *is_failure,
+        code: code.to_string(),
+        message: (*message).to_owned(),
+    };
+    let (turn, at) = ("2026-11-21T08:00:00Z".parse().unwrap(), "2026-11-21T08:31:04Z".parse().unwrap());
+    let checked = Checked { turn, at, version, findings: found.iter().map(finding).collect() };
+    world.memory.state().tenants.get_mut(tenant).unwrap().verification = Some(checked);
+}
+
+#[tokio::test]
+async fn the_status_tells_what_the_daily_check_found_of_these_very_settings() {
+    let world = World::with("acme").await;
+    let check = async || world.get("acme", "/v1/status").await.json()["connectionCheck"].take();
+    assert!(check().await.is_null(), "there was none yet");
+    let version =
+        world.memory.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
+    checked(&world, "acme", version, &[]);
+    assert_eq!(check().await, json!({ "checkedAt": "2026-11-21T08:31:04Z", "passed": true, "findings": [] }));
+    checked(&world, "acme", version, &[(false, Code::ExcessRights, "It may read.")]);
+    assert_eq!(check().await["passed"], true, "a warning");
+    checked(&world, "acme", version, &[(true, Code::ExternalIdNotEnforced, "Anybody may have it.")]);
+    let found = check().await;
+    let expected = json!([{
+        "step": "external_id_enforced", "status": "failed", "code": "external_id_not_enforced",
+        "message": "Anybody may have it.", "hint": Code::ExternalIdNotEnforced.hint(),
+    }]);
+    assert_eq!((&found["passed"], &found["findings"]), (&json!(false), &expected));
+    checked(&world, "acme", version - 1, &[(true, Code::ExternalIdNotEnforced, "Anybody may have it.")]);
+    assert!(check().await.is_null(), "other settings were saved since");
+    checked(&world, "acme", version, &[]);
+    world.memory.state().tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap().due_shard = None;
+    assert!(check().await.is_null(), "the tenant was disconnected since");
 }
 
 async fn ids(world: &World, path: &str) -> Vec<String> {

@@ -14,6 +14,8 @@ pub enum Op {
     Due,
     AnyConnected,
     Fleet,
+    LastChecks,
+    KeepCheck,
     Load,
     Commit,
     RecordFailure,

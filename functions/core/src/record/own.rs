@@ -3,9 +3,13 @@
 //! They are audit events of the tenant like all others, so they reach its bucket too. Whoever sends events from outside
 //! can't use their log types, or an event could be made up that looks like the system's own word.
 
+mod connection;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+pub use connection::connection_checked;
 
 use super::{Deed, NewEvent, Stamp};
 use crate::{

@@ -245,6 +245,18 @@ async fn what_the_check_has_put_outside_it_takes_away_where_it_may() {
 }
 
 #[tokio::test]
+async fn however_often_it_is_checked_only_one_object_is_left_outside() {
+    let account = Account { access: vec![(Action::Put, Access::Allowed)], ..Account::default() };
+    let mut left = std::collections::BTreeSet::new();
+    for id in ["request-1", "request-2"] {
+        let run = Run { platform: &platform(), now: NOW.parse().unwrap(), id, within: Duration::from_secs(20) };
+        verify(&Memory::default(), &&account, &request(), run).await;
+        left.extend(account.calls().into_iter().filter(|call| call.starts_with("s3:PutObject ")));
+    }
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test]
 async fn an_unclear_right_is_inconclusive_unless_another_one_is_clear() {
     let throttled = (Action::Get, Access::Unclear(Code::Throttled));
     let steps = verified(&Account { access: vec![throttled], ..Account::default() }).await;

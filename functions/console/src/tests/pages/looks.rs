@@ -180,3 +180,28 @@ async fn the_status_names_what_is_wrong_whose_turn_it_is_and_draws_the_days() {
     let earlier = browser.look(&format!("/status{more}")).await;
     assert_eq!(earlier.text.matches("<th scope=\"row\" rowspan").count(), 5, "{}", earlier.text);
 }
+
+#[tokio::test]
+async fn the_status_says_when_the_connection_was_checked_and_what_was_wrong() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", READ);
+    let version =
+        world.memory.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
+    let unchecked = browser.look("/status").await.text;
+    assert!(!unchecked.contains("last checked"), "{unchecked}");
+    super::super::looking::checked(&world, "acme", version, &[]);
+    let well = browser.look("/status").await.text;
+    assert!(well.contains("Connection last checked") && well.contains(", all well"), "{well}");
+    for (is_failure, code, title) in [
+        (true, Code::ExternalIdNotEnforced, "The daily check of the connection failed"),
+        (false, Code::ExcessRights, "The daily check of the connection has a warning"),
+    ] {
+        super::super::looking::checked(&world, "acme", version, &[(is_failure, code, "It answers to <anybody>.")]);
+        let page = browser.look("/status").await.text;
+        let hint = code.hint().replace('\'', "&#39;");
+        for words in [title, "It answers to &#60;anybody&#62;.", code.as_str(), &hint] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        assert!(!page.contains(", all well"), "{page}");
+    }
+}

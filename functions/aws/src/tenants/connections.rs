@@ -1,0 +1,124 @@
+//! What daily checks have found, in the record `verification` of each tenant.
+
+use std::collections::HashMap;
+
+use audit_log_core::{
+    drift::{Checked, Finding},
+    failure::Failure,
+    ports::{Conditional, Connections},
+    record::NewEvent,
+    tenant::TenantId,
+    timestamp,
+};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, KeysAndAttributes, Put, TransactWriteItem};
+
+use super::{TRIES, TenantsTable, at_version, pause, still_busy};
+use crate::{
+    answers::Answer,
+    attributes::{Item, key, n, s, text},
+};
+
+const RECORD: &str = "verification";
+
+impl Connections for TenantsTable {
+    async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<Checked>)>, Failure> {
+        const DOING: &str = "the last checks were read";
+        let mut found: HashMap<String, Checked> = HashMap::new();
+        // BatchGetItem takes at most 100 keys, and may leave some of them for another call.
+        for tenants in tenants.chunks(100) {
+            let mut keys: Vec<Item> = tenants.iter().map(|tenant| key(tenant, RECORD)).collect();
+            for tried in 1.. {
+                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+                let wanted = wanted.map_err(|_| still_busy(DOING))?;
+                let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
+                let answer = answer.map_err(|error| Answer::of(&error).from_dynamodb(DOING))?;
+                let items = answer.responses.unwrap_or_default().into_values().flatten();
+                found.extend(items.filter_map(|item| Some((text(&item, "tenant_id")?, checked(&item)?))));
+                let left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys);
+                keys = left.collect();
+                if keys.is_empty() {
+                    break;
+                }
+                if tried >= TRIES {
+                    return Err(still_busy(DOING));
+                }
+                pause(tried).await;
+            }
+        }
+        Ok(tenants.iter().map(|id| (id.clone(), found.remove(id.as_str()))).collect())
+    }
+
+    async fn keep_check(
+        &self,
+        tenant: &TenantId,
+        as_read: Option<&Checked>,
+        found: &Checked,
+        news: Option<&NewEvent>,
+    ) -> Result<Conditional, Failure> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item(tenant, found)));
+        let put = match as_read {
+            // One that can't be read is as good as none.
+            None => put.condition_expression("attribute_not_exists(checked_for) OR attribute_not_exists(checked_at)"),
+            Some(as_read) => put
+                .condition_expression("checked_for = :read_for AND checked_at = :read_at")
+                .expression_attribute_values(":read_for", s(timestamp::seconds(as_read.turn)))
+                .expression_attribute_values(":read_at", s(timestamp::seconds(as_read.at))),
+        };
+        let same_config = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(found.version)))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", n(found.version));
+        let is_connected = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .condition_expression("attribute_exists(due_shard)");
+        let items = vec![
+            TransactWriteItem::builder().set_put(put.build().ok()).build(),
+            TransactWriteItem::builder().set_condition_check(same_config.build().ok()).build(),
+            TransactWriteItem::builder().set_condition_check(is_connected.build().ok()).build(),
+        ];
+        self.transact_and_tell(items, news, "what a check found was kept").await
+    }
+}
+
+fn item(tenant: &TenantId, Checked { turn, at, version, findings }: &Checked) -> Item {
+    let finding = |Finding { step, is_failure, code, message }: &Finding| {
+        let status = if *is_failure { FAILED } else { "warning" };
+        let texts = [("step", step.as_str()), ("status", status), ("code", code), ("message", message)];
+        AttributeValue::M(texts.into_iter().map(|(name, value)| (name.to_owned(), s(value))).collect())
+    };
+    let mut item = key(tenant, RECORD);
+    item.extend(
+        [
+            ("checked_for", s(timestamp::seconds(*turn))),
+            ("checked_at", s(timestamp::seconds(*at))),
+            ("config_version", n(version)),
+            ("findings", AttributeValue::L(findings.iter().map(finding).collect())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    item
+}
+
+/// How a finding is marked that is more than a warning.
+const FAILED: &str = "failed";
+
+/// None where the item lacks what a check has; then the next one takes its place.
+fn checked(item: &Item) -> Option<Checked> {
+    let instant = |name| timestamp::parse_seconds(&text(item, name)?);
+    let finding = |finding: &AttributeValue| {
+        let finding = finding.as_m().ok()?;
+        let is_failure = text(finding, "status")? == FAILED;
+        let [step, code, message] = ["step", "code", "message"].map(|name| text(finding, name));
+        Some(Finding { step: step?, is_failure, code: code?, message: message? })
+    };
+    let findings: Option<Vec<Finding>> = item.get("findings")?.as_l().ok()?.iter().map(finding).collect();
+    Some(Checked {
+        turn: instant("checked_for")?,
+        at: instant("checked_at")?,
+        version: text(item, "config_version")?.parse().ok()?,
+        findings: findings?,
+    })
+}

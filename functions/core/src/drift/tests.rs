@@ -1,0 +1,359 @@
+//! A day of checks in memory: who has a turn, what is kept, and what is told.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::*;
+use crate::{
+    failure::Failure,
+    memory::{Fault, Memory, Op, Tenant},
+    ports::Verifier,
+    records::StoredWatermark,
+    schedule::Schedule,
+    settings::tests::draft,
+    verify::Request,
+};
+
+fn at(time: &str) -> DateTime<Utc> {
+    format!("2026-11-{time}:00Z").parse().unwrap()
+}
+
+fn id(tenant: &str) -> TenantId {
+    TenantId::parse(tenant).unwrap()
+}
+
+/// The hour of a tenant's turn on a day.
+fn turn_of(tenant: &str, day: &str) -> DateTime<Utc> {
+    let hours = (0..24).map(|hours| at(&format!("{day}T00:00")) + TimeDelta::hours(hours));
+    hours.into_iter().find(|hour| turn(&id(tenant), *hour) == Some(*hour)).unwrap()
+}
+
+/// Something that a step finds.
+type Wrong = (Name, Status, Code);
+
+/// What is wrong with the tenants' connections.
+#[derive(Default)]
+struct Accounts {
+    wrong: Mutex<BTreeMap<String, Vec<Wrong>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Accounts {
+    fn breaks(&self, tenant: &str, wrong: &[Wrong]) {
+        self.wrong.lock().unwrap().insert(tenant.to_owned(), wrong.to_vec());
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+impl Verifier for Accounts {
+    async fn verify(&self, request: &Request) -> Result<Verification, Failure> {
+        let role_alone = if request.draft.bucket.is_none() { " (the role)" } else { "" };
+        self.asked.lock().unwrap().push(format!("{}{role_alone}", request.tenant_id));
+        let wrong = self.wrong.lock().unwrap().get(&request.tenant_id).cloned().unwrap_or_default();
+        let step = |name| {
+            let found = wrong.iter().find(|(step, ..)| *step == name);
+            let (status, code) = found.map_or((Status::Passed, None), |(_, status, code)| (*status, Some(*code)));
+            Step { step: name, status, code, message: format!("{name} as planned."), hint: None }
+        };
+        Ok(Verification { steps: Name::ALL.map(step).to_vec() })
+    }
+}
+
+#[derive(Default)]
+struct World {
+    memory: Memory,
+    accounts: Accounts,
+}
+
+impl World {
+    fn of(tenants: &[&str]) -> Self {
+        let world = Self::default();
+        for tenant in tenants {
+            let schedule = Schedule { exported_until: at("19T10:00"), next_due: at("20T10:00") };
+            let watermark = Some(StoredWatermark::connected(&id(tenant), schedule));
+            let stored = Tenant { config: Some(draft()), watermark, ..Tenant::default() };
+            world.memory.state().tenants.insert((*tenant).to_owned(), stored);
+        }
+        world
+    }
+
+    async fn run_until(
+        &self,
+        hour: DateTime<Utc>,
+        should_stop: impl Fn() -> bool + Send + Sync,
+    ) -> Result<Report, Failure> {
+        let connected = crate::census::connected(&self.memory).await?;
+        let now = || hour + TimeDelta::minutes(31);
+        let run = Run { hour, now: &now, should_stop: &should_stop, retention: None };
+        let checks = Checks { store: &self.memory, verifier: &self.accounts, bus: &self.memory };
+        checks.run(&connected, run).await
+    }
+
+    async fn run(&self, hour: DateTime<Utc>) -> Report {
+        self.run_until(hour, || false).await.unwrap()
+    }
+
+    /// All of a day's checks.
+    async fn day(&self, day: &str) -> Report {
+        let mut all = Report::default();
+        for hour in 0..24 {
+            let Report { checked, failing, drifted, restored, unchecked } =
+                self.run(at(&format!("{day}T00:00")) + TimeDelta::hours(hour)).await;
+            all.checked += checked;
+            all.failing += failing;
+            all.drifted += drifted;
+            all.restored += restored;
+            all.unchecked += unchecked;
+        }
+        all
+    }
+
+    fn kept(&self, tenant: &str) -> Option<Checked> {
+        self.memory.state().tenants[tenant].verification.clone()
+    }
+
+    /// What was told since it was asked last, on the bus and in the tenant's own log; both tell the same.
+    fn told(&self, tenant: &str) -> Vec<&'static str> {
+        let notices = std::mem::take(&mut self.memory.state().notices);
+        let kinds: Vec<&str> = notices.iter().map(|notice| notice.kind.detail_type()).collect();
+        let all = self.memory.actions(tenant);
+        let actions: Vec<String> = kinds.iter().map(|kind| kind.replace("Audit Log ", "")).collect();
+        assert!(all.ends_with(&actions), "{all:?} {actions:?}");
+        assert!(notices.iter().all(|notice| notice.tenant.as_str() == tenant), "{notices:?}");
+        notices.iter().map(|notice| notice.kind.detail_type()).collect()
+    }
+}
+
+const DRIFTED: &str = "Audit Log Connection Drifted";
+const RESTORED: &str = "Audit Log Connection Restored";
+const OPEN: Wrong = (Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+const MOVED: Wrong = (Name::Region, Status::Failed, Code::WrongRegion);
+const GONE: Wrong = (Name::AssumeRole, Status::Failed, Code::AssumeRoleDenied);
+const WIDE: Wrong = (Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
+const BUSY: Wrong = (Name::PutObject, Status::Inconclusive, Code::Throttled);
+const OURS: Wrong = (Name::AssumeRole, Status::Failed, Code::PlatformDenied);
+
+#[test]
+fn every_tenant_has_one_turn_a_day_and_every_hour_its_share() {
+    let mut of_hour = [0; 24];
+    for number in 0..2400 {
+        let tenant = id(&format!("tenant-{number}"));
+        let own: Vec<_> = (0..24)
+            .filter(|hour| {
+                let hour = at("21T00:00") + TimeDelta::hours(*hour);
+                turn(&tenant, hour) == Some(hour)
+            })
+            .collect();
+        assert_eq!(own.len(), 1, "{tenant}");
+        of_hour[usize::try_from(own[0]).unwrap()] += 1;
+        let own = at("21T00:00") + TimeDelta::hours(own[0]);
+        let turns: Vec<_> = (-1..24).map(|later| turn(&tenant, own + TimeDelta::hours(later))).collect();
+        assert_eq!(turns[..5], [None, Some(own), Some(own), Some(own), None], "across midnight as well");
+        assert!(turns[5..].iter().all(Option::is_none));
+    }
+    assert!(of_hour.iter().all(|count| (60..140).contains(count)), "{of_hour:?}");
+}
+
+#[tokio::test]
+async fn every_connection_is_checked_once_a_day_and_a_run_that_is_repeated_does_it_no_second_time() {
+    let tenants: Vec<String> = (0..30).map(|number| format!("tenant-{number}")).collect();
+    let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
+    let world = World::of(&tenants);
+    world.day("19").await;
+    world.accounts.asked();
+    for day in ["20", "21"] {
+        let report = world.day(day).await;
+        assert_eq!(report, Report { checked: 30, ..Report::default() });
+        let mut asked = world.accounts.asked();
+        asked.sort_unstable();
+        let mut expected = tenants.clone();
+        expected.sort_unstable();
+        assert_eq!(asked, expected);
+    }
+    let hour = turn_of("tenant-3", "21");
+    assert_eq!(world.run(hour).await.checked, 0);
+    let kept = world.kept("tenant-3").unwrap();
+    assert_eq!(kept, Checked { turn: hour, at: hour + TimeDelta::minutes(31), version: 0, findings: vec![] });
+    assert_eq!(world.told("tenant-3"), [""; 0], "all is as it was");
+}
+
+#[tokio::test]
+async fn what_changes_is_told_once_and_what_stays_is_not() {
+    let world = World::of(&["acme"]);
+    let mut told = Vec::new();
+    let days: [&[Wrong]; 14] = [
+        &[],
+        &[OPEN],
+        &[OPEN],
+        &[MOVED],
+        &[MOVED, WIDE],
+        &[WIDE],
+        &[WIDE],
+        &[],
+        &[WIDE],
+        &[GONE],
+        &[GONE],
+        &[],
+        &[],
+        &[OPEN],
+    ];
+    for (day, wrong) in (1..).zip(days) {
+        world.accounts.breaks("acme", wrong);
+        let report = world.run(turn_of("acme", &format!("{day:02}"))).await;
+        assert_eq!((report.checked, report.unchecked), (1, 0));
+        let failing = wrong.iter().any(|(_, status, _)| *status == Status::Failed);
+        assert_eq!(report.failing, u64::from(failing));
+        let news = world.told("acme");
+        assert_eq!(report.drifted + report.restored, news.len() as u64);
+        told.push(news.first().copied().unwrap_or_default());
+        let codes: Vec<String> = wrong.iter().map(|(.., code)| code.to_string()).collect();
+        let kept: Vec<String> = world.kept("acme").unwrap().findings.into_iter().map(|it| it.code).collect();
+        assert_eq!(kept, codes);
+    }
+    let expected =
+        ["", DRIFTED, "", DRIFTED, DRIFTED, RESTORED, "", RESTORED, DRIFTED, DRIFTED, "", RESTORED, "", DRIFTED];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_first_check_tells_of_a_failure_but_of_no_warning() {
+    for (wrong, expected) in [(OPEN, vec![DRIFTED]), (WIDE, vec![])] {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[wrong]);
+        assert_eq!(world.day("21").await.checked, 1);
+        assert_eq!(world.told("acme"), expected);
+        assert_eq!(world.kept("acme").unwrap().findings.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_news_say_what_was_found_and_what_to_do() {
+    let world = World::of(&["acme"]);
+    world.accounts.breaks("acme", &[OPEN]);
+    let hour = turn_of("acme", "21");
+    world.run(hour).await;
+    let notice = world.memory.state().notices[0].detail();
+    assert_eq!(notice["checkedAt"], timestamp::seconds(hour + TimeDelta::minutes(31)));
+    let finding = &notice["findings"][0];
+    assert_eq!((&finding["step"], &finding["status"]), (&json!("external_id_enforced"), &json!("failed")));
+    assert_eq!(finding["code"], "external_id_not_enforced");
+    assert!(finding["hint"].as_str().unwrap().contains("sts:ExternalId"), "{finding}");
+    assert!(!notice.to_string().contains("3f6c1d2e-external"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_changes_nothing_and_is_asked_for_again_for_two_hours() {
+    for wrong in [&[BUSY][..], &[OURS], &[(Name::AssumeRole, Status::Inconclusive, Code::Unavailable)]] {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[MOVED]);
+        world.day("20").await;
+        let (kept, _) = (world.kept("acme"), world.told("acme"));
+        world.accounts.breaks("acme", wrong);
+        let report = world.day("21").await;
+        assert_eq!(report, Report { unchecked: 3, ..Report::default() });
+        assert_eq!((world.kept("acme"), world.told("acme")), (kept, vec![]));
+    }
+    // That anybody may have the role is certain, whatever else is not.
+    let world = World::of(&["acme"]);
+    world.accounts.breaks("acme", &[(Name::AssumeRole, Status::Inconclusive, Code::Throttled), OPEN]);
+    world.day("21").await;
+    assert_eq!(world.told("acme"), [DRIFTED]);
+}
+
+#[tokio::test]
+async fn whoever_a_run_has_no_time_for_is_the_first_of_the_next() {
+    let tenants: Vec<String> = (0..200).map(|number| format!("tenant-{number}")).collect();
+    let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
+    let world = World::of(&tenants);
+    let hour = at("21T10:00");
+    let of_hour = |hour: DateTime<Utc>| tenants.iter().filter(|it| turn(&id(it), hour) == Some(hour)).count() as u64;
+    // Whose turn was in the two hours before has had it.
+    world.run(hour - TimeDelta::hours(2)).await;
+    world.run(hour - TimeDelta::hours(1)).await;
+    world.accounts.asked();
+    let left = AtomicUsize::new(2);
+    let time_is_up = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err();
+    let report = world.run_until(hour, time_is_up).await.unwrap();
+    assert_eq!((report.checked, report.unchecked), (2, of_hour(hour) - 2));
+    let next = world.run(hour + TimeDelta::hours(1)).await;
+    assert_eq!(next.checked, of_hour(hour) - 2 + of_hour(hour + TimeDelta::hours(1)));
+    let asked = world.accounts.asked();
+    let first: Vec<_> =
+        asked[2..].iter().take(usize::try_from(report.unchecked).unwrap()).map(|it| turn(&id(it), hour)).collect();
+    assert!(first.iter().all(|turn| *turn == Some(hour)), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_an_admin_does_in_the_middle_of_a_check_is_no_finding() {
+    type Change = fn(&mut Tenant);
+    let disconnect: Change = |tenant| tenant.watermark.as_mut().unwrap().due_shard = None;
+    let save: Change = |tenant| tenant.config.as_mut().unwrap().version = Some("1".to_owned());
+    // What is saved before the settings are read is what is verified.
+    for (op, change, expected) in
+        [(Op::Load, disconnect, 0), (Op::Load, save, 1), (Op::KeepCheck, disconnect, 0), (Op::KeepCheck, save, 0)]
+    {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[OPEN]);
+        let memory = world.memory.clone();
+        let meanwhile = move || change(memory.state().tenants.get_mut("acme").unwrap());
+        world.memory.once(op, Some("acme"), Fault::After(Box::new(meanwhile)));
+        let report = world.run(turn_of("acme", "21")).await;
+        assert_eq!((report.checked, report.drifted, report.unchecked), (expected, expected, 0), "{op:?}");
+        assert_eq!(world.told("acme").len() as u64, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_exporter_that_is_refused_everywhere_blames_no_customer() {
+    let tenants: Vec<String> = (0..12).map(|number| format!("tenant-{number}")).collect();
+    let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
+    let world = World::of(&tenants);
+    world.day("19").await;
+    tenants.iter().for_each(|tenant| world.accounts.breaks(tenant, &[GONE]));
+    let report = world.day("20").await;
+    assert_eq!((report.checked, report.drifted), (0, 0));
+    assert!(report.unchecked > 24, "each is tried for as long as its turn lasts: {report:?}");
+    assert!(world.memory.state().notices.is_empty());
+    assert!(tenants.iter().all(|tenant| world.kept(tenant).unwrap().findings.is_empty()));
+    // One that lets us in is proof enough, whenever its own turn is.
+    tenants.iter().skip(1).for_each(|tenant| world.accounts.breaks(tenant, &[]));
+    world.accounts.asked();
+    let report = world.run(turn_of(tenants[0], "21")).await;
+    assert_eq!((report.drifted, report.unchecked), (1, 0));
+    assert_eq!(world.told(tenants[0]), [DRIFTED]);
+}
+
+#[tokio::test]
+async fn of_one_or_two_tenants_both_may_have_lost_their_roles() {
+    let world = World::of(&["acme", "globex"]);
+    ["acme", "globex"].iter().for_each(|tenant| world.accounts.breaks(tenant, &[GONE]));
+    let report = world.day("21").await;
+    assert_eq!((report.drifted, report.unchecked), (2, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_keeps_nobody_from_being_checked_an_hour_later() {
+    let failure = || Failure::new(Code::Throttled, "Too many requests.");
+    let world = World::of(&["acme"]);
+    world.accounts.breaks("acme", &[OPEN]);
+    let hour = turn_of("acme", "21");
+    world.memory.once(Op::LastChecks, None, Fault::Fail(failure()));
+    assert_eq!(world.run_until(hour, || false).await.map_err(|it| it.code), Err(Code::Throttled));
+    for op in [Op::Load, Op::KeepCheck] {
+        world.memory.once(op, None, Fault::Fail(failure()));
+        let report = world.run(hour).await;
+        assert_eq!((report.checked, report.unchecked), (0, 1), "{op:?}");
+        assert_eq!(world.told("acme"), [""; 0]);
+    }
+    world.memory.once(Op::Publish, None, Fault::Fail(failure()));
+    assert_eq!(world.run(hour + TimeDelta::hours(2)).await.drifted, 1, "a bus that fails is no reason to forget it");
+    assert_eq!(world.memory.actions("acme"), ["Connection Drifted"]);
+}

@@ -1,0 +1,41 @@
+//! What daily checks have found, in memory.
+
+use super::{Memory, Op, version};
+use crate::{
+    drift::Checked,
+    failure::Failure,
+    ports::{Conditional, Connections},
+    record::NewEvent,
+    tenant::TenantId,
+};
+
+impl Connections for Memory {
+    async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<Checked>)>, Failure> {
+        for tenant in tenants {
+            self.pass(Op::LastChecks, tenant.as_str()).await?;
+        }
+        let state = self.state();
+        let last = |id: &TenantId| state.tenants.get(id.as_str()).and_then(|tenant| tenant.verification.clone());
+        Ok(tenants.iter().map(|id| (id.clone(), last(id))).collect())
+    }
+
+    async fn keep_check(
+        &self,
+        tenant: &TenantId,
+        as_read: Option<&Checked>,
+        found: &Checked,
+        news: Option<&NewEvent>,
+    ) -> Result<Conditional, Failure> {
+        self.pass(Op::KeepCheck, tenant.as_str()).await?;
+        let mut state = self.state();
+        let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::LostRace) };
+        let is_connected = stored.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
+        let same_version = version(stored.config.as_ref()) == Some(found.version);
+        if !is_connected || !same_version || stored.verification.as_ref() != as_read {
+            return Ok(Conditional::LostRace);
+        }
+        stored.verification = Some(found.clone());
+        news.map(|event| state.record(event));
+        Ok(Conditional::Written)
+    }
+}

@@ -1,0 +1,34 @@
+//! What is needed to check connections day by day.
+
+use std::future::Future;
+
+use super::Conditional;
+use crate::{drift::Checked, failure::Failure, record::NewEvent, tenant::TenantId};
+
+/// What daily checks of tenants' connections have found.
+pub trait Connections: Sync {
+    /// What the last check of each tenant found, read consistently; one entry for each id, in any order.
+    fn last_checks(
+        &self,
+        tenants: &[TenantId],
+    ) -> impl Future<Output = Result<Vec<(TenantId, Option<Checked>)>, Failure>> + Send;
+
+    /// The same for one tenant.
+    fn last_check(&self, tenant: &TenantId) -> impl Future<Output = Result<Option<Checked>, Failure>> + Send {
+        async {
+            let found = self.last_checks(std::slice::from_ref(tenant)).await?;
+            Ok(found.into_iter().find_map(|(_, check)| check))
+        }
+    }
+
+    /// Keeps what a check found in the place of the last one, and records `news`, all or nothing. Conditional on the last
+    /// check as read, on the config's version that was checked, and on the tenant being connected. News that were recorded
+    /// before stay as they are.
+    fn keep_check(
+        &self,
+        tenant: &TenantId,
+        as_read: Option<&Checked>,
+        found: &Checked,
+        news: Option<&NewEvent>,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+}

@@ -1,0 +1,81 @@
+//! The hourly check: what is missing in the whole fleet, and the connections whose turn it is.
+
+use std::time::Duration;
+
+use audit_log_core::{
+    census::{self, Census},
+    drift::{self, Checks},
+    failure::Failure,
+    ports::Verifier,
+    schedule, timestamp,
+    verify::{self, Request, Verification},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use lambda_runtime::Error;
+use serde::Serialize;
+
+use crate::{Invocation, RESERVE, failed, wall_clock};
+
+/// How long the verification of one connection may take. Nobody waits for it, and its roles are assumed at a pace that may
+/// be slow.
+const VERIFIED_WITHIN: TimeDelta = TimeDelta::seconds(60);
+
+/// What a check found; the function's answer.
+#[derive(Serialize)]
+pub(crate) struct Checked {
+    #[serde(flatten)]
+    census: Census,
+    connections: drift::Report,
+}
+
+/// Verifies connections within an invocation.
+struct Within<'a>(&'a Invocation<'a>);
+
+impl Verifier for Within<'_> {
+    async fn verify(&self, request: &Request) -> Result<Verification, Failure> {
+        let Invocation { exporter, platform, context, .. } = self.0;
+        let within = VERIFIED_WITHIN.to_std().unwrap_or(Duration::ZERO);
+        let run = verify::Run { platform, now: wall_clock(), id: &context.request_id, within };
+        Ok(verify::verify(&exporter.export.tenants, &exporter.export.buckets, request, run).await)
+    }
+}
+
+impl Invocation<'_> {
+    /// Looks for what no tick would notice, whoever is due.
+    pub(crate) async fn check(&self, time: DateTime<Utc>) -> Result<Checked, Error> {
+        let started = wall_clock();
+        let hour = schedule::tick(time, started);
+        let Checked { census, connections } =
+            self.checked(hour, started).await.inspect_err(|failure| failed("check", hour, failure))?;
+        let duration = wall_clock() - started;
+        tracing::info!(
+            tick = timestamp::seconds(hour),
+            connected = census.connected,
+            connected_before = census.connected_before,
+            watermarks_without_config = census.watermarks_without_config.len(),
+            settings_without_watermark = census.settings_without_watermark.len(),
+            checked = connections.checked,
+            failing = connections.failing,
+            drifted = connections.drifted,
+            restored = connections.restored,
+            unchecked = connections.unchecked,
+            duration_ms = duration.num_milliseconds(),
+            "check"
+        );
+        self.metrics.check(&census, &connections, duration);
+        Ok(Checked { census, connections })
+    }
+
+    async fn checked(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Checked, Failure> {
+        let export = &self.exporter.export;
+        let connected = census::connected(&export.tenants).await?;
+        let census = census::take(&export.tenants, &export.events, &connected, hour.date_naive(), started).await?;
+        // Whoever is begun with has to be done before the invocation ends.
+        let should_stop = self.should_stop(RESERVE + VERIFIED_WITHIN);
+        let retention = export.options.retention;
+        let run = drift::Run { hour, now: &wall_clock, should_stop: &should_stop, retention };
+        let checks = Checks { store: &export.tenants, verifier: &Within(self), bus: &export.bus };
+        let connections = checks.run(&connected, run).await?;
+        Ok(Checked { census, connections })
+    }
+}

@@ -1,0 +1,128 @@
+//! What daily checks have found, and when that may be kept.
+
+use anyhow::Result;
+use audit_log_core::{
+    drift::{Checked, Finding, News},
+    ports::{Conditional, Connections, Settings},
+    record::{NewEvent, Stamp, own},
+    settings::TenantConfig,
+};
+
+use crate::{
+    events::keys,
+    world::{World, clock, connect, id, load, news, window},
+};
+
+on_both_worlds! {
+    what_a_check_found_is_there_until_the_next_one
+    a_check_of_other_settings_than_the_stored_ones_is_not_kept
+    a_check_that_somebody_else_was_faster_with_is_not_kept
+    what_is_news_is_recorded_with_it_once_or_not_at_all
+    each_of_many_tenants_has_its_own
+}
+
+/// What the check of a day found of a config at version 1.
+fn checked(day: &str, codes: &[&str]) -> Result<Checked> {
+    let finding = |(at, code): (usize, &&str)| Finding {
+        step: "region".to_owned(),
+        is_failure: at == 0,
+        code: (*code).to_owned(),
+        message: format!("{code} was found."),
+    };
+    let findings = codes.iter().enumerate().map(finding).collect();
+    let turn = format!("2026-11-{day}T07:00:00Z").parse()?;
+    Ok(Checked { turn, at: format!("2026-11-{day}T07:31:02Z").parse()?, version: 1, findings })
+}
+
+async fn keep(
+    world: &impl World,
+    config: &TenantConfig,
+    as_read: Option<&Checked>,
+    found: &Checked,
+) -> Result<Conditional> {
+    Ok(world.connections().keep_check(&config.tenant, as_read, found, None).await?)
+}
+
+async fn what_a_check_found_is_there_until_the_next_one(world: &impl World) -> Result<()> {
+    let config = connect(world, "acme").await?.config;
+    let before = load(world, &config.tenant).await?;
+    assert_eq!(world.connections().last_check(&config.tenant).await?, None);
+    let days = [checked("20", &[])?, checked("21", &["wrong_region", "excess_rights"])?, checked("22", &[])?];
+    let mut last = None;
+    for found in &days {
+        assert_eq!(keep(world, &config, last, found).await?, Conditional::Written);
+        assert_eq!(world.connections().last_check(&config.tenant).await?.as_ref(), Some(found));
+        last = Some(found);
+    }
+    assert_eq!(load(world, &config.tenant).await?, before, "an export sees nothing of it");
+    Ok(())
+}
+
+async fn a_check_of_other_settings_than_the_stored_ones_is_not_kept(world: &impl World) -> Result<()> {
+    let config = connect(world, "acme").await?.config;
+    let older = Checked { version: 0, ..checked("20", &[])? };
+    assert_eq!(keep(world, &config, None, &older).await?, Conditional::LostRace);
+    let news = news("acme", "10:10")?;
+    assert_eq!(world.settings().disconnect(&config.tenant, &news).await?, Conditional::Written);
+    assert_eq!(keep(world, &config, None, &checked("20", &[])?).await?, Conditional::LostRace, "it is disconnected");
+    let nobody = TenantConfig { tenant: id("nobody")?, ..config.clone() };
+    assert_eq!(keep(world, &nobody, None, &older).await?, Conditional::LostRace);
+    assert_eq!(world.connections().last_check(&config.tenant).await?, None);
+    Ok(())
+}
+
+async fn a_check_that_somebody_else_was_faster_with_is_not_kept(world: &impl World) -> Result<()> {
+    let config = connect(world, "acme").await?.config;
+    let (first, second, third) = (checked("20", &[])?, checked("21", &["wrong_region"])?, checked("22", &[])?);
+    assert_eq!(keep(world, &config, None, &first).await?, Conditional::Written);
+    assert_eq!(keep(world, &config, None, &second).await?, Conditional::LostRace, "there is one by now");
+    assert_eq!(keep(world, &config, Some(&first), &second).await?, Conditional::Written);
+    assert_eq!(keep(world, &config, Some(&first), &third).await?, Conditional::LostRace, "there is another by now");
+    assert_eq!(world.connections().last_check(&config.tenant).await?, Some(second));
+    Ok(())
+}
+
+async fn what_is_news_is_recorded_with_it_once_or_not_at_all(world: &impl World) -> Result<()> {
+    let config = connect(world, "acme").await?.config;
+    let found = checked("20", &["wrong_region"])?;
+    let event = |minute: &str| -> Result<NewEvent> {
+        let stamp = Stamp { at: clock(minute)?, retention: None };
+        Ok(own::connection_checked(&config.tenant, stamp, News::Drifted, &found))
+    };
+    let recorded = async || -> Result<Vec<String>> {
+        let keys = keys(world, &config.tenant, window("10:00", "11:00")?).await?;
+        Ok(keys.into_iter().filter(|key| key.contains("#system:")).collect())
+    };
+    let keep = async |as_read: Option<&Checked>, news: &NewEvent| {
+        world.connections().keep_check(&config.tenant, as_read, &found, Some(news)).await
+    };
+    let other = checked("19", &[])?;
+    assert_eq!(keep(Some(&other), &event("10:05")?).await?, Conditional::LostRace);
+    assert_eq!(recorded().await?, [""; 0]);
+    let first = event("10:06")?;
+    assert_eq!(keep(None, &first).await?, Conditional::Written);
+    assert_eq!(keep(Some(&found), &event("10:07")?).await?, Conditional::Written, "told of before, and kept again");
+    assert_eq!(recorded().await?, [first.recorded_at_id()]);
+    Ok(())
+}
+
+async fn each_of_many_tenants_has_its_own(world: &impl World) -> Result<()> {
+    let mut expected = Vec::new();
+    for number in 0..120 {
+        let tenant = format!("tenant-{number:03}");
+        let found = checked("20", &[&tenant])?;
+        // Some have none.
+        let kept = number % 20 == 0;
+        if kept {
+            let config = connect(world, &tenant).await?.config;
+            assert_eq!(keep(world, &config, None, &found).await?, Conditional::Written);
+        }
+        expected.push((id(&tenant)?, kept.then_some(found)));
+    }
+    let tenants: Vec<_> = expected.iter().map(|(tenant, _)| tenant.clone()).collect();
+    let mut found = world.connections().last_checks(&tenants).await?;
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(found, expected);
+    assert_eq!(world.connections().last_checks(&[]).await?, []);
+    Ok(())
+}
