@@ -7,11 +7,11 @@ use chrono::{DurationRound as _, TimeDelta, Utc};
 use crate::cast::{BUSY, PARTS};
 use crate::records;
 use crate::screen::Screen;
-use crate::setup::{self, Stage};
+use crate::setup::Stage;
 
-/// Lets the rule fire and prints the commands.
+/// Lets the rules fire and prints the commands.
 pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
-    setup::resume_rule(aws, stage).await?;
+    stage.platform.resume_rules().await?;
     let outputs = stage.platform.outputs();
     let busy = stage.tenant(BUSY)?;
     let (account, bucket) = (busy.part.account, &busy.customer.stack.outputs.bucket_name);
@@ -28,7 +28,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) ->
 
     screen.section(&format!("Still running, as process {}, until Ctrl-C", std::process::id()))?;
     screen.prose(&format!(
-        "The rule fires at minute 1 of every hour, next at {} UTC. In another terminal:",
+        "The rule for ticks fires at minute 1 of every hour, next at {} UTC, and the check's at minute 31. In another terminal:",
         next_tick().format("%H:%M")
     ))?;
     let bin = tools::repository().join(".tools/venv/bin");

@@ -2,9 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Event, Spread, generate};
-use audit_log_tests::{
-    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, deploy_platform, publish_template, tools,
-};
+use audit_log_tests::{Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, deploy_platform, publish_template};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 
@@ -14,7 +12,6 @@ use crate::screen::{Screen, count};
 /// Everything in place for the day.
 pub(crate) struct Stage<'a> {
     pub(crate) platform: Platform<'a>,
-    pub(crate) rule: String,
     pub(crate) tenants: Vec<Tenant>,
     /// The day's first instant.
     pub(crate) day: DateTime<Utc>,
@@ -49,10 +46,11 @@ pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Ut
     let deploy = async {
         let template = publish_template(aws).await?;
         let platform = deploy_platform(aws, &[("CustomerTemplateUrl", &template)]).await?;
-        let rule = pause_rule(aws, &platform).await?;
-        Ok((platform, rule))
+        // While the demo plays a day in seconds, a tick of the real hour would deliver all that is left of it at once.
+        platform.pause_rules().await?;
+        Ok(platform)
     };
-    let (platform, rule) = screen
+    let platform = screen
         .step("deploying the platform", deploy, |_| {
             format!(
                 "the customers' template published, and `sam deploy` of infra/template.yaml into the platform's account \
@@ -99,21 +97,5 @@ pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Ut
     };
     let header = ["tenant", "account", "bucket", "format", "export", "its day"];
     screen.table(header, tenants.iter().map(row).collect(), &[])?;
-    Ok(Stage { platform, rule, tenants, day })
-}
-
-/// Pauses the deployed rule and returns its name: while the demo plays a day in seconds, a tick of the real hour would
-/// deliver all that is left of it at once.
-async fn pause_rule(aws: &LocalAws, platform: &Platform<'_>) -> Result<String> {
-    let event = platform.rule_event(DateTime::UNIX_EPOCH)?;
-    let arn = event["resources"][0].as_str().context("a rule without an ARN")?;
-    let (_, name) = arn.split_once("rule/").context("the ARN of no rule")?;
-    tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "disable-rule", "--name", name]).await?;
-    Ok(name.to_owned())
-}
-
-/// Lets the rule fire again.
-pub(crate) async fn resume_rule(aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
-    tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "enable-rule", "--name", &stage.rule]).await?;
-    Ok(())
+    Ok(Stage { platform, tenants, day })
 }

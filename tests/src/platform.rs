@@ -104,8 +104,17 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// When they are gone.
     pub async fn pause_rules(&self) -> Result<()> {
-        self.rules.tick.pause(self.aws).await?;
-        self.rules.check.pause(self.aws).await
+        self.rules.tick.switch(self.aws, "disable-rule").await?;
+        self.rules.check.switch(self.aws, "disable-rule").await
+    }
+
+    /// Lets the deployed rules fire again.
+    ///
+    /// # Errors
+    /// When they are gone.
+    pub async fn resume_rules(&self) -> Result<()> {
+        self.rules.tick.switch(self.aws, "enable-rule").await?;
+        self.rules.check.switch(self.aws, "enable-rule").await
     }
 
     /// Invokes the function as its rule does at a time, and waits for its answer.

@@ -61,13 +61,10 @@ impl Rules {
 }
 
 impl Rule {
-    /// Keeps the rule from firing by itself.
-    ///
-    /// # Errors
-    /// When there is no such rule any more.
-    pub async fn pause(&self, aws: &LocalAws) -> Result<()> {
+    /// Lets the rule fire by itself, or keeps it from that: `enable-rule` or `disable-rule`.
+    pub(crate) async fn switch(&self, aws: &LocalAws, how: &str) -> Result<()> {
         let (_, name) = self.arn.split_once("rule/").context("the ARN of no rule")?;
-        tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", "disable-rule", "--name", name]).await?;
+        tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", how, "--name", name]).await?;
         Ok(())
     }
 
