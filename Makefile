@@ -13,6 +13,7 @@ NODE := .tools/node/.installed
 SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
+HOSTILE := .tools/hostile/.installed
 
 # The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
@@ -25,7 +26,7 @@ ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test simulate screenshots bench check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
+.PHONY: help demo test simulate fuzz screenshots bench check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +42,14 @@ test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a 
 simulate: ## The core under everything that can go wrong, seed by seed (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
 	@$(ON_HOST) cargo build --quiet --profile simulation --workspace --bin simulate $(if $(BUGS),--features audit-log-simulation/planted-bugs)
 	@target/$(HOST)/simulation/simulate $(if $(SEED),seed $(SEED),$(if $(BUGS),bugs $(or $(SEEDS),10000),seeds $(or $(SEEDS),10000) from $(or $(FROM),0)))
+
+# Without sanitizers, which need a nightly compiler: nearly all of this is safe Rust. What is found beyond the checked-in
+# corpus stays in target/fuzz; an input that stops a target is in fuzz/artifacts, and belongs into the corpus.
+fuzz: $(HOSTILE) ## Hostile input, as much as there is time for (TARGET=event_line, SECONDS=300)
+	@mkdir -p target/fuzz/corpus/$(TARGET)
+	@cp Cargo.lock fuzz/Cargo.lock
+	PATH="$(CURDIR)/.tools/hostile/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/target/fuzz" cargo fuzz run --sanitizer none --no-cfg-fuzzing \
+	    --target $(HOST) $(TARGET) target/fuzz/corpus/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),60)
 
 screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screenshots
 	@$(ON_HOST) cargo build --workspace --bin screenshots
@@ -103,8 +112,9 @@ $(LOCAL_AWS): tests/local_aws/requirements.txt
 $(DEPLOY_TOOLS): tests/tools/requirements.txt
 $(SCHEMATHESIS): tests/schemathesis/requirements.txt
 $(BENCH_PYTHON): tests/bench/baseline/requirements.txt
+$(HOSTILE): tests/hostile/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(NODE):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(NODE):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)

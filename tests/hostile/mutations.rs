@@ -1,0 +1,116 @@
+//! Mutations of a corpus, each from a seed.
+
+use rand::{Rng as _, SeedableRng as _, seq::IndexedRandom as _};
+use rand_chacha::ChaCha8Rng;
+
+/// What the readers of texts stumble over, or what tells one thing from another.
+const PIECES: &[&str] = &[
+    "\"",
+    "\\",
+    "\\\\\"",
+    "\\u0000",
+    "\\ud83e",
+    "\\udd80",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "/",
+    "//",
+    "..",
+    "*",
+    "?",
+    "$",
+    "#",
+    "=",
+    "+",
+    "-",
+    "%",
+    " ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\u{0}",
+    "\u{7f}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{feff}",
+    "ü",
+    "🦀",
+    "null",
+    "true",
+    "0",
+    "-0",
+    "1e999",
+    "18446744073709551616",
+    "{}",
+    "[]",
+    "\"\"",
+    "{\"S\":\"\"}",
+    "{\"N\":\"1\"}",
+    "arn:aws:iam::111111111111:role/x",
+    "arn:aws-cn:",
+    "111111111111",
+    "222222222222",
+    "alias/",
+    "acme",
+    "globex",
+    "aws:sqs",
+    "Records",
+    "verify",
+    "tenant_id",
+    "System",
+    "Bearer ",
+    "none",
+    "HS256",
+    "\"exp\":9999999999",
+];
+
+/// A mutation of one of the files, or of two.
+pub(crate) fn of(files: &[Vec<u8>], seed: u64) -> Vec<u8> {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut input = files.choose(&mut dice).cloned().unwrap_or_default();
+    for _ in 0..dice.random_range(1..=3) {
+        mutate(&mut input, files, &mut dice);
+    }
+    input
+}
+
+fn mutate(input: &mut Vec<u8>, files: &[Vec<u8>], dice: &mut ChaCha8Rng) {
+    let from = dice.random_range(0..=input.len());
+    let to = (from + dice.random_range(0..=12)).min(input.len());
+    match dice.random_range(0..8) {
+        // A stretch is lost, or stands there twice.
+        0 => drop(input.drain(from..to)),
+        1 => {
+            let stretch = input[from..to].to_vec();
+            input.splice(from..from, stretch);
+        }
+        2 => input.truncate(from),
+        // One byte is another.
+        3 => {
+            if let Some(byte) = input.get_mut(from) {
+                *byte = dice.random();
+            }
+        }
+        4 => {
+            if let Some(byte) = input.get_mut(from) {
+                *byte ^= 1 << dice.random_range(0..8);
+            }
+        }
+        // It goes on as another file does.
+        5 => {
+            let other = files.choose(dice).map(Vec::as_slice).unwrap_or_default();
+            let at = dice.random_range(0..=other.len());
+            input.truncate(from);
+            input.extend_from_slice(&other[at..]);
+        }
+        // A piece comes in, or in the place of something.
+        kind => {
+            let piece = PIECES.choose(dice).copied().unwrap_or_default();
+            input.splice(from..if kind == 6 { from } else { to }, piece.bytes());
+        }
+    }
+}
