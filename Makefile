@@ -14,6 +14,9 @@ SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
 HOSTILE := .tools/hostile/.installed
+# Nobody has it prebuilt; compiling it takes a minute or two, once.
+CYCLONEDX_VERSION := 0.5.9
+CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 
 # The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
@@ -22,11 +25,12 @@ ON_HOST := CARGO_BUILD_TARGET=$(HOST)
 
 # Of the release zips: arm64 or x86_64.
 ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
+RELEASE_TARGET = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)-unknown-linux-gnu
 # Each is a crate audit-log-<function> with a binary of that name, and has a zip target/lambda/<function>/bootstrap.zip.
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test simulate fuzz screenshots bench check build package publish-template deploy fmt clippy doc deny lint policy-check clean-tools
+.PHONY: help demo test simulate fuzz screenshots bench check build package sbom publish-template deploy fmt clippy doc deny audit lint policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,11 +76,14 @@ check: fmt clippy doc deny lint policy-check test ## All that CI checks
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, quickly and without debug info
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace $(FUNCTIONS:%=--bin %)
 
-package: $(DEPLOY_TOOLS) ## The release zips, target/lambda/<function>/bootstrap.zip, and the customers' template by its version (ARCH=…)
+package: $(DEPLOY_TOOLS) sbom ## The release zips with what they are made of, target/lambda/<function>/bootstrap.zip, and the customers' template by its version (ARCH=…)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
 	    --output-format zip $(FUNCTIONS:%=--package audit-log-%)
 	@ls -l $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
+
+sbom: $(CYCLONEDX) ## What each release zip is made of, target/lambda/<function>/bom.json, in CycloneDX (ARCH=…)
+	@SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct 2>/dev/null || echo 0) infra/sbom $(CURDIR)/$(CYCLONEDX) $(RELEASE_TARGET) $(FUNCTIONS)
 
 publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its version, with your credentials (BUCKET=…)
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" cloudformation/publish bucket "$(BUCKET)"
@@ -96,6 +103,11 @@ doc: ## Documentation, warnings denied
 
 deny: $(DEPLOY_TOOLS) ## What may be depended on: licenses, sources, one TLS stack, the AWS SDK in one crate
 	$(TOOLS)/cargo-deny check bans licenses sources
+
+# No part of `make check`: it downloads RustSec's database, and what is clean today may not be tomorrow, with no commit in
+# between. Run it before a release, and every day where something can.
+audit: $(HOSTILE) ## Known vulnerabilities of what is depended on (downloads RustSec's database)
+	.tools/hostile/bin/cargo-audit audit --deny unsound --deny yanked
 
 lint: $(DEPLOY_TOOLS) ## Both templates
 	$(TOOLS)/cfn-lint infra/template.yaml cloudformation/audit-log-export-role.yaml
@@ -121,6 +133,10 @@ $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(NODE):
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" npm ci --silent --no-fund --no-audit; fi
 	@touch $@
+
+$(CYCLONEDX):
+	@echo "Compiling cargo-cyclonedx into .tools …"
+	@cargo install --quiet --debug --locked --version $(CYCLONEDX_VERSION) --root .tools/cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx
 
 # A browser with fonts of its own, and what drives it. Node comes first: it installs and unpacks them.
 $(BROWSER): $(NODE) tests/browser/package-lock.json tests/browser/install.js
