@@ -119,6 +119,10 @@ fn is_exporters(text: &str) -> bool {
             assert_eq!(sent, Some(again(&[]) + all.len()), "a message is neither read nor sent again");
             assert_eq!(sent, Some(again(&all)), "a message that failed is not sent again");
         }
+        Ok(Input::Check { time }) => {
+            let said = payload["check"]["time"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+            assert_eq!(said, Some(time), "a check at another time");
+        }
         Ok(Input::Verify(request)) => {
             let verify = &payload["verify"];
             assert_eq!(verify["tenantId"], request.tenant_id.as_str(), "another tenant's connection");
