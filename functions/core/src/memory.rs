@@ -58,6 +58,8 @@ pub struct State {
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
     pub ids: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
+    /// Buckets and keys of what was stored, in order, for whoever takes note of it.
+    pub stored: Vec<(String, String)>,
     pub queue: Vec<Batch>,
     pub notices: Vec<Notice>,
     pub verified: Vec<Request>,

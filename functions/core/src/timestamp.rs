@@ -1,10 +1,10 @@
 //! The three ways in which an instant is written, each with one owner.
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
 /// Whole seconds, as the watermark holds them: `2026-11-21T11:00:00Z`.
 pub fn seconds(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Exactly three fraction digits, as an event's `recorded_at` and `date`: `2026-11-21T10:03:12.345Z`.
@@ -12,7 +12,7 @@ pub fn seconds(at: DateTime<Utc>) -> String {
 /// A window's bounds are compared with `recorded_at` as text, so they are written this way too: `11:00:00Z` sorts
 /// after `11:00:00.000Z`, and an event at the edge would land on the wrong side.
 pub fn millis(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Without separators, as an object's key and a session's name hold it: `20261121T110000Z`.

@@ -34,6 +34,9 @@ pub fn commit_condition(
     mut config: TenantConfig,
     mut as_read: StoredWatermark,
 ) -> (TenantConfig, StoredWatermark) {
+    if !(planted!(CommitUnconditionally) || planted!(CommitWhateverWasSaved) || planted!(CommitUndisturbed)) {
+        return (config, as_read);
+    }
     let stored = world.memory.state().tenants.get(config.tenant.as_str()).cloned().unwrap_or_default();
     let is = stored.watermark.unwrap_or_default();
     if planted!(CommitUnconditionally) || planted!(CommitWhateverWasSaved) {
@@ -54,13 +57,12 @@ pub fn progress_condition(
     config: TenantConfig,
     as_read: StoredWatermark,
 ) -> (TenantConfig, StoredWatermark) {
-    let stored = world.memory.state().tenants.get(config.tenant.as_str()).cloned().unwrap_or_default();
-    if planted!(ProgressUnconditionally)
-        && let Some(is) = stored.watermark
-    {
-        return (config, StoredWatermark { failing: stored.consecutive_failures > 0, ..is });
+    if !planted!(ProgressUnconditionally) {
+        return (config, as_read);
     }
-    (config, as_read)
+    let stored = world.memory.state().tenants.get(config.tenant.as_str()).cloned().unwrap_or_default();
+    let failing = stored.consecutive_failures > 0;
+    (config, stored.watermark.map_or(as_read, |is| StoredWatermark { failing, ..is }))
 }
 
 /// Disturbs, or not.
@@ -155,7 +157,8 @@ pub fn misplace(world: &World, tenant: &TenantId, key: &str) {
     };
     let object = state.buckets.get_mut(&bucket).and_then(|objects| objects.remove(key));
     if let (Some(object), Some(objects)) = (object, state.buckets.get_mut(&target)) {
-        objects.insert(new_key, object);
+        objects.insert(new_key.clone(), object);
+        state.stored.push((target, new_key));
     }
     drop(state);
     world.look();

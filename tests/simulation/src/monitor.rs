@@ -18,7 +18,6 @@ use crate::{model, patience, plan::TENANTS, world::World};
 /// What was seen so far.
 #[derive(Default)]
 pub struct Monitor {
-    objects: BTreeMap<(String, String), Vec<u8>>,
     /// Each tenant's `exported_until`, and its progress.
     watermarks: BTreeMap<String, (Option<String>, Option<String>)>,
 }
@@ -29,14 +28,10 @@ impl Monitor {
     /// # Errors
     /// If something is as it must never be.
     pub fn look(&mut self, world: &World) -> Result<(), String> {
-        let state = world.memory.state();
-        for (bucket, objects) in &state.buckets {
-            for (key, object) in objects {
-                let place = (bucket.clone(), key.clone());
-                if self.objects.get(&place) != Some(&object.bytes) {
-                    belongs(world, bucket, key, object)?;
-                    self.objects.insert(place, object.bytes.clone());
-                }
+        let mut state = world.memory.state();
+        for (bucket, key) in std::mem::take(&mut state.stored) {
+            if let Some(object) = state.buckets.get(&bucket).and_then(|objects| objects.get(&key)) {
+                belongs(world, &bucket, &key, object)?;
             }
         }
         for (id, tenant) in &state.tenants {

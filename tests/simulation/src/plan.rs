@@ -128,7 +128,7 @@ impl Plan {
         // Many runs at once over windows of many files, while late events and other file sizes make them differ.
         let race = breach && rng.random();
         // Dice of their own, so that the other seeds stay as they were.
-        let siege = dice(seed, 3).random_ratio(1, 20) && !breach && !long_outage;
+        let siege = dice(seed, 3).random_ratio(1, 80) && !breach && !long_outage;
         let hours = if siege { rng.random_range(60..=230) } else { hours };
         let faults = if race { Faults { slow: 300, ..faults } } else { faults };
         let mut plan = Self {

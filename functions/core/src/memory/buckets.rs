@@ -70,7 +70,8 @@ impl Upload for MemoryUpload {
         let missing = || Failure::new(Code::BucketNotFound, format!("There is no bucket {}.", self.bucket));
         let bucket = state.buckets.get_mut(&self.bucket).ok_or_else(missing)?;
         let ObjectSpec { key, content_type, metadata } = self.spec;
-        bucket.insert(key, Object { bytes: self.bytes, content_type, metadata });
+        bucket.insert(key.clone(), Object { bytes: self.bytes, content_type, metadata });
+        state.stored.push((self.bucket, key));
         Ok(())
     }
 
