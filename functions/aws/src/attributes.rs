@@ -1,6 +1,8 @@
 //! The tables' items: names and types of their attributes, and the way from and to the core's types.
 
 mod receipts;
+#[cfg(test)]
+mod round_trips;
 
 #[cfg(any(test, feature = "stock-decoding"))]
 use std::collections::BTreeMap;

@@ -51,6 +51,8 @@ pub mod ports;
 pub mod progress;
 pub mod record;
 pub mod records;
+#[cfg(test)]
+mod round_trips;
 pub mod schedule;
 pub mod search;
 pub mod settings;

@@ -31,6 +31,7 @@ const CALLS: [&str; 17] = [
     "CompleteMultipartUpload",
     "CreateMultipartUpload",
     "GetItem",
+    "PutEvents",
     "PutObject",
     "Query",
     "Query due",

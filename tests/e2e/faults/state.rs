@@ -16,8 +16,16 @@ use crate::run::Scenario;
 use crate::world::{RECOVERING, SHARDED, SHARDS, World};
 
 /// What differs between two runs that did the same: times, and whether a run has warned another.
-const DIFFERS: [&str; 6] =
-    ["exported_at", "duration_ms", "expires_at", "last_success_at", "last_error_at", "disturbed"];
+const DIFFERS: [&str; 8] = [
+    "exported_at",
+    "duration_ms",
+    "expires_at",
+    "last_success_at",
+    "last_error_at",
+    "failing_since",
+    "renewed_at",
+    "disturbed",
+];
 
 /// All events of these tests were recorded before this, and what the system records comes after it.
 const AFTER_ALL_WINDOWS: &str = "2026-11-21";

@@ -54,8 +54,8 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
         match self.tenants.record_failure(tenant, watermark, failure, at, event.as_ref()).await {
             Ok(Conditional::Written) if told => self.note_told(tenant, Some(&news)).await,
             Ok(Conditional::LostRace) => {
-                if let Some(told) = if told { Some(news) } else { before } {
-                    self.take_back(tenant, told, at).await;
+                if let Some(news) = if told { Some(news) } else { before } {
+                    self.take_back(tenant, news, told, at).await;
                 }
             }
             Ok(Conditional::Written) => {}
@@ -64,10 +64,12 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     }
 
     /// Others were told of a failure, but somebody has moved the watermark since: tells them the end if the window is
-    /// exported and nobody else has, or else leaves that to whoever exports the next one.
-    pub(super) async fn take_back(&self, tenant: &TenantId, told: Told, at: DateTime<Utc>) {
+    /// exported and nobody else has, or else leaves that to whoever exports the next one. Where it was this run that has told
+    /// them, `just_now`, somebody else may have told the end before.
+    pub(super) async fn take_back(&self, tenant: &TenantId, told: Told, just_now: bool, at: DateTime<Utc>) {
         let Ok(TenantRecords { watermark, outcome, .. }) = self.tenants.load_one(tenant).await else { return };
-        let until = watermark.filter(|it| !it.failing && outcome.told.is_some()).and_then(|it| it.exported_until);
+        let until =
+            watermark.filter(|it| !it.failing && (just_now || outcome.told.is_some())).and_then(|it| it.exported_until);
         if let Some(end) = until.and_then(|until| ended(tenant, &told, &until, at))
             && self.publish(&[end]).await
         {

@@ -1,0 +1,208 @@
+//! What is written to an item is read back from it, whatever it is.
+
+use std::collections::BTreeSet;
+
+use audit_log_core::{
+    event::{Body, StoredEvent, User},
+    failure::{Code, Party},
+    late::Tail,
+    record::Stamp,
+    record::{Deed, NewEvent},
+    records::{Receipt, ReceiptDigest, StoredObject, StoredReceipt},
+    schedule::{Schedule, Window},
+    tenant::{Partition, Platform, Prefix, Region},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::*;
+use crate::events::decode_answer;
+
+const PLATFORM: &str = "arn:aws:lambda:eu-central-1:111111111111:function:exporter";
+
+fn instant() -> impl Strategy<Value = DateTime<Utc>> {
+    (0..4_102_444_800_i64, 0..1_000_000_000_u32)
+        .prop_map(|(seconds, nanos)| DateTime::from_timestamp(seconds, nanos).unwrap_or_default())
+}
+
+fn whole() -> impl Strategy<Value = DateTime<Utc>> {
+    instant().prop_map(timestamp::whole_seconds)
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    (whole(), 1..200_000_i64).prop_map(|(from, seconds)| Window { from, to: from + TimeDelta::seconds(seconds) })
+}
+
+fn tenant() -> impl Strategy<Value = TenantId> {
+    "[A-Za-z0-9_-]{1,64}".prop_map(|text| TenantId::parse(&text).unwrap())
+}
+
+/// Settings that are accepted, with everything that may be left out there or not.
+fn settings() -> impl Strategy<Value = Draft> {
+    let regions: Vec<_> = Region::all().filter(|region| region.partition() == Partition::Aws).collect();
+    let prefix = "[A-Za-z0-9!_.'()/-]{0,40}".prop_filter("no dots alone", |text| Prefix::parse(text).is_ok());
+    let needed = (
+        "[A-Za-z0-9_+=,.@:/-]{2,40}",
+        "[2-9][0-9]{11}",
+        "[A-Za-z0-9_+=,.@-]{1,64}",
+        "[a-w][a-z0-9]{2,40}",
+        select(regions),
+    );
+    let chosen = (
+        option::of(prefix),
+        1..=24_u8,
+        option::of(select(vec!["json", "ndjson"])),
+        option::of(select(vec!["none", "gzip"])),
+    );
+    let rest =
+        (option::of("[a-z0-9-]{1,64}"), option::of("[0-9]{12}"), option::of(1..=64_u16), option::of(0..u64::MAX));
+    (needed, chosen, rest).prop_map(|((external_id, account, role, bucket, region), chosen, rest)| {
+        let ((prefix, hours, format, compression), (key, bucket_owner, shards, version)) = (chosen, rest);
+        Draft {
+            external_id: Some(external_id),
+            role_arn: Some(format!("arn:aws:iam::{account}:role/{role}")),
+            bucket: Some(bucket),
+            region: Some(region.to_string()),
+            prefix,
+            frequency_hours: Some(hours.to_string()),
+            format: format.map(str::to_owned),
+            compression: compression.map(str::to_owned),
+            kms_key_arn: key.map(|key| format!("arn:aws:kms:{region}:{account}:key/{key}")),
+            bucket_owner,
+            event_shards: shards.map(|shards| shards.to_string()),
+            version: version.map(|version| version.to_string()),
+        }
+    })
+}
+
+fn object() -> impl Strategy<Value = StoredObject> {
+    let minute = (0..2_000_000_i64).prop_map(|minute| {
+        let from = DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
+        Window { from, to: from + TimeDelta::minutes(1) }
+    });
+    let sizes = (0..1_u64 << 50, 0..1_u64 << 50);
+    ("[ -~]{1,60}", sizes, "[0-9a-f]{64}", option::of(minute))
+        .prop_map(|(key, (bytes, events), sha256, late)| StoredObject { key, bytes, events, sha256, late })
+}
+
+fn a_receipt() -> impl Strategy<Value = Receipt> {
+    // More than are listed, now and then.
+    let objects = prop_oneof![9 => vec(object(), 1..12), 1 => (object(), 499..503_usize).prop_map(|(object, count)| vec![object; count])];
+    let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), 0..i64::from(u32::MAX));
+    (window(), "[a-z0-9.-]{3,63}", objects, numbers, any::<bool>(), instant()).prop_map(
+        |(window, bucket, objects, (late, malformed, amended, millis), gap, exported_at)| Receipt {
+            window,
+            bucket,
+            objects,
+            tail: Tail::of(window),
+            late,
+            malformed,
+            gap,
+            exported_at,
+            duration: TimeDelta::milliseconds(millis),
+            amended,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn settings_are_read_back_as_they_were_saved(draft in settings(), tenant in tenant(), version in 0..u64::MAX, at in instant()) {
+        let platform = Platform::from_function_arn(PLATFORM).unwrap();
+        let checked = draft.check(&tenant, &platform).unwrap();
+        let item = config(&checked, version, at);
+        let read = super::draft(&item).check(&tenant, &platform);
+        prop_assert_eq!(read, Ok(TenantConfig { version, ..checked }));
+        prop_assert_eq!((text(&item, "tenant_id"), text(&item, "record")), (Some(tenant.to_string()), Some("config".to_owned())));
+        prop_assert_eq!(text(&item, "settings_saved_at"), Some(timestamp::seconds(at)));
+    }
+
+    #[test]
+    fn an_event_is_exported_as_it_was_stored(
+        tenant in tenant(), at in instant(), id in "[A-Za-z0-9_.:-]{1,128}", words in [".{1,40}", ".{1,40}"],
+        who in (".{1,40}", option::of(".{0,40}"), option::of(".{0,40}")), info in vec((".{0,9}", ".{0,40}"), 0..4),
+        days in option::of(1..400_i64), shard in 0..64_u16,
+    ) {
+        let user = User { id: who.0, name: who.1, email: who.2 };
+        let deed = Deed { log_type: &words[0], action: &words[1], user: &user };
+        let stamp = Stamp { at, retention: days.map(TimeDelta::days) };
+        let info: std::collections::BTreeMap<_, _> = info.into_iter().collect();
+        let event = NewEvent { shard, ..NewEvent::new(&tenant, stamp, id, deed, &info) };
+        let item = event_item(&event);
+        let answer = format!(r#"{{"Count":1,"Items":[{}]}}"#, as_json(&item));
+        let read = StoredEvent { recorded_at_id: event.recorded_at_id(), body: Body::Text(event.document.clone()) };
+        prop_assert_eq!(read.line(), (event.document.as_str().into(), false));
+        prop_assert_eq!(decode_answer(answer.as_bytes()).map(|page| page.events), Some(vec![read]));
+
+        // The copies that filters look at say what the event says.
+        let said: Value = serde_json::from_str(&event.document).unwrap();
+        for (copy, pointer) in [("action", "/action"), ("log_type", "/logType"), ("user_email", "/user/email")] {
+            prop_assert_eq!(text(&item, copy).map(Value::from), said.pointer(pointer).cloned());
+        }
+        prop_assert_eq!(text(&item, "tenant_shard"), Some(format!("{tenant}#{shard}")));
+        let expires = days.map(|days| (at + TimeDelta::days(days)).timestamp().to_string());
+        prop_assert_eq!(text(&item, "expires_at"), expires);
+    }
+
+    #[test]
+    fn a_watermark_is_read_back(
+        tenant in tenant(), window in window(), texts in [option::of(".{1,40}"), option::of(".{1,40}")],
+        disturbed in option::of(1..9_u64), failures in 0..9_u64, marks in vec((window(), instant()), 0..5),
+    ) {
+        let schedule = Schedule { exported_until: window.from, next_due: window.to };
+        let [progress, tail] = texts;
+        let stored = StoredWatermark {
+            progress, tail, disturbed: disturbed.map(|count| count.to_string()), failing: failures > 0,
+            ..StoredWatermark::connected(&tenant, schedule)
+        };
+        let mut item = key(&tenant, "watermark");
+        let StoredWatermark { exported_until, next_due, due_shard, progress, tail, .. } = stored.clone();
+        let texts = [("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard), ("progress", progress), ("tail", tail)];
+        item.extend(texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), s(value?)))));
+        item.extend(disturbed.map(|count| ("disturbed".to_owned(), n(count))));
+        item.insert("consecutive_failures".to_owned(), n(failures));
+        let doubts: BTreeSet<Doubt> = marks.into_iter().map(|(window, since)| Doubt::new(window, since)).collect();
+        if !doubts.is_empty() {
+            let marks = doubts.iter().map(ToString::to_string).chain(["of a later version".to_owned()]);
+            item.insert("doubts".to_owned(), AttributeValue::Ss(marks.collect()));
+        }
+        prop_assert_eq!(watermark(&item), stored);
+        prop_assert_eq!(watermark(&item).schedule(), Ok(schedule));
+        prop_assert_eq!(super::doubts(&item).into_iter().collect::<BTreeSet<_>>(), doubts);
+    }
+
+    #[test]
+    fn a_failure_is_read_back(message in ".{0,200}", party in select(vec![Party::Customer, Party::Platform]), at in instant()) {
+        for code in [Code::ConfigInvalid, Code::Unavailable, Code::RetentionExceeded] {
+            let failed = Failure::by(party, code, message.clone());
+            let (set, values) = failure(&failed, at);
+            let item: Item = values.into_iter().map(|(name, value)| (name[1..].to_owned(), value)).collect();
+            let read = LastError {
+                code: code.as_str().to_owned(), message: failed.message.clone(), party: Some(party.to_string()),
+                at: Some(timestamp::whole_seconds(at)),
+            };
+            prop_assert_eq!(outcome(&item).last_error, Some(read));
+            let all_are_set = item.keys().all(|name| set.contains(&format!("{name} = :{name}")));
+            prop_assert!(all_are_set, "{}", set);
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_read_back_with_as_many_objects_as_it_lists(tenant in tenant(), written in a_receipt()) {
+        let item = receipt(&tenant, &written);
+        let all = StoredReceipt::of(&written);
+        let listed = written.objects.iter().take(500).cloned().collect();
+        let exported_at = timestamp::whole_seconds(written.exported_at);
+        let read = Receipt { objects: listed, exported_at, ..written.clone() };
+        prop_assert_eq!(stored_receipt(&item), Some(StoredReceipt { receipt: read, ..all }));
+        prop_assert_eq!(text(&item, "record"), Some(receipt_record(written.window.to)));
+
+        let digest = receipt_digest(&item).unwrap();
+        let whole = ReceiptDigest::of(&written);
+        prop_assert!(whole.objects.starts_with(&digest.objects) && digest.objects.len() == whole.objects.len().min(500));
+        prop_assert!(digest.late.0.is_subset(&whole.late.0) && digest.tells_of(&written));
+        let (objects, late) = (whole.objects.clone(), whole.late.clone());
+        prop_assert_eq!(ReceiptDigest { objects, late, ..digest }, whole);
+    }
+}

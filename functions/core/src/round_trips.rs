@@ -1,0 +1,206 @@
+//! What is written is read back, and what differs is never written alike: keys, instants, and what the watermark keeps.
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use crate::{
+    event::User,
+    late::Tail,
+    object::{Compression, Format, ObjectSpec},
+    progress::{Progress, next_number},
+    record::{Deed, NewEvent, Stamp},
+    records::{Doubt, StoredObject, StoredWatermark},
+    schedule::Window,
+    settings::{
+        TenantConfig,
+        tests::{draft, platform},
+    },
+    tenant::{EventShards, Prefix, TenantId},
+    timestamp,
+};
+
+/// Instants of four-digit years, often close to each other.
+fn instant() -> impl Strategy<Value = DateTime<Utc>> {
+    let near = 1_795_255_000_000..1_795_255_010_000_i64;
+    let far = -62_135_596_800_000..253_402_300_799_999_i64;
+    (prop_oneof![near, far], 0..1_000_000_i64).prop_map(|(millis, nanos)| {
+        DateTime::from_timestamp_millis(millis).unwrap_or_default() + TimeDelta::nanoseconds(nanos)
+    })
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    let whole = || instant().prop_map(timestamp::whole_seconds);
+    (whole(), whole()).prop_map(|(a, b)| Window { from: a.min(b), to: a.max(b) + TimeDelta::seconds(1) })
+}
+
+/// A few alike and many different ones.
+fn config() -> impl Strategy<Value = TenantConfig> {
+    let tenant = prop_oneof![select(vec!["a", "A", "a-1", "a_0001"]).prop_map(str::to_owned), "[A-Za-z0-9_-]{1,64}"];
+    let prefix = prop_oneof![
+        select(vec!["", "a", "a/audit-logs", "audit-logs/tenant", "dt/late_0001"]).prop_map(str::to_owned),
+        "[A-Za-z0-9!_.'()/-]{0,40}".prop_filter("no dots alone", |text| Prefix::parse(text).is_ok()),
+    ];
+    let format = select(vec![Format::Json, Format::Ndjson]);
+    let compression = select(vec![Compression::None, Compression::Gzip]);
+    (tenant, prefix, format, compression).prop_map(|(tenant, prefix, format, compression)| {
+        let (tenant, prefix) = (TenantId::parse(&tenant).unwrap(), Prefix::parse(&prefix).unwrap());
+        let config = draft().check(&tenant, &platform()).unwrap();
+        TenantConfig { prefix, format, compression, ..config }
+    })
+}
+
+/// What a key tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    prefix: String,
+    tenant: String,
+    window: Window,
+    late: bool,
+    file: u32,
+    format: String,
+    gzip: bool,
+}
+
+fn told(config: &TenantConfig, window: Window, late: bool, file: u32) -> Told {
+    Told {
+        prefix: config.prefix.to_string(),
+        tenant: config.tenant.to_string(),
+        window,
+        late,
+        file,
+        format: config.format.as_str().to_owned(),
+        gzip: config.compression == Compression::Gzip,
+    }
+}
+
+fn key(config: &TenantConfig, window: Window, late: bool, file: u32) -> String {
+    let spec = if late { ObjectSpec::late } else { ObjectSpec::new };
+    spec(config, window, file).key
+}
+
+/// Reads a key as a customer would who knows nothing but the README.
+fn read(key: &str) -> Option<Told> {
+    // A prefix has no equals sign, so the first is the tenant's.
+    let (folder, rest) = key.split_once("tenant=")?;
+    let prefix = folder.strip_suffix("audit-logs/")?;
+    let (tenant, rest) = rest.split_once("/dt=")?;
+    let (day, name) = rest.split_once('/')?;
+    let (name, gzip) = name.strip_suffix(".gz").map_or((name, false), |name| (name, true));
+    let (name, format) = name.split_once('.')?;
+    let (window, number) = name.split_at_checked(33)?;
+    let (from, to) = window.split_once('_')?;
+    let at = |text| Some(chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?.and_utc());
+    let window = Window { from: at(from)?, to: at(to)? };
+    let number = number.strip_prefix('_')?;
+    let (number, late) = number.strip_prefix("late_").map_or((number, false), |number| (number, true));
+    (window.from.format("%Y-%m-%d").to_string() == day && number.len() >= 4).then(|| Told {
+        prefix: prefix.strip_suffix('/').unwrap_or(prefix).to_owned(),
+        tenant: tenant.to_owned(),
+        window,
+        late,
+        file: number.parse().unwrap(),
+        format: format.to_owned(),
+        gzip,
+    })
+}
+
+fn event(at: DateTime<Utc>, id: &str) -> NewEvent {
+    let user = User::system();
+    let deed = Deed { log_type: "Scan", action: "Scan Now", user: &user };
+    let stamp = Stamp { at, retention: None };
+    NewEvent::new(&TenantId::parse("acme").unwrap(), stamp, id.to_owned(), deed, &())
+}
+
+/// A tail in which some events were counted.
+fn tail(window: Window, seconds: &[i64]) -> Tail {
+    let mut tail = Tail::of(window);
+    for ago in seconds {
+        tail.add(&event(window.to - TimeDelta::seconds(*ago), "x").recorded_at_id());
+    }
+    tail
+}
+
+proptest! {
+    #[test]
+    fn a_key_tells_its_tenant_window_and_file(config in config(), window in window(), late: bool, file in 1..=u32::MAX) {
+        let key = key(&config, window, late, file);
+        prop_assert_eq!(read(&key), Some(told(&config, window, late, file)), "{}", key);
+    }
+
+    #[test]
+    fn two_objects_have_one_key_only_if_they_are_the_same(
+        configs in [config(), config()], windows in [window(), window()], lates: [bool; 2], files in [1..20_000_u32, 1..20_000],
+        alike: [bool; 4],
+    ) {
+        // Where they are alike in all but one thing, it is that which tells them apart.
+        let other = |index: usize| usize::from(!alike[index]);
+        let one = (&configs[0], windows[0], lates[0], files[0]);
+        let two = (&configs[other(0)], windows[other(1)], lates[other(2)], files[other(3)]);
+        let same = told(one.0, one.1, one.2, one.3) == told(two.0, two.1, two.2, two.3);
+        prop_assert_eq!(key(one.0, one.1, one.2, one.3) == key(two.0, two.1, two.2, two.3), same);
+    }
+
+    #[test]
+    fn range_keys_sort_as_their_instants_do(a in instant(), b in instant(), ids in ["[!-~]{1,12}", "[!-~]{1,12}"]) {
+        let [one, two] = [event(a, &ids[0]).recorded_at_id(), event(b, &ids[1]).recorded_at_id()];
+        let [a, b] = [a, b].map(|at| at.trunc_subsecs(3));
+        prop_assert_eq!(one.cmp(&two), a.cmp(&b).then(ids[0].cmp(&ids[1])));
+        prop_assert_eq!(one, format!("{}#{}", timestamp::millis(a), ids[0]));
+    }
+
+    #[test]
+    fn an_event_is_between_a_windows_bounds_as_texts_if_its_instant_is(at in instant(), window in window(), id in "[!-~]{1,12}") {
+        // Also right at the edges, where it matters.
+        for at in [at, window.from, window.to, window.from - TimeDelta::milliseconds(1), window.to - TimeDelta::nanoseconds(1)] {
+            let key = event(at, &id).recorded_at_id();
+            let between = (timestamp::millis(window.from)..=timestamp::millis(window.to)).contains(&key);
+            prop_assert_eq!(between, window.from <= at && at < window.to, "{} in {}", key, window);
+        }
+    }
+
+    #[test]
+    fn instants_windows_and_doubts_are_read_back(at in instant(), window in window()) {
+        prop_assert_eq!(timestamp::parse_seconds(&timestamp::seconds(at)), Some(timestamp::whole_seconds(at)));
+        prop_assert_eq!(Window::parse_interval(&window.interval()), Some(window));
+        let doubt = Doubt::new(window, at);
+        prop_assert_eq!(Doubt::parse(&doubt.to_string()), Some(doubt));
+    }
+
+    #[test]
+    fn a_tail_is_read_back(window in window(), seconds in vec(1..900_i64, 0..30)) {
+        let tail = tail(window, &seconds);
+        prop_assert_eq!(Tail::parse(&tail.to_text()), Some(tail));
+    }
+
+    #[test]
+    fn a_progress_is_read_back(
+        config in config(), window in window(), version in 0..u64::MAX, shards in 1..=64_u16, keys in vec(option::of(".{0,40}"), 64),
+        sizes in vec((any::<u64>(), any::<u64>(), "[0-9a-f]{64}", option::of(0..3_i64)), 0..12), seconds in vec(1..900_i64, 0..9),
+        counts: (u64, u64), gap: bool, max_object_bytes: u64, started in instant(),
+    ) {
+        let event_shards = EventShards::parse(&shards.to_string()).unwrap();
+        let config = TenantConfig { version, event_shards, ..config };
+        let mut objects: Vec<StoredObject> = Vec::new();
+        // Those of late minutes come first.
+        for wants_late in [true, false] {
+            for (bytes, events, sha256, minute) in sizes.iter().filter(|(_, _, _, minute)| minute.is_some() == wants_late) {
+                let minute = minute.map(|ago| Window {
+                    from: window.from - TimeDelta::minutes(ago + 1), to: window.from - TimeDelta::minutes(ago),
+                });
+                let file = next_number(&objects, minute);
+                let key = minute.map_or_else(|| ObjectSpec::new(&config, window, file), |it| ObjectSpec::late(&config, it, file)).key;
+                objects.push(StoredObject { key, bytes: *bytes, events: *events, sha256: sha256.clone(), late: minute });
+            }
+        }
+        let progress = Progress {
+            window, version, max_object_bytes, objects, gap,
+            read_until: keys[..usize::from(shards)].to_vec(),
+            tail: tail(window, &seconds),
+            late: counts.0,
+            malformed: counts.1,
+            started: started.trunc_subsecs(3),
+        };
+        let kept = StoredWatermark { progress: progress.to_text(&config), ..StoredWatermark::default() };
+        prop_assert_eq!(Progress::of(&kept, &config, window, max_object_bytes), Some(progress));
+    }
+}
