@@ -24,7 +24,7 @@ const SCENARIOS: [Scenario; 4] = [Scenario::Inline, Scenario::Parts, Scenario::F
 
 /// Every kind of call that a tick can make, but for two that take another run at the same time: `PutItem` amends a receipt,
 /// and a transaction without its news tells nothing twice.
-const CALLS: [&str; 17] = [
+const CALLS: [&str; 18] = [
     "AbortMultipartUpload of none",
     "AssumeRole",
     "BatchGetItem",

@@ -5,6 +5,8 @@
 //! and never to silence; its end is published once it is true, and again after the next window if that went wrong. So
 //! whoever hears of a failure hears of its end.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{Export, Run, tenant::TenantExport};
@@ -91,10 +93,11 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
         }
         let id = &tenant.config.tenant;
         let from = timestamp::seconds(window.from);
-        let told = outcome.told.as_deref().and_then(Told::parse);
-        let exported_until = told.as_ref().map_or(from.as_str(), |told| &told.exported_until);
-        let notice = Notice::recovered(id, exported_until, outcome.failing_since, window, (run.now)());
-        if self.publish(&[notice]).await {
+        let told = outcome.told.as_deref().and_then(Told::parse).map(|told| told.exported_until);
+        // What others were told may be of a failure before this one, which ended in a commit whose answer was lost.
+        let ended: BTreeSet<String> = told.into_iter().chain(was_failing.then_some(from)).collect();
+        let end = |until: &String| Notice::recovered(id, until, outcome.failing_since, window, (run.now)());
+        if self.publish(&ended.iter().map(end).collect::<Vec<_>>()).await {
             if outcome.told.is_some() {
                 self.note_told(id, None).await;
             }
