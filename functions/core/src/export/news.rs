@@ -69,7 +69,12 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     /// exported and nobody else has, or else leaves that to whoever exports the next one. Where it was this run that has told
     /// them, `just_now`, somebody else may have told the end before.
     pub(super) async fn take_back(&self, tenant: &TenantId, told: Told, just_now: bool, at: DateTime<Utc>) {
-        let Ok(TenantRecords { watermark, outcome, .. }) = self.tenants.load_one(tenant).await else { return };
+        let Ok(TenantRecords { watermark, outcome, .. }) = self.tenants.load_one(tenant).await else {
+            if just_now {
+                self.note_told(tenant, Some(&told.unrecorded())).await;
+            }
+            return;
+        };
         let until =
             watermark.filter(|it| !it.failing && (just_now || outcome.told.is_some())).and_then(|it| it.exported_until);
         if let Some(end) = until.and_then(|until| ended(tenant, &told, &until, at))
