@@ -302,7 +302,6 @@ export function requests(partition) {
     lose("the hourly rule", platform.arn("ExporterHourlyTick"), ALLOWED),
     lose("the rule of the hourly check", platform.arn("ExporterHourlyCheck"), ALLOWED),
     publish("the rule for emails", mailing.arn("NoticesByEmail"), ALLOWED),
-    publish("another rule", `${mailing.arn("NoticesByEmail")}-2`, REFUSED),
     ...["kms:GenerateDataKey", "kms:Decrypt"].flatMap((action) => [
       seal("for no topic", action, "events.amazonaws.com"),
       seal("by another service", action, "s3.amazonaws.com"),

@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     failure::{Code, Failure},
+    patience,
     ports::{Due, Events, Fleet, Stretch, Tenants},
     records::{StoredWatermark, TenantRecords},
     schedule::Window,
@@ -80,6 +81,9 @@ pub struct Census {
     pub settings_without_watermark: Vec<String>,
     /// Whether the events table refuses to be read.
     pub event_reads_refused: bool,
+    /// How many tenants have been due for so long that what they wait for is deleted soon, whether any run gets to them or
+    /// not.
+    pub backlogs_near_retention: u64,
 }
 
 fn named<S: Serializer>(ids: &[String], serializer: S) -> Result<S::Ok, S::Error> {
@@ -108,6 +112,7 @@ pub async fn take<F: Fleet + Tenants, E: Events>(
     connected: &[Due],
     day: NaiveDate,
     now: DateTime<Utc>,
+    retention: Option<TimeDelta>,
 ) -> Result<Census, Failure> {
     let saved = fleet.saved().await?;
     let found = second_look(fleet, suspects(connected, &saved, now), now).await?;
@@ -127,9 +132,16 @@ pub async fn take<F: Fleet + Tenants, E: Events>(
         watermarks_without_config,
         settings_without_watermark,
         event_reads_refused: event_reads_refused(events, connected, now).await,
+        backlogs_near_retention: backlogs_near_retention(connected, now, retention),
     };
     census.log();
     Ok(census)
+}
+
+/// By when they were due; where their backlogs begin is longer ago than that.
+fn backlogs_near_retention(connected: &[Due], now: DateTime<Utc>, retention: Option<TimeDelta>) -> u64 {
+    let due = connected.iter().filter_map(|due| timestamp::parse_seconds(&due.next_due));
+    due.filter(|due| patience::nears_retention(now - *due, retention)).count() as u64
 }
 
 /// Whoever the indexes give a reason to look at.

@@ -25,7 +25,7 @@ pub struct StoredWatermark {
     pub disturbed: Option<String>,
     /// What [`Progress`](crate::progress::Progress) has kept of the window that is due.
     pub progress: Option<String>,
-    /// What [`Tail`] tells of the last window.
+    /// What [`Tail`](crate::late::Tail) tells of the last window.
     pub tail: Option<String>,
     /// Whether runs have failed since the last success; a commit that ends that has news to tell, and one that doesn't
     /// must not.

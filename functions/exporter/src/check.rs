@@ -69,7 +69,10 @@ impl Invocation<'_> {
     async fn checked(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Checked, Failure> {
         let export = &self.exporter.export;
         let connected = census::connected(&export.tenants).await?;
-        let census = census::take(&export.tenants, &export.events, &connected, hour.date_naive(), started).await?;
+        let census = {
+            let retention = export.options.retention;
+            census::take(&export.tenants, &export.events, &connected, hour.date_naive(), started, retention).await?
+        };
         // Whoever is begun with has to be done before the invocation ends.
         let should_stop = self.should_stop(RESERVE + VERIFIED_WITHIN);
         let retention = export.options.retention;

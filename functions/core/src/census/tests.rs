@@ -38,7 +38,7 @@ fn names(count: usize) -> impl Iterator<Item = String> {
 
 async fn census(memory: &Memory, now: DateTime<Utc>) -> Result<Census, Failure> {
     let connected = connected(memory).await?;
-    take(memory, memory, &connected, now.date_naive(), now).await
+    take(memory, memory, &connected, now.date_naive(), now, Some(TimeDelta::days(90))).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,6 +55,7 @@ async fn nothing_is_found_at_any_hour_in_a_healthy_fleet_that_exports_once_a_day
             watermarks_without_config: none.clone(),
             settings_without_watermark: none,
             event_reads_refused: false,
+            backlogs_near_retention: 0,
         };
         assert_eq!(found, expected, "{hour}");
     }
@@ -188,6 +189,20 @@ async fn a_census_that_could_not_look_finds_nothing_and_keeps_no_count() {
     }
 }
 
+/// Whether any run gets to them or not: nobody else would notice that nothing takes what ticks hand over.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_nears_the_retention_is_counted() {
+    let memory = fleet(names(2));
+    let day = now() - TimeDelta::days(80);
+    let until = [day - TimeDelta::hours(1), day].map(|at| Some(timestamp::seconds(at)));
+    {
+        let mut state = memory.state();
+        let watermark = state.tenants.values_mut().next().unwrap().watermark.as_mut().unwrap();
+        [watermark.exported_until, watermark.next_due] = until;
+    }
+    assert_eq!(census(&memory, now()).await.unwrap().backlogs_near_retention, 1);
+}
+
 #[test]
 fn the_answer_names_no_more_than_a_hundred() {
     let census = Census {
@@ -197,8 +212,9 @@ fn the_answer_names_no_more_than_a_hundred() {
         watermarks_without_config: (0..101).map(|n| n.to_string()).collect(),
         settings_without_watermark: vec!["acme".to_owned()],
         event_reads_refused: true,
+        backlogs_near_retention: 0,
     };
     let mut answer = serde_json::to_value(&census).unwrap();
     assert_eq!(answer["watermarksWithoutConfig"].take().as_array().unwrap().len(), 100);
-    insta::assert_snapshot!(answer.to_string(), @r#"{"connected":300,"connectedBefore":null,"shrunken":false,"watermarksWithoutConfig":null,"settingsWithoutWatermark":["acme"],"eventReadsRefused":true}"#);
+    insta::assert_snapshot!(answer.to_string(), @r#"{"connected":300,"connectedBefore":null,"shrunken":false,"watermarksWithoutConfig":null,"settingsWithoutWatermark":["acme"],"eventReadsRefused":true,"backlogsNearRetention":0}"#);
 }

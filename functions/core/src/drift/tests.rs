@@ -241,6 +241,8 @@ async fn the_news_say_what_was_found_and_what_to_do() {
     let hour = turn_of("acme", "21");
     world.run(hour).await;
     let notice = world.memory.state().notices[0].detail();
+    let schema = serde_json::from_str(include_str!("../../schema/notice.json")).unwrap();
+    assert!(jsonschema::draft202012::new(&schema).unwrap().is_valid(&notice), "{notice}");
     assert_eq!(notice["checkedAt"], timestamp::seconds(hour + TimeDelta::minutes(31)));
     let finding = &notice["findings"][0];
     assert_eq!((&finding["step"], &finding["status"]), (&json!("external_id_enforced"), &json!("failed")));

@@ -53,6 +53,8 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
             }
             None => false,
         };
+        // Stamped anew: all of that may have taken a while, and an event is visible soon after its stamp.
+        let event = event.map(|_| failing.event(self.stamp(run)));
         match self.tenants.record_failure(tenant, watermark, failure, at, event.as_ref()).await {
             Ok(Conditional::Written) if told => self.note_told(tenant, Some(&news)).await,
             Ok(Conditional::LostRace) => {
