@@ -183,7 +183,7 @@ async fn notices_go_by_email_only_to_whom_the_parameter_names() -> Result<()> {
     let [subscription] = list(&subscribed["Subscriptions"]) else { bail!("one subscriber, not {subscribed}") };
     assert_eq!((text(&subscription["Protocol"]), text(&subscription["Endpoint"])), ("email", "ops@acme.example"));
     let attributes = platforms(&aws, &["sns", "get-topic-attributes", "--topic-arn", topic]).await?;
-    ensure!(text(&attributes["Attributes"]["Policy"]).contains(text(&rule["Arn"])), "{attributes}");
+    ensure!(text(&attributes["Attributes"]["Policy"]).contains("events.amazonaws.com"), "{attributes}");
     Ok(())
 }
 

@@ -63,7 +63,13 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
                 }
             }
             Ok(Conditional::Written) => {}
-            Err(error) => not_noted(tenant, &error, "the failure could not be noted"),
+            Err(error) => {
+                not_noted(tenant, &error, "the failure could not be noted");
+                // Somebody may have told the end meanwhile, before anybody heard of the failure.
+                if told {
+                    self.note_told(tenant, Some(&news.unrecorded())).await;
+                }
+            }
         }
     }
 
