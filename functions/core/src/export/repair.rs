@@ -79,34 +79,50 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         tenant.doubts.clear();
         let id = tenant.config.tenant.clone();
         // Those that were read at the turn's beginning may be settled since, and the tenant be disconnected.
-        let TenantRecords { watermark, doubts, .. } = self.tenants.load_one(&id).await?;
+        let records = self.tenants.load_one(&id).await.inspect_err(|failure| log(id.as_str(), None, failure));
+        let TenantRecords { watermark, doubts, .. } = records?;
         let is_connected = watermark.is_some_and(|watermark| watermark.due_shard.is_some());
         let mut left: BTreeMap<Window, Vec<Doubt>> = BTreeMap::new();
         // Whoever has left a younger one may be alive, and then it is theirs.
         for doubt in doubts.into_iter().filter(|doubt| is_connected && (run.now)() - doubt.since > LONGEST_RUN) {
             left.entry(doubt.window).or_default().push(doubt);
         }
+        let mut unmended = Ok(());
         for (window, of_window) in left {
             if (run.should_stop)() {
-                return Ok(());
+                break;
             }
-            let in_doubt = |why: &str| {
-                let message =
-                    format!("A run has left the window {window} in the middle of storing it again, and {why}");
-                Failure::new(Code::ReceiptInDoubt, message)
-            };
-            // What lies there may be all there is: it isn't replaced by what is left of its events.
-            if self.options.retention.is_some_and(|retention| window.from - LOOK_BACK < (run.now)() - retention) {
-                self.tenants.settle(&id, &of_window).await?;
-                return Err(in_doubt("its events may be deleted by now: compare its objects with its receipt."));
+            // One that can't be mended must not keep the others from it.
+            if let Err(failure) = self.settle_window(run, tenant, window, of_window).await {
+                log(id.as_str(), Some(window), &failure);
+                unmended = Err(failure);
             }
-            if of_window.len() > MAX_RESTORES as usize {
-                return Err(in_doubt("so have others since: it seems to take longer than a run."));
-            }
-            tracing::warn!(window = %window, "a run has left this window in doubt");
-            self.repair(run, tenant, Repair::of(window, Stored::Unknown, of_window)).await?;
         }
-        Ok(())
+        unmended
+    }
+
+    /// The same for one window, and the marks of dead runs that it has.
+    async fn settle_window(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        window: Window,
+        left: Vec<Doubt>,
+    ) -> Result<(), Failure> {
+        let in_doubt = |why: &str| {
+            let message = format!("A run has left the window {window} in the middle of storing it again, and {why}");
+            Failure::new(Code::ReceiptInDoubt, message)
+        };
+        // What lies there may be all there is: it isn't replaced by what is left of its events.
+        if self.options.retention.is_some_and(|retention| window.from - LOOK_BACK < (run.now)() - retention) {
+            self.tenants.settle(&tenant.config.tenant, &left).await?;
+            return Err(in_doubt("its events may be deleted by now: compare its objects with its receipt."));
+        }
+        if left.len() > MAX_RESTORES as usize {
+            return Err(in_doubt("so have others since: it seems to take longer than a run."));
+        }
+        tracing::warn!(window = %window, "a run has left this window in doubt");
+        self.repair(run, tenant, Repair::of(window, Stored::Unknown, left)).await
     }
 
     /// Stores a window again until receipt and bucket agree.

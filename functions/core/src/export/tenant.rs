@@ -229,7 +229,6 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
             Ok(Step::Ended(End::Exported)) => {
                 if let Err(failure) = self.settle_doubts(run, &mut tenant).await {
-                    log(tenant.config.tenant.as_str(), None, &failure);
                     tenant.loss = Some(failure);
                 }
                 End::Exported

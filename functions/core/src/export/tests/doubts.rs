@@ -231,3 +231,19 @@ fn a_mark_of_a_tenant_that_was_disconnected_meanwhile_waits_until_it_is_back() {
     assert_eq!((world.doubts(), world.memory.calls(Op::Doubt)), (1, 0));
     assert_eq!(world.objects("acme")[..before.len()], before);
 }
+
+#[test]
+fn a_window_that_cannot_be_mended_keeps_no_other_from_it() {
+    let mut world = with_events();
+    world.tick("11:00").unwrap();
+    world.event("acme", "2026-11-21T11:30:00.000Z", "next");
+    world.tick("12:00").unwrap();
+    // Of the first, the events may be deleted; of the second, one came since.
+    world.options.retention = Some(TimeDelta::minutes(150));
+    world.doubt(hour(), "11:01");
+    world.doubt(Window { from: clock("11:00"), to: clock("12:00") }, "12:01");
+    world.event("acme", "2026-11-21T11:40:00.000Z", "since");
+    let report = world.tick("13:00").unwrap();
+    assert_eq!(report.failures[0].code, Code::ReceiptInDoubt);
+    assert_eq!((&world.names("acme")[1][..], world.doubts()), (&["next".to_owned(), "since".to_owned()][..], 0));
+}
