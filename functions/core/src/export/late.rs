@@ -22,12 +22,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         reader: &mut Reader<'_, E>,
         writer: &mut Writer<'_, B>,
     ) -> Result<(), Why> {
-        let (mut now, mut pages) = (before.anew(), 0);
+        let mut now = before.anew();
         let end = before.to().map(timestamp::millis).unwrap_or_default();
-        while let Some(read) = reader.next().await? {
-            if std::mem::replace(&mut pages, reader.pages()) != pages && (as_read.run.should_stop)() {
-                return Err(Why::OutOfTime);
-            }
+        while let Some(read) = reader.next_in_time(as_read.run).await? {
             if read.event.recorded_at_id >= end {
                 reader.put_back(read);
                 break;
@@ -52,7 +49,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     ) -> Result<(), Why> {
         writer.minute = Some(minute);
         let mut reader = Reader::new(&self.events, as_read.config, minute, &[], &self.options.budget);
-        while let Some(read) = reader.next().await? {
+        while let Some(read) = reader.next_in_time(as_read.run).await? {
             let (line, _) = read.event.line();
             if !writer.has_room(&line) {
                 reader.meanwhile(writer.finish(as_read.still_holds())).await?;
@@ -61,9 +58,6 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 }
             }
             if !writer.is_open() {
-                if (as_read.run.should_stop)() {
-                    return Err(Why::OutOfTime);
-                }
                 reader.meanwhile(writer.open()).await?;
             }
             if writer.push(&line, RECORDED)? {

@@ -13,7 +13,11 @@ use futures::{
     future::{BoxFuture, Either, select},
 };
 
-use super::budget::{Budget, Taken};
+use super::{
+    Run,
+    budget::{Budget, Taken},
+    window::Why,
+};
 use crate::{
     event::StoredEvent,
     failure::Failure,
@@ -34,7 +38,8 @@ const PAGE_BYTES: usize = 1 << 20;
 pub(super) struct Reader<'a, E> {
     source: Source<'a, E>,
     shards: Vec<Shard<'a>>,
-    pages: u64,
+    /// Whether a page was begun since somebody looked at the clock.
+    turned: bool,
 }
 
 /// What is read.
@@ -168,16 +173,20 @@ impl<'a, E: Events> Reader<'a, E> {
         let most = if planted!(OnlyTheFirstShard) { 1 } else { usize::MAX };
         let shards = config.event_shards.iter().take(most).map(shard).collect();
         let source = Source { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget };
-        Self { source, shards, pages: 0 }
+        Self { source, shards, turned: false }
     }
 
-    /// How many pages were taken so far.
-    pub(super) fn pages(&self) -> u64 {
-        self.pages
+    /// The next event, or none at the window's end, if the time is not up. Looking at the clock for each event would cost more
+    /// than passing it on, so that is done once a page.
+    pub(super) async fn next_in_time(&mut self, run: Run<'_>) -> Result<Option<Read>, Why> {
+        let next = self.next().await?;
+        if next.is_some() && std::mem::take(&mut self.turned) && (run.should_stop)() {
+            return Err(Why::OutOfTime);
+        }
+        Ok(next)
     }
 
-    /// The next event, or none at the window's end.
-    pub(super) async fn next(&mut self) -> Result<Option<Read>, Failure> {
+    async fn next(&mut self) -> Result<Option<Read>, Failure> {
         if self.shards.iter().any(Shard::is_waiting) {
             self.fill().await?;
         }
@@ -228,7 +237,7 @@ impl<'a, E: Events> Reader<'a, E> {
                     && let Some(Ahead { events, .. }) = shard.next.take()
                 {
                     shard.page = events;
-                    self.pages += 1;
+                    self.turned = true;
                 }
                 if shard.page.is_empty() && shard.reading.is_none() {
                     shard.ask(&self.source, None);

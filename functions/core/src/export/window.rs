@@ -128,12 +128,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             writer.open().await?;
             writer.push(&event::retention_notice(&config.tenant, window), OWN)?;
         }
-        let mut pages = 0;
-        while let Some(read) = reader.next().await? {
-            // Looking at the clock for each event would cost more than passing it on.
-            if std::mem::replace(&mut pages, reader.pages()) != pages && (run.should_stop)() {
-                return Err(Why::OutOfTime);
-            }
+        while let Some(read) = reader.next_in_time(run).await? {
             let (line, malformed) = read.event.line();
             if malformed && planted!(MalformedIsDropped) {
                 reader.done_with(read);
