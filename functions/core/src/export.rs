@@ -15,6 +15,7 @@ mod report;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod window;
 mod writer;
 

@@ -4,7 +4,8 @@ use super::{
     Export, Run,
     repair::Repair,
     report::{Deferral, End},
-    tenant::{Step, TenantExport, deferred},
+    tenant::{Step, TenantExport},
+    turn::deferred,
 };
 use crate::{
     failure::Failure,

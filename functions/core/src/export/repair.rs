@@ -13,7 +13,8 @@ use chrono::TimeDelta;
 use super::{
     Export, Run,
     race::Stored,
-    tenant::{TenantExport, log},
+    tenant::TenantExport,
+    turn::log,
     window::{GivenUp, State, Why},
 };
 use crate::{
