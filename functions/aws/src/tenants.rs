@@ -3,6 +3,7 @@
 mod connections;
 mod export;
 mod fleet;
+mod reading;
 mod settings;
 
 use std::time::Duration;

@@ -10,41 +10,19 @@ use audit_log_core::{
     tenant::TenantId,
     timestamp,
 };
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, KeysAndAttributes, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem};
 
-use super::{TRIES, TenantsTable, at_version, pause, still_busy};
-use crate::{
-    answers::Answer,
-    attributes::{Item, key, n, s, text},
-};
+use super::{TenantsTable, at_version};
+use crate::attributes::{Item, key, n, s, text};
 
 const RECORD: &str = "verification";
 
 impl Connections for TenantsTable {
     async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<Checked>)>, Failure> {
-        const DOING: &str = "the last checks were read";
-        let mut found: HashMap<String, Checked> = HashMap::new();
-        // BatchGetItem takes at most 100 keys, and may leave some of them for another call.
-        for tenants in tenants.chunks(100) {
-            let mut keys: Vec<Item> = tenants.iter().map(|tenant| key(tenant, RECORD)).collect();
-            for tried in 1.. {
-                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-                let wanted = wanted.map_err(|_| still_busy(DOING))?;
-                let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
-                let answer = answer.map_err(|error| Answer::of(&error).from_dynamodb(DOING))?;
-                let items = answer.responses.unwrap_or_default().into_values().flatten();
-                found.extend(items.filter_map(|item| Some((text(&item, "tenant_id")?, checked(&item)?))));
-                let left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys);
-                keys = left.collect();
-                if keys.is_empty() {
-                    break;
-                }
-                if tried >= TRIES {
-                    return Err(still_busy(DOING));
-                }
-                pause(tried).await;
-            }
-        }
+        let keys: Vec<Item> = tenants.iter().map(|tenant| key(tenant, RECORD)).collect();
+        let items = self.items(&keys, "the last checks were read").await?;
+        let found = items.into_iter().filter_map(|item| Some((text(&item, "tenant_id")?, checked(&item)?)));
+        let mut found: HashMap<String, Checked> = found.collect();
         Ok(tenants.iter().map(|id| (id.clone(), found.remove(id.as_str()))).collect())
     }
 

@@ -12,10 +12,10 @@ use audit_log_core::{
     tenant::{DueShard, TenantId},
     timestamp,
 };
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, KeysAndAttributes, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
 
-use super::{TRIES, TenantsTable, at_version, pause, still_busy, unchanged, undisturbed, write};
+use super::{TenantsTable, at_version, unchanged, undisturbed, write};
 use crate::{
     answers::Answer,
     attributes::{self, Item, key, n, s, text},
@@ -50,25 +50,14 @@ impl TenantsTable {
 
 impl Tenants for TenantsTable {
     async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<Due>, Failure> {
-        let mut pages = self
+        let query = self
             .client
             .query()
             .table_name(&self.table)
-            .index_name("due")
             .key_condition_expression("due_shard = :shard AND next_due <= :tick")
             .expression_attribute_values(":shard", s(shard.to_string()))
-            .expression_attribute_values(":tick", s(timestamp::seconds(tick)))
-            .into_paginator()
-            .items()
-            .send();
-        let mut due = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the due tenants were read"))?;
-            if let Some(tenant) = text(&item, "tenant_id") {
-                due.push(Due { tenant, next_due: text(&item, "next_due").unwrap_or_default() });
-            }
-        }
-        Ok(due)
+            .expression_attribute_values(":tick", s(timestamp::seconds(tick)));
+        self.listed(query, "the due tenants were read").await
     }
 
     async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {
@@ -87,40 +76,19 @@ impl Tenants for TenantsTable {
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
-        const DOING: &str = "the tenants' records were read";
-        let mut records: HashMap<&str, TenantRecords> = HashMap::new();
-        // BatchGetItem takes at most 100 keys, and may leave some of them for another call.
-        for tenants in tenants.chunks(50) {
-            let mut keys: Vec<Item> =
-                tenants.iter().flat_map(|tenant| [key(tenant, "config"), key(tenant, "watermark")]).collect();
-            for tried in 1.. {
-                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-                let wanted = wanted.map_err(|_| still_busy(DOING))?;
-                let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
-                let answer = answer.map_err(|error| Answer::of(&error).from_dynamodb(DOING))?;
-                for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                    let id = text(&item, "tenant_id").unwrap_or_default();
-                    let Some(tenant) = tenants.iter().find(|tenant| tenant.as_str() == id) else { continue };
-                    let record = records.entry(tenant.as_str()).or_default();
-                    match text(&item, "record").as_deref() {
-                        Some("config") => record.config = Some(attributes::draft(&item)),
-                        Some("watermark") => {
-                            record.watermark = Some(attributes::watermark(&item));
-                            record.outcome = attributes::outcome(&item);
-                            record.doubts = attributes::doubts(&item);
-                        }
-                        _ => {}
-                    }
+        let keys: Vec<Item> =
+            tenants.iter().flat_map(|tenant| [key(tenant, "config"), key(tenant, "watermark")]).collect();
+        let mut records: HashMap<String, TenantRecords> = HashMap::new();
+        for item in self.items(&keys, "the tenants' records were read").await? {
+            let record = records.entry(text(&item, "tenant_id").unwrap_or_default()).or_default();
+            match text(&item, "record").as_deref() {
+                Some("config") => record.config = Some(attributes::draft(&item)),
+                Some("watermark") => {
+                    record.watermark = Some(attributes::watermark(&item));
+                    record.outcome = attributes::outcome(&item);
+                    record.doubts = attributes::doubts(&item);
                 }
-                let left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys);
-                keys = left.collect();
-                if keys.is_empty() {
-                    break;
-                }
-                if tried >= TRIES {
-                    return Err(still_busy(DOING));
-                }
-                pause(tried).await;
+                _ => {}
             }
         }
         Ok(tenants.iter().map(|id| (id.clone(), records.remove(id.as_str()).unwrap_or_default())).collect())

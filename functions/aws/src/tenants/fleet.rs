@@ -20,24 +20,9 @@ fn count_key() -> Item {
 
 impl Fleet for TenantsTable {
     async fn connected(&self, shard: DueShard) -> Result<Vec<Due>, Failure> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("due")
-            .key_condition_expression("due_shard = :shard")
-            .expression_attribute_values(":shard", s(shard.to_string()))
-            .into_paginator()
-            .items()
-            .send();
-        let mut connected = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the connected tenants were read"))?;
-            if let Some(tenant) = text(&item, "tenant_id") {
-                connected.push(Due { tenant, next_due: text(&item, "next_due").unwrap_or_default() });
-            }
-        }
-        Ok(connected)
+        let query = self.client.query().table_name(&self.table).key_condition_expression("due_shard = :shard");
+        let query = query.expression_attribute_values(":shard", s(shard.to_string()));
+        self.listed(query, "the connected tenants were read").await
     }
 
     async fn saved(&self) -> Result<Vec<String>, Failure> {
