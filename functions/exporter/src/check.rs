@@ -68,16 +68,13 @@ impl Invocation<'_> {
 
     async fn checked(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Checked, Failure> {
         let export = &self.exporter.export;
-        let connected = census::connected(&export.tenants).await?;
-        let census = {
-            let retention = export.options.retention;
-            census::take(&export.tenants, &export.events, &connected, hour.date_naive(), started, retention).await?
-        };
+        let (tenants, retention) = (&export.tenants, export.options.retention);
+        let connected = census::connected(tenants).await?;
+        let census = census::take(tenants, &export.events, &connected, hour.date_naive(), started, retention).await?;
         // Whoever is begun with has to be done before the invocation ends.
         let should_stop = self.should_stop(RESERVE + VERIFIED_WITHIN);
-        let retention = export.options.retention;
         let run = drift::Run { hour, now: &wall_clock, should_stop: &should_stop, retention };
-        let checks = Checks { store: &export.tenants, verifier: &Within(self), bus: &export.bus };
+        let checks = Checks { store: tenants, verifier: &Within(self), bus: &export.bus };
         let connections = checks.run(&connected, run).await?;
         Ok(Checked { census, connections })
     }
