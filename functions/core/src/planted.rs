@@ -56,9 +56,7 @@ bugs! {
     RestoreHidesTheGap = "a window that is stored again is never marked";
     EmptyWindowHasNoFile = "an empty window has no heartbeat";
     ProgressOfAnyVersion = "progress is used whatever settings it was kept by";
-    ProgressOfAnyWindow = "progress is used for any window";
     ProgressOfAnySize = "progress is used wherever files are split";
-    ProgressOfAnyShards = "progress is used for any number of shards";
     ResumeSkipsOne = "the event that did not fit is taken for written";
     ResumeCountsFromOne = "a resumed window's files are numbered from 1 again";
     ResumeForgetsFiles = "a resumed window's receipt lacks the files before";

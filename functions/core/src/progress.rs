@@ -77,10 +77,10 @@ impl Progress {
         let same_window = text.from == timestamp::seconds(window.from) && text.to == timestamp::seconds(window.to);
         let same_shards = text.read_until.len() == usize::from(config.event_shards.count());
         let same_settings = text.first == first(config, window) && text.version == config.version;
-        let same = (same_window || planted!(ProgressOfAnyWindow))
+        let same = same_window
+            && same_shards
             && (same_settings || planted!(ProgressOfAnyVersion))
-            && (text.max_object_bytes == max_object_bytes || planted!(ProgressOfAnySize))
-            && (same_shards || planted!(ProgressOfAnyShards));
+            && (text.max_object_bytes == max_object_bytes || planted!(ProgressOfAnySize));
         if !same {
             return None;
         }
