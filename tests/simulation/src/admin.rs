@@ -81,6 +81,7 @@ impl Admin {
         };
         if matches!((&result, deed), (Ok(Conditional::Written), Deed::Save(..) | Deed::Reconnect)) {
             world.facts().renewed.insert(tenant.to_string(), at);
+            world.facts().saved.insert(tenant.to_string(), world.now());
         }
         result
     }

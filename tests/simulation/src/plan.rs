@@ -36,7 +36,7 @@ pub struct Plan {
     pub breach: bool,
     /// Whether a customer refuses everything for days.
     pub siege: bool,
-    /// Whether many runs are at work at once.
+    /// Whether many runs are at work at once, over windows that they read differently.
     pub race: bool,
     /// Whether due tenants are handed over through a queue.
     pub fan_out: bool,
@@ -44,6 +44,10 @@ pub struct Plan {
     pub retention: Option<i64>,
     /// For how long a run may go on, in seconds.
     pub time_limit: i64,
+    /// How long a slow call takes at most, in milliseconds.
+    pub slowest_ms: u32,
+    /// Out of a thousand times that a run stores a committed window again, how often it dies in the middle of that.
+    pub dead_repairs: u32,
     /// Where files are split.
     pub max_object_bytes: u64,
     /// How many windows of a tenant a run exports.
@@ -130,6 +134,11 @@ impl Plan {
         // Dice of their own, so that the other seeds stay as they were.
         let siege = dice(seed, 3).random_ratio(1, 80) && !breach && !long_outage;
         let hours = if siege { rng.random_range(60..=230) } else { hours };
+        // Many runs at once over windows whose events are being deleted.
+        let rare = &mut dice(seed, 4);
+        let contested = long_outage && rare.random();
+        let race = race || contested;
+        let (faults, crashes) = if contested { (Faults::default(), 0) } else { (faults, crashes) };
         let faults = if race { Faults { slow: 300, ..faults } } else { faults };
         let mut plan = Self {
             siege,
@@ -138,12 +147,14 @@ impl Plan {
             ends: begins + TimeDelta::hours(hours),
             faults,
             crashes,
-            overlaps: breach || (!long_outage && rng.random_ratio(2, 3)),
+            overlaps: breach || contested || (!long_outage && rng.random_ratio(2, 3)),
             breach,
             fan_out: !long_outage && rng.random(),
             retention,
             // A run that is cut off right after it stored something other is what the README excludes.
             time_limit: if breach || rng.random() { 800 } else { rng.random_range(2..60) },
+            slowest_ms: 12_000,
+            dead_repairs: 0,
             max_object_bytes: if rng.random() { 1 << 20 } else { rng.random_range(100..900) },
             max_windows: if rng.random() { 168 } else { rng.random_range(1..4) },
             concurrency: rng.random_range(1..=4),
@@ -155,6 +166,15 @@ impl Plan {
         }
         if race {
             plan.max_object_bytes = rng.random_range(100..500);
+            if rare.random() {
+                // Whoever stops in time has mended what it has stored before it is cut off.
+                (plan.time_limit, plan.slowest_ms) = (rare.random_range(2..60), 1_500);
+            } else {
+                plan.time_limit = 800;
+            }
+        }
+        if race && !contested && rare.random() {
+            (plan.dead_repairs, plan.concurrency) = (500, 1);
         }
         plan.ticks(rng);
         let resizes =
@@ -165,6 +185,11 @@ impl Plan {
         }
         plan.timeline.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// Whether two runs may read one window differently.
+    pub fn readings_differ(&self) -> bool {
+        self.breach || self.race
     }
 
     fn push(&mut self, at: DateTime<Utc>, action: Action) {
@@ -268,6 +293,8 @@ impl Plan {
     /// The rule at minute 1 of every hour: now and then it misses, and now and then it fires twice or is repeated late.
     fn ticks(&mut self, rng: &mut ChaCha8Rng) {
         let mut hour = audit_log_core::schedule::next_full_hour(self.begins);
+        // As close as they have to be to find one another at work.
+        let spread = i64::from(self.slowest_ms) * 5;
         while hour < self.ends {
             let on_time = hour + TimeDelta::milliseconds(rng.random_range(60_000..75_000));
             if !rng.random_ratio(1, 10) {
@@ -283,7 +310,7 @@ impl Plan {
             for _ in 0..others {
                 let at = match rng.random_range(0..3) {
                     0 => hour + TimeDelta::milliseconds(rng.random_range(0..3_600_000)),
-                    _ => on_time + TimeDelta::milliseconds(rng.random_range(-20_000..60_000)),
+                    _ => on_time + TimeDelta::milliseconds(rng.random_range(-spread / 3..spread)),
                 };
                 let event_time = if rng.random() { at } else { hour + TimeDelta::minutes(1) };
                 self.push(at, Action::Tick { event_time, skew_ms: skew(rng) });

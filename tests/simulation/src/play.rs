@@ -73,6 +73,8 @@ async fn story(world: &Arc<World>) {
     world.facts().refused.clear();
     world.say(|| "the trouble is over".to_owned());
     all_at_rest(world).await;
+    // Whoever is not connected has nothing mended.
+    let doubts = |of: &str| world.memory.state().tenants.get(of).map(|it| it.doubts.clone()).unwrap_or_default();
     for (tenant, name) in TENANTS.iter().enumerate() {
         let disconnected = world
             .memory
@@ -80,15 +82,15 @@ async fn story(world: &Arc<World>) {
             .tenants
             .get(*name)
             .is_some_and(|tenant| tenant.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_none()));
-        if disconnected && world.roll(2) == 0 {
+        if disconnected && (world.roll(2) == 0 || !doubts(name).is_empty()) {
             Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Deed::Reconnect).await;
         }
     }
     // Two undisturbed ticks are enough for anybody: one for what is due, and one for what it waits for. Who has failed for
-    // days may have to wait for six hours more.
+    // days may have to wait for six hours more, and a window in doubt for the next one.
     let is_failing = || world.memory.state().tenants.values().any(|tenant| tenant.consecutive_failures > 0);
     for nth in 0..8 {
-        if nth >= 2 && !is_failing() {
+        if nth >= 2 && !is_failing() && TENANTS.iter().all(|of| doubts(of).is_empty()) {
             break;
         }
         let tick = next_full_hour(world.now()) + TimeDelta::minutes(1);

@@ -7,14 +7,17 @@ mod tenants;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use audit_log_core::{
     export::Batch,
     failure::{Code, Failure},
     memory::{Memory, MemoryUpload},
-    notice::Notice,
+    notice::{Kind, Notice},
     ports::{Bus, Events, Page, Queue, Stretch},
     tenant::TenantId,
     timestamp,
@@ -42,6 +45,10 @@ pub struct Ports {
     pub tick: Arc<Mutex<Option<DateTime<Utc>>>>,
     /// Whom the run has looked at, and whether the model puts them off: at the first look, and at any.
     pub put_off: Arc<Mutex<BTreeMap<String, (bool, bool)>>>,
+    /// Whether the run is about to store a committed window again: it has asked for its receipt.
+    pub repairs: Arc<AtomicBool>,
+    /// Whether the run has died.
+    pub is_dead: Arc<AtomicBool>,
 }
 
 /// What becomes of a call.
@@ -72,6 +79,8 @@ impl Ports {
             deferred: Arc::default(),
             tick: Arc::default(),
             put_off: Arc::default(),
+            repairs: Arc::default(),
+            is_dead: Arc::default(),
         }
     }
 
@@ -106,6 +115,25 @@ impl Ports {
             _ => Code::Unavailable,
         };
         Failure::new(code, "The simulation wanted it so.")
+    }
+
+    /// Ends the run in the middle of a repair, now and then; twice in all, since the fourth repair of one window that is
+    /// left is an operator's matter.
+    async fn may_die(&self) {
+        let world = &self.world;
+        if !self.repairs.load(Ordering::Relaxed) || !world.happens(world.plan.dead_repairs) {
+            return;
+        }
+        let of_all = {
+            let dead = &mut world.facts().dead_repairs;
+            *dead += 1;
+            *dead
+        };
+        if of_all <= 2 {
+            self.say(|| "is killed in the middle of a repair".to_owned());
+            self.is_dead.store(true, Ordering::Relaxed);
+            pending().await
+        }
     }
 
     fn say(&self, line: impl FnOnce() -> String) {
@@ -241,11 +269,14 @@ impl Bus for Ports {
         let mut unpublished = Vec::new();
         for (at, notice) in notices.iter().enumerate() {
             let (of, tenant) = (format!("{:?} {}", notice.kind, notice.tenant), notice.tenant.to_string());
-            let (memory, notice) = (self.memory().clone(), notice.clone());
+            let (memory, published) = (self.memory().clone(), notice.clone());
             let call = move || {
-                let (memory, notice) = (memory.clone(), notice.clone());
+                let (memory, notice) = (memory.clone(), published.clone());
                 async move { memory.publish(&[notice]).await.pop().map_or(Ok(()), |(_, failure)| Err(failure)) }
             };
+            if notice.kind != Kind::Recovered {
+                self.world.facts().unnoted.insert((tenant.clone(), self.run));
+            }
             let publishing = tokio::time::timeout(std::time::Duration::from_secs(5), self.writes("publish", &of, call));
             let late = |_| Err(Failure::new(Code::Unavailable, "The bus did not answer in time."));
             if let Err(failure) = publishing.await.unwrap_or_else(late) {

@@ -3,7 +3,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,6 +31,8 @@ const RECEIVES: u32 = 5;
 struct Fragile<F> {
     run: Pin<Box<F>>,
     polls_left: Option<u32>,
+    /// Whether somebody else has ended it.
+    is_dead: Arc<AtomicBool>,
 }
 
 impl<F: Future> Future for Fragile<F> {
@@ -38,7 +43,8 @@ impl<F: Future> Future for Fragile<F> {
             return Poll::Ready(None);
         }
         self.polls_left = self.polls_left.map(|left| left - 1);
-        self.run.as_mut().poll(context).map(Some)
+        let polled = self.run.as_mut().poll(context).map(Some);
+        if self.is_dead.load(Ordering::Relaxed) { Poll::Ready(None) } else { polled }
     }
 }
 
@@ -84,7 +90,8 @@ impl Invocation {
         world.say(|| format!("run {number:<3} begins for {}, its clock is {skew} off", timestamp::seconds(tick)));
         // Most runs are short, so that a crash among their first steps must be as likely as one among hundreds.
         let polls_left = world.happens(world.plan.crashes).then(|| 1 + world.roll(1 << (2 + world.roll(9))));
-        let fragile = Fragile { run: Box::pin(job(tick)), polls_left };
+        let is_dead = Arc::clone(&self.ports.is_dead);
+        let fragile = Fragile { run: Box::pin(job(tick)), polls_left, is_dead };
         let result = tokio::time::timeout(limit, fragile).await.ok().flatten();
         if result.is_none() {
             world.say(|| format!("run {number:<3} dies"));

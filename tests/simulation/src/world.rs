@@ -75,8 +75,15 @@ pub struct Facts {
     pub due_news: BTreeSet<(String, String, i64)>,
     /// Whose notices met with trouble on their way.
     pub unheard: BTreeSet<String>,
+    /// Whose failure a run has told of, and that run, until it has noted what it told: if it is cut off in between, nobody
+    /// knows that there is an end to tell.
+    pub unnoted: BTreeSet<(String, u64)>,
     /// Whether any run has died.
     pub died: bool,
+    /// How many have died while they stored a committed window again.
+    pub dead_repairs: u32,
+    /// When the settings of each tenant were saved for the last time.
+    pub saved: BTreeMap<String, DateTime<Utc>>,
 }
 
 impl World {
@@ -139,7 +146,7 @@ impl World {
         match self.roll(20) {
             0..10 => {}
             10..13 => tokio::task::yield_now().await,
-            _ if self.happens(self.plan.faults.slow) => self.sleep_ms(12_000).await,
+            _ if self.happens(self.plan.faults.slow) => self.sleep_ms(self.plan.slowest_ms).await,
             _ => self.sleep_ms(150).await,
         }
     }

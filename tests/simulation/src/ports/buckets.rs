@@ -14,7 +14,10 @@ use audit_log_core::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Ports, lock};
-use crate::bugs;
+use crate::{bugs, world::World};
+
+/// After how long at most a run sees that settings have changed: ten seconds, and what two slow answers take.
+const SEEN_AFTER: TimeDelta = TimeDelta::seconds(35);
 
 /// For how long a role's credentials last.
 const SESSION: TimeDelta = TimeDelta::minutes(15);
@@ -31,7 +34,8 @@ impl Buckets for Ports {
             return Err(Failure::new(Code::AssumeRoleDenied, "The role may not be assumed."));
         }
         let bucket = self.reads("assume role", config.tenant.as_str(), self.memory().open(config, window)).await?;
-        Ok(SimulatedBucket { ports: self.clone(), bucket, tenant: config.tenant.clone(), opened: self.world.now() })
+        let (tenant, version, opened) = (config.tenant.clone(), config.version, self.world.now());
+        Ok(SimulatedBucket { ports: self.clone(), bucket, tenant, version, opened })
     }
 }
 
@@ -41,6 +45,19 @@ pub struct SimulatedBucket {
     bucket: <Memory as Buckets>::Bucket,
     tenant: TenantId,
     opened: DateTime<Utc>,
+    version: u64,
+}
+
+/// Nothing is stored by settings that were changed a while ago.
+fn by_current_settings(world: &World, tenant: &TenantId, version: u64) {
+    let saved = world.facts().saved.get(tenant.as_str()).copied();
+    let stored = world.memory.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
+    let is_current = stored.and_then(|config| config.version).is_some_and(|it| it == version.to_string());
+    if let Some(saved) = saved.filter(|_| !is_current)
+        && world.now() - saved > SEEN_AFTER
+    {
+        world.violate(format!("{tenant}: an object is stored by settings that were changed at {saved}"));
+    }
 }
 
 impl Bucket for SimulatedBucket {
@@ -51,6 +68,7 @@ impl Bucket for SimulatedBucket {
             ports: self.ports.clone(),
             tenant: self.tenant.clone(),
             opened: self.opened,
+            version: self.version,
             key: spec.key.clone(),
             // A store that is made twice stores the same object twice.
             uploads: [self.bucket.upload(spec.clone()), self.bucket.upload(spec)],
@@ -63,6 +81,7 @@ pub struct SimulatedUpload {
     ports: Ports,
     tenant: TenantId,
     opened: DateTime<Utc>,
+    version: u64,
     key: String,
     uploads: [MemoryUpload; 2],
 }
@@ -76,7 +95,9 @@ impl Upload for SimulatedUpload {
     }
 
     async fn finish(self, sha256: &str) -> Result<(), Failure> {
-        let Self { ports, tenant, opened, key, uploads } = self;
+        let Self { ports, tenant, opened, version, key, uploads } = self;
+        by_current_settings(&ports.world, &tenant, version);
+        ports.may_die().await;
         if ports.world.now() - opened > SESSION {
             return Err(Failure::new(Code::CredentialsExpired, "The session is over."));
         }
@@ -105,6 +126,7 @@ impl Upload for SimulatedUpload {
             }
         };
         let result = ports.writes("put", &key, call).await;
+        ports.may_die().await;
         bugs::misplace(&ports.world, &tenant, &key);
         if planted!(FailedPutIsWell) { Ok(()) } else { result }
     }

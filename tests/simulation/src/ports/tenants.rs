@@ -10,6 +10,8 @@ use audit_log_core::{
     tenant::{DueShard, TenantId},
     timestamp,
 };
+use std::sync::atomic::Ordering;
+
 use chrono::{DateTime, Utc};
 
 use super::{Ports, lock};
@@ -105,6 +107,7 @@ impl Tenants for Ports {
         if noted.is_err() {
             self.world.facts().unheard.insert(tenant.to_string());
         }
+        self.world.facts().unnoted.remove(&(tenant.to_string(), self.run));
         noted
     }
 
@@ -142,7 +145,9 @@ impl Tenants for Ports {
 
     async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
         let of = format!("{tenant} {}", timestamp::seconds(window_end));
-        self.reads("receipt", &of, self.memory().receipt(tenant, window_end)).await
+        let receipt = self.reads("receipt", &of, self.memory().receipt(tenant, window_end)).await?;
+        self.repairs.store(receipt.is_some(), Ordering::Relaxed);
+        Ok(receipt)
     }
 
     async fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> Result<(), Failure> {
@@ -162,6 +167,7 @@ impl Tenants for Ports {
             let (memory, tenant, doubts) = (memory.clone(), tenant.clone(), doubts.clone());
             async move { memory.settle(&tenant, &doubts).await }
         };
+        self.repairs.store(false, Ordering::Relaxed);
         self.writes("settle", &of, call).await
     }
 
