@@ -28,9 +28,13 @@ pub fn is_due_for_a_try(failing_since: DateTime<Utc>, last_error_at: DateTime<Ut
     if hours(failing_since, tick) <= EVERY_TICK && !planted!(ImpatientFromTheStart) {
         return true;
     }
-    let waited = hours(last_error_at, tick);
-    // An error of a clock that runs ahead is no reason to wait for that clock.
-    !(0..THEN_EVERY).contains(&waited)
+    has_waited(last_error_at, tick)
+}
+
+/// Whether it was long enough ago for another try of what keeps failing. A try of a clock that runs ahead is no reason to
+/// wait for that clock.
+pub fn has_waited(last_try: DateTime<Utc>, tick: DateTime<Utc>) -> bool {
+    !(0..THEN_EVERY).contains(&hours(last_try, tick))
 }
 
 /// How many of the days of [`DAYS`] a failure has lasted; 0 before the first.

@@ -176,6 +176,10 @@ impl Plan {
         if race && !contested && rare.random() {
             (plan.dead_repairs, plan.concurrency) = (500, 1);
         }
+        if plan.breach && rare.random() {
+            let mut rate = || rare.random_range(0..=40);
+            plan.faults = Faults { fail: rate(), lost_reply: rate(), twice: rate(), ..plan.faults };
+        }
         plan.ticks(rng);
         let resizes =
             if race { rng.random_range(0..5) } else { u32::from((breach || !plan.overlaps) && rng.random_ratio(1, 3)) };

@@ -89,7 +89,7 @@ async fn story(world: &Arc<World>) {
     // Two undisturbed ticks are enough for anybody: one for what is due, and one for what it waits for. Who has failed for
     // days may have to wait for six hours more, and a window in doubt for the next one.
     let is_failing = || world.memory.state().tenants.values().any(|tenant| tenant.consecutive_failures > 0);
-    for nth in 0..8 {
+    for nth in 0..14 {
         if nth >= 2 && !is_failing() && TENANTS.iter().all(|of| doubts(of).is_empty()) {
             break;
         }

@@ -95,8 +95,14 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             return Ok(());
         }
         let overlooked = planted!(WholeLosesToProgress) && !is_part;
-        if !overlooked && self.is_kept_or_disturbed(tenant, window, stored.objects()).await? {
-            return Ok(());
+        match self.is_kept_or_disturbed(tenant, window, stored.objects()).await {
+            Ok(true) if !overlooked => return Ok(()),
+            Ok(_) => {}
+            Err(failure) => {
+                // It may be committed unseen by now.
+                self.leave_in_doubt(run, &tenant.config.tenant, window).await?;
+                return Err(failure);
+            }
         }
         self.repair(run, tenant, Repair::of(window, stored, Vec::new())).await
     }

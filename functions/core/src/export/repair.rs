@@ -20,13 +20,16 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     late::LOOK_BACK,
+    patience,
     ports::{Buckets, Bus, Conditional, Events, Tenants},
     records::{Doubt, TenantRecords},
     schedule::Window,
+    tenant::TenantId,
 };
 
-/// How often a run stores a window again because its receipt tells of other bytes.
-const MAX_RESTORES: u32 = 3;
+/// How often a run stores a window again because its receipt tells of other bytes, or asks for what it must know; and
+/// how many runs try it before it is put off for hours.
+const MAX_TRIES: usize = 3;
 
 /// Between two tries at that.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -83,13 +86,14 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let records = self.tenants.load_one(&id).await.inspect_err(|failure| log(id.as_str(), None, failure));
         let TenantRecords { watermark, doubts, .. } = records?;
         let is_connected = watermark.is_some_and(|watermark| watermark.due_shard.is_some());
-        let mut left: BTreeMap<Window, Vec<Doubt>> = BTreeMap::new();
-        // Whoever has left a younger one may be alive, and then it is theirs.
-        for doubt in doubts.into_iter().filter(|doubt| is_connected && (run.now)() - doubt.since > LONGEST_RUN) {
-            left.entry(doubt.window).or_default().push(doubt);
+        let mut of_windows: BTreeMap<Window, Vec<Doubt>> = BTreeMap::new();
+        for doubt in doubts.into_iter().filter(|_| is_connected) {
+            of_windows.entry(doubt.window).or_default().push(doubt);
         }
+        // Whoever has left the youngest may be alive, and then the window is theirs.
+        let is_left = |doubts: &Vec<Doubt>| doubts.iter().all(|doubt| (run.now)() - doubt.since > LONGEST_RUN);
         let mut unmended = Ok(());
-        for (window, of_window) in left {
+        for (window, of_window) in of_windows.into_iter().filter(|(_, doubts)| is_left(doubts)) {
             if (run.should_stop)() {
                 break;
             }
@@ -102,7 +106,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         unmended
     }
 
-    /// The same for one window, and the marks of dead runs that it has.
+    /// The same for one window, and the marks of dead runs that it has, in order.
     async fn settle_window(
         &self,
         run: Run<'_>,
@@ -119,8 +123,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             self.tenants.settle(&tenant.config.tenant, &left).await?;
             return Err(in_doubt("its events may be deleted by now: compare its objects with its receipt."));
         }
-        if left.len() > MAX_RESTORES as usize {
-            return Err(in_doubt("so have others since: it seems to take longer than a run."));
+        if left.len() > MAX_TRIES && left.last().is_some_and(|last| !patience::has_waited(last.since, run.tick)) {
+            return Err(in_doubt("so have others since; it is tried again every six hours."));
         }
         tracing::warn!(window = %window, "a run has left this window in doubt");
         self.repair(run, tenant, Repair::of(window, Stored::Unknown, left)).await
@@ -136,7 +140,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         // Wrong bytes must not stay, however little time is left: the tick's own end alone cuts this off.
         let to_the_end = Run { should_stop: &|| false, ..run };
         let mut why = "other runs kept storing it".to_owned();
-        for tried in 0..MAX_RESTORES {
+        for tried in 0..MAX_TRIES {
             if tried > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -150,7 +154,33 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
         }
         let window = repair.window;
+        if repair.own.is_none() {
+            self.leave_in_doubt(run, &tenant.config.tenant, window).await?;
+        }
         let message = format!("The window {window} is committed, but its objects may hold an older reading: {why}");
+        Err(Failure::new(Code::ReceiptInDoubt, message))
+    }
+
+    /// Leaves a mark of a window that this run can't look after any more.
+    ///
+    /// # Errors
+    /// If even that can't be done.
+    pub(super) async fn leave_in_doubt(&self, run: Run<'_>, id: &TenantId, window: Window) -> Result<(), Failure> {
+        let doubt = Doubt::new(window, (run.now)());
+        let mut why = String::new();
+        for tried in 0..MAX_TRIES {
+            if tried > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            match self.tenants.doubt(id, doubt).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => why = failure.message,
+            }
+        }
+        let message = format!(
+            "The objects of the window {window} may hold an older reading than its receipt, and no mark could be left for \
+             a later run to look after it: {why}"
+        );
         Err(Failure::new(Code::ReceiptInDoubt, message))
     }
 
@@ -176,6 +206,11 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let own = *repair.own.get_or_insert_with(|| Doubt::new(window, (run.now)()));
         if !doubts.contains(&own) && !planted!(RepairIsUnmarked) {
             self.tenants.doubt(&id, own).await?;
+        }
+        if repair.left.len() > MAX_TRIES {
+            // More of them tell nothing new, and the record must not grow for ever.
+            self.tenants.settle(&id, &repair.left[MAX_TRIES..]).await?;
+            repair.left.truncate(MAX_TRIES);
         }
         tenant.take_records(self.tenants.load_one(&id).await?, run);
         let (late, came_late) = receipt.late.clone();
