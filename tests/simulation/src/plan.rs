@@ -31,8 +31,8 @@ pub struct Plan {
     pub crashes: u32,
     /// Whether a run can find another at work.
     pub overlaps: bool,
-    /// Whether writers break the settle contract: then windows are read with different outcomes, and nothing else goes
-    /// wrong, since a run that dies right after such a write is what the README excludes.
+    /// Whether writers break the settle contract: then windows are read with different outcomes, and runs don't die just
+    /// anywhere, since one that dies right after it has stored another reading is what the README excludes.
     pub breach: bool,
     /// Whether a customer refuses everything for days.
     pub siege: bool,
@@ -177,6 +177,7 @@ impl Plan {
             (plan.dead_repairs, plan.concurrency) = (500, 1);
         }
         if plan.breach && rare.random() {
+            // But no write that lands after it was given up: over another reading, nobody can see that.
             let mut rate = || rare.random_range(0..=40);
             plan.faults = Faults { fail: rate(), lost_reply: rate(), twice: rate(), ..plan.faults };
         }

@@ -214,9 +214,53 @@ fn a_repair_that_takes_longer_than_a_run_is_loud_in_the_end_and_the_exports_go_o
         let report = tick(hour, false);
         assert_eq!((report.objects, report.unfinished.len()), (1, 1), "{hour}: what was exported counts");
     }
-    let report = tick("15:00", true);
-    assert_eq!((report.failures[0].code, world.doubts()), (Code::ReceiptInDoubt, 4));
-    assert_eq!(world.exported_until("acme"), "2026-11-21T15:00:00Z");
+    for hour in ["15:00", "19:00"] {
+        let report = tick(hour, true);
+        assert_eq!((report.failures[0].code, world.doubts()), (Code::ReceiptInDoubt, 4), "{hour}");
+    }
+    assert_eq!(world.exported_until("acme"), "2026-11-21T19:00:00Z");
+    assert_eq!(tick("20:00", false).unfinished.len(), 1, "it is tried again six hours after the last try");
+    assert_eq!(world.doubts(), 4, "three of dead runs and its own: they don't grow for ever");
+    assert_eq!((tick("21:00", true).failed, tick("22:00", true).failed, world.doubts()), (1, 1, 4));
+    let now = clock("20:02") + TimeDelta::hours(6);
+    let report = world.run(now - TimeDelta::minutes(2), &move || now, &|| false).unwrap().unwrap();
+    assert_eq!((report.failed, world.doubts()), (0, 0));
+    assert_eq!(world.names("acme")[0], ["late", "10"], "at last");
+}
+
+#[test]
+fn a_window_that_a_run_is_at_work_on_is_left_to_it_whatever_dead_runs_have_left() {
+    let world = with_events();
+    world.tick("11:00").unwrap();
+    world.doubt(hour(), "11:01");
+    world.doubt(hour(), "11:50");
+    assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0));
+    assert_eq!((world.doubts(), world.memory.calls(Op::Doubt)), (2, 0));
+    world.tick("13:00").unwrap();
+    assert_eq!(world.doubts(), 0);
+}
+
+/// Whoever can't find out whether another run commits over what it has stored leaves that to a later run.
+#[test]
+fn a_run_that_has_lost_and_can_ask_nothing_leaves_a_mark() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    let memory = world.memory.clone();
+    let asks = move || {
+        memory.always(Op::Load, None, Failure::new(Code::Unavailable, "no answer"));
+        memory.once(Op::Doubt, None, no_answer());
+    };
+    world.memory.once(Op::Commit, None, Fault::After(Box::new(|| {})));
+    world.memory.once(Op::Commit, None, Fault::After(Box::new(asks)));
+    assert_eq!(world.tick("11:00").unwrap().failures[0].code, Code::Unavailable);
+    assert_eq!(
+        (world.names("acme"), world.doubts()),
+        (vec![vec!["10".to_owned(), "20".to_owned(), "30".to_owned()]], 1)
+    );
+    world.memory.heal();
+    assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0));
+    assert_eq!(world.names("acme")[0], ["10", "20", "30", "late"]);
+    assert_eq!(world.doubts(), 0);
 }
 
 #[test]
