@@ -11,9 +11,9 @@ use audit_log_console::{
     config::ConsoleConfig,
     router,
 };
-use audit_log_web::authority::Authority;
+use audit_log_web::{authority::Authority, invocation};
 use chrono::{DateTime, Utc};
-use lambda_http::Error;
+use lambda_http::{Error, lambda_runtime, service_fn};
 
 /// The ports over AWS.
 struct OverAws(Console);
@@ -56,7 +56,8 @@ async fn main() -> Result<(), Error> {
     };
     let authority = config.authority.map(Authority::new).transpose()?;
     let app = App::new(OverAws(console), deployment, authority, wall_clock, fill_with_random);
-    lambda_http::run(router(app)).await
+    let router = router(app);
+    lambda_runtime::run(service_fn(move |event| invocation::answer(router.clone(), event))).await
 }
 
 /// The one place of this function that reads the clock.

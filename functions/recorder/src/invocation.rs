@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use audit_log_core::ports::Recorder;
+use audit_log_web::invocation;
 use aws_lambda_events::sqs::SqsEvent;
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
-use lambda_http::{Adapter, request::LambdaRequest};
+use lambda_http::request::LambdaRequest;
 use lambda_runtime::{Context, Error, LambdaEvent};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
-use tower::Service as _;
 
 use crate::{queue, store::Store};
 
@@ -69,8 +69,8 @@ pub async fn handle<R: Recorder>(
             Ok(to_raw_value(&queue::take(store, batch, within).await)?)
         }
         Input::Http(request) => {
-            let response = Adapter::from(router.clone()).call(LambdaEvent::new(*request, context)).await?;
-            Ok(to_raw_value(&response)?)
+            let answer = invocation::answer(router.clone(), LambdaEvent::new(*request, context)).await?;
+            Ok(to_raw_value(&answer)?)
         }
     }
 }

@@ -1,0 +1,127 @@
+//! A request of an HTTP API, on its way from Lambda to a router.
+//!
+//! The HTTP types hold only what is a URL, and `lambda_http` panics on anything else. The query is the client's own,
+//! though, and an API hands it on as it was sent (`rawQueryString` of the payload format 2.0, by "Create AWS Lambda proxy
+//! integrations for HTTP APIs" in the API Gateway developer guide). So it is encoded here as browsers do; everything
+//! else comes from the API itself, and is no request if it can't be read.
+
+use axum::Router;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{Uri, header::HOST, uri::Authority};
+use lambda_http::{
+    Adapter, Error, LambdaEvent, Service as _, aws_lambda_events::apigw::ApiGatewayV2httpRequest,
+    request::LambdaRequest,
+};
+use serde::Serialize;
+use url::Url;
+
+/// An event that is none of an HTTP API's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("this is a damaged request; an HTTP API or a function URL sends an address and a body that can be read")]
+pub struct Damaged;
+
+/// Has a router answer a request.
+///
+/// # Errors
+/// [`Damaged`]. What a client has sent is never the reason.
+pub async fn answer(
+    router: Router,
+    LambdaEvent { payload, context }: LambdaEvent<LambdaRequest>,
+) -> Result<impl Serialize, Error> {
+    let LambdaRequest::ApiGatewayV2(request) = payload else { return Err(Damaged.into()) };
+    let request = LambdaRequest::ApiGatewayV2(readable(request)?);
+    Ok(Adapter::from(router).call(LambdaEvent::new(request, context)).await?)
+}
+
+/// The same request with a query that is part of a URL.
+fn readable(mut request: ApiGatewayV2httpRequest) -> Result<ApiGatewayV2httpRequest, Damaged> {
+    // Nobody here asks by which scheme a request came, and this could be any text.
+    request.headers.remove("x-forwarded-proto");
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(request.request_context.domain_name.as_deref()).unwrap_or("localhost");
+    let path = request.raw_path.as_deref().unwrap_or_default();
+    let stage = request.request_context.stage.as_deref().filter(|stage| *stage != "$default");
+    let is_path = path.starts_with('/') && stage.is_none_or(|stage| !stage.is_empty() && !stage.contains(['?', '#']));
+    let stage = stage.map(|stage| format!("/{stage}")).unwrap_or_default();
+    let mut url = Url::parse(&format!("https://{host}{stage}{path}")).map_err(|_| Damaged)?;
+    url.set_query(request.raw_query_string.as_deref().filter(|query| !query.is_empty()));
+    let body = request.body.as_deref().filter(|_| request.is_base64_encoded).unwrap_or_default();
+    if !is_path
+        || Authority::try_from(host).is_err()
+        || Uri::try_from(url.as_str()).is_err()
+        || STANDARD.decode(body).is_err()
+    {
+        return Err(Damaged);
+    }
+    request.raw_query_string = url.query().map(str::to_owned);
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Bytes, extract::RawQuery, http::Uri, routing::any};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn answered(changed: impl FnOnce(&mut Value)) -> Result<Value, String> {
+        let mut request = json!({
+            "version": "2.0", "rawPath": "/v1/events", "rawQueryString": "", "headers": { "host": "api.test" },
+            "requestContext": {
+                "domainName": "api.test", "stage": "$default", "timeEpoch": 0,
+                "http": { "method": "GET", "path": "/v1/events" },
+            },
+            "isBase64Encoded": false,
+        });
+        changed(&mut request);
+        let echo = |uri: Uri, RawQuery(query): RawQuery, body: Bytes| async move {
+            format!("{} {} {}", uri.path(), query.unwrap_or_default(), body.len())
+        };
+        let request = serde_json::from_value(request).unwrap();
+        let event = LambdaEvent::new(request, lambda_http::Context::default());
+        let answer = answer(Router::new().fallback(any(echo)), event).await.map_err(|error| error.to_string())?;
+        Ok(serde_json::to_value(answer).unwrap()["body"].clone())
+    }
+
+    #[tokio::test]
+    async fn whatever_a_client_asks_for_is_answered() {
+        for (query, read) in [
+            ("a=b&c=%2Fd+e", "a=b&c=%2Fd+e"),
+            ("a=<b>\"c\" d#e", "a=%3Cb%3E%22c%22%20d%23e"),
+            ("zoë=\u{0}\u{7f}", "zo%C3%AB=%00%7F"),
+            ("%zz?{}|^`\\'", "%zz?{}|^`\\%27"),
+        ] {
+            let answer = answered(|request| request["rawQueryString"] = json!(query)).await;
+            assert_eq!(answer, Ok(json!(format!("/v1/events {read} 0"))), "{query}");
+        }
+        for (path, read) in [("/", "/"), ("/a b/<ü>", "/a%20b/%3C%C3%BC%3E"), ("//x/../y", "//y"), ("/%zz", "/%zz")] {
+            let answer = answered(|request| request["rawPath"] = json!(path)).await;
+            assert_eq!(answer, Ok(json!(format!("{read}  0"))), "{path}");
+        }
+        let proto = answered(|request| request["headers"]["x-forwarded-proto"] = json!("not a scheme")).await;
+        assert_eq!(proto, Ok(json!("/v1/events  0")));
+        let stage = answered(|request| request["requestContext"]["stage"] = json!("live")).await;
+        assert_eq!(stage, Ok(json!("/live/v1/events  0")));
+    }
+
+    #[tokio::test]
+    async fn what_no_api_sends_is_no_request() {
+        let damaged = Err(Damaged.to_string());
+        for path in ["", "v1/events", "@evil.test/", ":99999/"] {
+            assert_eq!(answered(|request| request["rawPath"] = json!(path)).await, damaged, "{path}");
+        }
+        for host in ["", "a b", "999.999.999.999", "[::1", "a/../b\\", "api.test/v2", "api.test?"] {
+            assert_eq!(answered(|request| request["headers"]["host"] = json!(host)).await, damaged, "{host}");
+        }
+        for stage in ["", "?", "a#b"] {
+            assert_eq!(answered(|request| request["requestContext"]["stage"] = json!(stage)).await, damaged, "{stage}");
+        }
+        let long = answered(|request| request["rawQueryString"] = json!("a".repeat(70_000))).await;
+        assert_eq!(long, damaged, "API Gateway takes 10,240 bytes");
+        let base64 = answered(|request| {
+            request["isBase64Encoded"] = json!(true);
+            request["body"] = json!("no base64");
+        });
+        assert_eq!(base64.await, damaged);
+    }
+}
