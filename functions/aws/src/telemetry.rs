@@ -97,6 +97,7 @@ impl Metrics {
         counter!("WatermarksWithoutConfig").increment(census.watermarks_without_config.len() as u64);
         counter!("SettingsWithoutWatermark").increment(census.settings_without_watermark.len() as u64);
         counter!("EventReadsRefused").increment(census.event_reads_refused.into());
+        counter!("NothingDelivered").increment(census.everyone_fails.into());
         counter!("BacklogNearsRetention").increment(census.backlogs_near_retention);
         counter!("CheckedConnections").increment(connections.checked);
         counter!("FailingConnections").increment(connections.failing);

@@ -81,6 +81,8 @@ pub struct Census {
     pub settings_without_watermark: Vec<String>,
     /// Whether the events table refuses to be read.
     pub event_reads_refused: bool,
+    /// Whether several tenants are connected, and the exports of each and every one fail.
+    pub everyone_fails: bool,
     /// How many tenants have been due for so long that what they wait for is deleted soon, whether any run gets to them or
     /// not.
     pub backlogs_near_retention: u64,
@@ -132,10 +134,28 @@ pub async fn take<F: Fleet + Tenants, E: Events>(
         watermarks_without_config,
         settings_without_watermark,
         event_reads_refused: event_reads_refused(events, connected, now).await,
+        everyone_fails: everyone_fails(fleet, connected, now).await?,
         backlogs_near_retention: backlogs_near_retention(connected, now, retention),
     };
     census.log();
     Ok(census)
+}
+
+/// Whether three tenants or more are connected, all of them are due, and all have failed. Then it is more likely the
+/// platform's doing than all those customers'.
+async fn everyone_fails<F: Tenants>(fleet: &F, connected: &[Due], now: DateTime<Utc>) -> Result<bool, Failure> {
+    let is_due = |due: &Due| timestamp::parse_seconds(&due.next_due).is_none_or(|next_due| next_due <= now);
+    if connected.len() < 3 || !connected.iter().all(is_due) {
+        return Ok(false);
+    }
+    let ids: Vec<_> = connected.iter().filter_map(|due| TenantId::parse(&due.tenant).ok()).collect();
+    // In parts: where exports are only about to begin, the first of them shows it.
+    for some in ids.chunks(NAMED) {
+        if fleet.load(some).await?.iter().any(|(_, records)| records.outcome.consecutive_failures == 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// By when they were due; where their backlogs begin is longer ago than that.
@@ -226,6 +246,9 @@ impl Census {
         for tenant in self.settings_without_watermark.iter().take(NAMED) {
             let what = "a tenant with settings will never be due: its record `watermark` is gone, or damaged";
             tracing::error!(tenant, "{what}");
+        }
+        if self.everyone_fails {
+            tracing::error!(connected = self.connected, "the exports of every connected tenant fail");
         }
         if self.shrunken {
             let (connected, before) = (self.connected, self.connected_before);

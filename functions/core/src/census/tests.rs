@@ -45,6 +45,11 @@ async fn census(memory: &Memory, now: DateTime<Utc>) -> Result<Census, Failure> 
 async fn nothing_is_found_at_any_hour_in_a_healthy_fleet_that_exports_once_a_day() {
     let memory = fleet(names(40));
     for hour in 0..72 {
+        let (day, is_exported) = (hour / 24, hour % 24 >= 3);
+        let next_due = at("21T03:00") + TimeDelta::days(day + i64::from(is_exported));
+        for tenant in memory.state().tenants.values_mut() {
+            tenant.watermark.as_mut().unwrap().next_due = Some(timestamp::seconds(next_due));
+        }
         let found = census(&memory, at("21T00:31") + TimeDelta::hours(hour)).await.unwrap();
         let connected_before = (hour >= 24).then_some(40);
         let (none, connected) = (Vec::new(), 40);
@@ -55,6 +60,7 @@ async fn nothing_is_found_at_any_hour_in_a_healthy_fleet_that_exports_once_a_day
             watermarks_without_config: none.clone(),
             settings_without_watermark: none,
             event_reads_refused: false,
+            everyone_fails: false,
             backlogs_near_retention: 0,
         };
         assert_eq!(found, expected, "{hour}");
@@ -212,9 +218,31 @@ fn the_answer_names_no_more_than_a_hundred() {
         watermarks_without_config: (0..101).map(|n| n.to_string()).collect(),
         settings_without_watermark: vec!["acme".to_owned()],
         event_reads_refused: true,
+        everyone_fails: false,
         backlogs_near_retention: 0,
     };
     let mut answer = serde_json::to_value(&census).unwrap();
     assert_eq!(answer["watermarksWithoutConfig"].take().as_array().unwrap().len(), 100);
-    insta::assert_snapshot!(answer.to_string(), @r#"{"connected":300,"connectedBefore":null,"shrunken":false,"watermarksWithoutConfig":null,"settingsWithoutWatermark":["acme"],"eventReadsRefused":true,"backlogsNearRetention":0}"#);
+    insta::assert_snapshot!(answer.to_string(), @r#"{"connected":300,"connectedBefore":null,"shrunken":false,"watermarksWithoutConfig":null,"settingsWithoutWatermark":["acme"],"eventReadsRefused":true,"everyoneFails":false,"backlogsNearRetention":0}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_in_which_every_export_fails_is_the_platforms_matter() {
+    let memory = fleet(names(240));
+    let all_due = at("21T03:31");
+    let fail = |failures: u64, of: usize| {
+        let mut state = memory.state();
+        for tenant in state.tenants.values_mut().take(of) {
+            tenant.consecutive_failures = failures;
+        }
+    };
+    assert!(!census(&memory, all_due).await.unwrap().everyone_fails, "they are about to be exported");
+    assert_eq!(memory.calls(Op::Load), 100, "the first of them show it");
+    fail(1, 239);
+    assert!(!census(&memory, all_due).await.unwrap().everyone_fails);
+    fail(1, 240);
+    assert!(census(&memory, all_due).await.unwrap().everyone_fails);
+    assert!(!census(&memory, at("21T02:31")).await.unwrap().everyone_fails, "nobody is due");
+    memory.state().tenants.retain(|name, _| name.as_str() < "tenant-02");
+    assert!(!census(&memory, all_due).await.unwrap().everyone_fails, "two may fail for reasons of their own");
 }

@@ -53,6 +53,9 @@ pub struct Report {
     /// Tenants whose backlog comes near to what is deleted.
     #[serde(skip)]
     pub near_retention: u64,
+    /// Failed tenants whose export before this one had gone well.
+    #[serde(skip)]
+    pub newly_failed: u64,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
     pub kept: u64,
@@ -130,6 +133,8 @@ pub struct Tally {
     pub lag: TimeDelta,
     /// For how long its next window has been due.
     pub late: TimeDelta,
+    /// Whether its exports had failed before.
+    pub was_failing: bool,
     /// How it ended.
     pub end: End,
 }
@@ -138,7 +143,8 @@ impl Tally {
     /// Of a tenant that failed before anything was done.
     pub fn failed(tenant: String, failure: Failure) -> Self {
         let zero = TimeDelta::zero();
-        Self { tenant, counts: Counts::default(), lag: zero, late: zero, end: End::Failed(failure) }
+        let (counts, end) = (Counts::default(), End::Failed(failure));
+        Self { tenant, counts, lag: zero, late: zero, was_failing: false, end }
     }
 }
 
@@ -161,6 +167,7 @@ impl Report {
             late: 0,
             unreadable: 0,
             put_off: 0,
+            newly_failed: 0,
             near_retention: 0,
             kept: 0,
             unfinished: Vec::new(),
@@ -170,11 +177,11 @@ impl Report {
         }
     }
 
-    /// Whether several tenants were due and not one was exported. Each may have failed for a reason of its own
-    /// customer's, but then it is more likely the platform's: its role is refused everywhere, for example. Those who were not
-    /// even tried prove nothing.
+    /// Whether several tenants have begun to fail at once and not one was exported. Each may have failed for a reason of its
+    /// own customer's, but then it is more likely the platform's: its role is refused everywhere, for example. Those who
+    /// failed before prove nothing; where everyone does, a [census](crate::census) tells of it.
     pub fn nothing_delivered(&self) -> bool {
-        self.due - self.queued - self.put_off > 2 && self.exported + self.objects + self.kept == 0
+        self.newly_failed > 2 && self.exported + self.objects + self.kept == 0
     }
 
     /// Adds what was exported of a tenant that is not done yet.
@@ -233,6 +240,7 @@ impl Report {
             }
             End::Failed(Failure { code, party, message }) => {
                 self.failed += 1;
+                self.newly_failed += u64::from(!tally.was_failing);
                 self.unreadable += u64::from(code == Code::EventsUnreadable);
                 for (of, count) in &mut self.failed_by_party {
                     *count += u64::from(*of == party);
@@ -269,6 +277,10 @@ mod tests {
             ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());
+        let before = || Tally { was_failing: true, ..Tally::failed("x".to_owned(), Failure::new(Code::Throttled, "")) };
+        let mut lasting = Report::new("2026-11-21T12:00:00Z".parse().unwrap());
+        (0..3).for_each(|_| lasting.add(before()));
+        assert!(!lasting.nothing_delivered(), "that was told when it began");
         assert_eq!(report.failures.len(), 100, "cut, but counted");
         let put_off = |hours| Tally {
             late: TimeDelta::hours(hours),

@@ -56,8 +56,10 @@ impl Refused {
     pub(super) fn into_tally(self, now: DateTime<Utc>) -> Tally {
         let Self { tenant, failure, watermark } = self;
         let mut tally = Tally::failed(tenant, failure);
-        let stands = watermark.and_then(|(_, watermark, _)| timestamp::parse_seconds(&watermark.exported_until?));
+        let Some((_, watermark, outcome)) = watermark else { return tally };
+        let stands = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
         tally.lag = stands.map_or(tally.lag, |exported_until| now - exported_until);
+        tally.was_failing = outcome.failing_since.is_some();
         tally
     }
 }
@@ -188,6 +190,7 @@ impl<Bucket> TenantExport<Bucket> {
             counts: self.counts,
             lag: now - self.schedule.exported_until,
             late: now - self.schedule.next_due,
+            was_failing: self.outcome.failing_since.is_some(),
             end,
         }
     }

@@ -62,16 +62,38 @@ fn a_tenant_that_keeps_failing_costs_a_role_only_every_six_hours_and_then_gets_a
 }
 
 #[test]
-fn those_who_are_put_off_do_not_make_it_look_as_if_nothing_were_delivered() {
+fn several_who_begin_to_fail_at_once_look_as_if_nothing_were_delivered_but_those_who_go_on_failing_do_not() {
     let world = refused();
     for tenant in ["globex", "initech"] {
         world.connect(tenant, "1", "10:00");
     }
+    // Whose customers have nothing to do with it.
+    for tenant in ["stark", "wayne", "wonka"] {
+        world.connect(tenant, "24", "10:00");
+    }
+    let refused = ["acme", "globex", "initech"];
+    refused.iter().for_each(|tenant| world.memory.always(Op::Open, Some(tenant), denied()));
+    let alarms = |hours: std::ops::Range<i64>| -> Vec<i64> {
+        hours.filter(|hour| tick(&world, *hour).nothing_delivered()).collect()
+    };
+    assert_eq!(alarms(0..80), [0_i64; 0], "customers' failures");
+    world.memory.heal();
+    assert_eq!(alarms(80..86), [0_i64; 0]);
     world.memory.always(Op::Open, None, denied());
-    (0..=24).for_each(|hour| assert!(tick(&world, hour).nothing_delivered()));
-    let report = tick(&world, 25);
-    assert!(!report.nothing_delivered(), "{report:?}");
-    assert!(tick(&world, 30).nothing_delivered(), "they were tried");
+    assert_eq!(alarms(86..130), [86, 96], "the others are due once a day; and then a census tells of it");
+}
+
+#[test]
+fn a_daily_fleet_whose_windows_settle_only_for_the_next_tick_is_healthy() {
+    let mut world = World::new();
+    world.options.settle = TimeDelta::minutes(5);
+    for tenant in ["acme", "globex", "initech"] {
+        world.connect(tenant, "24", "10:00");
+    }
+    for hour in 0..80 {
+        let report = tick(&world, hour);
+        assert!(!report.nothing_delivered(), "{hour}: {report:?}");
+    }
 }
 
 #[test]
