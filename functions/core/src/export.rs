@@ -160,7 +160,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 }
                 Either::Left((Some(Came::Turn(Progress::Ended(tally))), _)) => {
                     turns.remove(&tally.tenant);
-                    report.near_retention += u64::from(patience::nears_retention(tally.lag, self.options.retention));
+                    let is_near = patience::nears_retention(tally.lag, self.options.retention);
+                    // What is only just due is no backlog, however long the window and short the retention.
+                    report.near_retention += u64::from(is_near && tally.late > TimeDelta::hours(2));
                     report.add(tally);
                 }
                 Either::Left((None, _)) => break,

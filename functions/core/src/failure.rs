@@ -111,7 +111,7 @@ codes! {
         "The receipt, and mostly the object itself, say that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
     /// A window is committed, but a run that was overtaken could not make sure that its objects are the latest reading.
     ReceiptInDoubt = "receipt_in_doubt", Platform,
-        "Set the tenant's watermark back to the window named in the message (exported_until to its beginning, next_due to its end): the next tick stores it again.";
+        "Nothing, if it passes: a later run stores the window again. If it stays, compare the window's objects with its receipt. If its events are still there, set the tenant's watermark back to that window (exported_until to its beginning, next_due to its end) and remove doubts: the next tick stores it again. If they aren't, only remove doubts.";
     /// AWS refused a request for a reason that this version doesn't know.
     Rejected = "rejected", Platform,
         "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";

@@ -1,6 +1,6 @@
 //! The three ways in which an instant is written, each with one owner.
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
 /// Whole seconds, as the watermark holds them: `2026-11-21T11:00:00Z`.
 pub fn seconds(at: DateTime<Utc>) -> String {
@@ -20,10 +20,11 @@ pub fn compact(at: DateTime<Utc>) -> String {
     at.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Reads what [`seconds`] writes, and nothing else.
+/// Reads what [`seconds`] writes, and nothing else. No instant of a year beyond 9999 was ever written, and with
+/// one nobody could reckon.
 pub fn parse_seconds(text: &str) -> Option<DateTime<Utc>> {
     let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ").ok()?.and_utc();
-    (seconds(at) == text).then_some(at)
+    (seconds(at) == text && (1..=9999).contains(&at.year())).then_some(at)
 }
 
 /// The instant without its fraction of a second.
@@ -43,6 +44,9 @@ mod tests {
         assert_eq!(compact(at), "20261121T110000Z");
         for other in ["", "2026-11-21", "2026-11-21T11:00:00.000Z", "2026-11-21T11:00:00+00:00", "2026-1-21T11:00:00Z"]
         {
+            assert_eq!(parse_seconds(other), None, "{other}");
+        }
+        for other in ["-0001-01-01T00:00:00Z", "+10000-01-01T00:00:00Z", "+262142-12-31T23:59:59Z"] {
             assert_eq!(parse_seconds(other), None, "{other}");
         }
     }

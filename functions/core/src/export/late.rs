@@ -66,6 +66,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         writer.finish(as_read.still_holds()).await?;
         writer.minute = None;
+        writer.late_gap |= self.may_be_deleted(minute.from, (as_read.run.now)());
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     ports::{Buckets, Bus, Conditional, Events, Tenants},
     progress::{Covers, Progress},
-    records::{Receipt, ReceiptDigest, StoredObject},
+    records::{Doubt, Receipt, ReceiptDigest, StoredObject},
     schedule::Window,
 };
 
@@ -100,7 +100,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             Ok(_) => {}
             Err(failure) => {
                 // It may be committed unseen by now.
-                self.leave_in_doubt(run, &tenant.config.tenant, window).await?;
+                self.leave_in_doubt(&tenant.config.tenant, Doubt::new(window, (run.now)())).await?;
                 return Err(failure);
             }
         }

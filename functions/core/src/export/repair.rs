@@ -48,11 +48,13 @@ pub(super) struct Repair<'a> {
     left: Vec<Doubt>,
     /// This run's own mark, once there was a need for one.
     own: Option<Doubt>,
+    /// Whether that has been left.
+    is_marked: bool,
 }
 
 impl<'a> Repair<'a> {
     pub(super) fn of(window: Window, stored: Stored<'a>, left: Vec<Doubt>) -> Self {
-        Self { window, stored, late: BTreeSet::new(), left, own: None }
+        Self { window, stored, late: BTreeSet::new(), left, own: None, is_marked: false }
     }
 
     /// The marks that are ours to take away.
@@ -84,7 +86,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let id = tenant.config.tenant.clone();
         // Those that were read at the turn's beginning may be settled since, and the tenant be disconnected.
         let records = self.tenants.load_one(&id).await.inspect_err(|failure| log(id.as_str(), None, failure));
-        let TenantRecords { watermark, doubts, .. } = records?;
+        let TenantRecords { watermark, mut doubts, .. } = records?;
+        doubts.sort_unstable();
         let is_connected = watermark.is_some_and(|watermark| watermark.due_shard.is_some());
         let mut of_windows: BTreeMap<Window, Vec<Doubt>> = BTreeMap::new();
         for doubt in doubts.into_iter().filter(|_| is_connected) {
@@ -95,7 +98,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let mut unmended = Ok(());
         for (window, of_window) in of_windows.into_iter().filter(|(_, doubts)| is_left(doubts)) {
             if (run.should_stop)() {
-                break;
+                return Err(in_doubt(
+                    window,
+                    "there is no time to store it again now; the next run of the tenant does.",
+                ));
             }
             // One that can't be mended must not keep the others from it.
             if let Err(failure) = self.settle_window(run, tenant, window, of_window).await {
@@ -114,17 +120,12 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         window: Window,
         left: Vec<Doubt>,
     ) -> Result<(), Failure> {
-        let in_doubt = |why: &str| {
-            let message = format!("A run has left the window {window} in the middle of storing it again, and {why}");
-            Failure::new(Code::ReceiptInDoubt, message)
-        };
         // What lies there may be all there is: it isn't replaced by what is left of its events.
-        if self.options.retention.is_some_and(|retention| window.from - LOOK_BACK < (run.now)() - retention) {
-            self.tenants.settle(&tenant.config.tenant, &left).await?;
-            return Err(in_doubt("its events may be deleted by now: compare its objects with its receipt."));
+        if self.may_be_deleted(window.from - LOOK_BACK, (run.now)()) {
+            return Err(in_doubt(window, "its events may be deleted by now, so it is not stored again."));
         }
         if left.len() > MAX_TRIES && left.last().is_some_and(|last| !patience::has_waited(last.since, run.tick)) {
-            return Err(in_doubt("so have others since; it is tried again every six hours."));
+            return Err(in_doubt(window, "so have others since; it is tried again every six hours."));
         }
         tracing::warn!(window = %window, "a run has left this window in doubt");
         self.repair(run, tenant, Repair::of(window, Stored::Unknown, left)).await
@@ -154,8 +155,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
         }
         let window = repair.window;
-        if repair.own.is_none() {
-            self.leave_in_doubt(run, &tenant.config.tenant, window).await?;
+        if !repair.is_marked && repair.left.is_empty() {
+            let own = repair.own.unwrap_or_else(|| Doubt::new(window, (run.now)()));
+            self.leave_in_doubt(&tenant.config.tenant, own).await?;
         }
         let message = format!("The window {window} is committed, but its objects may hold an older reading: {why}");
         Err(Failure::new(Code::ReceiptInDoubt, message))
@@ -165,8 +167,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     ///
     /// # Errors
     /// If even that can't be done.
-    pub(super) async fn leave_in_doubt(&self, run: Run<'_>, id: &TenantId, window: Window) -> Result<(), Failure> {
-        let doubt = Doubt::new(window, (run.now)());
+    pub(super) async fn leave_in_doubt(&self, id: &TenantId, doubt: Doubt) -> Result<(), Failure> {
         let mut why = String::new();
         for tried in 0..MAX_TRIES {
             if tried > 0 {
@@ -178,8 +179,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
         }
         let message = format!(
-            "The objects of the window {window} may hold an older reading than its receipt, and no mark could be left for \
-             a later run to look after it: {why}"
+            "The objects of the window {} may hold an older reading than its receipt, and no mark could be left for \
+             a later run to look after it: {why}",
+            doubt.window
         );
         Err(Failure::new(Code::ReceiptInDoubt, message))
     }
@@ -193,10 +195,17 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     ) -> Result<bool, Failure> {
         let (id, window) = (tenant.config.tenant.clone(), repair.window);
         // The marks before the receipt: whoever takes one away has amended the receipt before.
-        let doubts = self.tenants.load_one(&id).await?.doubts;
-        let Some(receipt) = self.tenants.receipt(&id, window.to).await? else { return Ok(true) };
+        let TenantRecords { doubts, watermark, .. } = self.tenants.load_one(&id).await?;
+        let Some(receipt) = self.tenants.receipt(&id, window.to).await? else {
+            let stands = watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
+            return match stands.filter(|schedule| schedule.exported_until > window.from) {
+                Some(_) => Err(in_doubt(window, "its receipt is gone or damaged.")),
+                // It is not committed yet.
+                None => Ok(true),
+            };
+        };
         if !repair.stored.disagrees_with(&receipt) {
-            let past_retention = self.options.retention.is_some_and(|retention| window.from < (run.now)() - retention);
+            let past_retention = self.may_be_deleted(window.from, (run.now)());
             // What is left of its events must not replace all of them only because somebody else was in doubt.
             if !repair.is_doubted_by_others(&doubts) || past_retention {
                 return Ok(true);
@@ -207,6 +216,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         if !doubts.contains(&own) && !planted!(RepairIsUnmarked) {
             self.tenants.doubt(&id, own).await?;
         }
+        repair.is_marked = true;
         if repair.left.len() > MAX_TRIES {
             // More of them tell nothing new, and the record must not grow for ever.
             self.tenants.settle(&id, &repair.left[MAX_TRIES..]).await?;
@@ -242,4 +252,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         repair.stored = Stored::All(anew);
         Ok(amended == Conditional::Written)
     }
+}
+
+fn in_doubt(window: Window, why: &str) -> Failure {
+    let message = format!("A run has left the window {window} in the middle of storing it again, and {why}");
+    Failure::new(Code::ReceiptInDoubt, message)
 }

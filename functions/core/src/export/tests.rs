@@ -9,6 +9,7 @@ mod patience;
 mod races;
 mod restores;
 mod resuming;
+mod retention;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;

@@ -28,6 +28,9 @@ use crate::{
 /// that another run committed meanwhile would put an older reading over a newer one.
 const FRESH: TimeDelta = TimeDelta::seconds(10);
 
+/// By how much the clock of whoever deletes may be ahead of this one.
+const CLOCKS: TimeDelta = TimeDelta::minutes(1);
+
 /// Why a window was given up.
 pub(super) enum Why {
     /// The run's time is over.
@@ -76,7 +79,6 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             State::Due => Progress::of(watermark, config, window, limit),
             State::Committed(_) => None,
         };
-        let past_retention = self.options.retention.is_some_and(|retention| window.from < started - retention);
         let mut progress = progress.unwrap_or_else(|| Progress {
             window,
             version: config.version,
@@ -91,13 +93,27 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         });
         // Also of a window that was begun in time: what an earlier run has not stored may have been deleted since.
         let resumed = !progress.objects.is_empty();
-        progress.gap |= past_retention && !planted!(GapIsHidden) && !(planted!(GapIsHiddenOnResume) && resumed);
+        let may_lack_some = |at: DateTime<Utc>| {
+            let hidden = planted!(GapIsHidden) || planted!(GapIsHiddenOnResume) && resumed;
+            self.may_be_deleted(window.from, at) && !hidden
+        };
+        progress.gap |= may_lack_some(started);
         let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
         let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, &progress);
         match self.copy_events(as_read, &progress, &mut writer, kept).await {
-            Ok(()) => Ok(writer.into_receipt(progress.gap, progress.started, (run.now)())),
+            Ok(()) => {
+                // Once more: reading takes a while.
+                let ended = (run.now)();
+                let gap = progress.gap || writer.late_gap || may_lack_some(ended);
+                Ok(writer.into_receipt(gap, progress.started, ended))
+            }
             Err(why) => Err(GivenUp { why, stored: writer.abort().await }),
         }
+    }
+
+    /// Whether what was recorded at an instant may be deleted by now.
+    pub(super) fn may_be_deleted(&self, recorded: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.options.retention.is_some_and(|retention| recorded < now + CLOCKS - retention)
     }
 
     async fn copy_events(

@@ -32,6 +32,8 @@ pub(super) struct Writer<'a, B: Buckets> {
     pub(super) minute: Option<Window>,
     /// How many events came too late for the window before.
     pub(super) late: u64,
+    /// Whether a minute that was delivered again may have lacked some events by then.
+    pub(super) late_gap: bool,
     /// How many events of the window's last minutes were pushed.
     pub(super) tail: Tail,
     pub(super) malformed: u64,
@@ -73,6 +75,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             resumed,
             minute: None,
             late,
+            late_gap: false,
             tail,
             malformed,
         }

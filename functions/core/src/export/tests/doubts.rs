@@ -12,18 +12,18 @@ use crate::{
     schedule::Window,
 };
 
-fn hour() -> Window {
+pub(super) fn hour() -> Window {
     Window { from: clock("10:00"), to: clock("11:00") }
 }
 
 impl World {
-    fn doubt(&self, window: Window, since: &str) -> Doubt {
+    pub(super) fn doubt(&self, window: Window, since: &str) -> Doubt {
         let doubt = Doubt::new(window, clock(since));
         self.memory.state().tenants.get_mut("acme").unwrap().doubts.insert(doubt);
         doubt
     }
 
-    fn doubts(&self) -> usize {
+    pub(super) fn doubts(&self) -> usize {
         self.memory.state().tenants["acme"].doubts.len()
     }
 
@@ -70,19 +70,6 @@ fn a_repair_that_dies_is_made_by_the_next_run() {
         assert_eq!(world.names("acme")[0], ["10", "20", "30", "late"], "{op:?}");
         assert_eq!(world.doubts(), 0, "{op:?}");
     }
-}
-
-#[test]
-fn a_window_whose_events_may_be_deleted_is_not_stored_again_but_told_of() {
-    let mut world = with_events();
-    world.options.retention = Some(TimeDelta::minutes(90));
-    world.tick("11:00").unwrap();
-    let before = world.objects("acme");
-    world.doubt(hour(), "11:01");
-    let report = world.tick("12:00").unwrap();
-    assert_eq!(report.failures[0].code, Code::ReceiptInDoubt);
-    assert_eq!(world.objects("acme")[..before.len()], before);
-    assert_eq!(world.doubts(), 0, "it is told of once");
 }
 
 /// It may have something on its way still, and die after that.
@@ -155,39 +142,6 @@ fn what_a_failed_try_has_stored_is_not_forgotten() {
     assert_eq!(world.names("acme").concat(), ["late", "10", "20", "30"]);
     let receipt = world.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
     assert_eq!(receipt.events(), 4);
-}
-
-#[test]
-fn somebody_elses_doubt_is_no_reason_to_replace_what_is_past_retention() {
-    let mut world = with_events();
-    world.options.retention = Some(TimeDelta::minutes(30));
-    let other = world.clone();
-    world.memory.once(
-        Op::Commit,
-        None,
-        Fault::After(Box::new(move || {
-            other.tick("11:00").unwrap();
-            other.doubt(hour(), "11:01");
-            other.memory.state().events.clear();
-        })),
-    );
-    world.tick("11:00").unwrap();
-    assert_eq!(world.names("acme")[0].len(), 4, "the notice and all events");
-}
-
-#[test]
-fn a_late_minute_whose_events_may_be_deleted_is_not_stored_again_either() {
-    let mut world = with_events();
-    world.tick("11:00").unwrap();
-    world.event("acme", "2026-11-21T10:58:50.000Z", "kept");
-    world.event("acme", "2026-11-21T10:58:10.000Z", "deleted");
-    world.tick("12:00").unwrap();
-    world.options.retention = Some(TimeDelta::minutes(2 * 60 + 3));
-    world.doubt(Window { from: clock("11:00"), to: clock("12:00") }, "12:01");
-    world.memory.state().events.values_mut().for_each(|it| it.retain(|key, _| key.as_str() > "2026-11-21T10:58:30"));
-    let report = world.tick("13:00").unwrap();
-    assert_eq!(report.failures[0].code, Code::ReceiptInDoubt);
-    assert!(world.names("acme").concat().contains(&"deleted".to_owned()));
 }
 
 #[test]
@@ -277,17 +231,35 @@ fn a_mark_of_a_tenant_that_was_disconnected_meanwhile_waits_until_it_is_back() {
 }
 
 #[test]
-fn a_window_that_cannot_be_mended_keeps_no_other_from_it() {
-    let mut world = with_events();
-    world.tick("11:00").unwrap();
-    world.event("acme", "2026-11-21T11:30:00.000Z", "next");
+fn a_repair_whose_own_mark_can_not_be_left_leaves_one_in_the_end() {
+    let world = with_events();
+    overtaken_by_a_later_reading(&world);
+    (0..3).for_each(|_| world.memory.once(Op::Doubt, None, no_answer()));
+    assert_eq!(world.tick("11:00").unwrap().failures[0].code, Code::ReceiptInDoubt);
+    assert_eq!(world.doubts(), 1);
     world.tick("12:00").unwrap();
-    // Of the first, the events may be deleted; of the second, one came since.
-    world.options.retention = Some(TimeDelta::minutes(150));
+    assert_eq!((&world.names("acme")[0][3], world.doubts()), (&"late".to_owned(), 0));
+}
+
+#[test]
+fn a_run_without_time_for_a_repair_says_so() {
+    let world = with_events();
+    world.tick("11:00").unwrap();
     world.doubt(hour(), "11:01");
-    world.doubt(Window { from: clock("11:00"), to: clock("12:00") }, "12:01");
-    world.event("acme", "2026-11-21T11:40:00.000Z", "since");
-    let report = world.tick("13:00").unwrap();
-    assert_eq!(report.failures[0].code, Code::ReceiptInDoubt);
-    assert_eq!((&world.names("acme")[1][..], world.doubts()), (&["next".to_owned(), "since".to_owned()][..], 0));
+    let (now, memory) = (clock("12:02"), world.memory.clone());
+    let time_is_up = move || memory.calls(Op::Commit) > 1;
+    let report = world.run(clock("12:00"), &move || now, &time_is_up).unwrap().unwrap();
+    assert_eq!((report.failures[0].code, report.objects, world.doubts()), (Code::ReceiptInDoubt, 1, 1));
+    assert_eq!(counts(&world.tick("13:00").unwrap()), (1, 0, 0));
+    assert_eq!(world.doubts(), 0);
+}
+
+#[test]
+fn the_mark_of_a_committed_window_without_a_receipt_stays() {
+    let world = with_events();
+    world.tick("11:00").unwrap();
+    world.doubt(hour(), "11:01");
+    world.memory.state().tenants.get_mut("acme").unwrap().receipts.remove(&clock("11:00"));
+    assert_eq!(world.tick("12:00").unwrap().failures[0].code, Code::ReceiptInDoubt);
+    assert_eq!(world.doubts(), 1);
 }
