@@ -72,10 +72,12 @@ impl Tail {
     /// The minutes that have more events now than they had before, and how many more in all.
     pub fn grown_since(&self, before: &Self) -> (Vec<Window>, u64) {
         let both = self.minutes.iter().zip(self.counts.iter().zip(&before.counts));
-        let grown = both.filter(|(_, (now, before))| now > before && !planted!(LateIsOverlooked));
+        let grown = both.filter(|(_, (now, before))| {
+            (now > before || planted!(LateForNoReason) && **now > 0) && !planted!(LateIsOverlooked)
+        });
         grown.fold((Vec::new(), 0), |(mut minutes, more), (minute, (now, before))| {
             minutes.push(*minute);
-            (minutes, more + now - before)
+            (minutes, more + now.saturating_sub(*before))
         })
     }
 

@@ -52,6 +52,7 @@ bugs! {
     MalformedIsDropped = "what is malformed is dropped";
     MalformedIsNotCounted = "what an earlier run found malformed is not counted";
     GapIsHidden = "a window from before the retention is not marked";
+    GapIsAllThereIs = "of a window that is marked as incomplete, nothing is exported";
     GapIsHiddenOnResume = "a window that was begun before the retention ran out is not marked";
     RestoreHidesTheGap = "a window that is stored again is never marked";
     EmptyWindowHasNoFile = "an empty window has no heartbeat";
@@ -63,6 +64,8 @@ bugs! {
     LoserLooksAway = "who lost a race leaves what it has stored";
     PartsAreForgotten = "who gave a window up leaves what it has stored";
     WholeLosesToProgress = "who stored a whole window and lost to another run's progress leaves it";
+    RepairIsGivenUp = "a window that four runs have failed to store again is left so";
+    NobodyLeavesAMark = "who can't look after a window leaves no mark";
     RepairIsUnmarked = "a window is stored again without a mark";
     DoubtsAreIgnored = "marks of windows that are stored again are ignored";
     OverlaidIsOverlooked = "a part that lies over a committed window is overlooked";
@@ -80,6 +83,7 @@ bugs! {
     ConfigIsNeverReadAgain = "records are taken to be as they were read, however long ago";
     LateIsOverlooked = "a minute that has more events than before is overlooked";
     TailIsForgotten = "how many events a window's last minutes have is not kept";
+    LateForNoReason = "minutes are delivered again that have no more events than before";
     LateIsNotNumbered = "only the first file of what came too late is stored";
     // At the ports.
     WatermarkBeforePut = "an object is stored only after the watermark has moved";

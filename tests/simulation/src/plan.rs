@@ -33,9 +33,14 @@ pub struct Plan {
     pub crashes: u32,
     /// Whether a run can find another at work.
     pub overlaps: bool,
-    /// Whether writers break the settle contract: then windows are read with different outcomes, and runs don't die just
-    /// anywhere, since one that dies right after it has stored another reading is what the README excludes.
+    /// Whether windows are read with different outcomes, since writers break the settle contract or files are split
+    /// otherwise. Unless runs are `alone`, they don't die just anywhere then: one that dies right after it has stored another
+    /// reading over a committed one is what the README excludes.
     pub breach: bool,
+    /// Whether writers break the settle contract.
+    pub late: bool,
+    /// Whether readings differ and no two runs are at work at once.
+    pub alone: bool,
     /// Whether a customer refuses everything for days.
     pub siege: bool,
     /// Whether many runs are at work at once, over windows that they read differently.
@@ -50,6 +55,8 @@ pub struct Plan {
     pub slowest_ms: u32,
     /// Out of a thousand times that a run stores a committed window again, how often it dies in the middle of that.
     pub dead_repairs: u32,
+    /// How many such runs die at most.
+    pub most_dead_repairs: u32,
     /// Where files are split.
     pub max_object_bytes: u64,
     /// How many windows of a tenant a run exports.
@@ -139,6 +146,9 @@ impl Plan {
         // Many runs at once over windows whose events are being deleted.
         let rare = &mut dice(seed, 4);
         let contested = long_outage && rare.random();
+        let late = breach || contested && rare.random();
+        // One run at a time, of which each may fail or die in whatever way, over windows that others may read otherwise.
+        let alone = breach && !race && rare.random();
         let race = race || contested;
         let (faults, crashes) = if contested { (Faults::default(), 0) } else { (faults, crashes) };
         let faults = if race { Faults { slow: 300, ..faults } } else { faults };
@@ -149,14 +159,17 @@ impl Plan {
             ends: begins + TimeDelta::hours(hours),
             faults,
             crashes,
-            overlaps: breach || contested || (!long_outage && rng.random_ratio(2, 3)),
+            overlaps: !alone && (breach || contested || (!long_outage && rng.random_ratio(2, 3))),
             breach,
+            late,
+            alone,
             fan_out: !long_outage && rng.random(),
             retention,
             // A run that is cut off right after it stored something other is what the README excludes.
             time_limit: if breach || rng.random() { 800 } else { rng.random_range(2..60) },
             slowest_ms: 12_000,
             dead_repairs: 0,
+            most_dead_repairs: 2,
             max_object_bytes: if rng.random() { 1 << 20 } else { rng.random_range(100..900) },
             max_windows: if rng.random() { 168 } else { rng.random_range(1..4) },
             concurrency: rng.random_range(1..=4),
@@ -178,11 +191,19 @@ impl Plan {
         if race && !contested && rare.random() {
             (plan.dead_repairs, plan.concurrency) = (500, 1);
         }
-        if plan.breach && rare.random() {
+        if alone {
+            let mut rate = |most: u32| if rare.random() { 0 } else { rare.random_range(0..=most) };
+            let (fail, lost_reply, twice) = (rate(40), rate(60), rate(60));
+            let (hang, detached, slow) = (rate(8), rate(40), rate(60));
+            plan.faults = Faults { fail, lost_reply, twice, hang, detached, slow };
+            plan.crashes = rate(500);
+            plan.time_limit = if rare.random() { 800 } else { rare.random_range(2..60) };
+        } else if plan.breach && rare.random() {
             // But no write that lands after it was given up: over another reading, nobody can see that.
             let mut rate = || rare.random_range(0..=40);
             plan.faults = Faults { fail: rate(), lost_reply: rate(), twice: rate(), ..plan.faults };
         }
+        plan.most_dead_repairs = if rare.random() { 2 } else { 6 };
         plan.ticks(rng);
         let resizes =
             if race { rng.random_range(0..5) } else { u32::from((breach || !plan.overlaps) && rng.random_ratio(1, 3)) };

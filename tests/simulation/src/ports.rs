@@ -117,8 +117,7 @@ impl Ports {
         Failure::new(code, "The simulation wanted it so.")
     }
 
-    /// Ends the run in the middle of a repair, now and then; twice in all, since the fourth repair of one window that is
-    /// left is an operator's matter.
+    /// Ends the run in the middle of a repair, now and then.
     async fn may_die(&self) {
         let world = &self.world;
         if !self.repairs.load(Ordering::Relaxed) || !world.happens(world.plan.dead_repairs) {
@@ -129,7 +128,7 @@ impl Ports {
             *dead += 1;
             *dead
         };
-        if of_all <= 2 {
+        if of_all <= world.plan.most_dead_repairs {
             self.say(|| "is killed in the middle of a repair".to_owned());
             self.is_dead.store(true, Ordering::Relaxed);
             pending().await

@@ -124,7 +124,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         if self.may_be_deleted(window.from - LOOK_BACK, (run.now)()) {
             return Err(in_doubt(window, "its events may be deleted by now, so it is not stored again."));
         }
-        if left.len() > MAX_TRIES && left.last().is_some_and(|last| !patience::has_waited(last.since, run.tick)) {
+        let has_waited = |last: &Doubt| patience::has_waited(last.since, run.tick) && !planted!(RepairIsGivenUp);
+        if left.len() > MAX_TRIES && !left.last().is_some_and(has_waited) {
             return Err(in_doubt(window, "so have others since; it is tried again every six hours."));
         }
         tracing::warn!(window = %window, "a run has left this window in doubt");
@@ -169,6 +170,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// If even that can't be done.
     pub(super) async fn leave_in_doubt(&self, id: &TenantId, doubt: Doubt) -> Result<(), Failure> {
         let mut why = String::new();
+        if planted!(NobodyLeavesAMark) {
+            return Ok(());
+        }
         for tried in 0..MAX_TRIES {
             if tried > 0 {
                 tokio::time::sleep(PAUSE).await;

@@ -146,7 +146,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, malformed) = read.event.line();
-            if malformed && planted!(MalformedIsDropped) {
+            if malformed && planted!(MalformedIsDropped) || from.gap && planted!(GapIsAllThereIs) {
                 reader.done_with(read);
                 continue;
             }

@@ -33,7 +33,7 @@ impl Plan {
                 );
             }
         }
-        if long_outage || (!self.breach && rng.random_ratio(1, 4)) {
+        if long_outage || ((!self.breach || self.alone) && rng.random_ratio(1, 4)) {
             let from = self.moment(rng);
             let longest = if long_outage { 30 * 3_600 } else { 3 * 3_600 };
             let to = from + TimeDelta::seconds(rng.random_range(60..longest));
@@ -65,7 +65,7 @@ impl Plan {
                     _ => rng.random_range(0..3_600_000),
                 };
                 let stamp = hour + TimeDelta::milliseconds(offset);
-                let late = self.breach && rng.random_ratio(1, 3);
+                let late = self.late && rng.random_ratio(1, 3);
                 let delay = if late { rng.random_range(60_000..150_000) } else { rng.random_range(0..LATEST_PUT_MS) };
                 // Half of what is late becomes visible while the window is read.
                 let at_the_end = late && rng.random();
