@@ -87,10 +87,8 @@ impl Metrics {
         self.exports(report, duration);
     }
 
-    /// Writes what a check of the fleet found. Of one that could not look there is nothing, and `SuccessfulChecks` stays
-    /// away: its alarm goes by that.
-    pub fn check(&self, census: &Census, connections: &drift::Report, duration: TimeDelta) {
-        counter!("SuccessfulChecks").increment(1);
+    /// Counts what a census of the fleet found; [`check`](Self::check) writes it, whatever becomes of the rest.
+    pub fn census(census: &Census) {
         // Counters, all of them: a gauge keeps its value, and every later tick of this process would repeat it.
         counter!("ConnectedTenants").increment(census.connected);
         counter!("TenantsShrunken").increment(census.shrunken.into());
@@ -99,11 +97,19 @@ impl Metrics {
         counter!("EventReadsRefused").increment(census.event_reads_refused.into());
         counter!("NothingDelivered").increment(census.everyone_fails.into());
         counter!("BacklogNearsRetention").increment(census.backlogs_near_retention);
-        counter!("CheckedConnections").increment(connections.checked);
-        counter!("FailingConnections").increment(connections.failing);
-        counter!("DriftedConnections").increment(connections.drifted);
-        counter!("RestoredConnections").increment(connections.restored);
-        counter!("UncheckedConnections").increment(connections.unchecked);
+    }
+
+    /// Writes what a check found. Where connections could not be looked after, none are given, and `SuccessfulChecks` stays
+    /// away: its alarm goes by that.
+    pub fn check(&self, connections: Option<&drift::Report>, duration: TimeDelta) {
+        if let Some(connections) = connections {
+            counter!("SuccessfulChecks").increment(1);
+            counter!("CheckedConnections").increment(connections.checked);
+            counter!("FailingConnections").increment(connections.failing);
+            counter!("DriftedConnections").increment(connections.drifted);
+            counter!("RestoredConnections").increment(connections.restored);
+            counter!("UncheckedConnections").increment(connections.unchecked);
+        }
         gauge!("OldestWatermarkLag").set(0.0);
         gauge!("DeferredLateness").set(0.0);
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use audit_log_aws::telemetry::Metrics;
 use audit_log_core::{
     census::{self, Census},
     drift::{self, Checks},
@@ -45,9 +46,10 @@ impl Invocation<'_> {
     pub(crate) async fn check(&self, time: DateTime<Utc>) -> Result<Checked, Error> {
         let started = wall_clock();
         let hour = schedule::tick(time, started);
-        let Checked { census, connections } =
-            self.checked(hour, started).await.inspect_err(|failure| failed("check", hour, failure))?;
+        let checked = self.checked(hour, started).await;
         let duration = wall_clock() - started;
+        self.metrics.check(checked.as_ref().ok().map(|checked| &checked.connections), duration);
+        let Checked { census, connections } = checked.inspect_err(|failure| failed("check", hour, failure))?;
         tracing::info!(
             tick = timestamp::seconds(hour),
             connected = census.connected,
@@ -62,7 +64,6 @@ impl Invocation<'_> {
             duration_ms = duration.num_milliseconds(),
             "check"
         );
-        self.metrics.check(&census, &connections, duration);
         Ok(Checked { census, connections })
     }
 
@@ -71,6 +72,8 @@ impl Invocation<'_> {
         let (tenants, retention) = (&export.tenants, export.options.retention);
         let connected = census::connected(tenants).await?;
         let census = census::take(tenants, &export.events, &connected, hour.date_naive(), started, retention).await?;
+        // What is found before counts, whatever becomes of the connections.
+        Metrics::census(&census);
         // Whoever is begun with has to be done before the invocation ends.
         let should_stop = self.should_stop(RESERVE + VERIFIED_WITHIN);
         let run = drift::Run { hour, now: &wall_clock, should_stop: &should_stop, retention };

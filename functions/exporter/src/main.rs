@@ -156,7 +156,11 @@ fn failed(what: &str, tick: DateTime<Utc>, failure: &Failure) {
 
 fn log(what: &str, report: &Report, duration: TimeDelta) {
     if report.nothing_delivered() {
-        tracing::error!(tick = report.tick, due = report.due, "several tenants were due and not one was exported");
+        tracing::error!(
+            tick = report.tick,
+            due = report.due,
+            "several tenants have begun to fail and not one was exported"
+        );
     }
     tracing::info!(
         tick = report.tick,
