@@ -65,8 +65,8 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
         match noted {
             Ok(Conditional::Written) => {}
             Ok(Conditional::LostRace) => {
-                if let Some(told) = if told { Some(news) } else { before } {
-                    self.take_back(tenant, told, at).await;
+                if let Some(end) = if told { Some(news) } else { before } {
+                    self.take_back(tenant, end, told, at).await;
                 }
             }
             Err(error) => not_noted(tenant, &error, "the failure could not be noted"),
@@ -74,10 +74,12 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     }
 
     /// Others were told of a failure, but somebody has moved the watermark since: tells them the end if the window is
-    /// exported and nobody else has, or else leaves that to whoever exports the next one.
-    pub(super) async fn take_back(&self, tenant: &TenantId, told: Told, at: DateTime<Utc>) {
+    /// exported and nobody else has, or else leaves that to whoever exports the next one. Where it was this run that has told
+    /// them, `just_now`, somebody else may have told the end before.
+    pub(super) async fn take_back(&self, tenant: &TenantId, told: Told, just_now: bool, at: DateTime<Utc>) {
         let Ok(TenantRecords { watermark, outcome, .. }) = self.tenants.load_one(tenant).await else { return };
-        let until = watermark.filter(|it| !it.failing && outcome.told.is_some()).and_then(|it| it.exported_until);
+        let is_owed = just_now || outcome.told.is_some();
+        let until = watermark.filter(|it| !it.failing && is_owed).and_then(|it| it.exported_until);
         if let Some(end) = until.and_then(|until| ended(tenant, &told, &until, at))
             && self.publish(&[end]).await
         {

@@ -110,7 +110,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             Conditional::LostRace => {
                 // Perhaps to this very commit, whose answer was lost.
                 if let Some(told) = tenant.outcome.told.as_deref().and_then(Told::parse) {
-                    self.take_back(&tenant.config.tenant, told, (run.now)()).await;
+                    self.take_back(&tenant.config.tenant, told, false, (run.now)()).await;
                 }
                 self.after_lost_race(run, tenant, window, Stored::All(receipt)).await
             }
