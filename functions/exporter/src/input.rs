@@ -2,7 +2,7 @@
 
 use audit_log_core::{settings::Draft, verify::Request};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ pub(crate) struct NotForUs(String);
 ///
 /// # Errors
 /// If it is anything but a connection to verify, an hourly check, messages of a queue, or a scheduled event of
-/// EventBridge with a time: a tick is never guessed from the clock alone.
+/// EventBridge with a time in the years 1970 to 9999: a tick is never guessed from the clock alone.
 pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
     if payload.get("verify").is_some() {
         let verification: Verification = serde_json::from_value(payload).map_err(|error| {
@@ -96,7 +96,7 @@ pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
     if payload.get("check").is_some() {
         let Check { check: Checked { time } } =
             serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
-        return Ok(Input::Check { time });
+        return Ok(Input::Check { time: plausible(time)? });
     }
     if payload.get("Records").is_some() {
         let SqsEvent { records, .. } = serde_json::from_value(payload)
@@ -110,9 +110,15 @@ pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
     }
     let scheduled: Scheduled = serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
     match (scheduled.source.as_str(), scheduled.detail_type.as_str()) {
-        ("aws.events", "Scheduled Event") => Ok(Input::Tick { time: scheduled.time }),
+        ("aws.events", "Scheduled Event") => Ok(Input::Tick { time: plausible(scheduled.time)? }),
         (source, detail_type) => Err(NotForUs(format!("this is a {detail_type:?} from {source:?}"))),
     }
+}
+
+/// A time that hours can be counted from, back and ahead, and that is written with a year of four digits.
+fn plausible(time: DateTime<Utc>) -> Result<DateTime<Utc>, NotForUs> {
+    let is_plausible = (1970..=9999).contains(&time.year());
+    is_plausible.then_some(time).ok_or_else(|| NotForUs("\"time\" is not in the years 1970 to 9999".to_owned()))
 }
 
 #[cfg(test)]
@@ -144,6 +150,24 @@ mod tests {
         ] {
             let refusal = decode(event.clone()).unwrap_err().to_string();
             assert!(refusal.contains(r#"{"check": {"time": "2026"#), "{event}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_clock_shows_is_refused() {
+        for (time, is_taken) in [
+            ("-262143-01-01T00:31:00Z", false),
+            ("1969-12-31T23:59:59Z", false),
+            ("1970-01-01T00:00:00Z", true),
+            ("9999-12-31T23:59:59Z", true),
+            ("+10000-01-01T00:00:00Z", false),
+        ] {
+            let tick = json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time });
+            for event in [tick, json!({ "check": { "time": time } })] {
+                let refused = decode(event.clone()).map_err(|refusal| refusal.to_string());
+                assert_eq!(refused.is_ok(), is_taken, "{event}");
+                assert!(refused.err().is_none_or(|it| it.contains("in the years 1970 to 9999")), "{event}");
+            }
         }
     }
 
