@@ -83,6 +83,8 @@ pub struct Tenant {
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
     pub doubts: BTreeSet<Doubt>,
     pub verification: Option<Checked>,
+    /// Whether there is a check that can't be read, in the place of any other.
+    pub unreadable_verification: bool,
 }
 
 /// An object in a bucket.

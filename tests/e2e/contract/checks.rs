@@ -17,6 +17,7 @@ on_both_worlds! {
     what_a_check_found_is_there_until_the_next_one
     a_check_of_other_settings_than_the_stored_ones_is_not_kept
     a_check_that_somebody_else_was_faster_with_is_not_kept
+    a_check_that_can_not_be_read_is_replaced_by_the_first_that_comes
     what_is_news_is_recorded_with_it_once_or_not_at_all
     each_of_many_tenants_has_its_own
 }
@@ -79,6 +80,25 @@ async fn a_check_that_somebody_else_was_faster_with_is_not_kept(world: &impl Wor
     assert_eq!(keep(world, &config, Some(&first), &second).await?, Conditional::Written);
     assert_eq!(keep(world, &config, Some(&first), &third).await?, Conditional::LostRace, "there is another by now");
     assert_eq!(world.connections().last_check(&config.tenant).await?, Some(second));
+    Ok(())
+}
+
+async fn a_check_that_can_not_be_read_is_replaced_by_the_first_that_comes(world: &impl World) -> Result<()> {
+    let (first, second, third) = (checked("20", &[])?, checked("21", &["wrong_region"])?, checked("22", &[])?);
+    let without = [None, Some("checked_for"), Some("checked_at"), Some("config_version"), Some("findings")];
+    for (number, without) in without.into_iter().enumerate() {
+        let config = connect(world, &format!("tenant-{number}")).await?.config;
+        assert_eq!(keep(world, &config, None, &first).await?, Conditional::Written);
+        world.put_unreadable_check(&config.tenant, without).await?;
+        assert_eq!(world.connections().last_check(&config.tenant).await?, None, "{without:?}");
+        assert_eq!(keep(world, &config, None, &second).await?, Conditional::Written, "{without:?}");
+        assert_eq!(
+            keep(world, &config, None, &third).await?,
+            Conditional::LostRace,
+            "{without:?}: it can be read again"
+        );
+        assert_eq!(world.connections().last_check(&config.tenant).await?.as_ref(), Some(&second));
+    }
     Ok(())
 }
 

@@ -175,6 +175,21 @@ impl World for OnLocalAws<'_> {
         Ok(())
     }
 
+    async fn put_unreadable_check(&self, tenant: &TenantId, without: Option<&str>) -> Result<()> {
+        let finding = Item::from([("step".to_owned(), AttributeValue::Bool(true))]);
+        let attributes = [
+            ("tenant_id", AttributeValue::S(tenant.to_string())),
+            ("record", AttributeValue::S("verification".to_owned())),
+            ("checked_for", AttributeValue::S("2026-11-19T07:00:00Z".to_owned())),
+            ("checked_at", AttributeValue::S("2026-11-19T07:31:02Z".to_owned())),
+            ("config_version", AttributeValue::N("1".to_owned())),
+            ("findings", AttributeValue::L(vec![AttributeValue::M(finding)])),
+        ];
+        let item = attributes.into_iter().filter(|(name, _)| Some(*name) != without);
+        let item = item.map(|(name, value)| (name.to_owned(), value)).collect();
+        self.fixture.platform.put_item(Table::Tenants, item).await
+    }
+
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()> {
         let mut item = Item::from([
             ("tenant_shard".to_owned(), AttributeValue::S(format!("{tenant}#{shard}"))),

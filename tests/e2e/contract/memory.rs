@@ -72,6 +72,11 @@ impl World for Memory {
         Ok(())
     }
 
+    async fn put_unreadable_check(&self, tenant: &TenantId, _without: Option<&str>) -> Result<()> {
+        self.state().tenants.get_mut(tenant.as_str()).context("no such tenant")?.unreadable_verification = true;
+        Ok(())
+    }
+
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()> {
         let body = match event {
             Recorded::Text(text) => Body::Text(text),

@@ -48,6 +48,10 @@ pub(crate) trait World {
     /// Puts a tenant's records there as they are, right or wrong.
     async fn put_records(&self, tenant: &TenantId, records: TenantRecords) -> Result<()>;
 
+    /// Puts a check that can't be read in the place of a connected tenant's last one; without that attribute, or with all
+    /// that a check has.
+    async fn put_unreadable_check(&self, tenant: &TenantId, without: Option<&str>) -> Result<()>;
+
     /// Records an event in a tenant's shard.
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()>;
 

@@ -35,8 +35,16 @@ impl Connections for TenantsTable {
     ) -> Result<Conditional, Failure> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item(tenant, found)));
         let put = match as_read {
-            // One that can't be read is as good as none.
-            None => put.condition_expression("attribute_not_exists(checked_for) OR attribute_not_exists(checked_at)"),
+            None => {
+                let stored = self.items(&[key(tenant, RECORD)], "the last check was read").await?.pop();
+                let stored = stored.unwrap_or_default();
+                if checked(&stored).is_some() {
+                    return Ok(Conditional::LostRace);
+                }
+                // One that can't be read is as good as none, as long as it stays as it is.
+                let (condition, values) = as_it_is(stored);
+                put.condition_expression(condition).set_expression_attribute_values(values)
+            }
             Some(as_read) => put
                 .condition_expression("checked_for = :read_for AND checked_at = :read_at")
                 .expression_attribute_values(":read_for", s(timestamp::seconds(as_read.turn)))
@@ -61,6 +69,21 @@ impl Connections for TenantsTable {
     }
 }
 
+/// What a check is kept in.
+const ATTRIBUTES: [&str; 4] = ["checked_for", "checked_at", "config_version", "findings"];
+
+/// The condition that a check which can't be read, or none at all, is still what is stored; and the values that it names.
+fn as_it_is(mut stored: Item) -> (String, Option<Item>) {
+    let stored = ATTRIBUTES.map(|name| (name, stored.remove(name)));
+    let condition = stored.each_ref().map(|(name, value)| match value {
+        Some(_) => format!("{name} = :{name}"),
+        None => format!("attribute_not_exists({name})"),
+    });
+    let values: Item = stored.into_iter().filter_map(|(name, value)| Some((format!(":{name}"), value?))).collect();
+    // DynamoDB refuses an empty map of values.
+    (condition.join(" AND "), Some(values).filter(|values| !values.is_empty()))
+}
+
 fn item(tenant: &TenantId, Checked { turn, at, version, findings }: &Checked) -> Item {
     let finding = |Finding { step, is_failure, code, message }: &Finding| {
         let status = if *is_failure { FAILED } else { "warning" };
@@ -68,15 +91,12 @@ fn item(tenant: &TenantId, Checked { turn, at, version, findings }: &Checked) ->
         AttributeValue::M(texts.into_iter().map(|(name, value)| (name.to_owned(), s(value))).collect())
     };
     let mut item = key(tenant, RECORD);
-    item.extend(
-        [
-            ("checked_for", s(timestamp::seconds(*turn))),
-            ("checked_at", s(timestamp::seconds(*at))),
-            ("config_version", n(version)),
-            ("findings", AttributeValue::L(findings.iter().map(finding).collect())),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
+    item.extend(ATTRIBUTES.map(str::to_owned).into_iter().zip([
+        s(timestamp::seconds(*turn)),
+        s(timestamp::seconds(*at)),
+        n(version),
+        AttributeValue::L(findings.iter().map(finding).collect()),
+    ]));
     item
 }
 

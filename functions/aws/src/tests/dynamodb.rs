@@ -274,3 +274,23 @@ async fn whatever_a_decision_is_made_on_is_read_consistently() {
     assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 2);
     assert_eq!(aws.operations(), ["Query", "GetItem", "BatchGetItem"]);
 }
+
+/// The item has all that a check has, so a condition on any of that being absent would never hold again.
+#[tokio::test]
+async fn a_check_that_can_not_be_read_is_replaced_as_long_as_it_stays_as_it_is() {
+    let kept = r#"{"tenant_id":{"S":"acme"},"record":{"S":"verification"},"checked_for":{"S":"2026-11-21T10:00:00Z"},"checked_at":{"S":"2026-11-21T10:31:00Z"},"config_version":{"N":"0"},"findings":{"L":[{"M":{"step":{"S":"region"}}}]}}"#;
+    let batch = format!("{{\"Responses\":{{\"tenants\":[{kept}]}},\"UnprocessedKeys\":{{}}}}");
+    let aws = Aws::new().on("BatchGetItem", [Reply::ok(batch)]).on("TransactWriteItems", [Reply::ok("{}")]);
+    let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
+    assert_eq!(table.last_check(&tenant).await, Ok(None));
+    assert_eq!(table.keep_check(&tenant, None, &checked(), None).await, Ok(Conditional::Written));
+    let sent: Value = serde_json::from_str(&aws.sent("TransactWriteItems")[0].body).unwrap();
+    let put = &sent["TransactItems"][0]["Put"];
+    let condition = "checked_for = :checked_for AND checked_at = :checked_at AND config_version = :config_version AND \
+                     findings = :findings";
+    assert_eq!(put["ConditionExpression"], condition);
+    let kept: Value = serde_json::from_str(kept).unwrap();
+    for name in ["checked_for", "checked_at", "config_version", "findings"] {
+        assert_eq!(put["ExpressionAttributeValues"][format!(":{name}")], kept[name], "{name}");
+    }
+}

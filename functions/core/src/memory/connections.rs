@@ -1,6 +1,6 @@
 //! What daily checks have found, in memory.
 
-use super::{Memory, Op, version};
+use super::{Memory, Op, Tenant, version};
 use crate::{
     drift::Checked,
     failure::Failure,
@@ -9,13 +9,19 @@ use crate::{
     tenant::TenantId,
 };
 
+impl Tenant {
+    fn last_check(&self) -> Option<&Checked> {
+        self.verification.as_ref().filter(|_| !self.unreadable_verification)
+    }
+}
+
 impl Connections for Memory {
     async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<Checked>)>, Failure> {
         for tenant in tenants {
             self.pass(Op::LastChecks, tenant.as_str()).await?;
         }
         let state = self.state();
-        let last = |id: &TenantId| state.tenants.get(id.as_str()).and_then(|tenant| tenant.verification.clone());
+        let last = |id: &TenantId| state.tenants.get(id.as_str()).and_then(Tenant::last_check).cloned();
         Ok(tenants.iter().map(|id| (id.clone(), last(id))).collect())
     }
 
@@ -31,10 +37,11 @@ impl Connections for Memory {
         let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::LostRace) };
         let is_connected = stored.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
         let same_version = version(stored.config.as_ref()) == Some(found.version);
-        if !is_connected || !same_version || stored.verification.as_ref() != as_read {
+        if !is_connected || !same_version || stored.last_check() != as_read {
             return Ok(Conditional::LostRace);
         }
         stored.verification = Some(found.clone());
+        stored.unreadable_verification = false;
         news.map(|event| state.record(event));
         Ok(Conditional::Written)
     }

@@ -7,7 +7,8 @@ use crate::{drift::Checked, failure::Failure, record::NewEvent, tenant::TenantId
 
 /// What daily checks of tenants' connections have found.
 pub trait Connections: Sync {
-    /// What the last check of each tenant found, read consistently; one entry for each id, in any order.
+    /// What the last check of each tenant found, read consistently; one entry for each id, in any order. None also where
+    /// the stored check can't be read.
     fn last_checks(
         &self,
         tenants: &[TenantId],
@@ -22,8 +23,8 @@ pub trait Connections: Sync {
     }
 
     /// Keeps what a check found in the place of the last one, and records `news`, all or nothing. Conditional on the last
-    /// check as read, on the config's version that was checked, and on the tenant being connected. News that were recorded
-    /// before stay as they are.
+    /// check as read (for none, on there being none that can be read), on the config's version that was checked, and on
+    /// the tenant being connected. News that were recorded before stay as they are.
     fn keep_check(
         &self,
         tenant: &TenantId,
