@@ -179,6 +179,7 @@ fn finds(memory: &Memory) {
         code,
         message: message.to_owned(),
         hint: code.map(|code| format!("For the admin of the AWS account or of these settings: {}", code.hint())),
+        party: None,
     };
     let steps = [
         step(Name::AssumeRole, Status::Passed, "The platform can assume the role with the external ID.", None),

@@ -162,7 +162,7 @@ impl World {
     /// Plans how a step of every verification ends.
     fn finds(&self, step: Name, status: Status, code: Code) {
         let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
-        self.memory.state().findings.insert(step, Step { step, status, code: Some(code), message, hint });
+        self.memory.state().findings.insert(step, Step { step, status, code: Some(code), message, hint, party: None });
     }
 
     /// Records an event some minutes ago.

@@ -56,7 +56,7 @@ pub struct VerificationStep {
 impl From<Verification> for VerificationReport {
     fn from(verification: Verification) -> Self {
         let passed = verification.passed();
-        let step = |Step { step, status, code, message, hint }| VerificationStep {
+        let step = |Step { step, status, code, message, hint, .. }| VerificationStep {
             step: step.to_string(),
             status: status.to_string(),
             code: code.map(|code| code.to_string()),

@@ -17,7 +17,8 @@ use sha2::{Digest as _, Sha256};
 pub use checks::{Checks, Report, Run};
 
 use crate::{
-    failure::{Code, Party},
+    failure::{Code, Failure, Party},
+    settings::{Draft, FieldError, FieldErrors},
     tenant::TenantId,
     timestamp,
     verify::{Name, Status, Step, Verification},
@@ -76,18 +77,35 @@ pub enum News {
 
 impl Checked {
     /// What it found that the check before did not. Warnings of a first check are none: whoever saved the settings could
-    /// see them when they were verified.
+    /// see them when they were verified. What is mended in part is none either, as long as something else fails.
     fn news(&self, before: Option<&Self>) -> Option<News> {
-        let codes = |checked: &Self| -> BTreeSet<(String, String)> {
-            checked.findings.iter().map(|it| (it.step.clone(), it.code.clone())).collect()
-        };
-        let fails = |checked: &Self| checked.findings.iter().any(|it| it.is_failure);
-        let Some(before) = before else { return fails(self).then_some(News::Drifted) };
-        if codes(self) == codes(before) {
-            return None;
+        let fails = self.fails();
+        // Other settings that fail have not mended anything, and nobody was told of these.
+        let before = before.filter(|before| !fails || before.version == self.version);
+        let Some(before) = before else { return fails.then_some(News::Drifted) };
+        let (found, known) = (self.codes(), before.codes());
+        match (fails, before.fails()) {
+            (false, true) => Some(News::Restored),
+            _ if !found.is_subset(&known) => Some(News::Drifted),
+            (false, false) if found != known => Some(News::Restored),
+            _ => None,
         }
-        let worse = fails(self) || !fails(before) && !codes(self).is_subset(&codes(before));
-        Some(if worse { News::Drifted } else { News::Restored })
+    }
+
+    /// Whether deliveries fail, or are not safe.
+    fn fails(&self) -> bool {
+        self.findings.iter().any(|it| it.is_failure)
+    }
+
+    /// What tells a finding from another.
+    fn codes(&self) -> BTreeSet<(&str, &str, bool)> {
+        self.findings.iter().map(|it| (it.step.as_str(), it.code.as_str(), it.is_failure)).collect()
+    }
+
+    /// Whether it stands for a turn: for that one or, to a run that is behind, for one since. What is said to be found in
+    /// the future wasn't.
+    fn stands_for(&self, turn: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        (turn..=now.max(turn)).contains(&self.turn)
     }
 
     /// What a tenant is told of it, and others on the bus.
@@ -99,29 +117,43 @@ impl Checked {
 }
 
 /// The last hour, up to this one, that was the tenant's turn: spread over the day by SHA-256 of the id. None if it is too
-/// long ago to be taken now.
+/// long ago to be taken now, or before all that an instant can be.
 pub fn turn(tenant: &TenantId, hour: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let digest = Sha256::digest(tenant.as_str());
     // Not the first byte, of which the index's shard is made.
     let own = digest.iter().skip(8).take(4).fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte)) % 24;
     let ago = i64::from((hour.hour() + 24 - own) % 24);
-    (ago < HOURS_OF_A_TURN).then(|| hour - TimeDelta::hours(ago))
+    if ago < HOURS_OF_A_TURN { hour.checked_sub_signed(TimeDelta::hours(ago)) } else { None }
 }
 
-/// What a verification found, unless it proves nothing: AWS gave no clear answer, or it was the platform that failed.
-fn findings(verification: &Verification) -> Option<Vec<Finding>> {
+/// What a verification of saved settings found, unless it proves nothing: AWS gave no clear answer, or it was the platform
+/// that failed.
+fn findings(saved: &Draft, verification: &Verification) -> Option<Vec<Finding>> {
     let finding = |step: &Step| {
         let is_failure = step.status == Status::Failed;
-        let code = step.code.filter(|code| code.party() == Party::Customer)?;
+        let code = step.code.filter(|_| step.party() == Some(Party::Customer))?;
         let found = is_failure || step.status == Status::Warning;
         let message = step.message.clone();
         found.then(|| Finding { step: step.step.to_string(), is_failure, code: code.to_string(), message })
     };
-    let found: Vec<Finding> = verification.steps.iter().filter_map(finding).collect();
+    let mut found: Vec<Finding> = verification.steps.iter().filter_map(finding).collect();
+    found.extend(without_bucket(saved));
     // What was let in that has to be refused is a fact, whatever stayed unclear.
-    let is_clear = found.iter().any(|it| it.is_failure)
-        || verification.steps.iter().all(|step| !matches!(step.status, Status::Failed | Status::Inconclusive));
+    let is_clear = found.iter().any(|it| it.is_failure) || verification.passed();
     is_clear.then_some(found)
+}
+
+/// Without a bucket, a verification looks at the role alone, as before the first save. Of saved settings that is no pass.
+fn without_bucket(saved: &Draft) -> Option<Finding> {
+    let lost = saved.bucket.as_deref().is_none_or(str::is_empty);
+    let error = || FieldError { field: "bucket", message: "is required".to_owned() };
+    let Failure { code, message, .. } = lost.then(|| FieldErrors(vec![error()]).into_failure())?;
+    Some(Finding { step: Name::PutObject.to_string(), is_failure: true, code: code.to_string(), message })
+}
+
+/// Whether it was the platform that failed, and not AWS that gave no answer.
+fn is_the_platforms(verification: &Verification) -> bool {
+    verification.steps.iter().any(|step| step.status == Status::Failed && step.party() == Some(Party::Platform))
 }
 
 /// Whether the role can be assumed.

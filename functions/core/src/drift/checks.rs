@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
-use super::{Checked, News, findings, is_let_in, turn};
+use super::{Checked, News, findings, is_let_in, is_the_platforms, turn};
 use crate::{
     connect::State,
     failure::{Code, Failure, Party},
@@ -14,8 +14,8 @@ use crate::{
     ports::{Bus, Conditional, Connections, Due, Tenants, Verifier},
     record::{Stamp, own},
     records::TenantRecords,
-    settings::{Draft, parse_version},
-    tenant::TenantId,
+    settings::{Draft, FieldError, FieldErrors, parse_version},
+    tenant::{Invalid, TenantId},
     timestamp,
     verify::{Request, Verification},
 };
@@ -96,8 +96,9 @@ impl<S: Tenants + Connections, V: Verifier, N: Bus> Checks<'_, S, V, N> {
             ids.filter_map(|id| turn(&id, run.hour).map(|turn| (id, turn))).collect();
         let ids: Vec<TenantId> = turns.keys().cloned().collect();
         let mut waiting: Vec<_> = self.store.last_checks(&ids).await?.into_iter().collect();
-        waiting
-            .retain(|(id, last)| last.as_ref().is_none_or(|last| turns.get(id).is_some_and(|turn| last.turn < *turn)));
+        let now = (run.now)();
+        let had_it = |id: &TenantId, last: &Checked| turns.get(id).is_none_or(|turn| last.stands_for(*turn, now));
+        waiting.retain(|(id, last)| !last.as_ref().is_some_and(|last| had_it(id, last)));
         // Whoever has waited longest is the first.
         waiting.sort_unstable_by(|(a, _), (b, _)| (turns.get(a), a).cmp(&(turns.get(b), b)));
 
@@ -133,7 +134,7 @@ impl<S: Tenants + Connections, V: Verifier, N: Bus> Checks<'_, S, V, N> {
         let ids = connected.iter().filter_map(|due| TenantId::parse(&due.tenant).ok());
         let others: Vec<TenantId> = ids.filter(|id| refused.iter().all(|it| it.tenant != *id)).take(OTHERS).collect();
         let Ok(last) = self.store.last_checks(&others).await else { return refused.len() >= SUSPICIOUS };
-        let well = |last: &Checked| last.findings.iter().all(|it| !it.is_failure);
+        let well = |last: &Checked| !last.fails();
         let others = last.into_iter().filter(|(_, last)| last.as_ref().is_none_or(well)).take(SUSPICIOUS);
         let mut count = refused.len();
         for (tenant, _) in others {
@@ -165,7 +166,12 @@ impl<S: Tenants + Connections, V: Verifier, N: Bus> Checks<'_, S, V, N> {
                 let Some(found) = found else {
                     let codes: Vec<_> =
                         verification.steps.iter().filter_map(|step| step.code).map(Code::as_str).collect();
-                    tracing::warn!(tenant = %tenant, codes = codes.join(", "), "not checked: there was no clear answer");
+                    let codes = codes.join(", ");
+                    if is_the_platforms(&verification) {
+                        tracing::error!(tenant = %tenant, codes, "not checked: the platform itself failed, and has to act");
+                    } else {
+                        tracing::warn!(tenant = %tenant, codes, "not checked: there was no clear answer");
+                    }
                     return (End::Unclear, let_in);
                 };
                 let refused = found.findings.iter().any(|it| it.code == Code::AssumeRoleDenied.as_str());
@@ -188,43 +194,94 @@ impl<S: Tenants + Connections, V: Verifier, N: Bus> Checks<'_, S, V, N> {
         turn: DateTime<Utc>,
         run: Run<'_>,
     ) -> Result<Option<(Verification, Option<Checked>)>, Failure> {
-        let records = self.store.load_one(tenant).await?;
-        let state = State::of(&records);
-        let Some(config) = records.config.filter(|_| state == State::Scheduled) else { return Ok(None) };
-        let version = config.version.as_deref().map_or(Ok(0), parse_version);
-        let version = version.map_err(|invalid| Failure::by(Party::Platform, Code::ConfigInvalid, invalid.0))?;
+        let Some((config, version)) = self.saved(tenant).await? else { return Ok(None) };
         let request = Request { tenant_id: tenant.to_string(), draft: config };
         let verification = self.verifier.verify(&request).await?;
         let at = timestamp::whole_seconds((run.now)());
-        let found = findings(&verification).map(|findings| Checked { turn, at, version, findings });
+        let found = findings(&request.draft, &verification);
+        let found = found.map(|findings| Checked { turn, at, version, findings });
         Ok(Some((verification, found)))
     }
 
-    /// Keeps what was found, and tells of it if it is news.
+    /// The saved settings of a tenant, and their version; none of one that is not connected any more.
+    async fn saved(&self, tenant: &TenantId) -> Result<Option<(Draft, u64)>, Failure> {
+        let records = self.store.load_one(tenant).await?;
+        let state = State::of(&records);
+        let TenantRecords { config, watermark, .. } = records;
+        if watermark.is_none_or(|watermark| watermark.due_shard.is_none()) {
+            return Ok(None);
+        }
+        let Some(config) = config.filter(|_| state == State::Scheduled) else {
+            let message = "The tenant is scheduled, but its settings or their role are gone.";
+            return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
+        };
+        let version = config.version.as_deref().map_or(Ok(0), parse_version);
+        let damaged = |invalid: Invalid| FieldErrors(vec![FieldError { field: "version", message: invalid.0 }]);
+        Ok(Some((config, version.map_err(|invalid| damaged(invalid).into_failure())?)))
+    }
+
+    /// Tells of what was found if it is news, and keeps it.
     async fn keep(&self, tenant: TenantId, before: Option<Checked>, found: Checked, run: Run<'_>) -> End {
         let news = found.news(before.as_ref());
-        let stamp = Stamp { at: (run.now)(), retention: run.retention };
-        let event = news.map(|news| own::connection_checked(&tenant, stamp, news, &found));
-        match self.store.keep_check(&tenant, before.as_ref(), &found, event.as_ref()).await {
-            Ok(Conditional::Written) => {}
-            Ok(Conditional::LostRace) => return End::Gone,
+        match self.tell_and_keep(&tenant, before.as_ref(), &found, news, run).await {
+            Ok(Conditional::Written) => {
+                if let Some(news) = news {
+                    let codes: Vec<&str> = found.findings.iter().map(|it| it.code.as_str()).collect();
+                    tracing::warn!(tenant = %tenant, news = ?news, codes = codes.join(", "), "a connection has changed");
+                }
+                End::Kept { found, news }
+            }
+            Ok(Conditional::LostRace) => End::Gone,
             Err(Failure { code, message, .. }) => {
                 tracing::error!(tenant = %tenant, code = %code, reason = message, "what a check found could not be kept");
-                return End::Unclear;
+                End::Unclear
             }
         }
-        if let (Some(news), Some(event)) = (news, event) {
-            let codes: Vec<&str> = found.findings.iter().map(|it| it.code.as_str()).collect();
-            tracing::warn!(tenant = %tenant, news = ?news, codes = codes.join(", "), "a connection has changed");
+    }
+
+    /// News are published before they are kept, so that a run that dies in between leads to the same notice once more and
+    /// never to silence. What isn't published is logged and counted there, and told in the audit event and the status all
+    /// the same.
+    async fn tell_and_keep(
+        &self,
+        tenant: &TenantId,
+        before: Option<&Checked>,
+        found: &Checked,
+        news: Option<News>,
+        run: Run<'_>,
+    ) -> Result<Conditional, Failure> {
+        let event = |news| {
+            let stamp = Stamp { at: (run.now)(), retention: run.retention };
+            own::connection_checked(tenant, stamp, news, found)
+        };
+        if let Some(news) = news {
+            // Verifying may have taken a minute, and nobody is told of settings that are others by now.
+            if self.is_overtaken(tenant, found, run).await? {
+                return Ok(Conditional::LostRace);
+            }
             let kind = match news {
                 News::Drifted => Kind::Drifted,
                 News::Restored => Kind::Restored,
             };
-            // What isn't published is logged and counted there, and told in the audit event and the status all the same.
-            let notice = Notice { kind, id: event.id, tenant, at: found.at, info: found.info() };
+            let notice = Notice { kind, id: event(news).id, tenant: tenant.clone(), at: found.at, info: found.info() };
             self.bus.publish(&[notice]).await;
         }
-        End::Kept { found, news }
+        // Stamped anew: publishing may have taken a while, and an event is visible soon after its stamp.
+        let event = news.map(event);
+        match self.store.keep_check(tenant, before, found, event.as_ref()).await? {
+            Conditional::LostRace if !self.is_overtaken(tenant, found, run).await? => {
+                let what = "The check was refused, although nobody has changed anything.";
+                Err(Failure::by(Party::Platform, Code::Rejected, what))
+            }
+            kept => Ok(kept),
+        }
+    }
+
+    /// Whether somebody was faster: the admin, who has saved or disconnected, or another run with the same turn.
+    async fn is_overtaken(&self, tenant: &TenantId, found: &Checked, run: Run<'_>) -> Result<bool, Failure> {
+        let is_same = self.saved(tenant).await?.is_some_and(|(_, version)| version == found.version);
+        let last = self.store.last_check(tenant).await?;
+        Ok(!is_same || last.is_some_and(|last| last.stands_for(found.turn, (run.now)())))
     }
 }
 
@@ -233,7 +290,7 @@ impl Report {
         match end {
             End::Kept { found, news } => {
                 self.checked += 1;
-                self.failing += u64::from(found.findings.iter().any(|it| it.is_failure));
+                self.failing += u64::from(found.fails());
                 self.drifted += u64::from(*news == Some(News::Drifted));
                 self.restored += u64::from(*news == Some(News::Restored));
             }

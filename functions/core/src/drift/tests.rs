@@ -1,4 +1,7 @@
-//! A day of checks in memory: who has a turn, what is kept, and what is told.
+//! A day of checks in memory: who has a turn, and what is kept.
+
+mod damage;
+mod news;
 
 use std::{
     collections::BTreeMap,
@@ -41,6 +44,8 @@ type Wrong = (Name, Status, Code);
 struct Accounts {
     wrong: Mutex<BTreeMap<String, Vec<Wrong>>>,
     asked: Mutex<Vec<String>>,
+    /// Something that happens while the next one is verified.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Accounts {
@@ -57,11 +62,13 @@ impl Verifier for Accounts {
     async fn verify(&self, request: &Request) -> Result<Verification, Failure> {
         let role_alone = if request.draft.bucket.is_none() { " (the role)" } else { "" };
         self.asked.lock().unwrap().push(format!("{}{role_alone}", request.tenant_id));
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|happens| happens());
         let wrong = self.wrong.lock().unwrap().get(&request.tenant_id).cloned().unwrap_or_default();
         let step = |name| {
             let found = wrong.iter().find(|(step, ..)| *step == name);
             let (status, code) = found.map_or((Status::Passed, None), |(_, status, code)| (*status, Some(*code)));
-            Step { step: name, status, code, message: format!("{name} as planned."), hint: None }
+            Step { step: name, status, code, message: format!("{name} as planned."), hint: None, party: None }
         };
         Ok(Verification { steps: Name::ALL.map(step).to_vec() })
     }
@@ -90,10 +97,19 @@ impl World {
         hour: DateTime<Utc>,
         should_stop: impl Fn() -> bool + Send + Sync,
     ) -> Result<Report, Failure> {
+        self.run_with(&self.accounts, hour, should_stop).await
+    }
+
+    async fn run_with(
+        &self,
+        verifier: &impl Verifier,
+        hour: DateTime<Utc>,
+        should_stop: impl Fn() -> bool + Send + Sync,
+    ) -> Result<Report, Failure> {
         let connected = crate::census::connected(&self.memory).await?;
         let now = || hour + TimeDelta::minutes(31);
         let run = Run { hour, now: &now, should_stop: &should_stop, retention: None };
-        let checks = Checks { store: &self.memory, verifier: &self.accounts, bus: &self.memory };
+        let checks = Checks { store: &self.memory, verifier, bus: &self.memory };
         checks.run(&connected, run).await
     }
 
@@ -186,72 +202,6 @@ async fn every_connection_is_checked_once_a_day_and_a_run_that_is_repeated_does_
 }
 
 #[tokio::test]
-async fn what_changes_is_told_once_and_what_stays_is_not() {
-    let world = World::of(&["acme"]);
-    let mut told = Vec::new();
-    let days: [&[Wrong]; 14] = [
-        &[],
-        &[OPEN],
-        &[OPEN],
-        &[MOVED],
-        &[MOVED, WIDE],
-        &[WIDE],
-        &[WIDE],
-        &[],
-        &[WIDE],
-        &[GONE],
-        &[GONE],
-        &[],
-        &[],
-        &[OPEN],
-    ];
-    for (day, wrong) in (1..).zip(days) {
-        world.accounts.breaks("acme", wrong);
-        let report = world.run(turn_of("acme", &format!("{day:02}"))).await;
-        assert_eq!((report.checked, report.unchecked), (1, 0));
-        let failing = wrong.iter().any(|(_, status, _)| *status == Status::Failed);
-        assert_eq!(report.failing, u64::from(failing));
-        let news = world.told("acme");
-        assert_eq!(report.drifted + report.restored, news.len() as u64);
-        told.push(news.first().copied().unwrap_or_default());
-        let codes: Vec<String> = wrong.iter().map(|(.., code)| code.to_string()).collect();
-        let kept: Vec<String> = world.kept("acme").unwrap().findings.into_iter().map(|it| it.code).collect();
-        assert_eq!(kept, codes);
-    }
-    let expected =
-        ["", DRIFTED, "", DRIFTED, DRIFTED, RESTORED, "", RESTORED, DRIFTED, DRIFTED, "", RESTORED, "", DRIFTED];
-    assert_eq!(told, expected);
-}
-
-#[tokio::test]
-async fn a_first_check_tells_of_a_failure_but_of_no_warning() {
-    for (wrong, expected) in [(OPEN, vec![DRIFTED]), (WIDE, vec![])] {
-        let world = World::of(&["acme"]);
-        world.accounts.breaks("acme", &[wrong]);
-        assert_eq!(world.day("21").await.checked, 1);
-        assert_eq!(world.told("acme"), expected);
-        assert_eq!(world.kept("acme").unwrap().findings.len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn the_news_say_what_was_found_and_what_to_do() {
-    let world = World::of(&["acme"]);
-    world.accounts.breaks("acme", &[OPEN]);
-    let hour = turn_of("acme", "21");
-    world.run(hour).await;
-    let notice = world.memory.state().notices[0].detail();
-    let schema = serde_json::from_str(include_str!("../../schema/notice.json")).unwrap();
-    assert!(jsonschema::draft202012::new(&schema).unwrap().is_valid(&notice), "{notice}");
-    assert_eq!(notice["checkedAt"], timestamp::seconds(hour + TimeDelta::minutes(31)));
-    let finding = &notice["findings"][0];
-    assert_eq!((&finding["step"], &finding["status"]), (&json!("external_id_enforced"), &json!("failed")));
-    assert_eq!(finding["code"], "external_id_not_enforced");
-    assert!(finding["hint"].as_str().unwrap().contains("sts:ExternalId"), "{finding}");
-    assert!(!notice.to_string().contains("3f6c1d2e-external"));
-}
-
-#[tokio::test]
 async fn an_answer_that_is_none_changes_nothing_and_is_asked_for_again_for_two_hours() {
     for wrong in [&[BUSY][..], &[OURS], &[(Name::AssumeRole, Status::Inconclusive, Code::Unavailable)]] {
         let world = World::of(&["acme"]);
@@ -294,26 +244,6 @@ async fn whoever_a_run_has_no_time_for_is_the_first_of_the_next() {
 }
 
 #[tokio::test]
-async fn what_an_admin_does_in_the_middle_of_a_check_is_no_finding() {
-    type Change = fn(&mut Tenant);
-    let disconnect: Change = |tenant| tenant.watermark.as_mut().unwrap().due_shard = None;
-    let save: Change = |tenant| tenant.config.as_mut().unwrap().version = Some("1".to_owned());
-    // What is saved before the settings are read is what is verified.
-    for (op, change, expected) in
-        [(Op::Load, disconnect, 0), (Op::Load, save, 1), (Op::KeepCheck, disconnect, 0), (Op::KeepCheck, save, 0)]
-    {
-        let world = World::of(&["acme"]);
-        world.accounts.breaks("acme", &[OPEN]);
-        let memory = world.memory.clone();
-        let meanwhile = move || change(memory.state().tenants.get_mut("acme").unwrap());
-        world.memory.once(op, Some("acme"), Fault::After(Box::new(meanwhile)));
-        let report = world.run(turn_of("acme", "21")).await;
-        assert_eq!((report.checked, report.drifted, report.unchecked), (expected, expected, 0), "{op:?}");
-        assert_eq!(world.told("acme").len() as u64, expected);
-    }
-}
-
-#[tokio::test]
 async fn an_exporter_that_is_refused_everywhere_blames_no_customer() {
     let tenants: Vec<String> = (0..12).map(|number| format!("tenant-{number}")).collect();
     let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
@@ -353,7 +283,7 @@ async fn a_store_that_fails_keeps_nobody_from_being_checked_an_hour_later() {
         world.memory.once(op, None, Fault::Fail(failure()));
         let report = world.run(hour).await;
         assert_eq!((report.checked, report.unchecked), (0, 1), "{op:?}");
-        assert_eq!(world.told("acme"), [""; 0]);
+        assert_eq!((world.memory.actions("acme"), world.kept("acme")), (vec![], None), "{op:?}");
     }
     world.memory.once(Op::Publish, None, Fault::Fail(failure()));
     assert_eq!(world.run(hour + TimeDelta::hours(2)).await.drifted, 1, "a bus that fails is no reason to forget it");

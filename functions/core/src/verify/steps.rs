@@ -72,15 +72,18 @@ pub struct Step {
     pub message: String,
     /// Who does what about it.
     pub hint: Option<String>,
+    /// Who has to act, where that is not the code's own party. The answer has it in the hint alone.
+    #[serde(skip)]
+    pub party: Option<Party>,
 }
 
 impl Step {
     pub(super) fn pass(step: Name, message: impl Into<String>) -> Self {
-        Self { step, status: Status::Passed, code: None, message: message.into(), hint: None }
+        Self { step, status: Status::Passed, code: None, message: message.into(), hint: None, party: None }
     }
 
     pub(super) fn skip(step: Name, message: impl Into<String>) -> Self {
-        Self { step, status: Status::Skipped, code: None, message: message.into(), hint: None }
+        Self { step, status: Status::Skipped, code: None, message: message.into(), hint: None, party: None }
     }
 
     /// A finding that someone has to act on.
@@ -90,12 +93,13 @@ impl Step {
             Party::Platform => "For the platform's operators",
         };
         let hint = Some(format!("{who}: {}", failure.code.hint()));
-        Self { step, status, code: Some(failure.code), message: failure.message.clone(), hint }
+        let (code, party) = (Some(failure.code), Some(failure.party));
+        Self { step, status, code, message: failure.message.clone(), hint, party }
     }
 
     pub(super) fn inconclusive(step: Name, failure: &Failure) -> Self {
         let (code, message) = (Some(failure.code), failure.message.clone());
-        Self { step, status: Status::Inconclusive, code, message, hint: Some(TRY_AGAIN.to_owned()) }
+        Self { step, status: Status::Inconclusive, code, message, hint: Some(TRY_AGAIN.to_owned()), party: None }
     }
 
     /// A failure of what has to work. What may pass by itself is no finding.
@@ -104,6 +108,11 @@ impl Step {
             Code::Throttled | Code::Unavailable | Code::CredentialsExpired => Self::inconclusive(step, failure),
             _ => Self::finding(step, Status::Failed, failure),
         }
+    }
+
+    /// Who has to act, where something was found.
+    pub fn party(&self) -> Option<Party> {
+        self.party.or(self.code.map(Code::party))
     }
 
     /// Whether it is as it should be.

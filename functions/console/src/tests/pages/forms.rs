@@ -145,6 +145,7 @@ async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
         code: Some(code),
         message: "found <it>".to_owned(),
         hint: Some("do & mend".to_owned()),
+        party: None,
     };
     let findings = [
         step(Name::LeastPrivilege, Status::Warning, Code::ExcessRights),

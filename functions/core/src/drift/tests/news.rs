@@ -1,0 +1,163 @@
+//! What is told of a check, when, and what becomes of it if a run dies.
+
+use futures::FutureExt as _;
+
+use super::*;
+
+#[tokio::test]
+async fn what_changes_is_told_once_and_what_stays_is_not() {
+    let world = World::of(&["acme"]);
+    let mut told = Vec::new();
+    let days: [&[Wrong]; 14] = [
+        &[],
+        &[OPEN],
+        &[OPEN],
+        &[MOVED],
+        &[MOVED, WIDE],
+        &[WIDE],
+        &[WIDE],
+        &[],
+        &[WIDE],
+        &[GONE],
+        &[GONE],
+        &[],
+        &[],
+        &[OPEN],
+    ];
+    for (day, wrong) in (1..).zip(days) {
+        world.accounts.breaks("acme", wrong);
+        let report = world.run(turn_of("acme", &format!("{day:02}"))).await;
+        assert_eq!((report.checked, report.unchecked), (1, 0));
+        let failing = wrong.iter().any(|(_, status, _)| *status == Status::Failed);
+        assert_eq!(report.failing, u64::from(failing));
+        let news = world.told("acme");
+        assert_eq!(report.drifted + report.restored, news.len() as u64);
+        told.push(news.first().copied().unwrap_or_default());
+        let codes: Vec<String> = wrong.iter().map(|(.., code)| code.to_string()).collect();
+        let kept: Vec<String> = world.kept("acme").unwrap().findings.into_iter().map(|it| it.code).collect();
+        assert_eq!(kept, codes);
+    }
+    let expected =
+        ["", DRIFTED, "", DRIFTED, DRIFTED, RESTORED, "", RESTORED, DRIFTED, DRIFTED, "", RESTORED, "", DRIFTED];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_first_check_tells_of_a_failure_but_of_no_warning() {
+    for (wrong, expected) in [(OPEN, vec![DRIFTED]), (WIDE, vec![])] {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[wrong]);
+        assert_eq!(world.day("21").await.checked, 1);
+        assert_eq!(world.told("acme"), expected);
+        assert_eq!(world.kept("acme").unwrap().findings.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_news_say_what_was_found_and_what_to_do() {
+    let world = World::of(&["acme"]);
+    world.accounts.breaks("acme", &[OPEN]);
+    let hour = turn_of("acme", "21");
+    world.run(hour).await;
+    let notice = world.memory.state().notices[0].detail();
+    let schema = serde_json::from_str(include_str!("../../../schema/notice.json")).unwrap();
+    assert!(jsonschema::draft202012::new(&schema).unwrap().is_valid(&notice), "{notice}");
+    assert_eq!(notice["checkedAt"], timestamp::seconds(hour + TimeDelta::minutes(31)));
+    let finding = &notice["findings"][0];
+    assert_eq!((&finding["step"], &finding["status"]), (&json!("external_id_enforced"), &json!("failed")));
+    assert_eq!(finding["code"], "external_id_not_enforced");
+    assert!(finding["hint"].as_str().unwrap().contains("sts:ExternalId"), "{finding}");
+    assert!(!notice.to_string().contains("3f6c1d2e-external"));
+}
+
+#[tokio::test]
+async fn what_an_admin_does_in_the_middle_of_a_check_is_no_finding() {
+    type Change = fn(&mut Tenant);
+    let disconnect: Change = |tenant| tenant.watermark.as_mut().unwrap().due_shard = None;
+    let save: Change = |tenant| tenant.config.as_mut().unwrap().version = Some("1".to_owned());
+    // What is saved before the settings are read is what is verified.
+    for (op, change, expected) in [
+        (Some(Op::Load), disconnect, 0),
+        (Some(Op::Load), save, 1),
+        (None, disconnect, 0),
+        (None, save, 0),
+        (Some(Op::KeepCheck), disconnect, 0),
+        (Some(Op::KeepCheck), save, 0),
+    ] {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[OPEN]);
+        let memory = world.memory.clone();
+        let meanwhile: Box<dyn FnOnce() + Send> =
+            Box::new(move || change(memory.state().tenants.get_mut("acme").unwrap()));
+        match op {
+            Some(op) => world.memory.once(op, Some("acme"), Fault::After(meanwhile)),
+            None => *world.accounts.meanwhile.lock().unwrap() = Some(meanwhile),
+        }
+        let report = world.run(turn_of("acme", "21")).await;
+        assert_eq!((report.checked, report.drifted, report.unchecked), (expected, expected, 0), "{op:?}");
+        assert_eq!(world.memory.actions("acme").len() as u64, expected, "{op:?}");
+        if op == Some(Op::KeepCheck) {
+            assert_eq!(world.memory.state().notices.len(), 1, "at the last moment, others have heard of it already");
+        } else {
+            assert_eq!(world.told("acme").len() as u64, expected, "{op:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_dies_before_its_news_are_kept_is_made_up_for() {
+    for (op, told) in [(Op::Publish, 1), (Op::KeepCheck, 2)] {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[OPEN]);
+        let hour = turn_of("acme", "21");
+        world.memory.once(op, None, Fault::Crash);
+        assert!(world.run(hour).now_or_never().is_none(), "it died");
+        for later in 0..3 {
+            world.run(hour + TimeDelta::hours(later)).await;
+        }
+        world.run(turn_of("acme", "22")).await;
+        assert_eq!(world.memory.actions("acme"), ["Connection Drifted"], "{op:?}");
+        let ids: Vec<String> = world.memory.state().notices.iter().map(|notice| notice.id.clone()).collect();
+        assert_eq!(ids, vec![ids[0].clone(); told], "{op:?}: at least once, and under one id");
+    }
+}
+
+#[tokio::test]
+async fn other_settings_with_the_same_fault_are_news_and_without_it_all_is_well() {
+    for (wrong, expected) in [(&[MOVED][..], DRIFTED), (&[], RESTORED)] {
+        let world = World::of(&["acme"]);
+        world.accounts.breaks("acme", &[MOVED]);
+        world.run(turn_of("acme", "20")).await;
+        world.told("acme");
+        world.memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().version = Some("1".to_owned());
+        world.accounts.breaks("acme", wrong);
+        world.run(turn_of("acme", "21")).await;
+        assert_eq!(world.told("acme"), [expected]);
+        world.run(turn_of("acme", "22")).await;
+        assert_eq!(world.told("acme"), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_mended_in_part_is_no_news_until_all_of_it_is() {
+    let world = World::of(&["acme"]);
+    let days: [(&[Wrong], &[&str]); 5] = [
+        (&[MOVED, WIDE], &[DRIFTED]),
+        (&[MOVED], &[]),
+        (&[MOVED, WIDE], &[DRIFTED]),
+        (&[MOVED], &[]),
+        (&[], &[RESTORED]),
+    ];
+    for (day, (wrong, expected)) in (20..).zip(days) {
+        world.accounts.breaks("acme", wrong);
+        world.run(turn_of("acme", &day.to_string())).await;
+        assert_eq!(world.told("acme"), expected, "{day}");
+    }
+    let warned = |code: &str, is_failure| {
+        let (step, code, message) = ("put_object".to_owned(), code.to_owned(), String::new());
+        let findings = vec![Finding { step, is_failure, code, message }];
+        Checked { turn: at("21T10:00"), at: at("21T10:31"), version: 0, findings }
+    };
+    let worse = warned("some_code", true).news(Some(&warned("some_code", false)));
+    assert_eq!(worse, Some(News::Drifted), "what was a warning is a failure");
+}
