@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "whatever does not hold is to stop the fuzzer or the test")]
 
 pub mod arn;
+pub mod console;
 pub mod event_line;
 pub mod payload;
 pub mod query_page;
@@ -22,8 +23,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "arn", check: arn::check },
+    Target { name: "console", check: console::check },
     Target { name: "event_line", check: event_line::check },
     Target { name: "payload", check: payload::check },
     Target { name: "query_page", check: query_page::check },

@@ -68,7 +68,8 @@ async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, at: &str) -> Re
     let gone = || Problem::new(Code::NotFound, "There is no such event, or it is no longer kept here.");
     let recorded_at = position.split('#').next().unwrap_or_default();
     let from: DateTime<Utc> = recorded_at.parse().map_err(|_| gone())?;
-    let window = Window { from, to: from + TimeDelta::milliseconds(1) };
+    let to = from.checked_add_signed(TimeDelta::milliseconds(1)).ok_or_else(gone)?;
+    let window = Window { from, to };
     let (actions, users, log_types) = (Vec::new(), Vec::new(), Vec::new());
     let search = Search { window, actions, users, log_types, text: String::new() };
     let page = logs::look(app, session.caller.tenant(), &search, None, MOST, Reach::FULL).await?;

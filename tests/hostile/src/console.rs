@@ -1,0 +1,149 @@
+//! What an admin's browser or program sends to the console: it is answered, never with an error of the console's own, and
+//! it neither reads nor changes anything of another tenant.
+//!
+//! An input is a request: a line `<method> <path and query>`, a line with the content type, and the body. `CSRF` in a body
+//! stands for the token that a form of the session has.
+
+use std::sync::{LazyLock, Mutex};
+
+use audit_log_console::{
+    app::{App, Deployment},
+    router,
+};
+use audit_log_core::{
+    event::Body,
+    memory::{Memory, State, Tenant},
+    records::StoredWatermark,
+    schedule::Schedule,
+    settings::Draft,
+    tenant::{AccountId, Partition, Platform, Region, TenantId},
+};
+use audit_log_web::{invocation, issuer::TestIssuer};
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use lambda_http::{Context, LambdaEvent};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+/// What only the other tenant may read.
+const SECRET: &str = "none-of-your-business";
+
+const OTHER: &str = "globex";
+
+/// A console, and who is signed in.
+struct Console {
+    runtime: Runtime,
+    memory: Memory,
+    router: Router,
+    token: String,
+    csrf: String,
+}
+
+static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
+    let memory = Memory::default();
+    let issuer = TestIssuer::es256(now());
+    let deployment = Deployment {
+        platform: Platform {
+            account: AccountId::parse("111111111111").expect("an account"),
+            partition: Partition::Aws,
+        },
+        region: Region::parse("eu-west-1").expect("a region"),
+        exporter_role: "audit-log-exporter".to_owned(),
+        template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
+        settle: TimeDelta::minutes(1),
+        retention: Some(TimeDelta::days(90)),
+    };
+    let random = |bytes: &mut [u8]| {
+        bytes.fill(7);
+        true
+    };
+    let router = router(App::new(memory.clone(), deployment, Some(issuer.authority()), now, random));
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let token = issuer.token_for("acme", &["audit-logs:admin"]);
+    let mut console = Console { runtime, memory, router, token, csrf: String::new() };
+    console.reset();
+    let (_, page) = console.answer("GET", "/settings", "", "").expect("a page");
+    let csrf = page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    console.csrf = csrf.expect("a form").to_owned();
+    Mutex::new(console)
+});
+
+fn now() -> DateTime<Utc> {
+    "2026-11-21T10:03:12.345Z".parse().expect("an instant")
+}
+
+impl Console {
+    /// Two tenants that have saved settings and recorded an event.
+    fn reset(&self) {
+        let mut state = State::default();
+        for (tenant, text) in [("acme", "own"), (OTHER, SECRET)] {
+            let some = |text: &str| Some(text.to_owned());
+            let config = Draft {
+                external_id: some(&format!("external-id-{text}-0123456789")),
+                role_arn: some(&format!("arn:aws:iam::222222222222:role/{text}")),
+                bucket: some(&format!("{text}-bucket")),
+                region: some("eu-west-1"),
+                frequency_hours: some("1"),
+                version: some("3"),
+                ..Draft::default()
+            };
+            let hour = now() - TimeDelta::minutes(3);
+            let schedule = Schedule { exported_until: hour, next_due: hour + TimeDelta::hours(1) };
+            let id = TenantId::parse(tenant).expect("a tenant");
+            let watermark = Some(StoredWatermark::connected(&id, schedule));
+            state.tenants.insert(tenant.to_owned(), Tenant { config: Some(config), watermark, ..Tenant::default() });
+            let event = json!({
+                "id": "e-1", "date": "2026-11-21T09:00:00.000Z", "logType": "Scan", "action": text,
+                "user": { "id": "u-1" }, "additionalInfo": {},
+            });
+            let key = "2026-11-21T09:00:00.000Z#e-1".to_owned();
+            state.events.entry((tenant.to_owned(), 0)).or_default().insert(key, Body::Text(event.to_string()));
+        }
+        *self.memory.state() = state;
+    }
+
+    /// All that the other tenant has.
+    fn of_the_other(&self) -> (Option<Tenant>, Vec<String>) {
+        let state = self.memory.state();
+        let events = state.events.iter().filter(|((tenant, _), _)| tenant == OTHER);
+        (state.tenants.get(OTHER).cloned(), events.flat_map(|(_, events)| events.keys().cloned()).collect())
+    }
+
+    /// Status and text of an answer, if it is a request at all.
+    fn answer(&self, method: &str, target: &str, content_type: &str, body: &str) -> Option<(u64, String)> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let request = json!({
+            "version": "2.0", "rawPath": path, "rawQueryString": query,
+            "headers": {
+                "host": "console.example", "authorization": format!("Bearer {}", self.token),
+                "sec-fetch-site": "same-origin", "content-type": content_type, "if-match": "*",
+            },
+            "cookies": [format!("__Host-session={}", self.token)],
+            "requestContext": {
+                "domainName": "console.example", "stage": "$default", "timeEpoch": 0,
+                "http": { "method": method, "path": path },
+            },
+            "body": body.replace("CSRF", &self.csrf), "isBase64Encoded": false,
+        });
+        let event = LambdaEvent::new(serde_json::from_value(request).ok()?, Context::default());
+        let answer = self.runtime.block_on(invocation::answer(self.router.clone(), event)).ok()?;
+        let answer: Value = serde_json::to_value(answer).expect("an answer is JSON");
+        Some((answer["statusCode"].as_u64().expect("a status"), answer["body"].as_str().unwrap_or_default().to_owned()))
+    }
+}
+
+/// Sends a request; whether the console did what was asked for.
+pub fn check(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let (content_type, body) = rest.split_once('\n').unwrap_or((rest, ""));
+    let Some((method, target)) = line.split_once(' ') else { return false };
+    let console = CONSOLE.lock().expect("no other panic");
+    console.reset();
+    let before = console.of_the_other();
+    let Some((status, answer)) = console.answer(method, target, content_type, body) else { return false };
+    assert!(status < 500, "the console failed: {answer}");
+    assert!(!answer.contains(SECRET), "another tenant's is shown");
+    assert_eq!(console.of_the_other(), before, "another tenant's is changed");
+    status < 400
+}
