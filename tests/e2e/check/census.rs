@@ -9,16 +9,18 @@ use serde_json::json;
 use super::{Ran, check, tick};
 
 /// What the alarms go by, in this order.
-const ALARMING: [&str; 5] = [
+const ALARMING: [&str; 7] = [
     "NoConnectedTenants",
     "TenantsShrunken",
     "WatermarksWithoutConfig",
     "SettingsWithoutWatermark",
     "EventReadsRefused",
+    "NothingDelivered",
+    "BacklogNearsRetention",
 ];
 
 /// The value of each; a metric that an invocation doesn't write alarms nobody.
-fn alarming(ran: &Ran) -> [f64; 5] {
+fn alarming(ran: &Ran) -> [f64; 7] {
     ALARMING.map(|name| ran.metrics.get(name).copied().unwrap_or_default())
 }
 
@@ -73,14 +75,14 @@ fn a_healthy_fleet_that_exports_once_a_day_raises_no_alarm_at_any_hour() -> Resu
         put_fleet(platform, 4).await?;
         for hour in [4, 14, 23] {
             let tick = tick(platform, &format!("20T{hour:02}:01")).await?;
-            assert_eq!((alarming(&tick), &tick.answer["due"]), ([0.0; 5], &0.into()), "{hour}");
+            assert_eq!((alarming(&tick), &tick.answer["due"]), ([0.0; 7], &0.into()), "{hour}");
             let check = check(platform, &format!("20T{hour:02}:31")).await?;
-            assert_eq!(alarming(&check), [0.0; 5], "{hour}: {}", check.answer);
+            assert_eq!(alarming(&check), [0.0; 7], "{hour}: {}", check.answer);
             let looked = ["SuccessfulChecks", "ConnectedTenants"].map(|name| check.metrics[name]);
             assert_eq!(looked, [1.0, 4.0]);
         }
         let next_day = check(platform, "21T00:31").await?;
-        assert_eq!((alarming(&next_day), &next_day.answer["connectedBefore"]), ([0.0; 5], &4.into()));
+        assert_eq!((alarming(&next_day), &next_day.answer["connectedBefore"]), ([0.0; 7], &4.into()));
         Ok(())
     })
 }
@@ -93,7 +95,7 @@ fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
         lose(fixture, "tenant-1", "config").await?;
         lose(fixture, "tenant-2", "watermark").await?;
         let found = check(platform, "20T10:31").await?;
-        assert_eq!(alarming(&found), [0.0, 0.0, 1.0, 1.0, 0.0], "{}", found.answer);
+        assert_eq!(alarming(&found), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0], "{}", found.answer);
         assert_eq!(found.answer["watermarksWithoutConfig"], json!(["tenant-1"]));
         assert_eq!(found.answer["settingsWithoutWatermark"], json!(["tenant-2"]));
         let logs = platform.logs().await?;
@@ -104,7 +106,7 @@ fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
         for tenant in ["tenant-1", "tenant-2"] {
             put_tenant(platform, tenant).await?;
         }
-        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 5]);
+        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 7]);
         Ok(())
     })
 }
@@ -114,16 +116,16 @@ fn a_fleet_that_shrank_over_night_is_an_alarm() -> Result<()> {
     on_the_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 10).await?;
-        assert_eq!(alarming(&check(platform, "19T00:31").await?), [0.0; 5]);
+        assert_eq!(alarming(&check(platform, "19T00:31").await?), [0.0; 7]);
         for number in 0..4 {
             for record in ["config", "watermark"] {
                 lose(fixture, &format!("tenant-{number}"), record).await?;
             }
         }
         let shrunken = check(platform, "20T00:31").await?;
-        assert_eq!(alarming(&shrunken), [0.0, 1.0, 0.0, 0.0, 0.0], "{}", shrunken.answer);
+        assert_eq!(alarming(&shrunken), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{}", shrunken.answer);
         assert_eq!(shrunken.metrics["ConnectedTenants"], 6.0);
-        assert_eq!(alarming(&check(platform, "21T00:31").await?), [0.0; 5], "it ends by itself");
+        assert_eq!(alarming(&check(platform, "21T00:31").await?), [0.0; 7], "it ends by itself");
         Ok(())
     })
 }
@@ -151,10 +153,10 @@ fn an_events_table_that_refuses_reads_is_an_alarm_before_and_after_somebody_is_d
         let refused = refused.await;
         iam(&["delete-role-policy"]).await?;
         let (checked, ticked) = refused?;
-        assert_eq!(alarming(&checked), [0.0, 0.0, 0.0, 0.0, 1.0], "{}", checked.answer);
-        assert_eq!(alarming(&ticked), [0.0, 0.0, 0.0, 0.0, 1.0], "{}", ticked.answer);
+        assert_eq!(alarming(&checked), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], "{}", checked.answer);
+        assert_eq!(alarming(&ticked), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], "{}", ticked.answer);
         assert_eq!(ticked.answer["failures"][0]["code"], "events_unreadable");
-        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 5]);
+        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 7]);
         Ok(())
     })
 }
