@@ -96,6 +96,7 @@ pub struct Passed {
 struct Run {
     upstream: String,
     plan: Option<(Call, Fault)>,
+    refused: fn(&Name) -> bool,
     seen: Mutex<Seen>,
     on_their_way: watch::Sender<usize>,
 }
@@ -141,13 +142,15 @@ impl Drop for OnItsWay<'_> {
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
 impl FaultProxy {
-    /// Begins to pass calls on, but for the planned one.
+    /// Begins to pass calls on, but for the planned one. Those that are `refused` never come to AWS, which stands for an
+    /// AWS that has been told to refuse them.
     ///
     /// # Errors
     /// When there is no port to listen on.
-    pub async fn start(aws: &LocalAws, plan: Option<(Call, Fault)>) -> Result<Self> {
+    pub async fn start(aws: &LocalAws, plan: Option<(Call, Fault)>, refused: fn(&Name) -> bool) -> Result<Self> {
         let upstream = aws.endpoint().trim_start_matches("http://").to_owned();
-        let run = Arc::new(Run { upstream, plan, seen: Mutex::default(), on_their_way: watch::Sender::new(0) });
+        let on_their_way = watch::Sender::new(0);
+        let run = Arc::new(Run { upstream, plan, refused, seen: Mutex::default(), on_their_way });
         let passing = Arc::clone(&run);
         let server = Server::start(move |request| {
             let run = Arc::clone(&passing);
@@ -212,7 +215,8 @@ async fn pass(run: &Run, request: Request<Incoming>) -> io::Result<Answer> {
         }
         fault
     };
-    let Some(fault) = fault else { return whole(forward(run, Request::from_parts(parts, Full::new(body))).await?) };
+    let request = Request::from_parts(parts, Full::new(body));
+    let Some(fault) = fault else { return whole(ask(run, &name, request).await?) };
     if let Some(answer) = answers::instead(fault, &name) {
         return whole(answer);
     }
@@ -221,7 +225,7 @@ async fn pass(run: &Run, request: Request<Incoming>) -> io::Result<Answer> {
     } else if !fault.is_after() {
         return Err(broken());
     }
-    let answer = forward(run, Request::from_parts(parts, Full::new(body))).await?;
+    let answer = ask(run, &name, request).await?;
     match fault {
         Fault::KillAfter => {
             kill(&run.seen())?;
@@ -240,6 +244,14 @@ fn kill(seen: &Seen) -> io::Result<()> {
 
 fn broken() -> io::Error {
     io::Error::other("broken off")
+}
+
+/// What AWS answers, be it a refusal that was agreed on.
+async fn ask(run: &Run, name: &Name, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
+    match answers::instead(Fault::Deny, name).filter(|_| (run.refused)(name)) {
+        Some(refusal) => Ok(refusal),
+        None => forward(run, request).await,
+    }
 }
 
 /// Asks AWS, on a connection of the call's own.

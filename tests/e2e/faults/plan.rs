@@ -3,7 +3,8 @@
 use audit_log_core::tenant::{DueShard, TenantId};
 use audit_log_tests::fault_proxy::{Call, Fault, Name, Service};
 
-use crate::run::{Outcome, Scenario};
+use crate::run::Outcome;
+use crate::scenario::Scenario;
 
 /// What is done to a call, and what it is about.
 pub(crate) type Case = (Call, Fault);
@@ -22,16 +23,15 @@ pub(crate) fn operation(name: &Name) -> &str {
 /// Kills before each call, and after each that writes. In the scenarios that do what the inline one does, by other
 /// means or more of it, one call of each operation stands for those that are the same.
 pub(crate) fn kills(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
-    let calls = sorted(undisturbed);
-    let is_same = |name: &Name| match scenario {
-        Scenario::Inline => false,
-        Scenario::Parts => name.operation == "Query due",
-        Scenario::FannedOut | Scenario::Idle => true,
-    };
     let mut chosen: Vec<&Call> = Vec::new();
-    for call in calls {
-        let stands = is_same(&call.name) && chosen.iter().any(|it| it.name.operation == call.name.operation);
-        if all() || !stands {
+    for call in sorted(undisturbed) {
+        let is_first = chosen.iter().all(|it| it.name.operation != call.name.operation);
+        let is_other = match scenario {
+            Scenario::Parts => is_first || call.name.operation != "Query due",
+            Scenario::FannedOut | Scenario::Idle => is_first,
+            _ => false,
+        };
+        if all() || is_other || scenario.tests(&call.name) {
             chosen.push(call);
         }
     }
@@ -47,35 +47,37 @@ pub(crate) fn kills(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
 /// Each kind of fault at some call of each operation, and some kind at each call. What another scenario has tested is left
 /// out, but for what a batch makes of a failure of the platform's.
 pub(crate) fn faults(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
-    let mut operations: Vec<(&str, Vec<&Call>)> = Vec::new();
-    for call in sorted(undisturbed) {
-        match operations.last_mut() {
-            Some((operation, calls)) if *operation == call.name.operation => calls.push(call),
-            _ => operations.push((&call.name.operation, vec![call])),
+    let calls = sorted(undisturbed);
+    let each = |calls: &[&Call], faults: &[Fault]| -> Vec<Case> {
+        calls.iter().flat_map(|call| faults.iter().map(|fault| ((*call).clone(), *fault))).collect()
+    };
+    let mut cases = Vec::new();
+    let is_tested = |call: &&Call| all() || scenario.tests(&call.name);
+    let tested: Vec<&Call> = calls.iter().copied().filter(is_tested).collect();
+    // What an update is of makes another operation of it only where there is nothing else to test.
+    let kind = |call: &Call| {
+        let is_any = scenario == Scenario::Inline && operation(&call.name) == "UpdateItem";
+        if is_any { "UpdateItem".to_owned() } else { call.name.operation.clone() }
+    };
+    for same in tested.chunk_by(|one, other| kind(one) == kind(other)) {
+        let kinds = kinds(&same[0].name);
+        if all() || scenario == Scenario::FannedOut {
+            cases.extend(each(same, &kinds));
+        } else {
+            let most = kinds.len().max(same.len());
+            let in_turn = same.iter().cycle().zip(kinds.iter().cycle()).take(most);
+            cases.extend(in_turn.map(|(call, fault)| ((*call).clone(), *fault)));
         }
     }
-    let mut cases = Vec::new();
+    // Most shards of the index list nobody, and it is no matter whether these can be read.
     let is_listed = |call: &Call| scenario.tenants().iter().any(|tenant| due_shard(tenant) == call.name.subject);
-    for (operation, calls) in operations {
-        let kinds = kinds(&calls[0].name);
-        let is_own = match scenario {
-            Scenario::Inline => true,
-            Scenario::Parts => operation.ends_with("MultipartUpload") || operation == "UploadPart",
-            Scenario::FannedOut => operation == "SendMessageBatch",
-            Scenario::Idle => operation == "Query due, Limit",
-        };
-        if all() {
-            cases.extend(calls.iter().flat_map(|call| kinds.iter().map(|fault| ((*call).clone(), *fault))));
-        } else if is_own {
-            let most = kinds.len().max(calls.len());
-            let in_turn = calls.iter().cycle().zip(kinds.iter().cycle()).take(most);
-            cases.extend(in_turn.map(|(call, fault)| ((*call).clone(), *fault)));
-            // Most shards of the index list nobody, and it is no matter whether these can be read.
-            let listed = calls.iter().filter(|call| operation == "Query due" && is_listed(call));
-            cases.extend(listed.map(|call| ((*call).clone(), Fault::Deny)));
-        } else if scenario == Scenario::FannedOut && calls[0].name.service == Service::DynamoDb {
-            cases.push((calls[0].clone(), Fault::Deny));
-        }
+    let listed = tested.into_iter().filter(|call| call.name.operation == "Query due" && is_listed(call));
+    cases.extend(each(&listed.collect::<Vec<_>>(), &[Fault::Deny]));
+    if scenario == Scenario::FannedOut {
+        let mut platforms = calls;
+        platforms.retain(|call| call.name.service == Service::DynamoDb);
+        platforms.dedup_by_key(|call| call.name.operation.clone());
+        cases.extend(each(&platforms, &[Fault::Deny]));
     }
     cases
 }
@@ -118,12 +120,17 @@ fn kinds(name: &Name) -> Vec<Fault> {
 
 /// How many uploads the fault leaves begun, which nobody can abort: the run has died, or was never told the upload's id.
 /// For these the template's bucket has a lifecycle rule.
-pub(crate) fn orphans(call: &Call, fault: Fault) -> usize {
-    let lost = matches!(
-        (operation(&call.name), fault),
-        ("CreateMultipartUpload", Fault::KillAfter | Fault::LoseAnswer | Fault::LoseForGood | Fault::Truncate)
-            | ("UploadPart", Fault::KillBefore | Fault::KillAfter)
-            | ("CompleteMultipartUpload", Fault::KillBefore)
-    );
+pub(crate) fn orphans(scenario: Scenario, call: &Call, fault: Fault) -> usize {
+    let lost = match call.name.operation.as_str() {
+        "CreateMultipartUpload" => {
+            [Fault::KillAfter, Fault::LoseAnswer, Fault::LoseForGood, Fault::Truncate].contains(&fault)
+        }
+        "UploadPart" => fault.kills(),
+        // Between its refusal and its abort.
+        "AbortMultipartUpload of none" => scenario.is_in_parts() && fault.kills(),
+        "AbortMultipartUpload" => [Fault::KillBefore, Fault::Deny].contains(&fault),
+        "CompleteMultipartUpload" => fault == Fault::KillBefore,
+        _ => false,
+    };
     usize::from(lost)
 }

@@ -9,7 +9,8 @@ use audit_log_tests::fault_proxy::{Call, Fault, FaultProxy};
 use audit_log_tests::lambda::{Launch, Process, Said};
 use serde_json::{Value, json};
 
-use crate::world::{LARGE, SMALL, World};
+use crate::scenario::{CALLS, Scenario};
+use crate::world::World;
 
 /// By signal(7).
 const SIGKILL: i32 = 9;
@@ -17,25 +18,8 @@ const SIGKILL: i32 = 9;
 /// How long an invocation may take with all its retries.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 
-/// What is done, and by whom it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scenario {
-    /// A tick exports everybody itself, in files of 64 KiB.
-    Inline,
-    /// A tick exports one tenant whose file has several parts.
-    Parts,
-    /// A tick hands everybody over, and the messages are handed to the function.
-    FannedOut,
-    /// A tick finds nobody due.
-    Idle,
-}
-
-impl Scenario {
-    /// Who is there.
-    pub(crate) fn tenants(self) -> &'static [&'static str] {
-        if self == Self::Parts { &LARGE } else { &SMALL }
-    }
-}
+/// A tick, its batch, and what that hands over again: more than so many are one of them for ever.
+const MOST_INVOCATIONS: usize = 6;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -52,10 +36,11 @@ pub(crate) struct Outcome {
 }
 
 impl World {
-    /// Runs the exporter in a new process, with a fault at one call or undisturbed. What waits in the queue from a run
-    /// before comes first, and no tick beside it: the queue brings a batch again long before the next one.
-    pub(crate) async fn run(&self, scenario: Scenario, plan: Option<&(Call, Fault)>) -> Result<Outcome> {
-        let proxy = FaultProxy::start(self.aws, plan.cloned()).await?;
+    /// Runs the exporter in a new process, with a fault at one call or undisturbed; of the scenario's runs, the `nth` from 0.
+    /// What waits in the queue from a run before comes first, and no tick beside it: the queue brings a batch again long
+    /// before the next one. What is handed over is taken until nothing is, or something goes wrong.
+    pub(crate) async fn run(&self, scenario: Scenario, nth: usize, plan: Option<&(Call, Fault)>) -> Result<Outcome> {
+        let proxy = FaultProxy::start(self.aws, plan.cloned(), scenario.refused()).await?;
         let environment = self.environment(scenario, proxy.endpoint()).await?;
         let (function_arn, scratch) = (self.function_arn.as_str(), self.scratch.as_path());
         let (name, path, environment) = ("exporter", self.binary.as_path(), environment.as_slice());
@@ -64,16 +49,15 @@ impl World {
         proxy.aim_at(process.id()?)?;
         let may_die = plan.is_some_and(|(_, fault)| fault.kills());
         let (mut answers, mut failed) = (Vec::new(), false);
-        let hour = if scenario == Scenario::Idle { "09:00" } else { "11:00" };
         let fans_out = scenario == Scenario::FannedOut;
         let mut messages = if fans_out { Messages::receive(self).await? } else { Messages::default() };
-        let mut next = Some(messages.event().unwrap_or(self.tick(hour)?));
         let redelivered = !messages.0.is_empty();
-        let mut is_tick = !redelivered;
+        let mut next = Some(messages.event().unwrap_or(self.tick(scenario.hour(nth))?));
         while let Some(event) = next.take() {
+            ensure!(answers.len() < MOST_INVOCATIONS, "what is handed over is never done");
             let invoked = invoke(&mut process, &event).await?;
             let done = if let Invoked::Answered(answer, false) = &invoked { Some(answer) } else { None };
-            std::mem::take(&mut messages).give_back(self, done).await?;
+            let comes_again = std::mem::take(&mut messages).give_back(self, done).await?;
             match invoked {
                 Invoked::Answered(answer, went_wrong) => {
                     failed |= went_wrong;
@@ -82,7 +66,7 @@ impl World {
                 Invoked::Ended(status) if may_die && status.signal() == Some(SIGKILL) => break,
                 Invoked::Ended(status) => bail!("the process ended ({status}):\n{}", process.log_tail()),
             }
-            if fans_out && std::mem::take(&mut is_tick) {
+            if fans_out && !comes_again {
                 messages = Messages::receive(self).await?;
                 next = messages.event();
             }
@@ -93,6 +77,8 @@ impl World {
         ensure!(!log.contains("panicked"), "the process panicked:\n{}", audit_log_tests::tools::last_lines(&log, 15));
         ensure!(!log.contains("external-id-of-"), "an external ID is in the log:\n{log}");
         ensure!(!log.contains("additionalInfo"), "an event is in the log:\n{log}");
+        let unknown = passed.calls.iter().find(|call| !CALLS.contains(&call.name.operation.as_str()));
+        ensure!(unknown.is_none(), "a call of a kind that is not in the list: {unknown:?}");
         Ok(Outcome { calls: passed.calls, hit: passed.hit, answers, failed, redelivered })
     }
 }
@@ -151,14 +137,16 @@ impl Messages {
         (!self.0.is_empty()).then(|| json!({ "Records": self.0.iter().map(record).collect::<Vec<_>>() }))
     }
 
-    /// Deletes what the function is done with, by its answer; the rest may be received again at once.
-    async fn give_back(self, world: &World, answer: Option<&Value>) -> Result<()> {
+    /// Deletes what the function is done with, by its answer; the rest may be received again at once. Whether there is such.
+    async fn give_back(self, world: &World, answer: Option<&Value>) -> Result<bool> {
+        let mut comes_again = false;
         for Message { id, receipt, .. } in self.0 {
             let again = answer.is_none_or(|answer| {
                 let failures = answer["batchItemFailures"].as_array().map(Vec::as_slice).unwrap_or_default();
                 answer.get("batchItemFailures").is_none() || failures.iter().any(|it| it["itemIdentifier"] == id)
             });
             let queue = &world.export_queue;
+            comes_again |= again;
             if again {
                 let visible = world.sqs.change_message_visibility().queue_url(queue).receipt_handle(receipt);
                 visible.visibility_timeout(0).send().await?;
@@ -166,7 +154,7 @@ impl Messages {
                 world.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await?;
             }
         }
-        Ok(())
+        Ok(comes_again)
     }
 }
 
@@ -174,6 +162,7 @@ impl World {
     /// Empties the export queue.
     pub(crate) async fn drain(&self) -> Result<()> {
         let done = json!({ "batchItemFailures": [] });
-        Messages::receive(self).await?.give_back(self, Some(&done)).await
+        Messages::receive(self).await?.give_back(self, Some(&done)).await?;
+        Ok(())
     }
 }

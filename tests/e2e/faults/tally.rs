@@ -16,6 +16,8 @@ pub(crate) enum End {
     RiddenOut,
     /// The next run made up for it.
     Mended,
+    /// The next run made up for it, but for what others had still to hear: they heard it after the next window.
+    ToldLater,
 }
 
 /// The cases of one test.
@@ -33,6 +35,7 @@ struct Ends {
     calls: BTreeSet<Call>,
     ridden_out: usize,
     mended: usize,
+    told_later: usize,
 }
 
 impl Tally {
@@ -51,6 +54,7 @@ impl Tally {
         match end {
             Ok(End::RiddenOut) => ends.ridden_out += 1,
             Ok(End::Mended) => ends.mended += 1,
+            Ok(End::ToldLater) => ends.told_later += 1,
             Err(wrong) => {
                 say(&format!("{}: {fault:?} at {call}: {wrong:#}", self.title));
                 self.wrong.push(format!("{fault:?} at {call}: {wrong:#}"));
@@ -63,11 +67,17 @@ impl Tally {
         }
     }
 
+    /// The kinds of calls that something was done to.
+    pub(crate) fn operations(&self) -> BTreeSet<&str> {
+        self.ends.keys().map(|(operation, _)| operation.as_str()).collect()
+    }
+
     /// Tells of everything, and fails if anything was wrong.
     pub(crate) fn finish(self) -> Result<()> {
-        say("  operation | fault | calls | ridden out | mended by the next run");
-        for ((operation, fault), Ends { calls, ridden_out, mended }) in &self.ends {
-            say(&format!("  {operation} | {fault:?} | {} | {ridden_out} | {mended}", calls.len()));
+        say(&format!("  {}:", self.title));
+        say("  operation | fault | calls | ridden out | mended by the next run | told after the next window");
+        for ((operation, fault), Ends { calls, ridden_out, mended, told_later }) in &self.ends {
+            say(&format!("  {operation} | {fault:?} | {} | {ridden_out} | {mended} | {told_later}", calls.len()));
         }
         let wrong = self.wrong.len();
         ensure!(wrong == 0, "{wrong} of {} went wrong:\n{}", self.done, self.wrong.join("\n"));

@@ -17,8 +17,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::run::Scenario;
-use crate::state::Records;
+use crate::scenario::{FILES, Scenario};
+use crate::start::Records;
+use crate::told::{Told, listen};
 
 /// All that the tests of this binary share. They take turns.
 pub(crate) struct World {
@@ -32,6 +33,9 @@ pub(crate) struct World {
     environment: BTreeMap<String, String>,
     pub(crate) function_arn: String,
     pub(crate) export_queue: String,
+    /// Where whatever is told on the bus arrives, and what of it was heard.
+    pub(crate) notices_queue: String,
+    pub(crate) heard: Mutex<Told>,
     pub(crate) binary: PathBuf,
     /// For the exporter's log; it goes when the local AWS goes.
     pub(crate) scratch: PathBuf,
@@ -57,19 +61,14 @@ pub(crate) fn clock(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-20T{time}:00Z").parse()?)
 }
 
-/// The tenants of a tick at 11:00 with files of 64 KiB; in the order of the tick.
-pub(crate) const SMALL: [&str; 4] = [RECOVERING, FAILING, "files", SHARDED];
-
-/// Whose window is one file of several parts.
-pub(crate) const LARGE: [&str; 1] = ["parts"];
-
 /// Who fails in every run, and is never done.
 pub(crate) const FAILING: &str = "denied";
 
 /// Who has failed before, and has two windows to catch up with, of which the first is empty.
 pub(crate) const RECOVERING: &str = "recovering";
 
-/// Whose events lie in several shards, and go into a gzipped file; and how many shards these are.
+/// Who has failed before, too, and has one window. Its events lie in several shards, and go into a gzipped file; and how many
+/// shards these are.
 pub(crate) const SHARDED: &str = "sharded";
 pub(crate) const SHARDS: u32 = 3;
 
@@ -85,7 +84,7 @@ fn members() -> Result<Vec<Member>> {
         Member { start: "09:00", ..member(RECOVERING, "200000000201", Draft::default(), hour(RECOVERING, 3)?) },
         // The role is limited to another folder than the one that the settings say.
         member(FAILING, "200000000202", Draft { prefix: text("allowed"), ..Draft::default() }, hour(FAILING, 3)?),
-        member("files", "200000000203", Draft::default(), hour("files", 450)?),
+        member(FILES, "200000000203", Draft::default(), hour(FILES, 450)?),
         member(
             SHARDED,
             "200000000204",
@@ -150,6 +149,7 @@ impl World {
         let function_arn = deployed["FunctionArn"].as_str().context("a function without an ARN")?.to_owned();
         let environment = serde_json::from_value(deployed["Environment"]["Variables"].clone())?;
         open_exporter_role(aws, &platform).await?;
+        let notices_queue = listen(aws, &outputs.notices_bus_name).await?;
 
         let mut customers = Vec::new();
         for Member { tenant, account, choices, start, events } in members()? {
@@ -168,7 +168,7 @@ impl World {
         let config = aws.sdk_config(PLATFORM_ACCOUNT);
         let (dynamodb, sqs) = (dynamodb::Client::new(&config), sqs::Client::new(&config));
         let start = Records::at_the_start(&dynamodb, outputs).await?;
-        Ok(Self {
+        let mut world = Self {
             aws,
             platform,
             dynamodb,
@@ -177,10 +177,14 @@ impl World {
             environment,
             function_arn,
             export_queue,
+            notices_queue,
+            heard: Mutex::default(),
             binary,
             scratch,
             customers,
-        })
+        };
+        world.start.later = world.after_a_tick().await?;
+        Ok(world)
     }
 
     /// A tenant's bucket, with a client of the customer's.
@@ -194,7 +198,6 @@ impl World {
     /// and files of a size: the same calls in every run, in an order that hardly varies.
     pub(crate) async fn environment(&self, scenario: Scenario, endpoint: String) -> Result<Vec<(String, String)>> {
         let session = exporter_session(self.aws, &self.platform).await?;
-        let file_size = if scenario == Scenario::Parts { 256 << 20 } else { 64 << 10 };
         let mut environment = self.environment.clone();
         let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
         set("AWS_ENDPOINT_URL", endpoint);
@@ -203,8 +206,10 @@ impl World {
         set("AWS_SECRET_ACCESS_KEY", session.secret_access_key().to_owned());
         set("AWS_SESSION_TOKEN", session.session_token().unwrap_or_default().to_owned());
         set("MAX_CONCURRENT_EXPORTS", "1".to_owned());
-        set("MAX_OBJECT_BYTES", file_size.to_string());
-        if scenario != Scenario::FannedOut {
+        set("MAX_OBJECT_BYTES", scenario.file_size().to_string());
+        if scenario == Scenario::FannedOut {
+            set("MAX_WINDOWS_PER_TENANT", "1".to_owned());
+        } else {
             set("EXPORT_QUEUE_URL", String::new());
         }
         Ok(environment.into_iter().collect())

@@ -23,7 +23,7 @@ pub enum Service {
 pub struct Name {
     /// The service.
     pub service: Service,
-    /// The operation, with the index of a query and the actions of a transaction.
+    /// The operation, with the index of a query, the actions of a transaction and what an update is of.
     pub operation: String,
     /// Which partition, tenant, role, object or queue.
     pub subject: String,
@@ -98,6 +98,12 @@ fn dynamodb(operation: &str, asked: &Value) -> Name {
             Name::new(Service::DynamoDb, format!("{operation} {}", actions.join("+")), subject)
         }
         "PutItem" => Name::new(Service::DynamoDb, operation, record(&asked["Item"])),
+        "UpdateItem" => {
+            let expression = text(&asked["UpdateExpression"]);
+            let is_name = |word: &&str| *word != "=" && !word.starts_with(':');
+            let changed: Vec<_> = expression.split_whitespace().filter(is_name).collect();
+            Name::new(Service::DynamoDb, format!("{operation} {}", changed.join(" ")), record(&asked["Key"]))
+        }
         _ => Name::new(Service::DynamoDb, operation, record(&asked["Key"])),
     }
 }
