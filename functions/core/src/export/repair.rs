@@ -73,7 +73,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Stores the windows again that a run has begun to store again, and has left so when it died.
     ///
     /// # Errors
-    /// If that can't be done; the mark stays then, but for one that nobody can do anything about any more.
+    /// If that can't be done; the mark stays then.
     pub(super) async fn settle_doubts(
         &self,
         run: Run<'_>,
@@ -244,12 +244,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         };
         anew.amended = receipt.amended + 1;
         anew.late = came_late;
-        anew.gap |= receipt.gap;
-        if planted!(RestoreHidesTheGap) {
-            anew.gap = false;
-        } else if anew.events() < receipt.events {
-            // What was deleted since the receipt can't be brought back, but it must not look complete.
-            anew.gap = true;
+        // What was deleted since the receipt can't be brought back, but it must not look complete.
+        anew.gap |= receipt.gap || anew.events() < receipt.events;
+        anew.gap &= !planted!(RestoreHidesTheGap);
+        if anew.gap && !receipt.gap {
             tenant.loss = anew.loss().inspect(|loss| log(id.as_str(), Some(window), loss));
         }
         let amended = self.tenants.amend_receipt(&id, &receipt, &anew).await?;
