@@ -95,6 +95,7 @@ impl Invocation {
         let result = tokio::time::timeout(limit, fragile).await.ok().flatten();
         if result.is_none() {
             world.say(|| format!("run {number:<3} dies"));
+            world.facts().died = true;
         }
         result
     }

@@ -78,6 +78,8 @@ pub struct Facts {
     /// Whose failure a run has told of, and that run, until it has noted what it told: if it is cut off in between, nobody
     /// knows that there is an end to tell.
     pub unnoted: BTreeSet<(String, u64)>,
+    /// Whether any run has died.
+    pub died: bool,
     /// How many have died while they stored a committed window again.
     pub dead_repairs: u32,
     /// When the settings of each tenant were saved for the last time.

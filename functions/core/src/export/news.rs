@@ -55,21 +55,21 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
         };
         // Stamped anew: all of that may have taken a while, and an event is visible soon after its stamp.
         let event = event.map(|_| failing.event(self.stamp(run)));
-        let noted = self.tenants.record_failure(tenant, watermark, failure, at, event.as_ref()).await;
-        if told {
-            // Also where it is not recorded: somebody may have told the end already, before anybody heard of the failure.
-            let recorded = matches!(noted, Ok(Conditional::Written));
-            let news = if recorded { news.clone() } else { news.clone().unrecorded() };
-            self.note_told(tenant, Some(&news)).await;
-        }
-        match noted {
-            Ok(Conditional::Written) => {}
+        match self.tenants.record_failure(tenant, watermark, failure, at, event.as_ref()).await {
+            Ok(Conditional::Written) if told => self.note_told(tenant, Some(&news)).await,
             Ok(Conditional::LostRace) => {
-                if let Some(end) = if told { Some(news) } else { before } {
-                    self.take_back(tenant, end, told, at).await;
+                if let Some(news) = if told { Some(news) } else { before } {
+                    self.take_back(tenant, news, told, at).await;
                 }
             }
-            Err(error) => not_noted(tenant, &error, "the failure could not be noted"),
+            Ok(Conditional::Written) => {}
+            Err(error) => {
+                not_noted(tenant, &error, "the failure could not be noted");
+                // Somebody may have told the end meanwhile, before anybody heard of the failure.
+                if told {
+                    self.note_told(tenant, Some(&news.unrecorded())).await;
+                }
+            }
         }
     }
 
@@ -77,9 +77,14 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     /// exported and nobody else has, or else leaves that to whoever exports the next one. Where it was this run that has told
     /// them, `just_now`, somebody else may have told the end before.
     pub(super) async fn take_back(&self, tenant: &TenantId, told: Told, just_now: bool, at: DateTime<Utc>) {
-        let Ok(TenantRecords { watermark, outcome, .. }) = self.tenants.load_one(tenant).await else { return };
-        let is_owed = just_now || outcome.told.is_some();
-        let until = watermark.filter(|it| !it.failing && is_owed).and_then(|it| it.exported_until);
+        let Ok(TenantRecords { watermark, outcome, .. }) = self.tenants.load_one(tenant).await else {
+            if just_now {
+                self.note_told(tenant, Some(&told.unrecorded())).await;
+            }
+            return;
+        };
+        let until =
+            watermark.filter(|it| !it.failing && (just_now || outcome.told.is_some())).and_then(|it| it.exported_until);
         if let Some(end) = until.and_then(|until| ended(tenant, &told, &until, at))
             && self.publish(&[end]).await
         {
