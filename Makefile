@@ -44,7 +44,7 @@ test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a 
 
 # With its own profile: as fast as a release, and built again soon. It depends on the core alone, and needs no tools.
 simulate: ## The core under everything that can go wrong, seed by seed (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
-	@$(ON_HOST) cargo build --quiet --profile simulation --workspace --bin simulate $(if $(BUGS),--features audit-log-simulation/planted-bugs)
+	@$(ON_HOST) cargo build --profile simulation --workspace --bin simulate $(if $(BUGS),--features audit-log-simulation/planted-bugs)
 	@target/$(HOST)/simulation/simulate $(if $(SEED),seed $(SEED),$(if $(BUGS),bugs $(or $(SEEDS),10000),seeds $(or $(SEEDS),10000) from $(or $(FROM),0)))
 
 # Without sanitizers, which need a nightly compiler: nearly all of this is safe Rust. What is found beyond the checked-in
