@@ -29,6 +29,9 @@ use crate::{
 /// How many tenants are named in the log and in the answer; all are counted.
 const NAMED: usize = 100;
 
+/// How many tenants' records are read at a time where one of them can be enough.
+const AT_A_TIME: usize = 100;
+
 /// How long before a finding is looked at again. What is written in between is no finding.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
@@ -150,7 +153,7 @@ async fn everyone_fails<F: Tenants>(fleet: &F, connected: &[Due], now: DateTime<
     }
     let ids: Vec<_> = connected.iter().filter_map(|due| TenantId::parse(&due.tenant).ok()).collect();
     // In parts: where exports are only about to begin, the first of them shows it.
-    for some in ids.chunks(NAMED) {
+    for some in ids.chunks(AT_A_TIME) {
         if fleet.load(some).await?.iter().any(|(_, records)| records.outcome.consecutive_failures == 0) {
             return Ok(false);
         }

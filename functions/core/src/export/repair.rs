@@ -97,14 +97,13 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let is_left = |doubts: &Vec<Doubt>| doubts.iter().all(|doubt| (run.now)() - doubt.since > LONGEST_RUN);
         let mut unmended = Ok(());
         for (window, of_window) in of_windows.into_iter().filter(|(_, doubts)| is_left(doubts)) {
-            if (run.should_stop)() {
-                return Err(in_doubt(
-                    window,
-                    "there is no time to store it again now; the next run of the tenant does.",
-                ));
-            }
+            let settled = if (run.should_stop)() {
+                Err(in_doubt(window, "there is no time to store it again now; the next run of the tenant does."))
+            } else {
+                self.settle_window(run, tenant, window, of_window).await
+            };
             // One that can't be mended must not keep the others from it.
-            if let Err(failure) = self.settle_window(run, tenant, window, of_window).await {
+            if let Err(failure) = settled {
                 log(id.as_str(), Some(window), &failure);
                 unmended = Err(failure);
             }
