@@ -17,6 +17,10 @@ HOSTILE := .tools/hostile/.installed
 # Nobody has it prebuilt; compiling it takes a minute or two, once.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+MUTANTS_VERSION := 27.1.0
+MUTANTS := .tools/mutants-$(MUTANTS_VERSION)/bin/cargo-mutants
+# The core's own logic, whose faults the simulation can't plant at a port.
+MUTATED := functions/core/src/export/*.rs functions/core/src/lease.rs functions/core/src/outbox.rs functions/core/src/checkpoint.rs
 
 # The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
 # workspace: then cargo compiles the AWS SDK once for both.
@@ -30,7 +34,7 @@ RELEASE_TARGET = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)-unknown-linux-gnu
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test simulate fuzz screenshots bench check build package sbom publish-template deploy fmt clippy doc deny audit lint policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench check build package sbom publish-template deploy fmt clippy doc deny audit lint policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,7 +48,7 @@ test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a 
 
 # With its own profile: as fast as a release, and built again soon. It depends on the core alone, and needs no tools.
 simulate: ## The core under everything that can go wrong, seed by seed (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
-	@$(ON_HOST) cargo build --profile simulation --workspace --bin simulate $(if $(BUGS),--features audit-log-simulation/planted-bugs)
+	@$(ON_HOST) cargo build --profile simulation --workspace --bin simulate
 	@target/$(HOST)/simulation/simulate $(if $(SEED),seed $(SEED),$(if $(BUGS),bugs $(or $(SEEDS),10000),seeds $(or $(SEEDS),10000) from $(or $(FROM),0)))
 
 # Without sanitizers, which need a nightly compiler: nearly all of this is safe Rust. What is found beyond the checked-in
@@ -54,6 +58,11 @@ fuzz: $(HOSTILE) ## Hostile input, as much as there is time for (TARGET=event_li
 	@cp Cargo.lock fuzz/Cargo.lock
 	PATH="$(CURDIR)/.tools/hostile/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/target/fuzz" cargo fuzz run --sanitizer none --no-cfg-fuzzing \
 	    --target $(HOST) $(TARGET) target/fuzz/corpus/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),60)
+
+# No part of `make check`: each mutant is built and tested, which takes hours in all. SHARD=0/8 is an eighth of them.
+mutants: $(MUTANTS) ## Faults put into the core's export, lease and outbox, and those that no test notices (SHARD=0/8, JOBS=2)
+	$(MUTANTS) mutants --package audit-log-core $(MUTATED:%=--file '%') --output target --timeout 120 --no-shuffle \
+	    --jobs $(or $(JOBS),1) $(if $(SHARD),--shard $(SHARD)) -- --lib -- export:: lease:: outbox:: checkpoint:: round_trips::
 
 screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screenshots
 	@$(ON_HOST) cargo build --workspace --bin screenshots
@@ -137,6 +146,10 @@ $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(NODE):
 $(CYCLONEDX):
 	@echo "Compiling cargo-cyclonedx into .tools …"
 	@cargo install --quiet --debug --locked --version $(CYCLONEDX_VERSION) --root .tools/cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx
+
+$(MUTANTS):
+	@echo "Compiling cargo-mutants into .tools …"
+	@cargo install --quiet --debug --locked --version $(MUTANTS_VERSION) --root .tools/mutants-$(MUTANTS_VERSION) cargo-mutants
 
 # A browser with fonts of its own, and what drives it. Node comes first: it installs and unpacks them.
 $(BROWSER): $(NODE) tests/browser/package-lock.json tests/browser/install.js

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::data::{Page, Partition, Pool};
@@ -129,8 +130,10 @@ pub(crate) struct Seen {
     pub(crate) stored_bytes: u64,
     /// When each tenant's watermark moved.
     pub(crate) commits: HashMap<String, Instant>,
+    /// The leases that runs have, as attributes of the tenants' watermarks: the token, and until when.
+    pub(crate) leases: HashMap<String, [(&'static str, Value); 2]>,
     /// How far a tenant's window is stored, in its own words.
-    pub(crate) progress: HashMap<String, String>,
+    pub(crate) checkpoints: HashMap<String, String>,
     /// The objects, by bucket and key, where they are kept.
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     /// The parts of unfinished uploads, by upload and number.

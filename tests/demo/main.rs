@@ -138,13 +138,15 @@ fn conclude(screen: &Screen, took: Duration, keep: bool) -> Result<()> {
         ("Record events", "over HTTP, through a queue, or with one PutItem"),
         ("The API, and The pages", "what a tenant's admin works with"),
         ("Connect a tenant", "what its admin does, on the API and in AWS"),
-        ("Delivery guarantees, in plain words", "what is exactly-once, and what is not"),
-        ("Operating it", "every failure code with its cause and fix; metrics and alarms"),
+        ("Delivery guarantees", "what is exactly-once, and what is not"),
+        ("Operating it", "logs, metrics and notifications, and every failure code with its cause and fix"),
         ("Deploy it", "`make deploy`, with your own AWS credentials"),
+        ("docs/leases.md", "why two runs at once do no harm"),
+        ("docs/operations.md", "commands for one tenant, restoring the tables, and what to do about each alarm"),
     ];
-    screen.line("  Read on in README.md:")?;
+    screen.line("  Read on, in README.md and beside it:")?;
     for (section, about) in read_on {
-        screen.line(&format!("    {section:<37}{about}"))?;
+        screen.line(&format!("    {section:<24}{about}"))?;
     }
     if !keep {
         screen.blank()?;

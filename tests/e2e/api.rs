@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Api, LocalAws, PLATFORM_ACCOUNT, connect, on_the_platform, quick_create, tools};
+use audit_log_tests::{
+    Api, Bucket, Listener, LocalAws, PLATFORM_ACCOUNT, REGION, connect, on_the_platform, quick_create, tools,
+};
 use chrono::{DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -59,7 +61,7 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
         let logs = get(api, "journey", "/v1/audit-logs?logType=Audit+Log+Export").await?;
         let mut actions: Vec<_> = list(&logs, "events")?.iter().filter_map(|event| event["action"].as_str()).collect();
         actions.sort_unstable();
-        let expected = ["Connection Verified", "Connector Connected", "Export Settings Changed"];
+        let expected = ["Connection Check Passed", "Connector Connected", "Export Settings Changed"];
         actions.dedup();
         assert_eq!(actions, expected);
 
@@ -67,6 +69,42 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
         assert_eq!(gone["status"], "disconnected");
         let next = platform.tick(hour + TimeDelta::minutes(1)).await?;
         assert_eq!(next["due"], 0);
+        Ok(())
+    })
+}
+
+/// The next event that is heard, in parts: its type, its number and who did it.
+async fn heard(listener: &Listener<'_>) -> Result<(Value, Value, Value)> {
+    let mut events = listener.hear(1).await?;
+    let mut event = events.pop().context("nothing was heard")?;
+    ensure!(events.is_empty(), "more than one: {events:?}");
+    let mut detail = event["detail"].take();
+    Ok((event["detail-type"].take(), detail["sequence"].take(), detail["by"]["id"].take()))
+}
+
+#[test]
+fn what_an_admin_changes_is_published_soon_and_in_order() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let api = platform.api();
+        let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "loud").await?;
+        let connector = api.admin("loud", "GET", "/v1/connector", None).await?.ok()?;
+        let external_id = connector["externalId"].as_str().context("no external ID")?;
+        Bucket::create(aws, "200000000076", "loud-audit-logs", REGION).await?;
+        let parameters =
+            [("BucketName", "loud-audit-logs"), ("ExternalId", external_id), ("ProviderAccountId", PLATFORM_ACCOUNT)];
+        let stack = quick_create(aws, "200000000076", "audit-log-export", &parameters).await?;
+        let published =
+            |kind: &str, sequence: u64| (json!(format!("Audit Log {kind}")), json!(sequence), json!("loud-user"));
+
+        let role = json!({ "roleArn": stack.outputs.role_arn });
+        api.admin("loud", "PUT", "/v1/connector", Some(&role)).await?.ok()?;
+        assert_eq!(heard(&listener).await?, published("Connector Connected", 1));
+        let settings = json!({ "bucket": "loud-audit-logs", "region": REGION });
+        api.admin("loud", "PUT", "/v1/export-settings", Some(&settings)).await?.ok()?;
+        assert_eq!(heard(&listener).await?, published("Export Settings Changed", 2));
+        api.admin("loud", "DELETE", "/v1/connector", None).await?.ok()?;
+        assert_eq!(heard(&listener).await?, published("Connector Disconnected", 3));
         Ok(())
     })
 }

@@ -1,19 +1,14 @@
 //! A tick that hands due tenants over: the template as it is by default, the real queue, and the zipped function behind
 //! both of its triggers.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, delete_stack, deploy_platform, onboard, tools,
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, delete_stack, deploy_platform, onboard, tools, until,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-
-/// How long the queue may take to bring a message.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn at(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-20T{time}:00Z").parse()?)
@@ -31,19 +26,6 @@ fn as_json(events: &[Event]) -> String {
 
 async fn deployed(aws: &LocalAws) -> Result<Platform<'_>> {
     deploy_platform(aws, &[("FanOut", "true"), ("EventsRetentionDays", "0")]).await
-}
-
-/// Waits until something is so.
-async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
-    let looking = async {
-        loop {
-            if let Some(found) = look().await? {
-                return Ok(found);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.with_context(|| format!("waiting until {what}"))?
 }
 
 async fn exported(customer: &Customer) -> Result<Vec<(String, String)>> {
@@ -89,6 +71,48 @@ async fn due_tenants_are_handed_over_and_exported_by_the_function_behind_the_que
     assert_eq!(answer["batchItemFailures"], json!([{ "itemIdentifier": "b" }]), "{answer}");
     assert_eq!(exported(&customers[0].1).await?, before);
     assert_eq!(platform.tick(tick).await?["queued"], 1, "only the failed one is still due");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_during_a_run_is_done_with_and_puts_nothing() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deployed(&aws).await?;
+    // Far behind, so that its run takes a while.
+    let hours = 120;
+    let start = at("11:00")? - TimeDelta::hours(hours);
+    let busy = onboard(&aws, &platform, "busy", "200000000094", Draft::default(), start).await?;
+    busy.bucket.keep_versions().await?;
+    let tick = at("11:00")? + TimeDelta::minutes(1);
+    assert_eq!(platform.tick(tick).await?["queued"], 1);
+    let watermark = async || platform.record("busy", "watermark").await;
+    let lease = until("a run has the lease", async || Ok(watermark().await?.remove("lease"))).await?;
+
+    // The same message as SQS may deliver it once more, twice in one delivery, and another tick's.
+    let body = json!({ "tick": "2026-11-20T11:00:00Z", "tenants": ["busy"] }).to_string();
+    let answer = platform.invoke(&json!({ "Records": [message("a", &body), message("b", &body)] })).await?;
+    assert_eq!(answer["batchItemFailures"], json!([]), "{answer}");
+    assert_eq!(platform.tick(tick).await?["queued"], 1);
+    assert_eq!(watermark().await?.get("lease"), Some(&lease), "the run was over too soon to prove anything");
+
+    until("the run has exported everything", async || {
+        let watermark = watermark().await?;
+        let exported = watermark.get("exported_until").and_then(|until| until.as_s().ok());
+        Ok(exported.is_some_and(|until| until == "2026-11-20T11:00:00Z").then_some(()))
+    })
+    .await?;
+    until("the queue is empty", async || {
+        let url = platform.outputs().export_queue_url.as_deref().context("no queue")?;
+        let ask = ["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", url];
+        let queue = tools::aws_cli(&aws, PLATFORM_ACCOUNT, &ask).await?;
+        let counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        Ok(counts.iter().all(|count| queue["Attributes"][count] == "0").then_some(()))
+    })
+    .await?;
+    let versions = busy.bucket.versions().await?;
+    ensure!(versions.len() == usize::try_from(hours)? && versions.values().all(|all| all.len() == 1), "{versions:?}");
+    let logs = platform.logs().await?;
+    ensure!(logs.iter().any(|line| line.contains("another run has the tenant's lease")), "the log does not say why");
     Ok(())
 }
 

@@ -165,7 +165,7 @@ async fn the_settings_of_tokens_are_deployed_whole_or_not_at_all() -> Result<()>
 }
 
 #[tokio::test]
-async fn notices_go_by_email_only_to_whom_the_parameter_names() -> Result<()> {
+async fn notifications_go_by_email_only_to_the_address_in_the_parameter() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deploy_platform(&aws, &[]).await?;
     let bus = platform.outputs().notices_bus_name.as_str();

@@ -94,7 +94,9 @@ export function requests(partition) {
     ),
     own("pass a role", "iam:PassRole", closed.arn("ExporterRole"), REFUSED),
     own("change the exporter", "lambda:UpdateFunctionCode", exporter, REFUSED),
-    ...table(own, "the index due", `${tenants}/index/due`, ["Query", "Scan"], REFUSED),
+    ...["due", "saved", "pending"].flatMap((index) =>
+      table(own, `the index ${index}`, `${tenants}/index/${index}`, ["Query", "Scan"], REFUSED),
+    ),
     ...table(own, "events", events, ["Scan", "GetItem", "UpdateItem", "DeleteItem", "DeleteTable"], REFUSED),
     ...table(own, "tenants", tenants, ["Scan", "DeleteItem", "BatchWriteItem", "DeleteTable"], REFUSED),
     ...table(own, "another table", `${tenants}-2`, ["GetItem", "PutItem", "Query"], REFUSED),
@@ -107,6 +109,12 @@ export function requests(partition) {
   const shards = (title, attributes, select, expected) =>
     recorder(title, "dynamodb:GetItem", tenants, expected, {
       context: { "dynamodb:Attributes": attributes, "dynamodb:Select": select },
+    });
+
+  // What a request writes, as DynamoDB names it: beside the keys.
+  const write = (title, attributes, expected, action = "dynamodb:UpdateItem") =>
+    console(title, action, tenants, expected, {
+      context: { "dynamodb:Attributes": ["tenant_id", "record", ...attributes] },
     });
 
   // As an administrator of the account that it is in, so that only the queue's policy is left to judge.
@@ -143,7 +151,16 @@ export function requests(partition) {
       ALLOWED,
     ),
     ...table(console, "events", events, ["Query", "PutItem"], ALLOWED),
-    console("have the exporter verify", "lambda:InvokeFunction", exporter, ALLOWED),
+    write("a disconnect", ["due_shard"], ALLOWED),
+    write("a save", ["exported_until", "next_due", "due_shard", "backoff_reset_at"], ALLOWED),
+    write("an outbox", ["entries", "sequence", "dropped", "pending_shard"], ALLOWED),
+    write("settings", ["external_id", "role_arn", "bucket", "version"], ALLOWED, "dynamodb:PutItem"),
+    ...["dynamodb:UpdateItem", "dynamodb:PutItem"].flatMap((action) => [
+      write("a lease's token", ["lease"], FORBIDDEN, action),
+      write("a lease's end", ["lease_until"], FORBIDDEN, action),
+      write("a lease within a save", ["exported_until", "next_due", "lease", "lease_until"], FORBIDDEN, action),
+    ]),
+    console("have the exporter verify or publish", "lambda:InvokeFunction", exporter, ALLOWED),
     console("invoke another function", "lambda:InvokeFunction", `${exporter}-2`, REFUSED),
     console("invoke the recorder", "lambda:InvokeFunction", closed.arn("Recorder"), REFUSED),
     console("receive from the queue", "sqs:ReceiveMessage", queue, REFUSED),

@@ -182,7 +182,7 @@ export function requests(partition) {
   const mailing = stack(platformTemplate, place(partition, PLATFORM), { NotificationEmail: "ops@example.com" });
   const topic = mailing.arn("NoticesTopic");
   const publish = (title, rule, expected) => ({
-    group: "topic of notices",
+    group: "topic of notifications",
     title,
     principal: "events.amazonaws.com",
     action: "sns:Publish",
@@ -193,7 +193,7 @@ export function requests(partition) {
   });
   // What it allows depends on the encryption context, which this implementation of IAM doesn't know.
   const seal = (title, action, principal) => ({
-    group: "key of notices",
+    group: "key of notifications",
     title,
     principal,
     action,
@@ -268,6 +268,13 @@ export function requests(partition) {
     own("scan the index due", "dynamodb:Scan", `${tenants}/index/due`, REFUSED),
     own("list the index saved", "dynamodb:Scan", `${tenants}/index/saved`, ALLOWED),
     own("query the index saved", "dynamodb:Query", `${tenants}/index/saved`, REFUSED),
+    own("list the index pending", "dynamodb:Scan", `${tenants}/index/pending`, ALLOWED),
+    own("query the index pending", "dynamodb:Query", `${tenants}/index/pending`, REFUSED),
+    ...["lease", "lease_until", "entries", "pending_shard"].map((attribute) =>
+      own(`write ${attribute}`, "dynamodb:UpdateItem", tenants, ALLOWED, {
+        context: { "dynamodb:Attributes": ["tenant_id", "record", attribute] },
+      }),
+    ),
     own("query the tenants table itself", "dynamodb:Query", tenants, REFUSED),
     own("query another index", "dynamodb:Query", `${tenants}/index/other`, REFUSED),
     ...["Query", "GetItem", "PutItem"].map((action) =>
@@ -287,7 +294,7 @@ export function requests(partition) {
     ),
     own("receive dead batches", "sqs:ReceiveMessage", platform.arn("ExportDeadLetters"), REFUSED),
     own("take the ingestion queue's events", "sqs:ReceiveMessage", platform.arn("IngestionQueue"), REFUSED),
-    own("publish a notice", "events:PutEvents", platform.arn("Notices"), ALLOWED),
+    own("publish a notification", "events:PutEvents", platform.arn("Notices"), ALLOWED),
     own("publish on another bus", "events:PutEvents", `${platform.arn("Notices")}-2`, REFUSED),
     own("publish on the default bus", "events:PutEvents", arn(`events:${region}:${PLATFORM}:event-bus/default`), REFUSED),
     own("delete the bus", "events:DeleteEventBus", platform.arn("Notices"), REFUSED),

@@ -55,6 +55,8 @@ for (const [whose, template, values] of [
 
 const { Metadata, Outputs } = exports.customerTemplate;
 report(["Metadata.TemplateVersion is the output's"], Metadata.TemplateVersion, Outputs.TemplateVersion.Value);
+const { RecursiveLoop } = exports.platformTemplate.Resources.Exporter.Properties;
+report(["a backlog may go on by messages of the exporter to itself"], "Allow", RecursiveLoop);
 
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, io::Read as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use audit_log_aws::sdk::config::Region;
 use audit_log_aws::sdk::s3;
-use audit_log_aws::sdk::s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use audit_log_aws::sdk::s3::types::{
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
+};
 
 use crate::{LocalAws, REGION};
 
@@ -78,6 +80,39 @@ impl Bucket {
             }
         }
         Ok(objects)
+    }
+
+    /// Keeps every version of an object from now on.
+    ///
+    /// # Errors
+    /// When the bucket refuses.
+    pub async fn keep_versions(&self) -> Result<()> {
+        let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        self.s3.put_bucket_versioning().bucket(&self.name).versioning_configuration(versioning).send().await?;
+        Ok(())
+    }
+
+    /// Every object that was ever stored in a bucket that [keeps versions](Self::keep_versions): by its key, the `ETag` of
+    /// each version, the latest first. Objects of the same bytes, stored in the same way, have the same `ETag`.
+    ///
+    /// # Errors
+    /// When they can't be listed, or one was deleted.
+    pub async fn versions(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let (mut key, mut version) = (None, None);
+        loop {
+            let list = self.s3.list_object_versions().bucket(&self.name);
+            let page = list.set_key_marker(key).set_version_id_marker(version).send().await?;
+            ensure!(page.delete_markers().is_empty(), "deleted: {:?}", page.delete_markers());
+            for stored in page.versions() {
+                let (key, etag) = (stored.key().context("no key")?, stored.e_tag().context("no ETag")?);
+                versions.entry(key.to_owned()).or_default().push(etag.to_owned());
+            }
+            if page.is_truncated() != Some(true) {
+                return Ok(versions);
+            }
+            (key, version) = (page.next_key_marker, page.next_version_id_marker);
+        }
     }
 
     /// Downloads one object.

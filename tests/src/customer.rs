@@ -161,8 +161,8 @@ impl Customer {
         // The event that tells of it lies in the present, and so in no window that a test looks at.
         let stamp = Stamp { at: Utc::now(), retention: None };
         let change = Change { by: User::system(), stamp, id: time_ordered_id(stamp.at, &rand::random()) };
-        let news = change.settings_changed(&tenant, &Draft::default(), &self.settings, None);
-        let saved = table.save(&config, watermark.as_ref(), schedule, &news).await?;
+        let announcement = change.settings_changed(&tenant, &Draft::default(), &self.settings, None);
+        let saved = table.save(&config, watermark.as_ref(), schedule, &announcement).await?;
         ensure!(saved == Conditional::Written, "saved by another");
         self.settings.version = Some((config.version + 1).to_string());
         Ok(())

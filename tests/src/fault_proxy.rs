@@ -166,7 +166,7 @@ impl FaultProxy {
         format!("http://{}", self.server.address)
     }
 
-    /// Says whom to kill, where that is planned.
+    /// Names the process that a planned kill ends.
     ///
     /// # Errors
     /// When that is no process id.
@@ -238,7 +238,7 @@ async fn pass(run: &Run, request: Request<Incoming>) -> io::Result<Answer> {
 }
 
 fn kill(seen: &Seen) -> io::Result<()> {
-    let victim = seen.victim.ok_or_else(|| io::Error::other("nobody was aimed at"))?;
+    let victim = seen.victim.ok_or_else(|| io::Error::other("no process was aimed at"))?;
     Ok(kill_process(victim, Signal::KILL)?)
 }
 

@@ -24,6 +24,7 @@ pub mod server;
 mod session;
 mod stacks;
 pub mod tools;
+mod waiting;
 
 pub use api::{Answer, Api};
 pub use browser::Browser;
@@ -38,3 +39,4 @@ pub use session::{exporter_session, open_exporter_role};
 pub use stacks::{
     CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, publish_template, quick_create,
 };
+pub use waiting::until;

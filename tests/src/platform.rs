@@ -27,7 +27,7 @@ pub type Item = HashMap<String, AttributeValue>;
 /// One of the platform's two tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
-    /// Each tenant's config, watermark and receipts, by `tenant_id` and `record`.
+    /// Each tenant's config, watermark, outbox and receipts, by `tenant_id` and `record`.
     Tenants,
     /// The recorded events, by `tenant_shard` and `recorded_at_id`.
     Events,
@@ -190,6 +190,18 @@ impl<'a> Platform<'a> {
         let query = query.expression_attribute_values(":hash", AttributeValue::S(hash_key.to_owned()));
         let items = query.into_paginator().items().send();
         Ok(items.collect::<Result<_, _>>().await?)
+    }
+
+    /// One of a tenant's records; empty if there is none.
+    ///
+    /// # Errors
+    /// When the table can't be read.
+    pub async fn record(&self, tenant: &str, record: &str) -> Result<Item> {
+        let [hash, range] = Table::Tenants.keys();
+        let get = self.dynamodb.get_item().table_name(self.name(Table::Tenants)).consistent_read(true);
+        let get = get.key(hash, AttributeValue::S(tenant.to_owned()));
+        let get = get.key(range, AttributeValue::S(record.to_owned()));
+        Ok(get.send().await?.item.unwrap_or_default())
     }
 
     /// Deletes all items of both tables, so that one deployment serves many tests.

@@ -34,7 +34,7 @@ pub struct PlatformOutputs {
     pub exporter_function_name: String,
     /// The one role that customers let in.
     pub exporter_role_arn: String,
-    /// The table with each tenant's config, watermark and receipts.
+    /// The table with each tenant's config, watermark, outbox and receipts.
     pub tenants_table_name: String,
     /// The table that services record events in.
     pub events_table_name: String,
@@ -52,7 +52,7 @@ pub struct PlatformOutputs {
     pub ingestion_queue_arn: String,
     /// The queue of messages that could not be recorded.
     pub ingestion_dead_letters_url: String,
-    /// The bus for notices of failures and of their end.
+    /// The bus for notifications.
     pub notices_bus_name: String,
     /// Where ticks hand due tenants over, if they do.
     pub export_queue_url: Option<String>,

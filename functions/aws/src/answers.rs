@@ -126,8 +126,8 @@ impl Answer {
     }
 
     /// Why the exporter was not invoked.
-    pub fn from_lambda(&self) -> Failure {
-        self.of_our_own("Lambda", "the exporter was asked to verify a connection")
+    pub fn from_lambda(&self, doing: &str) -> Failure {
+        self.of_our_own("Lambda", doing)
     }
 
     /// Why due tenants were not handed over.
@@ -135,9 +135,9 @@ impl Answer {
         self.of_our_own("SQS", "due tenants were handed over to the queue")
     }
 
-    /// Why a notice was not published.
+    /// Why a notification was not published.
     pub fn from_eventbridge(&self) -> Failure {
-        self.of_our_own("EventBridge", "a notice was published on the bus")
+        self.of_our_own("EventBridge", "a notification was published on the bus")
     }
 
     /// Why a customer's role was not assumed.

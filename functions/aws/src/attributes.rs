@@ -1,5 +1,6 @@
 //! The tables' items: names and types of their attributes, and the way from and to the core's types.
 
+mod outbox;
 mod receipts;
 #[cfg(test)]
 mod round_trips;
@@ -10,8 +11,9 @@ use std::collections::HashMap;
 
 use audit_log_core::{
     failure::Failure,
+    lease::Lease,
     record::NewEvent,
-    records::{Doubt, LastError, Outcome, StoredWatermark},
+    records::{LastError, Outcome, StoredWatermark},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
@@ -21,7 +23,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 #[cfg(any(test, feature = "stock-decoding"))]
 use serde_json::{Value, json};
 
-pub(crate) use receipts::{receipt, receipt_digest, receipt_record, stored_receipt};
+pub(crate) use outbox::{entries, outbox};
+pub(crate) use receipts::{receipt, receipt_record, stored_receipt};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -107,22 +110,26 @@ pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc
     item
 }
 
-pub(crate) fn watermark(item: &Item) -> StoredWatermark {
-    StoredWatermark {
-        exported_until: text(item, "exported_until"),
-        next_due: text(item, "next_due"),
-        due_shard: text(item, "due_shard"),
-        disturbed: text(item, "disturbed"),
-        progress: text(item, "progress"),
-        tail: text(item, "tail"),
+/// The record `watermark`. None where it says nothing of how far the tenant is exported: a lease alone makes the record, too.
+pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
+    let [exported_until, next_due, due_shard] =
+        ["exported_until", "next_due", "due_shard"].map(|name| text(item, name));
+    let is_scheduled = exported_until.is_some() || next_due.is_some() || due_shard.is_some();
+    is_scheduled.then(|| StoredWatermark {
+        exported_until,
+        next_due,
+        due_shard,
+        checkpoint: text(item, "checkpoint"),
+        trailing_counts: text(item, "trailing_counts"),
         failing: outcome(item).consecutive_failures > 0,
-    }
+    })
 }
 
-/// The marks on the record `watermark`. One that can't be read is of a later version, which will know what to do with it.
-pub(crate) fn doubts(item: &Item) -> Vec<Doubt> {
-    let marks = item.get("doubts").and_then(|marks| marks.as_ss().ok());
-    marks.into_iter().flatten().filter_map(|mark| Doubt::parse(mark)).collect()
+/// The lease that the record `watermark` holds; none where it can't be read.
+pub(crate) fn lease(item: &Item) -> Option<Lease> {
+    let token = item.get("lease")?.as_s().ok()?.clone();
+    let until = item.get("lease_until")?.as_n().ok()?.parse().ok()?;
+    Some(Lease { token, until: DateTime::from_timestamp_millis(until)? })
 }
 
 /// What the record `watermark` says of how exports went.
@@ -140,8 +147,7 @@ pub(crate) fn outcome(item: &Item) -> Outcome {
         last_error,
         consecutive_failures: text(item, "consecutive_failures").and_then(|n| n.parse().ok()).unwrap_or(0),
         failing_since: instant("failing_since"),
-        renewed_at: instant("renewed_at"),
-        told: text(item, "told"),
+        backoff_reset_at: instant("backoff_reset_at"),
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Console {
     pub events: events::EventsTable,
     /// Where events are recorded.
     pub recorder: recorder::RecorderTables,
-    /// The function that verifies connections.
+    /// The function that verifies connections and publishes notifications.
     pub exporter: verifier::ExporterFunction,
 }
 

@@ -1,7 +1,12 @@
 //! Logs and metrics. A log line is JSON and names tenant, window, key, code and duration; it never holds an event, a
 //! credential or an external ID.
 
-use audit_log_core::{census::Census, drift, export::Report, failure::Party};
+use audit_log_core::{
+    census::Census,
+    drift,
+    export::{Publishing, Report},
+    failure::Party,
+};
 use chrono::TimeDelta;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_cloudwatch_embedded::{Builder, Collector};
@@ -10,8 +15,8 @@ use tracing_subscriber::EnvFilter;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "AuditLogExport";
 
-/// Notices that the bus has not taken; counted where they are published, and written with the rest.
-pub(crate) const UNPUBLISHED: &str = "UnpublishedNotices";
+/// Notifications that the bus has not taken; counted where they are published, and written with the rest.
+pub(crate) const UNPUBLISHED: &str = "UnpublishedNotifications";
 
 /// Writes logs to standard output, filtered by `RUST_LOG` (default: `info`).
 pub fn init_logs() {
@@ -47,7 +52,10 @@ impl Metrics {
             "FailedTenants",
             "DeferredTenants",
             "EventReadsRefused",
-            "PutOffTenants",
+            "BackedOffTenants",
+            "TenantsLeased",
+            "TenantsLeasedAgain",
+            "LeasesLost",
             "BacklogNearsRetention",
             "Events",
             "Objects",
@@ -62,6 +70,9 @@ impl Metrics {
             "DriftedConnections",
             "RestoredConnections",
             "UncheckedConnections",
+            "OutboxesPending",
+            "OutboxesStale",
+            "NotificationsDropped",
         ] {
             describe_counter!(name, Unit::Count, "");
         }
@@ -99,20 +110,32 @@ impl Metrics {
         counter!("BacklogNearsRetention").increment(census.backlogs_near_retention);
     }
 
-    /// Writes what a check found. Where connections could not be looked after, none are given, and `SuccessfulChecks` stays
-    /// away: its alarm goes by that.
-    pub fn check(&self, connections: Option<&drift::Report>, duration: TimeDelta) {
-        if let Some(connections) = connections {
+    /// Writes what a check found and published. What it could not do is none, and then `SuccessfulChecks` stays away: its
+    /// alarm goes by that.
+    pub fn check(&self, connections: Option<&drift::Report>, publishing: Option<&Publishing>, duration: TimeDelta) {
+        if connections.is_some() && publishing.is_some() {
             counter!("SuccessfulChecks").increment(1);
+        }
+        if let Some(connections) = connections {
             counter!("CheckedConnections").increment(connections.checked);
             counter!("FailingConnections").increment(connections.failing);
             counter!("DriftedConnections").increment(connections.drifted);
             counter!("RestoredConnections").increment(connections.restored);
             counter!("UncheckedConnections").increment(connections.unchecked);
         }
+        if let Some(publishing) = publishing {
+            counter!("OutboxesPending").increment(publishing.pending);
+            counter!("OutboxesStale").increment(publishing.stale);
+            counter!("NotificationsDropped").increment(publishing.dropped);
+        }
         gauge!("OldestWatermarkLag").set(0.0);
         gauge!("DeferredLateness").set(0.0);
         gauge!("Duration").set(duration.as_seconds_f64() * 1000.0);
+        flush(self.0);
+    }
+
+    /// Writes what was counted since it was written last.
+    pub fn flush(&self) {
         flush(self.0);
     }
 
@@ -129,7 +152,10 @@ impl Metrics {
         }
         counter!("DeferredTenants").increment(report.deferred);
         counter!("EventReadsRefused").increment(report.unreadable);
-        counter!("PutOffTenants").increment(report.put_off);
+        counter!("BackedOffTenants").increment(report.backed_off);
+        counter!("TenantsLeased").increment(report.leased);
+        counter!("TenantsLeasedAgain").increment(report.leased_again);
+        counter!("LeasesLost").increment(report.lease_lost);
         counter!("BacklogNearsRetention").increment(report.near_retention);
         counter!("Events").increment(report.events);
         counter!("Objects").increment(report.objects);
@@ -200,11 +226,11 @@ mod tests {
 
     #[test]
     fn the_runbook_has_an_entry_for_every_alarm() {
-        let runbook = include_str!("../../../infra/README.md");
+        let runbook = include_str!("../../../docs/operations.md");
         let alarms = alarms();
         assert!(alarms.len() > 15, "{alarms:?}");
         for (name, _) in alarms {
-            assert!(runbook.contains(&format!("\n| `{name}` | ")), "{name} is not in infra/README.md");
+            assert!(runbook.contains(&format!("\n| `{name}` | ")), "{name} is not in docs/operations.md");
         }
     }
 

@@ -1,5 +1,6 @@
-//! The tenants table: configs, watermarks, receipts and the indexes `due` and `saved`.
+//! The tenants table: configs, watermarks, receipts, outboxes and the indexes `due`, `saved` and `pending`.
 
+mod announcing;
 mod connections;
 mod export;
 mod fleet;
@@ -10,8 +11,7 @@ use std::time::Duration;
 
 use audit_log_core::{
     failure::{Code, Failure},
-    ports::Conditional,
-    record::NewEvent,
+    ports::{Conditional, Fence},
     records::StoredWatermark,
 };
 use aws_sdk_dynamodb::{
@@ -42,30 +42,10 @@ pub struct TenantsTable {
 }
 
 impl TenantsTable {
-    /// The table of that name. News are recorded in `events`, or given up with the change that they tell of, within
-    /// half of `settle`.
+    /// The table of that name. Audit events of changes are recorded in `events`, or given up with the change that they tell of,
+    /// within half of `settle`.
     pub fn new(client: Client, table: impl Into<String>, events: EventsTable, settle: TimeDelta) -> Self {
         Self { client, table: table.into(), events, within: writes_within(settle) }
-    }
-
-    /// Writes all or nothing, and with it the news. News whose id is known were told before: then the rest is written
-    /// alone.
-    async fn transact_and_tell(
-        &self,
-        mut items: Vec<TransactWriteItem>,
-        news: Option<&NewEvent>,
-        doing: &str,
-    ) -> Result<Conditional, Failure> {
-        let change = items.len();
-        let Some(news) = news else { return transact(&self.client, &items, doing).await.map(Conditional::from) };
-        items.extend(self.events.puts(news));
-        match within(self.within, doing, transact(&self.client, &items, doing)).await? {
-            Transacted::Refused(failed) if failed.iter().all(|(index, _)| *index >= change) => {
-                items.truncate(change);
-                transact(&self.client, &items, doing).await.map(Conditional::from)
-            }
-            transacted => Ok(transacted.into()),
-        }
     }
 }
 
@@ -97,7 +77,7 @@ impl From<Transacted> for Conditional {
     fn from(transacted: Transacted) -> Self {
         match transacted {
             Transacted::Written => Self::Written,
-            Transacted::Refused(_) => Self::LostRace,
+            Transacted::Refused(_) => Self::ConditionFailed,
         }
     }
 }
@@ -137,22 +117,40 @@ pub(crate) async fn transact(client: &Client, items: &[TransactWriteItem], doing
     Ok(Transacted::Written)
 }
 
-/// Writes one item. A conflict with a transaction is no lost race, and the SDK does not retry it.
+/// Writes one item.
 async fn write<Done, E, Sending>(doing: &str, send: impl Fn() -> Sending) -> Result<Conditional, Failure>
 where
     E: ProvideErrorMetadata,
     Sending: Future<Output = Result<Done, SdkError<E, HttpResponse>>>,
 {
-    for tried in 1.. {
-        let Err(error) = send().await else { break };
+    let sent = write_or_refusal(doing, send).await?;
+    Ok(if sent.is_ok() { Conditional::Written } else { Conditional::ConditionFailed })
+}
+
+/// Writes one item; comes back with DynamoDB's answer, or with its refusal where the condition does not hold. A conflict with a
+/// transaction is no refusal, and the SDK does not retry it.
+async fn write_or_refusal<Done, E, Sending>(
+    doing: &str,
+    send: impl Fn() -> Sending,
+) -> Result<Result<Done, SdkError<E, HttpResponse>>, Failure>
+where
+    E: ProvideErrorMetadata,
+    Sending: Future<Output = Result<Done, SdkError<E, HttpResponse>>>,
+{
+    let mut tried = 1;
+    loop {
+        let error = match send().await {
+            Ok(done) => return Ok(Ok(done)),
+            Err(error) => error,
+        };
         match error.code() {
-            Some("ConditionalCheckFailedException") => return Ok(Conditional::LostRace),
+            Some("ConditionalCheckFailedException") => return Ok(Err(error)),
             Some("TransactionConflictException") if tried < TRIES => pause(tried).await,
             Some("TransactionConflictException") => return Err(still_busy(doing)),
             _ => return Err(Answer::of(&error).from_dynamodb(doing)),
         }
+        tried += 1;
     }
-    Ok(Conditional::Written)
 }
 
 fn still_busy(doing: &str) -> Failure {
@@ -164,47 +162,46 @@ async fn pause(tried: u32) {
     tokio::time::sleep(Duration::from_millis(25 << tried.min(7))).await;
 }
 
-/// The condition that a watermark is as it was read, and the values that it names.
-fn unchanged(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)>) {
-    let fields = [
-        ("exported_until", &as_read.exported_until),
-        ("next_due", &as_read.next_due),
-        ("due_shard", &as_read.due_shard),
-    ];
-    let (mut conditions, mut values) = (vec!["attribute_exists(tenant_id)".to_owned()], Vec::new());
-    for (name, value) in fields {
-        match value {
-            None => conditions.push(format!("attribute_not_exists({name})")),
-            Some(value) => {
-                conditions.push(format!("{name} = :read_{name}"));
-                values.push((format!(":read_{name}"), s(value)));
-            }
-        }
-    }
-    (conditions.join(" AND "), values)
+/// A condition, and the values that it names.
+type Condition = (String, Vec<(String, AttributeValue)>);
+
+/// The condition that a watermark stands where it was read, which a save and the acquisition of a lease go by.
+fn stands_as_read(StoredWatermark { exported_until, next_due, due_shard, .. }: &StoredWatermark) -> Condition {
+    let fields = [("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard)];
+    let (condition, values) = as_read(&fields);
+    (format!("attribute_exists(tenant_id) AND {condition}"), values)
 }
 
-/// The same, and that nobody has marked it since, or noted the first failure.
-fn undisturbed(as_read: &StoredWatermark) -> (String, Vec<(String, AttributeValue)>) {
-    let (condition, mut values) = unchanged(as_read);
-    let failures = "attribute_not_exists(consecutive_failures) OR consecutive_failures = :no_failures";
-    let failures = if as_read.failing { "consecutive_failures > :no_failures" } else { failures };
-    let condition = format!("{condition} AND ({failures})");
+/// The condition that a write under a lease holds.
+fn within_fence(Fence { lease, as_read: StoredWatermark { exported_until, next_due, .. } }: Fence<'_>) -> Condition {
+    let (condition, mut values) = as_read(&[("exported_until", exported_until), ("next_due", next_due)]);
+    values.push((":lease".to_owned(), s(&lease.token)));
+    (format!("lease = :lease AND {condition}"), values)
+}
+
+/// The same, and that the tenant is connected, and fails or doesn't as it was read.
+fn as_read_within_fence(fence: Fence<'_>) -> Condition {
+    let (condition, mut values) = within_fence(fence);
     values.push((":no_failures".to_owned(), n(0)));
-    let condition = match &as_read.disturbed {
-        None => format!("{condition} AND attribute_not_exists(disturbed)"),
-        Some(count) => {
-            values.push((":read_disturbed".to_owned(), n(count)));
-            format!("{condition} AND disturbed = :read_disturbed")
+    let failures = if fence.as_read.failing {
+        "consecutive_failures > :no_failures"
+    } else {
+        "attribute_not_exists(consecutive_failures) OR consecutive_failures = :no_failures"
+    };
+    (format!("{condition} AND attribute_exists(due_shard) AND ({failures})"), values)
+}
+
+fn as_read(fields: &[(&str, &Option<String>)]) -> Condition {
+    let mut values = Vec::new();
+    let condition = |(name, value): &(&str, &Option<String>)| match value {
+        None => format!("attribute_not_exists({name})"),
+        Some(value) => {
+            values.push((format!(":read_{name}"), s(value)));
+            format!("{name} = :read_{name}")
         }
     };
-    match &as_read.progress {
-        None => (format!("{condition} AND attribute_not_exists(progress)"), values),
-        Some(progress) => {
-            values.push((":read_progress".to_owned(), s(progress)));
-            (format!("{condition} AND progress = :read_progress"), values)
-        }
-    }
+    let conditions: Vec<String> = fields.iter().map(condition).collect();
+    (conditions.join(" AND "), values)
 }
 
 /// The condition that a config is at the version that was read; `#version` stands for `version`.

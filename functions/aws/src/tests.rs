@@ -5,6 +5,8 @@
 mod assume_role;
 mod bus;
 mod dynamodb;
+mod exporter;
+mod in_doubt;
 mod multipart;
 mod pages;
 mod probes;
@@ -19,7 +21,7 @@ use audit_log_core::{
     export::Budget,
     failure::{Code, Failure},
     object::{ObjectSpec, sha256},
-    ports::{Bucket, Buckets, Upload},
+    ports::{Bucket, Buckets, Finish, Upload},
     schedule::Window,
     settings::{Draft, TenantConfig},
     tenant::{Platform, TenantId},
@@ -71,16 +73,26 @@ fn upload(bucket: &S3Bucket, config: &TenantConfig) -> S3Upload {
 
 /// Stores an object for a tenant with plain settings.
 async fn store(aws: &Aws, bytes: &[u8]) -> Result<(), Failure> {
+    finish(aws, bytes).await.result
+}
+
+/// How that ended.
+async fn finish(aws: &Aws, bytes: &[u8]) -> Finish {
     let config = config(Draft::default());
-    let mut upload = upload(&open(aws, &config).await?, &config);
-    match upload.write(bytes.to_vec()).await {
+    let bucket = match open(aws, &config).await {
+        Ok(bucket) => bucket,
+        Err(failure) => return Finish { result: Err(failure), in_doubt: false },
+    };
+    let mut upload = upload(&bucket, &config);
+    let finish = match upload.write(bytes.to_vec()).await {
         Ok(()) => upload.finish(&sha256(bytes)).await,
         Err(failure) => {
             upload.abort().await;
-            Err(failure)
+            Finish { result: Err(failure), in_doubt: false }
         }
-    }
-    .inspect_err(tells_no_secret)
+    };
+    finish.result.as_ref().inspect_err(|failure| tells_no_secret(failure)).ok();
+    finish
 }
 
 /// The code of the failure to store an object, if that is what happened.

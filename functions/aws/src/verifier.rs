@@ -1,15 +1,21 @@
-//! The exporter as whoever asks it to verify a connection.
+//! The exporter as the console sees it: it verifies connections, and publishes notifications.
 
 use std::time::Duration;
 
 use audit_log_core::{
     failure::{Code, Failure},
-    ports::Verifier,
+    ports::{PublishTrigger, Verifier},
     settings::Draft,
+    tenant::TenantId,
     verify::{Request, Verification},
 };
 use aws_config::SdkConfig;
-use aws_sdk_lambda::{Client, config::retry::RetryConfig, config::timeout::TimeoutConfig, primitives::Blob};
+use aws_sdk_lambda::{
+    Client,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
+    primitives::Blob,
+    types::InvocationType,
+};
 use serde_json::json;
 
 use crate::answers::Answer;
@@ -45,12 +51,25 @@ impl Verifier for ExporterFunction {
             "region": region, "prefix": prefix, "kmsKeyArn": kms_key_arn, "bucketOwner": bucket_owner,
         } });
         let sent = self.client.invoke().function_name(&self.name).payload(Blob::new(payload.to_string())).send();
-        let answer = sent.await.map_err(|error| Answer::of(&error).from_lambda())?;
+        let answer = sent
+            .await
+            .map_err(|error| Answer::of(&error).from_lambda("the exporter was asked to verify a connection"))?;
         let broken = |what: &str| Failure::new(Code::Rejected, format!("{what}; its log says more."));
         if answer.function_error.is_some() {
             return Err(broken("The exporter failed at a verification"));
         }
         let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
         serde_json::from_slice(&payload).map_err(|_| broken("The exporter answers verifications in another way"))
+    }
+}
+
+impl PublishTrigger for ExporterFunction {
+    async fn request_publishing(&self, tenant: &TenantId) -> Result<(), Failure> {
+        let payload = Blob::new(json!({ "publish": { "tenantId": tenant.as_str() } }).to_string());
+        // Lambda answers once it has taken the event, and runs the function later.
+        let invoke = self.client.invoke().function_name(&self.name).invocation_type(InvocationType::Event);
+        let sent = invoke.payload(payload).send().await;
+        sent.map(drop)
+            .map_err(|error| Answer::of(&error).from_lambda("the exporter was asked to publish notifications"))
     }
 }

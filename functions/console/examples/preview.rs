@@ -11,7 +11,7 @@ use audit_log_console::{
 use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Failure},
-    late::Tail,
+    late::TrailingCounts,
     memory::Memory,
     record::{Stamp, own},
     records::{Receipt, StoredObject, StoredWatermark},
@@ -90,13 +90,12 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
                 window,
                 bucket: format!("{tenant}-audit-logs"),
                 objects: vec![object],
-                tail: Tail::of(window),
+                trailing_counts: TrailingCounts::of(window),
                 late: 0,
                 malformed: u64::from(back == 3),
                 gap: false,
                 exported_at: to + TimeDelta::seconds(63),
                 duration: TimeDelta::milliseconds(420),
-                amended: 0,
             };
             stored.receipts.insert(to, receipt);
         }
@@ -133,18 +132,24 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
         let failure = Failure::new(Code::AccessDenied, "S3 refused the write to the bucket.");
         let until = timestamp::seconds(full_hour(failed_at));
         let stamp = |at| Stamp { at, retention: None };
-        let failing =
-            own::Failing { tenant: &id, exported_until: &until, since: failed_at, days: 0, failure: &failure };
-        let failed = failing.event(stamp(failed_at));
+        let failing = own::Failing {
+            tenant: &id,
+            exported_until: &until,
+            since: failed_at,
+            days: 0,
+            failures: 1,
+            failure: &failure,
+        };
+        let failed = failing.announce(stamp(failed_at)).event;
         let recovered_at = failed_at + TimeDelta::hours(hours);
         let window = Window { from: full_hour(recovered_at) - TimeDelta::hours(1), to: full_hour(recovered_at) };
-        let recovered = own::export_recovered(&id, stamp(recovered_at), window);
+        let recovered = own::export_recovered(&id, stamp(recovered_at), window, Some(failed_at)).event;
         put(memory, &id, failed_at, &failed.id, failed.document.clone());
         put(memory, &id, recovered_at, &recovered.id, recovered.document.clone());
     }
     let stamp = Stamp { at: now - TimeDelta::minutes(3), retention: None };
     let by = User { id: "u-17".to_owned(), name: Some("Ada Lovelace".to_owned()), email: None };
-    let change = own::Change { by, stamp, id: "01KZ".to_owned() }.verified(&id, &json!([]));
+    let change = own::Change { by, stamp, id: "01KZ".to_owned() }.checked(&id, true, &json!([]));
     put(memory, &id, stamp.at, "01KZ", change.document);
     Ok(())
 }

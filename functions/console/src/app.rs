@@ -1,19 +1,22 @@
 //! What the handlers are given: the tables, the exporter, the clock, and who may ask.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use audit_log_core::{
     event::User,
     failure::{Code, Failure},
-    ports::{Connections, Events, Recorder, Settings, Verifier},
+    ports::{Connections, Events, PublishTrigger, Recorder, Settings, Verifier},
     record::{Stamp, own::Change, time_ordered_id},
-    tenant::{ExternalId, Platform, Region},
+    tenant::{ExternalId, Platform, Region, TenantId},
 };
 use audit_log_web::{
     authority::{Actor, Authority},
     caller::{Caller, HasAuthority},
 };
 use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long an admin waits at most until the exporter was asked to publish.
+const REQUESTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The ports that this function needs, over whatever implements them.
 pub trait Backend: Send + Sync + 'static {
@@ -23,8 +26,10 @@ pub trait Backend: Send + Sync + 'static {
     type Events: Events;
     /// Where events are recorded.
     type Recorder: Recorder;
-    /// The exporter.
+    /// The exporter, as the function that verifies connections.
     type Verifier: Verifier;
+    /// The exporter, as the function that publishes notifications.
+    type PublishTrigger: PublishTrigger;
 
     /// The tenants' records.
     fn settings(&self) -> &Self::Settings;
@@ -32,16 +37,22 @@ pub trait Backend: Send + Sync + 'static {
     fn events(&self) -> &Self::Events;
     /// Where events are recorded.
     fn recorder(&self) -> &Self::Recorder;
-    /// The exporter.
+    /// The exporter, as the function that verifies connections.
     fn verifier(&self) -> &Self::Verifier;
+    /// The exporter, as the function that publishes notifications.
+    fn publish_trigger(&self) -> &Self::PublishTrigger;
 }
 
 /// What implements them all, is all of them.
-impl<P: Settings + Connections + Events + Recorder + Verifier + Send + Sync + 'static> Backend for P {
+impl<P> Backend for P
+where
+    P: Settings + Connections + Events + Recorder + Verifier + PublishTrigger + Send + Sync + 'static,
+{
     type Settings = Self;
     type Events = Self;
     type Recorder = Self;
     type Verifier = Self;
+    type PublishTrigger = Self;
 
     fn settings(&self) -> &Self {
         self
@@ -56,6 +67,10 @@ impl<P: Settings + Connections + Events + Recorder + Verifier + Send + Sync + 's
     }
 
     fn verifier(&self) -> &Self {
+        self
+    }
+
+    fn publish_trigger(&self) -> &Self {
         self
     }
 }
@@ -121,6 +136,17 @@ impl<B: Backend> App<B> {
 
     pub(crate) fn verifier(&self) -> &B::Verifier {
         self.0.backend.verifier()
+    }
+
+    /// Asks the exporter to publish the notification of a change. The change is made in any case, and the notification is in
+    /// the tenant's outbox: if nobody can be asked, the tenant's next export or the hourly check publishes it.
+    pub(crate) async fn request_publishing(&self, tenant: &TenantId) {
+        let request = self.0.backend.publish_trigger().request_publishing(tenant);
+        let late = |_| Err(Failure::new(Code::Unavailable, "The exporter did not take the request in time."));
+        let requested = tokio::time::timeout(REQUESTED_WITHIN, request).await.unwrap_or_else(late);
+        if let Err(Failure { code, message, .. }) = requested {
+            tracing::warn!(tenant = %tenant, code = %code, reason = message, "publishing was not requested, and is left to the next export or hourly check");
+        }
     }
 
     pub(crate) fn deployment(&self) -> &Deployment {

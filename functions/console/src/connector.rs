@@ -146,7 +146,8 @@ pub(crate) async fn connect_role<B: Backend>(
         let connected = connect::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {
             tracing::info!(tenant = %tenant, role = connection.role.as_str(), "a role was connected");
-            return show(app, tenant).await;
+            let ((), connector) = tokio::join!(app.request_publishing(tenant), show(app, tenant));
+            return connector;
         }
     }
     Err(changed_meanwhile())
@@ -171,10 +172,14 @@ pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Re
     app.settings().external_id(tenant, &app.new_external_id()?).await?;
     for _ in 0..TRIES {
         let records = app.settings().records(tenant).await?;
+        if !State::of(&records).is_connected() {
+            return show(app, tenant).await;
+        }
         let change = app.change(caller)?;
         if connect::disconnect(app.settings(), &records, tenant, &change).await? == Conditional::Written {
             tracing::info!(tenant = %tenant, "a tenant was disconnected");
-            return show(app, tenant).await;
+            let ((), connector) = tokio::join!(app.request_publishing(tenant), show(app, tenant));
+            return connector;
         }
     }
     Err(changed_meanwhile())

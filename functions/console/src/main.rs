@@ -23,6 +23,7 @@ impl Backend for OverAws {
     type Events = EventsTable;
     type Recorder = RecorderTables;
     type Verifier = ExporterFunction;
+    type PublishTrigger = ExporterFunction;
 
     fn settings(&self) -> &TenantsTable {
         &self.0.tenants
@@ -37,6 +38,10 @@ impl Backend for OverAws {
     }
 
     fn verifier(&self) -> &ExporterFunction {
+        &self.0.exporter
+    }
+
+    fn publish_trigger(&self) -> &ExporterFunction {
         &self.0.exporter
     }
 }

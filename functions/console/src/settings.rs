@@ -137,8 +137,8 @@ pub(crate) async fn store<B: Backend>(
         let saved = connect::save(app.settings(), &records, &config, history, &change).await?;
         if saved == Conditional::Written {
             tracing::info!(tenant = %tenant, version = config.version + 1, "settings were saved");
-            let records = app.settings().records(tenant).await?;
-            return Ok(show(app, tenant, &records));
+            let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
+            return Ok(show(app, tenant, &records?));
         }
         // An export may have moved the watermark; only if somebody saved or disconnected is it over.
         records = app.settings().records(tenant).await?;

@@ -67,7 +67,7 @@ impl From<Verification> for VerificationReport {
     }
 }
 
-/// What a verification is for, as its audit event has it.
+/// What a verification is for, as its audit event has it, and with it what it has to show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Connect,
@@ -166,8 +166,12 @@ async fn run<B: Backend>(
         // Without an answer it is not known how far it came.
         "steps": found.as_ref().ok().map(|found| found.steps.iter().map(outcome).collect::<Vec<_>>()),
     });
-    let news = app.change(caller)?.verified(tenant, &info);
-    app.recorder().record(&news).await?;
+    let passed = found.as_ref().is_ok_and(|found| match purpose {
+        // The role alone was looked at, and the bucket's steps were skipped.
+        Purpose::Connect | Purpose::Save => found.distrusted().is_none(),
+        Purpose::Check => found.passed(),
+    });
+    app.recorder().record(&app.change(caller)?.checked(tenant, passed, &info)).await?;
     Ok(found?)
 }
 

@@ -17,8 +17,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Serialize, Serializer};
 
 use crate::{
+    backoff,
     failure::{Code, Failure},
-    patience,
     ports::{Due, Events, Fleet, Stretch, Tenants},
     records::{StoredWatermark, TenantRecords},
     schedule::Window,
@@ -164,7 +164,7 @@ async fn everyone_fails<F: Tenants>(fleet: &F, connected: &[Due], now: DateTime<
 /// By when they were due; where their backlogs begin is longer ago than that.
 fn backlogs_near_retention(connected: &[Due], now: DateTime<Utc>, retention: Option<TimeDelta>) -> u64 {
     let due = connected.iter().filter_map(|due| timestamp::parse_seconds(&due.next_due));
-    due.filter(|due| patience::nears_retention(now - *due, retention)).count() as u64
+    due.filter(|due| backoff::nears_retention(now - *due, retention)).count() as u64
 }
 
 /// Whoever the indexes give a reason to look at.

@@ -64,14 +64,15 @@ pub async fn connect<S: Settings>(
         let message = "The tenant has no external ID yet, so no role can ask for it. Show it to the tenant first.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     };
-    let news = change.connected(tenant, role, draft.role_arn.as_deref());
+    let is_connected = State::of(as_read).is_connected();
+    let announcement = change.connected(tenant, role, draft.role_arn.as_deref(), is_connected);
     let Some(watermark) = watermark else {
-        return store.store_role(tenant, Some(role), version(draft)?, &news).await;
+        return store.store_role(tenant, Some(role), version(draft)?, &announcement).await;
     };
     let draft = Draft { role_arn: Some(role.as_str().to_owned()), ..draft.clone() };
     let config = draft.check(tenant, platform).map_err(FieldErrors::into_failure)?;
     let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(change.stamp.at);
-    store.save(&config, Some(watermark), schedule, &news).await
+    store.save(&config, Some(watermark), schedule, &announcement).await
 }
 
 /// Takes a tenant out of the schedule, or its role back where none was ever saved.
@@ -84,10 +85,10 @@ pub async fn disconnect<S: Settings>(
     tenant: &TenantId,
     change: &Change,
 ) -> Result<Conditional, Failure> {
-    let news = change.disconnected(tenant);
+    let announcement = change.disconnected(tenant);
     match (State::of(as_read), &as_read.config) {
-        (State::Scheduled, _) => store.disconnect(tenant, &news).await,
-        (State::Connected, Some(config)) => store.store_role(tenant, None, version(config)?, &news).await,
+        (State::Scheduled, Some(config)) => store.disconnect(tenant, version(config)?, &announcement).await,
+        (State::Connected, Some(config)) => store.store_role(tenant, None, version(config)?, &announcement).await,
         // What isn't connected is disconnected already.
         _ => Ok(Conditional::Written),
     }
@@ -129,8 +130,8 @@ pub async fn save<S: Settings>(
     }
     let schedule = schedule_after_save(watermark.as_ref(), start_of_history, change.stamp.at)?;
     let begins = watermark.is_none().then_some(schedule.exported_until);
-    let news = change.settings_changed(&config.tenant, &before, &Draft::of(config, config.version), begins);
-    store.save(config, watermark.as_ref(), schedule, &news).await
+    let announcement = change.settings_changed(&config.tenant, &before, &Draft::of(config, config.version), begins);
+    store.save(config, watermark.as_ref(), schedule, &announcement).await
 }
 
 /// Where a tenant's schedule stands once its settings are saved at that moment.
@@ -235,7 +236,7 @@ pub(crate) mod tests {
         assert_eq!(admin.exported_until().as_deref(), Some("2026-11-21T10:03:00Z"), "it goes on where it stopped");
         let config = admin.records().config.unwrap();
         assert_eq!(config.role_arn.as_deref(), Some(role("another").as_str()));
-        assert_eq!(config.version.as_deref(), Some("3"));
+        assert_eq!(config.version.as_deref(), Some("4"), "each change raises it");
         let connected =
             ["Connector Connected", "Export Settings Changed", "Connector Disconnected", "Connector Connected"];
         assert_eq!(admin.news(), connected);

@@ -109,9 +109,9 @@ codes! {
     /// Events of the window may have been deleted before they could be exported.
     RetentionExceeded = "retention_exceeded", Platform,
         "The receipt, and mostly the object itself, say that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
-    /// A window is committed, but a run that was overtaken could not make sure that its objects are the latest reading.
-    ReceiptInDoubt = "receipt_in_doubt", Platform,
-        "Nothing, if it passes: a later run stores the window again. If it stays, compare the window's objects with its receipt. If its events are still there, set the tenant's watermark back to that window (exported_until to its beginning, next_due to its end) and remove doubts: the next tick stores it again. If they aren't, only remove doubts.";
+    /// A run found its lease gone or expired when it was about to write under it.
+    LeaseLost = "lease_lost", Platform,
+        "Nothing is lost: the watermark did not move, and the run that has the lease now goes on from it. Find out why two runs were at work: a function whose timeout exceeds 15 minutes, a clock that is wrong by many minutes, or a lease that was released by hand.";
     /// AWS refused a request for a reason that this version doesn't know.
     Rejected = "rejected", Platform,
         "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";
@@ -165,8 +165,7 @@ impl Failure {
 /// The log and the records have the rest.
 pub fn for_the_tenant(party: Party, code: &str, message: &str) -> String {
     // What may be missing in its bucket is the tenant's business, whoever has to act.
-    let about_its_data = [Code::RetentionExceeded, Code::ReceiptInDoubt].iter().any(|it| it.as_str() == code);
-    if party == Party::Customer || about_its_data {
+    if party == Party::Customer || code == Code::RetentionExceeded.as_str() {
         return message.to_owned();
     }
     "The platform could not export for a reason of its own. Its operators have to act, and you don't; what is due follows \

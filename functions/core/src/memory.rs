@@ -15,7 +15,7 @@ mod tenants;
 mod verifier;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -31,10 +31,12 @@ use crate::{
     event::{Body, StoredEvent},
     export::Batch,
     failure::Failure,
-    notice::Notice,
-    ports::Recorded,
+    lease::Lease,
+    notification::Notification,
+    outbox::{Announcement, Outbox},
+    ports::{Fence, Recorded},
     record::NewEvent,
-    records::{Doubt, LastError, Outcome, Receipt, StoredWatermark, TenantRecords},
+    records::{LastError, Outcome, Receipt, StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
@@ -60,11 +62,16 @@ pub struct State {
     pub buckets: BTreeMap<String, BTreeMap<String, Object>>,
     /// Buckets and keys of what was stored, in order, for whoever takes note of it.
     pub stored: Vec<(String, String)>,
+    /// Whether requests to store an object that were given up may still be carried out.
+    pub in_doubt: bool,
     pub queue: Vec<Batch>,
-    pub notices: Vec<Notice>,
+    pub notifications: Vec<Notification>,
+    /// Tenants whose outbox somebody has asked to be published.
+    pub requested: Vec<String>,
     pub verified: Vec<Request>,
     pub findings: BTreeMap<Name, Step>,
     pub count: Option<Count>,
+    pub drawn: u64,
 }
 
 /// A tenant's records.
@@ -77,11 +84,11 @@ pub struct Tenant {
     pub last_error: Option<(Failure, DateTime<Utc>)>,
     pub consecutive_failures: u64,
     pub failing_since: Option<DateTime<Utc>>,
-    pub renewed_at: Option<DateTime<Utc>>,
-    pub told: Option<String>,
+    pub backoff_reset_at: Option<DateTime<Utc>>,
+    pub lease: Option<Lease>,
+    pub outbox: Outbox,
     pub turns: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
-    pub doubts: BTreeSet<Doubt>,
     pub verification: Option<Checked>,
     /// Whether there is a check that can't be read, in the place of any other.
     pub unreadable_verification: bool,
@@ -110,15 +117,35 @@ impl State {
         Recorded::Now
     }
 
+    /// Records the audit event, and adds the notification to the outbox.
+    fn announce(&mut self, Announcement { event, notification }: &Announcement) {
+        self.record(event);
+        if let Some(notification) = notification {
+            let outbox = &mut self.tenants.entry(event.tenant.to_string()).or_default().outbox;
+            outbox.add(outbox.addition(notification));
+        }
+    }
+
     fn records(&self, tenant: &TenantId) -> TenantRecords {
         self.tenants.get(tenant.as_str()).map(Tenant::records).unwrap_or_default()
     }
 }
 
 impl Tenant {
-    /// What a commit is conditional on.
-    fn is_as_read(&self, config: &TenantConfig, as_read: &StoredWatermark) -> bool {
-        self.records().watermark.as_ref() == Some(as_read) && version(self.config.as_ref()) == Some(config.version)
+    /// Whether a write under this fence holds.
+    fn is_within(&self, Fence { lease, as_read }: Fence<'_>) -> bool {
+        let stands = |stored: &StoredWatermark| {
+            (&stored.exported_until, &stored.next_due) == (&as_read.exported_until, &as_read.next_due)
+        };
+        self.lease.as_ref().is_some_and(|stored| stored.token == lease.token)
+            && self.watermark.as_ref().is_some_and(stands)
+    }
+
+    /// Whether a commit or a checkpoint by this config holds under this fence.
+    fn is_as_read(&self, config: &TenantConfig, fence: Fence<'_>) -> bool {
+        let is_connected = self.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
+        let was_failing = (self.consecutive_failures > 0) == fence.as_read.failing;
+        self.is_within(fence) && is_connected && was_failing && version(self.config.as_ref()) == Some(config.version)
     }
 
     fn records(&self) -> TenantRecords {
@@ -136,12 +163,12 @@ impl Tenant {
             last_error,
             consecutive_failures: self.consecutive_failures,
             failing_since: self.failing_since.map(timestamp::whole_seconds),
-            renewed_at: self.renewed_at.map(timestamp::whole_seconds),
-            told: self.told.clone(),
+            backoff_reset_at: self.backoff_reset_at.map(timestamp::whole_seconds),
         };
         let watermark = self.watermark.clone();
         let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
-        TenantRecords { config: self.config.clone(), watermark, outcome, doubts: self.doubts.iter().copied().collect() }
+        let (config, lease) = (self.config.clone(), self.lease.clone());
+        TenantRecords { config, watermark, outcome, lease, has_notifications: !self.outbox.is_empty() }
     }
 }
 
@@ -179,6 +206,15 @@ impl Memory {
     /// Makes every call of an operation fail, for one tenant or for all, until [`Memory::heal`].
     pub fn always(&self, op: Op, tenant: Option<&str>, failure: Failure) {
         self.faults.plan(op, tenant, Fault::Fail(failure), true);
+    }
+
+    /// Fills a slice with bytes that differ from call to call.
+    pub fn random(&self, bytes: &mut [u8]) -> bool {
+        let mut state = self.state();
+        state.drawn += 1;
+        let drawn = state.drawn.to_be_bytes();
+        bytes.iter_mut().zip(drawn.iter().cycle()).for_each(|(byte, drawn)| *byte = *drawn);
+        true
     }
 
     /// Ends all planned faults.

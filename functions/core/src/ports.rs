@@ -17,10 +17,12 @@ use crate::{
     event::StoredEvent,
     export::Batch,
     failure::Failure,
-    notice::Notice,
+    lease::Lease,
+    notification::Notification,
     object::ObjectSpec,
+    outbox::{Announcement, Outbox},
     record::NewEvent,
-    records::{Doubt, Receipt, ReceiptDigest, StoredReceipt, StoredWatermark, TenantRecords},
+    records::{Outcome, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
@@ -33,8 +35,66 @@ use crate::{
 pub enum Conditional {
     /// It was written.
     Written,
-    /// The record was no longer as it was read; nothing was written. Someone else got there first.
-    LostRace,
+    /// The record was no longer as it was read; nothing was written.
+    ConditionFailed,
+}
+
+/// What a lease is acquired for, and with it, on what condition beside there being no other.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// A regular export: the tenant is connected, and due as it was read.
+    Export(&'a StoredWatermark),
+    /// Publishing what the outbox holds, of any tenant.
+    Publish,
+}
+
+/// How the attempt to acquire a lease ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
+pub enum Acquisition {
+    /// It is this run's. The record `watermark` was as it is here at that very moment.
+    Acquired(StoredWatermark, Outcome),
+    /// Another run has it until then.
+    HeldUntil(DateTime<Utc>),
+    /// The tenant is no longer as it was read.
+    ConditionFailed,
+}
+
+/// Under what a write to the record `watermark` holds: the run's lease, and the point at which the watermark stood as it was
+/// read.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence<'a> {
+    /// The run's lease.
+    pub lease: &'a Lease,
+    /// The watermark as read.
+    pub as_read: &'a StoredWatermark,
+}
+
+/// What a commit writes, all or nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Commit<'a> {
+    /// Where the watermark stands afterwards.
+    pub after: Schedule,
+    /// What was stored.
+    pub receipt: &'a Receipt,
+    /// The end of failures, if there were any.
+    pub announcement: Option<&'a Announcement>,
+    /// Whether the lease ends with it.
+    pub releases: bool,
+}
+
+/// What is recorded of a failure, all or nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct FailureRecord<'a> {
+    /// What went wrong.
+    pub failure: &'a Failure,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What is announced of it, if anything.
+    pub announcement: Option<&'a Announcement>,
+    /// Whether the lease ends with it.
+    pub releases: bool,
 }
 
 /// An entry of the index `due`, as it stands there.
@@ -54,7 +114,7 @@ pub trait Tenants: Sync {
     /// Whether a shard of the index holds any connected tenant, due or not.
     fn any_connected(&self, shard: DueShard) -> impl Future<Output = Result<bool, Failure>> + Send;
 
-    /// Both records of each tenant, read consistently; one entry for each id, in any order.
+    /// The records of each tenant, read consistently; one entry for each id, in any order.
     fn load(
         &self,
         tenants: &[TenantId],
@@ -68,75 +128,60 @@ pub trait Tenants: Sync {
         }
     }
 
-    /// Moves the watermark to `after`, clears its last error and when that began, stores the receipt and records `news`, all or nothing.
-    /// Conditional on the watermark as read and on the config's version. News that were recorded before stay as they
-    /// are.
+    /// Acquires the tenant's lease, if no other [excludes others](Lease::excludes_others) at `now`, or it is this very one: a call
+    /// whose answer was lost is repeated. Conditional as the purpose says.
+    fn acquire_lease(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose<'_>,
+        lease: &Lease,
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Acquisition, Failure>> + Send;
+
+    /// Ends a lease before its time; nothing is written if it is not this one.
+    fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Moves the watermark, clears its last error and when that began, stores the receipt and announces the end of failures, all
+    /// or nothing. Conditional on the fence, on the tenant being connected, on whether it was failing, and on the config's
+    /// version. Never writes `due_shard`. An audit event that was recorded before stays as it is.
     fn commit(
         &self,
         config: &TenantConfig,
-        as_read: &StoredWatermark,
-        after: Schedule,
-        receipt: &Receipt,
-        news: Option<&NewEvent>,
+        fence: Fence<'_>,
+        commit: Commit<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Notes a failure on the watermark, and since when there are failures, counts it and records `news`, all or nothing; moves nothing. Conditional on the
-    /// watermark as read. News that were recorded before stay as they are.
+    /// Keeps on the watermark how far the window that is due was stored; moves nothing. Conditional like a commit.
+    fn save_checkpoint(
+        &self,
+        config: &TenantConfig,
+        fence: Fence<'_>,
+        checkpoint: &str,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
+    /// Notes a failure on the watermark, and since when there are failures, counts and announces it, all or nothing; moves
+    /// nothing. Conditional on the fence. An audit event that was recorded before stays as it is.
     fn record_failure(
         &self,
         tenant: &TenantId,
-        as_read: &StoredWatermark,
-        failure: &Failure,
-        at: DateTime<Utc>,
-        news: Option<&NewEvent>,
+        fence: Fence<'_>,
+        record: FailureRecord<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Begins a new first day of patience for a tenant that fails: notes on the watermark that the tenant's settings are
-    /// known to work at that time. Moves nothing; nothing is written where nothing fails.
-    fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Begins a new first day of a tenant that fails: notes on the watermark that the tenant's settings are known to work at
+    /// that time. Moves nothing; nothing is written where nothing fails.
+    fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Notes on the watermark what others were told of the tenant's failure, or that they were told of its end;
-    /// unconditional, and moves nothing. A tenant without a watermark gets none.
-    fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// The tenant's outbox, read consistently.
+    fn outbox(&self, tenant: &TenantId) -> impl Future<Output = Result<Outbox, Failure>> + Send;
 
-    /// Keeps on the watermark how far the window that is due was stored; moves nothing. Conditional like a commit.
-    fn keep_progress(
-        &self,
-        config: &TenantConfig,
-        as_read: &StoredWatermark,
-        progress: &str,
-    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
-
-    /// Makes every commit by a watermark that was read before this lose its race; unconditional, and moves nothing. A
-    /// run that stored something and can't commit it says so, since another run may be about to commit what lay there.
-    /// A kept progress is forgotten, since what it tells of may have been overwritten; but for `progress`, if that is still
-    /// the one, and if it isn't, nothing is written.
-    fn disturb(
+    /// Removes entries that are published from the outbox, by their ids, and no others.
+    fn remove_published(
         &self,
         tenant: &TenantId,
-        progress: Option<&str>,
-    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
-
-    /// What the receipt of the window that ends at `window_end` says, if there is one.
-    fn receipt(
-        &self,
-        tenant: &TenantId,
-        window_end: DateTime<Utc>,
-    ) -> impl Future<Output = Result<Option<ReceiptDigest>, Failure>> + Send;
-
-    /// Leaves a mark on the tenant's watermark, beside those that are there; unconditional, and moves nothing.
-    fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> impl Future<Output = Result<(), Failure>> + Send;
-
-    /// Takes marks away, as far as they are still there; unconditional, and moves nothing.
-    fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> impl Future<Output = Result<(), Failure>> + Send;
-
-    /// Replaces a receipt whose objects were stored anew. Conditional on the receipt as read, `amended` included.
-    fn amend_receipt(
-        &self,
-        tenant: &TenantId,
-        as_read: &ReceiptDigest,
-        receipt: &Receipt,
-    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+        as_read: &Outbox,
+        ids: &[String],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// The tenants' records, as whoever connects a tenant sees them. What an admin changes is recorded as an audit event of
@@ -159,11 +204,11 @@ pub trait Settings: Sync {
         tenant: &TenantId,
         role: Option<&RoleArn>,
         version: u64,
-        news: &NewEvent,
+        announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant, all or nothing: the config with its version raised by one, the
-    /// watermark at `schedule`, and on it the time of the news, from which on a failing tenant is tried as on its first
+    /// watermark at `schedule`, and on it the time of the change, from which on a failing tenant is tried as on its first
     /// day. Conditional on the config's version, on the watermark as read, and on there being no more
     /// `event_shards` than the config has.
     fn save(
@@ -171,15 +216,16 @@ pub trait Settings: Sync {
         config: &TenantConfig,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
-        news: &NewEvent,
+        announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Takes the tenant out of the schedule and keeps everything else, so that a reconnected tenant goes on where it
-    /// stopped. Conditional on the tenant being in the schedule.
+    /// Takes the tenant out of the schedule, raises the config's version by one, and keeps everything else, so that a
+    /// reconnected tenant goes on where it stopped. Conditional on that version, and on the tenant being in the schedule.
     fn disconnect(
         &self,
         tenant: &TenantId,
-        news: &NewEvent,
+        version: u64,
+        announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// The tenant's receipts whose windows end before an instant, the latest first.
@@ -233,21 +279,26 @@ pub trait Queue: Sync {
     fn send(&self, batches: &[Batch]) -> impl Future<Output = Vec<(usize, Failure)>> + Send;
 }
 
-/// Where others hear of how exports fare.
+/// Where notifications are published.
 pub trait Bus: Sync {
-    /// Publishes each notice, at least once. Comes back with the places of those that may not have been published, and why;
-    /// whoever asked goes on all the same. Comes back soon, since a tenant's export waits for it.
-    fn publish(&self, notices: &[Notice]) -> impl Future<Output = Vec<(usize, Failure)>> + Send;
+    /// Publishes a notification, at least once. Comes back soon, since the tenant's export waits for it.
+    fn publish(&self, notification: &Notification) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// Nobody listens: every notice is taken and dropped.
+/// Without a bus, every notification is taken and dropped.
 impl<B: Bus> Bus for Option<B> {
-    async fn publish(&self, notices: &[Notice]) -> Vec<(usize, Failure)> {
+    async fn publish(&self, notification: &Notification) -> Result<(), Failure> {
         match self {
-            Some(bus) => bus.publish(notices).await,
-            None => Vec::new(),
+            Some(bus) => bus.publish(notification).await,
+            None => Ok(()),
         }
     }
+}
+
+/// Asks the exporter, from outside, to publish what a tenant's outbox holds.
+pub trait PublishTrigger: Sync {
+    /// Asks and does not wait for the answer.
+    fn request_publishing(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// A stretch of one shard's events.
@@ -302,13 +353,23 @@ pub trait Bucket: Send + Sync {
     fn upload(&self, spec: ObjectSpec) -> Self::Upload;
 }
 
+/// How storing an object ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Finish {
+    /// Whether it is stored.
+    pub result: Result<(), Failure>,
+    /// Whether an attempt that was given up may still be carried out, whatever came of the others.
+    pub in_doubt: bool,
+}
+
 /// An object on its way into a bucket; invisible there until it is finished.
 pub trait Upload: Send {
     /// Takes the next bytes.
     fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Stores the object, replacing an earlier one of the same key. `sha256` is that of all its bytes, in lower-case hex.
-    fn finish(self, sha256: &str) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn finish(self, sha256: &str) -> impl Future<Output = Finish> + Send;
 
     /// Gives the object up and leaves nothing behind that the customer would pay for.
     fn abort(self) -> impl Future<Output = ()> + Send;

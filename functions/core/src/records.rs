@@ -1,34 +1,32 @@
 //! What the tenants table holds of a tenant, beside its config: the watermark and the receipts.
 
-mod doubt;
 mod receipt;
 
 use chrono::{DateTime, Utc};
 
-pub use doubt::Doubt;
-pub use receipt::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredObject, StoredReceipt};
+pub use receipt::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
 
 use crate::{
+    lease::Lease,
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors},
     tenant::{DueShard, TenantId, quoted},
     timestamp,
 };
 
-/// The part of a watermark record that every write to it is conditional on, as it was read.
+/// The part of the record `watermark` that says how far a tenant is exported, as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the attribute of that name")]
 pub struct StoredWatermark {
     pub exported_until: Option<String>,
     pub next_due: Option<String>,
     pub due_shard: Option<String>,
-    pub disturbed: Option<String>,
-    /// What [`Progress`](crate::progress::Progress) has kept of the window that is due.
-    pub progress: Option<String>,
-    /// What [`Tail`](crate::late::Tail) tells of the last window.
-    pub tail: Option<String>,
-    /// Whether runs have failed since the last success; a commit that ends that has news to tell, and one that doesn't
-    /// must not.
+    /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of the window that is due.
+    pub checkpoint: Option<String>,
+    /// The [`TrailingCounts`](crate::late::TrailingCounts) of the last window.
+    pub trailing_counts: Option<String>,
+    /// Whether runs have failed since the last success; a commit that ends that has a recovery to announce, and one that
+    /// doesn't must not.
     pub failing: bool,
 }
 
@@ -39,10 +37,7 @@ impl StoredWatermark {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
             due_shard: Some(DueShard::of(tenant).to_string()),
-            disturbed: None,
-            progress: None,
-            tail: None,
-            failing: false,
+            ..Self::default()
         }
     }
 
@@ -50,17 +45,16 @@ impl StoredWatermark {
     #[must_use]
     pub fn after(&self, receipt: &Receipt, schedule: Schedule) -> Self {
         Self {
-            tail: receipt.tail_text(),
+            trailing_counts: Some(receipt.trailing_counts.to_text()),
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
-            progress: None,
+            checkpoint: None,
             failing: false,
-            ..self.clone()
+            due_shard: self.due_shard.clone(),
         }
     }
 
-    /// Whether both stand at the same point. A mark by [`Tenants::disturb`](crate::ports::Tenants::disturb), and failures,
-    /// are only a commit's concern.
+    /// Whether both stand at the same point of the same schedule. All else is a commit's concern alone.
     pub fn stands_where(&self, other: &Self) -> bool {
         let point = |it: &Self| (it.exported_until.clone(), it.next_due.clone(), it.due_shard.clone());
         point(self) == point(other)
@@ -95,7 +89,7 @@ impl StoredWatermark {
     }
 }
 
-/// A tenant's two records; either may be missing.
+/// A tenant's records; each may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantRecords {
     /// The record `config`, unchecked.
@@ -104,8 +98,10 @@ pub struct TenantRecords {
     pub watermark: Option<StoredWatermark>,
     /// What the watermark says of how exports went.
     pub outcome: Outcome,
-    /// Committed windows that somebody has begun to store again.
-    pub doubts: Vec<Doubt>,
+    /// The lease that the record `watermark` holds, expired or not; none where it can't be read.
+    pub lease: Option<Lease>,
+    /// Whether the record `outbox` holds anything.
+    pub has_notifications: bool,
 }
 
 /// How a tenant's last exports went, as the watermark's record has it.
@@ -122,9 +118,7 @@ pub struct Outcome {
     /// The first of these failures.
     pub failing_since: Option<DateTime<Utc>>,
     /// When the settings were saved, or passed a verification, since the last success.
-    pub renewed_at: Option<DateTime<Utc>>,
-    /// What others were told of a failure and not yet of its end: [`Told`](crate::patience::Told).
-    pub told: Option<String>,
+    pub backoff_reset_at: Option<DateTime<Utc>>,
 }
 
 /// A failure as it was noted.

@@ -4,12 +4,12 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
+    checkpoint::{Checkpoint, next_number},
     event::User,
-    late::Tail,
+    late::TrailingCounts,
     object::{Compression, Format, ObjectSpec},
-    progress::{Progress, next_number},
     record::{Deed, NewEvent, Stamp},
-    records::{Doubt, StoredObject, StoredWatermark},
+    records::{StoredObject, StoredWatermark},
     schedule::Window,
     settings::{
         TenantConfig,
@@ -111,13 +111,13 @@ fn event(at: DateTime<Utc>, id: &str) -> NewEvent {
     NewEvent::new(&TenantId::parse("acme").unwrap(), stamp, id.to_owned(), deed, &())
 }
 
-/// A tail in which some events were counted.
-fn tail(window: Window, seconds: &[i64]) -> Tail {
-    let mut tail = Tail::of(window);
+/// Counts of some events.
+fn trailing_counts(window: Window, seconds: &[i64]) -> TrailingCounts {
+    let mut counts = TrailingCounts::of(window);
     for ago in seconds {
-        tail.add(&event(window.to - TimeDelta::seconds(*ago), "x").recorded_at_id());
+        counts.add(&event(window.to - TimeDelta::seconds(*ago), "x").recorded_at_id());
     }
-    tail
+    counts
 }
 
 proptest! {
@@ -159,21 +159,19 @@ proptest! {
     }
 
     #[test]
-    fn instants_windows_and_doubts_are_read_back(at in instant(), window in window()) {
+    fn instants_and_windows_are_read_back(at in instant(), window in window()) {
         prop_assert_eq!(timestamp::parse_seconds(&timestamp::seconds(at)), Some(timestamp::whole_seconds(at)));
         prop_assert_eq!(Window::parse_interval(&window.interval()), Some(window));
-        let doubt = Doubt::new(window, at);
-        prop_assert_eq!(Doubt::parse(&doubt.to_string()), Some(doubt));
     }
 
     #[test]
-    fn a_tail_is_read_back(window in window(), seconds in vec(1..900_i64, 0..30)) {
-        let tail = tail(window, &seconds);
-        prop_assert_eq!(Tail::parse(&tail.to_text()), Some(tail));
+    fn trailing_counts_are_read_back(window in window(), seconds in vec(1..900_i64, 0..30)) {
+        let counts = trailing_counts(window, &seconds);
+        prop_assert_eq!(TrailingCounts::parse(&counts.to_text()), Some(counts));
     }
 
     #[test]
-    fn a_progress_is_read_back(
+    fn a_checkpoint_is_read_back(
         config in config(), window in window(), version in 0..u64::MAX, shards in 1..=64_u16, keys in vec(option::of(".{0,40}"), 64),
         sizes in vec((any::<u64>(), any::<u64>(), "[0-9a-f]{64}", option::of(0..3_i64)), 0..12), seconds in vec(1..900_i64, 0..9),
         counts: (u64, u64), gap: bool, max_object_bytes: u64, started in instant(),
@@ -192,15 +190,16 @@ proptest! {
                 objects.push(StoredObject { key, bytes: *bytes, events: *events, sha256: sha256.clone(), late: minute });
             }
         }
-        let progress = Progress {
+        let checkpoint = Checkpoint {
             window, version, max_object_bytes, objects, gap,
             read_until: keys[..usize::from(shards)].to_vec(),
-            tail: tail(window, &seconds),
+            trailing_counts: trailing_counts(window, &seconds),
             late: counts.0,
             malformed: counts.1,
             started: started.trunc_subsecs(3),
         };
-        let kept = StoredWatermark { progress: progress.to_text(&config), ..StoredWatermark::default() };
-        prop_assert_eq!(Progress::of(&kept, &config, window, max_object_bytes), Some(progress));
+        let kept = StoredWatermark { checkpoint: checkpoint.to_text(&config), ..StoredWatermark::default() };
+        let read = Checkpoint::for_run(&kept, &config, window, 1, DateTime::default());
+        prop_assert_eq!(read, checkpoint);
     }
 }

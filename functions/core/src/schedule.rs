@@ -76,25 +76,17 @@ impl Schedule {
     /// After any later save: due at the next full hour, or earlier if it already was, so that a backlog keeps its
     /// windows. A save whose clock is behind what was exported can't make a window that ends where it begins.
     pub fn later_save(self, saved_at: DateTime<Utc>) -> Self {
-        if planted!(SaveMovesTheWatermark) {
-            return Self::first_save(saved_at);
-        }
-        if planted!(SaveMergesTheBacklog) {
-            return Self { next_due: next_full_hour(saved_at.max(self.exported_until)), ..self };
-        }
         Self { next_due: self.next_due.min(next_full_hour(saved_at.max(self.exported_until))), ..self }
     }
 
     /// The window that is due at the tick, if any.
     pub fn due_window(self, tick: DateTime<Utc>) -> Option<Window> {
-        let is_due = self.next_due < tick || self.next_due == tick && !planted!(DueOnlyAfter);
-        is_due.then_some(Window { from: self.exported_until, to: self.next_due })
+        (self.next_due <= tick).then_some(Window { from: self.exported_until, to: self.next_due })
     }
 
     /// After the due window was exported.
     pub fn advance(self, frequency: Frequency) -> Self {
-        let from = if planted!(FrequencyFromTheWindowsBegin) { self.exported_until } else { self.next_due };
-        Self { exported_until: self.next_due, next_due: from + frequency.duration() }
+        Self { exported_until: self.next_due, next_due: self.next_due + frequency.duration() }
     }
 }
 
@@ -112,7 +104,6 @@ pub enum Readiness {
 /// A window is read only once the wall clock has passed its end by `settle`: an event is stamped right before it is
 /// written, and the write may take up to half of that.
 pub fn readiness(window: Window, now: DateTime<Utc>, settle: TimeDelta) -> Readiness {
-    let settle = if planted!(ZeroSettle) { TimeDelta::zero() } else { settle };
     let left = window.to + settle - now;
     if left <= TimeDelta::zero() {
         Readiness::Settled

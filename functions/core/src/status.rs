@@ -118,7 +118,7 @@ mod tests {
             next_try(schedule("02:00:00", "03:00:00"), outcome, TimeDelta::minutes(1), at("10:20:00"))
         };
         assert_eq!(next(&outcome), at("14:01:00"));
-        let saved = Outcome { renewed_at: Some(at("10:10:00")), ..outcome };
+        let saved = Outcome { backoff_reset_at: Some(at("10:10:00")), ..outcome };
         assert_eq!(next(&saved), at("11:01:00"));
     }
 

@@ -109,7 +109,7 @@ pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Re
     let verification = steps.and_last(last);
     if is_saved
         && verification.passed()
-        && let Err(failure) = in_time(by, tenants.renew(&config.tenant, run.now)).await
+        && let Err(failure) = in_time(by, tenants.reset_backoff(&config.tenant, run.now)).await
     {
         let Failure { code, message, .. } = failure;
         tracing::error!(tenant = %config.tenant, code = %code, reason = message, "the next tick may not try the tenant");

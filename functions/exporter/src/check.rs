@@ -1,4 +1,5 @@
-//! The hourly check: what is missing in the whole fleet, and the connections whose turn it is.
+//! The hourly check: what is missing in the whole fleet, the connections whose turn it is, and the notifications that are
+//! left.
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use audit_log_aws::telemetry::Metrics;
 use audit_log_core::{
     census::{self, Census},
     drift::{self, Checks},
+    export::Publishing,
     failure::Failure,
     ports::Verifier,
     schedule, timestamp,
@@ -21,12 +23,19 @@ use crate::{Invocation, RESERVE, failed, wall_clock};
 /// be slow.
 const VERIFIED_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
+/// How long publishing one outbox may take.
+const PUBLISHED_WITHIN: TimeDelta = TimeDelta::seconds(45);
+
+/// What of the time is kept for publishing, however many connections are to be verified.
+const KEPT_FOR_PUBLISHING: TimeDelta = TimeDelta::seconds(120);
+
 /// What a check found; the function's answer.
 #[derive(Serialize)]
 pub(crate) struct Checked {
     #[serde(flatten)]
     census: Census,
     connections: drift::Report,
+    notifications: Publishing,
 }
 
 /// Verifies connections within an invocation.
@@ -42,14 +51,18 @@ impl Verifier for Within<'_> {
 }
 
 impl Invocation<'_> {
-    /// Looks for what no tick would notice, whoever is due.
+    /// Looks for what no tick would notice, whoever is due, and publishes what runs and the console have left.
     pub(crate) async fn check(&self, time: DateTime<Utc>) -> Result<Checked, Error> {
         let started = wall_clock();
         let hour = schedule::tick(time, started);
-        let checked = self.checked(hour, started).await;
+        let log = |failure: &Failure| failed("check", hour, failure);
+        let found = self.found(hour, started).await.inspect_err(log);
+        // Whatever became of the rest.
+        let notifications = self.publish_pending(hour, started).await.inspect_err(log);
         let duration = wall_clock() - started;
-        self.metrics.check(checked.as_ref().ok().map(|checked| &checked.connections), duration);
-        let Checked { census, connections } = checked.inspect_err(|failure| failed("check", hour, failure))?;
+        let connections = found.as_ref().ok().map(|(_, connections)| connections);
+        self.metrics.check(connections, notifications.as_ref().ok(), duration);
+        let ((census, connections), notifications) = (found?, notifications?);
         tracing::info!(
             tick = timestamp::seconds(hour),
             connected = census.connected,
@@ -61,13 +74,19 @@ impl Invocation<'_> {
             drifted = connections.drifted,
             restored = connections.restored,
             unchecked = connections.unchecked,
+            outboxes = notifications.pending,
+            notifications = notifications.published,
+            outboxes_left = notifications.left,
+            outboxes_stale = notifications.stale,
+            notifications_dropped = notifications.dropped,
             duration_ms = duration.num_milliseconds(),
             "check"
         );
-        Ok(Checked { census, connections })
+        Ok(Checked { census, connections, notifications })
     }
 
-    async fn checked(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Checked, Failure> {
+    /// What is missing, and what is wrong with connections.
+    async fn found(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<(Census, drift::Report), Failure> {
         let export = &self.exporter.export;
         let (tenants, retention) = (&export.tenants, export.options.retention);
         let connected = census::connected(tenants).await?;
@@ -75,10 +94,14 @@ impl Invocation<'_> {
         // What is found before counts, whatever becomes of the connections.
         Metrics::census(&census);
         // Whoever is begun with has to be done before the invocation ends.
-        let should_stop = self.should_stop(RESERVE + VERIFIED_WITHIN);
+        let should_stop = self.should_stop(RESERVE + KEPT_FOR_PUBLISHING + VERIFIED_WITHIN);
         let run = drift::Run { hour, now: &wall_clock, should_stop: &should_stop, retention };
-        let checks = Checks { store: tenants, verifier: &Within(self), bus: &export.bus };
-        let connections = checks.run(&connected, run).await?;
-        Ok(Checked { census, connections })
+        let connections = Checks { store: tenants, verifier: &Within(self) }.run(&connected, run).await?;
+        Ok((census, connections))
+    }
+
+    async fn publish_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Publishing, Failure> {
+        let should_stop = self.should_stop(RESERVE + PUBLISHED_WITHIN);
+        self.exporter.export.publish_pending(self.run(hour, started, &should_stop)).await
     }
 }

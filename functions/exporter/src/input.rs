@@ -1,6 +1,6 @@
 //! What the function can be invoked with.
 
-use audit_log_core::{settings::Draft, verify::Request};
+use audit_log_core::{settings::Draft, tenant::TenantId, verify::Request};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::Deserialize;
@@ -15,6 +15,8 @@ pub(crate) enum Input {
     Batches(Vec<SqsMessage>),
     /// The rule for the hourly check fired at that time.
     Check { time: DateTime<Utc> },
+    /// A change in the console has left a notification in a tenant's outbox.
+    Publish { tenant: TenantId },
     /// Someone wants to know whether a connection would work.
     Verify(Box<Request>),
 }
@@ -39,6 +41,19 @@ struct Check {
 #[serde(deny_unknown_fields)]
 struct Checked {
     time: DateTime<Utc>,
+}
+
+/// What the console sends after a change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publish {
+    publish: Published,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Published {
+    tenant_id: String,
 }
 
 /// The body of a verification. Nothing but its shape is checked here: what its fields hold is the core's matter.
@@ -73,15 +88,16 @@ impl From<Verification> for Input {
 /// Why an event is none of ours. The text says what would be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
+    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, {{\"publish\": {{\"tenantId\": \"…\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
 pub(crate) struct NotForUs(String);
 
 /// Reads an event.
 ///
 /// # Errors
-/// If it is anything but a connection to verify, an hourly check, messages of a queue, or a scheduled event of
-/// EventBridge with a time in the years 1970 to 9999: a tick is never guessed from the clock alone.
+/// If it is anything but a connection to verify, an hourly check, a tenant whose outbox is to be published, messages of a
+/// queue, or a scheduled event of EventBridge with a time in the years 1970 to 9999: a tick is never guessed from the clock
+/// alone.
 pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
     if payload.get("verify").is_some() {
         let verification: Verification = serde_json::from_value(payload).map_err(|error| {
@@ -97,6 +113,12 @@ pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
         let Check { check: Checked { time } } =
             serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
         return Ok(Input::Check { time: plausible(time)? });
+    }
+    if payload.get("publish").is_some() {
+        let Publish { publish: Published { tenant_id } } =
+            serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
+        let tenant = TenantId::parse(&tenant_id).map_err(|invalid| NotForUs(invalid.to_string()))?;
+        return Ok(Input::Publish { tenant });
     }
     if payload.get("Records").is_some() {
         let SqsEvent { records, .. } = serde_json::from_value(payload)
@@ -150,6 +172,25 @@ mod tests {
         ] {
             let refusal = decode(event.clone()).unwrap_err().to_string();
             assert!(refusal.contains(r#"{"check": {"time": "2026"#), "{event}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_request_to_publish_names_one_tenant_and_nothing_else() {
+        let tenant = TenantId::parse("acme").unwrap();
+        assert_eq!(decode(json!({ "publish": { "tenantId": "acme" } })), Ok(Input::Publish { tenant }));
+        for event in [
+            json!({ "publish": {} }),
+            json!({ "publish": null }),
+            json!({ "publish": "acme" }),
+            json!({ "publish": { "tenantId": "" } }),
+            json!({ "publish": { "tenantId": "acme#0" } }),
+            json!({ "publish": { "tenantId": ["acme"] } }),
+            json!({ "publish": { "tenantId": "acme", "kind": "failed" } }),
+            json!({ "publish": { "tenantId": "acme" }, "source": "aws.events" }),
+        ] {
+            let refusal = decode(event.clone()).unwrap_err().to_string();
+            assert!(refusal.contains(r#"{"publish": {"tenantId": "…"}}"#), "{event}: {refusal}");
         }
     }
 
@@ -231,7 +272,9 @@ mod tests {
             json!({ "source": "aws.s3", "detail-type": "Object Created", "time": "2026-11-21T11:01:00Z" }),
         ] {
             let refusal = decode(event.clone()).unwrap_err().to_string();
-            assert!(refusal.contains("Scheduled Event"), "{event}: {refusal}");
+            for input in ["Scheduled Event", "\"check\"", "\"publish\"", "the export queue", "\"verify\""] {
+                assert!(refusal.contains(input), "{event}: {refusal}");
+            }
         }
     }
 }

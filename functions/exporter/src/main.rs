@@ -1,8 +1,9 @@
 //! The exporter: a Lambda function that EventBridge invokes every hour for a tick and for a check of all tenants, that
-//! takes what a tick has handed over through a queue, and that verifies a connection when it is asked to.
+//! takes what a tick has handed over through a queue, and that publishes a tenant's notifications or verifies a connection
+//! when it is asked to.
 //!
-//! This is only the shell. It decodes the event, hands the clock and the deadline to `audit_log_core::export`,
-//! `census`, `drift` or `verify`, and encodes the answer.
+//! This is only the shell. It decodes the event, hands the clock, the deadline and the random numbers to
+//! `audit_log_core::export`, `census`, `drift` or `verify`, and encodes the answer.
 
 mod batches;
 mod check;
@@ -18,10 +19,10 @@ use audit_log_aws::{
     telemetry::{self, Metrics},
 };
 use audit_log_core::{
-    export::{Done, Report, Run},
+    export::{Done, Publishing, Report, Run},
     failure::{Code, Failure},
     schedule,
-    tenant::Platform,
+    tenant::{Platform, TenantId},
     timestamp,
     verify::{self, Request, Verification},
 };
@@ -38,6 +39,9 @@ use serde_json::Value;
 /// upload aborted, and the answer written.
 const RESERVE: TimeDelta = TimeDelta::seconds(20);
 
+/// How long an invocation lasts at most, by "Lambda quotas" in the Lambda developer guide.
+const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
+
 /// How long a verification may take: someone sits before a page and waits, behind an API that gives up at 29 seconds.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -47,6 +51,7 @@ const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
 enum Answer {
     Tick(Box<Report>),
     Check(Box<Checked>),
+    Publishing(Publishing),
     Batches(SqsBatchResponse),
     Verification(Verification),
 }
@@ -69,6 +74,7 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     match input {
         Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Tick(Box::new(report))),
         Input::Check { time } => invocation.check(time).await.map(|checked| Answer::Check(Box::new(checked))),
+        Input::Publish { tenant } => invocation.publish(&tenant).await.map(Answer::Publishing),
         Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
         Input::Verify(request) => {
             Ok(Answer::Verification(verify(&exporter.export, &platform, &context, &request).await))
@@ -106,16 +112,33 @@ struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
+    /// When Lambda ends the invocation, if that can be read.
+    fn deadline(&self) -> Option<DateTime<Utc>> {
+        i64::try_from(self.context.deadline).ok().and_then(DateTime::from_timestamp_millis)
+    }
+
     /// Whether no more than a reserve is left of the time.
     fn should_stop(&self, reserve: TimeDelta) -> impl Fn() -> bool + Send + Sync + use<> {
-        let deadline = i64::try_from(self.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
+        let deadline = self.deadline();
         move || deadline.is_some_and(|deadline| wall_clock() + reserve > deadline)
+    }
+
+    /// A run for a tick that began at an instant.
+    fn run<'a>(
+        &'a self,
+        tick: DateTime<Utc>,
+        started: DateTime<Utc>,
+        should_stop: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> Run<'a> {
+        // Leases last beyond the deadline. One that is too long costs a tenant a tick, one that is too short is unsafe.
+        let deadline = self.deadline().unwrap_or(started + LONGEST_INVOCATION);
+        Run { tick, platform: self.platform, now: &wall_clock, should_stop, deadline, random: &fill_with_random }
     }
 
     async fn tick(&self, time: DateTime<Utc>) -> Result<Report, Error> {
         let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
         let tick = schedule::tick(time, started);
-        let run = Run { tick, platform: self.platform, now: &wall_clock, should_stop: &should_stop };
+        let run = self.run(tick, started, &should_stop);
         let Exporter { export, queue } = self.exporter;
         let report = match queue {
             Some(queue) => export.hand_over(run, queue).await,
@@ -139,13 +162,26 @@ impl Invocation<'_> {
         let messages = Messages::read(messages);
         let Some(latest) = messages.batches.iter().map(|batch| batch.tick).max() else { return messages.answer(&[]) };
         let tick = schedule::tick(latest, started);
-        let run = Run { tick, platform: self.platform, now: &wall_clock, should_stop: &should_stop };
+        let run = self.run(tick, started, &should_stop);
         let Exporter { export, queue } = self.exporter;
         let Done { report, failed } = export.batches(run, &messages.batches, queue.as_ref()).await;
         let duration = wall_clock() - started;
         log("batch", &report, duration);
         self.metrics.batches(&report, duration);
         messages.answer(&failed)
+    }
+
+    /// Publishes what one tenant's outbox holds.
+    async fn publish(&self, tenant: &TenantId) -> Result<Publishing, Error> {
+        let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
+        let hour = schedule::full_hour(started);
+        let published = self.exporter.export.publish_one(self.run(hour, started, &should_stop), tenant).await;
+        self.metrics.flush();
+        let published = published.inspect_err(|failure| failed("publishing", hour, failure))?;
+        let Publishing { published: notifications, left, dropped, .. } = published;
+        let duration_ms = (wall_clock() - started).num_milliseconds();
+        tracing::info!(tenant = %tenant, notifications, left, dropped, duration_ms, "published");
+        Ok(published)
     }
 }
 
@@ -169,6 +205,7 @@ fn log(what: &str, report: &Report, duration: TimeDelta) {
         exported = report.exported,
         failed = report.failed,
         deferred = report.deferred,
+        leased = report.leased,
         events = report.events,
         objects = report.objects,
         bytes = report.bytes,
@@ -181,4 +218,8 @@ fn log(what: &str, report: &Report, duration: TimeDelta) {
 #[allow(clippy::disallowed_methods, reason = "main hands the clock to everyone else")]
 fn wall_clock() -> DateTime<Utc> {
     Utc::now()
+}
+
+fn fill_with_random(bytes: &mut [u8]) -> bool {
+    getrandom::fill(bytes).is_ok()
 }

@@ -38,7 +38,7 @@ pub(super) async fn answer(world: &World, operation: &str, body: &[u8]) -> Reply
         }
         ("UpdateItem", Some(TENANTS)) => {
             world.count("UpdateItem");
-            move_watermark(world, &request)
+            update_lease(world, &request).or_else(|| move_watermark(world, &request))
         }
         ("PutItem", _) => {
             world.count("PutItem");
@@ -125,6 +125,7 @@ fn record(world: &World, key: &Value) -> Option<Value> {
     match key["record"]["S"].as_str()? {
         "config" => Some(config(tenant)),
         "watermark" => Some(watermark(world, tenant)),
+        // Nobody's outbox was ever written to.
         _ => None,
     }
 }
@@ -148,28 +149,64 @@ fn watermark(world: &World, tenant: &Tenant) -> Value {
         "exported_until": { "S": WINDOW_FROM }, "next_due": { "S": WINDOW_TO },
         "last_success_at": { "S": "2025-11-21T10:01:02Z" }, "consecutive_failures": { "N": "0" },
     });
-    if let Some(progress) = world.seen().progress.get(&tenant.id) {
-        watermark["progress"] = json!({ "S": progress });
+    let seen = world.seen();
+    for (name, attribute) in seen.leases.get(&tenant.id).into_iter().flatten() {
+        watermark[name] = attribute.clone();
+    }
+    if let Some(checkpoint) = seen.checkpoints.get(&tenant.id) {
+        watermark["checkpoint"] = json!({ "S": checkpoint });
     }
     watermark
+}
+
+/// Acquires a tenant's lease, which nobody else has here, and answers with the whole record; or releases it.
+fn update_lease(world: &World, update: &Value) -> Option<Value> {
+    let tenant = &world.data.tenants[*world.data.by_id.get(update["Key"]["tenant_id"]["S"].as_str()?)?];
+    let values = &update["ExpressionAttributeValues"];
+    match update["UpdateExpression"].as_str()? {
+        "SET lease = :lease, lease_until = :until" if update["ReturnValues"] == "ALL_NEW" => {
+            let lease = [("lease", values[":lease"].clone()), ("lease_until", values[":until"].clone())];
+            world.seen().leases.insert(tenant.id.clone(), lease);
+            Some(json!({ "Attributes": watermark(world, tenant) }))
+        }
+        "REMOVE lease, lease_until" => {
+            world.seen().leases.remove(&tenant.id);
+            Some(json!({}))
+        }
+        _ => None,
+    }
 }
 
 fn transact(world: &World, request: &Value) -> Option<Value> {
     for item in request["TransactItems"].as_array()? {
         if item["Update"].is_object() {
-            move_watermark(world, &item["Update"])?;
+            move_under_lease(world, &item["Update"])?;
         }
     }
     Some(json!({}))
 }
 
-/// Notes that a tenant's window is committed or how far it is stored, if this says so and not that it failed.
-fn move_watermark(world: &World, update: &Value) -> Option<Value> {
+/// Moves a tenant's watermark, or keeps a checkpoint on it, under the tenant's lease.
+fn move_under_lease(world: &World, update: &Value) -> Option<Value> {
     let tenant = update["Key"]["tenant_id"]["S"].as_str()?;
-    if let Some(progress) = update["ExpressionAttributeValues"][":progress"]["S"].as_str() {
-        world.seen().progress.insert(tenant.to_owned(), progress.to_owned());
+    let values = &update["ExpressionAttributeValues"];
+    let [(_, token), _] = world.seen().leases.get(tenant).cloned()?;
+    if values[":lease"] != token {
+        return None;
+    }
+    if let Some(checkpoint) = values[":checkpoint"]["S"].as_str() {
+        world.seen().checkpoints.insert(tenant.to_owned(), checkpoint.to_owned());
         return Some(json!({}));
     }
+    if update["UpdateExpression"].as_str()?.contains("lease_until") {
+        world.seen().leases.remove(tenant);
+    }
+    move_watermark(world, update)
+}
+
+/// Notes that a tenant's window is committed, if this says so and not that it failed.
+fn move_watermark(world: &World, update: &Value) -> Option<Value> {
+    let tenant = update["Key"]["tenant_id"]["S"].as_str()?;
     let moved = update["UpdateExpression"].as_str()?.contains("exported_until");
     let values = update["ExpressionAttributeValues"].as_object()?;
     if !moved || !values.values().any(|value| value["S"] == WINDOW_TO) {

@@ -1,15 +1,18 @@
-//! What is missing that no tick would notice, and a fleet that misses nothing.
+//! What is missing that no tick would notice, what is stuck, and a fleet that misses nothing.
+
+#![allow(clippy::disallowed_methods, reason = "a lease excludes others until an instant of the present")]
 
 use anyhow::{Result, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::tenant::{DueShard, TenantId};
 use audit_log_tests::{Fixture, Item, PLATFORM_ACCOUNT, Platform, REGION, Table, on_the_platform, tools};
+use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
 use super::{Ran, check, tick};
 
 /// What the alarms go by, in this order.
-const ALARMING: [&str; 7] = [
+const ALARMING: [&str; 10] = [
     "NoConnectedTenants",
     "TenantsShrunken",
     "WatermarksWithoutConfig",
@@ -17,11 +20,22 @@ const ALARMING: [&str; 7] = [
     "EventReadsRefused",
     "NothingDelivered",
     "BacklogNearsRetention",
+    "TenantsLeasedAgain",
+    "LeasesLost",
+    "OutboxesStale",
 ];
 
+/// Where nothing alarms.
+const QUIET: [f64; 10] = [0.0; 10];
+
 /// The value of each; a metric that an invocation doesn't write alarms nobody.
-fn alarming(ran: &Ran) -> [f64; 7] {
+fn alarming(ran: &Ran) -> [f64; 10] {
     ALARMING.map(|name| ran.metrics.get(name).copied().unwrap_or_default())
+}
+
+/// The alarms of these metrics, each for one tenant.
+fn only(names: &[&str]) -> [f64; 10] {
+    ALARMING.map(|name| f64::from(u8::from(names.contains(&name))))
 }
 
 fn s(text: &str) -> AttributeValue {
@@ -75,14 +89,14 @@ fn a_healthy_fleet_that_exports_once_a_day_raises_no_alarm_at_any_hour() -> Resu
         put_fleet(platform, 4).await?;
         for hour in [4, 14, 23] {
             let tick = tick(platform, &format!("20T{hour:02}:01")).await?;
-            assert_eq!((alarming(&tick), &tick.answer["due"]), ([0.0; 7], &0.into()), "{hour}");
+            assert_eq!((alarming(&tick), &tick.answer["due"]), (QUIET, &0.into()), "{hour}");
             let check = check(platform, &format!("20T{hour:02}:31")).await?;
-            assert_eq!(alarming(&check), [0.0; 7], "{hour}: {}", check.answer);
+            assert_eq!(alarming(&check), QUIET, "{hour}: {}", check.answer);
             let looked = ["SuccessfulChecks", "ConnectedTenants"].map(|name| check.metrics[name]);
             assert_eq!(looked, [1.0, 4.0]);
         }
         let next_day = check(platform, "21T00:31").await?;
-        assert_eq!((alarming(&next_day), &next_day.answer["connectedBefore"]), ([0.0; 7], &4.into()));
+        assert_eq!((alarming(&next_day), &next_day.answer["connectedBefore"]), (QUIET, &4.into()));
         Ok(())
     })
 }
@@ -95,7 +109,12 @@ fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
         lose(fixture, "tenant-1", "config").await?;
         lose(fixture, "tenant-2", "watermark").await?;
         let found = check(platform, "20T10:31").await?;
-        assert_eq!(alarming(&found), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0], "{}", found.answer);
+        assert_eq!(
+            alarming(&found),
+            only(&["WatermarksWithoutConfig", "SettingsWithoutWatermark"]),
+            "{}",
+            found.answer
+        );
         assert_eq!(found.answer["watermarksWithoutConfig"], json!(["tenant-1"]));
         assert_eq!(found.answer["settingsWithoutWatermark"], json!(["tenant-2"]));
         let logs = platform.logs().await?;
@@ -106,7 +125,7 @@ fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
         for tenant in ["tenant-1", "tenant-2"] {
             put_tenant(platform, tenant).await?;
         }
-        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 7]);
+        assert_eq!(alarming(&check(platform, "20T11:31").await?), QUIET);
         Ok(())
     })
 }
@@ -116,16 +135,50 @@ fn a_fleet_that_shrank_over_night_is_an_alarm() -> Result<()> {
     on_the_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 10).await?;
-        assert_eq!(alarming(&check(platform, "19T00:31").await?), [0.0; 7]);
+        assert_eq!(alarming(&check(platform, "19T00:31").await?), QUIET);
         for number in 0..4 {
             for record in ["config", "watermark"] {
                 lose(fixture, &format!("tenant-{number}"), record).await?;
             }
         }
         let shrunken = check(platform, "20T00:31").await?;
-        assert_eq!(alarming(&shrunken), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{}", shrunken.answer);
+        assert_eq!(alarming(&shrunken), only(&["TenantsShrunken"]), "{}", shrunken.answer);
         assert_eq!(shrunken.metrics["ConnectedTenants"], 6.0);
-        assert_eq!(alarming(&check(platform, "21T00:31").await?), [0.0; 7], "it ends by itself");
+        assert_eq!(alarming(&check(platform, "21T00:31").await?), QUIET, "it ends by itself");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_lease_that_no_run_lets_go_and_a_notification_that_cannot_be_read_are_alarms() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let platform = &fixture.platform;
+        put_fleet(platform, 1).await?;
+        let mut watermark = platform.record("tenant-0", "watermark").await?;
+        let until = Utc::now() + TimeDelta::hours(1);
+        watermark.insert("lease".to_owned(), s(&"7".repeat(32)));
+        watermark.insert("lease_until".to_owned(), AttributeValue::N(until.timestamp_millis().to_string()));
+        platform.put_item(Table::Tenants, watermark).await?;
+        // The run before may have died; twice is once too often.
+        for (hour, expected) in [("21T03:01", QUIET), ("21T04:01", only(&["TenantsLeasedAgain"]))] {
+            let ticked = tick(platform, hour).await?;
+            assert_eq!((&ticked.answer["deferred"], &ticked.answer["leased"]), (&1.into(), &1.into()), "{hour}");
+            assert_eq!(alarming(&ticked), expected, "{hour}: {}", ticked.answer);
+        }
+
+        let shard = DueShard::of(&TenantId::parse("tenant-0")?).to_string();
+        let entries = AttributeValue::M([("system:damaged".to_owned(), s("no JSON"))].into());
+        let outbox =
+            [("entries", entries), ("sequence", AttributeValue::N("7".to_owned())), ("pending_shard", s(&shard))];
+        platform.put_item(Table::Tenants, record("tenant-0", "outbox", &outbox)).await?;
+        let checked = check(platform, "21T04:31").await?;
+        assert_eq!((checked.metrics["OutboxesPending"], alarming(&checked)), (1.0, QUIET), "left to the lease's run");
+        put_tenant(platform, "tenant-0").await?;
+        let checked = check(platform, "21T05:31").await?;
+        assert_eq!(alarming(&checked), only(&["OutboxesStale"]), "{}", checked.answer);
+        let logs = platform.logs().await?;
+        let named = |line: &&String| line.contains("ERROR") && line.contains("system:damaged");
+        ensure!(logs.iter().any(|line| named(&line)), "the log does not name the notification");
         Ok(())
     })
 }
@@ -153,10 +206,10 @@ fn an_events_table_that_refuses_reads_is_an_alarm_before_and_after_somebody_is_d
         let refused = refused.await;
         iam(&["delete-role-policy"]).await?;
         let (checked, ticked) = refused?;
-        assert_eq!(alarming(&checked), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], "{}", checked.answer);
-        assert_eq!(alarming(&ticked), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], "{}", ticked.answer);
+        assert_eq!(alarming(&checked), only(&["EventReadsRefused"]), "{}", checked.answer);
+        assert_eq!(alarming(&ticked), only(&["EventReadsRefused"]), "{}", ticked.answer);
         assert_eq!(ticked.answer["failures"][0]["code"], "events_unreadable");
-        assert_eq!(alarming(&check(platform, "20T11:31").await?), [0.0; 7]);
+        assert_eq!(alarming(&check(platform, "20T11:31").await?), QUIET);
         Ok(())
     })
 }

@@ -33,14 +33,14 @@ async fn found(platform: &Platform<'_>, tenant: &str) -> Result<(Value, Vec<Stri
 }
 
 /// What the tenant's own log says of its connection, the latest first.
-async fn news(platform: &Platform<'_>, tenant: &str) -> Result<Vec<String>> {
+async fn audit_events(platform: &Platform<'_>, tenant: &str) -> Result<Vec<String>> {
     let path = "/v1/audit-logs?action=Connection%20Drifted&action=Connection%20Restored";
     let logs = platform.api().admin(tenant, "GET", path, None).await?.ok()?;
     let events = logs["events"].as_array().context("no events")?;
     Ok(events.iter().filter_map(|event| Some(event["action"].as_str()?.to_owned())).collect())
 }
 
-/// A queue that gets whatever is published on the platform's bus; its URL.
+/// A queue that gets what is published of connections on the platform's bus; its URL.
 async fn listen(aws: &LocalAws) -> Result<String> {
     let cli = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await;
     let buses = cli(&["events", "list-event-buses"]).await?;
@@ -50,14 +50,15 @@ async fn listen(aws: &LocalAws) -> Result<String> {
     let url = url["QueueUrl"].as_str().context("no queue")?.to_owned();
     let arn = cli(&["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "QueueArn"]).await?;
     let target = format!("Id=heard,Arn={}", arn["Attributes"]["QueueArn"].as_str().context("no ARN")?);
-    let pattern = json!({ "source": ["audit-log-export"] }).to_string();
+    let kinds = json!([{ "prefix": "Audit Log Connection " }]);
+    let pattern = json!({ "source": ["audit-log-export"], "detail-type": kinds }).to_string();
     let rule = ["--event-bus-name", bus.as_str()];
     cli(&[&["events", "put-rule", "--name", "heard", "--event-pattern", &pattern], &rule[..]].concat()).await?;
     cli(&[&["events", "put-targets", "--rule", "heard", "--targets", &target], &rule[..]].concat()).await?;
     Ok(url)
 }
 
-/// What was heard: each notice's kind and tenant, in any order.
+/// What was heard: each notification's kind and tenant, in any order.
 async fn heard(aws: &LocalAws, queue: &str) -> Result<Vec<(String, String)>> {
     let mut heard = Vec::new();
     loop {
@@ -100,7 +101,7 @@ async fn trusts(aws: &LocalAws, customer: &Customer, policy: &Value) -> Result<(
 }
 
 #[test]
-fn what_a_customer_breaks_is_found_by_its_next_daily_check_and_told_once() -> Result<()> {
+fn what_a_customer_breaks_is_found_by_its_next_daily_check_and_announced_once() -> Result<()> {
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let queue = listen(aws).await?;
@@ -124,7 +125,7 @@ fn what_a_customer_breaks_is_found_by_its_next_daily_check_and_told_once() -> Re
             ("moved", Some("wrong_region")),
             ("well", None),
         ];
-        // The day after, nothing has changed, and nothing is told.
+        // The day after, nothing has changed, and nothing is announced.
         for (day, expected) in [("20", 3), ("21", 0)] {
             let mut drifted = 0;
             for (tenant, code) in broken {
@@ -134,8 +135,8 @@ fn what_a_customer_breaks_is_found_by_its_next_daily_check_and_told_once() -> Re
                 assert_eq!(checked["unchecked"], 0, "{tenant}: {checked}");
                 let codes = code.map(str::to_owned).into_iter().collect();
                 assert_eq!(found(platform, tenant).await?, (json!(code.is_none()), codes), "{tenant}");
-                let told = code.map(|_| "Connection Drifted".to_owned()).into_iter().collect::<Vec<_>>();
-                assert_eq!(news(platform, tenant).await?, told, "{tenant}");
+                let announced = code.map(|_| "Connection Drifted".to_owned()).into_iter().collect::<Vec<_>>();
+                assert_eq!(audit_events(platform, tenant).await?, announced, "{tenant}");
             }
             assert_eq!(drifted, expected, "on day {day}");
         }
@@ -147,7 +148,7 @@ fn what_a_customer_breaks_is_found_by_its_next_daily_check_and_told_once() -> Re
         let counted = ["RestoredConnections", "DriftedConnections", "UncheckedConnections"];
         assert_eq!(counted.map(|name| restored.metrics[name]), [1.0, 0.0, 0.0], "{}", restored.answer);
         assert_eq!(found(platform, "opened").await?, (json!(true), vec![]));
-        assert_eq!(news(platform, "opened").await?, ["Connection Restored", "Connection Drifted"]);
+        assert_eq!(audit_events(platform, "opened").await?, ["Connection Restored", "Connection Drifted"]);
         let restored = ("Audit Log Connection Restored".to_owned(), "opened".to_owned());
         assert_eq!(heard(aws, &queue).await?, [restored]);
         Ok(())

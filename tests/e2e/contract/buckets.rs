@@ -45,7 +45,7 @@ async fn store(bucket: &impl Bucket, spec: ObjectSpec, chunks: &[&[u8]]) -> Resu
             return Err(failure);
         }
     }
-    upload.finish(&sha256(&chunks.concat())).await
+    upload.finish(&sha256(&chunks.concat())).await.result
 }
 
 /// Bytes that differ from place to place, so that no two parts are alike.
@@ -101,7 +101,7 @@ async fn nothing_is_visible_before_an_object_is_finished(world: &impl World) -> 
         let mut upload = bucket.upload(spec.clone());
         upload.write(bytes(size)).await?;
         assert!(!world.keys(&acme).await?.contains(&spec.key), "{size} bytes are visible already");
-        upload.finish(&sha256(&bytes(size))).await?;
+        upload.finish(&sha256(&bytes(size))).await.result?;
         assert!(world.keys(&acme).await?.contains(&spec.key));
     }
     Ok(())

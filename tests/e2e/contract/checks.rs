@@ -3,14 +3,15 @@
 use anyhow::Result;
 use audit_log_core::{
     drift::{Checked, Finding, News},
-    ports::{Conditional, Connections, Settings},
-    record::{NewEvent, Stamp, own},
+    outbox::Announcement,
+    ports::{Conditional, Connections, Settings, Tenants},
+    record::{Stamp, own},
     settings::TenantConfig,
 };
 
 use crate::{
     events::keys,
-    world::{World, clock, connect, id, load, news, window},
+    world::{World, announcement, clock, connect, id, load, window},
 };
 
 on_both_worlds! {
@@ -18,7 +19,7 @@ on_both_worlds! {
     a_check_of_other_settings_than_the_stored_ones_is_not_kept
     a_check_that_somebody_else_was_faster_with_is_not_kept
     a_check_that_can_not_be_read_is_replaced_by_the_first_that_comes
-    what_is_news_is_recorded_with_it_once_or_not_at_all
+    what_is_new_is_announced_with_it_or_not_at_all
     each_of_many_tenants_has_its_own
 }
 
@@ -62,12 +63,13 @@ async fn what_a_check_found_is_there_until_the_next_one(world: &impl World) -> R
 async fn a_check_of_other_settings_than_the_stored_ones_is_not_kept(world: &impl World) -> Result<()> {
     let config = connect(world, "acme").await?.config;
     let older = Checked { version: 0, ..checked("20", &[])? };
-    assert_eq!(keep(world, &config, None, &older).await?, Conditional::LostRace);
-    let news = news("acme", "10:10")?;
-    assert_eq!(world.settings().disconnect(&config.tenant, &news).await?, Conditional::Written);
-    assert_eq!(keep(world, &config, None, &checked("20", &[])?).await?, Conditional::LostRace, "it is disconnected");
+    assert_eq!(keep(world, &config, None, &older).await?, Conditional::ConditionFailed);
+    let disconnected = world.settings().disconnect(&config.tenant, 1, &announcement("acme", "10:10")?).await?;
+    assert_eq!(disconnected, Conditional::Written);
+    let current = Checked { version: 2, ..checked("20", &[])? };
+    assert_eq!(keep(world, &config, None, &current).await?, Conditional::ConditionFailed, "it is disconnected");
     let nobody = TenantConfig { tenant: id("nobody")?, ..config.clone() };
-    assert_eq!(keep(world, &nobody, None, &older).await?, Conditional::LostRace);
+    assert_eq!(keep(world, &nobody, None, &older).await?, Conditional::ConditionFailed);
     assert_eq!(world.connections().last_check(&config.tenant).await?, None);
     Ok(())
 }
@@ -76,9 +78,13 @@ async fn a_check_that_somebody_else_was_faster_with_is_not_kept(world: &impl Wor
     let config = connect(world, "acme").await?.config;
     let (first, second, third) = (checked("20", &[])?, checked("21", &["wrong_region"])?, checked("22", &[])?);
     assert_eq!(keep(world, &config, None, &first).await?, Conditional::Written);
-    assert_eq!(keep(world, &config, None, &second).await?, Conditional::LostRace, "there is one by now");
+    assert_eq!(keep(world, &config, None, &second).await?, Conditional::ConditionFailed, "there is one by now");
     assert_eq!(keep(world, &config, Some(&first), &second).await?, Conditional::Written);
-    assert_eq!(keep(world, &config, Some(&first), &third).await?, Conditional::LostRace, "there is another by now");
+    assert_eq!(
+        keep(world, &config, Some(&first), &third).await?,
+        Conditional::ConditionFailed,
+        "there is another by now"
+    );
     assert_eq!(world.connections().last_check(&config.tenant).await?, Some(second));
     Ok(())
 }
@@ -94,7 +100,7 @@ async fn a_check_that_can_not_be_read_is_replaced_by_the_first_that_comes(world:
         assert_eq!(keep(world, &config, None, &second).await?, Conditional::Written, "{without:?}");
         assert_eq!(
             keep(world, &config, None, &third).await?,
-            Conditional::LostRace,
+            Conditional::ConditionFailed,
             "{without:?}: it can be read again"
         );
         assert_eq!(world.connections().last_check(&config.tenant).await?.as_ref(), Some(&second));
@@ -102,10 +108,10 @@ async fn a_check_that_can_not_be_read_is_replaced_by_the_first_that_comes(world:
     Ok(())
 }
 
-async fn what_is_news_is_recorded_with_it_once_or_not_at_all(world: &impl World) -> Result<()> {
+async fn what_is_new_is_announced_with_it_or_not_at_all(world: &impl World) -> Result<()> {
     let config = connect(world, "acme").await?.config;
     let found = checked("20", &["wrong_region"])?;
-    let event = |minute: &str| -> Result<NewEvent> {
+    let drifted = |minute: &str| -> Result<Announcement> {
         let stamp = Stamp { at: clock(minute)?, retention: None };
         Ok(own::connection_checked(&config.tenant, stamp, News::Drifted, &found))
     };
@@ -113,16 +119,19 @@ async fn what_is_news_is_recorded_with_it_once_or_not_at_all(world: &impl World)
         let keys = keys(world, &config.tenant, window("10:00", "11:00")?).await?;
         Ok(keys.into_iter().filter(|key| key.contains("#system:")).collect())
     };
-    let keep = async |as_read: Option<&Checked>, news: &NewEvent| {
-        world.connections().keep_check(&config.tenant, as_read, &found, Some(news)).await
+    let sequence = async || world.tenants().outbox(&config.tenant).await.map(|outbox| outbox.sequence);
+    let keep = async |as_read: Option<&Checked>, announcement: &Announcement| {
+        world.connections().keep_check(&config.tenant, as_read, &found, Some(announcement)).await
     };
     let other = checked("19", &[])?;
-    assert_eq!(keep(Some(&other), &event("10:05")?).await?, Conditional::LostRace);
-    assert_eq!(recorded().await?, [""; 0]);
-    let first = event("10:06")?;
+    assert_eq!(keep(Some(&other), &drifted("10:05")?).await?, Conditional::ConditionFailed);
+    assert_eq!((recorded().await?, sequence().await?), (vec![], 1));
+    let first = drifted("10:06")?;
     assert_eq!(keep(None, &first).await?, Conditional::Written);
-    assert_eq!(keep(Some(&found), &event("10:07")?).await?, Conditional::Written, "told of before, and kept again");
-    assert_eq!(recorded().await?, [first.recorded_at_id()]);
+    assert_eq!((recorded().await?, sequence().await?), (vec![first.event.recorded_at_id()], 2));
+    // Its event is known by now, and stays as it is.
+    assert_eq!(keep(Some(&found), &drifted("10:07")?).await?, Conditional::Written);
+    assert_eq!((recorded().await?, sequence().await?), (vec![first.event.recorded_at_id()], 3));
     Ok(())
 }
 

@@ -3,17 +3,16 @@
 use anyhow::Result;
 use audit_log_core::{
     connect::State,
-    late::Tail,
-    ports::{Conditional, Events, Recorded, Recorder, Settings, Stretch, Tenants},
+    ports::{Conditional, Events, Recorded, Recorder, Settings, Stretch},
     record::NewEvent,
-    records::{Receipt, StoredReceipt, TenantRecords},
+    records::{StoredReceipt, TenantRecords},
     schedule::Window,
     tenant::{ExternalId, RoleArn},
 };
 use chrono::TimeDelta;
 use futures::future::join_all;
 
-use crate::world::{self, World, change, clock, id, load, news};
+use crate::world::{self, AsRead, World, announcement, announcement_of, change, clock, id, load};
 
 on_both_worlds! {
     the_first_external_id_is_kept_whoever_asks_and_however_often
@@ -47,8 +46,8 @@ async fn a_role_is_stored_and_taken_back_until_there_are_settings(world: &impl W
     let settings = world.settings();
     settings.external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
     for (version, role, state) in [(0, Some(&role), State::Connected), (1, None, State::NotConnected)] {
-        let news = NewEvent { id: version.to_string(), ..news("acme", "10:00")? };
-        assert_eq!(settings.store_role(&acme, role, version, &news).await?, Conditional::Written);
+        let announcement = announcement_of("acme", &version.to_string(), "10:00")?;
+        assert_eq!(settings.store_role(&acme, role, version, &announcement).await?, Conditional::Written);
         let records = settings.records(&acme).await?;
         assert_eq!(State::of(&records), state);
         let config = records.config.unwrap_or_default();
@@ -56,42 +55,38 @@ async fn a_role_is_stored_and_taken_back_until_there_are_settings(world: &impl W
         assert_eq!(config.external_id.as_deref(), Some("made-for-acme"));
     }
     let scheduled = world::connect(world, "globex").await?;
-    let lost = settings.store_role(&scheduled.config.tenant, None, 1, &news("globex", "10:30")?).await?;
-    assert_eq!(lost, Conditional::LostRace, "it has a watermark");
+    let lost = settings.store_role(&scheduled.config.tenant, None, 1, &announcement("globex", "10:30")?).await?;
+    assert_eq!(lost, Conditional::ConditionFailed, "it has a watermark");
     Ok(())
 }
 
 async fn a_role_is_not_stored_unless_the_config_is_as_it_was_read(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
-    let news = news("acme", "10:00")?;
-    let store = async |version| world.settings().store_role(&acme, Some(&role), version, &news).await;
-    assert_eq!(store(0).await?, Conditional::LostRace, "there is no external ID");
+    let announcement = announcement("acme", "10:00")?;
+    let store = async |version| world.settings().store_role(&acme, Some(&role), version, &announcement).await;
+    assert_eq!(store(0).await?, Conditional::ConditionFailed, "there is no external ID");
     assert_eq!(load(world, &acme).await?, TenantRecords::default());
     world.settings().external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
     let before = load(world, &acme).await?;
-    assert_eq!(store(3).await?, Conditional::LostRace, "there is another version");
+    assert_eq!(store(3).await?, Conditional::ConditionFailed, "there is another version");
     assert_eq!(load(world, &acme).await?, before);
     Ok(())
 }
 
 async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Result<()> {
-    let acme = world::connect(world, "acme").await?;
-    let other = world::connect(world, "acme-2").await?;
+    let acme = world::connect_and_acquire(world, "acme").await?;
+    let other = world::connect_and_acquire(world, "acme-2").await?;
     let mut expected = Vec::new();
-    let (mut watermark, mut schedule) = (acme.watermark.clone(), acme.schedule);
+    let mut as_read = acme.clone();
     for number in 0..5 {
-        let window = Window { from: schedule.exported_until, to: schedule.next_due };
-        let receipt = Receipt { window, tail: Tail::of(window), ..acme.receipt(&format!("{number:064x}")) };
-        let after = schedule.advance(acme.config.frequency);
-        let committed = world.tenants().commit(&acme.config, &watermark, after, &receipt, None).await?;
-        assert_eq!(committed, Conditional::Written);
-        (watermark, schedule) = (watermark.after(&receipt, after), after);
+        let receipt = as_read.receipt(&format!("{number:064x}"));
+        assert_eq!(as_read.commit(world, &receipt).await?, Conditional::Written);
+        let (watermark, schedule) = (as_read.watermark.after(&receipt, as_read.after()), as_read.after());
+        as_read = AsRead { watermark, schedule, ..as_read };
         expected.insert(0, StoredReceipt::of(&receipt));
     }
-    let others = other.receipt("b");
-    let committed = world.tenants().commit(&other.config, &other.watermark, other.after(), &others, None).await?;
-    assert_eq!(committed, Conditional::Written);
+    assert_eq!(other.commit(world, &other.receipt("b")).await?, Conditional::Written);
     let tenant = &acme.config.tenant;
     assert_eq!(world.settings().receipts(tenant, None, 100).await?, expected);
     assert_eq!(world.settings().receipts(tenant, None, 2).await?, expected[..2]);
@@ -113,14 +108,14 @@ async fn turns_run_out_for_one_tenant_and_one_stretch_of_time(world: &impl World
 }
 
 async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) -> Result<()> {
-    let first = news("acme", "10:00")?;
+    let first = announcement("acme", "10:00")?.event;
     let again = NewEvent { stamp: change("10:05")?.stamp, id: first.id.clone(), ..first.clone() };
     let others = NewEvent { tenant: id("acme-2")?, ..first.clone() };
     assert_eq!(world.recorder().record(&first).await?, Recorded::Now);
     assert_eq!(world.recorder().record(&again).await?, Recorded::Before);
     assert_eq!(world.recorder().record(&others).await?, Recorded::Now, "another tenant's event of that id");
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
-    let otherwise = change("10:06")?.connected(&first.tenant, &role, None);
+    let otherwise = change("10:06")?.connected(&first.tenant, &role, None, false).event;
     let otherwise = NewEvent { id: first.id.clone(), ..otherwise };
     assert_eq!(world.recorder().record(&otherwise).await?, Recorded::Otherwise);
     let day = Window { from: clock("00:00")?, to: clock("23:59")? };
@@ -133,7 +128,7 @@ async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) 
 }
 
 async fn of_many_who_send_one_event_at_once_exactly_one_has_recorded_it(world: &impl World) -> Result<()> {
-    let event = news("acme", "10:00")?;
+    let event = announcement("acme", "10:00")?.event;
     let at = |millis| NewEvent {
         stamp: audit_log_core::record::Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
         ..event.clone()
@@ -146,7 +141,7 @@ async fn of_many_who_send_one_event_at_once_exactly_one_has_recorded_it(world: &
 }
 
 async fn an_event_goes_into_the_shard_that_it_names(world: &impl World) -> Result<()> {
-    let event = NewEvent { shard: 3, ..news("acme", "10:00")? };
+    let event = NewEvent { shard: 3, ..announcement("acme", "10:00")?.event };
     world.recorder().record(&event).await?;
     for (shard, expected) in [(0, 0), (3, 1)] {
         let day = Window { from: clock("00:00")?, to: clock("23:59")? };

@@ -15,7 +15,7 @@ use audit_log_core::{
 use audit_log_tests::REGION;
 use chrono::TimeDelta;
 
-use crate::world::{World, clock, connect, id, news};
+use crate::world::{World, announcement, clock, connect, id};
 
 on_both_worlds! {
     whoever_is_connected_is_listed_in_its_shard_due_or_not
@@ -52,11 +52,12 @@ async fn whoever_has_settings_is_listed_connected_or_not(world: &impl World) -> 
     assert_eq!(world.fleet().saved().await?, [""; 0]);
     let acme = connect(world, "acme").await?;
     let globex = connect(world, "globex").await?;
-    let news = news("globex", "10:10")?;
-    assert_eq!(world.settings().disconnect(&globex.config.tenant, &news).await?, Conditional::Written);
+    let left = announcement("globex", "10:10")?;
+    assert_eq!(world.settings().disconnect(&globex.config.tenant, 1, &left).await?, Conditional::Written);
     // What there is before a first save is no settings.
     world.settings().external_id(&id("initech")?, &acme.config.external_id).await?;
-    let connected = world.settings().store_role(&id("initech")?, Some(&acme.config.role), 0, &news).await?;
+    let came = announcement("initech", "10:10")?;
+    let connected = world.settings().store_role(&id("initech")?, Some(&acme.config.role), 0, &came).await?;
     assert_eq!(connected, Conditional::Written);
     // Only the config counts; its watermark may be gone.
     let config = Some(Draft { region: Some(REGION.to_owned()), ..Draft::default() });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result};
 use audit_log_aws::{
     buckets::{AssumedBuckets, PART_BYTES, Pace},
     bus::EventBus,
@@ -18,7 +18,7 @@ use audit_log_aws::{
 };
 use audit_log_core::{
     export::Budget,
-    notice::Notice,
+    notification::Notification,
     ports::{Buckets, Bus, Connections, Events, Fleet, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
@@ -32,7 +32,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::world::{Recorded, World, clock, config};
+use crate::world::{LeaseDamage, Recorded, World, clock, config};
 
 /// The adapters on the platform that all tests of this binary share.
 pub(crate) struct OnLocalAws<'a> {
@@ -139,16 +139,13 @@ impl World for OnLocalAws<'_> {
         &self.buckets
     }
 
-    fn bus(&self) -> &impl Bus {
-        &self.bus
-    }
-
-    async fn hear(&self, notices: &[Notice]) -> Result<Vec<(String, String)>> {
+    async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
         let Fixture { aws, platform } = self.fixture;
         let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "acme").await?;
-        let unpublished = self.bus.publish(notices).await;
-        ensure!(unpublished.is_empty(), "{unpublished:?}");
-        let heard = listener.hear(notices.len()).await?;
+        for notification in notifications {
+            self.bus.publish(notification).await?;
+        }
+        let heard = listener.hear(notifications.len()).await?;
         let text =
             |event: &Value| (event["detail-type"].as_str().unwrap_or_default().to_owned(), event["detail"].to_string());
         Ok(heard.iter().map(text).collect())
@@ -173,6 +170,19 @@ impl World for OnLocalAws<'_> {
             self.fixture.platform.put_item(Table::Tenants, item).await?;
         }
         Ok(())
+    }
+
+    async fn put_unreadable_lease(&self, tenant: &TenantId, damage: LeaseDamage) -> Result<()> {
+        let mut item = self.record(tenant, "watermark").await?.context("no watermark")?;
+        item.insert("lease".to_owned(), AttributeValue::S("ff".repeat(16)));
+        item.insert("lease_until".to_owned(), AttributeValue::N(clock("11:45")?.timestamp_millis().to_string()));
+        match damage {
+            LeaseDamage::TokenIsANumber => item.insert("lease".to_owned(), AttributeValue::N("7".to_owned())),
+            LeaseDamage::EndIsAText => item.insert("lease_until".to_owned(), AttributeValue::S("11:45".to_owned())),
+            LeaseDamage::NoEnd => item.remove("lease_until"),
+            LeaseDamage::NoToken => item.remove("lease"),
+        };
+        self.fixture.platform.put_item(Table::Tenants, item).await
     }
 
     async fn put_unreadable_check(&self, tenant: &TenantId, without: Option<&str>) -> Result<()> {

@@ -22,15 +22,18 @@ macro_rules! on_both_worlds {
     )*};
 }
 
+mod backoff;
 mod buckets;
+mod checkpoint;
 mod checks;
 mod connecting;
 mod events;
+mod fencing;
 mod fleet;
+mod leases;
 mod local;
 mod memory;
-mod patience;
-mod progress;
+mod outbox;
 mod receipts;
 mod settings;
 mod tenants;

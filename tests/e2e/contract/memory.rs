@@ -1,10 +1,10 @@
 //! The world in memory.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use audit_log_core::{
     event::{Body, StoredEvent},
     memory::{Memory, Tenant},
-    notice::Notice,
+    notification::Notification,
     ports::{Buckets, Bus, Connections, Events, Fleet, Recorder, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
@@ -12,7 +12,7 @@ use audit_log_core::{
 };
 use audit_log_tests::Object;
 
-use crate::world::{Recorded, World, config};
+use crate::world::{LeaseDamage, Recorded, World, config};
 
 /// A page holds this many events: few, so that bodies which read several pages do so here, too.
 const PAGE: usize = 10;
@@ -53,14 +53,14 @@ impl World for Memory {
         self
     }
 
-    fn bus(&self) -> &impl Bus {
-        self
-    }
-
-    async fn hear(&self, notices: &[Notice]) -> Result<Vec<(String, String)>> {
-        ensure!(self.publish(notices).await.is_empty());
-        let heard = |notice: &Notice| (notice.kind.detail_type().to_owned(), notice.detail().to_string());
-        Ok(self.state().notices.iter().map(heard).collect())
+    async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
+        for notification in notifications {
+            self.publish(notification).await?;
+        }
+        let heard = |notification: &Notification| {
+            (notification.kind.detail_type().to_owned(), notification.detail().to_string())
+        };
+        Ok(self.state().notifications.iter().map(heard).collect())
     }
 
     async fn put_records(
@@ -69,6 +69,11 @@ impl World for Memory {
         TenantRecords { config, watermark, .. }: TenantRecords,
     ) -> Result<()> {
         self.state().tenants.insert(tenant.to_string(), Tenant { config, watermark, ..Tenant::default() });
+        Ok(())
+    }
+
+    async fn put_unreadable_lease(&self, tenant: &TenantId, _damage: LeaseDamage) -> Result<()> {
+        self.state().tenants.get_mut(tenant.as_str()).context("no such tenant")?.lease = None;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use anyhow::{Error, Result};
 use audit_log_core::{
     connect,
-    ports::{Conditional, Settings},
+    ports::{Conditional, Settings, Tenants},
     record::own::Change,
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
@@ -12,7 +12,7 @@ use audit_log_core::{
 };
 use futures::future::join_all;
 
-use crate::world::{self, World, change, clock, config, id, load, news, platform, stored_watermark};
+use crate::world::{self, World, announcement, change, clock, config, id, load, platform, stored_watermark};
 
 on_both_worlds! {
     a_save_never_takes_back_shards_that_were_added_meanwhile
@@ -23,6 +23,7 @@ on_both_worlds! {
     a_first_save_is_lost_if_there_are_records_already
     of_many_saves_at_once_exactly_one_is_stored
     who_disconnects_keeps_everything_but_the_place_in_the_schedule
+    a_save_neither_needs_nor_touches_what_an_export_has_on_the_watermark
     who_reconnects_goes_on_where_it_stopped
     who_was_never_connected_can_be_disconnected
 }
@@ -55,7 +56,10 @@ async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl 
     let acme = config("acme", every_field("acme-audit"))?;
     assert_eq!(world.settings().records(&acme.tenant).await?.watermark, None);
     let schedule = schedule("10:03", "11:00")?;
-    assert_eq!(world.settings().save(&acme, None, schedule, &news("acme", "10:03")?).await?, Conditional::Written);
+    assert_eq!(
+        world.settings().save(&acme, None, schedule, &announcement("acme", "10:03")?).await?,
+        Conditional::Written
+    );
     let watermark = StoredWatermark::connected(&acme.tenant, schedule);
     assert_eq!(world.settings().records(&acme.tenant).await?.watermark, Some(watermark.clone()));
     assert_eq!(stored_watermark(world, &acme.tenant).await?, watermark);
@@ -66,13 +70,16 @@ async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl 
 async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world: &impl World) -> Result<()> {
     let first = TenantConfig { version: 0, ..config("acme", every_field("acme-audit"))? };
     let began = schedule("10:03", "11:00")?;
-    assert_eq!(world.settings().save(&first, None, began, &news("acme", "10:03")?).await?, Conditional::Written);
+    assert_eq!(
+        world.settings().save(&first, None, began, &announcement("acme", "10:03")?).await?,
+        Conditional::Written
+    );
     // Nothing of the earlier settings shows through what these leave out; shards may only grow.
     let event_shards = first.event_shards;
     let plain = TenantConfig { version: 1, event_shards, ..config("acme", Draft::default())? };
     let (as_read, sooner) = (StoredWatermark::connected(&plain.tenant, began), schedule("10:03", "10:30")?);
     assert_eq!(
-        world.settings().save(&plain, Some(&as_read), sooner, &news("acme", "10:20")?).await?,
+        world.settings().save(&plain, Some(&as_read), sooner, &announcement("acme", "10:20")?).await?,
         Conditional::Written
     );
     assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 2, ..plain.clone() });
@@ -85,9 +92,9 @@ async fn is_lost(world: &impl World, config: &TenantConfig, as_read: Option<&Sto
     let before = load(world, &config.tenant).await?;
     let saved = world
         .settings()
-        .save(config, as_read, schedule("10:00", "10:50")?, &news(config.tenant.as_str(), "10:40")?)
+        .save(config, as_read, schedule("10:00", "10:50")?, &announcement(config.tenant.as_str(), "10:40")?)
         .await?;
-    assert_eq!(saved, Conditional::LostRace);
+    assert_eq!(saved, Conditional::ConditionFailed);
     assert_eq!(load(world, &config.tenant).await?, before);
     Ok(())
 }
@@ -130,8 +137,8 @@ async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Resu
     let change = |number: u32| config("acme", Draft { bucket: Some(format!("bucket-{number}")), ..Draft::default() });
     let changes: Vec<_> = (0..8).map(change).collect::<Result<_>>()?;
     let changes: Vec<_> = changes.into_iter().map(|change| TenantConfig { version: 1, ..change }).collect();
-    let (settings, news) = (world.settings(), news("acme", "10:20")?);
-    let saves = changes.iter().map(|change| settings.save(change, Some(&acme.watermark), acme.schedule, &news));
+    let (settings, saved) = (world.settings(), announcement("acme", "10:20")?);
+    let saves = changes.iter().map(|change| settings.save(change, Some(&acme.watermark), acme.schedule, &saved));
     let saves: Vec<Conditional> = join_all(saves).await.into_iter().collect::<Result<_, _>>()?;
     let winners: Vec<_> = changes.iter().zip(&saves).filter(|(_, it)| **it == Conditional::Written).collect();
     let [(winner, _)] = winners[..] else { anyhow::bail!("{} winners", winners.len()) };
@@ -146,21 +153,54 @@ async fn a_save_never_takes_back_shards_that_were_added_meanwhile(world: &impl W
     world.put_records(&acme.config.tenant, records).await?;
     is_lost(world, &acme.config, Some(&acme.watermark)).await?;
     let four = TenantConfig { event_shards: EventShards::parse("4")?, ..acme.config.clone() };
-    let saved = world.settings().save(&four, Some(&acme.watermark), acme.schedule, &news("acme", "10:40")?).await?;
+    let saved =
+        world.settings().save(&four, Some(&acme.watermark), acme.schedule, &announcement("acme", "10:40")?).await?;
     assert_eq!(saved, Conditional::Written);
     Ok(())
 }
 
 async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &impl World) -> Result<()> {
-    let acme = world::connect(world, "acme").await?;
-    let tenant = &acme.config.tenant;
+    let acme = world::connect_and_acquire(world, "acme").await?;
+    let (tenant, settings) = (&acme.config.tenant, world.settings());
+    let kept = world.tenants().save_checkpoint(&acme.config, acme.fence(), "so far").await?;
+    assert_eq!(kept, Conditional::Written);
     let before = load(world, tenant).await?;
-    let disconnect = async || world.settings().disconnect(tenant, &news("acme", "10:10")?).await.map_err(Error::from);
-    assert_eq!(disconnect().await?, Conditional::Written);
-    let left = StoredWatermark { due_shard: None, ..acme.watermark };
-    assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left.clone()), ..before.clone() });
-    assert_eq!(disconnect().await?, Conditional::LostRace, "a second time");
-    assert_eq!(load(world, tenant).await?, TenantRecords { watermark: Some(left), ..before });
+    let left = announcement("acme", "10:10")?;
+    let disconnect = async |version| settings.disconnect(tenant, version, &left).await.map_err(Error::from);
+    for version in [0, 2] {
+        assert_eq!(disconnect(version).await?, Conditional::ConditionFailed, "of version {version}");
+        assert_eq!(load(world, tenant).await?, before);
+    }
+    assert_eq!(disconnect(1).await?, Conditional::Written);
+    let watermark = before.watermark.clone().map(|it| StoredWatermark { due_shard: None, ..it });
+    let config = before.config.clone().map(|it| Draft { version: Some("2".to_owned()), ..it });
+    let after = TenantRecords { watermark, config, ..before };
+    assert_eq!(load(world, tenant).await?, after);
+    for version in [1, 2] {
+        assert_eq!(disconnect(version).await?, Conditional::ConditionFailed, "a second time");
+        assert_eq!(load(world, tenant).await?, after);
+    }
+    Ok(())
+}
+
+async fn a_save_neither_needs_nor_touches_what_an_export_has_on_the_watermark(world: &impl World) -> Result<()> {
+    let acme = world::connect_and_acquire(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let receipt = acme.receipt("a");
+    assert_eq!(acme.commit(world, &receipt).await?, Conditional::Written);
+    let (watermark, schedule) = (acme.watermark.after(&receipt, acme.after()), acme.after());
+    let moved = world::AsRead { watermark, schedule, ..acme.clone() };
+    let kept = world.tenants().save_checkpoint(&moved.config, moved.fence(), "so far").await?;
+    assert_eq!(kept, Conditional::Written);
+    let before = load(world, tenant).await?;
+    let saved = announcement("acme", "11:05")?;
+    let saved = world.settings().save(&moved.config, Some(&moved.watermark), moved.schedule, &saved).await?;
+    assert_eq!(saved, Conditional::Written);
+    let after = load(world, tenant).await?;
+    assert_eq!((&after.watermark, &after.lease), (&before.watermark, &before.lease));
+    let watermark = after.watermark.unwrap_or_default();
+    assert_eq!(watermark.checkpoint.as_deref(), Some("so far"));
+    assert_eq!((watermark.trailing_counts, after.lease), (Some(receipt.trailing_counts.to_text()), Some(moved.lease)));
     Ok(())
 }
 
@@ -187,8 +227,8 @@ async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<(
 
 async fn who_was_never_connected_can_be_disconnected(world: &impl World) -> Result<()> {
     let unknown = id("unknown")?;
-    let disconnected = world.settings().disconnect(&unknown, &news("unknown", "10:10")?).await?;
-    assert_eq!(disconnected, Conditional::LostRace);
+    let disconnected = world.settings().disconnect(&unknown, 0, &announcement("unknown", "10:10")?).await?;
+    assert_eq!(disconnected, Conditional::ConditionFailed);
     assert_eq!(load(world, &unknown).await?, TenantRecords::default());
     Ok(())
 }

@@ -13,7 +13,7 @@ use audit_log_core::{
 use audit_log_tests::REGION;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::world::{World, clock, connect, id, news};
+use crate::world::{World, announcement, clock, connect, id};
 
 on_both_worlds! {
     a_tenant_is_due_from_its_instant_on_and_only_in_its_own_shard
@@ -77,7 +77,8 @@ async fn a_disconnected_tenant_is_neither_due_nor_connected(world: &impl World) 
     let acme = connect(world, "acme").await?;
     assert_eq!(due(world, clock("11:00")?).await?, BTreeMap::from([(shard("acme")?, vec!["acme".to_owned()])]));
     assert_eq!(connected(world).await?, [shard("acme")?]);
-    assert_eq!(world.settings().disconnect(&acme.config.tenant, &news("acme", "10:10")?).await?, Conditional::Written);
+    let disconnected = world.settings().disconnect(&acme.config.tenant, 1, &announcement("acme", "10:10")?).await?;
+    assert_eq!(disconnected, Conditional::Written);
     assert_eq!(due(world, clock("11:00")?).await?, BTreeMap::new());
     assert_eq!(connected(world).await?, [""; 0]);
     Ok(())
@@ -134,11 +135,7 @@ async fn records_come_as_they_are_stored_right_or_wrong(world: &impl World) -> R
         watermark: Some(StoredWatermark {
             exported_until: some("yesterday"),
             next_due: some("2026-11-20T11:00:00.000Z"),
-            due_shard: None,
-            disturbed: None,
-            tail: None,
-            progress: None,
-            failing: false,
+            ..StoredWatermark::default()
         }),
         ..TenantRecords::default()
     };

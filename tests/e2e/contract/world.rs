@@ -3,11 +3,16 @@
 use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_core::{
     event::User,
-    failure::Code,
-    late::Tail,
-    notice::Notice,
-    ports::{Buckets, Bus, Conditional, Connections, Events, Fleet, Recorder, Settings, Tenants},
-    record::{NewEvent, Stamp, own::Change},
+    failure::{Code, Failure},
+    late::TrailingCounts,
+    lease::Lease,
+    notification::Notification,
+    outbox::Announcement,
+    ports::{
+        Acquisition, Buckets, Commit, Conditional, Connections, Events, FailureRecord, Fence, Fleet, Purpose, Recorder,
+        Settings, Tenants,
+    },
+    record::{Stamp, own::Change},
     records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Draft, TenantConfig},
@@ -39,14 +44,14 @@ pub(crate) trait World {
     /// The customers' buckets.
     fn buckets(&self) -> &impl Buckets;
 
-    /// Where others hear of how exports fare.
-    fn bus(&self) -> &impl Bus;
-
-    /// Publishes notices of `acme`, and comes back with type and detail of whatever somebody else has heard of them.
-    async fn hear(&self, notices: &[Notice]) -> Result<Vec<(String, String)>>;
+    /// Publishes notifications of `acme`, and comes back with type and detail of what a listener has heard of them.
+    async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>>;
 
     /// Puts a tenant's records there as they are, right or wrong.
     async fn put_records(&self, tenant: &TenantId, records: TenantRecords) -> Result<()>;
+
+    /// Puts a lease that can't be read in the place of a connected tenant's own, damaged in one of several ways.
+    async fn put_unreadable_lease(&self, tenant: &TenantId, damage: LeaseDamage) -> Result<()>;
 
     /// Puts a check that can't be read in the place of a connected tenant's last one; without that attribute, or with all
     /// that a check has.
@@ -85,6 +90,23 @@ impl Failures {
     pub(crate) fn of(code: Code, message: &str, in_a_row: u64) -> Self {
         Self { last: Some((code.to_string(), message.to_owned())), in_a_row }
     }
+}
+
+/// How a lease is damaged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LeaseDamage {
+    /// Its token is a number.
+    TokenIsANumber,
+    /// Its end is a text.
+    EndIsAText,
+    /// It has no end.
+    NoEnd,
+    /// It has an end and no token.
+    NoToken,
+}
+
+impl LeaseDamage {
+    pub(crate) const ALL: [Self; 4] = [Self::TokenIsANumber, Self::EndIsAText, Self::NoEnd, Self::NoToken];
 }
 
 /// What a writer put into the attribute `event`.
@@ -135,30 +157,76 @@ pub(crate) fn change(time: &str) -> Result<Change> {
     Ok(Change { by: User::system(), stamp, id: format!("change-at-{time}") })
 }
 
-/// The event that tells of a change.
-pub(crate) fn news(tenant: &str, time: &str) -> Result<NewEvent> {
+/// What announces a change.
+pub(crate) fn announcement(tenant: &str, time: &str) -> Result<Announcement> {
     Ok(change(time)?.disconnected(&id(tenant)?))
 }
 
-/// A tenant as a run has read it.
+/// The same under an id.
+pub(crate) fn announcement_of(tenant: &str, event_id: &str, time: &str) -> Result<Announcement> {
+    Ok(Change { id: event_id.to_owned(), ..change(time)? }.disconnected(&id(tenant)?))
+}
+
+/// A lease until a time that is told from others by its token.
+pub(crate) fn lease(token: u8, until: &str) -> Result<Lease> {
+    Ok(Lease::new([token; 16], clock(until)?))
+}
+
+pub(crate) fn denied() -> Failure {
+    Failure::new(Code::AccessDenied, "S3 refused it.")
+}
+
+/// A tenant as a run has read it, under the run's lease.
 #[derive(Debug, Clone)]
 pub(crate) struct AsRead {
     pub(crate) config: TenantConfig,
     pub(crate) watermark: StoredWatermark,
     pub(crate) schedule: Schedule,
+    pub(crate) lease: Lease,
 }
 
 /// Connects a tenant whose first window is from 10:00 to 11:00.
 pub(crate) async fn connect(world: &impl World, tenant: &str) -> Result<AsRead> {
     let new = config(tenant, Draft::default())?;
     let schedule = Schedule { exported_until: clock("10:00")?, next_due: clock("11:00")? };
-    let saved = world.settings().save(&new, None, schedule, &news(tenant, "10:00")?).await?;
+    let saved = world.settings().save(&new, None, schedule, &announcement(tenant, "10:00")?).await?;
     ensure!(saved == Conditional::Written, "{tenant} was there already");
     let watermark = StoredWatermark::connected(&new.tenant, schedule);
-    Ok(AsRead { config: TenantConfig { version: 1, ..new }, watermark, schedule })
+    Ok(AsRead { config: TenantConfig { version: 1, ..new }, watermark, schedule, lease: lease(1, "11:45")? })
+}
+
+/// Connects a tenant and acquires its lease.
+pub(crate) async fn connect_and_acquire(world: &impl World, tenant: &str) -> Result<AsRead> {
+    let connected = connect(world, tenant).await?;
+    acquire(world, &connected).await?;
+    Ok(connected)
+}
+
+/// Acquires the lease for an export at 11:02, if nothing stands in the way.
+pub(crate) async fn acquire(world: &impl World, AsRead { config, watermark, lease, .. }: &AsRead) -> Result<()> {
+    let purpose = Purpose::Export(watermark);
+    let acquired = world.tenants().acquire_lease(&config.tenant, purpose, lease, clock("11:02")?).await?;
+    ensure!(matches!(acquired, Acquisition::Acquired(..)), "{acquired:?}");
+    Ok(())
 }
 
 impl AsRead {
+    pub(crate) fn fence(&self) -> Fence<'_> {
+        Fence { lease: &self.lease, as_read: &self.watermark }
+    }
+
+    /// Commits a receipt for the window that is due, and keeps the lease.
+    pub(crate) async fn commit(&self, world: &impl World, receipt: &Receipt) -> Result<Conditional> {
+        let commit = Commit { after: self.after(), receipt, announcement: None, releases: false };
+        Ok(world.tenants().commit(&self.config, self.fence(), commit).await?)
+    }
+
+    /// Records a failure, and keeps the lease.
+    pub(crate) async fn fail(&self, world: &impl World, failure: &Failure, time: &str) -> Result<Conditional> {
+        let record = FailureRecord { failure, at: clock(time)?, announcement: None, releases: false };
+        Ok(world.tenants().record_failure(&self.config.tenant, self.fence(), record).await?)
+    }
+
     /// The schedule after the window that is due.
     pub(crate) fn after(&self) -> Schedule {
         self.schedule.advance(self.config.frequency)
@@ -172,13 +240,12 @@ impl AsRead {
             window,
             bucket: self.config.bucket.to_string(),
             objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256: sha256.to_owned(), late: None }],
-            tail: Tail::of(window),
+            trailing_counts: TrailingCounts::of(window),
             late: 0,
             malformed: 1,
             gap: false,
             exported_at: window.to + TimeDelta::minutes(2),
             duration: TimeDelta::milliseconds(250),
-            amended: 0,
         }
     }
 }

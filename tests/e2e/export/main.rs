@@ -2,7 +2,7 @@
 
 mod delivery;
 mod failures;
-mod notices;
+mod notifications;
 mod repeats;
 
 use anyhow::Result;

@@ -1,8 +1,10 @@
-//! A tick twice, two ticks at once, a tick after a crash: the same objects, byte for byte.
+//! A tick twice, two ticks at once, a tick during a run, a restored table: the same objects, byte for byte.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Table, on_the_platform, onboard};
+use audit_log_tests::{Table, on_the_platform, onboard, until};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
 
 use super::{as_json, clock, events_before, minute_one};
 
@@ -29,47 +31,123 @@ fn the_same_tick_again_leaves_the_same_bytes() -> Result<()> {
     })
 }
 
+/// A number of an answer.
+fn number(answer: &Value, name: &str) -> Result<u64> {
+    answer[name].as_u64().with_context(|| format!("no {name} in {answer}"))
+}
+
 #[test]
-fn two_ticks_at_once_leave_the_same_bytes_and_fail_nobody() -> Result<()> {
+fn two_ticks_at_once_put_each_object_once_and_fail_nobody() -> Result<()> {
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let acme = onboard(aws, platform, "atonce", "200000000002", Draft::default(), clock("08:00")?).await?;
-        let mut expected = Vec::new();
-        for hour in ["09:00", "10:00", "11:00"] {
-            let events = events_before("atonce", hour, 300)?;
-            platform.put_events("atonce", &events).await?;
-            expected.push(as_json(&events));
+        let mut customers = Vec::new();
+        for (tenant, account) in [("atonce", "200000000002"), ("both", "200000000005")] {
+            let customer = onboard(aws, platform, tenant, account, Draft::default(), clock("08:00")?).await?;
+            customer.bucket.keep_versions().await?;
+            let mut expected = Vec::new();
+            for hour in ["09:00", "10:00", "11:00"] {
+                let events = events_before(tenant, hour, 300)?;
+                platform.put_events(tenant, &events).await?;
+                expected.push(as_json(&events));
+            }
+            customers.push((customer, expected));
         }
         let tick = || async { platform.tick(minute_one("11:00")?).await };
-        for report in futures::future::try_join_all([tick(), tick(), tick()]).await? {
+        let reports = futures::future::try_join_all([tick(), tick(), tick()]).await?;
+        let mut objects = 0;
+        for report in &reports {
             assert_eq!(report["failed"], 0, "{report}");
+            assert_eq!(report["deferred"], report["leased"], "for no other reason: {report}");
+            objects += number(report, "objects")?;
         }
-        let texts: Vec<String> = acme.exports().await?.into_iter().map(|(_, text)| text).collect();
-        assert_eq!(texts, expected);
-        let receipts = platform.items(Table::Tenants, "atonce").await?;
-        assert_eq!(receipts.len(), 2 + 3, "config, watermark and a receipt for each window");
+        assert_eq!(objects, 2 * 3, "{reports:?}");
+        for (customer, expected) in customers {
+            let texts: Vec<String> = customer.exports().await?.into_iter().map(|(_, text)| text).collect();
+            assert_eq!(texts, expected);
+            let versions = customer.bucket.versions().await?;
+            ensure!(versions.len() == 3 && versions.values().all(|all| all.len() == 1), "{versions:?}");
+            let records = platform.items(Table::Tenants, &customer.tenant).await?;
+            assert_eq!(records.len(), 3 + 3, "config, watermark, outbox and a receipt for each window");
+            let watermark = platform.record(&customer.tenant, "watermark").await?;
+            ensure!(!watermark.contains_key("lease") && !watermark.contains_key("lease_until"), "{watermark:?}");
+        }
         Ok(())
     })
 }
 
 #[test]
-fn a_tick_after_a_crash_between_store_and_commit_leaves_the_same_bytes() -> Result<()> {
+fn a_tick_by_hand_during_a_run_defers_the_tenant_and_puts_nothing() -> Result<()> {
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let acme = onboard(aws, platform, "crash", "200000000003", Draft::default(), clock("10:00")?).await?;
-        platform.put_events("crash", &events_before("crash", "11:00", 50)?).await?;
-        let before = platform.items(Table::Tenants, "crash").await?;
-        platform.tick(minute_one("11:00")?).await?;
+        // Far behind, so that its run takes a while.
+        let hours = 120;
+        let start = clock("11:00")? - TimeDelta::hours(hours);
+        let busy = onboard(aws, platform, "byhand", "200000000006", Draft::default(), start).await?;
+        busy.bucket.keep_versions().await?;
+        let tick = minute_one("11:00")?;
+        let by_hand = async {
+            let begun = async || Ok(platform.record("byhand", "watermark").await?.remove("lease"));
+            let lease = until("a run has the lease", begun).await?;
+            let answer = platform.tick(tick).await?;
+            anyhow::Ok((lease, answer, platform.record("byhand", "watermark").await?))
+        };
+        let (report, (lease, answer, watermark)) = futures::try_join!(platform.tick(tick), by_hand)?;
+        assert_eq!(watermark.get("lease"), Some(&lease), "the first run was over too soon to prove anything");
+        for (name, expected) in [("due", 1), ("deferred", 1), ("leased", 1), ("failed", 0), ("objects", 0)] {
+            assert_eq!(number(&answer, name)?, expected, "{name}: {answer}");
+        }
+        assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(hours)), "{report}");
+        let versions = busy.bucket.versions().await?;
+        ensure!(
+            versions.len() == usize::try_from(hours)? && versions.values().all(|all| all.len() == 1),
+            "{versions:?}"
+        );
+        let logs = platform.logs().await?;
+        let said = |line: &String| line.contains("byhand") && line.contains("another run has the tenant's lease");
+        ensure!(logs.iter().any(said), "the log does not say why");
+        Ok(())
+    })
+}
+
+#[test]
+fn after_a_restore_of_the_tenants_table_windows_are_delivered_again_and_none_is_lost() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let acme = onboard(aws, platform, "restored", "200000000003", Draft::default(), clock("08:00")?).await?;
+        acme.bucket.keep_versions().await?;
+        let mut expected = Vec::new();
+        let mut before = Vec::new();
+        for hour in ["09:00", "10:00", "11:00", "12:00"] {
+            // As of right before the tick of 11:00.
+            if hour == "11:00" {
+                before = platform.items(Table::Tenants, "restored").await?;
+            }
+            let events = events_before("restored", hour, 50)?;
+            platform.put_events("restored", &events).await?;
+            assert_eq!(platform.tick(minute_one(hour)?).await?["exported"], 1);
+            expected.push(as_json(&events));
+        }
         let first = acme.exports().await?;
 
-        // What such a crash leaves behind: the objects, and the records as they were before.
+        // Nobody stops recording for a restore.
+        let events = events_before("restored", "13:00", 50)?;
+        platform.put_events("restored", &events).await?;
+        expected.push(as_json(&events));
         platform.clear_table(Table::Tenants).await?;
         for item in before {
             platform.put_item(Table::Tenants, item).await?;
         }
-        let report = platform.tick(minute_one("11:00")?).await?;
-        assert_eq!(report["exported"], 1, "{report}");
-        assert_eq!(acme.exports().await?, first);
+        let report = platform.tick(minute_one("13:00")?).await?;
+        assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(3)), "{report}");
+
+        let exports = acme.exports().await?;
+        assert_eq!(exports[..4], first, "under the same keys");
+        assert_eq!(exports.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), expected);
+        let versions: Vec<Vec<String>> = acme.bucket.versions().await?.into_values().collect();
+        assert_eq!(versions.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2, 2, 1], "{versions:?}");
+        ensure!(versions[2..4].iter().all(|all| all[0] == all[1]), "with other bytes: {versions:?}");
+        let records = platform.items(Table::Tenants, "restored").await?;
+        assert_eq!(records.len(), 3 + 5, "config, watermark, outbox and a receipt for each window");
         Ok(())
     })
 }

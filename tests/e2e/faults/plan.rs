@@ -1,5 +1,7 @@
 //! Which call gets which fault.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use audit_log_core::tenant::{DueShard, TenantId};
 use audit_log_tests::fault_proxy::{Call, Fault, Name, Service};
 
@@ -10,7 +12,7 @@ use crate::scenario::Scenario;
 pub(crate) type Case = (Call, Fault);
 
 /// Whether all that can be done is done to each call; some minutes become half an hour.
-#[allow(clippy::disallowed_methods, reason = "a test may be told by its environment how much to do")]
+#[allow(clippy::disallowed_methods, reason = "a test may learn from its environment how much to do")]
 pub(crate) fn all() -> bool {
     std::env::var("FAULTS").is_ok_and(|faults| faults == "all")
 }
@@ -54,12 +56,7 @@ pub(crate) fn faults(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
     let mut cases = Vec::new();
     let is_tested = |call: &&Call| all() || scenario.tests(&call.name);
     let tested: Vec<&Call> = calls.iter().copied().filter(is_tested).collect();
-    // What an update is of makes another operation of it only where there is nothing else to test.
-    let kind = |call: &Call| {
-        let is_any = scenario == Scenario::Inline && operation(&call.name) == "UpdateItem";
-        if is_any { "UpdateItem".to_owned() } else { call.name.operation.clone() }
-    };
-    for same in tested.chunk_by(|one, other| kind(one) == kind(other)) {
+    for same in tested.chunk_by(|one, other| one.name.operation == other.name.operation) {
         let kinds = kinds(&same[0].name);
         if all() || scenario == Scenario::FannedOut {
             cases.extend(each(same, &kinds));
@@ -69,7 +66,7 @@ pub(crate) fn faults(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
             cases.extend(in_turn.map(|(call, fault)| ((*call).clone(), *fault)));
         }
     }
-    // Most shards of the index list nobody, and it is no matter whether these can be read.
+    // Most shards of the index list no tenant, and it is no matter whether these can be read.
     let is_listed = |call: &Call| scenario.tenants().iter().any(|tenant| due_shard(tenant) == call.name.subject);
     let listed = tested.into_iter().filter(|call| call.name.operation == "Query due" && is_listed(call));
     cases.extend(each(&listed.collect::<Vec<_>>(), &[Fault::Deny]));
@@ -111,14 +108,71 @@ fn kinds(name: &Name) -> Vec<Fault> {
         kinds.push(Fault::LoseForGood);
     }
     match (name.service, operation(name)) {
-        (Service::DynamoDb, "TransactWriteItems") => kinds.push(Fault::Conflict),
+        (Service::DynamoDb, "TransactWriteItems" | "UpdateItem") => kinds.push(Fault::Conflict),
         (_, "CompleteMultipartUpload") => kinds.push(Fault::LateError),
         _ => {}
     }
     kinds
 }
 
-/// How many uploads the fault leaves begun, which nobody can abort: the run has died, or was never told the upload's id.
+/// The tenant that a call to S3, to `DynamoDB`'s tables or to the bus is about; blank for others.
+pub(crate) fn tenant(name: &Name) -> &str {
+    let subject = name.subject.as_str();
+    let tenant = match (name.service, operation(name)) {
+        (Service::S3, _) => subject.split_once("-audit-logs/"),
+        (Service::DynamoDb, "BatchGetItem") => None,
+        _ => subject.split_once([' ', '#']),
+    };
+    tenant.map_or("", |(tenant, _)| tenant)
+}
+
+/// The tenants that a disturbed run leaves with a lease.
+pub(crate) fn leased(scenario: Scenario, undisturbed: &Outcome, outcome: &Outcome, case: &Case) -> BTreeSet<String> {
+    let (call, fault) = case;
+    if fault.kills() {
+        return held_at_the_end(undisturbed, &outcome.calls, case);
+    }
+    let lost = *fault == Fault::LoseForGood;
+    let is_left = match call.name.operation.as_str() {
+        "UpdateItem REMOVE lease" => *fault == Fault::Deny,
+        // S3 may still store the object, unless every attempt got a clear answer. A commit is that answer, too.
+        "PutObject" | "CompleteMultipartUpload" => {
+            let is_in_doubt = ![Fault::Delay, Fault::Deny].contains(fault);
+            is_in_doubt && (lost || scenario.never_commits(tenant(&call.name)))
+        }
+        _ => false,
+    };
+    is_left.then(|| tenant(&call.name).to_owned()).into_iter().collect()
+}
+
+/// The tenants whose lease a run had acquired and not ended when it was killed.
+fn held_at_the_end(undisturbed: &Outcome, made: &[Call], (killed_at, fault): &Case) -> BTreeSet<String> {
+    let acquires = |call: &Call| call.name.operation == "UpdateItem SET lease";
+    // The last write under a lease ends it, be it a release or a transaction that does that as well.
+    let writes =
+        |call: &Call| operation(&call.name) == "TransactWriteItems" || call.name.operation == "UpdateItem REMOVE lease";
+    let mut last: HashMap<&str, Option<&Call>> = HashMap::new();
+    let mut ends = HashSet::new();
+    for call in &undisturbed.calls {
+        if acquires(call) {
+            ends.extend(last.insert(tenant(&call.name), None).flatten());
+        } else if writes(call) {
+            last.insert(tenant(&call.name), Some(call));
+        }
+    }
+    ends.extend(last.into_values().flatten());
+    let mut held = BTreeSet::new();
+    for call in made.iter().filter(|call| *fault == Fault::KillAfter || *call != killed_at) {
+        if acquires(call) {
+            held.insert(tenant(&call.name).to_owned());
+        } else if ends.contains(call) {
+            held.remove(tenant(&call.name));
+        }
+    }
+    held
+}
+
+/// How many uploads the fault leaves begun, which no run can abort: the run has died, or never learned the upload's id.
 /// For these the template's bucket has a lifecycle rule.
 pub(crate) fn orphans(scenario: Scenario, call: &Call, fault: Fault) -> usize {
     let lost = match call.name.operation.as_str() {

@@ -1,5 +1,6 @@
 //! One run: a process of the exporter, what it is invoked with, and what it answered.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -33,13 +34,15 @@ pub(crate) struct Outcome {
     pub(crate) failed: bool,
     /// Whether a batch waited from the run before, and there was no tick.
     pub(crate) redelivered: bool,
+    /// The tenants that were deferred since another run has their lease.
+    pub(crate) deferred: BTreeSet<String>,
 }
 
 impl World {
-    /// Runs the exporter in a new process, with a fault at one call or undisturbed; of the scenario's runs, the `nth` from 0.
-    /// What waits in the queue from a run before comes first, and no tick beside it: the queue brings a batch again long
-    /// before the next one. What is handed over is taken until nothing is, or something goes wrong.
-    pub(crate) async fn run(&self, scenario: Scenario, nth: usize, plan: Option<&(Call, Fault)>) -> Result<Outcome> {
+    /// Runs the exporter in a new process, for the tick of an hour, with a fault at one call or undisturbed. What waits in the
+    /// queue from a run before comes first, and no tick beside it: the queue brings a batch again long before the next one.
+    /// What is handed over is taken until nothing is, or something goes wrong.
+    pub(crate) async fn run(&self, scenario: Scenario, hour: &str, plan: Option<&(Call, Fault)>) -> Result<Outcome> {
         let proxy = FaultProxy::start(self.aws, plan.cloned(), scenario.refused()).await?;
         let environment = self.environment(scenario, proxy.endpoint()).await?;
         let (function_arn, scratch) = (self.function_arn.as_str(), self.scratch.as_path());
@@ -52,7 +55,7 @@ impl World {
         let fans_out = scenario == Scenario::FannedOut;
         let mut messages = if fans_out { Messages::receive(self).await? } else { Messages::default() };
         let redelivered = !messages.0.is_empty();
-        let mut next = Some(messages.event().unwrap_or(self.tick(scenario.hour(nth))?));
+        let mut next = Some(messages.event().unwrap_or(self.tick(hour)?));
         while let Some(event) = next.take() {
             ensure!(answers.len() < MOST_INVOCATIONS, "what is handed over is never done");
             let invoked = invoke(&mut process, &event).await?;
@@ -77,10 +80,25 @@ impl World {
         ensure!(!log.contains("panicked"), "the process panicked:\n{}", audit_log_tests::tools::last_lines(&log, 15));
         ensure!(!log.contains("external-id-of-"), "an external ID is in the log:\n{log}");
         ensure!(!log.contains("additionalInfo"), "an event is in the log:\n{log}");
+        ensure!(!log.contains("lease_lost"), "a run has lost its lease:\n{log}");
+        let deferred = deferred(&log)?;
         let unknown = passed.calls.iter().find(|call| !CALLS.contains(&call.name.operation.as_str()));
         ensure!(unknown.is_none(), "a call of a kind that is not in the list: {unknown:?}");
-        Ok(Outcome { calls: passed.calls, hit: passed.hit, answers, failed, redelivered })
+        Ok(Outcome { calls: passed.calls, hit: passed.hit, answers, failed, redelivered, deferred })
     }
+}
+
+/// The tenants that a log calls deferred since another run has their lease. Each answer counts them, or the line in the log
+/// that stands for it.
+fn deferred(log: &str) -> Result<BTreeSet<String>> {
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let is_leased =
+        |line: &&Value| line["message"] == "deferred" && line["why"] == "another run has the tenant's lease";
+    let leased: Vec<_> = lines.iter().filter(is_leased).filter_map(|line| line["span"]["tenant"].as_str()).collect();
+    let is_report = |line: &&Value| line["message"] == "tick" || line["message"] == "batch";
+    let counted: u64 = lines.iter().filter(is_report).filter_map(|line| line["leased"].as_u64()).sum();
+    ensure!(leased.len() as u64 == counted, "{counted} are counted as leased, and {leased:?} are named");
+    Ok(leased.into_iter().map(str::to_owned).collect())
 }
 
 /// What a process made of an invocation.

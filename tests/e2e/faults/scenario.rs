@@ -1,4 +1,4 @@
-//! What a run is about: who is there, which hour it is, and what AWS refuses.
+//! What a run is about: which tenants there are, which hour it is, and what AWS refuses.
 
 use audit_log_tests::fault_proxy::{Name, Service};
 
@@ -7,11 +7,11 @@ use crate::world::{FAILING, RECOVERING, SHARDED};
 /// The tenants of a tick at 11:00 with files of 64 KiB; in the order of the tick.
 const SMALL: [&str; 4] = [RECOVERING, FAILING, FILES, SHARDED];
 
-/// Whose window makes several files.
+/// The tenant whose window makes several files.
 pub(crate) const FILES: &str = "files";
 
 /// Every kind of call that a tick makes.
-pub(crate) const CALLS: [&str; 26] = [
+pub(crate) const CALLS: [&str; 22] = [
     "AbortMultipartUpload",
     "AbortMultipartUpload of none",
     "AssumeRole",
@@ -20,7 +20,6 @@ pub(crate) const CALLS: [&str; 26] = [
     "CreateMultipartUpload",
     "GetItem",
     "PutEvents",
-    "PutItem",
     "PutObject",
     "Query",
     "Query due",
@@ -29,35 +28,31 @@ pub(crate) const CALLS: [&str; 26] = [
     "TransactWriteItems Update",
     "TransactWriteItems Update+ConditionCheck",
     "TransactWriteItems Update+ConditionCheck+Put",
-    "TransactWriteItems Update+ConditionCheck+Put+Put+Put",
-    "TransactWriteItems Update+Put+Put",
-    "UpdateItem ADD disturbed",
-    "UpdateItem ADD disturbed REMOVE progress",
-    "UpdateItem ADD doubts",
-    "UpdateItem DELETE doubts",
-    "UpdateItem REMOVE told",
-    "UpdateItem SET told",
+    "TransactWriteItems Update+ConditionCheck+Put+Update+Put+Put",
+    "TransactWriteItems Update+Update+Put+Put",
+    "UpdateItem REMOVE entries",
+    "UpdateItem REMOVE lease",
+    "UpdateItem SET lease",
     "UploadPart",
 ];
 
-/// What is done, and by whom it is done.
+/// What is done, and by which kind of invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// A tick exports everybody itself, in files of 64 KiB.
+    /// A tick exports every tenant itself, in files of 64 KiB.
     Inline,
     /// A tick exports one tenant whose file has several parts.
     Parts,
-    /// A tick hands everybody over, and the messages are handed to the function. A run exports one window of a tenant, and
-    /// hands whoever has another one over again.
+    /// A tick hands every tenant over, and the messages are handed to the function. A run exports one window of a tenant,
+    /// and hands a tenant that has another one over again.
     FannedOut,
-    /// A tick finds nobody due.
+    /// A tick finds no tenant due.
     Idle,
-    /// The tick after the inline one: one tenant fails again; the other has a window that a dead run has left in doubt, and
-    /// an event that came late.
+    /// The tick after the inline one: one tenant fails again, and the other has an event that came late.
     Later,
     /// Of the file with several parts, S3 refuses each part.
     PartRefused,
-    /// Of the window with several files, S3 refuses the last one.
+    /// Of the window with several files, S3 refuses the last one: so nothing that is stored before it is committed.
     FileRefused,
 }
 
@@ -65,25 +60,32 @@ impl Scenario {
     pub(crate) const ALL: [Self; 7] =
         [Self::Inline, Self::Parts, Self::FannedOut, Self::Idle, Self::Later, Self::PartRefused, Self::FileRefused];
 
-    /// Who is there.
+    /// The tenants that there are.
     pub(crate) fn tenants(self) -> &'static [&'static str] {
         match self {
-            Self::Inline | Self::FannedOut | Self::Idle => &SMALL,
+            Self::Inline | Self::FannedOut => &SMALL,
             Self::Later => &[FAILING, FILES],
-            Self::FileRefused => &[FILES],
+            Self::Idle | Self::FileRefused => &[FILES],
             Self::Parts | Self::PartRefused => &["parts"],
         }
     }
 
-    /// The hour of the first run, of the one that makes up for it, and of the one that tells what is left to tell. What a
-    /// tick has not done is done by another one of the same hour; what was done and is in doubt, by the next hour's.
-    pub(crate) fn hour(self, nth: usize) -> &'static str {
-        let hours = match self {
-            Self::Idle => ["09:00", "09:00", "09:00"],
-            Self::Later => ["12:00", "13:00", "14:00"],
-            _ => ["11:00", "11:00", "12:00"],
-        };
-        hours[nth]
+    /// The hour of the first run, and of those that make up for it.
+    pub(crate) fn hour(self) -> &'static str {
+        match self {
+            Self::Idle => "09:00",
+            Self::Later => "12:00",
+            _ => "11:00",
+        }
+    }
+
+    /// The hour of the tick after these.
+    pub(crate) fn next_hour(self) -> &'static str {
+        match self {
+            Self::Idle => "10:00",
+            Self::Later => "13:00",
+            _ => "12:00",
+        }
     }
 
     /// Where files end, in bytes.
@@ -95,9 +97,14 @@ impl Scenario {
         matches!(self, Self::Parts | Self::PartRefused)
     }
 
-    /// Whether everybody but the one who always fails is delivered all there is.
+    /// Whether a run delivers every tenant but the one that always fails all there is.
     pub(crate) fn delivers(self) -> bool {
-        !matches!(self, Self::Idle | Self::PartRefused | Self::FileRefused)
+        matches!(self, Self::Inline | Self::Parts | Self::FannedOut)
+    }
+
+    /// Whether no run commits the window of a tenant.
+    pub(crate) fn never_commits(self, tenant: &str) -> bool {
+        tenant == FAILING || matches!(self, Self::PartRefused | Self::FileRefused)
     }
 
     /// What AWS refuses in every run.
@@ -109,7 +116,7 @@ impl Scenario {
         }
     }
 
-    /// Whether all is done to such a call here: no scenario before this one makes it, or for another reason.
+    /// Whether all is done to such a call here: no scenario before this one makes it, or not under these circumstances.
     pub(crate) fn tests(self, name: &Name) -> bool {
         let operation = name.operation.as_str();
         match self {
@@ -119,12 +126,10 @@ impl Scenario {
             Self::Idle => operation == "Query due, Limit",
             Self::Later => {
                 let is_stored = name.service == Service::S3 && name.subject.starts_with(FILES);
-                is_stored
-                    || ["PutItem", "TransactWriteItems Update"].contains(&operation)
-                    || operation.ends_with(" doubts")
+                is_stored || operation == "TransactWriteItems Update"
             }
             Self::PartRefused => operation == "AbortMultipartUpload",
-            Self::FileRefused => operation == "UpdateItem ADD disturbed",
+            Self::FileRefused => operation == "PutObject",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use audit_log_aws::sdk::dynamodb::{
     self,
     types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest},
@@ -10,9 +10,11 @@ use audit_log_aws::sdk::dynamodb::{
 use audit_log_aws::sdk::s3::types::{Delete, ObjectIdentifier};
 use audit_log_tests::{Item, PlatformOutputs};
 use futures::future;
+use serde_json::Value;
 
-use crate::scenario::Scenario;
-use crate::world::{RECOVERING, SHARDED, SHARDS, World};
+use crate::announcements::Announcement;
+use crate::scenario::{FILES, Scenario};
+use crate::world::{FAILING, RECOVERING, SHARDED, SHARDS, World};
 
 /// All events of these tests were recorded before this, and what the system records comes after it.
 const AFTER_ALL_WINDOWS: &str = "2026-11-21";
@@ -28,7 +30,7 @@ pub(crate) struct Records {
     /// The tenants table as a later tick finds it.
     pub(crate) later: Vec<Item>,
     /// The audit events that onboarding has recorded; those of a run come beside them.
-    told: BTreeSet<String>,
+    of_onboarding: BTreeSet<String>,
 }
 
 pub(crate) fn attribute<'a>(item: &'a Item, name: &str) -> &'a str {
@@ -38,30 +40,48 @@ pub(crate) fn attribute<'a>(item: &'a Item, name: &str) -> &'a str {
     }
 }
 
+pub(crate) fn is_record(item: &Item, record: &str) -> bool {
+    attribute(item, "record") == record
+}
+
 impl Records {
+    /// As onboarding leaves them; two tenants have failed since. Of one tenant, what was announced then is still in the
+    /// outbox.
     pub(crate) async fn at_the_start(dynamodb: &dynamodb::Client, outputs: &PlatformOutputs) -> Result<Self> {
         let (tenants_table, events_table) = (outputs.tenants_table_name.clone(), outputs.events_table_name.clone());
         let mut tenants = scan(dynamodb, &tenants_table).await?;
+        tenants.retain(|item| !is_record(item, "outbox") || attribute(item, "tenant_id") == FAILING);
         let has_failed = |item: &&mut Item| {
-            let tenant = attribute(item, "tenant_id");
-            [RECOVERING, SHARDED].contains(&tenant) && attribute(item, "record") == "watermark"
+            [RECOVERING, SHARDED].contains(&attribute(item, "tenant_id")) && is_record(item, "watermark")
         };
         for watermark in tenants.iter_mut().filter(has_failed) {
-            let told = format!("{}/0", attribute(watermark, "exported_until"));
             watermark.insert("consecutive_failures".to_owned(), AttributeValue::N("2".to_owned()));
             for (name, text) in [
                 ("last_error_code", "access_denied"),
                 ("last_error", "S3 refused it."),
                 ("failing_since", "2026-11-20T09:01:00Z"),
-                ("told", &told),
             ] {
                 watermark.insert(name.to_owned(), AttributeValue::S(text.to_owned()));
             }
         }
-        let mut records = Self { tenants_table, events_table, tenants, later: Vec::new(), told: BTreeSet::new() };
-        let told = records.told(dynamodb, &records.ids()).await?;
-        records.told = told.iter().map(|item| attribute(item, "recorded_at_id").to_owned()).collect();
+        let of_onboarding = BTreeSet::new();
+        let mut records = Self { tenants_table, events_table, tenants, later: Vec::new(), of_onboarding };
+        let recorded = records.recorded(dynamodb, &records.ids()).await?;
+        records.of_onboarding = recorded.iter().map(|item| attribute(item, "recorded_at_id").to_owned()).collect();
         Ok(records)
+    }
+
+    /// The records that a scenario begins with.
+    pub(crate) fn of(&self, scenario: Scenario) -> impl Iterator<Item = &Item> {
+        let all = if scenario == Scenario::Later { &self.later } else { &self.tenants };
+        all.iter().filter(move |item| scenario.tenants().contains(&attribute(item, "tenant_id")))
+    }
+
+    /// What the outboxes hold at the start.
+    pub(crate) fn in_outboxes(&self, scenario: Scenario) -> Result<BTreeSet<Announcement>> {
+        let outboxes = self.of(scenario).filter(|item| is_record(item, "outbox"));
+        let entries: Vec<_> = outboxes.map(Announcement::in_outbox).collect::<Result<_>>()?;
+        Ok(entries.into_iter().flatten().map(|(_, announcement)| announcement).collect())
     }
 
     fn ids(&self) -> Vec<String> {
@@ -70,7 +90,7 @@ impl Records {
     }
 
     /// What the system has recorded in the present of these tests, which is after all windows, and the markers of that.
-    async fn told(&self, dynamodb: &dynamodb::Client, tenants: &[impl AsRef<str>]) -> Result<Vec<Item>> {
+    async fn recorded(&self, dynamodb: &dynamodb::Client, tenants: &[impl AsRef<str>]) -> Result<Vec<Item>> {
         let partitions = tenants.iter().map(AsRef::as_ref).flat_map(|tenant| {
             let shards = if tenant == SHARDED { 0..SHARDS } else { 0..1 };
             let shards = shards.map(move |shard| (format!("{tenant}#{shard}"), AFTER_ALL_WINDOWS));
@@ -84,8 +104,8 @@ impl Records {
                 .expression_attribute_values(":since", AttributeValue::S(since.to_owned()));
             anyhow::Ok(query.send().await?.items.unwrap_or_default())
         };
-        let told = future::try_join_all(partitions.map(query)).await?.into_iter().flatten();
-        Ok(told.filter(|item| !self.told.contains(attribute(item, "recorded_at_id"))).collect())
+        let recorded = future::try_join_all(partitions.map(query)).await?.into_iter().flatten();
+        Ok(recorded.filter(|item| !self.of_onboarding.contains(attribute(item, "recorded_at_id"))).collect())
     }
 }
 
@@ -121,24 +141,23 @@ impl World {
 
     /// What the system has recorded of these tenants since the start.
     pub(crate) async fn recorded_since(&self, tenants: &[&str]) -> Result<Vec<Item>> {
-        self.start.told(&self.dynamodb, tenants).await
+        self.start.recorded(&self.dynamodb, tenants).await
     }
 
     /// Puts something there.
-    pub(crate) async fn put_record(&self, item: Item) -> Result<()> {
-        write(&self.dynamodb, &self.start.tenants_table, vec![put(&item)?]).await
+    pub(crate) async fn put_records(&self, items: &[Item]) -> Result<()> {
+        write(&self.dynamodb, &self.start.tenants_table, items.iter().map(put).collect::<Result<_>>()?).await
     }
 
-    /// Puts everything back to the start, with these tenants and nobody else.
+    /// Puts everything back to the start, with the scenario's tenants and no others.
     pub(crate) async fn restore(&self, scenario: Scenario) -> Result<()> {
         let tenants = scenario.tenants();
         if scenario == Scenario::FannedOut {
             self.drain().await?;
         }
         self.forget_heard().await?;
-        let Records { tenants_table, events_table, tenants: start, later, .. } = &self.start;
-        let start = if scenario == Scenario::Later { later } else { start };
-        let wanted: Vec<&Item> = start.iter().filter(|item| tenants.contains(&attribute(item, "tenant_id"))).collect();
+        let Records { tenants_table, events_table, .. } = &self.start;
+        let wanted: Vec<&Item> = self.start.of(scenario).collect();
         let record = |item: &Item| (attribute(item, "tenant_id").to_owned(), attribute(item, "record").to_owned());
         let kept: BTreeSet<_> = wanted.iter().map(|item| record(item)).collect();
         let mut writes = Vec::new();
@@ -151,11 +170,27 @@ impl World {
             writes.push(put(item)?);
         }
         write(&self.dynamodb, tenants_table, writes).await?;
-        let told = self.recorded_since(tenants).await?;
-        let told = told.iter().map(|item| delete(item, ["tenant_shard", "recorded_at_id"])).collect::<Result<_>>()?;
-        write(&self.dynamodb, events_table, told).await?;
+        let recorded = self.recorded_since(tenants).await?;
+        let deletes = recorded.iter().map(|item| delete(item, ["tenant_shard", "recorded_at_id"]));
+        write(&self.dynamodb, events_table, deletes.collect::<Result<_>>()?).await?;
         future::try_join_all(tenants.iter().map(|tenant| self.empty(tenant))).await?;
         Ok(())
+    }
+
+    /// The tenants table after an undisturbed tick, as if one of the last events of [`FILES`] had come after it was read.
+    pub(crate) async fn after_a_tick(&self) -> Result<Vec<Item>> {
+        self.restore(Scenario::Inline).await?;
+        let outcome = self.run(Scenario::Inline, Scenario::Inline.hour(), None).await?;
+        ensure!(!outcome.failed, "the first tick failed: {:?}", outcome.answers);
+        let mut items = self.records().await?;
+        let is_it = |item: &&mut Item| attribute(item, "tenant_id") == FILES && is_record(item, "watermark");
+        let watermark = items.iter_mut().find(is_it).context("no watermark")?;
+        let mut trailing: Value = serde_json::from_str(attribute(watermark, "trailing_counts"))?;
+        let counts = trailing["counts"].as_array_mut().context("no counts")?;
+        let count = counts.iter_mut().find(|count| count[0] != 0).context("an hour without an end")?;
+        count[0] = (count[0].as_u64().unwrap_or_default() - 1).into();
+        watermark.insert("trailing_counts".to_owned(), AttributeValue::S(trailing.to_string()));
+        Ok(items)
     }
 
     async fn empty(&self, tenant: &str) -> Result<()> {

@@ -1,22 +1,20 @@
-//! What lies in the tables and the buckets, and what others have heard, read at the end.
+//! What lies in the tables and the buckets, and what was heard on the bus, read at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::object::sha256;
-use audit_log_core::records::Doubt;
 use audit_log_tests::{Item, gunzip};
 use chrono::{DateTime, Utc};
 use futures::future;
 
+use crate::announcements::{self, Announcement};
 use crate::scenario::Scenario;
-use crate::start::attribute;
-use crate::told::Told;
-use crate::world::World;
+use crate::start::{attribute, is_record};
+use crate::world::{World, clock};
 
-/// What differs between two runs that did the same: times, and whether a run has warned another. What others were told of a
-/// failure is compared apart.
+/// What differs between two runs that did the same: times, and the lease, which is looked at apart.
 const DIFFERS: [&str; 9] = [
     "exported_at",
     "duration_ms",
@@ -24,13 +22,16 @@ const DIFFERS: [&str; 9] = [
     "last_success_at",
     "last_error_at",
     "failing_since",
-    "renewed_at",
-    "told",
-    "disturbed",
+    "backoff_reset_at",
+    "lease",
+    "lease_until",
 ];
 
 /// What is counted, and one more by each run that does it; or has times in it.
-const COUNTED: [&str; 3] = ["consecutive_failures", "amended", "progress"];
+const COUNTED: [&str; 2] = ["consecutive_failures", "checkpoint"];
+
+/// More than a lease lasts: it ends half an hour after its run, and that may take a quarter of an hour.
+const AN_HOUR: i64 = 60 * 60 * 1_000;
 
 /// What is promised to be the same, however a run was disturbed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,33 +40,34 @@ pub(crate) struct State {
     /// parts.
     pub(crate) objects: BTreeMap<String, String>,
     /// Every receipt and watermark, by tenant and record.
-    pub(crate) records: BTreeMap<String, BTreeMap<String, AttributeValue>>,
-    /// What the tenants' audit events tell of failures.
-    pub(crate) told: Told,
-    /// What was heard of failures on the bus.
-    pub(crate) heard: Told,
-    /// Of which failure others have still to hear the end, by tenant.
-    pub(crate) owed: BTreeMap<String, String>,
+    records: BTreeMap<String, BTreeMap<String, AttributeValue>>,
+    /// The audit events that tell of failures and their end.
+    events: Vec<Announcement>,
+    /// What was heard on the bus, with its sequence numbers.
+    heard: Vec<(u64, Announcement)>,
+    /// What was waiting in the outboxes when the run began.
+    before: BTreeSet<Announcement>,
+    /// What waits in the outboxes now.
+    waiting: Vec<(u64, Announcement)>,
+    /// The tenants that are leased, or were and have a lease that has ended.
+    pub(crate) leased: BTreeSet<String>,
     /// Uploads that were begun and neither finished nor aborted, by bucket and key.
     pub(crate) unfinished: Vec<String>,
 }
 
-/// Takes the marks away that are of windows which nobody has committed yet: whoever does so looks after them then.
-fn without_marks_of_what_is_due(watermark: &mut BTreeMap<String, AttributeValue>) -> Result<()> {
-    let Some(AttributeValue::S(until)) = watermark.get("exported_until") else { return Ok(()) };
-    let until: DateTime<Utc> = until.parse()?;
-    if let Some(AttributeValue::Ss(marks)) = watermark.get_mut("doubts") {
-        marks.retain(|mark| Doubt::parse(mark).is_none_or(|doubt| doubt.window.to <= until));
-        if marks.is_empty() {
-            watermark.remove("doubts");
-        }
-    }
-    Ok(())
+/// All that is stored of some tenants, as it is.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Stored {
+    records: BTreeMap<String, Item>,
+    contents: Vec<Contents>,
 }
 
+/// A bucket: its name, each object's key with size and ETag, and the keys of unfinished uploads.
+type Contents = (String, Vec<(String, String)>, Vec<String>);
+
 impl World {
-    /// A tenant's bucket: its name, each object's key with size and ETag, and the keys of unfinished uploads.
-    async fn contents(&self, tenant: &str) -> Result<(String, Vec<(String, String)>, Vec<String>)> {
+    /// What lies in a tenant's bucket.
+    async fn contents(&self, tenant: &str) -> Result<Contents> {
         let (bucket, s3) = self.bucket(tenant)?;
         let (objects, uploads) =
             tokio::try_join!(async { anyhow::Ok(s3.list_objects_v2().bucket(&bucket).send().await?) }, async {
@@ -82,19 +84,27 @@ impl World {
     /// What lies there now.
     pub(crate) async fn state(&self, scenario: Scenario) -> Result<State> {
         let tenants = scenario.tenants();
-        let mut state = State::default();
+        let mut state = State { before: self.start.in_outboxes(scenario)?, ..State::default() };
         for item in self.records().await? {
-            if attribute(&item, "record") == "config" {
+            if is_record(&item, "config") {
+                continue;
+            }
+            if is_record(&item, "outbox") {
+                let entries = Announcement::in_outbox(&item)?;
+                ensure!(announcements::is_pending(&item) != entries.is_empty(), "the index pending is wrong: {item:?}");
+                state.waiting.extend(entries);
                 continue;
             }
             let tenant = attribute(&item, "tenant_id").to_owned();
             let name = format!("{tenant} {}", attribute(&item, "record"));
-            if item.contains_key("told") {
-                state.owed.insert(tenant, attribute(&item, "told").to_owned());
+            if let Some(lease) = item.get("lease") {
+                let token = lease.as_s().ok().context("a lease without a token")?;
+                ensure!(token.len() == 32 && token.bytes().all(|it| it.is_ascii_hexdigit()), "{token} is no token");
+                ensure!(is_record(&item, "watermark") && lease_until(&item).is_some(), "no lease of {name}");
+                state.leased.insert(tenant);
             }
             let mut record: BTreeMap<_, _> =
                 item.into_iter().filter(|(name, _)| !DIFFERS.contains(&name.as_str())).collect();
-            without_marks_of_what_is_due(&mut record)?;
             for counted in COUNTED {
                 if let Some(AttributeValue::S(value) | AttributeValue::N(value)) = record.get_mut(counted)
                     && value != "0"
@@ -108,7 +118,8 @@ impl World {
             let Some((tenant, _)) = attribute(&item, "tenant_shard").split_once('#') else { continue };
             // Beside each event lies the marker of its id.
             if item.contains_key("event") {
-                state.told.note_event(tenant, &serde_json::from_str(attribute(&item, "event"))?)?;
+                let event = serde_json::from_str(attribute(&item, "event"))?;
+                state.events.push(Announcement::of_event(tenant, &event)?);
             }
         }
         state.heard = self.heard().await?;
@@ -118,12 +129,38 @@ impl World {
         }
         Ok(state)
     }
+
+    /// All that is stored of these tenants.
+    pub(crate) async fn stored(&self, tenants: &BTreeSet<String>) -> Result<Stored> {
+        let records = self.records().await?.into_iter().filter(|item| tenants.contains(attribute(item, "tenant_id")));
+        let name = |item: &Item| format!("{} {}", attribute(item, "tenant_id"), attribute(item, "record"));
+        let records = records.map(|item| (name(&item), item)).collect();
+        let contents = future::try_join_all(tenants.iter().map(|tenant| self.contents(tenant))).await?;
+        Ok(Stored { records, contents })
+    }
+
+    /// Lets an hour pass for every lease that there is: all of them have ended then.
+    pub(crate) async fn let_leases_end(&self) -> Result<()> {
+        let mut records = self.records().await?;
+        records.retain(|item| item.contains_key("lease"));
+        for watermark in &mut records {
+            let until = lease_until(watermark).context("a lease without an end")?;
+            watermark.insert("lease_until".to_owned(), AttributeValue::N((until - AN_HOUR).to_string()));
+        }
+        self.put_records(&records).await
+    }
+}
+
+fn lease_until(watermark: &Item) -> Option<i64> {
+    watermark.get("lease_until")?.as_n().ok()?.parse().ok()
 }
 
 impl World {
-    /// Compares each receipt with the objects, byte for byte, and the objects' texts with the events that were recorded.
+    /// Compares each receipt that a run has written with the objects, byte for byte, and the objects' texts with the events
+    /// that were recorded.
     pub(crate) async fn check_receipts(&self, scenario: Scenario) -> Result<()> {
-        let receipts = self.records().await?;
+        let mut receipts = self.records().await?;
+        receipts.retain(|item| !self.start.of(scenario).any(|before| before == item));
         for tenant in scenario.tenants() {
             let (bucket, s3) = self.bucket(tenant)?;
             let mut texts = String::new();
@@ -138,7 +175,7 @@ impl World {
                 texts += &if key.ends_with(".gz") { gunzip(&bytes)? } else { String::from_utf8(bytes)? };
             }
             let mut rest = texts.as_str();
-            for event in self.events(tenant)? {
+            for event in self.events(tenant)?.filter(|_| scenario.delivers()) {
                 let after = rest.split_once(event).map(|(_, after)| after);
                 rest = after.with_context(|| format!("an event of {tenant} is missing, or not in order"))?;
             }
@@ -148,27 +185,34 @@ impl World {
 }
 
 impl State {
-    /// What differs of what is stored, in words; empty where nothing does. Unfinished uploads are looked at apart.
+    /// What differs of what is stored and announced, in words; empty where nothing does. Leases, outboxes and unfinished
+    /// uploads are looked at apart.
     pub(crate) fn differs_from(&self, other: &Self) -> String {
-        let mut differences = Vec::new();
+        let mut differences = announcements::differences(&self.events, &other.events);
         differ("object", &self.objects, &other.objects, &mut differences);
         differ("record", &self.records, &other.records, &mut differences);
-        self.told.differences("told of", &other.told, &mut differences);
         differences.join("; ")
     }
 
-    /// Whether others know of each end that there was: who is owed one is failing still.
-    pub(crate) fn owes_no_end(&self) -> bool {
-        let failures = |tenant| self.records.get(&format!("{tenant} watermark"))?.get("consecutive_failures");
-        self.owed.keys().all(|tenant| failures(tenant).is_some_and(|count| *count != AttributeValue::N("0".to_owned())))
+    /// What is still to be done for others, in words: leases are left, outboxes hold something, or what was announced was
+    /// not heard.
+    pub(crate) fn is_unsettled(&self) -> String {
+        let announced = self.before.iter().chain(&self.events).cloned().collect();
+        let mut differences = announcements::unheard(&self.heard, &announced);
+        differences.extend(self.waiting.iter().map(|(sequence, it)| format!("{it:?} waits as no. {sequence}")));
+        differences.extend(self.leased.iter().map(|tenant| format!("a lease of {tenant} is left")));
+        differences.join("; ")
     }
 
-    /// What others have heard otherwise, or have still to hear.
-    pub(crate) fn is_heard_otherwise_than(&self, other: &Self) -> String {
-        let mut differences = Vec::new();
-        differ("owed", &self.owed, &other.owed, &mut differences);
-        self.heard.differences("heard of", &other.heard, &mut differences);
-        differences.join("; ")
+    /// The tenants with a lease that a tick of that hour finds due.
+    pub(crate) fn leased_and_due(&self, hour: &str) -> Result<BTreeSet<String>> {
+        let tick = clock(hour)?;
+        let is_due = |tenant: &&String| {
+            let watermark = self.records.get(&format!("{tenant} watermark"));
+            let next_due = watermark.and_then(|it| it.get("next_due")?.as_s().ok()?.parse().ok());
+            next_due.is_some_and(|next_due: DateTime<Utc>| next_due <= tick)
+        };
+        Ok(self.leased.iter().filter(is_due).cloned().collect())
     }
 }
 

@@ -14,10 +14,10 @@ use crate::plan::Case;
 pub(crate) enum End {
     /// It did all that it would have done anyway.
     RiddenOut,
-    /// The next run made up for it.
-    Mended,
-    /// The next run made up for it, but for what others had still to hear: they heard it after the next window.
-    ToldLater,
+    /// The next run made up for it, or the one after the end of the lease that was left.
+    Mended { left_leased: bool },
+    /// The same, but for notifications or a lease of a tenant that was not due any more: the next hour's tick saw to them.
+    SettledLater { left_leased: bool },
 }
 
 /// The cases of one test.
@@ -35,7 +35,9 @@ struct Ends {
     calls: BTreeSet<Call>,
     ridden_out: usize,
     mended: usize,
-    told_later: usize,
+    settled_later: usize,
+    /// Of all of these, those that left a lease.
+    left_leased: usize,
 }
 
 impl Tally {
@@ -53,8 +55,14 @@ impl Tally {
         ends.calls.insert(call.clone());
         match end {
             Ok(End::RiddenOut) => ends.ridden_out += 1,
-            Ok(End::Mended) => ends.mended += 1,
-            Ok(End::ToldLater) => ends.told_later += 1,
+            Ok(End::Mended { left_leased }) => {
+                ends.mended += 1;
+                ends.left_leased += usize::from(left_leased);
+            }
+            Ok(End::SettledLater { left_leased }) => {
+                ends.settled_later += 1;
+                ends.left_leased += usize::from(left_leased);
+            }
             Err(wrong) => {
                 say(&format!("{}: {fault:?} at {call}: {wrong:#}", self.title));
                 self.wrong.push(format!("{fault:?} at {call}: {wrong:#}"));
@@ -72,12 +80,16 @@ impl Tally {
         self.ends.keys().map(|(operation, _)| operation.as_str()).collect()
     }
 
-    /// Tells of everything, and fails if anything was wrong.
+    /// Prints everything, and fails if anything was wrong.
     pub(crate) fn finish(self) -> Result<()> {
         say(&format!("  {}:", self.title));
-        say("  operation | fault | calls | ridden out | mended by the next run | told after the next window");
-        for ((operation, fault), Ends { calls, ridden_out, mended, told_later }) in &self.ends {
-            say(&format!("  {operation} | {fault:?} | {} | {ridden_out} | {mended} | {told_later}", calls.len()));
+        say("  operation | fault | calls | ridden out | mended | settled by the next hour's tick | left a lease");
+        for ((operation, fault), ends) in &self.ends {
+            let Ends { calls, ridden_out, mended, settled_later, left_leased } = ends;
+            let calls = calls.len();
+            say(&format!(
+                "  {operation} | {fault:?} | {calls} | {ridden_out} | {mended} | {settled_later} | {left_leased}"
+            ));
         }
         let wrong = self.wrong.len();
         ensure!(wrong == 0, "{wrong} of {} went wrong:\n{}", self.done, self.wrong.join("\n"));

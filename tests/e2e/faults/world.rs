@@ -17,9 +17,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::announcements::{Announcement, listen};
 use crate::scenario::{FILES, Scenario};
 use crate::start::Records;
-use crate::told::{Told, listen};
 
 /// All that the tests of this binary share. They take turns.
 pub(crate) struct World {
@@ -33,9 +33,9 @@ pub(crate) struct World {
     environment: BTreeMap<String, String>,
     pub(crate) function_arn: String,
     pub(crate) export_queue: String,
-    /// Where whatever is told on the bus arrives, and what of it was heard.
-    pub(crate) notices_queue: String,
-    pub(crate) heard: Mutex<Told>,
+    /// Where what is published on the bus arrives; and what of it was heard, with its sequence numbers.
+    pub(crate) notifications_queue: String,
+    pub(crate) heard: Mutex<Vec<(u64, Announcement)>>,
     pub(crate) binary: PathBuf,
     /// For the exporter's log; it goes when the local AWS goes.
     pub(crate) scratch: PathBuf,
@@ -61,14 +61,14 @@ pub(crate) fn clock(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-20T{time}:00Z").parse()?)
 }
 
-/// Who fails in every run, and is never done.
+/// The tenant that fails in every run, and is never done.
 pub(crate) const FAILING: &str = "denied";
 
-/// Who has failed before, and has two windows to catch up with, of which the first is empty.
+/// A tenant that has failed before, and has two windows to catch up with, of which the first is empty.
 pub(crate) const RECOVERING: &str = "recovering";
 
-/// Who has failed before, too, and has one window. Its events lie in several shards, and go into a gzipped file; and how many
-/// shards these are.
+/// Another one that has failed before, and has one window. Its events lie in several shards, and go into a gzipped file; and
+/// how many shards these are.
 pub(crate) const SHARDED: &str = "sharded";
 pub(crate) const SHARDS: u32 = 3;
 
@@ -149,7 +149,7 @@ impl World {
         let function_arn = deployed["FunctionArn"].as_str().context("a function without an ARN")?.to_owned();
         let environment = serde_json::from_value(deployed["Environment"]["Variables"].clone())?;
         open_exporter_role(aws, &platform).await?;
-        let notices_queue = listen(aws, &outputs.notices_bus_name).await?;
+        let notifications_queue = listen(aws, &outputs.notices_bus_name).await?;
 
         let mut customers = Vec::new();
         for Member { tenant, account, choices, start, events } in members()? {
@@ -159,7 +159,7 @@ impl World {
                 customer.save(aws, &platform, clock(start)?).await?;
             }
             platform.put_events(tenant, &events).await?;
-            // Whoever fails has nothing delivered.
+            // The tenant that fails has nothing delivered.
             let documents = events.into_iter().map(|event| event.document).filter(|_| tenant != FAILING);
             customers.push((customer, documents.collect()));
         }
@@ -177,7 +177,7 @@ impl World {
             environment,
             function_arn,
             export_queue,
-            notices_queue,
+            notifications_queue,
             heard: Mutex::default(),
             binary,
             scratch,
@@ -223,7 +223,7 @@ impl World {
 
     fn find(&self, tenant: &str) -> Result<&(Customer, Vec<String>)> {
         let found = self.customers.iter().find(|(customer, _)| customer.tenant == tenant);
-        found.with_context(|| format!("nobody is {tenant}"))
+        found.with_context(|| format!("no tenant is {tenant}"))
     }
 
     /// The rule's event of 11:01, or of another hour.

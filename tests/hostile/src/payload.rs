@@ -123,6 +123,9 @@ fn is_exporters(text: &str) -> bool {
             let said = payload["check"]["time"].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
             assert_eq!(said, Some(time), "a check at another time");
         }
+        Ok(Input::Publish { tenant }) => {
+            assert_eq!(payload["publish"]["tenantId"], tenant.as_str(), "another tenant's notifications");
+        }
         Ok(Input::Verify(request)) => {
             let verify = &payload["verify"];
             assert_eq!(verify["tenantId"], request.tenant_id.as_str(), "another tenant's connection");

@@ -1,11 +1,12 @@
-//! The tenants' admins, who save, disconnect and connect in the middle of whatever goes on.
+//! The tenants' admins: they save, disconnect and connect in the middle of all that goes on.
 
 use std::sync::Arc;
 
 use audit_log_core::{
     connect,
     event::User,
-    failure::Failure,
+    failure::{Code, Failure},
+    notification::Kind,
     object::tenant_folder,
     ports::{Conditional, Settings as _},
     record::{Stamp, own::Change, time_ordered_id},
@@ -14,9 +15,14 @@ use audit_log_core::{
     tenant::{Invalid, RoleArn, TenantId},
     timestamp,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use crate::{plan::TENANTS, world::World};
+use crate::{
+    bugs::{Bug, is_planted},
+    plan::TENANTS,
+    runs,
+    world::World,
+};
 
 /// What an admin does.
 #[derive(Debug, Clone)]
@@ -40,15 +46,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Does it, and again from the start if somebody came in between.
+    /// Does it, and again from the start if another write came in between.
     pub async fn act(&self, deed: &Deed) {
         for _ in 0..5 {
             let result = self.try_once(deed).await;
             self.world.say(|| format!("admin of {} {}: {result:?}", TENANTS[self.tenant], deed.name()));
             self.world.look();
-            match result {
-                Ok(Conditional::LostRace) => {}
-                Ok(Conditional::Written) | Err(_) => return,
+            if result != Ok(Conditional::ConditionFailed) {
+                return;
             }
         }
     }
@@ -67,6 +72,8 @@ impl Admin {
                 &u128::from(world.roll(u32::MAX)).to_be_bytes()[6..].try_into().unwrap_or_default(),
             ),
         };
+        // The write may take as long as any other.
+        world.delay().await;
         let result = match deed {
             Deed::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
             Deed::Disconnect => connect::disconnect(&world.memory, &records, &tenant, &change).await,
@@ -75,15 +82,39 @@ impl Admin {
                     return Ok(Conditional::Written);
                 };
                 let role = RoleArn::parse(role).map_err(damaged)?;
-                self.note_save(&tenant);
                 connect::connect(&world.memory, &records, &tenant, &role, &world.platform, &change).await
             }
         };
-        if matches!((&result, deed), (Ok(Conditional::Written), Deed::Save(..) | Deed::Reconnect)) {
-            world.facts().renewed.insert(tenant.to_string(), at);
-            world.facts().saved.insert(tenant.to_string(), world.now());
+        // What is disconnected already is not disconnected again.
+        if result == Ok(Conditional::Written) && (!matches!(deed, Deed::Disconnect) || is_scheduled(&records)) {
+            self.note_change(&tenant, deed, &records, &change);
         }
         result
+    }
+
+    fn note_change(&self, tenant: &TenantId, deed: &Deed, records: &TenantRecords, change: &Change) {
+        let (world, id) = (&self.world, tenant.to_string());
+        let (at, now) = (change.stamp.at, world.now());
+        let mut facts = world.facts();
+        if !matches!(deed, Deed::Disconnect) {
+            facts.renewed.insert(id.clone(), at);
+        }
+        facts.changed.insert(id.clone(), now);
+        if let Some(until) = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone()) {
+            facts.changed_at.insert((id.clone(), until));
+        }
+        let (action, kind) = deed.announced();
+        facts.changes.insert(change.id.clone(), (id.clone(), action, kind));
+        drop(facts);
+        world.note_visible(&id, 0, &format!("{}#{}", timestamp::millis(at), change.id));
+        // The console asks for what it can't do itself, and does not wait for the answer.
+        if !world.happens(400) {
+            let (world, tenant, skew_ms) = (Arc::clone(world), tenant.clone(), world.skew_ms());
+            self.world.spawn(async move {
+                world.sleep_ms(3_000).await;
+                runs::publish(&world, &tenant, skew_ms).await;
+            });
+        }
     }
 
     async fn save(
@@ -100,11 +131,16 @@ impl Admin {
             Draft { version, ..draft.clone() }.check(tenant, &world.platform).map_err(FieldErrors::into_failure)?;
         self.note_config(&config);
         let begins = history.map(|history| change.stamp.at - history);
+        let reset_at = records.outcome.backoff_reset_at;
         let result = connect::save(&world.memory, records, &config, begins, change).await;
-        match (&result, records.watermark.is_some()) {
-            (Ok(Conditional::Written), false) => self.note_begin(tenant, begins.unwrap_or(change.stamp.at)),
-            (_, true) => self.note_save(tenant),
-            _ => {}
+        if result == Ok(Conditional::Written) && records.watermark.is_none() {
+            let begins = timestamp::whole_seconds(begins.unwrap_or(change.stamp.at));
+            world.facts().begins.insert(tenant.to_string(), begins);
+        }
+        if is_planted(Bug::SaveKeepsTheBackoff)
+            && let Some(stored) = world.memory.state().tenants.get_mut(tenant.as_str())
+        {
+            stored.backoff_reset_at = reset_at;
         }
         result
     }
@@ -117,14 +153,10 @@ impl Admin {
         let longest = facts.longest.entry(config.tenant.to_string()).or_default();
         *longest = config.frequency.duration().num_hours().max(*longest);
     }
+}
 
-    fn note_save(&self, tenant: &TenantId) {
-        *self.world.facts().saves.entry(tenant.to_string()).or_default() += 1;
-    }
-
-    fn note_begin(&self, tenant: &TenantId, at: DateTime<Utc>) {
-        self.world.facts().begins.insert(tenant.to_string(), timestamp::whole_seconds(at));
-    }
+fn is_scheduled(records: &TenantRecords) -> bool {
+    records.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some())
 }
 
 impl Deed {
@@ -135,8 +167,17 @@ impl Deed {
             Self::Reconnect => "connects again",
         }
     }
+
+    /// The action of its audit event, and the kind of its notification.
+    fn announced(&self) -> (&'static str, Kind) {
+        match self {
+            Self::Save(..) => ("Export Settings Changed", Kind::SettingsChanged),
+            Self::Disconnect => ("Connector Disconnected", Kind::Disconnected),
+            Self::Reconnect => ("Connector Connected", Kind::Connected),
+        }
+    }
 }
 
 fn damaged(Invalid(message): Invalid) -> Failure {
-    Failure::new(audit_log_core::failure::Code::ConfigInvalid, message)
+    Failure::new(Code::ConfigInvalid, message)
 }

@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use audit_log_simulation::play;
+use audit_log_simulation::{
+    bugs::{Bug, score},
+    play,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +19,6 @@ fn main() -> ExitCode {
     let result = match given[..] {
         ["seed", seed] => number(seed).and_then(one),
         ["seeds", count] => number(count).and_then(|count| many(0, count)),
-        #[cfg(feature = "planted-bugs")]
         ["bugs", count] => number(count).and_then(bugs),
         ["seeds", count, "from", first] => number(count).and_then(|count| many(number(first)?, count)),
         _ => Err("simulate seeds <count> [from <first>] | seed <seed> | bugs <seeds>".to_owned()),
@@ -35,11 +37,7 @@ fn number(text: &str) -> Result<u64, String> {
 }
 
 /// Every planted bug, and the first seed that catches it.
-#[cfg(feature = "planted-bugs")]
 fn bugs(seeds: u64) -> Result<(), String> {
-    use audit_log_core::planted::Bug;
-    use audit_log_simulation::bugs::score;
-
     let (next, missed) = (AtomicU64::new(0), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -81,7 +79,7 @@ fn one(seed: u64) -> Result<(), String> {
 /// How many seeds may fail before it is enough.
 const ENOUGH: u64 = 20;
 
-/// Many seeds, on all processors; each that fails is told of.
+/// Many seeds, on all processors; each that fails is named.
 fn many(first: u64, count: u64) -> Result<(), String> {
     let (next, runs, windows) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
     let (failed, began) = (AtomicU64::new(0), Instant::now());

@@ -3,17 +3,18 @@
 //! The model is `expected`: a window's files, in order, are the events that were recorded in it. All else here compares
 //! that with receipts and buckets.
 
+mod announcements;
+mod files;
 mod lines;
-mod news;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use audit_log_core::{
+    checkpoint::next_number,
     event::Body,
     late::LOOK_BACK,
     memory::{State, Tenant},
-    object::{Compression, Encoder, Format, sha256},
-    progress::next_number,
+    object::sha256,
     records::{Receipt, StoredObject},
     schedule::{Window, full_hour},
     timestamp,
@@ -22,7 +23,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::lines::lines;
 use self::lines::{Skipped, is_about_the_window, is_line_of, is_next, take_skipped};
-use crate::world::{Facts, World};
+use crate::{
+    plan::MAX_SKEW,
+    world::{Facts, World},
+};
 
 /// An event that was recorded: where it sorts, and what was.
 type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
@@ -48,13 +52,13 @@ fn expected<'a>(state: &'a State, facts: &'a Facts, tenant: &str, window: Window
 pub fn check(world: &World) -> Result<(), String> {
     let (facts, state) = (world.facts(), world.memory.state());
     for (id, tenant) in &state.tenants {
-        let told = Tenants { world, facts: &facts, state: &state, id, tenant };
-        told.check().map_err(|what| format!("{id}: {what}"))?;
+        let model = TenantModel { world, facts: &facts, state: &state, id, tenant };
+        model.check().map_err(|what| format!("{id}: {what}"))?;
     }
     Ok(())
 }
 
-struct Tenants<'a> {
+struct TenantModel<'a> {
     world: &'a World,
     facts: &'a Facts,
     state: &'a State,
@@ -62,24 +66,15 @@ struct Tenants<'a> {
     tenant: &'a Tenant,
 }
 
-impl Tenants<'_> {
+impl TenantModel<'_> {
     fn check(&self) -> Result<(), String> {
         self.is_caught_up()?;
         self.windows_tile_time()?;
-        let mut named = BTreeSet::new();
         for receipt in self.tenant.receipts.values() {
-            // What may be deleted is not stored again, and its mark stays: an operator is told at every tick.
-            let is_told =
-                self.world.plan.retention.is_some() && self.tenant.doubts.iter().any(|it| it.window == receipt.window);
-            if !is_told {
-                self.receipt(receipt).map_err(|what| format!("{}: {what}", receipt.window))?;
-            }
-            named.extend(receipt.objects.iter().map(|object| (receipt.bucket.clone(), object.key.clone())));
+            self.receipt(receipt).map_err(|what| format!("{}: {what}", receipt.window))?;
         }
-        self.no_others(&named)?;
-        self.failures_are_told()?;
-        self.news_are_told()?;
-        self.others_hear_of_the_end()
+        self.no_others()?;
+        self.all_is_announced()
     }
 
     fn is_caught_up(&self) -> Result<(), String> {
@@ -90,6 +85,9 @@ impl Tenants<'_> {
         }
         if watermark.due_shard.is_some() && self.tenant.consecutive_failures > 0 {
             return Err(format!("it is still failing: {:?}", self.tenant.last_error));
+        }
+        if let Some(lease) = self.tenant.lease.as_ref().filter(|lease| lease.until >= self.world.now()) {
+            return Err(format!("the lease is left until {}", lease.until));
         }
         Ok(())
     }
@@ -113,7 +111,8 @@ impl Tenants<'_> {
 
     fn receipt(&self, receipt: &Receipt) -> Result<(), String> {
         let bucket = self.state.buckets.get(&receipt.bucket).ok_or("there is no such bucket")?;
-        let (mut found, mut own, mut files) = (Vec::new(), 0, Vec::new());
+        let (mut found, mut own) = (Vec::new(), 0);
+        let mut files: BTreeMap<Option<Window>, Vec<Vec<String>>> = BTreeMap::new();
         let mut again: BTreeMap<Window, Vec<String>> = BTreeMap::new();
         for (at, told) in receipt.objects.iter().enumerate() {
             let number = next_number(&receipt.objects[..at], told.late);
@@ -129,6 +128,7 @@ impl Tenants<'_> {
                 return Err(format!("{} holds other bytes than its receipt says", told.key));
             }
             let lines = lines(&told.key, &object.bytes)?;
+            files.entry(told.late).or_default().push(lines.clone());
             if let Some(minute) = told.late {
                 self.is_of_minute(told, minute, &lines)?;
                 again.entry(minute).or_default().extend(lines);
@@ -139,13 +139,16 @@ impl Tenants<'_> {
             if lines.len() as u64 - by_system != told.events {
                 return Err(format!("{} holds {} events, and not {}", told.key, lines.len(), told.events));
             }
-            files.push(lines.clone());
             found.extend(lines);
         }
-        for (minute, lines) in again {
-            self.is_whole(minute, &lines).map_err(|what| format!("the late minute {minute} {what}"))?;
+        // A late minute may be deleted between the look at it and its delivery.
+        if (receipt.late > 0) == again.is_empty() && !(again.is_empty() && self.may_have_gap(receipt)) {
+            return Err(format!("{} late events, and {} minutes delivered again", receipt.late, again.len()));
         }
         self.is_split_alike(receipt, &files)?;
+        for (minute, lines) in again {
+            self.is_whole(receipt, minute, &lines).map_err(|what| format!("the late minute {minute} {what}"))?;
+        }
         self.gap_is_due(receipt)?;
         if receipt.gap && found.first().is_some_and(|line| line.contains("Audit Log Retention Exceeded")) {
             found.remove(0);
@@ -167,18 +170,23 @@ impl Tenants<'_> {
     }
 
     /// A minute is delivered again because an event of it came too late, and with all others.
-    fn is_whole(&self, minute: Window, lines: &[String]) -> Result<(), String> {
+    fn is_whole(&self, receipt: &Receipt, minute: Window, lines: &[String]) -> Result<(), String> {
         let recorded = expected(self.state, self.facts, self.id, minute);
-        if recorded.iter().all(|(_, (_, late))| late.is_none()) {
+        if recorded.iter().all(|(place, (_, late))| late.is_none() && !self.is_gone(receipt, *place)) {
             return Err("is delivered again for no reason".to_owned());
         }
         for (place, (body, late)) in recorded {
             let is_there = lines.iter().any(|line| is_line_of(line, place.0, body).is_some());
-            if late.is_none() && !is_there && !self.is_expired(place) {
+            if is_visible_to(receipt, late) && !is_there && !self.is_gone(receipt, place) {
                 return Err(format!("lacks {place:?}"));
             }
         }
         Ok(())
+    }
+
+    /// Whether an event may have been deleted before the window was read.
+    fn is_gone(&self, receipt: &Receipt, place: (&str, u16)) -> bool {
+        self.may_have_gap(receipt) && self.is_expired(place)
     }
 
     fn is_expired(&self, (key, shard): (&str, u16)) -> bool {
@@ -187,14 +195,17 @@ impl Tenants<'_> {
 
     /// An event that came too late for its window is delivered with the next, if it was visible when that was read, and
     /// its minute was looked at.
-    fn is_delivered_late(&self, window: Window, key: &str, body: &Body, visible: DateTime<Utc>) -> Result<(), String> {
+    fn is_delivered_late(
+        &self,
+        window: Window,
+        (key, shard): (&str, u16),
+        body: &Body,
+        visible: DateTime<Utc>,
+    ) -> Result<(), String> {
         let next = self.tenant.receipts.values().find(|receipt| receipt.window.from == window.to);
         let Some(next) = next else { return Ok(()) };
-        // A run's clock may be off; and of a window that was stored again, it is not known when it was read first.
-        let read_at = next.exported_at - next.duration - TimeDelta::seconds(30);
         let is_looked_at = key >= timestamp::millis(window.to - LOOK_BACK).as_str();
-        let expired = self.facts.expired.keys().any(|(of, _, _)| of == self.id);
-        if visible > read_at || next.amended > 0 || !is_looked_at || expired {
+        if !is_visible_to(next, Some(visible)) || !is_looked_at || self.is_gone(next, (key, shard)) {
             return Ok(());
         }
         let bucket = self.state.buckets.get(&next.bucket).ok_or("there is no such bucket")?;
@@ -207,39 +218,19 @@ impl Tenants<'_> {
         Err(format!("{key}, which came too late, is delivered neither with its window nor with the next"))
     }
 
-    /// All files of a window are split where one and the same size says, unless what was read has changed in between.
-    fn is_split_alike(&self, receipt: &Receipt, files: &[Vec<String>]) -> Result<(), String> {
-        let key = receipt.objects.last().map(|object| object.key.trim_end_matches(".gz"));
-        let Some(key) = key.filter(|_| !receipt.gap && !self.world.plan.readings_differ()) else { return Ok(()) };
-        let format = if key.ends_with(".ndjson") { Format::Ndjson } else { Format::Json };
-        let is_by = |limit: &u64| {
-            let mut encoder = Encoder::new(format, Compression::None);
-            let mut lines =
-                files.iter().enumerate().flat_map(|(file, lines)| lines.iter().map(move |line| (file, line)));
-            let mut last = 0;
-            lines.all(|(file, line)| {
-                let next = last != file;
-                if next == encoder.has_room(line.len(), *limit) {
-                    return false;
-                }
-                if next {
-                    (encoder, last) = (Encoder::new(format, Compression::None), file);
-                }
-                encoder.push(line).is_ok()
-            })
-        };
-        if self.facts.sizes.iter().any(is_by) { Ok(()) } else { Err("its files are split by no size".to_owned()) }
-    }
-
     /// No window is said to have a gap that is younger than the retention.
     fn gap_is_due(&self, receipt: &Receipt) -> Result<(), String> {
-        let Some(hours) = self.world.plan.retention.filter(|_| receipt.gap) else {
-            return if receipt.gap { Err("a gap, though nothing is ever deleted".to_owned()) } else { Ok(()) };
-        };
-        if receipt.exported_at - receipt.window.from + LOOK_BACK < TimeDelta::hours(hours) - TimeDelta::seconds(90) {
+        if receipt.gap && !self.may_have_gap(receipt) {
             return Err("a gap, though nothing can have been deleted".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether a run may have taken events of the window, or of the minutes before it, to be deleted, its clock ahead as far as
+    /// clocks can be.
+    fn may_have_gap(&self, receipt: &Receipt) -> bool {
+        let Some(hours) = self.world.plan.retention else { return false };
+        receipt.exported_at - receipt.window.from + LOOK_BACK >= TimeDelta::hours(hours) - TimeDelta::minutes(2)
     }
 
     /// The lines are the events: all of them, but for those whose absence is excused.
@@ -248,9 +239,10 @@ impl Tenants<'_> {
         if own > 0 {
             let alone = found.len() == 1 && found[0].contains("Audit Log Export Completed");
             let is_excused = |place| receipt.gap && self.is_expired(place);
-            let missed = expected.iter().find(|(place, (_, late))| late.is_none() && !is_excused(*place));
-            for ((key, _), (body, late)) in &expected {
-                late.map_or(Ok(()), |visible| self.is_delivered_late(receipt.window, key, body, visible))?;
+            let missed =
+                expected.iter().find(|(place, (_, late))| is_visible_to(receipt, *late) && !is_excused(*place));
+            for (place, (body, late)) in &expected {
+                late.map_or(Ok(()), |visible| self.is_delivered_late(receipt.window, *place, body, visible))?;
             }
             return match missed {
                 None if alone => Ok(()),
@@ -260,21 +252,24 @@ impl Tenants<'_> {
         let (mut lines, mut malformed) = (found.iter().peekable(), 0);
         let mut skipped: Vec<Skipped> = Vec::new();
         for (place, (body, late)) in &expected {
-            // What came too late can still be read by who goes on with the window, though others are past its place.
             malformed += take_skipped(&mut lines, &mut skipped);
             match is_next(&mut lines, place.0, body) {
                 Some(was_malformed) => {
                     lines.next();
                     malformed += u64::from(was_malformed);
                 }
-                None if let Some(visible) = late => skipped.push((place.0, body, *visible)),
+                // It may have been read all the same by a run that goes on with the window, though others are past its place.
+                None if let Some(visible) = late => skipped.push((*place, body, *visible)),
                 None if receipt.gap && self.is_expired(*place) => {}
                 None => return Err(format!("{place:?} is not where it belongs, but {:?} is", lines.peek())),
             }
         }
         malformed += take_skipped(&mut lines, &mut skipped);
-        for (key, body, visible) in skipped.into_iter().filter(|_| !receipt.gap) {
-            self.is_delivered_late(receipt.window, key, body, visible)?;
+        for (place, body, visible) in skipped {
+            if is_visible_to(receipt, Some(visible)) && !self.is_gone(receipt, place) {
+                return Err(format!("{place:?} was visible before the window was read, and is not there"));
+            }
+            self.is_delivered_late(receipt.window, place, body, visible)?;
         }
         if let Some(line) = lines.next() {
             return Err(format!("one too many: {line}"));
@@ -287,21 +282,10 @@ impl Tenants<'_> {
         }
         Ok(())
     }
+}
 
-    /// Every object of the tenant is named by a receipt. Others are left only by a save in the middle, by a change of
-    /// where files are split, or where events came too late or were deleted meanwhile; and they too hold nothing but its events.
-    fn no_others(&self, named: &BTreeSet<(String, String)>) -> Result<(), String> {
-        let saved = self.facts.saves.get(self.id).is_some_and(|saves| *saves > 0);
-        let gap = self.tenant.receipts.values().any(|receipt| receipt.gap);
-        let excused = saved || self.facts.resized || gap || self.world.plan.readings_differ();
-        for (bucket, folder) in self.facts.folders.get(self.id).into_iter().flatten() {
-            for key in self.state.buckets.get(bucket).into_iter().flat_map(|objects| objects.keys()) {
-                let is_own = key.starts_with(folder.as_str());
-                if is_own && !excused && !named.contains(&(bucket.clone(), key.clone())) {
-                    return Err(format!("no receipt names {bucket}/{key}"));
-                }
-            }
-        }
-        Ok(())
-    }
+/// Whether an event was visible before any run read the window: none of `late` is one that always was. A run's clock may be
+/// off.
+fn is_visible_to(receipt: &Receipt, late: Option<DateTime<Utc>>) -> bool {
+    late.is_none_or(|visible| visible < receipt.exported_at - receipt.duration - MAX_SKEW)
 }

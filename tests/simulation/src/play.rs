@@ -41,8 +41,9 @@ pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let account = AccountId::parse("111111111111").map_err(|invalid| std::io::Error::other(invalid.0))?;
     let platform = Platform { account, partition: Partition::Aws };
-    Ok(runtime.block_on(async {
-        let world = Arc::new(World::new(Plan::of(seed), platform, dice(seed, 2), traced));
+    let actors = tokio::task::LocalSet::new();
+    Ok(runtime.block_on(actors.run_until(async {
+        let world = Arc::new(World::new(Plan::new(seed), platform, dice(seed, 2), traced));
         story(&world).await;
         if world.violation().is_none()
             && let Err(violation) = model::check(&world)
@@ -55,7 +56,7 @@ pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
             runs: world.runs.load(Ordering::Relaxed),
             windows: world.memory.state().tenants.values().map(|tenant| tenant.receipts.len()).sum(),
         }
-    }))
+    })))
 }
 
 async fn story(world: &Arc<World>) {
@@ -73,29 +74,30 @@ async fn story(world: &Arc<World>) {
     world.facts().refused.clear();
     world.say(|| "the trouble is over".to_owned());
     all_at_rest(world).await;
-    // Whoever is not connected has nothing mended.
-    let doubts = |of: &str| world.memory.state().tenants.get(of).map(|it| it.doubts.clone()).unwrap_or_default();
+    let stored = |name: &str| world.memory.state().tenants.get(name).cloned();
     for (tenant, name) in TENANTS.iter().enumerate() {
-        let disconnected = world
-            .memory
-            .state()
-            .tenants
-            .get(*name)
-            .is_some_and(|tenant| tenant.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_none()));
-        if disconnected && (world.roll(2) == 0 || !doubts(name).is_empty()) {
+        let watermark = stored(name).and_then(|stored| stored.watermark);
+        if watermark.is_some_and(|watermark| watermark.due_shard.is_none()) && world.roll(2) == 0 {
             Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Deed::Reconnect).await;
         }
     }
-    // Two undisturbed ticks are enough for anybody: one for what is due, and one for what it waits for. Who has failed for
-    // days may have to wait for six hours more, and a window in doubt for the next one.
-    let is_failing = || world.memory.state().tenants.values().any(|tenant| tenant.consecutive_failures > 0);
-    for nth in 0..14 {
-        if nth >= 2 && !is_failing() && TENANTS.iter().all(|of| doubts(of).is_empty()) {
+    // Two ticks are enough for most: one for what is due, and one for what it waits for. The lease of a dead run has to end
+    // first, and a tenant that has failed for days is tried every six hours.
+    for nth in 0..10 {
+        let is_waiting = |name: &&str| {
+            stored(name).is_some_and(|stored| {
+                let is_connected = stored.watermark.as_ref().is_some_and(|it| it.due_shard.is_some());
+                !stored.outbox.is_empty() || is_connected && (stored.consecutive_failures > 0 || stored.lease.is_some())
+            })
+        };
+        if nth >= 2 && !TENANTS.iter().any(is_waiting) {
             break;
         }
         let tick = next_full_hour(world.now()) + TimeDelta::minutes(1);
         world.sleep_until(tick).await;
         runs::tick(world, tick, 0).await;
+        all_at_rest(world).await;
+        runs::check(world, 0).await;
         all_at_rest(world).await;
     }
 }
@@ -106,12 +108,10 @@ fn act(world: &Arc<World>, action: Action) {
         world.spawn(async move { admin.act(&deed).await });
     };
     match action {
-        Action::Put { tenant, shard, key, body, late } => {
-            world.say(|| format!("{}#{shard} records {key}{}", TENANTS[tenant], if late { ", late" } else { "" }));
+        Action::Put { tenant, shard, key, body } => {
+            world.say(|| format!("{}#{shard} records {key}", TENANTS[tenant]));
             let place = (TENANTS[tenant].to_owned(), shard);
-            if late {
-                world.facts().late.insert((place.0.clone(), shard, key.clone()), world.now());
-            }
+            world.note_visible(TENANTS[tenant], shard, &key);
             world.memory.state().events.entry(place).or_default().insert(key, body);
         }
         Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, Deed::Save(draft, history)),
@@ -120,6 +120,10 @@ fn act(world: &Arc<World>, action: Action) {
         Action::Tick { event_time, skew_ms } => {
             let of = Arc::clone(world);
             world.spawn(async move { runs::tick(&of, event_time, skew_ms).await });
+        }
+        Action::Check { skew_ms } => {
+            let of = Arc::clone(world);
+            world.spawn(async move { runs::check(&of, skew_ms).await });
         }
         Action::Refuse { tenant, at_the_role } => {
             world.say(|| format!("{} is refused from now on, at the role: {at_the_role}", TENANTS[tenant]));
@@ -131,20 +135,19 @@ fn act(world: &Arc<World>, action: Action) {
         }
         Action::Resize(bytes) => {
             world.say(|| format!("files are split at {bytes} bytes from now on"));
-            world.facts().resized = true;
             world.facts().sizes.insert(bytes);
             world.max_object_bytes.store(bytes, Ordering::Relaxed);
         }
     }
 }
 
-/// Waits for everyone who is at work.
+/// Waits until nothing is at work, or on its way, any more.
 async fn all_at_rest(world: &World) {
     let since = world.now();
     while world.active.load(Ordering::Relaxed) > 0 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if world.now() - since > TimeDelta::days(3) {
-            world.violate("somebody never comes to rest".to_owned());
+            world.violate("something never comes to rest".to_owned());
             return;
         }
     }

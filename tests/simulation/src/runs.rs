@@ -2,11 +2,9 @@
 //! its time.
 
 use std::{
+    fmt::Debug,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,13 +12,16 @@ use std::{
 use audit_log_core::{
     export::{Batch, Budget, Done, Export, GRACE, Options, Report, Run},
     failure::Failure,
-    schedule, timestamp,
+    schedule,
+    tenant::TenantId,
+    timestamp,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
+    bugs::{Bug, is_planted},
     plan::SETTLE,
-    ports::{Ports, lock},
+    ports::Ports,
     world::World,
 };
 
@@ -31,8 +32,6 @@ const RECEIVES: u32 = 5;
 struct Fragile<F> {
     run: Pin<Box<F>>,
     polls_left: Option<u32>,
-    /// Whether somebody else has ended it.
-    is_dead: Arc<AtomicBool>,
 }
 
 impl<F: Future> Future for Fragile<F> {
@@ -43,8 +42,7 @@ impl<F: Future> Future for Fragile<F> {
             return Poll::Ready(None);
         }
         self.polls_left = self.polls_left.map(|left| left - 1);
-        let polled = self.run.as_mut().poll(context).map(Some);
-        if self.is_dead.load(Ordering::Relaxed) { Poll::Ready(None) } else { polled }
+        self.run.as_mut().poll(context).map(Some)
     }
 }
 
@@ -66,7 +64,7 @@ impl Invocation {
     fn export(&self) -> Export<Ports, Ports, Ports, Ports> {
         let plan = &self.world.plan;
         let options = Options {
-            settle: SETTLE,
+            settle: if is_planted(Bug::ZeroSettle) { TimeDelta::zero() } else { SETTLE },
             retention: plan.retention.map(TimeDelta::hours),
             concurrency: plan.concurrency,
             max_object_bytes: self.world.max_object_bytes.load(Ordering::Relaxed),
@@ -78,66 +76,52 @@ impl Invocation {
     }
 
     /// Runs something for as long as an invocation may take, unless it dies before; none if it does.
-    async fn within<R, F: Future<Output = R>>(
-        &self,
-        event_time: DateTime<Utc>,
-        job: impl FnOnce(DateTime<Utc>) -> F,
-        limit: Duration,
-    ) -> Option<R> {
+    async fn within<R: Debug>(&self, event_time: DateTime<Utc>, job: impl AsyncFnOnce(Run<'_>) -> R) -> Option<R> {
         let Self { world, number, skew, .. } = self;
-        let tick = schedule::tick(event_time, world.now() + *skew);
-        *lock(&self.ports.tick) = Some(tick);
+        let now = || world.now() + *skew;
+        let tick = schedule::tick(event_time, now());
+        self.ports.seen().tick = Some(tick);
         world.say(|| format!("run {number:<3} begins for {}, its clock is {skew} off", timestamp::seconds(tick)));
+        let limit = TimeDelta::seconds(if world.is_calm() { 800 } else { world.plan.time_limit });
+        let end = world.now() + limit;
+        let should_stop = || world.now() >= end;
+        let killed_after = limit.to_std().unwrap_or_default() + GRACE + Duration::from_secs(10);
+        let random = |bytes: &mut [u8]| {
+            for byte in bytes.iter_mut() {
+                let shared = u32::try_from(tick.timestamp() % 251).unwrap_or_default();
+                let byte_of = if is_planted(Bug::TokenIsShared) { shared } else { world.roll(256) };
+                *byte = u8::try_from(byte_of).unwrap_or_default();
+            }
+            !world.happens(world.plan.faults.fail / 10)
+        };
+        let platform = &world.platform;
+        let deadline = now() + TimeDelta::from_std(killed_after).unwrap_or_default();
+        let run = Run { tick, platform, now: &now, should_stop: &should_stop, deadline, random: &random };
         // Most runs are short, so that a crash among their first steps must be as likely as one among hundreds.
         let polls_left = world.happens(world.plan.crashes).then(|| 1 + world.roll(1 << (2 + world.roll(9))));
-        let is_dead = Arc::clone(&self.ports.is_dead);
-        let fragile = Fragile { run: Box::pin(job(tick)), polls_left, is_dead };
-        let result = tokio::time::timeout(limit, fragile).await.ok().flatten();
-        if result.is_none() {
-            world.say(|| format!("run {number:<3} dies"));
-            world.facts().died = true;
+        let fragile = Fragile { run: Box::pin(job(run)), polls_left };
+        let result = tokio::time::timeout(killed_after, fragile).await.ok().flatten();
+        match &result {
+            Some(result) => world.say(|| format!("run {number:<3} ends: {result:?}")),
+            None => world.say(|| format!("run {number:<3} dies")),
         }
         result
     }
 
-    /// What is the same for each run: its limit, and its two closures over the clock.
-    fn limit(&self) -> TimeDelta {
-        TimeDelta::seconds(if self.world.is_calm() { 800 } else { self.world.plan.time_limit })
-    }
-
-    fn clock(&self) -> impl Fn() -> DateTime<Utc> + Send + Sync + use<> {
-        let (world, skew) = (Arc::clone(&self.world), self.skew);
-        move || world.now() + skew
-    }
-
-    fn should_stop(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let (world, end) = (Arc::clone(&self.world), self.world.now() + self.limit());
-        move || world.now() >= end
-    }
-
-    /// When the platform kills it.
-    fn killed_after(&self) -> Duration {
-        self.limit().to_std().unwrap_or_default() + GRACE + Duration::from_secs(10)
-    }
-
     async fn tick(&self, event_time: DateTime<Utc>) -> Option<Result<Report, Failure>> {
-        let (export, now, should_stop) = (self.export(), self.clock(), self.should_stop());
-        let (platform, ports) = (&self.world.platform, &self.ports);
-        // In the end, one run at a time does everything itself.
+        // In the end, one run does everything itself.
         let fan_out = self.world.plan.fan_out && !self.world.is_calm();
-        let job = |tick| {
-            let run = Run { tick, platform, now: &now, should_stop: &should_stop };
-            let export = &export;
-            async move { if fan_out { export.hand_over(run, ports).await } else { export.tick(run).await } }
+        let export = self.export();
+        let job = async |run: Run<'_>| {
+            if fan_out { export.hand_over(run, &self.ports).await } else { export.tick(run).await }
         };
-        let result = self.within(event_time, job, self.killed_after()).await;
+        let result = self.within(event_time, job).await;
         if let Some(result) = &result {
-            self.world.say(|| format!("run {:<3} ends: {result:?}", self.number));
             if fan_out {
                 self.handed_over(result);
             }
             self.adds_up(result.as_ref().ok());
-            let unread = *lock(&self.ports.unread);
+            let unread = self.ports.seen().unread;
             if unread > 0 && result.is_ok() {
                 self.world
                     .violate("a part of the index could not be read, and the tick says that all is well".to_owned());
@@ -146,49 +130,50 @@ impl Invocation {
         result
     }
 
-    /// Whoever was listed as due was handed over, or the run says that it failed.
+    /// What was listed as due was handed over, or the run says that it failed.
     fn handed_over(&self, result: &Result<Report, Failure>) {
-        let listed = lock(&self.ports.listed);
-        let sent = lock(&self.ports.sent);
-        if result.is_ok() && !listed.is_subset(&sent) {
-            self.world.violate(format!("{listed:?} were due and only {sent:?} were handed over"));
+        let seen = self.ports.seen();
+        if result.is_ok() && !seen.listed.is_subset(&seen.sent) {
+            self.world.violate(format!("{:?} were due and only {:?} were handed over", seen.listed, seen.sent));
         }
     }
 
     fn adds_up(&self, report: Option<&Report>) {
-        if let Some(report) = report
-            && report.due != report.queued + report.exported + report.failed + report.deferred
-        {
-            self.world.violate(format!("the figures of a run don't add up: {report:?}"));
+        let Some(report) = report else { return };
+        let (seen, world) = (self.ports.seen(), &self.world);
+        // A deferred tenant may have been queued after all.
+        if report.due != report.queued + report.exported + report.failed + report.deferred {
+            world.violate(format!("the figures of a run don't add up: {report:?}"));
         }
-        // Somebody else's failure may have come in between, but nobody is put off without one.
-        let most = lock(&self.ports.put_off).values().filter(|(_, ever)| *ever).count() as u64;
-        if let Some(report) = report
-            && report.put_off > most
-        {
-            self.world.violate(format!("{} tenants were put off, and the model puts off {most}", report.put_off));
+        // Another run's failure may have come in between, but no tenant has to wait without one.
+        let most = seen.backed_off.values().filter(|(_, ever)| *ever).count() as u64;
+        if report.backed_off > most {
+            world.violate(format!("{} tenants have to wait, and by the model {most}", report.backed_off));
+        }
+        if report.leased != seen.leased.len() as u64 {
+            world.violate(format!("{} tenants are leased to other runs, and not {}", seen.leased.len(), report.leased));
+        }
+        if let Some(failed) = report.failures.iter().find(|failed| seen.leased.contains(&failed.tenant_id)) {
+            world.violate(format!("another run has the lease, and that is taken for a failure: {failed:?}"));
+        }
+        if report.lease_lost > seen.released.len() as u64 {
+            world.violate(format!("a run lost its lease: {:?}", report.failures));
         }
     }
 
     async fn batches(&self, batches: &[Batch]) -> Option<Done> {
-        let (export, now, should_stop) = (self.export(), self.clock(), self.should_stop());
-        let (platform, ports) = (&self.world.platform, &self.ports);
         let latest = batches.iter().map(|batch| batch.tick).max()?;
-        let job = |tick| {
-            let run = Run { tick, platform, now: &now, should_stop: &should_stop };
-            let export = &export;
-            async move { export.batches(run, batches, Some(ports)).await }
-        };
-        let done = self.within(latest, job, self.killed_after()).await?;
-        self.world.say(|| format!("run {:<3} ends: {done:?}", self.number));
+        let export = self.export();
+        let job = async |run: Run<'_>| export.batches(run, batches, Some(&self.ports)).await;
+        let done = self.within(latest, job).await?;
         self.adds_up(Some(&done.report));
-        let sent = lock(&self.ports.sent);
+        let sent = self.ports.seen().sent.clone();
         let comes_again = |tenant: &String| {
             done.failed.iter().any(|at| batches.get(*at).is_some_and(|it| it.tenants.contains(tenant)))
         };
         for tenant in &done.report.unfinished {
             if !sent.contains(tenant) && !comes_again(tenant) {
-                self.world.violate(format!("nobody goes on with {tenant}, whom a run left unfinished"));
+                self.world.violate(format!("nothing goes on with {tenant}, which a run left unfinished"));
             }
         }
         for tenant in &done.report.failed_by_platform {
@@ -196,32 +181,47 @@ impl Invocation {
                 self.world.violate(format!("the platform failed at {tenant}, and its batch does not come again"));
             }
         }
-        drop(sent);
         Some(done)
     }
 }
 
-/// Waits until no other run is at work, where there are no overlaps; what a dead run has sent still lands before.
-async fn turn(world: &World) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-    if world.plan.overlaps {
-        return None;
+/// Invokes the function until it succeeds, and three times at most, as the platform does.
+async fn invoke(world: &Arc<World>, mut attempt: impl AsyncFnMut(&Arc<World>) -> bool) {
+    for repeated in 0..3_u64 {
+        tokio::time::sleep(Duration::from_secs(repeated * 60)).await;
+        if attempt(world).await {
+            return;
+        }
     }
-    let turn = world.turn.lock().await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    Some(turn)
 }
 
 /// A tick by the rule, and its repetitions if it fails.
 pub async fn tick(world: &Arc<World>, event_time: DateTime<Utc>, skew_ms: i64) {
-    for repeated in 0..3_u64 {
-        tokio::time::sleep(Duration::from_secs(repeated * 60)).await;
-        let turn = turn(world).await;
-        let result = Invocation::new(world, skew_ms).tick(event_time).await;
-        drop(turn);
-        if matches!(result, Some(Ok(_))) {
-            return;
-        }
-    }
+    let attempt =
+        async |world: &Arc<World>| matches!(Invocation::new(world, skew_ms).tick(event_time).await, Some(Ok(_)));
+    invoke(world, attempt).await;
+}
+
+/// The hourly check, as far as it publishes what outboxes hold.
+pub async fn check(world: &Arc<World>, skew_ms: i64) {
+    let attempt = async |world: &Arc<World>| {
+        let invocation = Invocation::new(world, skew_ms);
+        let export = invocation.export();
+        let job = async |run: Run<'_>| export.publish_pending(run).await;
+        matches!(invocation.within(world.now(), job).await, Some(Ok(_)))
+    };
+    invoke(world, attempt).await;
+}
+
+/// What the console asks for after a change.
+pub async fn publish(world: &Arc<World>, tenant: &TenantId, skew_ms: i64) {
+    let attempt = async |world: &Arc<World>| {
+        let invocation = Invocation::new(world, skew_ms);
+        let export = invocation.export();
+        let job = async |run: Run<'_>| export.publish_one(run, tenant).await;
+        matches!(invocation.within(world.now(), job).await, Some(Ok(_)))
+    };
+    invoke(world, attempt).await;
 }
 
 /// A message on its way to the function, once or twice.
@@ -233,21 +233,17 @@ pub fn deliver(world: &Arc<World>, batch: &Batch) {
 }
 
 /// Received until it is done with, and five times at most.
-fn message(world: Arc<World>, batch: Batch) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn message(world: Arc<World>, batch: Batch) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async move {
         // Several messages may come in one invocation.
         let apart = world.roll(2) == 0;
         let alone = |tenant: &String| Batch { tick: batch.tick, tenants: vec![tenant.clone()] };
         let mut batches = if apart { batch.tenants.iter().map(alone).collect() } else { vec![batch.clone()] };
         for _ in 0..RECEIVES {
-            let wait = if world.happens(100) { 3_000_000 } else { 5_000 };
-            tokio::time::sleep(Duration::from_millis(u64::from(world.roll(wait)))).await;
-            let turn = turn(&world).await;
-            let skew_ms = i64::from(world.roll(20_000)) - 10_000;
-            if let Some(done) = Invocation::new(&world, skew_ms).batches(&batches).await {
+            world.sleep_ms(if world.happens(100) { 3_000_000 } else { 5_000 }).await;
+            if let Some(done) = Invocation::new(&world, world.skew_ms()).batches(&batches).await {
                 batches = done.failed.iter().filter_map(|at| batches.get(*at).cloned()).collect();
             }
-            drop(turn);
             if batches.is_empty() {
                 return;
             }

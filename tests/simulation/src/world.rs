@@ -2,20 +2,34 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use audit_log_core::{event::Body, memory::Memory, tenant::Platform, timestamp};
+use audit_log_core::{
+    event::Body,
+    failure::{Code, Failure},
+    memory::Memory,
+    notification::Kind,
+    settings::TenantConfig,
+    tenant::{Platform, TenantId},
+    timestamp,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
-use crate::{monitor::Monitor, plan::Plan, ports::lock};
+use crate::{
+    monitor::Monitor,
+    plan::{MAX_SKEW, Plan, SETTLE},
+    ports::lock,
+};
 
 /// Whose key, in which shard.
 pub type EventKey = (String, u16, String);
@@ -36,8 +50,6 @@ pub struct World {
     pub max_object_bytes: AtomicU64,
     /// How many runs there were.
     pub runs: AtomicU64,
-    /// Held by the one run that is at work, where runs don't overlap.
-    pub turn: tokio::sync::Mutex<()>,
     started: Instant,
     dice: Mutex<ChaCha8Rng>,
     facts: Mutex<Facts>,
@@ -46,10 +58,23 @@ pub struct World {
     violation: Mutex<Option<String>>,
 }
 
+/// A put that may still land.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// Whose object.
+    pub tenant: String,
+    /// Which run's.
+    pub run: u64,
+    /// Bucket and key.
+    pub place: (String, String),
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
 /// What is known to be true, whatever the system says.
 #[derive(Default)]
 pub struct Facts {
-    /// Events whose writers broke the settle contract, and when they became visible.
+    /// Events that became visible so late that their window may have been read before, and when.
     pub late: BTreeMap<EventKey, DateTime<Utc>>,
     /// Events that the table has deleted since.
     pub expired: BTreeMap<EventKey, Body>,
@@ -57,33 +82,43 @@ pub struct Facts {
     pub refused: BTreeMap<String, bool>,
     /// Buckets and folders that each tenant was ever configured with.
     pub folders: BTreeMap<String, BTreeSet<(String, String)>>,
-    /// How often each tenant's settings were saved, its first save not counted.
-    pub saves: BTreeMap<String, u32>,
+    /// Where each tenant's watermark stood when an admin changed something, the first save not counted.
+    pub changed_at: BTreeSet<(String, String)>,
     /// The longest window that any of its frequencies makes, in hours.
     pub longest: BTreeMap<String, i64>,
     /// Where each tenant's exports began.
     pub begins: BTreeMap<String, DateTime<Utc>>,
     /// Every size that files were split by.
     pub sizes: BTreeSet<u64>,
-    /// Whether the operator changed where files are split.
-    pub resized: bool,
     /// Since when each tenant has failed.
     pub failing: BTreeMap<String, DateTime<Utc>>,
     /// When the settings of each tenant were last saved, since its last success.
     pub renewed: BTreeMap<String, DateTime<Utc>>,
-    /// What has to be told: where a tenant's watermark stood, and after how many days of failures.
-    pub due_news: BTreeSet<(String, String, i64)>,
-    /// Whose notices met with trouble on their way.
-    pub unheard: BTreeSet<String>,
-    /// Whose failure a run has told of, and that run, until it has noted what it told: if it is cut off in between, nobody
-    /// knows that there is an end to tell.
-    pub unnoted: BTreeSet<(String, u64)>,
-    /// Whether any run has died.
-    pub died: bool,
-    /// How many have died while they stored a committed window again.
-    pub dead_repairs: u32,
-    /// When the settings of each tenant were saved for the last time.
-    pub saved: BTreeMap<String, DateTime<Utc>>,
+    /// What has to be announced of failures: tenant, action, where the watermark stood, and after how many days.
+    pub due_announcements: BTreeSet<(String, &'static str, String, i64)>,
+    /// What admins have changed: by the audit event's id, whose, its action and the notification's kind.
+    pub changes: BTreeMap<String, (String, &'static str, Kind)>,
+    /// When the settings of each tenant were changed for the last time.
+    pub changed: BTreeMap<String, DateTime<Utc>>,
+    /// Which run has made each lease, by its token.
+    pub holders: BTreeMap<String, u64>,
+    /// Puts that may still land.
+    pub on_their_way: BTreeMap<u64, Put>,
+    /// What the receipts say of each object, by bucket and key.
+    pub committed: BTreeMap<(String, String), String>,
+    /// How many puts there were.
+    pub puts: u64,
+}
+
+/// The result of what needs no waiting, as all of the fakes' calls.
+///
+/// # Errors
+/// As the call has it.
+pub fn at_once<R>(call: impl Future<Output = Result<R, Failure>>) -> Result<R, Failure> {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Failure::new(Code::Unavailable, "A fake waits for something.")),
+    }
 }
 
 impl World {
@@ -98,7 +133,6 @@ impl World {
             active: AtomicUsize::new(0),
             max_object_bytes: AtomicU64::new(plan.max_object_bytes),
             runs: AtomicU64::new(0),
-            turn: tokio::sync::Mutex::default(),
             started: Instant::now(),
             dice: Mutex::new(dice),
             facts: Mutex::new(Facts { sizes: BTreeSet::from([plan.max_object_bytes]), ..Facts::default() }),
@@ -131,6 +165,12 @@ impl World {
         !self.is_calm() && self.roll(1_000) < per_mille
     }
 
+    /// How far the clock of a run is off that nobody has planned, in milliseconds.
+    pub fn skew_ms(&self) -> i64 {
+        let most = u32::try_from(MAX_SKEW.num_milliseconds()).unwrap_or_default();
+        i64::from(self.roll(2 * most + 1)) - i64::from(most)
+    }
+
     /// Whether the trouble is over.
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
@@ -141,25 +181,41 @@ impl World {
         lock(&self.facts)
     }
 
+    /// A tenant's config as it is stored now.
+    pub fn config(&self, tenant: &str) -> Option<TenantConfig> {
+        let draft = self.memory.state().tenants.get(tenant)?.config.clone()?;
+        draft.check(&TenantId::parse(tenant).ok()?, &self.platform).ok()
+    }
+
+    /// Takes note of an event that is visible from now on: whether a run, its clock ahead as far as clocks can be, may have read
+    /// its window before.
+    pub fn note_visible(&self, tenant: &str, shard: u16, key: &str) {
+        let stamp = key.split_once('#').and_then(|(stamp, _)| stamp.parse::<DateTime<Utc>>().ok());
+        if stamp.is_some_and(|stamp| self.now() - stamp >= SETTLE - MAX_SKEW) {
+            self.facts().late.entry((tenant.to_owned(), shard, key.to_owned())).or_insert(self.now());
+        }
+    }
+
     /// What a call takes: mostly nothing, often a little, and sometimes seconds.
     pub async fn delay(&self) {
         match self.roll(20) {
-            0..10 => {}
-            10..13 => tokio::task::yield_now().await,
+            0..13 => {}
+            13..15 => tokio::task::yield_now().await,
             _ if self.happens(self.plan.faults.slow) => self.sleep_ms(self.plan.slowest_ms).await,
             _ => self.sleep_ms(150).await,
         }
     }
 
-    async fn sleep_ms(&self, most: u32) {
+    /// Waits for so long at most.
+    pub async fn sleep_ms(&self, most: u32) {
         tokio::time::sleep(Duration::from_millis(u64::from(self.roll(most)))).await;
     }
 
     /// Starts something that goes on by itself.
-    pub fn spawn(self: &Arc<Self>, actor: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(self: &Arc<Self>, actor: impl Future<Output = ()> + 'static) {
         self.active.fetch_add(1, Ordering::Relaxed);
         let world = Arc::clone(self);
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             actor.await;
             world.active.fetch_sub(1, Ordering::Relaxed);
         });
@@ -189,6 +245,11 @@ impl World {
         if let Some(trace) = &self.trace {
             lock(trace).push(format!("{} {}", timestamp::millis(self.now()), line()));
         }
+    }
+
+    /// A name in the trace, if anybody reads it.
+    pub fn name(&self, name: impl FnOnce() -> String) -> String {
+        self.trace.as_ref().map(|_| name()).unwrap_or_default()
     }
 
     /// All that was said.

@@ -20,6 +20,7 @@ pub(super) fn instead(fault: Fault, name: &Name) -> Option<Response<Bytes>> {
         (_, Fault::Throttle) => (400, "ThrottlingException"),
         (Service::S3 | Service::Sts, Fault::Deny) => (403, "AccessDenied"),
         (_, Fault::Deny) => (400, "AccessDeniedException"),
+        (_, Fault::Conflict) if name.operation.starts_with("UpdateItem") => (400, "TransactionConflictException"),
         (_, Fault::Conflict) => (400, "TransactionCanceledException"),
         (_, Fault::LateError) => (200, "InternalError"),
         _ => return None,
@@ -38,11 +39,14 @@ pub(super) fn instead(fault: Fault, name: &Name) -> Option<Response<Bytes>> {
                 r#"<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ErrorResponse>"#
             ),
         ),
-        Service::DynamoDb | Service::Sqs => {
-            let shape =
-                if name.service == Service::Sqs { "com.amazonaws.sqs" } else { "com.amazonaws.dynamodb.v20120810" };
+        Service::DynamoDb | Service::EventBridge | Service::Sqs => {
+            let shape = match name.service {
+                Service::Sqs => "com.amazonaws.sqs",
+                Service::EventBridge => "com.amazonaws.events",
+                _ => "com.amazonaws.dynamodb.v20120810",
+            };
             let mut body = json!({ "__type": format!("{shape}#{code}"), "message": message });
-            if fault == Fault::Conflict {
+            if code == "TransactionCanceledException" {
                 // A reason for each item, in their order.
                 let items = name.operation.split('+').skip(1).map(|_| json!({ "Code": "None" }));
                 let reasons = std::iter::once(json!({ "Code": "TransactionConflict", "Message": message }));

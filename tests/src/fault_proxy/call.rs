@@ -13,6 +13,7 @@ use url::form_urlencoded;
 #[allow(missing_docs, reason = "each is the service of that name")]
 pub enum Service {
     DynamoDb,
+    EventBridge,
     S3,
     Sqs,
     Sts,
@@ -23,9 +24,10 @@ pub enum Service {
 pub struct Name {
     /// The service.
     pub service: Service,
-    /// The operation, with the index of a query, the actions of a transaction and what an update is of.
+    /// The operation, with the index of a query, the actions of a transaction, and what an update does to which attribute
+    /// first.
     pub operation: String,
-    /// Which partition, tenant, role, object or queue.
+    /// Which partition, tenant, role, object, queue or notification.
     pub subject: String,
 }
 
@@ -52,11 +54,13 @@ impl Name {
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         if let Some((service, operation)) = target.rsplit_once('.') {
             let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-            return if service.contains("SQS") {
-                let queue = text(&asked["QueueUrl"]);
-                Self::new(Service::Sqs, operation, queue.rsplit('/').next().unwrap_or_default())
-            } else {
-                dynamodb(operation, &asked)
+            return match service {
+                "AmazonSQS" => {
+                    let queue = text(&asked["QueueUrl"]);
+                    Self::new(Service::Sqs, operation, queue.rsplit('/').next().unwrap_or_default())
+                }
+                "AWSEvents" => eventbridge(operation, &asked),
+                _ => dynamodb(operation, &asked),
             };
         }
         if parts.uri.path() == "/" {
@@ -100,12 +104,20 @@ fn dynamodb(operation: &str, asked: &Value) -> Name {
         "PutItem" => Name::new(Service::DynamoDb, operation, record(&asked["Item"])),
         "UpdateItem" => {
             let expression = text(&asked["UpdateExpression"]);
-            let is_name = |word: &&str| *word != "=" && !word.starts_with(':');
-            let changed: Vec<_> = expression.split_whitespace().filter(is_name).collect();
-            Name::new(Service::DynamoDb, format!("{operation} {}", changed.join(" ")), record(&asked["Key"]))
+            let mut words = expression.split([' ', ',', '.']);
+            let (action, attribute) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            Name::new(Service::DynamoDb, format!("{operation} {action} {attribute}"), record(&asked["Key"]))
         }
         _ => Name::new(Service::DynamoDb, operation, record(&asked["Key"])),
     }
+}
+
+/// By the first entry: the exporter sends one at a time.
+fn eventbridge(operation: &str, asked: &Value) -> Name {
+    let entry = &asked["Entries"][0];
+    let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap_or_default()).unwrap_or_default();
+    let subject = format!("{} {}", text(&detail["tenantId"]), text(&entry["DetailType"]));
+    Name::new(Service::EventBridge, operation, subject)
 }
 
 /// A bucket is in the path, since the endpoint is an address.

@@ -1,8 +1,8 @@
 //! Receipts: the records `export#<window end>` of the tenants table.
 
 use audit_log_core::{
-    late::Tail,
-    records::{RECEIPT_RETENTION, Receipt, ReceiptDigest, StoredObject, StoredReceipt},
+    late::TrailingCounts,
+    records::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt},
     schedule::Window,
     tenant::TenantId,
     timestamp,
@@ -50,39 +50,11 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
             ("exported_at", s(timestamp::seconds(receipt.exported_at))),
             ("duration_ms", n(receipt.duration.num_milliseconds())),
             ("late", n(receipt.late)),
-            ("amended", n(receipt.amended)),
             ("expires_at", n((receipt.exported_at + RECEIPT_RETENTION).timestamp())),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
     item
-}
-
-/// None where the item lacks what a receipt has; then it is not ours to compare with.
-pub(crate) fn receipt_digest(item: &Item) -> Option<ReceiptDigest> {
-    let objects = item.get("objects")?.as_l().ok()?.iter().filter_map(|object| object.as_m().ok());
-    let object = |object: &Item| Some((text(object, "key")?, text(object, "sha256")?));
-    Some(ReceiptDigest {
-        from: timestamp::parse_seconds(&text(item, "window_from")?)?,
-        bucket: text(item, "bucket")?,
-        gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
-        late: (objects.clone().filter_map(minute).collect(), count(item, "late")),
-        objects: objects.filter_map(object).collect(),
-        object_count: text(item, "object_count")?.parse().ok()?,
-        events: text(item, "events")?.parse().ok()?,
-        manifest_sha256: text(item, "manifest_sha256")?,
-        amended: count(item, "amended"),
-    })
-}
-
-/// A number that a receipt of an earlier version doesn't have.
-fn count(item: &Item, name: &str) -> u64 {
-    text(item, name).and_then(|count| count.parse().ok()).unwrap_or(0)
-}
-
-/// The minute that an object delivers again.
-fn minute(object: &Item) -> Option<Window> {
-    text(object, "late").and_then(|minute| Window::parse_interval(&minute))
 }
 
 /// None where the item lacks what a receipt has.
@@ -95,7 +67,7 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
             bytes: number(object, "bytes")?,
             events: number(object, "events")?,
             sha256: text(object, "sha256")?,
-            late: minute(object),
+            late: text(object, "late").and_then(|minute| Window::parse_interval(&minute)),
         })
     };
     let instant = |name| timestamp::parse_seconds(&text(item, name)?);
@@ -104,13 +76,12 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
         window,
         bucket: text(item, "bucket")?,
         objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
-        tail: Tail::of(window),
-        late: count(item, "late"),
+        trailing_counts: TrailingCounts::of(window),
+        late: number(item, "late")?,
         malformed: number(item, "malformed")?,
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
         exported_at: instant("exported_at")?,
         duration: TimeDelta::milliseconds(number(item, "duration_ms")?.try_into().ok()?),
-        amended: count(item, "amended"),
     };
     Some(StoredReceipt {
         receipt,

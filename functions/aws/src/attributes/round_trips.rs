@@ -1,14 +1,14 @@
 //! What is written to an item is read back from it, whatever it is.
 
-use std::collections::BTreeSet;
-
 use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Party},
-    late::Tail,
+    late::TrailingCounts,
+    notification::{Kind, Notification},
+    outbox::{Outbox, to_text},
     record::Stamp,
     record::{Deed, NewEvent},
-    records::{Receipt, ReceiptDigest, StoredObject, StoredReceipt},
+    records::{Receipt, StoredObject, StoredReceipt},
     schedule::{Schedule, Window},
     tenant::{Partition, Platform, Prefix, Region},
 };
@@ -87,19 +87,18 @@ fn object() -> impl Strategy<Value = StoredObject> {
 fn a_receipt() -> impl Strategy<Value = Receipt> {
     // More than are listed, now and then.
     let objects = prop_oneof![9 => vec(object(), 1..12), 1 => (object(), 499..503_usize).prop_map(|(object, count)| vec![object; count])];
-    let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), 0..i64::from(u32::MAX));
+    let numbers = (any::<u64>(), any::<u64>(), 0..i64::from(u32::MAX));
     (window(), "[a-z0-9.-]{3,63}", objects, numbers, any::<bool>(), instant()).prop_map(
-        |(window, bucket, objects, (late, malformed, amended, millis), gap, exported_at)| Receipt {
+        |(window, bucket, objects, (late, malformed, millis), gap, exported_at)| Receipt {
             window,
             bucket,
             objects,
-            tail: Tail::of(window),
+            trailing_counts: TrailingCounts::of(window),
             late,
             malformed,
             gap,
             exported_at,
             duration: TimeDelta::milliseconds(millis),
-            amended,
         },
     )
 }
@@ -147,29 +146,59 @@ proptest! {
 
     #[test]
     fn a_watermark_is_read_back(
-        tenant in tenant(), window in window(), texts in [option::of(".{1,40}"), option::of(".{1,40}")],
-        disturbed in option::of(1..9_u64), failures in 0..9_u64, marks in vec((window(), instant()), 0..5),
+        tenant in tenant(), window in window(), texts in [option::of(".{1,40}"), option::of(".{1,40}")], failures in 0..9_u64,
     ) {
         let schedule = Schedule { exported_until: window.from, next_due: window.to };
-        let [progress, tail] = texts;
-        let stored = StoredWatermark {
-            progress, tail, disturbed: disturbed.map(|count| count.to_string()), failing: failures > 0,
-            ..StoredWatermark::connected(&tenant, schedule)
-        };
+        let [checkpoint, trailing_counts] = texts;
+        let connected = StoredWatermark::connected(&tenant, schedule);
+        let stored = StoredWatermark { checkpoint, trailing_counts, failing: failures > 0, ..connected };
         let mut item = key(&tenant, "watermark");
-        let StoredWatermark { exported_until, next_due, due_shard, progress, tail, .. } = stored.clone();
-        let texts = [("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard), ("progress", progress), ("tail", tail)];
+        let StoredWatermark { exported_until, next_due, due_shard, checkpoint, trailing_counts, .. } = stored.clone();
+        let texts = [
+            ("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard),
+            ("checkpoint", checkpoint), ("trailing_counts", trailing_counts),
+        ];
         item.extend(texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), s(value?)))));
-        item.extend(disturbed.map(|count| ("disturbed".to_owned(), n(count))));
         item.insert("consecutive_failures".to_owned(), n(failures));
-        let doubts: BTreeSet<Doubt> = marks.into_iter().map(|(window, since)| Doubt::new(window, since)).collect();
-        if !doubts.is_empty() {
-            let marks = doubts.iter().map(ToString::to_string).chain(["of a later version".to_owned()]);
-            item.insert("doubts".to_owned(), AttributeValue::Ss(marks.collect()));
+        prop_assert_eq!(watermark(&item).map(|it| it.schedule()), Some(Ok(schedule)));
+        prop_assert_eq!(watermark(&item), Some(stored));
+    }
+
+    #[test]
+    fn a_lease_is_read_back_and_is_no_watermark(tenant in tenant(), token in any::<[u8; 16]>(), until in instant()) {
+        let held = Lease::new(token, until);
+        let mut item = key(&tenant, "watermark");
+        let attributes = [("lease", s(&held.token)), ("lease_until", n(held.until.timestamp_millis()))];
+        item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
+        prop_assert_eq!(lease(&item), Some(held));
+        prop_assert_eq!(watermark(&item), None);
+        for (name, damage) in [("lease", n(7)), ("lease_until", s("7")), ("lease_until", n("9e99")), ("lease_until", n("0.5"))] {
+            let damaged: Item = item.clone().into_iter().chain([(name.to_owned(), damage)]).collect();
+            prop_assert_eq!(lease(&damaged), None);
         }
-        prop_assert_eq!(watermark(&item), stored);
-        prop_assert_eq!(watermark(&item).schedule(), Ok(schedule));
-        prop_assert_eq!(super::doubts(&item).into_iter().collect::<BTreeSet<_>>(), doubts);
+    }
+
+    #[test]
+    fn an_outbox_is_read_back_in_order_and_what_can_not_be_read_is_named(
+        tenant in tenant(), ids in proptest::collection::hash_set(".{1,20}", 0..9), at in whole(), numbers in [any::<u64>(), any::<u64>()],
+        info in vec((".{0,9}", ".{0,40}"), 0..3), damage in option::of(Just(["{}", "no JSON"])),
+    ) {
+        let info: serde_json::Map<String, Value> = info.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let entries: Vec<Notification> = ids.into_iter().zip(1..).map(|(id, sequence)| {
+            let kind = Kind::ALL[sequence % Kind::ALL.len()];
+            Notification { kind, id, tenant: tenant.clone(), at, info: info.clone(), sequence: sequence as u64 }
+        }).collect();
+        let [sequence, dropped] = numbers;
+        let mut unreadable = Vec::new();
+        let mut map: Item = entries.iter().map(|entry| (entry.id.clone(), s(to_text(entry)))).collect();
+        for (place, text) in damage.into_iter().flatten().enumerate() {
+            unreadable.push(format!("longer than any of the others {place}"));
+            map.insert(unreadable[place].clone(), s(text));
+        }
+        let mut item = key(&tenant, "outbox");
+        let attributes = [("entries", AttributeValue::M(map)), ("sequence", n(sequence)), ("dropped", n(dropped))];
+        item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
+        prop_assert_eq!(outbox(&tenant, &item), Outbox { sequence, dropped, entries, unreadable });
     }
 
     #[test]
@@ -197,12 +226,5 @@ proptest! {
         let read = Receipt { objects: listed, exported_at, ..written.clone() };
         prop_assert_eq!(stored_receipt(&item), Some(StoredReceipt { receipt: read, ..all }));
         prop_assert_eq!(text(&item, "record"), Some(receipt_record(written.window.to)));
-
-        let digest = receipt_digest(&item).unwrap();
-        let whole = ReceiptDigest::of(&written);
-        prop_assert!(whole.objects.starts_with(&digest.objects) && digest.objects.len() == whole.objects.len().min(500));
-        prop_assert!(digest.late.0.is_subset(&whole.late.0) && digest.tells_of(&written));
-        let (objects, late) = (whole.objects.clone(), whole.late.clone());
-        prop_assert_eq!(ReceiptDigest { objects, late, ..digest }, whole);
     }
 }

@@ -28,7 +28,7 @@ impl Probes for AssumedBuckets {
         let mut upload = bucket.upload(spec);
         let sha256 = sha256(&bytes);
         upload.write(bytes).await?;
-        upload.finish(&sha256).await
+        upload.finish(&sha256).await.result
     }
 
     async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {

@@ -1,13 +1,20 @@
 //! One object on its way: a single PUT if it fits into one buffer, a multipart upload if it doesn't. A part goes while the
 //! next one is filled.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use audit_log_core::{
     export::{Budget, FREE_BYTES, Taken},
     failure::{Code, Failure},
     object::ObjectSpec,
-    ports::Upload,
+    ports::{Finish, Upload},
     settings::TenantConfig,
 };
 use aws_runtime::auth::PayloadSigningOverride;
@@ -19,7 +26,17 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
-    client::interceptors::{Intercept, context::BeforeSerializationInterceptorContextRef, dyn_dispatch_hint},
+    client::{
+        interceptors::{
+            Intercept,
+            context::{
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+                FinalizerInterceptorContextRef,
+            },
+            dyn_dispatch_hint,
+        },
+        runtime_components::RuntimeComponents,
+    },
 };
 use aws_smithy_types::config_bag::ConfigBag;
 use tokio::task::JoinSet;
@@ -47,6 +64,8 @@ pub struct S3Upload {
     spec: ObjectSpec,
     buffer: Vec<u8>,
     multipart: Option<Multipart>,
+    /// Those to make the object visible.
+    attempts: Arc<Attempts>,
 }
 
 #[derive(Debug)]
@@ -83,6 +102,7 @@ impl S3Upload {
             spec,
             buffer: Vec::new(),
             multipart: None,
+            attempts: Arc::default(),
         }
     }
 
@@ -108,13 +128,14 @@ impl S3Upload {
             .set_metadata(Some(self.metadata()))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone())
-            .body(ByteStream::from(bytes));
-        let signing = sha256.map(|sha256| Signing(PayloadSigningOverride::Precomputed(sha256.to_owned())));
-        let sent = match signing {
-            Some(signing) => put.customize().interceptor(signing).send().await,
-            None => put.send().await,
+            .body(ByteStream::from(bytes))
+            .customize()
+            .interceptor(Counting(Arc::clone(&self.attempts)));
+        let put = match sha256 {
+            Some(sha256) => put.interceptor(Signing(PayloadSigningOverride::Precomputed(sha256.to_owned()))),
+            None => put,
         };
-        sent.map(|_| ()).map_err(|error| Answer::of(&error))
+        put.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
     }
 
     async fn begin_multipart(&self) -> Result<Multipart, Answer> {
@@ -192,11 +213,12 @@ impl S3Upload {
             .upload_id(&multipart.id)
             .multipart_upload(parts);
         // S3 can take minutes to put many parts together (CompleteMultipartUpload in the S3 API reference).
-        let patience = TimeoutConfig::builder()
+        let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(120))
             .operation_timeout(Duration::from_secs(300));
-        let patience = aws_sdk_s3::config::Config::builder().timeout_config(patience.build());
-        complete.customize().config_override(patience).send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+        let longer = aws_sdk_s3::config::Config::builder().timeout_config(timeouts.build());
+        let complete = complete.customize().config_override(longer).interceptor(Counting(Arc::clone(&self.attempts)));
+        complete.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
     }
 
     /// Tells a bucket of another account from missing rights. S3 answers both with the same refusal, so this asks for
@@ -238,6 +260,56 @@ impl S3Upload {
     }
 }
 
+/// How many attempts to store an object were sent, and to how many of them S3 has given a clear answer.
+#[derive(Debug, Default)]
+struct Attempts {
+    sent: AtomicU32,
+    answered: AtomicU32,
+}
+
+impl Attempts {
+    /// Whether S3 may still carry one of them out, whatever it answered to the others.
+    fn are_in_doubt(&self) -> bool {
+        self.sent.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts attempts.
+#[derive(Debug)]
+struct Counting(Arc<Attempts>);
+
+#[dyn_dispatch_hint]
+impl Intercept for Counting {
+    fn name(&self) -> &'static str {
+        "Counting"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let is_stored = context.output_or_error().is_some_and(|went| went.is_ok());
+        // An error of 200 is one that S3 came upon while it was completing an upload.
+        let is_refused = context.response().is_some_and(|answer| (300..500).contains(&answer.status().as_u16()));
+        if is_stored || is_refused {
+            self.0.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 /// Which SHA-256 of the body is signed.
 #[derive(Debug)]
 struct Signing(PayloadSigningOverride);
@@ -276,18 +348,19 @@ impl Upload for S3Upload {
         Ok(())
     }
 
-    async fn finish(mut self, sha256: &str) -> Result<(), Failure> {
+    async fn finish(mut self, sha256: &str) -> Finish {
         let last = std::mem::take(&mut self.buffer);
         let stored = match self.multipart {
             None => self.put(last, Some(sha256)).await,
             Some(_) => self.finish_multipart(last).await,
         };
+        let in_doubt = self.attempts.are_in_doubt();
         match stored {
-            Ok(()) => Ok(()),
+            Ok(()) => Finish { result: Ok(()), in_doubt },
             Err(answer) => {
                 let failure = self.diagnose(answer).await;
                 self.abort().await;
-                Err(failure)
+                Finish { result: Err(failure), in_doubt }
             }
         }
     }

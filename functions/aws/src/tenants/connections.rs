@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use audit_log_core::{
     drift::{Checked, Finding},
     failure::Failure,
+    outbox::Announcement,
     ports::{Conditional, Connections},
-    record::NewEvent,
     tenant::TenantId,
     timestamp,
 };
@@ -31,7 +31,7 @@ impl Connections for TenantsTable {
         tenant: &TenantId,
         as_read: Option<&Checked>,
         found: &Checked,
-        news: Option<&NewEvent>,
+        announcement: Option<&Announcement>,
     ) -> Result<Conditional, Failure> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item(tenant, found)));
         let put = match as_read {
@@ -39,7 +39,7 @@ impl Connections for TenantsTable {
                 let stored = self.items(&[key(tenant, RECORD)], "the last check was read").await?.pop();
                 let stored = stored.unwrap_or_default();
                 if checked(&stored).is_some() {
-                    return Ok(Conditional::LostRace);
+                    return Ok(Conditional::ConditionFailed);
                 }
                 // One that can't be read is as good as none, as long as it stays as it is.
                 let (condition, values) = as_it_is(stored);
@@ -65,7 +65,7 @@ impl Connections for TenantsTable {
             TransactWriteItem::builder().set_condition_check(same_config.build().ok()).build(),
             TransactWriteItem::builder().set_condition_check(is_connected.build().ok()).build(),
         ];
-        self.transact_and_tell(items, news, "what a check found was kept").await
+        self.transact_and_announce(items, announcement, "what a check found was kept").await
     }
 }
 

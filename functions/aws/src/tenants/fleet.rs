@@ -1,4 +1,4 @@
-//! The tenants table as whoever looks for what is missing sees it.
+//! The tenants table as a look at all tenants sees it.
 
 use audit_log_core::{
     census::Count,
@@ -26,13 +26,20 @@ impl Fleet for TenantsTable {
     }
 
     async fn saved(&self) -> Result<Vec<String>, Failure> {
-        let mut pages = self.client.scan().table_name(&self.table).index_name("saved").into_paginator().items().send();
-        let mut saved = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the saved settings were listed"))?;
-            saved.extend(text(&item, "tenant_id"));
-        }
-        Ok(saved)
+        let scan = self.client.scan().table_name(&self.table).index_name("saved");
+        self.scanned(scan, "the saved settings were listed").await
+    }
+
+    async fn pending(&self) -> Result<Vec<String>, Failure> {
+        let scan = self.client.scan().table_name(&self.table).index_name("pending");
+        // Other records wait in this index, too.
+        let outboxes = scan.filter_expression("#record = :outbox").expression_attribute_names("#record", "record");
+        let outboxes = outboxes.expression_attribute_values(":outbox", s("outbox"));
+        let mut pending = self.scanned(outboxes, "the outboxes that hold anything were listed").await?;
+        pending.sort_unstable();
+        // What changes while the index is read can be listed twice.
+        pending.dedup();
+        Ok(pending)
     }
 
     async fn last_count(&self) -> Result<Option<Count>, Failure> {
@@ -53,7 +60,7 @@ impl Fleet for TenantsTable {
         item.extend(numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), n(value?)))));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
         match write("the connected tenants were counted", || put.clone().send()).await? {
-            Conditional::Written | Conditional::LostRace => Ok(()),
+            Conditional::Written | Conditional::ConditionFailed => Ok(()),
         }
     }
 }

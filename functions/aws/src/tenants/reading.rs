@@ -1,7 +1,10 @@
 //! Reads of many records at once.
 
 use audit_log_core::{failure::Failure, ports::Due};
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    operation::{query::builders::QueryFluentBuilder, scan::builders::ScanFluentBuilder},
+    types::KeysAndAttributes,
+};
 
 use super::{TRIES, TenantsTable, pause, still_busy};
 use crate::{
@@ -50,5 +53,16 @@ impl TenantsTable {
             }
         }
         Ok(listed)
+    }
+
+    /// The tenants that a scan of an index lists, all pages of it.
+    pub(super) async fn scanned(&self, scan: ScanFluentBuilder, doing: &str) -> Result<Vec<String>, Failure> {
+        let mut items = scan.into_paginator().items().send();
+        let mut tenants = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| Answer::of(&error).from_dynamodb(doing))?;
+            tenants.extend(text(&item, "tenant_id"));
+        }
+        Ok(tenants)
     }
 }

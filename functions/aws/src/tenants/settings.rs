@@ -2,8 +2,8 @@
 
 use audit_log_core::{
     failure::{Code, Failure, Party},
+    outbox::Announcement,
     ports::{Conditional, Settings, Tenants},
-    record::NewEvent,
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
@@ -13,7 +13,7 @@ use audit_log_core::{
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{TenantsTable, at_version, unchanged, write};
+use super::{TenantsTable, at_version, stands_as_read, write};
 use crate::{
     answers::Answer,
     attributes::{self, key, n, s, text},
@@ -21,6 +21,9 @@ use crate::{
 
 /// How long a count of turns is kept; it is of no use once its stretch of time is over.
 const TURNS_RETENTION: TimeDelta = TimeDelta::days(1);
+
+/// The condition that a tenant has no watermark. There may be a lease on its record all the same.
+const NO_WATERMARK: &str = "attribute_not_exists(exported_until)";
 
 impl Settings for TenantsTable {
     async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
@@ -51,7 +54,7 @@ impl Settings for TenantsTable {
         tenant: &TenantId,
         role: Option<&RoleArn>,
         version: u64,
-        news: &NewEvent,
+        announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         let change = if role.is_some() { "role_arn = :role, #version = :next" } else { "#version = :next" };
         let removal = if role.is_some() { "" } else { " REMOVE role_arn" };
@@ -67,12 +70,12 @@ impl Settings for TenantsTable {
         let no_watermark = ConditionCheck::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
-            .condition_expression("attribute_not_exists(tenant_id)");
+            .condition_expression(NO_WATERMARK);
         let items = vec![
             TransactWriteItem::builder().set_update(config.build().ok()).build(),
             TransactWriteItem::builder().set_condition_check(no_watermark.build().ok()).build(),
         ];
-        self.transact_and_tell(items, Some(news), "the role was saved").await
+        self.transact_and_announce(items, Some(announcement), "the role was saved").await
     }
 
     async fn save(
@@ -80,27 +83,30 @@ impl Settings for TenantsTable {
         config: &TenantConfig,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
-        news: &NewEvent,
+        announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         let (condition, values) = match as_read {
-            Some(as_read) => unchanged(as_read),
-            None => ("attribute_not_exists(tenant_id)".to_owned(), Vec::new()),
+            Some(as_read) => stands_as_read(as_read),
+            None => (NO_WATERMARK.to_owned(), Vec::new()),
         };
         let StoredWatermark { exported_until, next_due, due_shard, .. } =
             StoredWatermark::connected(&config.tenant, schedule);
+        let saved_at = announcement.event.stamp.at;
         let watermark = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "watermark")))
-            .update_expression("SET exported_until = :until, next_due = :due, due_shard = :shard, renewed_at = :saved")
+            .update_expression(
+                "SET exported_until = :until, next_due = :due, due_shard = :shard, backoff_reset_at = :saved",
+            )
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values.into_iter().collect()))
             .expression_attribute_values(":until", s(exported_until.unwrap_or_default()))
             .expression_attribute_values(":due", s(next_due.unwrap_or_default()))
             .expression_attribute_values(":shard", s(due_shard.unwrap_or_default()))
-            .expression_attribute_values(":saved", s(timestamp::seconds(news.stamp.at)));
+            .expression_attribute_values(":saved", s(timestamp::seconds(saved_at)));
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(attributes::config(config, config.version + 1, news.stamp.at)))
+            .set_item(Some(attributes::config(config, config.version + 1, saved_at)))
             // Whoever runs the platform sets event_shards by hand, and a put would take that back.
             .condition_expression(format!(
                 "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :shards)",
@@ -113,17 +119,31 @@ impl Settings for TenantsTable {
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
             TransactWriteItem::builder().set_put(put.build().ok()).build(),
         ];
-        self.transact_and_tell(items, Some(news), "the settings were saved").await
+        self.transact_and_announce(items, Some(announcement), "the settings were saved").await
     }
 
-    async fn disconnect(&self, tenant: &TenantId, news: &NewEvent) -> Result<Conditional, Failure> {
-        let update = Update::builder()
+    async fn disconnect(
+        &self,
+        tenant: &TenantId,
+        version: u64,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
+        let watermark = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
             .update_expression("REMOVE due_shard")
             .condition_expression("attribute_exists(due_shard)");
-        let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
-        self.transact_and_tell(items, Some(news), "a tenant was disconnected").await
+        let config = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .update_expression("SET #version = :next")
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(version)))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", n(version))
+            .expression_attribute_values(":next", n(version + 1));
+        let items =
+            [watermark, config].map(|update| TransactWriteItem::builder().set_update(update.build().ok()).build());
+        self.transact_and_announce(items.to_vec(), Some(announcement), "a tenant was disconnected").await
     }
 
     async fn receipts(

@@ -1,15 +1,21 @@
-//! The tables when DynamoDB is busy or closed; [`races`] is for when somebody else writes as well.
+//! The tables when DynamoDB is busy or closed; the others are for when somebody else writes as well.
 
+mod leases;
+mod outbox;
 mod races;
 
 use audit_log_core::{
     census::Count,
     drift::Checked,
     event::User,
-    late::Tail,
-    ports::{Conditional, Connections, Events, Fleet, Settings, Stretch, Tenants},
-    record::{NewEvent, Stamp, own::Change},
-    records::{Receipt, ReceiptDigest, StoredObject, StoredWatermark},
+    late::TrailingCounts,
+    lease::Lease,
+    outbox::{Announcement, Outbox},
+    ports::{
+        Commit, Conditional, Connections, Events, FailureRecord, Fence, Fleet, Purpose, Settings, Stretch, Tenants,
+    },
+    record::{Stamp, own::Change},
+    records::{Receipt, StoredObject, StoredWatermark},
     schedule::Schedule,
     tenant::DueShard,
 };
@@ -33,10 +39,14 @@ fn table(aws: &Aws) -> TenantsTable {
     TenantsTable::new(client(aws), "tenants", EventsTable::new(client(aws), "events"), TimeDelta::minutes(1))
 }
 
-fn news() -> NewEvent {
+fn announcement() -> Announcement {
     let stamp = Stamp { at: window().from, retention: None };
     let change = Change { by: User::system(), stamp, id: "01K".to_owned() };
     change.disconnected(&config(Draft::default()).tenant)
+}
+
+fn lease() -> Lease {
+    Lease::new([7; 16], window().to + TimeDelta::minutes(45))
 }
 
 fn schedule() -> Schedule {
@@ -49,13 +59,12 @@ fn receipt() -> Receipt {
         window: window(),
         bucket: "acme-audit".to_owned(),
         objects: vec![object],
-        tail: Tail::of(window()),
+        trailing_counts: TrailingCounts::of(window()),
         late: 0,
         malformed: 0,
         gap: false,
         exported_at: window().to,
         duration: TimeDelta::zero(),
-        amended: 0,
     }
 }
 
@@ -65,26 +74,25 @@ fn checked() -> Checked {
 
 async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
-    let as_read = StoredWatermark::connected(&config.tenant, schedule());
+    let (lease, as_read) = (lease(), StoredWatermark::connected(&config.tenant, schedule()));
     let after = schedule().advance(config.frequency);
-    table(aws).commit(&config, &as_read, after, &receipt(), None).await.inspect_err(tells_no_secret)
+    let commit = Commit { after, receipt: &receipt(), announcement: None, releases: true };
+    let fence = Fence { lease: &lease, as_read: &as_read };
+    table(aws).commit(&config, fence, commit).await.inspect_err(tells_no_secret)
 }
 
 async fn save(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
-    table(aws).save(&config, None, schedule(), &news()).await.inspect_err(tells_no_secret)
+    table(aws).save(&config, None, schedule(), &announcement()).await.inspect_err(tells_no_secret)
 }
 
 async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
-    let as_read = StoredWatermark::connected(&config.tenant, schedule());
+    let (lease, as_read) = (lease(), StoredWatermark::connected(&config.tenant, schedule()));
     let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
-    table(aws).record_failure(&config.tenant, &as_read, &failure, window().to, None).await.inspect_err(tells_no_secret)
-}
-
-async fn amend(aws: &Aws) -> Result<Conditional, Failure> {
-    let as_read = ReceiptDigest::of(&receipt());
-    table(aws).amend_receipt(&config(Draft::default()).tenant, &as_read, &receipt()).await.inspect_err(tells_no_secret)
+    let record = FailureRecord { failure: &failure, at: window().to, announcement: None, releases: false };
+    let fence = Fence { lease: &lease, as_read: &as_read };
+    table(aws).record_failure(&config.tenant, fence, record).await.inspect_err(tells_no_secret)
 }
 
 async fn due(aws: &Aws) -> Result<Vec<String>, Failure> {
@@ -104,6 +112,15 @@ async fn events(aws: &Aws) -> Result<(), Failure> {
 fn cancelled(reasons: &[&str]) -> Reply {
     let reasons: Vec<_> = reasons.iter().map(|reason| format!("{{\"Code\":\"{reason}\"}}")).collect();
     Reply::dynamodb(400, "TransactionCanceledException", &format!(",\"CancellationReasons\":[{}]", reasons.join(",")))
+}
+
+/// The items of each transaction that was sent.
+fn transactions(aws: &Aws) -> Vec<Vec<Value>> {
+    let items = |sent: &stub::Sent| -> Vec<Value> {
+        let body: Value = serde_json::from_str(&sent.body).unwrap();
+        body["TransactItems"].as_array().cloned().unwrap()
+    };
+    aws.sent("TransactWriteItems").iter().map(items).collect()
 }
 
 fn throttled() -> Reply {
@@ -141,15 +158,18 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             due(&aws).await.unwrap_err(),
             table.any_connected(DueShard::of(&tenant)).await.unwrap_err(),
             table.load(std::slice::from_ref(&tenant)).await.unwrap_err(),
-            table.receipt(&tenant, window().to).await.unwrap_err(),
+            table.acquire_lease(&tenant, Purpose::Publish, &lease(), window().to).await.unwrap_err(),
+            table.release_lease(&tenant, &lease()).await.unwrap_err(),
+            table.outbox(&tenant).await.unwrap_err(),
+            table.remove_published(&tenant, &Outbox::default(), &["01K".to_owned()]).await.unwrap_err(),
             table.records(&tenant).await.unwrap_err(),
             commit(&aws).await.unwrap_err(),
             save(&aws).await.unwrap_err(),
             record_failure(&aws).await.unwrap_err(),
-            amend(&aws).await.unwrap_err(),
-            table.disconnect(&tenant, &news()).await.unwrap_err(),
+            table.disconnect(&tenant, 3, &announcement()).await.unwrap_err(),
             table.connected(DueShard::of(&tenant)).await.unwrap_err(),
             table.saved().await.unwrap_err(),
+            table.pending().await.unwrap_err(),
             table.last_count().await.unwrap_err(),
             table.last_check(&tenant).await.unwrap_err(),
             table.keep_check(&tenant, None, &checked(), None).await.unwrap_err(),
@@ -159,7 +179,7 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             assert_eq!(failure.code, Code::PlatformDenied, "{code}: {failure}");
         }
         assert_eq!(events(&aws).await.unwrap_err().code, Code::EventsUnreadable);
-        assert_eq!(aws.operations().len(), 17, "none is tried again");
+        assert_eq!(aws.operations().len(), 20, "none is tried again");
     }
 }
 
@@ -213,7 +233,7 @@ async fn keys_that_were_not_processed_are_fetched_again_and_only_those() {
     let buckets: Vec<_> =
         loaded.into_iter().map(|(tenant, records)| (tenant, records.config.unwrap().bucket)).collect();
     assert_eq!(buckets, tenants.map(|tenant| (tenant.clone(), Some(format!("of-{tenant}")))));
-    assert_eq!(aws.sent("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), [6, 2, 2]);
+    assert_eq!(aws.sent("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), [9, 2, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,7 +250,7 @@ async fn a_batch_has_no_more_keys_than_dynamodb_takes() {
     let aws = Aws::new().on("BatchGetItem", [batch(&[], &[])]);
     let tenants: Vec<_> = (0..120).map(|number| TenantId::parse(&format!("tenant-{number}")).unwrap()).collect();
     assert_eq!(table(&aws).load(&tenants).await.unwrap().len(), 120);
-    assert_eq!(aws.sent("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), [100, 100, 40]);
+    assert_eq!(aws.sent("BatchGetItem").iter().map(keys).collect::<Vec<_>>(), [100, 100, 100, 60]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,13 +285,13 @@ async fn whatever_a_decision_is_made_on_is_read_consistently() {
         .on("BatchGetItem", [batch(&[], &[])]);
     let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
     events(&aws).await.unwrap();
-    assert_eq!(table.receipt(&tenant, window().to).await, Ok(None));
+    assert_eq!(table.outbox(&tenant).await, Ok(Outbox::default()));
     for sent in [aws.sent("Query"), aws.sent("GetItem")].concat() {
         let body: Value = serde_json::from_str(&sent.body).unwrap();
         assert_eq!(body["ConsistentRead"], true, "{body}");
     }
     assert_eq!(table.load(std::slice::from_ref(&tenant)).await.unwrap().len(), 1);
-    assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 2);
+    assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 3);
     assert_eq!(aws.operations(), ["Query", "GetItem", "BatchGetItem"]);
 }
 

@@ -6,11 +6,11 @@ use crate::{buckets::PART_BYTES, clients::TRIES};
 const CREATED: &str = "<InitiateMultipartUploadResult><Bucket>acme-audit</Bucket><Key>k</Key>\
     <UploadId>upload-1</UploadId></InitiateMultipartUploadResult>";
 
-const COMPLETED: &str = "<CompleteMultipartUploadResult><Bucket>acme-audit</Bucket><Key>k</Key>\
+pub(super) const COMPLETED: &str = "<CompleteMultipartUploadResult><Bucket>acme-audit</Bucket><Key>k</Key>\
     <ETag>&quot;whole&quot;</ETag></CompleteMultipartUploadResult>";
 
 /// S3 as long as nothing goes wrong.
-fn s3() -> Aws {
+pub(super) fn s3() -> Aws {
     Aws::new()
         .on("CreateMultipartUpload", [Reply::ok(CREATED)])
         .on(
@@ -25,7 +25,7 @@ fn s3() -> Aws {
 }
 
 /// A part, and [`CHECKED`] as the rest.
-fn two_parts() -> Vec<u8> {
+pub(super) fn two_parts() -> Vec<u8> {
     [&vec![b'-'; PART_BYTES], CHECKED].concat()
 }
 
@@ -47,7 +47,7 @@ async fn a_large_object_goes_out_in_parts_each_with_owner_and_checksum() {
     upload.write(two_parts()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(aws.operations(), ["CreateMultipartUpload", "UploadPart"], "a full part waits for nothing");
-    upload.finish(&sha256(&two_parts())).await.unwrap();
+    upload.finish(&sha256(&two_parts())).await.result.unwrap();
     assert_eq!(
         all_for_the_owner(&aws),
         ["CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"]

@@ -76,7 +76,7 @@ async fn the_checks_object_goes_out_as_a_delivery_does() {
     let delivered = Aws::new().on("PutObject", [Reply::ok("")]);
     let mut delivery = upload(&open(&delivered, &config).await.unwrap(), &config);
     delivery.write(CHECKED.to_vec()).await.unwrap();
-    delivery.finish(&sha256(CHECKED)).await.unwrap();
+    delivery.finish(&sha256(CHECKED)).await.result.unwrap();
 
     let checked = Aws::new().on("PutObject", [Reply::ok("")]);
     probes(&checked).deliver(&config, check_spec(&config), CHECKED.to_vec()).await.unwrap();

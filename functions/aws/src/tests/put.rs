@@ -14,7 +14,7 @@ async fn put(config: TenantConfig) -> Sent {
     let aws = Aws::new().on("PutObject", [Reply::ok("")]);
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
     upload.write(CHECKED.to_vec()).await.unwrap();
-    upload.finish(&sha256(CHECKED)).await.unwrap();
+    upload.finish(&sha256(CHECKED)).await.result.unwrap();
     assert_eq!(aws.operations(), ["PutObject"]);
     aws.sent("PutObject").remove(0)
 }
@@ -132,7 +132,7 @@ async fn buckets_that_fail_do_not_use_up_the_retries_of_the_others() {
         let bad =
             TenantConfig { tenant: TenantId::parse(&format!("bad-{number}")).unwrap(), ..config(Draft::default()) };
         let upload = upload(&open(&throttled, &bad).await.unwrap(), &bad);
-        assert_eq!(upload.finish(&sha256(&[])).await.unwrap_err().code, Code::Throttled);
+        assert_eq!(upload.finish(&sha256(&[])).await.result.unwrap_err().code, Code::Throttled);
     }
     assert_eq!(throttled.operations().len(), 150 * TRIES as usize);
     let good =

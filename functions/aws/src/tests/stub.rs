@@ -67,6 +67,7 @@ impl Sent {
             (None, "DELETE") => "DeleteObject",
             (None, "GET") if has("list-type") => "ListObjectsV2",
             (None, "GET") => "GetObject",
+            (None, "POST") if uri.ends_with("/invocations") => "Invoke",
             (None, "POST") if has("uploads") => "CreateMultipartUpload",
             (None, "POST") if has("uploadId") => "CompleteMultipartUpload",
             _ => "AssumeRole",

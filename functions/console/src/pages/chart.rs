@@ -226,13 +226,12 @@ mod tests {
             window,
             bucket: "acme".to_owned(),
             objects: Vec::new(),
-            tail: audit_log_core::late::Tail::of(window),
+            trailing_counts: audit_log_core::late::TrailingCounts::of(window),
             late: 0,
             malformed: 0,
             gap: false,
             exported_at: window.to,
             duration: TimeDelta::zero(),
-            amended: 0,
         };
         StoredReceipt { events, ..StoredReceipt::of(&receipt) }
     }

@@ -1,5 +1,7 @@
 //! External ID, role, settings and their verification.
 
+use audit_log_core::notification::Kind;
+
 use super::*;
 
 #[tokio::test]
@@ -186,8 +188,9 @@ async fn an_export_in_the_middle_of_a_save_is_no_conflict_but_another_admin_is()
             stamp: audit_log_core::record::Stamp { at: now(), retention: None },
             id: "another".to_owned(),
         };
-        let news = change.disconnected(&acme);
-        let disconnected = memory.disconnect(&acme, &news).now_or_never().unwrap();
+        let version =
+            memory.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
+        let disconnected = memory.disconnect(&acme, version, &change.disconnected(&acme)).now_or_never().unwrap();
         assert_eq!(disconnected, Ok(audit_log_core::ports::Conditional::Written));
     };
     world.memory.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
@@ -215,21 +218,63 @@ async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
     world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
     world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     world.admin("acme", "DELETE", "/v1/connector", None).await;
-    let mut told = world.memory.actions("acme");
-    told.sort_unstable();
+    let mut recorded = world.memory.actions("acme");
+    recorded.sort_unstable();
     let expected = [
-        "Connection Verified", // to connect
-        "Connection Verified", // to save
-        "Connection Verified", // because somebody asked
-        "Connection Verified", // refused, so that nothing was connected
+        "Connection Check Failed", // refused, so that nothing was connected
+        "Connection Check Passed", // to connect
+        "Connection Check Passed", // to save
+        "Connection Check Passed", // because an admin asked
         "Connector Connected",
         "Connector Disconnected",
         "Export Settings Changed",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(recorded, expected);
     let logs = world.get("acme", "/v1/audit-logs?to=2026-11-22").await.json();
     let user = &logs["events"][0]["user"];
     assert_eq!(user, &json!({ "id": "acme-user", "name": "Ada Lovelace", "email": "ada@acme.example" }));
+}
+
+#[tokio::test]
+async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_it() {
+    let world = World::new();
+    let requested = || world.memory.state().requested.len();
+    let connect = async || world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await.status;
+    let disconnect = async || world.admin("acme", "DELETE", "/v1/connector", None).await.status;
+    world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    assert_eq!((connect().await.as_u16(), requested()), (422, 0), "the role was refused");
+    world.memory.state().findings.clear();
+    assert_eq!((disconnect().await.as_u16(), requested()), (200, 0), "there was nothing to disconnect");
+    assert_eq!((connect().await.as_u16(), requested()), (200, 1));
+    assert_eq!((world.save("acme", settings("acme")).await.status.as_u16(), requested()), (200, 2));
+    assert_eq!((world.save("acme", json!({})).await.status.as_u16(), requested()), (422, 2), "fields are missing");
+    let verified = world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status;
+    assert_eq!((verified.as_u16(), requested()), (200, 2), "that is no change");
+    assert_eq!((disconnect().await.as_u16(), requested()), (200, 3));
+    assert_eq!(world.memory.state().requested, ["acme"; 3]);
+    let outbox = world.memory.state().tenants["acme"].outbox.clone();
+    let kinds: Vec<Kind> = outbox.entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [Kind::Connected, Kind::SettingsChanged, Kind::Disconnected]);
+    assert_eq!(outbox.entries[0].detail()["by"]["id"], "acme-user");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_made_and_answered_although_nobody_can_be_asked_to_publish_it() {
+    let world = World::new();
+    let fault = || Fault::Fail(Failure::new(Code::PlatformDenied, "no right to invoke the exporter"));
+    world.memory.once(Op::RequestPublishing, None, fault());
+    let connected = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+    assert_eq!((connected.status.as_u16(), &connected.json()["status"]), (200, &json!("connected")));
+    world.memory.once(Op::RequestPublishing, None, Fault::Crash);
+    let began = tokio::time::Instant::now();
+    let saved = world.save("acme", settings("acme")).await;
+    assert_eq!((saved.status.as_u16(), &saved.json()["status"]), (200, &json!("scheduled")));
+    assert_eq!(began.elapsed().as_secs(), 2, "no admin waits for longer");
+    world.memory.once(Op::RequestPublishing, None, fault());
+    let gone = world.admin("acme", "DELETE", "/v1/connector", None).await;
+    assert_eq!((gone.status.as_u16(), &gone.json()["status"]), (200, &json!("disconnected")));
+    assert_eq!(world.memory.calls(Op::RequestPublishing), 3);
+    assert_eq!(world.memory.state().tenants["acme"].outbox.entries.len(), 3, "the hourly check finds them");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use audit_log_core::{
     drift::{Checked, Finding},
     failure::{Code, Failure},
-    late::Tail,
+    late::TrailingCounts,
     memory::Op,
     records::{Receipt, StoredObject},
     schedule::Window,
@@ -29,13 +29,12 @@ pub(super) fn export(world: &World, tenant: &str, hours: u32) {
             window,
             bucket: format!("{tenant}-audit-logs"),
             objects: (1..=60).map(object).collect(),
-            tail: Tail::of(window),
+            trailing_counts: TrailingCounts::of(window),
             late: 0,
             malformed: 1,
             gap: false,
             exported_at: to + TimeDelta::minutes(1),
             duration: TimeDelta::milliseconds(250),
-            amended: 0,
         };
         receipts.insert(to, receipt);
     }
@@ -97,7 +96,7 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
         let tenant = state.tenants.get_mut("acme").unwrap();
         tenant.last_error = Some((Failure::new(Code::AccessDenied, "S3 refused the write."), now()));
         tenant.failing_since = Some("2026-11-18T04:01:05Z".parse().unwrap());
-        tenant.renewed_at = None;
+        tenant.backoff_reset_at = None;
     }
     let status = world.get("acme", "/v1/status").await.json();
     assert_eq!(status["nextRunAt"], "2026-11-21T16:01:00Z", "after days, not every tick tries");

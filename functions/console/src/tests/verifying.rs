@@ -40,12 +40,19 @@ async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for
 }
 
 #[tokio::test]
-async fn a_verification_without_an_answer_is_recorded_too() {
+async fn what_a_verification_came_to_is_recorded_and_no_answer_is_a_failure() {
     let world = World::with("acme").await;
-    let verified =
-        |world: &World| world.memory.actions("acme").iter().filter(|it| *it == "Connection Verified").count();
-    let before = verified(&world);
+    let verify = async || world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status.as_u16();
+    let count = |action: &str| world.memory.actions("acme").iter().filter(|it| *it == action).count();
+    let checks = || (count("Connection Check Passed"), count("Connection Check Failed"));
+    assert_eq!(checks(), (2, 0), "the role alone was looked at to connect and to save");
+    assert_eq!((verify().await, checks()), (200, (3, 0)));
+    world.finds(Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
+    assert_eq!((verify().await, checks()), (200, (4, 0)), "a warning is no failure");
+    world.finds(Name::PutObject, Status::Failed, Code::AccessDenied);
+    assert_eq!((verify().await, checks()), (200, (4, 1)));
+    world.finds(Name::PutObject, Status::Inconclusive, Code::Throttled);
+    assert_eq!((verify().await, checks()), (200, (4, 2)));
     world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
-    assert_eq!(world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status, 503);
-    assert_eq!(verified(&world), before + 1);
+    assert_eq!((verify().await, checks()), (503, (4, 3)));
 }

@@ -10,8 +10,7 @@ use super::{Checked, News, findings, is_let_in, is_the_platforms, turn};
 use crate::{
     connect::State,
     failure::{Code, Failure, Party},
-    notice::{Kind, Notice},
-    ports::{Bus, Conditional, Connections, Due, Tenants, Verifier},
+    ports::{Conditional, Connections, Due, Tenants, Verifier},
     record::{Stamp, own},
     records::TenantRecords,
     settings::{Draft, FieldError, FieldErrors, parse_version},
@@ -76,16 +75,14 @@ struct Refused {
 }
 
 /// The checks, over whatever implements their ports.
-pub struct Checks<'a, S, V, N> {
+pub struct Checks<'a, S, V> {
     /// The tenants' records.
     pub store: &'a S,
-    /// Whoever verifies connections.
+    /// What verifies connections.
     pub verifier: &'a V,
-    /// Where others hear of it.
-    pub bus: &'a N,
 }
 
-impl<S: Tenants + Connections, V: Verifier, N: Bus> Checks<'_, S, V, N> {
+impl<S: Tenants + Connections, V: Verifier> Checks<'_, S, V> {
     /// Checks the connected tenants whose turn it is and that have not had it.
     ///
     /// # Errors
@@ -220,60 +217,34 @@ impl<S: Tenants + Connections, V: Verifier, N: Bus> Checks<'_, S, V, N> {
         Ok(Some((config, version.map_err(|invalid| damaged(invalid).into_failure())?)))
     }
 
-    /// Tells of what was found if it is news, and keeps it.
+    /// Keeps what was found, and announces it if it is news.
     async fn keep(&self, tenant: TenantId, before: Option<Checked>, found: Checked, run: Run<'_>) -> End {
         let news = found.news(before.as_ref());
-        match self.tell_and_keep(&tenant, before.as_ref(), &found, news, run).await {
+        let stamp = Stamp { at: (run.now)(), retention: run.retention };
+        let announcement = news.map(|news| own::connection_checked(&tenant, stamp, news, &found));
+        let kept = self.store.keep_check(&tenant, before.as_ref(), &found, announcement.as_ref()).await;
+        let kept = match kept {
+            Ok(Conditional::ConditionFailed) => self.is_overtaken(&tenant, &found, run).await,
             Ok(Conditional::Written) => {
                 if let Some(news) = news {
                     let codes: Vec<&str> = found.findings.iter().map(|it| it.code.as_str()).collect();
                     tracing::warn!(tenant = %tenant, news = ?news, codes = codes.join(", "), "a connection has changed");
                 }
-                End::Kept { found, news }
+                return End::Kept { found, news };
             }
-            Ok(Conditional::LostRace) => End::Gone,
+            Err(failure) => Err(failure),
+        };
+        match kept {
+            Ok(true) => End::Gone,
+            Ok(false) => {
+                let what = "the check was refused, although nobody has changed anything";
+                tracing::error!(tenant = %tenant, code = %Code::Rejected, "{what}");
+                End::Unclear
+            }
             Err(Failure { code, message, .. }) => {
                 tracing::error!(tenant = %tenant, code = %code, reason = message, "what a check found could not be kept");
                 End::Unclear
             }
-        }
-    }
-
-    /// News are published before they are kept, so that a run that dies in between leads to the same notice once more and
-    /// never to silence. What isn't published is logged and counted there, and told in the audit event and the status all
-    /// the same.
-    async fn tell_and_keep(
-        &self,
-        tenant: &TenantId,
-        before: Option<&Checked>,
-        found: &Checked,
-        news: Option<News>,
-        run: Run<'_>,
-    ) -> Result<Conditional, Failure> {
-        let event = |news| {
-            let stamp = Stamp { at: (run.now)(), retention: run.retention };
-            own::connection_checked(tenant, stamp, news, found)
-        };
-        if let Some(news) = news {
-            // Verifying may have taken a minute, and nobody is told of settings that are others by now.
-            if self.is_overtaken(tenant, found, run).await? {
-                return Ok(Conditional::LostRace);
-            }
-            let kind = match news {
-                News::Drifted => Kind::Drifted,
-                News::Restored => Kind::Restored,
-            };
-            let notice = Notice { kind, id: event(news).id, tenant: tenant.clone(), at: found.at, info: found.info() };
-            self.bus.publish(&[notice]).await;
-        }
-        // Stamped anew: publishing may have taken a while, and an event is visible soon after its stamp.
-        let event = news.map(event);
-        match self.store.keep_check(tenant, before, found, event.as_ref()).await? {
-            Conditional::LostRace if !self.is_overtaken(tenant, found, run).await? => {
-                let what = "The check was refused, although nobody has changed anything.";
-                Err(Failure::by(Party::Platform, Code::Rejected, what))
-            }
-            kept => Ok(kept),
         }
     }
 

@@ -87,8 +87,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         if due.is_empty() && unreadable.is_none() {
             report.no_connected_tenant = !self.any_connected().await?;
         }
-        let last = if planted!(LastIsNotHandedOver) { due.len().saturating_sub(1) } else { due.len() };
-        let unsent = queue.send(&Batch::all(run.tick, &due[..last])).await;
+        let unsent = queue.send(&Batch::all(run.tick, &due)).await;
         report.add_queued(due.len() as u64);
         match unreadable.or_else(|| unsent.into_iter().next().map(|(_, failure)| failure)) {
             Some(failure) => Err(failure),
@@ -106,7 +105,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let tenants: BTreeSet<String> = batches.iter().flat_map(|batch| &batch.tenants).cloned().collect();
         self.export_all(run, tenants.into_iter().collect(), &mut report).await;
         let mut failed: BTreeSet<String> = report.failed_by_platform.iter().cloned().collect();
-        if !report.unfinished.is_empty() && !planted!(UnfinishedAreDropped) {
+        if !report.unfinished.is_empty() {
             let again = Batch::all(run.tick, &report.unfinished);
             match queue.filter(|_| report.got_somewhere()) {
                 Some(queue) => {
@@ -120,9 +119,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 None => failed.extend(report.unfinished.iter().cloned()),
             }
         }
-        let has_failed = |batch: &Batch| {
-            !planted!(BatchNeverComesAgain) && batch.tenants.iter().any(|tenant| failed.contains(tenant))
-        };
+        let has_failed = |batch: &Batch| batch.tenants.iter().any(|tenant| failed.contains(tenant));
         let failed = (0..).zip(batches).filter(|(_, batch)| has_failed(batch)).map(|(at, _)| at).collect();
         Done { report, failed }
     }

@@ -89,7 +89,6 @@ enum State<'a> {
 }
 
 /// An event, and which shard it is of.
-#[cfg_attr(feature = "planted-bugs", derive(Clone))]
 pub(super) struct Read {
     pub(super) event: StoredEvent,
     shard: usize,
@@ -148,11 +147,9 @@ impl<'a> Shard<'a> {
         let end = source.end.as_str();
         // A range key is compared as text, both bounds included; whatever begins at the window's end belongs to the
         // next one.
-        let is_before = |id: &str| id < end || planted!(WindowHoldsItsEnd) && id.starts_with(end);
-        let more_after = came.more_after.filter(|_| !(planted!(EmptyPageEnds) && came.events.is_empty()));
-        let events = came.events.into_iter().take_while(|event| is_before(&event.recorded_at_id)).collect();
+        let events = came.events.into_iter().take_while(|event| event.recorded_at_id.as_str() < end).collect();
         self.next = Some(Ahead { events, _taken: taken });
-        self.rest = more_after.map_or(Rest::Nothing, Rest::After);
+        self.rest = came.more_after.map_or(Rest::Nothing, Rest::After);
     }
 }
 
@@ -170,8 +167,7 @@ impl<'a, E: Events> Reader<'a, E> {
             let rest = done.clone().map_or(Rest::FromTheStart, Rest::After);
             Shard { number, page: VecDeque::new(), next: None, rest, reading: None, done }
         };
-        let most = if planted!(OnlyTheFirstShard) { 1 } else { usize::MAX };
-        let shards = config.event_shards.iter().take(most).map(shard).collect();
+        let shards = config.event_shards.iter().map(shard).collect();
         let source = Source { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget };
         Self { source, shards, turned: false }
     }
@@ -192,12 +188,6 @@ impl<'a, E: Events> Reader<'a, E> {
         }
         let waiting = self.shards.iter().enumerate().filter(|(_, shard)| !shard.page.is_empty());
         let first = waiting.min_by(|(_, a), (_, b)| a.first_key().cmp(&b.first_key())).map(|(shard, _)| shard);
-        if planted!(TwinsAreOne)
-            && let Some(key) = first.and_then(|first| self.shards[first].first_key()).map(str::to_owned)
-        {
-            let others = self.shards.iter_mut().enumerate().filter(|(at, _)| Some(*at) != first);
-            others.for_each(|(_, shard)| shard.page.retain(|event| event.recorded_at_id != key));
-        }
         Ok(first.and_then(|shard| Some(Read { event: self.shards[shard].page.pop_front()?, shard })))
     }
 
@@ -257,11 +247,8 @@ impl<'a, E: Events> Reader<'a, E> {
             .await;
             for shard in shards.iter_mut().filter(|shard| shard.page.is_empty() && shard.next.is_none()) {
                 let failed = matches!(shard.reading, Some(Reading { state: State::Here(Err(_)), .. }));
-                if let Some(Reading { state: State::Here(Err(failure)), taken }) = shard.reading.take_if(|_| failed) {
-                    if !planted!(HeartbeatOnError) {
-                        return Err(failure);
-                    }
-                    shard.lay_aside(source, Page::default(), taken);
+                if let Some(Reading { state: State::Here(Err(failure)), .. }) = shard.reading.take_if(|_| failed) {
+                    return Err(failure);
                 }
             }
         }

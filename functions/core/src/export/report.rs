@@ -24,9 +24,11 @@ pub struct Report {
     pub exported: u64,
     /// Tenants that something went wrong for.
     pub failed: u64,
-    /// Tenants whose next window has to wait for another tick: it isn't settled, time ran out, they are far behind, or they
-    /// have failed for so long that not every tick tries.
+    /// Tenants whose next window has to wait for another tick: it isn't settled, time ran out, they are far behind, another run
+    /// has their lease, or they have failed for so long that not every tick tries.
     pub deferred: u64,
+    /// Of the deferred tenants, those whose lease another run has.
+    pub leased: u64,
     /// Recorded events in what was exported.
     pub events: u64,
     /// Stored objects.
@@ -49,7 +51,13 @@ pub struct Report {
     pub unreadable: u64,
     /// Of the deferred tenants, those that have failed for so long that not every tick tries.
     #[serde(skip)]
-    pub put_off: u64,
+    pub backed_off: u64,
+    /// Of the leased tenants, those that were due at the tick before this one already, and had nothing delivered since.
+    #[serde(skip)]
+    pub leased_again: u64,
+    /// Of the failed tenants, those whose run found its lease gone or expired.
+    #[serde(skip)]
+    pub lease_lost: u64,
     /// Tenants whose backlog comes near to what is deleted.
     #[serde(skip)]
     pub near_retention: u64,
@@ -98,15 +106,17 @@ pub enum End {
     Failed(Failure),
 }
 
-/// For what something that is due has to wait.
+/// Why a due window was deferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferral {
-    /// It isn't settled, or another run is at it.
+    /// It isn't settled, or its settings keep changing.
     ToTheNextTick,
+    /// Another run has the tenant's lease.
+    Leased,
     /// This run has no more time, or has done its share for the tenant.
     ToAnotherRun,
     /// The tenant keeps failing, for a reason that its admin has to mend.
-    Patience,
+    Backoff,
 }
 
 /// What was exported.
@@ -135,6 +145,8 @@ pub struct Tally {
     pub late: TimeDelta,
     /// Whether its exports had failed before.
     pub was_failing: bool,
+    /// Whether its next window was due at the tick before this one already, and nothing was delivered since.
+    pub is_stuck: bool,
     /// How it ended.
     pub end: End,
 }
@@ -144,7 +156,7 @@ impl Tally {
     pub fn failed(tenant: String, failure: Failure) -> Self {
         let zero = TimeDelta::zero();
         let (counts, end) = (Counts::default(), End::Failed(failure));
-        Self { tenant, counts, lag: zero, late: zero, was_failing: false, end }
+        Self { tenant, counts, lag: zero, late: zero, was_failing: false, is_stuck: false, end }
     }
 }
 
@@ -158,6 +170,7 @@ impl Report {
             exported: 0,
             failed: 0,
             deferred: 0,
+            leased: 0,
             events: 0,
             objects: 0,
             bytes: 0,
@@ -166,7 +179,9 @@ impl Report {
             failed_by_party: [(Party::Customer, 0), (Party::Platform, 0)],
             late: 0,
             unreadable: 0,
-            put_off: 0,
+            backed_off: 0,
+            leased_again: 0,
+            lease_lost: 0,
             newly_failed: 0,
             near_retention: 0,
             kept: 0,
@@ -230,7 +245,11 @@ impl Report {
                 self.deferred += 1;
                 match deferral {
                     // However late, it is not for want of time.
-                    Deferral::Patience => self.put_off += 1,
+                    Deferral::Backoff => self.backed_off += 1,
+                    Deferral::Leased => {
+                        self.leased += 1;
+                        self.leased_again += u64::from(tally.is_stuck);
+                    }
                     Deferral::ToTheNextTick => self.latest_deferred = self.latest_deferred.max(tally.late),
                     Deferral::ToAnotherRun => {
                         self.latest_deferred = self.latest_deferred.max(tally.late);
@@ -242,6 +261,7 @@ impl Report {
                 self.failed += 1;
                 self.newly_failed += u64::from(!tally.was_failing);
                 self.unreadable += u64::from(code == Code::EventsUnreadable);
+                self.lease_lost += u64::from(code == Code::LeaseLost);
                 for (of, count) in &mut self.failed_by_party {
                     *count += u64::from(*of == party);
                 }
@@ -293,6 +313,6 @@ mod tests {
         assert_eq!((late.latest_deferred, late.deferred), (TimeDelta::hours(3), 0), "also of who goes on elsewhere");
         assert_eq!(report.failed_by_party, [(Party::Customer, 101), (Party::Platform, 0)]);
         report.failures.truncate(1);
-        insta::assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"tick":"2026-11-21T11:00:00Z","due":102,"queued":0,"exported":1,"failed":101,"deferred":0,"events":5,"objects":2,"bytes":300,"failures":[{"tenantId":"t0","code":"bucket_not_found","party":"customer","message":"No bucket. Create the bucket, or save the name of one that exists."}]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"tick":"2026-11-21T11:00:00Z","due":102,"queued":0,"exported":1,"failed":101,"deferred":0,"leased":0,"events":5,"objects":2,"bytes":300,"failures":[{"tenantId":"t0","code":"bucket_not_found","party":"customer","message":"No bucket. Create the bucket, or save the name of one that exists."}]}"#);
     }
 }

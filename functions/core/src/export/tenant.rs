@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Run,
+    hold::Hold,
     report::{Counts, Deferral, End, Tally},
 };
 use crate::{
     failure::{Code, Failure, Party},
-    records::{Doubt, Outcome, StoredWatermark, TenantRecords},
+    records::TenantRecords,
     schedule::Schedule,
     settings::{FieldErrors, TenantConfig},
     tenant::TenantId,
@@ -22,18 +23,15 @@ pub(super) struct TenantExport<Bucket> {
     pub(super) config: TenantConfig,
     /// The tenant's bucket with its credentials, once something was stored; dropped with this.
     pub(super) bucket: Option<Bucket>,
-    pub(super) watermark: StoredWatermark,
+    pub(super) hold: Hold,
     pub(super) schedule: Schedule,
-    /// Windows that another run has left in doubt.
-    pub(super) doubts: Vec<Doubt>,
-    /// How exports went before this one.
-    pub(super) outcome: Outcome,
-    /// When config and watermark were last known to be as they are here.
+    /// When config and connection were last known to be as they are here.
     pub(super) read_at: DateTime<Utc>,
     pub(super) windows: u32,
-    pub(super) lost_races: u32,
+    /// How often the records were no longer as they had been read.
+    pub(super) conflicts: u32,
     pub(super) counts: Counts,
-    /// How many files of windows that it may not commit itself the whole run has kept: those count, even if it is cut off.
+    /// How many files of windows that are not committed yet the whole run has stored: those count, even if it is cut off.
     pub(super) kept: Arc<AtomicU64>,
     /// A failure that did not keep the windows from being exported, but must not be quiet either.
     pub(super) loss: Option<Failure>,
@@ -43,22 +41,23 @@ pub(super) struct TenantExport<Bucket> {
 pub(super) struct Refused {
     pub(super) tenant: String,
     pub(super) failure: Failure,
-    /// Where to note the failure, and what is noted there, if there is a record to note it on.
-    pub(super) watermark: Option<(TenantId, StoredWatermark, Outcome)>,
+    /// Where to note the failure, if there is a record to note it on.
+    pub(super) hold: Option<Hold>,
 }
 
 impl Refused {
     /// Of a tenant whose records could not be read.
     pub(super) fn unread(tenant: String, failure: Failure) -> Box<Self> {
-        Box::new(Self { tenant, failure, watermark: None })
+        Box::new(Self { tenant, failure, hold: None })
     }
 
-    pub(super) fn into_tally(self, now: DateTime<Utc>) -> Tally {
-        let Self { tenant, failure, watermark } = self;
+    pub(super) fn into_tally(self, run: Run<'_>, end: Option<End>) -> Tally {
+        let Self { tenant, failure, hold } = self;
         let mut tally = Tally::failed(tenant, failure);
-        let Some((_, watermark, outcome)) = watermark else { return tally };
+        tally.end = end.unwrap_or(tally.end);
+        let Some(Hold { watermark, outcome, .. }) = hold else { return tally };
         let stands = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
-        tally.lag = stands.map_or(tally.lag, |exported_until| now - exported_until);
+        tally.lag = stands.map_or(tally.lag, |exported_until| (run.now)() - exported_until);
         tally.was_failing = outcome.failing_since.is_some();
         tally
     }
@@ -78,21 +77,21 @@ impl<Bucket> Waiting<Bucket> {
         }
     }
 
-    /// What came of the exports before.
-    pub(super) fn outcome(&self) -> Option<&Outcome> {
+    /// What this run holds of the tenant, if it could read its records.
+    pub(super) fn hold(&self) -> Option<&Hold> {
         match self {
-            Self::Export(tenant) => Some(&tenant.outcome),
-            Self::Refused(refused) => refused.watermark.as_ref().map(|(_, _, outcome)| outcome),
+            Self::Export(tenant) => Some(&tenant.hold),
+            Self::Refused(refused) => refused.hold.as_ref(),
         }
     }
 
-    /// Leaves the tenant for a later tick.
-    pub(super) fn put_off(self, now: DateTime<Utc>) -> Tally {
+    /// Leaves the tenant for a later tick, since it keeps failing.
+    pub(super) fn back_off(self, run: Run<'_>) -> Tally {
         tracing::info!("deferred: exports have failed for more than a day, and are tried every six hours");
-        let end = End::Deferred(Deferral::Patience);
+        let end = End::Deferred(Deferral::Backoff);
         match self {
-            Self::Export(tenant) => tenant.into_tally(now, end),
-            Self::Refused(refused) => Tally { end, ..refused.into_tally(now) },
+            Self::Export(tenant) => tenant.into_tally(run, end),
+            Self::Refused(refused) => refused.into_tally(run, Some(end)),
         }
     }
 }
@@ -114,34 +113,31 @@ pub(super) enum Step {
 impl<Bucket> TenantExport<Bucket> {
     /// A due tenant, or none if the index was out of date: the tenant isn't due, or isn't connected.
     pub(super) fn new(tenant: TenantId, records: TenantRecords, run: Run<'_>) -> Result<Option<Self>, Box<Refused>> {
-        let Some(watermark) = records.watermark.filter(|watermark| watermark.due_shard.is_some()) else {
+        let TenantRecords { config, watermark, outcome, has_notifications, lease: _ } = records;
+        let Some(watermark) = watermark.filter(|watermark| watermark.due_shard.is_some()) else {
             return Ok(None);
         };
         let checked = watermark.schedule().map_err(FieldErrors::into_failure).and_then(|schedule| {
             let missing = || Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant has no record `config`.");
-            let config = records.config.ok_or_else(missing)?;
+            let config = config.ok_or_else(missing)?;
             Ok((schedule, config.check(&tenant, run.platform).map_err(FieldErrors::into_failure)?))
         });
+        let hold = Hold::new(tenant, watermark, outcome, has_notifications);
         match checked {
             Ok((schedule, _)) if schedule.due_window(run.tick).is_none() => Ok(None),
             Ok((schedule, config)) => Ok(Some(Self {
                 config,
                 bucket: None,
-                watermark,
+                hold,
                 schedule,
-                doubts: records.doubts,
-                outcome: records.outcome,
                 read_at: (run.now)(),
                 windows: 0,
-                lost_races: 0,
+                conflicts: 0,
                 counts: Counts::default(),
                 kept: Arc::default(),
                 loss: None,
             })),
-            Err(failure) => {
-                let watermark = Some((tenant.clone(), watermark, records.outcome));
-                Err(Box::new(Refused { tenant: tenant.to_string(), failure, watermark }))
-            }
+            Err(failure) => Err(Box::new(Refused { tenant: hold.tenant.to_string(), failure, hold: Some(hold) })),
         }
     }
 
@@ -151,36 +147,25 @@ impl<Bucket> TenantExport<Bucket> {
         self
     }
 
-    /// Replaces what was read of the tenant and keeps what was done for it.
-    pub(super) fn go_on_from(&mut self, fresh: Self) {
-        self.set_config(fresh.config);
-        self.watermark = fresh.watermark;
-        self.schedule = fresh.schedule;
-        self.doubts = fresh.doubts;
-        self.outcome = fresh.outcome;
-        self.read_at = fresh.read_at;
+    /// Whether the records are still as this run goes by: the settings, the connection, where the watermark stands, and the
+    /// lease.
+    pub(super) fn is_as_read(&self, run: Run<'_>, records: &TenantRecords) -> bool {
+        self.hold.is_as_read(run, &self.config, records)
     }
 
-    /// Takes the records as they are now, to store a window that is committed already: whether the tenant is due does
-    /// not matter for that, and a config that can't be used any more leaves the one that could.
-    pub(super) fn take_records(&mut self, records: TenantRecords, run: Run<'_>) {
-        if let Some(Ok(config)) = records.config.map(|config| config.check(&self.config.tenant, run.platform)) {
-            self.set_config(config);
-        }
-        self.watermark = records.watermark.unwrap_or_default();
-        self.outcome = records.outcome;
-        self.read_at = (run.now)();
-    }
-
-    fn set_config(&mut self, config: TenantConfig) {
+    /// Replaces what was read of the tenant; the lease stays, and what was done under it.
+    pub(super) fn go_on_from(&mut self, Self { config, hold, schedule, read_at, .. }: Self) {
         // The bucket's credentials were made for the settings as they were.
-        if config != self.config && !planted!(OldBucketAfterSave) {
+        if config != self.config {
             self.bucket = None;
         }
         self.config = config;
+        (self.schedule, self.read_at) = (schedule, read_at);
+        (self.hold.watermark, self.hold.outcome) = (hold.watermark, hold.outcome);
     }
 
-    pub(super) fn into_tally(self, now: DateTime<Utc>, end: End) -> Tally {
+    pub(super) fn into_tally(self, run: Run<'_>, end: End) -> Tally {
+        let now = (run.now)();
         let end = match (end, self.loss) {
             (end @ End::Failed(_), _) | (end, None) => end,
             (_, Some(loss)) => End::Failed(loss),
@@ -190,7 +175,8 @@ impl<Bucket> TenantExport<Bucket> {
             counts: self.counts,
             lag: now - self.schedule.exported_until,
             late: now - self.schedule.next_due,
-            was_failing: self.outcome.failing_since.is_some(),
+            is_stuck: self.hold.is_stuck(run, self.schedule.next_due),
+            was_failing: self.hold.outcome.failing_since.is_some(),
             end,
         }
     }

@@ -1,13 +1,13 @@
 //! What a tick does, proved on the world in memory.
 
+mod backoff;
 mod delivery;
-mod doubts;
 mod failures;
 mod fan_out;
 mod late;
-mod patience;
-mod races;
-mod restores;
+mod leases;
+mod outbox;
+mod overlaps;
 mod resuming;
 mod retention;
 
@@ -20,6 +20,7 @@ use crate::{
     event::{Body, StoredEvent},
     failure::Failure,
     memory::Memory,
+    outbox::Outbox,
     ports::{Conditional, Settings as _},
     record::own,
     schedule::Schedule,
@@ -43,6 +44,11 @@ pub(super) fn clock(time: &str) -> DateTime<Utc> {
 pub(super) fn id(tenant: &str) -> TenantId {
     TenantId::parse(tenant).unwrap()
 }
+
+pub(super) type MemoryExport = Export<Memory, Memory, Memory, Memory>;
+
+/// From a run's beginning to its deadline.
+pub(super) const RUN: TimeDelta = TimeDelta::minutes(15);
 
 /// A platform whose tenants each have a bucket of their own name.
 #[derive(Clone)]
@@ -77,6 +83,8 @@ impl World {
         self.memory.state().buckets.entry(bucket.clone()).or_default();
         let frequency_hours = Some(frequency_hours.to_owned());
         self.save(tenant, &Draft { frequency_hours, bucket: Some(bucket), ..draft() }, clock(saved_at));
+        // These tests count the notifications of runs.
+        self.memory.state().tenants.get_mut(tenant).unwrap().outbox = Outbox::default();
     }
 
     /// Saves settings over whatever is there.
@@ -131,14 +139,27 @@ impl World {
         self.run(clock(hour), &move || now, &|| false)
     }
 
-    /// A run under a given clock; none if it never comes back.
+    /// A tick under a given clock; none if it never comes back.
     pub(super) fn run(
         &self,
         tick: DateTime<Utc>,
         now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
         should_stop: &(dyn Fn() -> bool + Send + Sync),
     ) -> Option<Result<Report, Failure>> {
-        Self::ends(self.tick_at(tick, now, should_stop))
+        self.run_of(tick, now, should_stop, async |export, run| export.tick(run).await)
+    }
+
+    /// A run of anything under a given clock; none if it never comes back.
+    pub(super) fn run_of<R>(
+        &self,
+        tick: DateTime<Utc>,
+        now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
+        should_stop: &(dyn Fn() -> bool + Send + Sync),
+        job: impl AsyncFnOnce(MemoryExport, Run<'_>) -> R,
+    ) -> Option<R> {
+        let (platform, random) = (platform(), |bytes: &mut [u8]| self.memory.random(bytes));
+        let deadline = now() + RUN;
+        Self::ends(job(self.export(), Run { tick, platform: &platform, now, should_stop, deadline, random: &random }))
     }
 
     /// What comes of something that takes time, but not of ours; none if it never comes back.
@@ -152,16 +173,16 @@ impl World {
         runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(900), run).await.ok() })
     }
 
-    pub(super) async fn tick_at(
-        &self,
-        tick: DateTime<Utc>,
-        now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
-        should_stop: &(dyn Fn() -> bool + Send + Sync),
-    ) -> Result<Report, Failure> {
-        self.export().tick(Run { tick, platform: &platform(), now, should_stop }).await
+    /// Lets the time pass by which the lease of a run that died has expired.
+    pub(super) fn expire_lease(&self, tenant: &str) {
+        self.memory.state().tenants.get_mut(tenant).unwrap().lease.as_mut().unwrap().until = clock("00:00");
     }
 
-    pub(super) fn export(&self) -> Export<Memory, Memory, Memory, Memory> {
+    pub(super) fn is_leased(&self, tenant: &str) -> bool {
+        self.memory.state().tenants[tenant].lease.is_some()
+    }
+
+    pub(super) fn export(&self) -> MemoryExport {
         let memory = || self.memory.clone();
         let options = self.options.clone();
         Export { tenants: memory(), events: memory(), buckets: memory(), bus: memory(), options }

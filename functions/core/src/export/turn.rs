@@ -1,22 +1,26 @@
-//! A tenant's turn: its next window, the commit, and what is said of both.
+//! A tenant's turn: the lease, its next window, the commit, and what is said of them.
 
+use chrono::{DateTime, Utc};
 use tracing::Instrument as _;
 
 use super::{
     Export, Run,
-    race::Stored,
+    hold::{NotAcquired, lease_lost},
     report::{Counts, Deferral, End},
-    tenant::{Progress, Step, TenantExport, Waiting},
-    window::{GivenUp, State, Why},
+    tenant::{Progress, Refused, Step, TenantExport, Waiting},
+    window::{FRESH, Why},
 };
 use crate::{
     failure::{Failure, Party},
-    patience::Told,
-    ports::{Buckets, Bus, Conditional, Events, Tenants},
+    ports::{Buckets, Bus, Commit, Conditional, Events, Tenants},
     record::own,
-    records::Receipt,
-    schedule::{Readiness, Window, readiness},
+    records::{Receipt, TenantRecords},
+    schedule::{Readiness, Schedule, Window, readiness},
+    timestamp,
 };
+
+/// How often a run reads a tenant's records anew because they have changed before it leaves the tenant to the next tick.
+const MAX_CONFLICTS: u32 = 3;
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Takes a tenant's turn: its next window, or the record of why it has none. All that is logged meanwhile, also
@@ -27,40 +31,44 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     }
 
     async fn turn(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
-        if waiting.outcome().is_some_and(|outcome| !outcome.is_tried(run.tick)) {
-            return Progress::Ended(waiting.put_off((run.now)()));
+        if waiting.hold().is_some_and(|hold| hold.lease.is_none() && !hold.outcome.is_tried(run.tick)) {
+            return Progress::Ended(waiting.back_off(run));
         }
         let mut tenant = match waiting {
             Waiting::Export(tenant) => tenant,
-            Waiting::Refused(refused) => {
-                log(&refused.tenant, None, &refused.failure);
-                if let Some((tenant, watermark, outcome)) = &refused.watermark {
-                    self.note_failure(run, tenant, (watermark, outcome), &refused.failure).await;
-                }
-                return Progress::Ended(refused.into_tally((run.now)()));
-            }
+            Waiting::Refused(refused) => return Progress::Ended(self.refuse(run, *refused).await),
         };
         let end = match self.next_window(run, &mut tenant).await {
             Ok(Step::More) => return Progress::More(tenant),
-            // In a turn of its own: what is exported counts, even if the repair is cut off.
-            Ok(Step::Ended(End::Exported)) if !tenant.doubts.is_empty() && tenant.counts != Counts::default() => {
-                return Progress::More(tenant);
-            }
-            Ok(Step::Ended(End::Exported)) => {
-                if let Err(failure) = self.settle_doubts(run, &mut tenant).await {
-                    tenant.loss = Some(failure);
-                }
-                End::Exported
-            }
             Ok(Step::Ended(end)) => end,
             Err(failure) => {
-                let id = &tenant.config.tenant;
-                log(id.as_str(), tenant.schedule.due_window(run.tick), &failure);
-                self.note_failure(run, id, (&tenant.watermark, &tenant.outcome), &failure).await;
+                log(tenant.config.tenant.as_str(), tenant.schedule.due_window(run.tick), &failure);
+                self.note_failure(run, &mut tenant.hold, &failure).await;
                 End::Failed(failure)
             }
         };
-        Progress::Ended(tenant.into_tally((run.now)(), end))
+        self.finish(run, &mut tenant.hold).await;
+        Progress::Ended(tenant.into_tally(run, end))
+    }
+
+    /// Notes the failure of a tenant that can't be exported as its records are.
+    async fn refuse(&self, run: Run<'_>, mut refused: Refused) -> super::Tally {
+        log(&refused.tenant, None, &refused.failure);
+        let Some(hold) = &mut refused.hold else { return refused.into_tally(run, None) };
+        match self.acquire(run, hold).await {
+            Ok(None) => {
+                self.note_failure(run, hold, &refused.failure).await;
+                self.finish(run, hold).await;
+            }
+            Ok(Some(NotAcquired::HeldUntil(until))) => {
+                leased(until);
+                return refused.into_tally(run, Some(End::Deferred(Deferral::Leased)));
+            }
+            // The next tick looks at it again.
+            Ok(Some(NotAcquired::Changed)) => {}
+            Err(failure) => log(&refused.tenant, None, &failure),
+        }
+        refused.into_tally(run, None)
     }
 
     async fn next_window(&self, run: Run<'_>, tenant: &mut TenantExport<B::Bucket>) -> Result<Step, Failure> {
@@ -80,69 +88,141 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         if (run.should_stop)() {
             return Ok(deferred(window, Deferral::ToAnotherRun, "the remaining time is too short"));
         }
-        let receipt = match self.store_window(run, tenant, window, State::Due).await {
-            Ok(receipt) => receipt,
-            Err(given_up) => return self.after_giving_up(run, tenant, window, given_up).await,
-        };
-        tenant.windows += 1;
-        let after = tenant.schedule.advance(tenant.config.frequency);
-        let recovered = (tenant.watermark.failing && !planted!(RecoveryIsUntold))
-            .then(|| own::export_recovered(&tenant.config.tenant, self.stamp(run), window));
-        let commit = self.tenants.commit(&tenant.config, &tenant.watermark, after, &receipt, recovered.as_ref());
-        let committed = match commit.await {
-            Ok(committed) => committed,
-            Err(failure) => {
-                let given_up = GivenUp { why: Why::Failed(failure), stored: receipt.objects };
-                return self.after_giving_up(run, tenant, window, given_up).await;
-            }
-        };
-        match committed {
-            Conditional::Written => {
-                let was_failing = tenant.watermark.failing;
-                tenant.watermark = tenant.watermark.after(&receipt, after);
-                tenant.schedule = after;
-                exported(tenant, &receipt);
-                self.tell_the_end(run, tenant, window, was_failing).await;
-                // Whoever has nothing left to do must not wait, credentials in hand, for everyone else's first window.
-                let more = after.due_window(run.tick).is_some();
-                Ok(if more { Step::More } else { Step::Ended(End::Exported) })
-            }
-            Conditional::LostRace => {
-                // Perhaps to this very commit, whose answer was lost.
-                if let Some(told) = tenant.outcome.told.as_deref().and_then(Told::parse) {
-                    self.take_back(&tenant.config.tenant, told, false, (run.now)()).await;
+        if tenant.hold.lease.is_none() {
+            match self.acquire(run, &mut tenant.hold).await? {
+                None => {}
+                Some(NotAcquired::HeldUntil(until)) => {
+                    leased(until);
+                    return Ok(Step::Ended(End::Deferred(Deferral::Leased)));
                 }
-                self.after_lost_race(run, tenant, window, Stored::All(receipt)).await
+                Some(NotAcquired::Changed) => return self.read_anew(run, tenant, window).await,
             }
+        }
+        // Settings and connection may have changed while the tenant waited for its turn.
+        if (run.now)() - tenant.read_at > FRESH {
+            let records = self.tenants.load_one(&tenant.config.tenant).await?;
+            if !tenant.is_as_read(run, &records) {
+                return self.go_on(run, tenant, window, records);
+            }
+            tenant.read_at = (run.now)();
+        }
+        match self.store_window(run, tenant, window).await {
+            Ok(receipt) => self.commit(run, tenant, window, receipt).await,
+            Err(Why::OutOfTime) => Ok(deferred(window, Deferral::ToAnotherRun, "the time ran out")),
+            Err(Why::Changed) => self.read_anew(run, tenant, window).await,
+            Err(Why::Failed(failure)) => Err(failure),
         }
     }
 
-    async fn after_giving_up(
+    async fn commit(
         &self,
         run: Run<'_>,
         tenant: &mut TenantExport<B::Bucket>,
         window: Window,
-        GivenUp { why, stored }: GivenUp,
+        receipt: Receipt,
     ) -> Result<Step, Failure> {
-        let bucket = tenant.config.bucket.to_string();
-        let stored = Stored::Part(&bucket, &stored);
-        match why {
-            Why::Overtaken => self.after_lost_race(run, tenant, window, stored).await,
-            Why::OutOfTime => {
-                self.agree_with_receipt(run, tenant, window, stored).await?;
-                Ok(deferred(window, Deferral::ToAnotherRun, "the time ran out"))
+        let after = tenant.schedule.advance(tenant.config.frequency);
+        let has_more = after.due_window(run.tick).is_some();
+        let (hold, config) = (&mut tenant.hold, &tenant.config);
+        if hold.lease.as_ref().is_none_or(|lease| lease.until < (run.now)()) {
+            return Err(lease_lost());
+        }
+        let recovered = hold
+            .watermark
+            .failing
+            .then(|| own::export_recovered(&config.tenant, self.stamp(run), window, hold.outcome.failing_since));
+        // What is in the outbox is published under the lease, so the lease ends after that.
+        let is_last = !has_more || tenant.windows + 1 >= self.options.max_windows;
+        let releases = is_last && recovered.is_none() && !hold.has_notifications;
+        let commit = Commit { after, receipt: &receipt, announcement: recovered.as_ref(), releases };
+        let Some(fence) = hold.fence() else { return Err(lease_lost()) };
+        let committed = self.tenants.commit(config, fence, commit).await;
+        if committed != Ok(Conditional::Written) {
+            // Perhaps the answer to an earlier attempt of this very commit was lost.
+            let records = self.tenants.load_one(&config.tenant).await?;
+            if !is_committed(hold.holds(&records), releases, after, &records) {
+                return committed.and_then(|_| self.go_on(run, tenant, window, records));
             }
-            Why::Failed(failure) => {
-                let as_read = (tenant.watermark.clone(), tenant.outcome.clone());
-                if let Err(unmended) = self.agree_with_receipt(run, tenant, window, stored).await {
-                    log(tenant.config.tenant.as_str(), Some(window), &unmended);
+            // Settings may have been saved since, so the next window reads them.
+            tenant.read_at = DateTime::UNIX_EPOCH;
+        }
+        let hold = &mut tenant.hold;
+        hold.watermark = hold.watermark.after(&receipt, after);
+        hold.outcome = crate::records::Outcome::default();
+        // What may still be stored are the very bytes that are committed: a window is never read anew in doubt.
+        hold.in_doubt = false;
+        hold.has_notifications |= recovered.is_some();
+        if releases {
+            hold.lease = None;
+        }
+        tenant.windows += 1;
+        tenant.schedule = after;
+        exported(tenant, &receipt);
+        if recovered.is_some() {
+            self.publish(run, &mut tenant.hold).await;
+        }
+        // A tenant with nothing left to do doesn't wait, credentials in hand, for everyone else's first window.
+        Ok(if has_more { Step::More } else { Step::Ended(End::Exported) })
+    }
+
+    /// Goes on by the records as they are now, since they are no longer as they were read. That is no failure.
+    async fn read_anew(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        window: Window,
+    ) -> Result<Step, Failure> {
+        let records = self.tenants.load_one(&tenant.config.tenant).await?;
+        self.go_on(run, tenant, window, records)
+    }
+
+    fn go_on(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantExport<B::Bucket>,
+        window: Window,
+        records: TenantRecords,
+    ) -> Result<Step, Failure> {
+        if tenant.hold.lease.is_some() && !tenant.hold.holds(&records) {
+            tenant.hold.lease = None;
+            return Err(lease_lost());
+        }
+        tracing::info!(window = %window, "the tenant's records have changed, and are read anew");
+        tenant.hold.has_notifications |= records.has_notifications;
+        if tenant.hold.in_doubt {
+            // Another reading under the same keys could be overwritten by it.
+            return Ok(deferred(
+                window,
+                Deferral::ToTheNextTick,
+                "an object may still be stored as it was read before",
+            ));
+        }
+        tenant.conflicts += 1;
+        if tenant.conflicts >= MAX_CONFLICTS {
+            return Ok(deferred(window, Deferral::ToTheNextTick, "the tenant's records keep changing"));
+        }
+        match TenantExport::<B::Bucket>::new(tenant.config.tenant.clone(), records, run) {
+            Ok(None) => Ok(Step::Ended(End::Exported)),
+            Ok(Some(fresh)) => {
+                tenant.go_on_from(fresh);
+                Ok(Step::More)
+            }
+            Err(refused) => {
+                let Refused { failure, hold, .. } = *refused;
+                if let Some(hold) = hold {
+                    (tenant.hold.watermark, tenant.hold.outcome) = (hold.watermark, hold.outcome);
                 }
-                // The failure belongs to the watermark that the window was read by, and not to a later one.
-                (tenant.watermark, tenant.outcome) = as_read;
                 Err(failure)
             }
         }
     }
+}
+
+/// Whether a commit whose answer is not known has moved the watermark.
+fn is_committed(is_held: bool, releases: bool, after: Schedule, records: &TenantRecords) -> bool {
+    let until = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.as_deref());
+    let is_ours = is_held || releases && records.lease.is_none();
+    is_ours && until == Some(timestamp::seconds(after.exported_until).as_str())
 }
 
 /// A customer's failure is the customer's to mend, and no error of the platform's.
@@ -160,10 +240,11 @@ pub(super) fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
 }
 
 fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
-    tenant.counts.events += receipt.events();
-    tenant.counts.objects += receipt.objects.len() as u64;
-    tenant.counts.bytes += receipt.bytes();
-    tenant.counts.late += receipt.late;
+    let Counts { events, objects, bytes, late } = &mut tenant.counts;
+    *events += receipt.events();
+    *objects += receipt.objects.len() as u64;
+    *bytes += receipt.bytes();
+    *late += receipt.late;
     let (window, id) = (receipt.window, &tenant.config.tenant);
     tracing::info!(
         tenant = %id,
@@ -178,7 +259,7 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
         "exported"
     );
     if receipt.late > 0 {
-        tracing::warn!(tenant = %id, window = %window, late = receipt.late, "events came too late for the window before this one, and their minutes were delivered again: whoever wrote them took longer than the settle contract allows");
+        tracing::warn!(tenant = %id, window = %window, late = receipt.late, "events came too late for the window before this one, and their minutes were delivered again: their writer took longer than the settle contract allows");
     }
     if let Some(loss) = receipt.loss() {
         log(id.as_str(), Some(window), &loss);
@@ -186,7 +267,11 @@ fn exported<Bucket>(tenant: &mut TenantExport<Bucket>, receipt: &Receipt) {
     }
 }
 
-pub(super) fn deferred(window: Window, deferral: Deferral, why: &str) -> Step {
+fn deferred(window: Window, deferral: Deferral, why: &str) -> Step {
     tracing::info!(window = %window, why, "deferred");
     Step::Ended(End::Deferred(deferral))
+}
+
+fn leased(until: DateTime<Utc>) {
+    tracing::info!(until = %timestamp::seconds(until), why = "another run has the tenant's lease", "deferred");
 }

@@ -1,42 +1,39 @@
 //! One window of one tenant: read, encode, store.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Export, Run,
+    hold::Hold,
     reader::Reader,
     tenant::TenantExport,
     writer::{OWN, RECORDED, Writer},
 };
 use crate::{
+    checkpoint::Checkpoint,
     event,
     failure::Failure,
-    late::Tail,
+    late::TrailingCounts,
     ports::{Buckets, Bus, Conditional, Events, Tenants},
-    progress::Progress,
-    records::{Receipt, StoredObject, StoredWatermark},
+    records::Receipt,
     schedule::Window,
     settings::TenantConfig,
 };
 
-/// For how long a tenant's records are taken to be as they were read. A run can take many minutes; storing a window
-/// that another run committed meanwhile would put an older reading over a newer one.
-const FRESH: TimeDelta = TimeDelta::seconds(10);
+/// How old a tenant's settings and connection may be when a window begins. A tenant may wait for minutes for its turn.
+pub(super) const FRESH: TimeDelta = TimeDelta::seconds(10);
 
-/// By how much the clock of whoever deletes may be ahead of this one.
-const CLOCKS: TimeDelta = TimeDelta::minutes(1);
+/// By how much the clock that retention goes by may be ahead of this one.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
 /// Why a window was given up.
 pub(super) enum Why {
     /// The run's time is over.
     OutOfTime,
     /// The records are no longer as they were read.
-    Overtaken,
+    Changed,
     Failed(Failure),
 }
 
@@ -46,23 +43,6 @@ impl From<Failure> for Why {
     }
 }
 
-/// What is known of a window before it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State<'a> {
-    /// The watermark stands at its beginning, and has to stand there still.
-    Due,
-    /// It is committed, so the watermark is beyond it and may move on. These minutes of the window before were delivered
-    /// again with it.
-    Committed(&'a BTreeSet<Window>),
-}
-
-/// A window that was given up. Its first objects may be stored, the last of them only if its answer was lost; of an
-/// object that was still on its way, nothing is left.
-pub(super) struct GivenUp {
-    pub(super) why: Why,
-    pub(super) stored: Vec<StoredObject>,
-}
-
 impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Stores all objects of a window, or those that are still missing, and tells what was stored. Moves nothing.
     pub(super) async fn store_window(
@@ -70,75 +50,49 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         run: Run<'_>,
         tenant: &mut TenantExport<B::Bucket>,
         window: Window,
-        state: State<'_>,
-    ) -> Result<Receipt, GivenUp> {
+    ) -> Result<Receipt, Why> {
         let started = (run.now)();
-        let limit = self.options.max_object_bytes;
-        let TenantExport { config, bucket, watermark, read_at, kept, .. } = tenant;
-        let progress = match state {
-            State::Due => Progress::of(watermark, config, window, limit),
-            State::Committed(_) => None,
-        };
-        let mut progress = progress.unwrap_or_else(|| Progress {
-            window,
-            version: config.version,
-            max_object_bytes: limit,
-            read_until: Vec::new(),
-            objects: Vec::new(),
-            tail: Tail::of(window),
-            late: 0,
-            malformed: 0,
-            gap: false,
-            started,
-        });
-        // Also of a window that was begun in time: what an earlier run has not stored may have been deleted since.
-        let resumed = !progress.objects.is_empty();
-        let may_lack_some = |at: DateTime<Utc>| {
-            let hidden = planted!(GapIsHidden) || planted!(GapIsHiddenOnResume) && resumed;
-            self.may_be_deleted(window.from, at) && !hidden
-        };
-        progress.gap |= may_lack_some(started);
-        let as_read = AsRead { run, tenants: &self.tenants, config, watermark, state, read_at };
-        let mut writer = Writer::new(&self.buckets, &self.options, config, window, bucket, &progress);
-        match self.copy_events(as_read, &progress, &mut writer, kept).await {
+        let TenantExport { config, bucket, hold, kept, .. } = tenant;
+        let mut from = Checkpoint::for_run(&hold.watermark, config, window, self.options.max_object_bytes, started);
+        from.gap |= self.may_be_deleted(window.from, started);
+        let mut writer = Writer::new(&self.buckets, config, bucket, &from);
+        let under_lease = UnderLease { run, tenants: &self.tenants, config, hold };
+        let copied = self.copy_events(under_lease, &from, &mut writer, kept).await;
+        hold.in_doubt |= writer.in_doubt;
+        match copied {
             Ok(()) => {
-                // Once more: reading takes a while.
+                // Once more, also of a window that was begun in time: reading takes a while.
                 let ended = (run.now)();
-                let gap = progress.gap || writer.late_gap || may_lack_some(ended);
-                Ok(writer.into_receipt(gap, progress.started, ended))
+                let gap = from.gap || writer.late_gap || self.may_be_deleted(window.from, ended);
+                Ok(writer.into_receipt(gap, from.started, ended))
             }
-            Err(why) => Err(GivenUp { why, stored: writer.abort().await }),
+            Err(why) => {
+                writer.abort().await;
+                Err(why)
+            }
         }
     }
 
     /// Whether what was recorded at an instant may be deleted by now.
     pub(super) fn may_be_deleted(&self, recorded: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        self.options.retention.is_some_and(|retention| recorded < now + CLOCKS - retention)
+        self.options.retention.is_some_and(|retention| recorded < now + CLOCK_SKEW - retention)
     }
 
     async fn copy_events(
         &self,
-        mut as_read: AsRead<'_, T>,
-        from: &Progress,
+        mut under_lease: UnderLease<'_, T>,
+        from: &Checkpoint,
         writer: &mut Writer<'_, B>,
         kept: &AtomicU64,
     ) -> Result<(), Why> {
-        let (run, config, window) = (as_read.run, as_read.config, from.window);
-        let mut before = None;
-        if from.objects.is_empty() {
-            as_read.forget().await?;
-            before = as_read.tail(window);
-        }
-        let begin = before.as_ref().and_then(Tail::from).unwrap_or(window.from);
+        let (run, config, window) = (under_lease.run, under_lease.config, from.window);
+        // A window that is resumed has delivered its late minutes before its first file.
+        let before = if from.objects.is_empty() { under_lease.trailing_counts(window) } else { None };
+        let begin = before.as_ref().and_then(TrailingCounts::from).unwrap_or(window.from);
         let read = Window { from: begin, ..window };
         let mut reader = Reader::new(&self.events, config, read, &from.read_until, &self.options.budget);
         if let Some(before) = before {
-            self.look_back(&mut as_read, &before, &mut reader, writer).await?;
-        }
-        if let State::Committed(late) = as_read.state {
-            for minute in late {
-                self.deliver_again(&mut as_read, *minute, writer).await?;
-            }
+            self.look_back(&mut under_lease, from, &before, &mut reader, writer).await?;
         }
         if from.gap && writer.is_empty() {
             writer.open().await?;
@@ -146,20 +100,13 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, malformed) = read.event.line();
-            if malformed && planted!(MalformedIsDropped) || from.gap && planted!(GapIsAllThereIs) {
-                reader.done_with(read);
-                continue;
-            }
             if !writer.has_room(&line) {
-                reader.meanwhile(writer.finish(as_read.still_holds())).await?;
-                #[cfg(feature = "planted-bugs")]
-                if planted!(ResumeSkipsOne) {
-                    reader.done_with(read.clone());
-                }
+                reader.meanwhile(writer.finish()).await?;
                 let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
-                let (malformed, late, tail) = (writer.malformed, writer.late, writer.tail.clone());
-                let progress = Progress { objects, read_until, malformed, late, tail, ..from.clone() };
-                kept.fetch_add(u64::from(as_read.keep(&progress).await?), Ordering::Relaxed);
+                let (malformed, late) = (writer.malformed, writer.late);
+                let trailing_counts = writer.trailing_counts.clone();
+                let checkpoint = Checkpoint { objects, read_until, malformed, late, trailing_counts, ..from.clone() };
+                kept.fetch_add(u64::from(under_lease.keep(&checkpoint).await?), Ordering::Relaxed);
                 if (run.should_stop)() {
                     return Err(Why::OutOfTime);
                 }
@@ -169,77 +116,50 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
             let enough = writer.push(&line, RECORDED)?;
             writer.malformed += u64::from(malformed);
-            writer.tail.add(&read.event.recorded_at_id);
+            writer.trailing_counts.add(&read.event.recorded_at_id);
             reader.done_with(read);
             if enough {
                 reader.meanwhile(writer.send()).await?;
             }
         }
-        if writer.is_empty() && !planted!(EmptyWindowHasNoFile) {
+        if writer.is_empty() {
             writer.open().await?;
             writer.push(&event::heartbeat(&config.tenant, window), OWN)?;
         }
-        writer.finish(as_read.still_holds()).await
+        writer.finish().await
     }
 }
 
-/// The records that a window is exported by.
-pub(super) struct AsRead<'a, T> {
+/// The records that a window is exported by, and the lease.
+pub(super) struct UnderLease<'a, T> {
     pub(super) run: Run<'a>,
     tenants: &'a T,
     pub(super) config: &'a TenantConfig,
-    watermark: &'a mut StoredWatermark,
-    /// Whether the watermark may be any other by now.
-    state: State<'a>,
-    read_at: &'a mut DateTime<Utc>,
+    hold: &'a mut Hold,
 }
 
-impl<T: Tenants> AsRead<'_, T> {
-    /// Looks at the records again if they were read a while ago, before anything is stored by them.
-    pub(super) async fn still_holds(&mut self) -> Result<(), Why> {
-        let now = (self.run.now)();
-        if now - *self.read_at <= FRESH || planted!(ConfigIsNeverReadAgain) {
-            return Ok(());
-        }
-        let records = self.tenants.load_one(&self.config.tenant).await?;
-        let config = records.config.map(|config| config.check(&self.config.tenant, self.run.platform));
-        let moved = self.state == State::Due && records.watermark.as_ref() != Some(&*self.watermark);
-        if moved || config != Some(Ok(self.config.clone())) {
-            return Err(Why::Overtaken);
-        }
-        *self.read_at = now;
-        Ok(())
+impl<T: Tenants> UnderLease<'_, T> {
+    /// What is known of the end of the window before this one.
+    fn trailing_counts(&self, window: Window) -> Option<TrailingCounts> {
+        let counts = self.hold.watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse);
+        counts.filter(|counts| counts.to() == Some(window.from))
     }
 
-    /// What is known of the end of the window before this one, which is due.
-    fn tail(&self, window: Window) -> Option<Tail> {
-        let tail = self.watermark.tail.as_deref().and_then(Tail::parse);
-        tail.filter(|tail| self.state == State::Due && tail.to() == Some(window.from))
-    }
-
-    /// Keeps how far the window was stored, so that another run can go on from there; whether it did. Where that can't be
-    /// kept, this run goes on all the same.
-    async fn keep(&mut self, progress: &Progress) -> Result<bool, Why> {
-        let Some(text) = progress.to_text(self.config).filter(|_| self.state == State::Due) else { return Ok(false) };
-        self.keep_text(text).await.map(|()| true)
-    }
-
-    /// Takes a progress back that this run can't go on from, before it stores anything over what that tells of.
-    async fn forget(&mut self) -> Result<(), Why> {
-        if self.state == State::Due && self.watermark.progress.as_ref().is_some_and(|text| !text.is_empty()) {
-            self.keep_text(String::new()).await?;
-        }
-        Ok(())
-    }
-
-    async fn keep_text(&mut self, text: String) -> Result<(), Why> {
-        match self.tenants.keep_progress(self.config, self.watermark, &text).await? {
+    /// Keeps how far the window was stored, so that another run can go on from there; whether it did. Either way it makes
+    /// sure, before another file is begun, that the settings and the connection are still as they were read.
+    pub(super) async fn keep(&mut self, checkpoint: &Checkpoint) -> Result<bool, Why> {
+        let Some(text) = checkpoint.to_text(self.config) else {
+            let records = self.tenants.load_one(&self.config.tenant).await?;
+            let is_as_read = self.hold.is_as_read(self.run, self.config, &records);
+            return if is_as_read { Ok(false) } else { Err(Why::Changed) };
+        };
+        let Some(fence) = self.hold.fence() else { return Err(Why::Changed) };
+        match self.tenants.save_checkpoint(self.config, fence, &text).await? {
             Conditional::Written => {
-                self.watermark.progress = Some(text);
-                *self.read_at = (self.run.now)();
-                Ok(())
+                self.hold.watermark.checkpoint = Some(text);
+                Ok(true)
             }
-            Conditional::LostRace => Err(Why::Overtaken),
+            Conditional::ConditionFailed => Err(Why::Changed),
         }
     }
 }

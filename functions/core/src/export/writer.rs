@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Options, window::Why};
+use super::window::Why;
 use crate::{
+    checkpoint::{Checkpoint, next_number},
     failure::{Code, Failure},
-    late::Tail,
+    late::TrailingCounts,
     object::{Encoder, ObjectSpec},
-    ports::{Bucket, Buckets, Upload},
-    progress::{Progress, next_number},
+    ports::{Bucket, Buckets, Finish, Upload},
     records::{Receipt, StoredObject},
     schedule::Window,
     settings::TenantConfig,
@@ -26,16 +26,16 @@ pub(super) struct Writer<'a, B: Buckets> {
     bucket: &'a mut Option<B::Bucket>,
     open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
     stored: Vec<StoredObject>,
-    /// How many of those an earlier run has stored.
-    resumed: usize,
+    /// Whether a request to store an object that was given up may still be carried out.
+    pub(super) in_doubt: bool,
     /// The minute that is delivered again at the moment.
     pub(super) minute: Option<Window>,
     /// How many events came too late for the window before.
     pub(super) late: u64,
     /// Whether a minute that was delivered again may have lacked some events by then.
     pub(super) late_gap: bool,
-    /// How many events of the window's last minutes were pushed.
-    pub(super) tail: Tail,
+    /// What the pushed events of the window's last minutes come to.
+    pub(super) trailing_counts: TrailingCounts,
     pub(super) malformed: u64,
 }
 
@@ -54,30 +54,24 @@ impl<'a, B: Buckets> Writer<'a, B> {
     /// At a window's beginning, or where another run has left it.
     pub(super) fn new(
         buckets: &'a B,
-        options: &Options,
         config: &'a TenantConfig,
-        window: Window,
         bucket: &'a mut Option<B::Bucket>,
-        progress: &Progress,
+        from: &Checkpoint,
     ) -> Self {
-        let stored = progress.objects.clone();
-        let (limit, resumed) = (options.max_object_bytes, stored.len());
-        let malformed = if planted!(MalformedIsNotCounted) { 0 } else { progress.malformed };
-        let (late, tail) = (progress.late, progress.tail.clone());
         Self {
             buckets,
             config,
-            window,
-            limit,
+            window: from.window,
+            limit: from.max_object_bytes,
             bucket,
             open: None,
-            stored,
-            resumed,
+            stored: from.objects.clone(),
+            in_doubt: false,
             minute: None,
-            late,
+            late: from.late,
             late_gap: false,
-            tail,
-            malformed,
+            trailing_counts: from.trailing_counts.clone(),
+            malformed: from.malformed,
         }
     }
 
@@ -108,8 +102,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             None => self.buckets.open(self.config, self.window).await?,
         };
         let bucket = self.bucket.insert(bucket);
-        let counted_from = if planted!(ResumeCountsFromOne) { self.resumed } else { 0 };
-        let file = next_number(&self.stored[counted_from..], self.minute);
+        let file = next_number(&self.stored, self.minute);
         let spec = match self.minute {
             Some(minute) => ObjectSpec::late(self.config, minute, file),
             None => ObjectSpec::new(self.config, self.window, file),
@@ -136,46 +129,45 @@ impl<'a, B: Buckets> Writer<'a, B> {
         }
     }
 
-    /// Stores the object that is open, if `still_holds` then: handing on its last bytes can take a while.
-    pub(super) async fn finish(&mut self, still_holds: impl Future<Output = Result<(), Why>>) -> Result<(), Why> {
+    /// Stores the object that is open.
+    pub(super) async fn finish(&mut self) -> Result<(), Why> {
         let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
         let handed_on = async {
             let finished = encoder.finish().map_err(not_encoded)?;
-            upload.write(finished.bytes).await?;
-            still_holds.await.map(|()| (finished.stored, finished.sha256))
+            upload.write(finished.bytes).await.map(|()| (finished.stored, finished.sha256))
         };
         let (bytes, sha256) = match handed_on.await {
             Ok(finished) => finished,
-            Err(why) => {
+            Err(failure) => {
                 upload.abort().await;
-                return Err(why);
+                return Err(failure.into());
             }
         };
-        // Before the answer: a write whose answer is lost may have replaced the object all the same.
-        self.stored.push(StoredObject { key, bytes, events, sha256: sha256.clone(), late: self.minute });
-        Ok(upload.finish(&sha256).await?)
+        let Finish { result, in_doubt } = upload.finish(&sha256).await;
+        self.in_doubt |= in_doubt;
+        result?;
+        self.stored.push(StoredObject { key, bytes, events, sha256, late: self.minute });
+        Ok(())
     }
 
-    /// Gives up the object that is open; comes back with those that this run has stored.
-    pub(super) async fn abort(mut self) -> Vec<StoredObject> {
+    /// Gives up the object that is open.
+    pub(super) async fn abort(self) {
         if let Some(open) = self.open {
             open.upload.abort().await;
         }
-        self.stored.split_off(self.resumed)
     }
 
-    pub(super) fn into_receipt(mut self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
+    pub(super) fn into_receipt(self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
         Receipt {
             window: self.window,
             bucket: self.config.bucket.to_string(),
-            objects: self.stored.split_off(if planted!(ResumeForgetsFiles) { self.resumed } else { 0 }),
-            tail: self.tail,
+            objects: self.stored,
+            trailing_counts: self.trailing_counts,
             late: self.late,
             malformed: self.malformed,
             gap,
             exported_at: ended,
             duration: ended - started,
-            amended: 0,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Memory, Object, Op};
 use crate::{
     failure::{Code, Failure},
     object::{ObjectSpec, tenant_folder},
-    ports::{Bucket, Buckets, Upload},
+    ports::{Bucket, Buckets, Finish, Upload},
     schedule::Window,
     settings::TenantConfig,
     tenant::TenantId,
@@ -56,7 +56,19 @@ impl Upload for MemoryUpload {
         Ok(())
     }
 
-    async fn finish(self, sha256: &str) -> Result<(), Failure> {
+    async fn finish(self, sha256: &str) -> Finish {
+        let in_doubt = self.memory.state().in_doubt;
+        Finish { result: self.store(sha256).await, in_doubt }
+    }
+
+    async fn abort(self) {
+        // A fault here would have nobody to tell; the call is counted.
+        let _ = self.memory.pass(Op::Abort, self.tenant.as_str()).await;
+    }
+}
+
+impl MemoryUpload {
+    async fn store(self, sha256: &str) -> Result<(), Failure> {
         self.memory.pass(Op::Finish, self.tenant.as_str()).await?;
         if crate::object::sha256(&self.bytes) != sha256 {
             return Err(Failure::new(Code::Rejected, "The checksum is not that of what was written."));
@@ -73,10 +85,5 @@ impl Upload for MemoryUpload {
         bucket.insert(key.clone(), Object { bytes: self.bytes, content_type, metadata });
         state.stored.push((self.bucket, key));
         Ok(())
-    }
-
-    async fn abort(self) {
-        // A fault here would have nobody to tell; the call is counted.
-        let _ = self.memory.pass(Op::Abort, self.tenant.as_str()).await;
     }
 }

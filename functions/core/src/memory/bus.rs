@@ -1,17 +1,25 @@
-//! A bus in memory.
+//! A bus in memory, and whoever asks for something to be published on it.
 
 use super::{Memory, Op};
-use crate::{failure::Failure, notice::Notice, ports::Bus};
+use crate::{
+    failure::Failure,
+    notification::Notification,
+    ports::{Bus, PublishTrigger},
+    tenant::TenantId,
+};
 
 impl Bus for Memory {
-    async fn publish(&self, notices: &[Notice]) -> Vec<(usize, Failure)> {
-        let mut unpublished = Vec::new();
-        for (at, notice) in notices.iter().enumerate() {
-            match self.pass(Op::Publish, notice.tenant.as_str()).await {
-                Ok(()) => self.state().notices.push(notice.clone()),
-                Err(failure) => unpublished.push((at, failure)),
-            }
-        }
-        unpublished
+    async fn publish(&self, notification: &Notification) -> Result<(), Failure> {
+        self.pass(Op::Publish, notification.tenant.as_str()).await?;
+        self.state().notifications.push(notification.clone());
+        Ok(())
+    }
+}
+
+impl PublishTrigger for Memory {
+    async fn request_publishing(&self, tenant: &TenantId) -> Result<(), Failure> {
+        self.pass(Op::RequestPublishing, tenant.as_str()).await?;
+        self.state().requested.push(tenant.to_string());
+        Ok(())
     }
 }

@@ -4,8 +4,8 @@ use super::{Memory, Op, Tenant, version};
 use crate::{
     drift::Checked,
     failure::Failure,
+    outbox::Announcement,
     ports::{Conditional, Connections},
-    record::NewEvent,
     tenant::TenantId,
 };
 
@@ -30,19 +30,19 @@ impl Connections for Memory {
         tenant: &TenantId,
         as_read: Option<&Checked>,
         found: &Checked,
-        news: Option<&NewEvent>,
+        announcement: Option<&Announcement>,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::KeepCheck, tenant.as_str()).await?;
         let mut state = self.state();
-        let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::LostRace) };
+        let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::ConditionFailed) };
         let is_connected = stored.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
         let same_version = version(stored.config.as_ref()) == Some(found.version);
         if !is_connected || !same_version || stored.last_check() != as_read {
-            return Ok(Conditional::LostRace);
+            return Ok(Conditional::ConditionFailed);
         }
         stored.verification = Some(found.clone());
         stored.unreadable_verification = false;
-        news.map(|event| state.record(event));
+        announcement.into_iter().for_each(|announcement| state.announce(announcement));
         Ok(Conditional::Written)
     }
 }

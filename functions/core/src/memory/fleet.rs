@@ -29,6 +29,12 @@ impl Fleet for Memory {
         Ok(saved.map(|(id, _)| id.clone()).collect())
     }
 
+    async fn pending(&self) -> Result<Vec<String>, Failure> {
+        self.pass(Op::Fleet, "pending").await?;
+        let state = self.state();
+        Ok(state.tenants.iter().filter(|(_, tenant)| !tenant.outbox.is_empty()).map(|(id, _)| id.clone()).collect())
+    }
+
     async fn last_count(&self) -> Result<Option<Count>, Failure> {
         self.pass(Op::Fleet, "count").await?;
         Ok(self.state().count)

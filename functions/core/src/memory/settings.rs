@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{Memory, Op, version};
 use crate::{
     failure::Failure,
+    outbox::Announcement,
     ports::{Conditional, Settings},
-    record::NewEvent,
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
@@ -31,20 +31,20 @@ impl Settings for Memory {
         tenant: &TenantId,
         role: Option<&RoleArn>,
         version: u64,
-        news: &NewEvent,
+        announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
         let Some(config) = stored.config.as_mut().filter(|config| config.external_id.is_some()) else {
-            return Ok(Conditional::LostRace);
+            return Ok(Conditional::ConditionFailed);
         };
         if stored.watermark.is_some() || super::version(Some(config)) != Some(version) {
-            return Ok(Conditional::LostRace);
+            return Ok(Conditional::ConditionFailed);
         }
         config.role_arn = role.map(|role| role.as_str().to_owned());
         config.version = Some((version + 1).to_string());
-        state.record(news);
+        state.announce(announcement);
         Ok(Conditional::Written)
     }
 
@@ -53,7 +53,7 @@ impl Settings for Memory {
         config: &TenantConfig,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
-        news: &NewEvent,
+        announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::Settings, config.tenant.as_str()).await?;
         let mut state = self.state();
@@ -65,30 +65,37 @@ impl Settings for Memory {
         let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
         let fewer = shards.is_some_and(|text| text.parse().is_ok_and(|stored| config.event_shards.count() < stored));
         if !unchanged || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
-            return Ok(Conditional::LostRace);
+            return Ok(Conditional::ConditionFailed);
         }
         stored.config = Some(Draft::of(config, config.version + 1));
-        let StoredWatermark { disturbed, progress, tail, .. } = stored.watermark.take().unwrap_or_default();
+        let StoredWatermark { checkpoint, trailing_counts, .. } = stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
-        stored.watermark = Some(StoredWatermark { disturbed, progress, tail, ..connected });
-        if !planted!(SaveLeavesTheWait) {
-            stored.renewed_at = Some(news.stamp.at);
-        }
-        state.record(news);
+        stored.watermark = Some(StoredWatermark { checkpoint, trailing_counts, ..connected });
+        stored.backoff_reset_at = Some(announcement.event.stamp.at);
+        state.announce(announcement);
         Ok(Conditional::Written)
     }
 
-    async fn disconnect(&self, tenant: &TenantId, news: &NewEvent) -> Result<Conditional, Failure> {
+    async fn disconnect(
+        &self,
+        tenant: &TenantId,
+        version: u64,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
         self.pass(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
-        let watermark = state.tenants.get_mut(tenant.as_str()).and_then(|tenant| tenant.watermark.as_mut());
-        match watermark.and_then(|watermark| watermark.due_shard.take()) {
-            None => Ok(Conditional::LostRace),
-            Some(_) => {
-                state.record(news);
-                Ok(Conditional::Written)
-            }
+        let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::ConditionFailed) };
+        let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
+        let (Some(due_shard @ Some(_)), Some(config)) = (due_shard, stored.config.as_mut()) else {
+            return Ok(Conditional::ConditionFailed);
+        };
+        if super::version(Some(config)) != Some(version) {
+            return Ok(Conditional::ConditionFailed);
         }
+        *due_shard = None;
+        config.version = Some((version + 1).to_string());
+        state.announce(announcement);
+        Ok(Conditional::Written)
     }
 
     async fn receipts(

@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use super::{Memory, Op};
 use crate::{
     failure::Failure,
-    ports::{Conditional, Due, Tenants},
-    record::NewEvent,
-    records::{Doubt, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
-    schedule::Schedule,
+    lease::Lease,
+    outbox::Outbox,
+    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, Purpose, Tenants},
+    records::{StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
@@ -48,137 +48,120 @@ impl Tenants for Memory {
         Ok(tenants.iter().map(|tenant| (tenant.clone(), state.records(tenant))).collect())
     }
 
+    async fn acquire_lease(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose<'_>,
+        lease: &Lease,
+        now: DateTime<Utc>,
+    ) -> Result<Acquisition, Failure> {
+        self.pass(Op::AcquireLease, tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        let other = stored.lease.as_ref().filter(|stored| stored.token != lease.token);
+        if let Some(other) = other.filter(|other| other.excludes_others(now)) {
+            return Ok(Acquisition::HeldUntil(other.until));
+        }
+        let TenantRecords { watermark, outcome, .. } = stored.records();
+        let holds = match purpose {
+            Purpose::Export(as_read) => watermark.as_ref().is_some_and(|it| it.stands_where(as_read)),
+            Purpose::Publish => true,
+        };
+        if !holds {
+            return Ok(Acquisition::ConditionFailed);
+        }
+        stored.lease = Some(lease.clone());
+        Ok(Acquisition::Acquired(watermark.unwrap_or_default(), outcome))
+    }
+
+    async fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> Result<(), Failure> {
+        self.pass(Op::ReleaseLease, tenant.as_str()).await?;
+        if let Some(stored) = self.state().tenants.get_mut(tenant.as_str()) {
+            stored.lease.take_if(|stored| stored.token == lease.token);
+        }
+        Ok(())
+    }
+
     async fn commit(
         &self,
         config: &TenantConfig,
-        as_read: &StoredWatermark,
-        after: Schedule,
-        receipt: &Receipt,
-        news: Option<&NewEvent>,
+        fence: Fence<'_>,
+        Commit { after, receipt, announcement, releases }: Commit<'_>,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::Commit, config.tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
-        if !stored.is_as_read(config, as_read) {
-            return Ok(Conditional::LostRace);
+        if !stored.is_as_read(config, fence) {
+            return Ok(Conditional::ConditionFailed);
         }
-        stored.watermark = Some(as_read.after(receipt, after));
+        stored.watermark = stored.watermark.as_ref().map(|watermark| watermark.after(receipt, after));
         stored.last_success_at = Some(receipt.exported_at);
         stored.last_error = receipt.loss().map(|loss| (loss, receipt.exported_at));
         stored.consecutive_failures = 0;
-        (stored.failing_since, stored.renewed_at) = (None, None);
+        (stored.failing_since, stored.backoff_reset_at) = (None, None);
+        stored.lease.take_if(|_| releases);
         stored.receipts.insert(receipt.window.to, receipt.clone());
-        news.map(|event| state.record(event));
+        announcement.into_iter().for_each(|announcement| state.announce(announcement));
         Ok(Conditional::Written)
+    }
+
+    async fn save_checkpoint(
+        &self,
+        config: &TenantConfig,
+        fence: Fence<'_>,
+        checkpoint: &str,
+    ) -> Result<Conditional, Failure> {
+        self.pass(Op::SaveCheckpoint, config.tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(config.tenant.to_string()).or_default();
+        match stored.is_as_read(config, fence).then_some(stored.watermark.as_mut()).flatten() {
+            Some(watermark) => {
+                watermark.checkpoint = Some(checkpoint.to_owned());
+                Ok(Conditional::Written)
+            }
+            None => Ok(Conditional::ConditionFailed),
+        }
     }
 
     async fn record_failure(
         &self,
         tenant: &TenantId,
-        as_read: &StoredWatermark,
-        failure: &Failure,
-        at: DateTime<Utc>,
-        news: Option<&NewEvent>,
+        fence: Fence<'_>,
+        FailureRecord { failure, at, announcement, releases }: FailureRecord<'_>,
     ) -> Result<Conditional, Failure> {
         self.pass(Op::RecordFailure, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
-        if !stored.watermark.as_ref().is_some_and(|stored| stored.stands_where(as_read)) {
-            return Ok(Conditional::LostRace);
+        if !stored.is_within(fence) {
+            return Ok(Conditional::ConditionFailed);
         }
         stored.last_error = Some((failure.clone(), at));
         stored.consecutive_failures += 1;
         stored.failing_since.get_or_insert(at);
-        news.map(|event| state.record(event));
+        stored.lease.take_if(|_| releases);
+        announcement.into_iter().for_each(|announcement| state.announce(announcement));
         Ok(Conditional::Written)
     }
 
-    async fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        self.pass(Op::Renew, tenant.as_str()).await?;
+    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        self.pass(Op::ResetBackoff, tenant.as_str()).await?;
         let mut state = self.state();
-        let failing = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.failing_since.is_some());
-        if let Some(stored) = failing {
-            stored.renewed_at = Some(at);
+        if let Some(stored) = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.failing_since.is_some()) {
+            stored.backoff_reset_at = Some(at);
         }
         Ok(())
     }
 
-    async fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> Result<(), Failure> {
-        self.pass(Op::NoteTold, tenant.as_str()).await?;
-        let mut state = self.state();
-        if let Some(stored) = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.watermark.is_some()) {
-            stored.told = told.map(str::to_owned);
+    async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
+        self.pass(Op::Outbox, tenant.as_str()).await?;
+        Ok(self.state().tenants.get(tenant.as_str()).map(|stored| stored.outbox.clone()).unwrap_or_default())
+    }
+
+    async fn remove_published(&self, tenant: &TenantId, _as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
+        self.pass(Op::RemovePublished, tenant.as_str()).await?;
+        if let Some(stored) = self.state().tenants.get_mut(tenant.as_str()) {
+            stored.outbox.remove(ids);
         }
         Ok(())
-    }
-
-    async fn keep_progress(
-        &self,
-        config: &TenantConfig,
-        as_read: &StoredWatermark,
-        progress: &str,
-    ) -> Result<Conditional, Failure> {
-        self.pass(Op::KeepProgress, config.tenant.as_str()).await?;
-        let mut state = self.state();
-        let stored = state.tenants.entry(config.tenant.to_string()).or_default();
-        if !stored.is_as_read(config, as_read) {
-            return Ok(Conditional::LostRace);
-        }
-        stored.watermark = Some(StoredWatermark { progress: Some(progress.to_owned()), ..as_read.clone() });
-        Ok(Conditional::Written)
-    }
-
-    async fn disturb(&self, tenant: &TenantId, progress: Option<&str>) -> Result<Conditional, Failure> {
-        self.pass(Op::Disturb, tenant.as_str()).await?;
-        if let Some(watermark) = self.state().tenants.get_mut(tenant.as_str()).and_then(|t| t.watermark.as_mut()) {
-            if progress.is_some() && watermark.progress.as_deref() != progress {
-                return Ok(Conditional::LostRace);
-            }
-            let before = watermark.disturbed.as_deref().and_then(|count| count.parse().ok()).unwrap_or(0_u64);
-            watermark.disturbed = Some((before + 1).to_string());
-            watermark.progress = progress.map(str::to_owned);
-        }
-        Ok(Conditional::Written)
-    }
-
-    async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
-        self.pass(Op::Receipt, tenant.as_str()).await?;
-        let state = self.state();
-        let stored = state.tenants.get(tenant.as_str()).and_then(|tenant| tenant.receipts.get(&window_end));
-        Ok(stored.map(ReceiptDigest::of))
-    }
-
-    async fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> Result<(), Failure> {
-        self.pass(Op::Doubt, tenant.as_str()).await?;
-        if let Some(tenant) = self.state().tenants.get_mut(tenant.as_str()).filter(|it| it.watermark.is_some()) {
-            tenant.doubts.insert(doubt);
-        }
-        Ok(())
-    }
-
-    async fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> Result<(), Failure> {
-        self.pass(Op::Settle, tenant.as_str()).await?;
-        if let Some(tenant) = self.state().tenants.get_mut(tenant.as_str()) {
-            tenant.doubts.retain(|doubt| !doubts.contains(doubt));
-        }
-        Ok(())
-    }
-
-    async fn amend_receipt(
-        &self,
-        tenant: &TenantId,
-        as_read: &ReceiptDigest,
-        receipt: &Receipt,
-    ) -> Result<Conditional, Failure> {
-        self.pass(Op::AmendReceipt, tenant.as_str()).await?;
-        let mut state = self.state();
-        let stored = state.tenants.get_mut(tenant.as_str()).and_then(|t| t.receipts.get_mut(&receipt.window.to));
-        match stored {
-            Some(stored) if ReceiptDigest::of(stored) == *as_read => {
-                *stored = receipt.clone();
-                Ok(Conditional::Written)
-            }
-            _ => Ok(Conditional::LostRace),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::Conditional;
-use crate::{drift::Checked, failure::Failure, record::NewEvent, tenant::TenantId};
+use crate::{drift::Checked, failure::Failure, outbox::Announcement, tenant::TenantId};
 
 /// What daily checks of tenants' connections have found.
 pub trait Connections: Sync {
@@ -22,14 +22,14 @@ pub trait Connections: Sync {
         }
     }
 
-    /// Keeps what a check found in the place of the last one, and records `news`, all or nothing. Conditional on the last
+    /// Keeps what a check found in the place of the last one, and announces what is new, all or nothing. Conditional on the last
     /// check as read (for none, on there being none that can be read), on the config's version that was checked, and on
-    /// the tenant being connected. News that were recorded before stay as they are.
+    /// the tenant being connected. An audit event that was recorded before stays as it is.
     fn keep_check(
         &self,
         tenant: &TenantId,
         as_read: Option<&Checked>,
         found: &Checked,
-        news: Option<&NewEvent>,
+        announcement: Option<&Announcement>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }

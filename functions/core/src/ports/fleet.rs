@@ -13,6 +13,9 @@ pub trait Fleet: Sync {
     /// The ids of all tenants with saved settings, connected or not, in any order: the index `saved`.
     fn saved(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
+    /// The ids of all tenants whose outbox holds anything, in order: the index `pending`.
+    fn pending(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+
     /// How many connected tenants there were when they were counted last, read consistently.
     fn last_count(&self) -> impl Future<Output = Result<Option<Count>, Failure>> + Send;
 

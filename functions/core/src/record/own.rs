@@ -13,8 +13,11 @@ pub use connection::connection_checked;
 
 use super::{Deed, NewEvent, Stamp};
 use crate::{
+    backoff,
     event::User,
     failure::{Failure, Party, for_the_tenant},
+    notification::Kind,
+    outbox::Announcement,
     schedule::Window,
     settings::Draft,
     tenant::{RoleArn, TenantId},
@@ -31,8 +34,6 @@ pub const RESERVED_LOG_TYPES: [&str; 2] = [LOG_TYPE, "System"];
 /// first would silence the system's own.
 pub const RESERVED_ID_PREFIX: &str = "system:";
 
-const RECOVERED: &str = "Export Recovered";
-
 /// What an admin does: by whom, when, and under which id it is recorded.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -45,15 +46,24 @@ pub struct Change {
 }
 
 impl Change {
-    /// The tenant is connected through a role, perhaps in the place of another.
-    pub fn connected(&self, tenant: &TenantId, role: &RoleArn, before: Option<&str>) -> NewEvent {
+    /// The tenant is connected through a role, perhaps in the place of another. `is_connected` says whether it was before.
+    pub fn connected(
+        &self,
+        tenant: &TenantId,
+        role: &RoleArn,
+        before: Option<&str>,
+        is_connected: bool,
+    ) -> Announcement {
         let info = json!({ "roleArn": role.as_str(), "previousRoleArn": before });
-        self.event(tenant, "Connector Connected", &info)
+        let is_change = is_connected && before.is_some_and(|before| before != role.as_str());
+        let (action, kind) =
+            if is_change { ("Connector Changed", Kind::Changed) } else { ("Connector Connected", Kind::Connected) };
+        self.announce(tenant, action, kind, info)
     }
 
     /// The tenant is taken out of the schedule.
-    pub fn disconnected(&self, tenant: &TenantId) -> NewEvent {
-        self.event(tenant, "Connector Disconnected", &json!({}))
+    pub fn disconnected(&self, tenant: &TenantId) -> Announcement {
+        self.announce(tenant, "Connector Disconnected", Kind::Disconnected, json!({}))
     }
 
     /// The settings were saved: each field that differs, as it was and as it is, and with the first save, where exports
@@ -64,7 +74,7 @@ impl Change {
         before: &Draft,
         after: &Draft,
         begins: Option<DateTime<Utc>>,
-    ) -> NewEvent {
+    ) -> Announcement {
         let changes = [
             ("roleArn", &before.role_arn, &after.role_arn),
             ("bucket", &before.bucket, &after.bucket),
@@ -85,78 +95,93 @@ impl Change {
         if let Some(begins) = begins {
             info["exportsFrom"] = timestamp::seconds(begins).into();
         }
-        self.event(tenant, "Export Settings Changed", &info)
+        self.announce(tenant, "Export Settings Changed", Kind::SettingsChanged, info)
     }
 
-    /// A connection was verified; `info` tells which, what for, and how each step went.
-    pub fn verified(&self, tenant: &TenantId, info: &Value) -> NewEvent {
-        self.event(tenant, "Connection Verified", info)
+    /// A connection was verified because an admin asked for it; `info` tells which, what for, and how each step went.
+    pub fn checked(&self, tenant: &TenantId, passed: bool, info: &Value) -> NewEvent {
+        self.event(tenant, if passed { "Connection Check Passed" } else { "Connection Check Failed" }, info)
     }
 
     fn event(&self, tenant: &TenantId, action: &str, info: &Value) -> NewEvent {
         let deed = Deed { log_type: LOG_TYPE, action, user: &self.by };
         NewEvent::new(tenant, self.stamp, self.id.clone(), deed, info)
     }
+
+    /// The event, and a notification that also names the admin, as the event does.
+    fn announce(&self, tenant: &TenantId, action: &str, kind: Kind, info: Value) -> Announcement {
+        let event = self.event(tenant, action, &info);
+        let mut info = info.as_object().cloned().unwrap_or_default();
+        info.insert("by".to_owned(), json!(self.by));
+        Announcement::new(event, kind, self.stamp.at, info)
+    }
 }
 
-/// A failure as it is told of.
+/// A failure that is announced.
 #[derive(Debug, Clone, Copy)]
 pub struct Failing<'a> {
-    /// Whose.
+    /// The tenant.
     pub tenant: &'a TenantId,
     /// Where the watermark stands, as it is stored.
     pub exported_until: &'a str,
     /// When exports failed first.
     pub since: DateTime<Utc>,
-    /// After how many days it is told of once more; 0 for the first failure.
+    /// After how many days it is announced once more; 0 for the first failure.
     pub days: i64,
+    /// How many runs have failed in a row, this one included.
+    pub failures: u64,
     /// The latest failure.
     pub failure: &'a Failure,
 }
 
 impl Failing<'_> {
-    /// What a tenant is told of it.
-    pub(crate) fn info(&self) -> Map<String, Value> {
-        let Failure { code, party, message } = self.failure;
+    /// The first failure after exports went well, or one that has lasted for days; of events that are kept for as long as the
+    /// stamp says.
+    pub fn announce(&self, stamp: Stamp) -> Announcement {
+        let Self { tenant, exported_until, since, days, failures, failure } = *self;
+        let Failure { code, party, message } = failure;
         let hint = (*party == Party::Customer).then(|| code.hint());
-        let message = for_the_tenant(*party, code.as_str(), message);
-        let told = [
-            ("exportedUntil", json!(self.exported_until)),
-            ("code", json!(code)),
-            ("party", json!(party)),
-            ("message", json!(message)),
-            ("hint", json!(hint)),
-        ];
-        told.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
-    }
-
-    /// The first failure after exports went well, or one that has lasted for days.
-    pub fn event(&self, stamp: Stamp) -> NewEvent {
-        let Self { tenant, exported_until, since, days, .. } = *self;
-        let mut info = self.info();
-        if days == 0 {
-            return by_the_system(tenant, stamp, exported_until, "Export Failed", &info.into());
-        }
-        info.insert("failingSince".to_owned(), timestamp::seconds(since).into());
-        info.insert("days".to_owned(), days.into());
-        let point = format!("{exported_until}/{days}");
-        by_the_system(tenant, stamp, &point, "Export Still Failing", &info.into())
+        let mut info = object(json!({
+            "exportedUntil": exported_until,
+            "code": code,
+            "party": party,
+            "message": for_the_tenant(*party, code.as_str(), message),
+            "hint": hint,
+        }));
+        let lasting = object(json!({ "failingSince": timestamp::seconds(since), "days": days }));
+        let (kind, event) = if days == 0 {
+            (Kind::Failed, by_the_system(tenant, stamp, exported_until, "Export Failed", &json!(info)))
+        } else {
+            let mut of_event = info.clone();
+            of_event.extend(lasting.clone());
+            let point = format!("{exported_until}/{days}");
+            (Kind::StillFailing, by_the_system(tenant, stamp, &point, "Export Still Failing", &json!(of_event)))
+        };
+        info.extend(lasting);
+        let kept_until = backoff::kept_until(exported_until, stamp.retention).map(timestamp::seconds);
+        info.extend(object(json!({ "consecutiveFailures": failures, "eventsKeptUntil": kept_until })));
+        Announcement::new(event, kind, stamp.at, info)
     }
 }
 
-/// The first window that was exported after failures.
-pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window) -> NewEvent {
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// The first window that was exported after failures since an instant.
+pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window, since: Option<DateTime<Utc>>) -> Announcement {
     let (from, to) = (timestamp::seconds(window.from), timestamp::seconds(window.to));
-    by_the_system(tenant, stamp, &from, RECOVERED, &json!({ "windowFrom": from, "windowTo": to }))
+    let mut info = object(json!({ "windowFrom": from, "windowTo": to }));
+    let event = by_the_system(tenant, stamp, &from, "Export Recovered", &json!(info));
+    info.insert("failingSince".to_owned(), json!(since.map(timestamp::seconds)));
+    Announcement::new(event, Kind::Recovered, stamp.at, info)
 }
 
-/// The id of the recovery from a failure at which the watermark stood at `exported_until`.
-pub fn recovery_id(tenant: &TenantId, exported_until: &str) -> String {
-    id_of(tenant, exported_until, RECOVERED)
-}
-
-/// What two runs may both want to tell has an id that follows from what it tells, so that it is told once: the watermark
-/// stands at one point for one failure and its recovery, and never at that point again.
+/// The same failure or recovery has the same id, whichever run records it: the watermark stands at one point for one failure
+/// and its recovery.
 fn id_of(tenant: &TenantId, point: &str, action: &str) -> String {
     /// The namespace of these ids; never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x3d0f_5c1e_7a42_4f0b_8e19_2b6a_94c7_d583);
@@ -196,12 +221,15 @@ mod tests {
     fn a_change_of_settings_tells_what_was_and_what_is_but_never_the_external_id() {
         let after = Draft::of(&draft().check(&acme(), &platform()).unwrap(), 1);
         let first = change().settings_changed(&acme(), &Draft::default(), &after, Some(change().stamp.at));
-        assert_eq!(info(&first)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
-        assert_eq!(info(&first)["exportsFrom"], "2026-11-21T10:03:12Z");
-        assert!(!first.document.contains("3f6c1d2e-external"), "{}", first.document);
+        assert_eq!(info(&first.event)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
+        assert_eq!(info(&first.event)["exportsFrom"], "2026-11-21T10:03:12Z");
+        assert!(!first.event.document.contains("3f6c1d2e-external"), "{first:?}");
         let moved = Draft { bucket: Some("elsewhere".to_owned()), prefix: None, ..after.clone() };
         let second = change().settings_changed(&acme(), &after, &moved, None);
-        assert_eq!(info(&second), json!({ "changes": { "bucket": { "from": "acme-audit", "to": "elsewhere" } } }));
+        assert_eq!(
+            info(&second.event),
+            json!({ "changes": { "bucket": { "from": "acme-audit", "to": "elsewhere" } } })
+        );
     }
 
     #[test]
@@ -209,7 +237,15 @@ mod tests {
         let told = |at: &str, until: &str, days| {
             let stamp = Stamp { at: at.parse().unwrap(), retention: None };
             let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
-            Failing { tenant: &acme(), exported_until: until, since: stamp.at, days, failure: &failure }.event(stamp)
+            let failing = Failing {
+                tenant: &acme(),
+                exported_until: until,
+                since: stamp.at,
+                days,
+                failures: 1,
+                failure: &failure,
+            };
+            failing.announce(stamp).event
         };
         let failed = |at: &str, until: &str| told(at, until, 0).id;
         let id = failed("2026-11-21T11:01:00Z", "2026-11-21T10:00:00Z");

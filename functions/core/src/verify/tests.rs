@@ -315,12 +315,12 @@ async fn saved_settings_that_pass_are_tried_by_the_next_tick_and_no_others() {
         memory.state().tenants.insert("acme".to_owned(), Tenant { config, failing_since, ..Tenant::default() });
         run(&account, &memory, &Request { draft: draft.clone(), ..request() }).await;
         let expected = renewed.then(|| NOW.parse().unwrap());
-        assert_eq!(memory.state().tenants["acme"].renewed_at, expected, "{draft:?}");
+        assert_eq!(memory.state().tenants["acme"].backoff_reset_at, expected, "{draft:?}");
     }
     let memory = Memory::default();
     memory.state().tenants.insert("acme".to_owned(), Tenant { config: Some(draft()), ..Tenant::default() });
     run(&Account::default(), &memory, &request()).await;
-    assert_eq!(memory.state().tenants["acme"].renewed_at, None, "what doesn't fail needs no patience");
+    assert_eq!(memory.state().tenants["acme"].backoff_reset_at, None, "what doesn't fail needs no patience");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use audit_log_core::event::Body;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, value::RawValue};
 
-/// An event that was not where it belongs: its key, what it holds, and when it became visible.
-pub(super) type Skipped<'a> = (&'a str, &'a Body, DateTime<Utc>);
+/// An event that was not where it belongs: its key and shard, what it holds, and when it became visible.
+pub(super) type Skipped<'a> = ((&'a str, u16), &'a Body, DateTime<Utc>);
 
 /// What lies in a window's objects, line by line.
 type Lines<'a> = std::iter::Peekable<std::slice::Iter<'a, String>>;
@@ -25,8 +25,8 @@ pub(super) fn is_next(lines: &mut Lines<'_>, key: &str, body: &Body) -> Option<b
 /// Takes the lines of events that were skipped before, as long as they come; how many of them are malformed.
 pub(super) fn take_skipped(lines: &mut Lines<'_>, skipped: &mut Vec<Skipped>) -> u64 {
     let mut malformed = 0;
-    while let Some(at) = skipped.iter().position(|(key, body, _)| is_next(lines, key, body).is_some()) {
-        let (key, body, _) = skipped.swap_remove(at);
+    while let Some(at) = skipped.iter().position(|((key, _), body, _)| is_next(lines, key, body).is_some()) {
+        let ((key, _), body, _) = skipped.swap_remove(at);
         malformed += u64::from(is_next(lines, key, body) == Some(true));
         lines.next();
     }

@@ -5,37 +5,43 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rand::{Rng as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Action, LATEST_PUT_MS, Plan, SHARED, TENANTS, skew};
+use super::{Action, LATEST_EVENT_MS, Plan, SHARED, TENANTS, skew};
 
 impl Plan {
-    pub(super) fn tenant(&mut self, tenant: usize, long_outage: bool, rng: &mut ChaCha8Rng) {
+    pub(super) fn tenant(&mut self, tenant: usize, rng: &mut ChaCha8Rng) {
         let first = self.begins + TimeDelta::seconds(rng.random_range(0..5_000));
         let mut draft = draft(tenant, rng);
-        let history =
-            (rng.random_ratio(1, 4) && self.retention.is_none()).then(|| TimeDelta::hours(rng.random_range(1..5)));
+        let history = rng.random_ratio(1, 4).then(|| TimeDelta::hours(rng.random_range(1..5)));
         let first_event = first - history.unwrap_or(TimeDelta::minutes(30));
         self.push(first, Action::Save { tenant, draft: Box::new(draft.clone()), skew_ms: skew(rng), history });
-        let mut saves: Vec<_> =
-            (0..if rng.random() { 0 } else { rng.random_range(1..4) }).map(|_| self.moment(rng)).collect();
+        let count = match rng.random_range(0..2) {
+            _ if self.busy => rng.random_range(4..12),
+            0 => 0,
+            _ => rng.random_range(1..4),
+        };
+        let mut saves: Vec<_> = (0..count).map(|_| self.moment(rng)).collect();
         saves.sort_unstable();
         // Writers use another shard only when the exporter has known of it for long.
         let shards = draft.event_shards.as_deref().and_then(|text| text.parse().ok()).unwrap_or(1);
         for at in saves {
-            if rng.random_ratio(1, 3) {
+            if rng.random_ratio(1, if self.busy { 8 } else { 3 }) {
                 self.push(at, Action::Disconnect { tenant, skew_ms: skew(rng) });
                 let back = at + TimeDelta::seconds(rng.random_range(1..9_000));
                 self.push(back, Action::Reconnect { tenant, skew_ms: skew(rng) });
             } else {
-                change(&mut draft, tenant, rng);
+                // Half of the saves of the busy change nothing, so that what is stored already is stored again.
+                if !self.busy || rng.random() {
+                    change(&mut draft, tenant, rng);
+                }
                 self.push(
                     at,
                     Action::Save { tenant, draft: Box::new(draft.clone()), skew_ms: skew(rng), history: None },
                 );
             }
         }
-        if long_outage || ((!self.breach || self.alone) && rng.random_ratio(1, 4)) {
+        if rng.random_ratio(1, if self.retention.is_some() { 2 } else { 4 }) {
             let from = self.moment(rng);
-            let longest = if long_outage { 30 * 3_600 } else { 3 * 3_600 };
+            let longest = if self.retention.is_some() { 20 * 3_600 } else { 3 * 3_600 };
             let to = from + TimeDelta::seconds(rng.random_range(60..longest));
             self.push(from, Action::Refuse { tenant, at_the_role: rng.random() });
             self.push(to, Action::Allow { tenant });
@@ -66,17 +72,14 @@ impl Plan {
                 };
                 let stamp = hour + TimeDelta::milliseconds(offset);
                 let late = self.late && rng.random_ratio(1, 3);
-                let delay = if late { rng.random_range(60_000..150_000) } else { rng.random_range(0..LATEST_PUT_MS) };
-                // Half of what is late becomes visible while the window is read.
-                let at_the_end = late && rng.random();
-                // The writer's clock is off, so the moment is another one than the stamp.
-                let moment = stamp - TimeDelta::milliseconds(skew(rng));
-                let visible = if at_the_end {
-                    hour + TimeDelta::milliseconds(3_600_000 + delay)
-                } else {
-                    moment + TimeDelta::milliseconds(delay)
+                let delay = match rng.random_range(0..4) {
+                    _ if !late => rng.random_range(-14_000..LATEST_EVENT_MS),
+                    0 => rng.random_range(150_000..1_200_000),
+                    _ => rng.random_range(30_000..150_000),
                 };
-                let visible = visible.max(self.begins);
+                // Half of what is late becomes visible while the window is read.
+                let since = if late && rng.random() { hour + TimeDelta::hours(1) } else { stamp };
+                let visible = (since + TimeDelta::milliseconds(delay)).max(self.begins);
                 number += 1;
                 let key = format!("{}#e{number:04}", timestamp::millis(stamp));
                 let first_shard = rng.random_range(0..shards);
@@ -84,7 +87,7 @@ impl Plan {
                 for twin in 0..twins {
                     let body = body(tenant, number, twin, rng);
                     let shard = (first_shard + twin) % shards;
-                    self.push(visible, Action::Put { tenant, shard, key: key.clone(), body, late });
+                    self.push(visible, Action::Put { tenant, shard, key: key.clone(), body });
                 }
             }
             hour += TimeDelta::hours(1);

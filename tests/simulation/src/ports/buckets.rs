@@ -6,17 +6,23 @@ use audit_log_core::{
     failure::{Code, Failure},
     memory::{Memory, MemoryUpload},
     object::ObjectSpec,
-    ports::{Bucket, Buckets, Upload},
+    ports::{Bucket, Buckets, Finish, Upload},
     schedule::Window,
     settings::TenantConfig,
     tenant::TenantId,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Ports, lock};
-use crate::{bugs, world::World};
+use super::{
+    Fate, Ports, lock,
+    writes::{Answer, Request},
+};
+use crate::{
+    bugs::{self, Bug, is_planted},
+    world::{Put, at_once},
+};
 
-/// After how long at most a run sees that settings have changed: ten seconds, and what two slow answers take.
+/// How old settings may be when a run begins to read a window: ten seconds, and what two slow answers take.
 const SEEN_AFTER: TimeDelta = TimeDelta::seconds(35);
 
 /// For how long a role's credentials last.
@@ -26,7 +32,7 @@ impl Buckets for Ports {
     type Bucket = SimulatedBucket;
 
     async fn open(&self, config: &TenantConfig, window: Window) -> Result<SimulatedBucket, Failure> {
-        if lock(&self.put_off).get(config.tenant.as_str()).is_some_and(|(first, _)| *first) {
+        if self.seen().backed_off.get(config.tenant.as_str()).is_some_and(|(first, _)| *first) {
             self.world.violate(format!("{} is tried, though that is not due yet", config.tenant));
         }
         if self.world.facts().refused.get(config.tenant.as_str()) == Some(&true) {
@@ -34,8 +40,7 @@ impl Buckets for Ports {
             return Err(Failure::new(Code::AssumeRoleDenied, "The role may not be assumed."));
         }
         let bucket = self.reads("assume role", config.tenant.as_str(), self.memory().open(config, window)).await?;
-        let (tenant, version, opened) = (config.tenant.clone(), config.version, self.world.now());
-        Ok(SimulatedBucket { ports: self.clone(), bucket, tenant, version, opened })
+        Ok(SimulatedBucket { ports: self.clone(), bucket, config: config.clone(), opened: self.world.now() })
     }
 }
 
@@ -43,20 +48,26 @@ impl Buckets for Ports {
 pub struct SimulatedBucket {
     ports: Ports,
     bucket: <Memory as Buckets>::Bucket,
-    tenant: TenantId,
+    config: TenantConfig,
     opened: DateTime<Utc>,
-    version: u64,
 }
 
-/// Nothing is stored by settings that were changed a while ago.
-fn by_current_settings(world: &World, tenant: &TenantId, version: u64) {
-    let saved = world.facts().saved.get(tenant.as_str()).copied();
-    let stored = world.memory.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
-    let is_current = stored.and_then(|config| config.version).is_some_and(|it| it == version.to_string());
-    if let Some(saved) = saved.filter(|_| !is_current)
-        && world.now() - saved > SEEN_AFTER
-    {
-        world.violate(format!("{tenant}: an object is stored by settings that were changed at {saved}"));
+impl SimulatedBucket {
+    /// No object is begun by settings that had been changed for a while when the run looked at them last, and no window by
+    /// settings that it has not looked at for a while.
+    fn by_current_settings(&self) {
+        let TenantConfig { tenant, version, .. } = &self.config;
+        let world = &self.ports.world;
+        let changed = world.facts().changed.get(tenant.as_str()).copied();
+        let stored = world.memory.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
+        let is_current = stored.and_then(|config| config.version).is_some_and(|it| it == version.to_string());
+        let Some((looked, reading_since)) = self.ports.seen().looked.get(tenant.as_str()).copied() else { return };
+        if let Some(changed) = changed.filter(|changed| !is_current && looked - *changed > SEEN_AFTER) {
+            world.violate(format!("{tenant}: an object is stored by settings that were changed at {changed}"));
+        }
+        if reading_since.is_some_and(|since| since - looked > SEEN_AFTER) {
+            world.violate(format!("{tenant}: a window is begun by settings that were read at {looked}"));
+        }
     }
 }
 
@@ -64,13 +75,13 @@ impl Bucket for SimulatedBucket {
     type Upload = SimulatedUpload;
 
     fn upload(&self, spec: ObjectSpec) -> SimulatedUpload {
+        self.by_current_settings();
         SimulatedUpload {
             ports: self.ports.clone(),
-            tenant: self.tenant.clone(),
+            tenant: self.config.tenant.clone(),
             opened: self.opened,
-            version: self.version,
-            key: spec.key.clone(),
-            // A store that is made twice stores the same object twice.
+            place: (self.config.bucket.to_string(), spec.key.clone()),
+            // A request that is sent twice stores the same object twice.
             uploads: [self.bucket.upload(spec.clone()), self.bucket.upload(spec)],
         }
     }
@@ -81,8 +92,7 @@ pub struct SimulatedUpload {
     ports: Ports,
     tenant: TenantId,
     opened: DateTime<Utc>,
-    version: u64,
-    key: String,
+    place: (String, String),
     uploads: [MemoryUpload; 2],
 }
 
@@ -91,48 +101,74 @@ impl Upload for SimulatedUpload {
         for upload in &mut self.uploads {
             upload.write(bytes.clone()).await?;
         }
-        self.ports.reads("write", &self.key, async { Ok(()) }).await
+        self.ports.reads("write", &self.place.1, async { Ok(()) }).await
     }
 
-    async fn finish(self, sha256: &str) -> Result<(), Failure> {
-        let Self { ports, tenant, opened, version, key, uploads } = self;
-        by_current_settings(&ports.world, &tenant, version);
-        ports.may_die().await;
-        if ports.world.now() - opened > SESSION {
-            return Err(Failure::new(Code::CredentialsExpired, "The session is over."));
-        }
-        let refused = ports.world.facts().refused.contains_key(tenant.as_str());
-        if refused && planted!(DeniedIsWell) {
-            return Ok(());
-        }
-        if refused {
-            ports.say(|| format!("put {key}: 403"));
-            return Err(Failure::new(Code::AccessDenied, "The bucket refused the object."));
-        }
-        if planted!(WatermarkBeforePut) || planted!(ProgressBeforePut) {
+    async fn finish(self, sha256: &str) -> Finish {
+        let Self { ports, tenant, opened, place, uploads } = self;
+        let refused = |code, message: &str| Answer { result: Err(Failure::new(code, message)), in_doubt: false };
+        let is_refused = ports.world.facts().refused.contains_key(tenant.as_str());
+        let Answer { result, in_doubt } = if ports.world.now() - opened > SESSION {
+            refused(Code::CredentialsExpired, "The session is over.")
+        } else if is_refused && is_planted(Bug::DeniedIsStored) {
+            return Finish { result: Ok(()), in_doubt: false };
+        } else if is_planted(Bug::WatermarkBeforePut) || is_planted(Bug::CheckpointBeforePut) {
             let [upload, _] = uploads;
-            lock(&ports.deferred).push((upload, sha256.to_owned()));
-            return Ok(());
-        }
-        let (uploads, sha256) = (Mutex::new(uploads.into_iter()), sha256.to_owned());
-        let call = move || {
-            let upload = lock(&uploads).next();
-            let sha256 = sha256.clone();
-            async move {
-                match upload {
-                    Some(upload) => upload.finish(&sha256).await,
-                    None => Ok(()),
+            ports.seen().postponed.push((upload, sha256.to_owned()));
+            return Finish { result: Ok(()), in_doubt: false };
+        } else {
+            let request = store(&ports, &tenant, &place, sha256, uploads);
+            if is_refused {
+                ports.say(|| format!("put {}: 403", place.1));
+                let mut answer = refused(Code::AccessDenied, "The bucket refused the object.");
+                // An attempt before was taken, and given up.
+                if ports.fate() == Fate::GivenUp {
+                    answer.in_doubt = true;
+                    request.land_later();
                 }
+                answer
+            } else {
+                ports.writes(request).await
             }
         };
-        let result = ports.writes("put", &key, call).await;
-        ports.may_die().await;
-        bugs::misplace(&ports.world, &tenant, &key);
-        if planted!(FailedPutIsWell) { Ok(()) } else { result }
+        bugs::misplace(&ports.world, &tenant, &place.1);
+        let result = if is_planted(Bug::FailedPutIsStored) { Ok(()) } else { result };
+        Finish { result, in_doubt: in_doubt && !is_planted(Bug::DoubtIsHidden) }
     }
 
     async fn abort(self) {
-        self.ports.say(|| format!("abort {}", self.key));
+        self.ports.say(|| format!("abort {}", self.place.1));
         self.ports.world.delay().await;
+    }
+}
+
+fn store(
+    ports: &Ports,
+    tenant: &TenantId,
+    place: &(String, String),
+    sha256: &str,
+    uploads: [MemoryUpload; 2],
+) -> Request<()> {
+    let put = Put { tenant: tenant.to_string(), run: ports.run, place: place.clone(), sha256: sha256.to_owned() };
+    let (storing, uploads, expected) = (ports.clone(), Mutex::new(uploads.into_iter()), put.clone());
+    let land = move |is_given_up: bool| {
+        if !is_given_up && !storing.has_lease(&expected.tenant) {
+            storing.world.violate(format!("{}: run {} stores without the lease", expected.tenant, storing.run));
+        }
+        let upload = lock(&uploads).next();
+        upload.map_or(Ok(()), |upload| at_once(async { upload.finish(&expected.sha256).await.result }))
+    };
+    Request::new(ports, "put", place.1.clone(), land).storing(put)
+}
+
+impl Ports {
+    /// Makes the puts that a planted bug has postponed.
+    pub(super) async fn put_postponed(&self) {
+        let postponed = std::mem::take(&mut self.seen().postponed);
+        for (upload, sha256) in postponed {
+            // The run was told long ago that it is stored.
+            let _ = upload.finish(&sha256).await;
+            self.world.look();
+        }
     }
 }

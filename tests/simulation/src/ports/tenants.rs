@@ -2,34 +2,41 @@
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Conditional, Due, Tenants},
-    record::NewEvent,
-    records::{Doubt, Receipt, ReceiptDigest, StoredWatermark, TenantRecords},
-    schedule::Schedule,
+    lease::{LEASE_MARGIN, Lease},
+    outbox::{Announcement, Outbox},
+    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, Purpose, Tenants},
+    records::{StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
 };
-use std::sync::atomic::Ordering;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use chrono::{DateTime, Utc};
-
-use super::{Ports, lock};
-use crate::bugs;
+use super::{Ports, writes::Request};
+use crate::{
+    bugs::{self, Bug, Write, is_planted},
+    plan::TENANTS,
+    world::at_once,
+};
 
 impl Tenants for Ports {
     async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<Due>, Failure> {
-        // Sixteen calls a run: only some of them go wrong.
-        let due = if self.world.roll(8) == 0 {
+        if !TENANTS.iter().any(|of| TenantId::parse(of).is_ok_and(|of| DueShard::of(&of) == shard)) {
+            return Ok(Vec::new());
+        }
+        // Several calls a run: only some of them go wrong.
+        let due = if self.world.roll(4) == 0 {
             self.reads("due", &shard.to_string(), self.memory().due(shard, tick)).await
         } else {
             self.memory().due(shard, tick).await
         };
         match &due {
-            Ok(due) => lock(&self.listed).extend(due.iter().map(|due| due.tenant.clone())),
-            Err(_) => *lock(&self.unread) += 1,
+            Ok(due) => self.seen().listed.extend(due.iter().map(|due| due.tenant.clone())),
+            Err(_) => self.seen().unread += 1,
         }
-        due
+        let mut due = if is_planted(Bug::UnreadIndexIsEmpty) { due.unwrap_or_default() } else { due? };
+        due.retain(|due| !is_planted(Bug::DueOnlyAfter) || due.next_due < timestamp::seconds(tick));
+        Ok(due)
     }
 
     async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {
@@ -37,157 +44,202 @@ impl Tenants for Ports {
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
-        let names: Vec<_> = tenants.iter().map(TenantId::as_str).collect();
+        let names = self.world.name(|| tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join(" "));
         let load = async {
             let loaded = self.memory().load(tenants).await;
-            self.note_patience(tenants);
+            self.note_backoff(tenants);
+            tenants.iter().for_each(|tenant| self.note_looked(tenant));
             loaded
         };
-        self.reads("load", &names.join(" "), load).await
+        let mut loaded = self.reads("load", &names, load).await?;
+        for (tenant, records) in &mut loaded {
+            if is_planted(Bug::StaleConfig) {
+                let first = records.config.clone();
+                records.config = self.seen().first_configs.entry(tenant.to_string()).or_insert(first).clone();
+            }
+            if is_planted(Bug::BackoffFromTheStart) {
+                let since = &mut records.outcome.failing_since;
+                *since = since.map(|since| since - TimeDelta::days(2));
+            }
+            records.watermark.iter_mut().for_each(|it| bugs::change_watermark(&self.world, tenant, it));
+        }
+        Ok(loaded)
+    }
+
+    async fn acquire_lease(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose<'_>,
+        lease: &Lease,
+        now: DateTime<Utc>,
+    ) -> Result<Acquisition, Failure> {
+        let as_read = match purpose {
+            Purpose::Export(as_read) => Some(as_read.clone()),
+            Purpose::Publish => None,
+        };
+        let (ports, of, mut lease) = (self.clone(), tenant.clone(), lease.clone());
+        if is_planted(Bug::MarginZero) && as_read.is_some() {
+            lease.until -= LEASE_MARGIN;
+        }
+        let acquire = move |_| ports.acquire(&of, as_read.as_ref(), &lease, now);
+        let mut answer = self.writes(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
+        match &mut answer {
+            Acquisition::Acquired(watermark, _) => bugs::change_watermark(&self.world, tenant, watermark),
+            Acquisition::HeldUntil(_) => drop(self.seen().leased.insert(tenant.to_string())),
+            Acquisition::ConditionFailed => {}
+        }
+        Ok(answer)
+    }
+
+    async fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> Result<(), Failure> {
+        let (memory, of, lease) = (self.memory().clone(), tenant.clone(), lease.clone());
+        let release = move |_| at_once(memory.release_lease(&of, &lease));
+        self.writes(Request::new(self, "release lease", tenant.to_string(), release)).await.result
     }
 
     async fn commit(
         &self,
         config: &TenantConfig,
-        as_read: &StoredWatermark,
-        after: Schedule,
-        receipt: &Receipt,
-        news: Option<&NewEvent>,
+        fence: Fence<'_>,
+        Commit { after, receipt, announcement, releases }: Commit<'_>,
     ) -> Result<Conditional, Failure> {
-        let of = format!("{} {} {} objects", config.tenant, receipt.window, receipt.objects.len());
-        if planted!(ProgressBeforePut) {
-            bugs::put_deferred(self).await;
+        let of = || format!("{} {} {} objects", config.tenant, receipt.window, receipt.objects.len());
+        let of = self.world.name(of);
+        if is_planted(Bug::CheckpointBeforePut) {
+            self.put_postponed().await;
         }
-        let (memory, config, as_read) = (self.memory().clone(), config.clone(), as_read.clone());
-        let (config, as_read) = bugs::commit_condition(&self.world, config, as_read);
-        let (receipt, news) = (receipt.clone(), news.cloned());
-        let call = move || {
-            let (memory, config, as_read) = (memory.clone(), config.clone(), as_read.clone());
-            let (receipt, news) = (receipt.clone(), news.clone());
-            async move { memory.commit(&config, &as_read, after, &receipt, news.as_ref()).await }
+        let write = Write::new(&config.tenant, fence, announcement, releases);
+        let (ports, config, receipt) = (self.clone(), config.clone(), receipt.clone());
+        let commit = move |_| {
+            let commit = || bugs::commit(ports.memory(), &config, &write, after, &receipt);
+            ports.looking_at_settings(&write, ports.fenced("commit", &write, commit))
         };
-        let result = self.writes("commit", &of, call).await;
-        bugs::put_deferred(self).await;
+        let result = self.writes(Request::new(self, "commit", of, commit)).await.result;
+        self.put_postponed().await;
+        result
+    }
+
+    async fn save_checkpoint(
+        &self,
+        config: &TenantConfig,
+        fence: Fence<'_>,
+        checkpoint: &str,
+    ) -> Result<Conditional, Failure> {
+        if is_planted(Bug::WatermarkBeforePut) {
+            self.put_postponed().await;
+        }
+        let write = Write { releases: false, ..Write::new(&config.tenant, fence, None, false) };
+        let (ports, config, checkpoint) = (self.clone(), config.clone(), checkpoint.to_owned());
+        let of = config.tenant.to_string();
+        let save = move |_| {
+            let save = || bugs::save_checkpoint(ports.memory(), &config, &write, &checkpoint);
+            ports.looking_at_settings(&write, ports.fenced("checkpoint", &write, save))
+        };
+        let result = self.writes(Request::new(self, "save checkpoint", of, save)).await.result;
+        self.put_postponed().await;
         result
     }
 
     async fn record_failure(
         &self,
         tenant: &TenantId,
-        as_read: &StoredWatermark,
-        failure: &Failure,
-        at: DateTime<Utc>,
-        news: Option<&NewEvent>,
+        fence: Fence<'_>,
+        FailureRecord { failure, at, announcement, releases }: FailureRecord<'_>,
     ) -> Result<Conditional, Failure> {
-        let of = format!("{tenant} {} {}", failure.code, failure.message);
-        let (memory, tenant, as_read) = (self.memory().clone(), tenant.clone(), as_read.clone());
-        let (failure, news) = (failure.clone(), news.cloned());
-        let call = move || {
-            let (memory, tenant, as_read) = (memory.clone(), tenant.clone(), as_read.clone());
-            let (failure, news) = (failure.clone(), news.clone());
-            async move {
-                bugs::failure_moves_the_watermark(&memory, &tenant);
-                memory.record_failure(&tenant, &as_read, &failure, at, news.as_ref()).await
-            }
+        let of = self.world.name(|| format!("{tenant} {} {}", failure.code, failure.message));
+        let write = Write::new(tenant, fence, announcement, releases);
+        let (ports, failure) = (self.clone(), failure.clone());
+        let record = move |_| {
+            ports.fenced("recorded failure", &write, || bugs::record_failure(ports.memory(), &write, &failure, at))
         };
-        self.writes("note failure", &of, call).await
+        self.writes(Request::new(self, "record failure", of, record)).await.result
     }
 
-    async fn renew(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        self.memory().renew(tenant, at).await
+    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        self.memory().reset_backoff(tenant, at).await
     }
 
-    async fn note_told(&self, tenant: &TenantId, told: Option<&str>) -> Result<(), Failure> {
-        let (memory, of, told) = (self.memory().clone(), tenant.clone(), told.map(str::to_owned));
-        let call = move || {
-            let (memory, of, told) = (memory.clone(), of.clone(), told.clone());
-            async move { memory.note_told(&of, told.as_deref()).await }
-        };
-        let noted = self.writes("note told", tenant.as_str(), call).await;
-        if noted.is_err() {
-            self.world.facts().unheard.insert(tenant.to_string());
-        }
-        self.world.facts().unnoted.remove(&(tenant.to_string(), self.run));
-        noted
+    async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
+        self.reads("outbox", tenant.as_str(), self.memory().outbox(tenant)).await
     }
 
-    async fn keep_progress(
+    async fn remove_published(&self, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
+        let of = self.world.name(|| format!("{tenant} {}", ids.len()));
+        let (memory, tenant, as_read, ids) = (self.memory().clone(), tenant.clone(), as_read.clone(), ids.to_vec());
+        let remove = move |_| bugs::remove_published(&memory, &tenant, &as_read, &ids);
+        self.writes(Request::new(self, "remove published", of, remove)).await.result
+    }
+}
+
+impl Ports {
+    fn acquire(
         &self,
-        config: &TenantConfig,
-        as_read: &StoredWatermark,
-        progress: &str,
-    ) -> Result<Conditional, Failure> {
-        let of = config.tenant.to_string();
-        if planted!(WatermarkBeforePut) {
-            bugs::put_deferred(self).await;
+        tenant: &TenantId,
+        as_read: Option<&StoredWatermark>,
+        lease: &Lease,
+        now: DateTime<Utc>,
+    ) -> Result<Acquisition, Failure> {
+        if is_planted(Bug::AcquireUnconditionally)
+            && let Some(stored) = self.memory().state().tenants.get_mut(tenant.as_str())
+        {
+            stored.lease = None;
         }
-        let (memory, config) = (self.memory().clone(), config.clone());
-        let (as_read, progress) = (as_read.clone(), progress.to_owned());
-        let (config, as_read) = bugs::progress_condition(&self.world, config, as_read);
-        let call = move || {
-            let (memory, config) = (memory.clone(), config.clone());
-            let (as_read, progress) = (as_read.clone(), progress.clone());
-            async move { memory.keep_progress(&config, &as_read, &progress).await }
-        };
-        let result = self.writes("keep progress", &of, call).await;
-        bugs::put_deferred(self).await;
+        let purpose = as_read.map_or(Purpose::Publish, Purpose::Export);
+        let acquisition = at_once(self.memory().acquire_lease(tenant, purpose, lease, now));
+        if let Ok(Acquisition::Acquired(..)) = acquisition {
+            self.world.facts().holders.insert(lease.token.clone(), self.run);
+            self.seen().leases.insert(tenant.to_string(), lease.until);
+            self.is_alone(tenant);
+        }
+        acquisition
+    }
+
+    /// With a lease, nothing that another run has sent may land any more, unless it is what is committed anyway.
+    fn is_alone(&self, tenant: &TenantId) {
+        let facts = self.world.facts();
+        let other = facts.on_their_way.values().find(|put| {
+            put.tenant == tenant.as_str() && put.run != self.run && facts.committed.get(&put.place) != Some(&put.sha256)
+        });
+        let other = other.map(|put| format!("{}'s put of {}", put.run, put.place.1));
+        drop(facts);
+        if let Some(other) = other {
+            self.world.violate(format!("{tenant}: run {} has the lease, and run {other} may still land", self.run));
+        }
+    }
+
+    /// What holds under a fence, holds under this run's lease.
+    fn fenced(
+        &self,
+        what: &str,
+        write: &Write,
+        land: impl FnOnce() -> Result<Conditional, Failure>,
+    ) -> Result<Conditional, Failure> {
+        let tenant = write.tenant.as_str();
+        let has_lease = self.has_lease(tenant);
+        let result = land();
+        if result == Ok(Conditional::Written) {
+            if !has_lease {
+                self.world.violate(format!("{tenant}: a {what} holds without the lease of run {}", self.run));
+            }
+            if write.releases {
+                self.seen().released.insert(tenant.to_owned());
+            }
+            self.note_announced(write.announcement.as_ref());
+        }
         result
     }
 
-    async fn disturb(&self, tenant: &TenantId, progress: Option<&str>) -> Result<Conditional, Failure> {
-        let (memory, of, progress) = (self.memory().clone(), tenant.clone(), progress.map(str::to_owned));
-        let call = move || {
-            let (memory, of, progress) = (memory.clone(), of.clone(), progress.clone());
-            async move { bugs::disturb(&memory, &of, progress.as_deref()).await }
-        };
-        self.writes("disturb", tenant.as_str(), call).await
-    }
-
-    async fn receipt(&self, tenant: &TenantId, window_end: DateTime<Utc>) -> Result<Option<ReceiptDigest>, Failure> {
-        let of = format!("{tenant} {}", timestamp::seconds(window_end));
-        let receipt = self.reads("receipt", &of, self.memory().receipt(tenant, window_end)).await?;
-        self.repairs.store(receipt.is_some(), Ordering::Relaxed);
-        Ok(receipt)
-    }
-
-    async fn doubt(&self, tenant: &TenantId, doubt: Doubt) -> Result<(), Failure> {
-        let (memory, tenant) = (self.memory().clone(), tenant.clone());
-        let of = format!("{tenant} {doubt}");
-        let call = move || {
-            let (memory, tenant) = (memory.clone(), tenant.clone());
-            async move { memory.doubt(&tenant, doubt).await }
-        };
-        self.writes("doubt", &of, call).await
-    }
-
-    async fn settle(&self, tenant: &TenantId, doubts: &[Doubt]) -> Result<(), Failure> {
-        let (memory, tenant, doubts) = (self.memory().clone(), tenant.clone(), doubts.to_vec());
-        let of = tenant.to_string();
-        let call = move || {
-            let (memory, tenant, doubts) = (memory.clone(), tenant.clone(), doubts.clone());
-            async move { memory.settle(&tenant, &doubts).await }
-        };
-        self.repairs.store(false, Ordering::Relaxed);
-        self.writes("settle", &of, call).await
-    }
-
-    async fn amend_receipt(
-        &self,
-        tenant: &TenantId,
-        as_read: &ReceiptDigest,
-        receipt: &Receipt,
-    ) -> Result<Conditional, Failure> {
-        let of = format!("{tenant} {}", receipt.window);
-        let (memory, tenant) = (self.memory().clone(), tenant.clone());
-        let (as_read, receipt) = (as_read.clone(), receipt.clone());
-        let call = move || {
-            let (memory, tenant) = (memory.clone(), tenant.clone());
-            let (as_read, receipt) = (as_read.clone(), receipt.clone());
-            async move { memory.amend_receipt(&tenant, &as_read, &receipt).await }
-        };
-        if planted!(AmendDoesNothing) {
-            return Ok(Conditional::Written);
+    /// What is conditional on the config's version is a look at the settings.
+    fn looking_at_settings(&self, write: &Write, result: Result<Conditional, Failure>) -> Result<Conditional, Failure> {
+        if result == Ok(Conditional::Written) {
+            self.note_looked(&write.tenant);
         }
-        self.writes("amend receipt", &of, call).await
+        result
+    }
+
+    fn note_announced(&self, announcement: Option<&Announcement>) {
+        if let Some(Announcement { event, .. }) = announcement {
+            self.world.note_visible(event.tenant.as_str(), event.shard, &event.recorded_at_id());
+        }
     }
 }

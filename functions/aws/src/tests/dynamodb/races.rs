@@ -1,7 +1,5 @@
 //! Conditions that fail, transactions that meet, and answers that get lost.
 
-use audit_log_core::records::Doubt;
-
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -13,32 +11,12 @@ async fn a_condition_that_does_not_hold_is_a_lost_race_and_not_tried_again() {
         &["TransactionConflict", "ConditionalCheckFailed", "None"],
         &["ConditionalCheckFailed", "TransactionConflict", "None"],
     ] {
-        let aws = Aws::new().on("TransactWriteItems", [cancelled(reasons)]);
-        assert_eq!(commit(&aws).await, Ok(Conditional::LostRace), "{reasons:?}");
-        assert_eq!(save(&aws).await, Ok(Conditional::LostRace), "{reasons:?}");
-        assert_eq!(record_failure(&aws).await, Ok(Conditional::LostRace), "{reasons:?}");
-        assert_eq!(aws.operations(), ["TransactWriteItems"; 3], "{reasons:?}");
+        let aws = Aws::new().on("TransactWriteItems", [cancelled(reasons)]).on("GetItem", [Reply::ok("{}")]);
+        assert_eq!(commit(&aws).await, Ok(Conditional::ConditionFailed), "{reasons:?}");
+        assert_eq!(save(&aws).await, Ok(Conditional::ConditionFailed), "{reasons:?}");
+        assert_eq!(record_failure(&aws).await, Ok(Conditional::ConditionFailed), "{reasons:?}");
+        assert_eq!(aws.sent("TransactWriteItems").len(), 3, "{reasons:?}");
     }
-    let aws = Aws::new().on("PutItem", [Reply::dynamodb(400, "ConditionalCheckFailedException", "")]);
-    assert_eq!(amend(&aws).await, Ok(Conditional::LostRace));
-    assert_eq!(aws.operations(), ["PutItem"]);
-}
-
-/// A save has two items, and its news two more: the event, and the marker that must not be there yet.
-#[tokio::test(start_paused = true)]
-async fn news_that_were_told_before_are_left_out_and_the_change_is_made() {
-    let told = ["None", "None", "None", "ConditionalCheckFailed"];
-    let aws = Aws::new().on("TransactWriteItems", [cancelled(&told), Reply::ok("{}")]);
-    assert_eq!(save(&aws).await, Ok(Conditional::Written));
-    let sent: Vec<Value> =
-        aws.sent("TransactWriteItems").iter().map(|sent| serde_json::from_str(&sent.body).unwrap()).collect();
-    let items = |body: &Value| body["TransactItems"].as_array().cloned().unwrap();
-    assert_eq!(items(&sent[1]), items(&sent[0])[..2]);
-
-    let lost = ["ConditionalCheckFailed", "None", "None", "ConditionalCheckFailed"];
-    let aws = Aws::new().on("TransactWriteItems", [cancelled(&lost)]);
-    assert_eq!(save(&aws).await, Ok(Conditional::LostRace));
-    assert_eq!(aws.operations(), ["TransactWriteItems"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +39,7 @@ async fn after_a_conflict_the_race_may_turn_out_to_be_lost() {
         "TransactWriteItems",
         [cancelled(&["TransactionConflict", "None", "None"]), cancelled(&["ConditionalCheckFailed", "None", "None"])],
     );
-    assert_eq!(commit(&aws).await, Ok(Conditional::LostRace));
+    assert_eq!(commit(&aws).await, Ok(Conditional::ConditionFailed));
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,23 +49,18 @@ async fn a_conflict_that_does_not_end_is_given_up() {
     assert_eq!(aws.operations(), ["TransactWriteItems"; OWN_TRIES]);
 }
 
-/// A single write meets other runs' transactions, too.
+/// A single write meets other writers' transactions, too.
 #[tokio::test(start_paused = true)]
 async fn a_single_write_that_meets_a_transaction_is_tried_again() {
     let conflict = || Reply::dynamodb(400, "TransactionConflictException", "");
-    let once = Aws::new().on("UpdateItem", [conflict(), Reply::ok("{}")]).on("PutItem", [conflict(), Reply::ok("{}")]);
-    assert_eq!(table(&once).disturb(&config(Draft::default()).tenant, None).await, Ok(Conditional::Written));
-    assert_eq!(amend(&once).await, Ok(Conditional::Written));
-    assert_eq!(once.operations(), ["UpdateItem", "UpdateItem", "PutItem", "PutItem"]);
-
-    let doubt = Doubt::parse("2026-11-21T10:00:00Z/2026-11-21T11:00:00Z#2026-11-21T11:02:03.456Z").unwrap();
-    let marks = Aws::new().on("UpdateItem", [conflict(), Reply::ok("{}")]);
-    assert_eq!(table(&marks).doubt(&config(Draft::default()).tenant, doubt).await, Ok(()));
-    assert_eq!(marks.operations(), ["UpdateItem", "UpdateItem"]);
+    let tenant = config(Draft::default()).tenant;
+    let once = Aws::new().on("UpdateItem", [conflict(), Reply::ok("{}")]);
+    assert_eq!(table(&once).reset_backoff(&tenant, window().to).await, Ok(()));
+    assert_eq!(once.operations(), ["UpdateItem", "UpdateItem"]);
 
     let forever = Aws::new().on("UpdateItem", [conflict()]);
-    let tenant = config(Draft::default()).tenant;
-    assert_eq!(table(&forever).disturb(&tenant, None).await.map_err(|failure| failure.code), Err(Code::Throttled));
+    let failure = table(&forever).reset_backoff(&tenant, window().to).await.unwrap_err();
+    assert_eq!(failure.code, Code::Throttled);
     assert_eq!(forever.operations(), ["UpdateItem"; OWN_TRIES]);
 }
 

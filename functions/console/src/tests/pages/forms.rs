@@ -68,7 +68,7 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     assert!(page.text.contains("Disconnected") && page.text.contains("The role is disconnected"), "{}", page.text);
     let untrue = browser.look("/connector?connected=yes").await;
     assert!(!untrue.text.contains("The role is connected"), "{}", untrue.text);
-    let own = ["Connection Verified", "Connector Connected"];
+    let own = ["Connection Check Passed", "Connector Connected"];
     assert!(own.iter().all(|action| world.memory.actions("acme").iter().any(|it| it == action)));
 }
 

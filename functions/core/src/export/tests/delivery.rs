@@ -151,7 +151,10 @@ async fn a_window_that_settles_soon_is_waited_for() {
     let world = World::with_acme();
     let begin = tokio::time::Instant::now();
     let now = move || clock("11:00") + TimeDelta::from_std(begin.elapsed()).unwrap();
-    let report = world.tick_at(clock("11:00"), &now, &|| false).await.unwrap();
+    let (platform, random) = (platform(), |bytes: &mut [u8]| world.memory.random(bytes));
+    let (tick, deadline) = (clock("11:00"), now() + RUN);
+    let run = Run { tick, platform: &platform, now: &now, should_stop: &|| false, deadline, random: &random };
+    let report = world.export().tick(run).await.unwrap();
     assert_eq!(counts(&report), (1, 0, 0));
     assert_eq!(begin.elapsed().as_secs(), 60);
 }

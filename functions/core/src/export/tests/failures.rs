@@ -167,32 +167,3 @@ fn the_first_failure_and_the_recovery_are_audit_events_of_the_tenant_and_reach_i
         assert!(text.contains(action) && text.contains(words), "{text}");
     }
 }
-
-#[test]
-fn a_failure_that_could_not_be_told_is_told_by_the_next_run() {
-    let world = World::with_acme();
-    world.memory.always(Op::Open, None, denied());
-    world.memory.once(Op::RecordFailure, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
-    world.tick("11:00").unwrap();
-    assert_eq!(world.memory.actions("acme"), [""; 0]);
-    world.tick("12:00").unwrap();
-    assert_eq!(world.memory.actions("acme"), ["Export Failed"]);
-}
-
-#[test]
-fn a_recovery_is_told_even_if_another_run_noted_the_failure_while_this_one_exported() {
-    let world = World::with_acme();
-    let other = world.clone();
-    world.memory.once(
-        Op::Commit,
-        None,
-        Fault::After(Box::new(move || {
-            other.memory.once(Op::Open, None, Fault::Fail(denied()));
-            assert_eq!(counts(&other.tick("11:00").unwrap()), (0, 1, 0));
-        })),
-    );
-    assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
-    let mut told = world.memory.actions("acme");
-    told.sort_unstable();
-    assert_eq!(told, ["Export Failed", "Export Recovered"]);
-}

@@ -10,8 +10,8 @@ use crate::{
 impl World {
     fn hand_over(&self, hour: &str) -> Result<Report, Failure> {
         let now = clock(hour) + TimeDelta::minutes(1);
-        let run = Run { tick: clock(hour), platform: &platform(), now: &move || now, should_stop: &|| false };
-        Self::ends(self.export().hand_over(run, &self.memory)).unwrap()
+        let job = async |export: MemoryExport, run: Run<'_>| export.hand_over(run, &self.memory).await;
+        self.run_of(clock(hour), &move || now, &|| false, job).unwrap()
     }
 
     /// Takes what lies in the queue out of it.
@@ -22,8 +22,8 @@ impl World {
     /// An invocation that comes with these batches two minutes into the hour.
     fn takes(&self, hour: &str, batches: &[Batch], should_stop: &(dyn Fn() -> bool + Send + Sync)) -> Done {
         let now = clock(hour) + TimeDelta::minutes(2);
-        let run = Run { tick: clock(hour), platform: &platform(), now: &move || now, should_stop };
-        Self::ends(self.export().batches(run, batches, Some(&self.memory))).unwrap()
+        let job = async |export: MemoryExport, run: Run<'_>| export.batches(run, batches, Some(&self.memory)).await;
+        self.run_of(clock(hour), &move || now, should_stop, job).unwrap()
     }
 }
 
@@ -131,4 +131,27 @@ fn whoever_cannot_be_handed_over_again_comes_again_with_the_batch() {
     assert_eq!((done.report.objects, done.report.deferred, done.failed), (1, 1, vec![0]));
     let done = world.takes("13:00", &batches, &|| false);
     assert_eq!((done.report.objects, done.failed, world.batches()), (1, vec![], batches));
+}
+
+#[test]
+fn a_tenant_that_another_run_has_leased_is_acknowledged_and_handed_over_to_nobody() {
+    let world = many(2);
+    world.hand_over("11:00").unwrap();
+    let batches = world.batches();
+    let held = crate::lease::Lease::new([9; 16], clock("11:40"));
+    world.memory.state().tenants.get_mut("t01").unwrap().lease = Some(held);
+    let done = world.takes("11:00", &batches, &|| false);
+    assert_eq!((done.report.exported, done.report.leased, done.failed, world.batches()), (1, 1, vec![], vec![]));
+}
+
+#[test]
+fn the_lease_ends_before_the_message_to_oneself() {
+    let mut world = many(1);
+    world.options.max_windows = 1;
+    world.hand_over("13:00").unwrap();
+    let batches = world.batches();
+    let memory = world.memory.clone();
+    let is_free = move || assert_eq!(memory.state().tenants["t00"].lease, None);
+    world.memory.once(Op::Send, None, Fault::After(Box::new(is_free)));
+    assert_eq!(world.takes("13:00", &batches, &|| false).report.queued, 1);
 }

@@ -56,9 +56,9 @@ fn the_receipt_tells_of_the_bucket(world: &World) {
 
 /// A run that stops once it has stored so many more files.
 fn run_for(world: &World, files: usize) -> Report {
-    let (memory, before) = (world.memory.clone(), world.memory.calls(Op::KeepProgress));
+    let (memory, before) = (world.memory.clone(), world.memory.calls(Op::SaveCheckpoint));
     let now = clock("11:02");
-    let stop = move || memory.calls(Op::KeepProgress) >= before + files;
+    let stop = move || memory.calls(Op::SaveCheckpoint) >= before + files;
     world.run(clock("11:00"), &move || now, &stop).unwrap().unwrap()
 }
 
@@ -76,17 +76,17 @@ fn each_run_goes_on_where_the_last_one_stopped_and_the_files_are_the_same() {
         assert!(runs > 3, "{runs}");
         assert_eq!(world.objects("acme"), whole.objects("acme"));
         assert_eq!(world.memory.calls(Op::Finish), whole.memory.calls(Op::Finish), "no file is stored twice");
-        let receipt = |world: &World| world.memory.state().tenants["acme"].receipts[&clock("11:00")].clone();
-        assert_eq!(receipt(&world).objects, receipt(&whole).objects);
-        assert_eq!((receipt(&world).malformed, receipt(&whole).malformed), (1, 1));
-        assert_eq!(world.memory.state().tenants["acme"].watermark.clone().unwrap().progress, None);
+        assert_eq!(receipt(&world), receipt(&whole));
+        let malformed = |world: &World| world.memory.state().tenants["acme"].receipts[&clock("11:00")].malformed;
+        assert_eq!((malformed(&world), malformed(&whole)), (1, 1));
+        assert_eq!(world.memory.state().tenants["acme"].watermark.clone().unwrap().checkpoint, None);
     }
 }
 
 #[test]
 fn a_crash_anywhere_costs_one_file_and_changes_none() {
     let whole = undisturbed(2);
-    for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::KeepProgress, Op::Commit] {
+    for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
         let calls = whole.memory.calls(op);
         for nth in 0..calls {
             let world = long_window(2);
@@ -95,6 +95,7 @@ fn a_crash_anywhere_costs_one_file_and_changes_none() {
             }
             world.memory.once(op, None, Fault::Crash);
             assert!(world.try_tick("11:00").is_none(), "{op:?} {nth}");
+            world.expire_lease("acme");
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
             assert!(world.memory.calls(Op::Finish) <= whole.memory.calls(Op::Finish) + 1, "{op:?} {nth}");
@@ -106,7 +107,7 @@ fn a_crash_anywhere_costs_one_file_and_changes_none() {
 #[test]
 fn a_failure_anywhere_costs_one_file_too() {
     let whole = undisturbed(1);
-    for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::KeepProgress, Op::Commit] {
+    for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
         for nth in 0..whole.memory.calls(op) {
             let world = long_window(1);
             for _ in 0..nth {
@@ -122,18 +123,12 @@ fn a_failure_anywhere_costs_one_file_too() {
     }
 }
 
-#[test]
-fn other_settings_or_another_file_size_begin_the_window_anew() {
-    let mut world = long_window(1);
-    run_for(&world, 3);
-    world.options.max_object_bytes = 90;
-    assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
-    let mut whole = long_window(1);
-    whole.options.max_object_bytes = 90;
-    whole.tick("11:00").unwrap();
-    let receipt = |world: &World| world.memory.state().tenants["acme"].receipts[&clock("11:00")].objects.clone();
-    assert_eq!(receipt(&world), receipt(&whole));
+fn receipt(world: &World) -> Vec<crate::records::StoredObject> {
+    world.memory.state().tenants["acme"].receipts[&clock("11:00")].objects.clone()
+}
 
+#[test]
+fn other_settings_begin_the_window_anew() {
     let world = long_window(1);
     run_for(&world, 3);
     let draft = Draft { bucket: Some("acme-bucket".to_owned()), format: Some("ndjson".to_owned()), ..draft() };
@@ -144,86 +139,56 @@ fn other_settings_or_another_file_size_begin_the_window_anew() {
 }
 
 #[test]
-fn a_run_that_stored_other_bytes_takes_the_progress_back() {
-    for nth in 0..undisturbed(1).memory.calls(Op::Finish) {
-        let world = long_window(1);
-        let other = world.clone();
-        // This run has read its first pages; then one event becomes visible late, and another run stores some files.
-        for _ in 0..nth {
-            world.memory.once(Op::Finish, None, Fault::After(Box::new(|| {})));
+fn a_window_keeps_the_file_size_limit_that_it_was_begun_with() {
+    for is_saved in [false, true] {
+        let mut world = long_window(1);
+        run_for(&world, 3);
+        if is_saved {
+            // Another frequency begins the window anew, in the same place.
+            let draft = Draft {
+                bucket: Some("acme-bucket".to_owned()),
+                frequency_hours: Some("2".to_owned()),
+                event_shards: Some("1".to_owned()),
+                ..draft()
+            };
+            world.save("acme", &draft, clock("11:01"));
         }
-        world.memory.once(
-            Op::Finish,
-            None,
-            Fault::After(Box::new(move || {
-                other.event("acme", "2026-11-21T10:00:30.000Z", "late");
-                run_for(&other, 2);
-            })),
-        );
-        let mut report = world.tick("11:00").unwrap();
-        for _ in 0..3 {
-            assert_eq!(report.failed, 0, "{nth}: {:?}", report.failures);
-            report = world.tick("11:00").unwrap();
-        }
-        the_receipt_tells_of_the_bucket(&world);
-        assert_eq!(world.exported_until("acme"), "2026-11-21T11:00:00Z");
-        let delivered: Vec<String> = world.names("acme").concat();
-        for n in 0..40 {
-            assert!(delivered.contains(&format!("e{n:02}")), "{nth}: e{n:02} is lost");
-        }
+        world.options.max_object_bytes = 90;
+        assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
+        assert_eq!(receipt(&world), receipt(&undisturbed(1)), "{is_saved}");
+        assert_eq!(world.objects("acme"), undisturbed(1).objects("acme"), "no file of a higher number is left");
     }
 }
 
 #[test]
-fn two_runs_at_once_over_a_long_window_leave_what_one_leaves() {
+fn a_tenant_disconnected_after_a_file_gets_no_further_one() {
+    let world = long_window(1);
+    let other = world.clone();
+    for _ in 0..2 {
+        world.memory.once(Op::SaveCheckpoint, None, Fault::After(Box::new(|| {})));
+    }
+    world.memory.once(Op::SaveCheckpoint, None, Fault::After(Box::new(move || other.disconnect("acme"))));
+    assert_eq!(world.tick("11:00").unwrap().failed, 0);
+    assert_eq!(world.objects("acme").len(), 3);
+}
+
+#[test]
+fn of_two_runs_at_once_over_a_long_window_one_stores_each_file_once() {
     let whole = undisturbed(1);
-    for op in [Op::Page, Op::Finish, Op::KeepProgress, Op::Commit] {
+    for op in [Op::Page, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
         for nth in 0..whole.memory.calls(op) {
             let world = long_window(1);
             let other = world.clone();
             for _ in 0..nth {
                 world.memory.once(op, None, Fault::After(Box::new(|| {})));
             }
-            world.memory.once(
-                op,
-                None,
-                Fault::After(Box::new(move || {
-                    other.tick("11:00").unwrap();
-                })),
-            );
-            assert_eq!(world.tick("11:00").unwrap().failed, 0, "{op:?} {nth}");
-            world.tick("11:00").unwrap();
+            let overlap = move || assert_eq!(other.tick("11:00").unwrap().leased, 1);
+            world.memory.once(op, None, Fault::After(Box::new(overlap)));
+            assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
+            assert_eq!(world.memory.calls(Op::Finish), whole.memory.calls(Op::Finish), "{op:?} {nth}");
             the_receipt_tells_of_the_bucket(&world);
         }
-    }
-}
-
-#[test]
-fn a_whole_window_that_loses_to_another_runs_progress_takes_it_back() {
-    let files = undisturbed(1).memory.calls(Op::Finish);
-    let mut world = long_window(1);
-    let mut other = world.clone();
-    // This run is about to store its last file when one that splits files otherwise stores some of the same keys.
-    other.options.max_object_bytes = 90;
-    for _ in 1..files {
-        world.memory.once(Op::Finish, None, Fault::After(Box::new(|| {})));
-    }
-    world.memory.once(
-        Op::Finish,
-        None,
-        Fault::After(Box::new(move || {
-            run_for(&other, 5);
-        })),
-    );
-    world.options.max_windows = 1;
-    world.tick("11:00").unwrap();
-    world.options.max_object_bytes = 90;
-    world.tick("11:00").unwrap();
-    the_receipt_tells_of_the_bucket(&world);
-    let delivered: Vec<String> = world.names("acme").concat();
-    for n in 0..40 {
-        assert!(delivered.contains(&format!("e{n:02}")), "e{n:02} is lost");
     }
 }
 
@@ -243,9 +208,9 @@ fn a_window_that_goes_on_after_its_events_retention_says_that_some_may_be_missin
 }
 
 #[test]
-fn progress_that_cannot_be_kept_is_the_platforms_failure_and_nothing_is_lost() {
+fn a_checkpoint_that_cannot_be_saved_is_the_platforms_failure_and_nothing_is_lost() {
     let world = long_window(1);
-    world.memory.once(Op::KeepProgress, None, Fault::Fail(Failure::new(Code::Throttled, "Too many writes.")));
+    world.memory.once(Op::SaveCheckpoint, None, Fault::Fail(Failure::new(Code::Throttled, "Too many writes.")));
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.failed_by_platform), ((0, 1, 0), vec!["acme".to_owned()]));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
@@ -253,9 +218,9 @@ fn progress_that_cannot_be_kept_is_the_platforms_failure_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_window_of_one_file_keeps_no_progress() {
+fn a_window_of_one_file_has_no_checkpoint() {
     let world = World::with_acme();
     world.event("acme", "2026-11-21T10:30:00.000Z", "one");
     world.tick("11:00").unwrap();
-    assert_eq!(world.memory.calls(Op::KeepProgress), 0);
+    assert_eq!(world.memory.calls(Op::SaveCheckpoint), 0);
 }

@@ -9,24 +9,24 @@ use super::{clock, minute_one};
 
 /// Id and action of what the system itself has recorded of a tenant's exports, in order.
 async fn audit_events(platform: &Platform<'_>, tenant: &str) -> Result<Vec<(String, String)>> {
-    let mut told = Vec::new();
+    let mut recorded = Vec::new();
     for item in platform.items(Table::Events, &format!("{tenant}#0")).await? {
         let text = item.get("event").and_then(|event| event.as_s().ok()).context("an event without text")?;
         let event: Value = serde_json::from_str(text)?;
         let member = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        if ["Export Failed", "Export Still Failing", "Export Recovered"].contains(&member("action").as_str()) {
-            told.push((member("id"), member("action")));
+        if event["logType"] == "Audit Log Export" {
+            recorded.push((member("id"), member("action")));
         }
     }
-    Ok(told)
+    Ok(recorded)
 }
 
 #[test]
 fn a_refusal_and_its_end_are_audit_events_and_are_heard_on_the_bus() -> Result<()> {
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let mut shut = onboard(aws, platform, "shut", "200000000031", Draft::default(), clock("10:00")?).await?;
         let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "shut").await?;
+        let mut shut = onboard(aws, platform, "shut", "200000000031", Draft::default(), clock("10:00")?).await?;
         delete_stack(aws, &shut.stack.account, &shut.stack.name).await?;
         for hour in ["11:00", "12:00"] {
             assert_eq!(platform.tick(minute_one(hour)?).await?["failed"], 1);
@@ -34,11 +34,14 @@ fn a_refusal_and_its_end_are_audit_events_and_are_heard_on_the_bus() -> Result<(
         shut.recreate_stack(aws).await?;
         assert_eq!(platform.tick(minute_one("13:00")?).await?["exported"], 1);
 
-        let mut heard = listener.hear(2).await?;
-        heard.sort_by_key(|event| event["detail-type"].to_string());
+        let mut heard = listener.hear(3).await?;
+        heard.sort_by_key(|event| event["detail"]["sequence"].as_u64());
         let types: Vec<&str> = heard.iter().filter_map(|event| event["detail-type"].as_str()).collect();
-        assert_eq!(types, ["Audit Log Export Failed", "Audit Log Export Recovered"], "one of each");
-        let (failed, recovered) = (&heard[0]["detail"], &heard[1]["detail"]);
+        let expected = ["Audit Log Export Settings Changed", "Audit Log Export Failed", "Audit Log Export Recovered"];
+        assert_eq!(types, expected, "one of each, in order");
+        let sequence: Vec<_> = heard.iter().map(|event| event["detail"]["sequence"].as_u64()).collect();
+        assert_eq!(sequence, [Some(1), Some(2), Some(3)]);
+        let (failed, recovered) = (&heard[1]["detail"], &heard[2]["detail"]);
         assert_eq!(
             (&failed["version"], &failed["code"], &failed["party"], &failed["exportedUntil"]),
             (&json!("1"), &json!("assume_role_denied"), &json!("customer"), &json!("2026-11-20T10:00:00Z"))
@@ -47,9 +50,11 @@ fn a_refusal_and_its_end_are_audit_events_and_are_heard_on_the_bus() -> Result<(
         assert_eq!(recovered["failingSince"], failed["failingSince"]);
         assert_eq!(recovered["windowFrom"], "2026-11-20T10:00:00Z");
         assert!(!format!("{heard:?}").contains("external-id-of-shut"), "{heard:?}");
-        let ids = [failed, recovered].map(|detail| detail["id"].as_str().unwrap_or_default().to_owned());
-        let expected: Vec<_> = ids.into_iter().zip(["Export Failed", "Export Recovered"].map(str::to_owned)).collect();
-        assert_eq!(audit_events(platform, "shut").await?, expected, "under the same ids");
+        let ids = heard.iter().map(|event| event["detail"]["id"].as_str().unwrap_or_default().to_owned());
+        let actions = ["Export Settings Changed", "Export Failed", "Export Recovered"].map(str::to_owned);
+        assert_eq!(audit_events(platform, "shut").await?, ids.zip(actions).collect::<Vec<_>>(), "under the same ids");
+        let outbox = platform.record("shut", "outbox").await?;
+        assert_eq!(outbox.get("pending_shard"), None, "nothing is left to publish: {outbox:?}");
         Ok(())
     })
 }

@@ -1,14 +1,14 @@
 //! How far a window that is still due has been stored: a window can be too long for one run.
 //!
-//! After each stored file but the last, the watermark keeps what the next run needs to go on with the same file
-//! boundaries and bytes. What would lead to others (the file size, the settings, the shards) is pinned: where it differs,
-//! the window begins anew.
+//! After each stored file but the last, the watermark keeps what the next run needs to go on with the same file boundaries
+//! and bytes. It keeps the file size limit as well, so that a window which is begun anew leaves no file of a higher number
+//! behind. Nobody but the holder of the lease writes it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    late::Tail,
+    late::TrailingCounts,
     object::ObjectSpec,
     records::{StoredObject, StoredWatermark},
     schedule::Window,
@@ -16,13 +16,13 @@ use crate::{
     timestamp,
 };
 
-/// How much of a watermark, in bytes, may be progress; an item in DynamoDB has at most 400 KB. That is some 2,500 files,
-/// and a window with more of them goes on from there.
-const LONGEST: usize = 256 * 1024;
+/// How much of a watermark may be a checkpoint; an item in DynamoDB has at most 400 KB. That is some 2,500 files, and a
+/// window with more of them goes on from there.
+const MAX_CHECKPOINT_BYTES: usize = 256 * 1024;
 
 /// The files of a window that are stored, and where the reading stood after the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct Checkpoint {
     /// Of which window.
     pub window: Window,
     /// The config's version.
@@ -31,10 +31,10 @@ pub struct Progress {
     pub max_object_bytes: u64,
     /// The last `recorded_at_id` in these files of each shard; none of a shard of which they have nothing.
     pub read_until: Vec<Option<String>>,
-    /// The files, from the first; before them, those of late minutes.
+    /// The files, from the first; before them, those of late minutes. None where the window has to be begun anew.
     pub objects: Vec<StoredObject>,
-    /// How many events of each of the window's last minutes are in these files.
-    pub tail: Tail,
+    /// What the events of the window's last minutes come to that are in these files.
+    pub trailing_counts: TrailingCounts,
     /// How many events came too late for the window before.
     pub late: u64,
     /// How many of their events are wrapped as malformed.
@@ -59,29 +59,44 @@ struct Text {
     /// With the minute.
     late_files: Vec<(String, u64, u64, String)>,
     late: u64,
-    tail: String,
+    trailing_counts: String,
     malformed: u64,
     gap: bool,
     started: String,
 }
 
-impl Progress {
-    /// What the watermark holds of this window, if it still fits to the settings.
-    pub fn of(
+impl Checkpoint {
+    /// Where a run that is to export the window goes on: where the watermark says, if the settings are still the same; or
+    /// else at the beginning, with the file size limit that the watermark has of this window, or with that of now.
+    pub fn for_run(
         watermark: &StoredWatermark,
         config: &TenantConfig,
         window: Window,
         max_object_bytes: u64,
-    ) -> Option<Self> {
-        let text: Text = serde_json::from_str(watermark.progress.as_deref()?).ok()?;
-        let same_window = text.from == timestamp::seconds(window.from) && text.to == timestamp::seconds(window.to);
+        now: DateTime<Utc>,
+    ) -> Self {
+        let text: Option<Text> = watermark.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        // A save may have made the window end earlier, but its late minutes are the same.
+        let text = text.filter(|text| text.from == timestamp::seconds(window.from));
+        let max_object_bytes = text.as_ref().map_or(max_object_bytes, |text| text.max_object_bytes);
+        text.and_then(|text| Self::resume(text, config, window)).unwrap_or_else(|| Self {
+            window,
+            version: config.version,
+            max_object_bytes,
+            read_until: Vec::new(),
+            objects: Vec::new(),
+            trailing_counts: TrailingCounts::of(window),
+            late: 0,
+            malformed: 0,
+            gap: false,
+            started: now,
+        })
+    }
+
+    fn resume(text: Text, config: &TenantConfig, window: Window) -> Option<Self> {
         let same_shards = text.read_until.len() == usize::from(config.event_shards.count());
         let same_settings = text.first == first(config, window) && text.version == config.version;
-        let same = same_window
-            && same_shards
-            && (same_settings || planted!(ProgressOfAnyVersion))
-            && (text.max_object_bytes == max_object_bytes || planted!(ProgressOfAnySize));
-        if !same {
+        if text.to != timestamp::seconds(window.to) || !same_shards || !same_settings {
             return None;
         }
         let mut objects: Vec<StoredObject> = Vec::new();
@@ -97,10 +112,11 @@ impl Progress {
         Some(Self {
             window,
             version: text.version,
-            max_object_bytes,
+            max_object_bytes: text.max_object_bytes,
             read_until: text.read_until,
             objects,
-            tail: Tail::parse(&text.tail).filter(|tail| tail.to() == Some(window.to))?,
+            trailing_counts: TrailingCounts::parse(&text.trailing_counts)
+                .filter(|counts| counts.to() == Some(window.to))?,
             late: text.late,
             malformed: text.malformed,
             gap: text.gap,
@@ -127,24 +143,12 @@ impl Progress {
             files,
             late_files,
             late: self.late,
-            tail: self.tail.to_text(),
+            trailing_counts: self.trailing_counts.to_text(),
             malformed: self.malformed,
             gap: self.gap,
             started: timestamp::millis(self.started),
         };
-        serde_json::to_string(&text).ok().filter(|text| text.len() <= LONGEST)
-    }
-
-    /// How these files stand to the kept ones.
-    pub fn covers(&self, stored: &[StoredObject]) -> Covers {
-        let kept = |object: &StoredObject| self.objects.iter().find(|it| it.key == object.key);
-        if stored.iter().any(|object| kept(object).is_some_and(|it| it != object)) {
-            Covers::Otherwise
-        } else if stored.iter().all(|object| kept(object).is_some()) {
-            Covers::All
-        } else {
-            Covers::Part
-        }
+        serde_json::to_string(&text).ok().filter(|text| text.len() <= MAX_CHECKPOINT_BYTES)
     }
 }
 
@@ -152,17 +156,6 @@ impl Progress {
 pub fn next_number(stored: &[StoredObject], late: Option<Window>) -> u32 {
     let before = stored.iter().filter(|object| object.late == late).count();
     u32::try_from(before + 1).unwrap_or(u32::MAX)
-}
-
-/// How the files that a run has stored stand to those of a progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Covers {
-    /// Each is one of them, byte for byte.
-    All,
-    /// Those that are among them are the same, and there are more.
-    Part,
-    /// One has other bytes.
-    Otherwise,
 }
 
 fn first(config: &TenantConfig, window: Window) -> String {
@@ -198,14 +191,14 @@ mod tests {
         Window { from: "2026-11-21T09:58:00Z".parse().unwrap(), to: "2026-11-21T09:59:00Z".parse().unwrap() }
     }
 
-    fn progress() -> Progress {
-        Progress {
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
             window: window(),
             version: config().version,
             max_object_bytes: 1 << 20,
             read_until: vec![Some("2026-11-21T10:03:12.345Z#01K".to_owned())],
             objects: vec![late(minute(), 1), late(minute(), 2), object(1, "a"), object(2, "b")],
-            tail: Tail::of(window()),
+            trailing_counts: TrailingCounts::of(window()),
             late: 3,
             malformed: 1,
             gap: true,
@@ -214,45 +207,44 @@ mod tests {
     }
 
     fn kept(text: Option<String>) -> StoredWatermark {
-        StoredWatermark { progress: text, ..StoredWatermark::default() }
+        StoredWatermark { checkpoint: text, ..StoredWatermark::default() }
+    }
+
+    fn for_run(text: Option<String>, config: &TenantConfig, window: Window) -> Checkpoint {
+        Checkpoint::for_run(&kept(text), config, window, 7, checkpoint().started)
     }
 
     #[test]
-    fn it_is_read_back_as_it_was_kept_but_only_where_it_would_go_on_alike() {
-        let watermark = kept(progress().to_text(&config()));
-        assert_eq!(Progress::of(&watermark, &config(), window(), 1 << 20), Some(progress()));
-        let later = Window { to: "2026-11-21T12:00:00Z".parse().unwrap(), ..window() };
-        assert_eq!(Progress::of(&watermark, &config(), later, 1 << 20), None);
-        assert_eq!(Progress::of(&watermark, &config(), window(), 1 << 21), None);
+    fn it_is_read_back_as_it_was_kept_but_only_where_it_would_go_on_alike_and_with_its_limit_in_any_case() {
+        let text = checkpoint().to_text(&config());
+        let read = |config: &TenantConfig, window: Window| for_run(text.clone(), config, window);
+        assert_eq!(read(&config(), window()), checkpoint());
+        let anew = |read: Checkpoint| (read.objects.len(), read.read_until.len(), read.max_object_bytes);
+        let earlier = Window { to: "2026-11-21T10:30:00Z".parse().unwrap(), ..window() };
+        assert_eq!(anew(read(&config(), earlier)), (0, 0, 1 << 20));
+        let next = Window { from: window().to, to: "2026-11-21T12:00:00Z".parse().unwrap() };
+        assert_eq!(anew(read(&config(), next)), (0, 0, 7), "of another window, nothing is known");
         let saved = TenantConfig { version: config().version + 1, ..config() };
-        assert_eq!(Progress::of(&watermark, &saved, window(), 1 << 20), None);
+        assert_eq!(anew(read(&saved, window())), (0, 0, 1 << 20));
         let by_hand = [
             TenantConfig { bucket: crate::tenant::BucketName::parse("elsewhere").unwrap(), ..config() },
             TenantConfig { compression: crate::object::Compression::Gzip, ..config() },
+            TenantConfig { event_shards: crate::tenant::EventShards::parse("2").unwrap(), ..config() },
         ];
         for moved in by_hand {
-            assert_eq!(Progress::of(&watermark, &moved, window(), 1 << 20), None, "under the same version");
+            assert_eq!(anew(read(&moved, window())), (0, 0, 1 << 20), "under the same version");
         }
-        let shards = TenantConfig { event_shards: crate::tenant::EventShards::parse("2").unwrap(), ..config() };
-        assert_eq!(Progress::of(&watermark, &shards, window(), 1 << 20), None);
         for text in [None, Some(String::new()), Some("{}".to_owned())] {
-            assert_eq!(Progress::of(&kept(text), &config(), window(), 1 << 20), None);
+            assert_eq!(anew(for_run(text, &config(), window())), (0, 0, 7));
         }
     }
 
     #[test]
     fn what_does_not_fit_into_a_watermark_is_not_kept() {
         let sha256 = "a".repeat(64);
-        let many = Progress { objects: (1..=2_500).map(|file| object(file, &sha256)).collect(), ..progress() };
+        let many = Checkpoint { objects: (1..=2_500).map(|file| object(file, &sha256)).collect(), ..checkpoint() };
         assert!(many.to_text(&config()).is_some());
-        let more = Progress { objects: (1..=4_000).map(|file| object(file, &sha256)).collect(), ..progress() };
+        let more = Checkpoint { objects: (1..=4_000).map(|file| object(file, &sha256)).collect(), ..checkpoint() };
         assert_eq!(more.to_text(&config()), None);
-    }
-
-    #[test]
-    fn it_covers_files_of_the_same_keys_and_bytes() {
-        assert_eq!((progress().covers(&[]), progress().covers(&[object(2, "b")])), (Covers::All, Covers::All));
-        assert_eq!(progress().covers(&[object(2, "b"), object(3, "c")]), Covers::Part);
-        assert_eq!(progress().covers(&[object(2, "x"), object(3, "c")]), Covers::Otherwise);
     }
 }

@@ -1,5 +1,5 @@
-//! The model of patience: who is tried at a tick, and which failures have to be told of. It knows first failures, last
-//! errors and saves by having watched them, and shares no code with the core.
+//! The model of the backoff: which tenants are tried at a tick, and which failures have to be announced. It knows first
+//! failures, last errors and saves by having watched them, and shares no code with the core.
 
 use audit_log_core::{failure::Party, memory::Tenant};
 use chrono::{DateTime, Utc};
@@ -10,26 +10,27 @@ fn hour(at: DateTime<Utc>) -> i64 {
     at.timestamp().div_euclid(3_600)
 }
 
-/// Whether a tenant is put off at a tick: its customer has failed for more than a day since the last save, and less than
+/// Whether a tenant is not tried at a tick: its customer has failed for more than a day since the last save, and less than
 /// six hours ago.
-pub fn is_put_off(facts: &Facts, id: &str, tenant: &Tenant, tick: DateTime<Utc>) -> bool {
+pub fn is_backed_off(facts: &Facts, id: &str, tenant: &Tenant, tick: DateTime<Utc>) -> bool {
     let (Some(first), Some((failure, last))) = (facts.failing.get(id), &tenant.last_error) else { return false };
     let since = facts.renewed.get(id).map_or(*first, |renewed| *renewed.max(first));
     let waited = hour(tick) - hour(*last);
     failure.party == Party::Customer && hour(tick) - hour(since) > 24 && (0..6).contains(&waited)
 }
 
-/// Watches a tenant's record.
-pub fn watch(facts: &mut Facts, id: &str, tenant: &Tenant) {
+/// Watches a tenant's record; `until` is where its watermark stood at the last look.
+pub fn watch(facts: &mut Facts, id: &str, tenant: &Tenant, until: Option<&str>) {
+    let until = until.unwrap_or_default().to_owned();
     let Some((_, at)) = tenant.last_error.as_ref().filter(|_| tenant.consecutive_failures > 0) else {
         if facts.failing.remove(id).is_some() {
-            facts.renewed.remove(id);
+            facts.due_announcements.insert((id.to_owned(), "Export Recovered", until, 0));
         }
         return;
     };
     let first = *facts.failing.entry(id.to_owned()).or_insert(*at);
     let lasted = hour(*at) - hour(first);
     let days = [168, 72, 24].into_iter().find(|hours| lasted >= *hours).unwrap_or(0) / 24;
-    let until = tenant.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone());
-    facts.due_news.insert((id.to_owned(), until.unwrap_or_default(), days));
+    let action = if days == 0 { "Export Failed" } else { "Export Still Failing" };
+    facts.due_announcements.insert((id.to_owned(), action, until, days));
 }

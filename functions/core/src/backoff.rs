@@ -1,7 +1,7 @@
-//! How patient the export is with a tenant that keeps failing, and when its failure is told of once more.
+//! How long the export waits between tries of a tenant that keeps failing, and when its failure is announced once more.
 //!
-//! All of it is a pure function of instants that the watermark's record holds: nobody is ever given up, `next_due` doesn't
-//! move, and so the backlog comes by itself, with its own keys, once the cause is gone.
+//! All of it is a pure function of instants that the record `watermark` holds. No tenant is ever given up and `next_due`
+//! doesn't move, so the backlog is delivered by itself, with its own keys, once the cause is gone.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -22,10 +22,7 @@ const NEAR: TimeDelta = TimeDelta::days(2);
 /// Whether a tenant that fails is tried at a tick: always on its first day, and then if the last error is six hours old.
 /// Hours are counted by their beginnings, so that it doesn't matter how long a tick takes.
 pub fn is_due_for_a_try(failing_since: DateTime<Utc>, last_error_at: DateTime<Utc>, tick: DateTime<Utc>) -> bool {
-    if planted!(GivesUpAfterAWeek) && hours(failing_since, tick) >= 7 * 24 {
-        return false;
-    }
-    if hours(failing_since, tick) <= EVERY_TICK && !planted!(ImpatientFromTheStart) {
+    if hours(failing_since, tick) <= EVERY_TICK {
         return true;
     }
     has_waited(last_error_at, tick)
@@ -48,47 +45,23 @@ fn hours(from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
 }
 
 impl Outcome {
+    /// After how many days a failure at that instant is to be announced, if it is: 0 for the first one, and later each of
+    /// [`DAYS`] once.
+    pub fn to_announce(&self, at: DateTime<Utc>) -> Option<i64> {
+        let Some(since) = self.failing_since.filter(|_| self.consecutive_failures > 0) else { return Some(0) };
+        let last = self.last_error.as_ref().and_then(|error| error.at).unwrap_or(since);
+        let days = days_failing(since, at);
+        (days > days_failing(since, last)).then_some(days)
+    }
+
     /// Whether the tenant is tried at a tick. Only a failure that the customer has to mend is worth waiting for; the
     /// platform's own may pass at any moment. Saved settings, and a verification that passed, begin a new first day.
     pub fn is_tried(&self, tick: DateTime<Utc>) -> bool {
         let Some((since, error)) = self.failing_since.zip(self.last_error.as_ref()) else { return true };
         let by_customer = error.party.as_deref() == Some(Party::Customer.as_str());
         let Some(at) = error.at.filter(|_| by_customer) else { return true };
-        let since = since.max(self.renewed_at.unwrap_or(since));
+        let since = since.max(self.backoff_reset_at.unwrap_or(since));
         is_due_for_a_try(since, at, tick)
-    }
-}
-
-/// What others were last told of a tenant's failure: at which point of the watermark, and after how many days.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Where the watermark stood, as it was stored. It stands there for one failure, however long that lasts.
-    pub exported_until: String,
-    /// One of [`DAYS`], 0 for the first failure, or -1 where the failure did not come to be recorded.
-    pub days: i64,
-}
-
-impl Told {
-    /// Reads what [`Self::to_text`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (exported_until, days) = text.rsplit_once('/')?;
-        Some(Self { exported_until: exported_until.to_owned(), days: days.parse().ok()? })
-    }
-
-    /// As the watermark's record holds it: `2026-11-21T10:00:00Z/3`.
-    pub fn to_text(&self) -> String {
-        format!("{}/{}", self.exported_until, self.days)
-    }
-
-    /// The same of a failure that is not recorded: it has an end to hear of, but the next one is news.
-    #[must_use]
-    pub fn unrecorded(self) -> Self {
-        Self { days: -1, ..self }
-    }
-
-    /// Whether whoever knows this knows that, too.
-    pub fn covers(&self, other: &Self) -> bool {
-        self.exported_until == other.exported_until && self.days >= other.days
     }
 }
 
@@ -145,6 +118,29 @@ mod tests {
     }
 
     #[test]
+    fn each_failure_is_announced_once_at_first_and_once_after_each_of_the_days() {
+        let since = at(1, "10:01:30");
+        let failing = |last: i64| {
+            let last_error = LastError {
+                code: Code::AccessDenied.to_string(),
+                message: String::new(),
+                party: None,
+                at: Some(since + TimeDelta::hours(last)),
+            };
+            let (failing_since, last_error) = (Some(since), Some(last_error));
+            Outcome { failing_since, last_error, consecutive_failures: 1, ..Outcome::default() }
+        };
+        assert_eq!(Outcome::default().to_announce(since), Some(0));
+        for (last, now, expected) in
+            [(0, 1, None), (23, 24, Some(1)), (24, 30, None), (20, 80, Some(3)), (300, 301, None)]
+        {
+            assert_eq!(failing(last).to_announce(since + TimeDelta::hours(now)), expected, "{last} {now}");
+        }
+        let lost = Outcome { consecutive_failures: 0, failing_since: None, ..failing(1) };
+        assert_eq!(lost.to_announce(since), Some(0), "the error of a window that was exported is no failure");
+    }
+
+    #[test]
     fn an_error_from_the_future_puts_nobody_off() {
         assert!(is_due_for_a_try(at(1, "10:00:00"), at(28, "10:00:00"), at(5, "10:00:00")));
         assert!(is_due_for_a_try(at(28, "10:00:00"), at(28, "10:00:00"), at(5, "10:00:00")));
@@ -152,9 +148,9 @@ mod tests {
 
     #[test]
     fn only_a_customers_failure_is_waited_for_and_not_after_a_save_or_a_verification() {
-        let failing = |party: Option<&str>, renewed_at| Outcome {
+        let failing = |party: Option<&str>, backoff_reset_at| Outcome {
             failing_since: Some(at(1, "10:01:30")),
-            renewed_at,
+            backoff_reset_at,
             last_error: Some(LastError {
                 code: Code::AccessDenied.to_string(),
                 message: String::new(),
@@ -174,18 +170,6 @@ mod tests {
         ] {
             assert_eq!(outcome.is_tried(tick), tried, "{outcome:?}");
         }
-    }
-
-    #[test]
-    fn what_was_told_is_read_as_it_was_written_and_covers_what_is_less() {
-        let told = |until: &str, days| Told { exported_until: until.to_owned(), days };
-        let three = told("2026-11-21T10:00:00Z", 3);
-        assert_eq!(Told::parse(&three.to_text()), Some(three.clone()));
-        assert_eq!([Told::parse("3"), Told::parse("x/y")], [None, None]);
-        assert!(three.covers(&three) && three.covers(&told("2026-11-21T10:00:00Z", 0)));
-        assert!(!three.covers(&told("2026-11-21T10:00:00Z", 7)) && !three.covers(&told("2026-11-21T11:00:00Z", 0)));
-        let unrecorded = Told::parse(&three.clone().unrecorded().to_text()).unwrap();
-        assert!(!unrecorded.covers(&told("2026-11-21T10:00:00Z", 0)));
     }
 
     #[test]

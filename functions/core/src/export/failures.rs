@@ -1,0 +1,52 @@
+//! What a run records of a failure, and what it announces of failures and their end.
+//!
+//! The audit event and the notification are stored in the very transaction that notes the failure, or that commits the window
+//! which ends it. So each is announced exactly when it is true, and nobody has to remember what was announced before.
+
+use super::{
+    Export, Run,
+    hold::{Hold, not_done},
+};
+use crate::{
+    failure::Failure,
+    ports::{Bus, Conditional, FailureRecord, Tenants},
+    record::{Stamp, own::Failing},
+};
+
+impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
+    /// Notes a failure on the watermark, and announces the first one, and one that lasts. Without a lease, the record is
+    /// another run's; if it can't be noted, the log and the answer still have the failure, and the next run announces its own.
+    pub(super) async fn note_failure(&self, run: Run<'_>, hold: &mut Hold, failure: &Failure) {
+        let Some(fence) = hold.fence() else { return };
+        let (tenant, at, outcome) = (&hold.tenant, (run.now)(), &hold.outcome);
+        let failing = |days| Failing {
+            tenant,
+            exported_until: hold.watermark.exported_until.as_deref().unwrap_or_default(),
+            since: outcome.failing_since.unwrap_or(at),
+            days,
+            failures: outcome.consecutive_failures + 1,
+            failure,
+        };
+        let announcement = outcome.to_announce(at).map(|days| failing(days).announce(self.stamp(run)));
+        let releases = announcement.is_none() && !hold.has_notifications && !hold.in_doubt;
+        let record = FailureRecord { failure, at, announcement: announcement.as_ref(), releases };
+        match self.tenants.record_failure(tenant, fence, record).await {
+            Ok(Conditional::Written) => {
+                hold.has_notifications |= announcement.is_some();
+                if releases {
+                    hold.lease = None;
+                }
+            }
+            Ok(Conditional::ConditionFailed) => {
+                tracing::warn!(tenant = %tenant, "the failure is not noted: the settings were saved meanwhile, or the lease is gone");
+            }
+            Err(error) => not_done(tenant, &error, "the failure could not be noted"),
+        }
+    }
+}
+
+impl<T, E, B, N> Export<T, E, B, N> {
+    pub(super) fn stamp(&self, run: Run<'_>) -> Stamp {
+        Stamp { at: (run.now)(), retention: self.options.retention }
+    }
+}

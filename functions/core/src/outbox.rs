@@ -1,0 +1,170 @@
+//! The outbox: notifications that are stored together with the change that they tell of, and published afterwards.
+//!
+//! So a notification is neither lost where a run dies, nor sent of a change that was never made. It is published at least
+//! once, under the tenant's lease, in the order of its sequence number, and then removed.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    notification::{Kind, Notification},
+    record::NewEvent,
+    tenant::TenantId,
+    timestamp,
+};
+
+/// How many entries an outbox has at most. An item in DynamoDB has at most 400 KB, and an entry takes one or two.
+pub const MAX_ENTRIES: usize = 100;
+
+/// What is stored together with a change: the tenant's audit event of it, and in most cases a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The audit event.
+    pub event: NewEvent,
+    /// The notification, under the event's id.
+    pub notification: Option<Notification>,
+}
+
+impl Announcement {
+    /// An audit event, and a notification under its id.
+    pub fn new(event: NewEvent, kind: Kind, at: DateTime<Utc>, info: Map<String, Value>) -> Self {
+        let (id, tenant) = (event.id.clone(), event.tenant.clone());
+        Self { event, notification: Some(Notification { kind, id, tenant, at, info, sequence: 0 }) }
+    }
+}
+
+/// A tenant's outbox, as it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outbox {
+    /// The number of the last entry that was ever added.
+    pub sequence: u64,
+    /// How many entries were dropped since the outbox was empty, because there were too many.
+    pub dropped: u64,
+    /// What is to be published, in the order of the sequence numbers.
+    pub entries: Vec<Notification>,
+    /// The ids of entries that can't be read. They stay until an operator removes them.
+    pub unreadable: Vec<String>,
+}
+
+/// What an addition changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addition {
+    /// The new entry, numbered.
+    pub entry: Notification,
+    /// The id of the entry that makes room for it.
+    pub dropped: Option<String>,
+}
+
+impl Outbox {
+    /// Whether there is nothing to publish, and nothing that can't be.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// What adding a notification changes: where the outbox is full, the oldest entry of the same kind goes, or the oldest of
+    /// all where there is none.
+    pub fn addition(&self, notification: &Notification) -> Addition {
+        let entry = Notification { sequence: self.sequence + 1, ..notification.clone() };
+        let others = self.entries.iter().filter(|it| it.id != entry.id);
+        let is_full = others.clone().count() + self.unreadable.len() >= MAX_ENTRIES;
+        let same_kind = others.clone().find(|it| it.kind == entry.kind);
+        let oldest = same_kind.or_else(|| others.clone().next()).filter(|_| is_full);
+        Addition { dropped: oldest.map(|it| it.id.clone()), entry }
+    }
+
+    /// The outbox with an addition.
+    pub fn add(&mut self, Addition { entry, dropped }: Addition) {
+        self.sequence = entry.sequence;
+        self.dropped += u64::from(dropped.is_some());
+        self.entries.retain(|it| Some(&it.id) != dropped.as_ref() && it.id != entry.id);
+        self.entries.push(entry);
+    }
+
+    /// The outbox without entries that are published.
+    pub fn remove(&mut self, ids: &[String]) {
+        self.entries.retain(|it| !ids.contains(&it.id));
+        if self.is_empty() {
+            self.dropped = 0;
+        }
+    }
+
+    /// When the oldest entry was added.
+    pub fn oldest(&self) -> Option<DateTime<Utc>> {
+        self.entries.iter().map(|it| it.at).min()
+    }
+}
+
+/// An entry as it is stored under its id: JSON.
+#[derive(Serialize, Deserialize)]
+struct Text {
+    kind: Kind,
+    sequence: u64,
+    at: String,
+    info: Map<String, Value>,
+}
+
+/// An entry as it is stored under its id.
+pub fn to_text(entry: &Notification) -> String {
+    let Notification { kind, sequence, at, info, .. } = entry.clone();
+    serde_json::to_string(&Text { kind, sequence, at: timestamp::seconds(at), info }).unwrap_or_default()
+}
+
+/// Reads what [`to_text`] writes.
+pub fn parse(tenant: &TenantId, id: &str, text: &str) -> Option<Notification> {
+    let Text { kind, sequence, at, info } = serde_json::from_str(text).ok()?;
+    let at = timestamp::parse_seconds(&at)?;
+    Some(Notification { kind, id: id.to_owned(), tenant: tenant.clone(), at, info, sequence })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(id: &str, kind: Kind) -> Notification {
+        let (tenant, at) = (TenantId::parse("acme").unwrap(), "2026-11-21T11:00:00Z".parse().unwrap());
+        let info = Map::from_iter([("days".to_owned(), Value::from(3))]);
+        Notification { kind, id: id.to_owned(), tenant, at, info, sequence: 0 }
+    }
+
+    fn ids(outbox: &Outbox) -> Vec<&str> {
+        outbox.entries.iter().map(|it| it.id.as_str()).collect()
+    }
+
+    #[test]
+    fn entries_are_numbered_over_the_outboxs_whole_life() {
+        let mut outbox = Outbox::default();
+        outbox.add(outbox.addition(&notification("a", Kind::Failed)));
+        outbox.remove(&["a".to_owned()]);
+        outbox.add(outbox.addition(&notification("b", Kind::Recovered)));
+        assert_eq!((outbox.sequence, outbox.entries[0].sequence, ids(&outbox)), (2, 2, vec!["b"]));
+    }
+
+    #[test]
+    fn a_full_outbox_drops_the_oldest_of_the_same_kind_and_counts_it_until_it_is_empty() {
+        let mut outbox = Outbox::default();
+        for n in 0..MAX_ENTRIES {
+            let kind = if n == 0 { Kind::Recovered } else { Kind::Failed };
+            outbox.add(outbox.addition(&notification(&n.to_string(), kind)));
+        }
+        outbox.add(outbox.addition(&notification("more", Kind::Failed)));
+        assert_eq!((outbox.entries.len(), outbox.dropped), (MAX_ENTRIES, 1));
+        assert_eq!((ids(&outbox)[..2].to_vec(), ids(&outbox)[99]), (vec!["0", "2"], "more"));
+        outbox.add(outbox.addition(&notification("more", Kind::Failed)));
+        assert_eq!((outbox.entries.len(), outbox.dropped), (MAX_ENTRIES, 1), "one that is added again takes no room");
+        outbox.add(outbox.addition(&notification("other", Kind::Drifted)));
+        assert_eq!((ids(&outbox)[0], outbox.dropped), ("2", 2), "none of that kind: the oldest of all");
+        let all: Vec<String> = ids(&outbox).into_iter().map(str::to_owned).collect();
+        outbox.remove(&all);
+        assert_eq!((outbox.is_empty(), outbox.dropped), (true, 0));
+    }
+
+    #[test]
+    fn an_entry_is_read_back_as_it_was_stored_and_damage_is_none() {
+        let entry = Notification { sequence: 7, ..notification("system:1", Kind::StillFailing) };
+        assert_eq!(parse(&entry.tenant, "system:1", &to_text(&entry)), Some(entry.clone()));
+        for text in ["", "{}", r#"{"kind":"Nonsense","sequence":1,"at":"2026-11-21T11:00:00Z","info":{}}"#] {
+            assert_eq!(parse(&entry.tenant, "system:1", text), None, "{text}");
+        }
+    }
+}

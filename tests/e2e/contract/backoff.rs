@@ -1,0 +1,115 @@
+//! What the watermark keeps for the sake of backoff, and what listeners hear on the bus.
+
+use anyhow::{Context as _, Result};
+use audit_log_core::{
+    failure::{Code, Failure},
+    notification::Notification,
+    ports::{Conditional, Settings, Tenants},
+    record::{
+        Stamp,
+        own::{Failing, export_recovered},
+    },
+    records::Outcome,
+    settings::TenantConfig,
+    tenant::TenantId,
+};
+
+use crate::world::{
+    AsRead, World, announcement, clock, connect, connect_and_acquire, denied, id, load, stored_watermark,
+};
+
+on_both_worlds! {
+    the_first_failure_begins_it_and_a_commit_ends_it
+    a_save_begins_a_new_first_day_and_leaves_the_failure
+    a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_other_trace
+    notifications_are_heard_as_they_were_published
+}
+
+async fn outcome(world: &impl World, tenant: &TenantId) -> Result<Outcome> {
+    Ok(load(world, tenant).await?.outcome)
+}
+
+/// A tenant whose exports fail at these times.
+async fn failing(world: &impl World, times: &[&str]) -> Result<AsRead> {
+    let acme = connect_and_acquire(world, "acme").await?;
+    for time in times {
+        assert_eq!(acme.fail(world, &denied(), time).await?, Conditional::Written);
+    }
+    Ok(acme)
+}
+
+async fn commit(world: &impl World, acme: &AsRead) -> Result<()> {
+    let watermark = stored_watermark(world, &acme.config.tenant).await?;
+    let as_read = AsRead { watermark, ..acme.clone() };
+    assert_eq!(as_read.commit(world, &acme.receipt("a")).await?, Conditional::Written);
+    Ok(())
+}
+
+async fn the_first_failure_begins_it_and_a_commit_ends_it(world: &impl World) -> Result<()> {
+    let acme = failing(world, &["11:02", "12:02"]).await?;
+    let tenant = &acme.config.tenant;
+    let Outcome { failing_since, last_error, .. } = outcome(world, tenant).await?;
+    assert_eq!(failing_since, Some(clock("11:02")?));
+    assert_eq!(last_error.context("no error")?.at, Some(clock("12:02")?));
+    commit(world, &acme).await?;
+    let Outcome { failing_since, backoff_reset_at, .. } = outcome(world, tenant).await?;
+    assert_eq!((failing_since, backoff_reset_at), (None, None));
+    Ok(())
+}
+
+async fn a_save_begins_a_new_first_day_and_leaves_the_failure(world: &impl World) -> Result<()> {
+    let acme = failing(world, &["11:02", "12:02"]).await?;
+    let tenant = &acme.config.tenant;
+    let watermark = stored_watermark(world, tenant).await?;
+    let saved = announcement("acme", "12:30")?;
+    let saved = world.settings().save(&acme.config, Some(&watermark), acme.schedule, &saved).await?;
+    assert_eq!(saved, Conditional::Written);
+    let after = outcome(world, tenant).await?;
+    assert_eq!((after.backoff_reset_at, after.failing_since), (Some(clock("12:30")?), Some(clock("11:02")?)));
+    assert_eq!(after.consecutive_failures, 2, "it is not known yet whether the failure is over");
+    let config = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
+    commit(world, &AsRead { config, ..acme.clone() }).await?;
+    assert_eq!(outcome(world, tenant).await?.backoff_reset_at, None);
+    Ok(())
+}
+
+async fn a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_other_trace(
+    world: &impl World,
+) -> Result<()> {
+    let acme = failing(world, &["11:02"]).await?;
+    let tenant = &acme.config.tenant;
+    let before = load(world, tenant).await?;
+    world.tenants().reset_backoff(tenant, clock("11:30")?).await?;
+    let after = load(world, tenant).await?;
+    assert_eq!(after.outcome.backoff_reset_at, Some(clock("11:30")?));
+    assert_eq!((&after.config, &after.watermark), (&before.config, &before.watermark), "whoever is at it goes on");
+    commit(world, &acme).await?;
+    let before = load(world, tenant).await?;
+    world.tenants().reset_backoff(tenant, clock("12:30")?).await?;
+    world.tenants().reset_backoff(&id("unknown")?, clock("12:30")?).await?;
+    assert_eq!(load(world, tenant).await?, before, "nothing fails any more");
+    assert_eq!(load(world, &id("unknown")?).await?, Default::default());
+    Ok(())
+}
+
+async fn notifications_are_heard_as_they_were_published(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let (tenant, since, failure) = (&acme.config.tenant, clock("11:02")?, Failure::new(Code::AccessDenied, "No."));
+    let failing =
+        Failing { tenant, exported_until: "2026-11-20T10:00:00Z", since, days: 0, failures: 1, failure: &failure };
+    let stamp = |at| Stamp { at, retention: None };
+    let window = acme.receipt("a").window;
+    let announced =
+        [failing.announce(stamp(since)), export_recovered(tenant, stamp(clock("12:02")?), window, Some(since))];
+    let numbered = |(it, sequence): (Notification, u64)| Notification { sequence, ..it };
+    let notifications = announced.into_iter().filter_map(|it| it.notification);
+    let notifications: Vec<Notification> = notifications.zip(1..).map(numbered).collect();
+    assert_eq!(notifications.len(), 2);
+    let mut heard = world.hear(&notifications).await?;
+    heard.sort();
+    let mut published: Vec<_> =
+        notifications.iter().map(|it| (it.kind.detail_type().to_owned(), it.detail().to_string())).collect();
+    published.sort();
+    assert_eq!(heard, published);
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Bugs in what is read of the events, and in where objects are stored.
+
+use audit_log_core::{
+    event::{Body, StoredEvent},
+    failure::Failure,
+    ports::{Page, Stretch},
+    tenant::TenantId,
+    timestamp,
+};
+
+use super::{Bug, is_planted};
+use crate::{plan::TENANTS, world::World};
+
+/// What is answered in the place of a page.
+///
+/// # Errors
+/// As the page has it.
+pub fn change_page(world: &World, asked: Stretch<'_>, page: Result<Page, Failure>) -> Result<Page, Failure> {
+    let mut page = if is_planted(Bug::UnreadableIsEmpty) { page.unwrap_or_default() } else { page? };
+    let body = |tenant: &str, key: &str| {
+        let state = world.memory.state();
+        state.events.get(&(tenant.to_owned(), asked.shard)).and_then(|events| events.get(key).cloned())
+    };
+    if is_planted(Bug::StalePageToken)
+        && let Some(key) = asked.after
+        && let Some(body) = body(asked.tenant.as_str(), key)
+    {
+        page.events.insert(0, StoredEvent { recorded_at_id: key.to_owned(), body });
+    }
+    if is_planted(Bug::PageTokenOffByOne) && asked.after.is_some() && !page.events.is_empty() {
+        page.events.remove(0);
+    }
+    if is_planted(Bug::WindowLacksItsBegin) {
+        let begin = timestamp::millis(asked.window.from);
+        page.events.retain(|event| !event.recorded_at_id.starts_with(&begin));
+    }
+    if is_planted(Bug::EmptyPageEnds) && page.events.is_empty() {
+        page.more_after = None;
+    }
+    if is_planted(Bug::OnlyTheFirstShard) && asked.shard > 0 {
+        page = Page::default();
+    }
+    if is_planted(Bug::MalformedIsDropped) {
+        page.events.retain(|event| matches!(&event.body, Body::Text(text) if text.starts_with('{')));
+    }
+    if is_planted(Bug::AnothersEvents)
+        && let Some(event) = page.events.first_mut()
+        && let Some(other) = TENANTS.iter().find(|other| **other != asked.tenant.as_str())
+    {
+        let state = world.memory.state();
+        let of_other = state.events.iter().find(|((of, _), _)| of == other);
+        if let Some(body) = of_other.and_then(|(_, events)| events.values().next()) {
+            event.body = body.clone();
+        }
+    }
+    Ok(page)
+}
+
+/// Moves an object that was just stored to where it doesn't belong.
+pub fn misplace(world: &World, tenant: &TenantId, key: &str) {
+    if !is_planted(Bug::AnothersFolder) && !is_planted(Bug::AnothersBucket) {
+        return;
+    }
+    let other = TENANTS.iter().find(|other| **other != tenant.as_str()).copied().unwrap_or_default();
+    let mut state = world.memory.state();
+    let Some(bucket) = state.buckets.iter().find(|(_, it)| it.contains_key(key)).map(|(name, _)| name.clone()) else {
+        return;
+    };
+    let (target, new_key) = if is_planted(Bug::AnothersFolder) {
+        (bucket.clone(), key.replace(&format!("tenant={tenant}/"), &format!("tenant={other}/")))
+    } else {
+        (format!("{other}-bucket-1"), key.to_owned())
+    };
+    let object = state.buckets.get_mut(&bucket).and_then(|objects| objects.remove(key));
+    if let (Some(object), Some(objects)) = (object, state.buckets.get_mut(&target)) {
+        objects.insert(new_key.clone(), object);
+        state.stored.push((target, new_key));
+    }
+    drop(state);
+    world.look();
+}

@@ -1,0 +1,192 @@
+//! Bugs in what is read of and written to the tenants' records.
+
+use audit_log_core::{
+    failure::Failure,
+    late::TrailingCounts,
+    lease::Lease,
+    memory::{Memory, Tenant},
+    object::ObjectSpec,
+    outbox::{Announcement, Outbox},
+    ports::{Commit, Conditional, FailureRecord, Fence, Tenants as _},
+    records::{Receipt, StoredWatermark},
+    schedule::{Schedule, Window},
+    settings::TenantConfig,
+    tenant::TenantId,
+    timestamp,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Bug, is_planted};
+use crate::world::{World, at_once};
+
+/// A write to the record `watermark`, with all that it needs to be made at any later time.
+#[derive(Clone)]
+pub struct Write {
+    /// Whose records.
+    pub tenant: TenantId,
+    /// The run's lease.
+    pub lease: Lease,
+    /// The watermark as the run has read it.
+    pub as_read: StoredWatermark,
+    /// What is announced with it.
+    pub announcement: Option<Announcement>,
+    /// Whether it releases the lease.
+    pub releases: bool,
+}
+
+impl Write {
+    /// Under a fence.
+    pub fn new(tenant: &TenantId, fence: Fence<'_>, announcement: Option<&Announcement>, releases: bool) -> Self {
+        let Fence { lease, as_read } = fence;
+        let (lease, as_read) = (lease.clone(), as_read.clone());
+        let releases = releases || is_planted(Bug::ReleasedBeforePublishing);
+        Self { tenant: tenant.clone(), lease, as_read, announcement: announcement.cloned(), releases }
+    }
+
+    /// Makes a write under its fence, or under one that always holds.
+    fn fenced<R>(&self, memory: &Memory, unfenced: Bug, write: impl FnOnce(Fence<'_>) -> R) -> R {
+        if !is_planted(unfenced) {
+            return write(Fence { lease: &self.lease, as_read: &self.as_read });
+        }
+        let mut as_read = self.as_read.clone();
+        let other = with(memory, &self.tenant, |stored| {
+            let failing = stored.consecutive_failures > 0;
+            as_read = stored.watermark.clone().map_or(as_read.clone(), |it| StoredWatermark { failing, ..it });
+            stored.lease.replace(self.lease.clone())
+        });
+        let result = write(Fence { lease: &self.lease, as_read: &as_read });
+        if let Some(other) = other {
+            with(memory, &self.tenant, |stored| {
+                if other.as_ref().is_none_or(|other| other.token != self.lease.token) {
+                    stored.lease = other;
+                }
+            });
+        }
+        result
+    }
+}
+
+fn with<R>(memory: &Memory, tenant: &TenantId, change: impl FnOnce(&mut Tenant) -> R) -> Option<R> {
+    memory.state().tenants.get_mut(tenant.as_str()).map(change)
+}
+
+/// Commits a window.
+///
+/// # Errors
+/// As the port has it.
+pub fn commit(
+    memory: &Memory,
+    config: &TenantConfig,
+    write: &Write,
+    after: Schedule,
+    receipt: &Receipt,
+) -> Result<Conditional, Failure> {
+    let mut config = config.clone();
+    let mut receipt = receipt.clone();
+    receipt.gap &= !is_planted(Bug::GapIsHidden);
+    let is_disconnected = is_planted(Bug::CommitWhileDisconnected)
+        && with(memory, &write.tenant, |stored| {
+            let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
+            due_shard.is_some_and(|it| it.is_none() && it.insert(String::new()).is_empty())
+        }) == Some(true);
+    if is_planted(Bug::CommitOfAnyVersion) || is_disconnected {
+        let version = with(memory, &write.tenant, |stored| stored.config.as_ref()?.version.as_ref()?.parse().ok());
+        config.version = version.flatten().unwrap_or(config.version);
+    }
+    let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::RecoveryIsNotAnnounced));
+    let commit = Commit { after, receipt: &receipt, announcement, releases: write.releases };
+    let result = write.fenced(memory, Bug::CommitUnfenced, |fence| at_once(memory.commit(&config, fence, commit)));
+    with(memory, &write.tenant, |stored| {
+        let Some(watermark) = &mut stored.watermark else { return };
+        watermark.due_shard.take_if(|_| is_disconnected);
+        watermark.trailing_counts.take_if(|_| is_planted(Bug::TrailingCountsAreLost));
+    });
+    result
+}
+
+/// Saves a checkpoint.
+///
+/// # Errors
+/// As the port has it.
+pub fn save_checkpoint(
+    memory: &Memory,
+    config: &TenantConfig,
+    write: &Write,
+    checkpoint: &str,
+) -> Result<Conditional, Failure> {
+    let mut checkpoint = checkpoint.to_owned();
+    if is_planted(Bug::CheckpointForgetsFiles) {
+        checkpoint = change_json(&checkpoint, |json| drop(json["files"].as_array_mut().map(Vec::pop)));
+    }
+    let save = |fence: Fence<'_>| at_once(memory.save_checkpoint(config, fence, &checkpoint));
+    write.fenced(memory, Bug::CheckpointUnfenced, save)
+}
+
+/// Records a failure.
+///
+/// # Errors
+/// As the port has it.
+pub fn record_failure(
+    memory: &Memory,
+    write: &Write,
+    failure: &Failure,
+    at: DateTime<Utc>,
+) -> Result<Conditional, Failure> {
+    let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::FailureIsNotAnnounced));
+    let record = FailureRecord { failure, at, announcement, releases: write.releases };
+    let record = |fence: Fence<'_>| at_once(memory.record_failure(&write.tenant, fence, record));
+    let result = write.fenced(memory, Bug::FailureUnfenced, record);
+    if is_planted(Bug::FailureMovesTheWatermark) {
+        with(memory, &write.tenant, |stored| {
+            let Some(watermark) = &mut stored.watermark else { return };
+            if let Ok(schedule) = watermark.schedule() {
+                watermark.exported_until = Some(timestamp::seconds(schedule.next_due));
+                watermark.next_due = Some(timestamp::seconds(schedule.next_due + TimeDelta::hours(1)));
+            }
+        });
+    }
+    result
+}
+
+/// Removes what is published.
+///
+/// # Errors
+/// As the port has it.
+pub fn remove_published(memory: &Memory, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
+    if is_planted(Bug::OutboxIsNeverRemoved) {
+        return Ok(());
+    }
+    if is_planted(Bug::OutboxIsCleared) {
+        with(memory, tenant, |stored| stored.outbox.entries.clear());
+    }
+    at_once(memory.remove_published(tenant, as_read, ids))
+}
+
+/// Changes what is read of a tenant's watermark.
+pub fn change_watermark(world: &World, tenant: &TenantId, watermark: &mut StoredWatermark) {
+    if is_planted(Bug::CheckpointOfAnyVersion)
+        && let Some(text) = &watermark.checkpoint
+        && let Ok(schedule) = watermark.schedule()
+        && let Some(config) = world.config(tenant.as_str())
+    {
+        let window = Window { from: schedule.exported_until, to: schedule.next_due };
+        let first = format!("{}/{}", config.bucket, ObjectSpec::new(&config, window, 1).key);
+        let text = change_json(text, |json| (json["version"], json["first"]) = (config.version.into(), first.into()));
+        watermark.checkpoint = Some(text);
+    }
+    if is_planted(Bug::LateIsOverlooked)
+        && let Some(counts) = watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse)
+    {
+        let (mut now, end) = (counts.anew(), counts.to().map(timestamp::millis).unwrap_or_default());
+        let state = world.memory.state();
+        let of_tenant = state.events.iter().filter(|((of, _), _)| of == tenant.as_str());
+        of_tenant.flat_map(|(_, events)| events.keys()).filter(|key| **key < end).for_each(|key| now.add(key));
+        watermark.trailing_counts = Some(now.to_text());
+    }
+}
+
+fn change_json(text: &str, change: impl FnOnce(&mut serde_json::Value)) -> String {
+    let mut json = serde_json::from_str(text).unwrap_or_default();
+    change(&mut json);
+    json.to_string()
+}

@@ -1,0 +1,90 @@
+//! What must be announced in the end: failures, their end, and what admins have changed, as audit events and as notifications.
+
+use std::collections::BTreeMap;
+
+use audit_log_core::{event::Body, notification::Kind};
+use serde_json::Value;
+
+use super::TenantModel;
+
+/// An audit event of the system: its action, and of failures and recoveries where the watermark stood, and after how many
+/// days.
+type Announced = (String, String, i64);
+
+impl TenantModel<'_> {
+    /// The system's own audit events of the tenant by their ids, deleted since or not.
+    fn announced(&self) -> Result<BTreeMap<String, Announced>, String> {
+        let stored = self.state.events.iter().filter(|((of, _), _)| of == self.id).flat_map(|(_, it)| it.values());
+        let expired = self.facts.expired.iter().filter(|((of, _, _), _)| of == self.id).map(|(_, body)| body);
+        let mut announced = BTreeMap::new();
+        for body in stored.chain(expired) {
+            let Body::Text(text) = body else { continue };
+            let Ok(event) = serde_json::from_str::<Value>(text) else { continue };
+            if event["logType"] != "Audit Log Export" {
+                continue;
+            }
+            let info = &event["additionalInfo"];
+            let [id, action] = [&event["id"], &event["action"]].map(|it| it.as_str().unwrap_or_default().to_owned());
+            let point = info["exportedUntil"].as_str().or(info["windowFrom"].as_str()).unwrap_or_default();
+            let days = info["days"].as_i64().unwrap_or(0);
+            if announced.insert(id.clone(), (action, point.to_owned(), days)).is_some() {
+                return Err(format!("the audit event {id} is recorded twice"));
+            }
+        }
+        Ok(announced)
+    }
+
+    /// Each failure is announced once, and once more after each of the days, and its end once, and so is each change by an admin;
+    /// and nothing else. Each of these is published, under the event's id.
+    pub(super) fn all_is_announced(&self) -> Result<(), String> {
+        let mut announced = self.announced()?;
+        let of_failures = self.facts.due_announcements.iter().filter(|(of, ..)| of == self.id);
+        for (_, action, point, days) in of_failures {
+            let due = (*action, point.as_str(), *days);
+            let is_it = |(what, at, after): &Announced| (what.as_str(), at.as_str(), *after) == due;
+            let Some(id) = announced.iter().find_map(|(id, it)| is_it(it).then(|| id.clone())) else {
+                return Err(format!("{action} at {point} after {days} days is not announced"));
+            };
+            announced.remove(&id);
+            self.is_published(&id, action)?;
+        }
+        for (id, (_, action, kind)) in self.facts.changes.iter().filter(|(_, (of, ..))| of == self.id) {
+            match announced.remove(id) {
+                Some((recorded, ..)) if recorded == *action => self.is_published(id, action)?,
+                other => return Err(format!("{action} has {other:?} as its audit event")),
+            }
+            if kind_of(action) != Some(*kind) {
+                return Err(format!("{action} is no {kind:?}"));
+            }
+        }
+        match announced.into_values().next() {
+            Some(other) => Err(format!("announced for no reason, or once too often: {other:?}")),
+            None if !self.tenant.outbox.is_empty() => Err(format!("not published: {:?}", self.tenant.outbox)),
+            None if self.tenant.outbox.dropped > 0 => Err("a notification was dropped".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn is_published(&self, id: &str, action: &str) -> Result<(), String> {
+        let mut of_event = self.state.notifications.iter().filter(|notification| notification.id == id).peekable();
+        if of_event.peek().is_none() {
+            return Err(format!("{action} is announced and never published: {id}"));
+        }
+        match of_event.find(|it| Some(it.kind) != kind_of(action) || it.tenant.as_str() != self.id) {
+            Some(other) => Err(format!("{action} is published as {other:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn kind_of(action: &str) -> Option<Kind> {
+    match action {
+        "Export Failed" => Some(Kind::Failed),
+        "Export Still Failing" => Some(Kind::StillFailing),
+        "Export Recovered" => Some(Kind::Recovered),
+        "Export Settings Changed" => Some(Kind::SettingsChanged),
+        "Connector Disconnected" => Some(Kind::Disconnected),
+        "Connector Connected" => Some(Kind::Connected),
+        _ => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! How a window is split into files, and that a bucket holds no others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audit_log_core::{
+    object::{Compression, Encoder, Format},
+    records::Receipt,
+    schedule::Window,
+    timestamp,
+};
+
+use super::{TenantModel, expected, lines::is_line_of};
+
+/// The lines of each file: those of each late minute, and those of the window itself.
+pub(super) type Files = BTreeMap<Option<Window>, Vec<Vec<String>>>;
+
+impl TenantModel<'_> {
+    /// All files of a window are split where one and the same size says, by however many runs. Of a window with a gap, the event
+    /// that didn't fit may have been deleted since.
+    pub(super) fn is_split_alike(&self, receipt: &Receipt, files: &Files) -> Result<(), String> {
+        let Some(key) = receipt.objects.last().map(|object| object.key.trim_end_matches(".gz")) else { return Ok(()) };
+        let format = if key.ends_with(".ndjson") { Format::Ndjson } else { Format::Json };
+        // Late ones may have become visible when the file that they would fit into was stored.
+        let is_late = |window: &Option<Window>, line: &str| {
+            let of_window = expected(self.state, self.facts, self.id, window.unwrap_or(receipt.window));
+            of_window.iter().any(|((key, _), (body, late))| late.is_some() && is_line_of(line, key, body).is_some())
+        };
+        let is_by = |limit: &u64| {
+            files.iter().all(|(window, files)| is_split_by(format, files, *limit, |line| is_late(window, line)))
+        };
+        if receipt.gap || self.facts.sizes.iter().any(is_by) {
+            return Ok(());
+        }
+        Err("its files are split by no size".to_owned())
+    }
+
+    /// Every object of the tenant is named by a receipt. Others are left only where a save has come in the middle of their
+    /// window, or where events of it were deleted; and they too hold nothing but the tenant's events.
+    pub(super) fn no_others(&self) -> Result<(), String> {
+        let receipts = || self.tenant.receipts.values();
+        let named: BTreeSet<(&str, &str)> = receipts()
+            .flat_map(|receipt| receipt.objects.iter().map(|object| (receipt.bucket.as_str(), object.key.as_str())))
+            .collect();
+        for (bucket, folder) in self.facts.folders.get(self.id).into_iter().flatten() {
+            let keys = self.state.buckets.get(bucket).into_iter().flat_map(|objects| objects.keys());
+            for key in keys.filter(|key| key.starts_with(folder.as_str())) {
+                if !named.contains(&(bucket.as_str(), key.as_str())) && !self.is_excused(key) {
+                    return Err(format!("no receipt names {bucket}/{key}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an object is of a window in whose middle an admin has changed something, or of which events were deleted.
+    fn is_excused(&self, key: &str) -> bool {
+        let name = key.rsplit('/').next().unwrap_or_default();
+        let holds = |receipt: &&Receipt| {
+            let (from, begins) = (name.split('_').next().unwrap_or_default(), timestamp::compact(receipt.window.from));
+            if !name.contains("_late_") {
+                return from == begins;
+            }
+            // A late minute is delivered with the window after its own.
+            let before = self.tenant.receipts.values().find(|before| before.window.to == receipt.window.from);
+            before.is_some_and(|before| (timestamp::compact(before.window.from).as_str()..&begins).contains(&from))
+        };
+        let of_window = self.tenant.receipts.values().find(holds);
+        let is_open = |receipt: &Receipt| {
+            let changed = (self.id.to_owned(), timestamp::seconds(receipt.window.from));
+            self.facts.changed_at.contains(&changed) || self.may_have_gap(receipt)
+        };
+        // A window that a disconnected tenant has never finished has no receipt.
+        of_window.is_none_or(is_open)
+    }
+}
+
+/// Whether each line has room in its file, and the first one of the next file that is not late has none.
+fn is_split_by(format: Format, files: &[Vec<String>], limit: u64, is_late: impl Fn(&str) -> bool) -> bool {
+    files.iter().all(|lines| {
+        let mut encoder = Encoder::new(format, Compression::None);
+        let mut lines = lines.iter().enumerate();
+        lines.all(|(at, line)| (at == 0 || encoder.has_room(line.len(), limit)) && encoder.push(line).is_ok())
+    }) && files.windows(2).all(|two| {
+        let mut encoder = Encoder::new(format, Compression::None);
+        let is_pushed = two[0].iter().all(|line| encoder.push(line).is_ok());
+        is_pushed && two[1].iter().take_while(|line| encoder.has_room(line.len(), limit)).all(|line| is_late(line))
+    })
+}
