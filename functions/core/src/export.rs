@@ -39,7 +39,7 @@ use futures::{
 
 pub use budget::{Budget, FREE_BYTES, Taken};
 pub use fan_out::{Batch, Done, NotABatch};
-pub use publish::Publishing;
+pub use publish::{PUBLISHED_WITHIN, Publishing};
 pub use report::{Counts, Deferral, End, FailedTenant, Report, Tally};
 use tenant::{Progress, Refused, TenantExport, Waiting};
 

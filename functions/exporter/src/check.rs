@@ -7,7 +7,7 @@ use audit_log_aws::telemetry::Metrics;
 use audit_log_core::{
     census::{self, Census},
     drift::{self, Checks},
-    export::Publishing,
+    export::{PUBLISHED_WITHIN, Publishing},
     failure::Failure,
     ports::Verifier,
     schedule, timestamp,
@@ -22,9 +22,6 @@ use crate::{Invocation, RESERVE, failed, wall_clock};
 /// How long the verification of one connection may take. Nobody waits for it, and its roles are assumed at a pace that may
 /// be slow.
 const VERIFIED_WITHIN: TimeDelta = TimeDelta::seconds(60);
-
-/// How long publishing one outbox may take.
-const PUBLISHED_WITHIN: TimeDelta = TimeDelta::seconds(45);
 
 /// What of the time is kept for publishing, however many connections are to be verified.
 const KEPT_FOR_PUBLISHING: TimeDelta = TimeDelta::seconds(120);
@@ -51,7 +48,7 @@ impl Verifier for Within<'_> {
 }
 
 impl Invocation<'_> {
-    /// Looks for what no tick would notice, whoever is due, and publishes what runs and the console have left.
+    /// Looks for what no tick would notice, and publishes what runs and the console have left.
     pub(crate) async fn check(&self, time: DateTime<Utc>) -> Result<Checked, Error> {
         let started = wall_clock();
         let hour = schedule::tick(time, started);
@@ -101,7 +98,8 @@ impl Invocation<'_> {
     }
 
     async fn publish_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Publishing, Failure> {
-        let should_stop = self.should_stop(RESERVE + PUBLISHED_WITHIN);
+        let should_stop =
+            self.should_stop(RESERVE + TimeDelta::from_std(PUBLISHED_WITHIN).unwrap_or(KEPT_FOR_PUBLISHING));
         self.exporter.export.publish_pending(self.run(hour, started, &should_stop)).await
     }
 }

@@ -82,7 +82,7 @@ async fn a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_oth
     world.tenants().reset_backoff(tenant, clock("11:30")?).await?;
     let after = load(world, tenant).await?;
     assert_eq!(after.outcome.backoff_reset_at, Some(clock("11:30")?));
-    assert_eq!((&after.config, &after.watermark), (&before.config, &before.watermark), "whoever is at it goes on");
+    assert_eq!((&after.config, &after.watermark), (&before.config, &before.watermark), "the run that has it goes on");
     commit(world, &acme).await?;
     let before = load(world, tenant).await?;
     world.tenants().reset_backoff(tenant, clock("12:30")?).await?;

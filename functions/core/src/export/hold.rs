@@ -89,8 +89,8 @@ impl Hold {
 
     /// Whether these records still hold this run's lease.
     pub(super) fn holds(&self, records: &TenantRecords) -> bool {
-        let token = |lease: &Option<Lease>| lease.as_ref().map(|lease| lease.token.clone());
-        self.lease.is_some() && token(&records.lease) == token(&self.lease)
+        let token = |lease| Option::map(lease, |lease: &Lease| lease.token.as_str());
+        self.lease.is_some() && token(records.lease.as_ref()) == token(self.lease.as_ref())
     }
 }
 
@@ -163,8 +163,10 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
             let outbox = self.tenants.outbox(tenant).await?;
             all = Published { published: all.published, ..Published::left_of(&outbox) };
             if outbox.is_empty() {
-                // A change by hand may have left it in the index all the same.
-                self.tenants.remove_published(tenant, &outbox, &[]).await?;
+                if all.published == 0 {
+                    // A change by hand may have left it in the index all the same.
+                    self.tenants.remove_published(tenant, &outbox, &[]).await?;
+                }
                 break;
             }
             match self.publish_under_lease(run, tenant).await {

@@ -147,12 +147,6 @@ impl<Bucket> TenantExport<Bucket> {
         self
     }
 
-    /// Whether the records are still as this run goes by: the settings, the connection, where the watermark stands, and the
-    /// lease.
-    pub(super) fn is_as_read(&self, run: Run<'_>, records: &TenantRecords) -> bool {
-        self.hold.is_as_read(run, &self.config, records)
-    }
-
     /// Replaces what was read of the tenant; the lease stays, and what was done under it.
     pub(super) fn go_on_from(&mut self, Self { config, hold, schedule, read_at, .. }: Self) {
         // The bucket's credentials were made for the settings as they were.

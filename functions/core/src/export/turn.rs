@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 use super::{
     Export, Run,
     hold::{NotAcquired, lease_lost},
-    report::{Counts, Deferral, End},
+    report::{Counts, Deferral, End, Tally},
     tenant::{Progress, Refused, Step, TenantExport, Waiting},
     window::{FRESH, Why},
 };
@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, Party},
     ports::{Buckets, Bus, Commit, Conditional, Events, Tenants},
     record::own,
-    records::{Receipt, TenantRecords},
+    records::{Outcome, Receipt, TenantRecords},
     schedule::{Readiness, Schedule, Window, readiness},
     timestamp,
 };
@@ -52,7 +52,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     }
 
     /// Notes the failure of a tenant that can't be exported as its records are.
-    async fn refuse(&self, run: Run<'_>, mut refused: Refused) -> super::Tally {
+    async fn refuse(&self, run: Run<'_>, mut refused: Refused) -> Tally {
         log(&refused.tenant, None, &refused.failure);
         let Some(hold) = &mut refused.hold else { return refused.into_tally(run, None) };
         match self.acquire(run, hold).await {
@@ -101,7 +101,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         // Settings and connection may have changed while the tenant waited for its turn.
         if (run.now)() - tenant.read_at > FRESH {
             let records = self.tenants.load_one(&tenant.config.tenant).await?;
-            if !tenant.is_as_read(run, &records) {
+            if !tenant.hold.is_as_read(run, &tenant.config, &records) {
                 return self.go_on(run, tenant, window, records);
             }
             tenant.read_at = (run.now)();
@@ -148,7 +148,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         let hold = &mut tenant.hold;
         hold.watermark = hold.watermark.after(&receipt, after);
-        hold.outcome = crate::records::Outcome::default();
+        hold.outcome = Outcome::default();
         // What may still be stored are the very bytes that are committed: a window is never read anew in doubt.
         hold.in_doubt = false;
         hold.has_notifications |= recovered.is_some();

@@ -1,4 +1,4 @@
-//! A bus in memory, and whoever asks for something to be published on it.
+//! A bus in memory, and the requests to publish on it.
 
 use super::{Memory, Op};
 use crate::{

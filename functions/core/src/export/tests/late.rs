@@ -88,7 +88,7 @@ fn a_window_that_is_begun_anew_delivers_late_minutes_again() {
     }
 }
 
-/// The late minutes come before the window's first file, so whoever goes on from its checkpoint has them already.
+/// The late minutes come before the window's first file, so a run that goes on from its checkpoint has them already.
 #[test]
 fn a_window_that_is_gone_on_with_keeps_its_late_minutes_and_its_counts() {
     let mut world = with_a_late_event("2026-11-21T10:50:00.000Z");
