@@ -21,7 +21,7 @@ const POOL: usize = 16_384;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// The most events that a shard can have: as many numbers as fit into an id.
-pub(crate) const MOST_IN_A_SHARD: u64 = 1 << 24;
+pub(crate) const MAX_IN_A_SHARD: u64 = 1 << 24;
 
 /// Templates to make events from.
 pub(crate) struct Pool {

@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::setup::Stage;
 
 /// How long a message may take from the queue into the log.
-const RECORDED_WITHIN: Duration = Duration::from_secs(60);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends events over both ways in, each twice, and looks for them.
 pub(crate) async fn record(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
@@ -82,7 +82,7 @@ async fn found(api: &Api, expected: usize) -> Result<Vec<Value>> {
             ensure!(events.len() == expected, "{} events instead of {expected}", events.len());
             return Ok(events.clone());
         }
-        if started.elapsed() > RECORDED_WITHIN {
+        if started.elapsed() > RECORD_TIMEOUT {
             bail!("only {} of {expected} events were recorded", events.len());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

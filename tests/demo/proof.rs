@@ -12,7 +12,7 @@ use crate::screen::{Screen, count};
 use crate::setup::{Stage, Tenant};
 
 /// Objects read at a time.
-const AT_A_TIME: usize = 4;
+const CONCURRENCY: usize = 4;
 
 /// Checks each tenant, a line for each.
 pub(crate) async fn all(screen: &Screen, stage: &Stage<'_>) -> Result<()> {
@@ -60,7 +60,7 @@ async fn check(stage: &Stage<'_>, tenant: &Tenant) -> Result<usize> {
     }
 
     let mut objects = Vec::new();
-    for keys in expected.chunks(AT_A_TIME) {
+    for keys in expected.chunks(CONCURRENCY) {
         objects.extend(try_join_all(keys.iter().map(|key| bucket.get(key))).await?);
     }
     let mut heartbeats = 0;

@@ -18,7 +18,7 @@ use chrono::{DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 /// How long a message may take from the queue into the log.
-const RECORDED_WITHIN: Duration = Duration::from_secs(60);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
 
 const ADMIN: &str = "audit-logs:admin";
 const READ: &str = "audit-logs:read";
@@ -87,7 +87,7 @@ fn what_an_admin_changes_is_published_soon_and_in_order() -> Result<()> {
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let api = platform.api();
-        let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "loud").await?;
+        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "loud").await?;
         let connector = api.admin("loud", "GET", "/v1/connector", None).await?.ok()?;
         let external_id = connector["externalId"].as_str().context("no external ID")?;
         Bucket::create(aws, "200000000076", "loud-audit-logs", REGION).await?;
@@ -157,7 +157,7 @@ async fn wait_for(api: &Api, tenant: &str, word: &str, expected: &[&str]) -> Res
         if found == expected {
             return Ok(());
         }
-        if started.elapsed() > RECORDED_WITHIN {
+        if started.elapsed() > RECORD_TIMEOUT {
             bail!("{found:?} instead of {expected:?}");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;

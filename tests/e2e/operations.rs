@@ -260,7 +260,7 @@ fn what_waits_in_an_outbox_is_found_and_published_and_what_cannot_be_read_is_dro
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let operator = Operator::of(fixture, "waiting").await?;
-        let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "waiting").await?;
+        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "waiting").await?;
         let mut waiting = onboard(aws, platform, "waiting", "200000000104", Draft::default(), at("10:00")?).await?;
         let damage = async || {
             let damaged = ("system:damaged".to_owned(), s("no JSON"));

@@ -168,7 +168,7 @@ async fn the_settings_of_tokens_are_deployed_whole_or_not_at_all() -> Result<()>
 async fn notifications_go_by_email_only_to_the_address_in_the_parameter() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deploy_platform(&aws, &[]).await?;
-    let bus = platform.outputs().notices_bus_name.as_str();
+    let bus = platform.outputs().notification_bus_name.as_str();
     let rules = async || platforms(&aws, &["events", "list-rules", "--event-bus-name", bus]).await;
     assert_eq!(rules().await?["Rules"], json!([]), "nobody listens by default");
 

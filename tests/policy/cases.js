@@ -180,14 +180,14 @@ export function requests(partition) {
   });
 
   const mailing = stack(platformTemplate, place(partition, PLATFORM), { NotificationEmail: "ops@example.com" });
-  const topic = mailing.arn("NoticesTopic");
+  const topic = mailing.arn("NotificationTopic");
   const publish = (title, rule, expected) => ({
     group: "topic of notifications",
     title,
     principal: "events.amazonaws.com",
     action: "sns:Publish",
     resource: topic,
-    resourcePolicy: mailing.property("NoticesTopicPolicy", "PolicyDocument"),
+    resourcePolicy: mailing.property("NotificationTopicPolicy", "PolicyDocument"),
     context: { "aws:SourceArn": rule },
     expected,
   });
@@ -197,8 +197,8 @@ export function requests(partition) {
     title,
     principal,
     action,
-    resource: mailing.arn("NoticesKey"),
-    resourcePolicy: mailing.property("NoticesKey", "KeyPolicy"),
+    resource: mailing.arn("NotificationKey"),
+    resourcePolicy: mailing.property("NotificationKey", "KeyPolicy"),
     expected: REFUSED,
   });
 
@@ -294,11 +294,11 @@ export function requests(partition) {
     ),
     own("receive dead batches", "sqs:ReceiveMessage", platform.arn("ExportDeadLetters"), REFUSED),
     own("take the ingestion queue's events", "sqs:ReceiveMessage", platform.arn("IngestionQueue"), REFUSED),
-    own("publish a notification", "events:PutEvents", platform.arn("Notices"), ALLOWED),
-    own("publish on another bus", "events:PutEvents", `${platform.arn("Notices")}-2`, REFUSED),
+    own("publish a notification", "events:PutEvents", platform.arn("NotificationBus"), ALLOWED),
+    own("publish on another bus", "events:PutEvents", `${platform.arn("NotificationBus")}-2`, REFUSED),
     own("publish on the default bus", "events:PutEvents", arn(`events:${region}:${PLATFORM}:event-bus/default`), REFUSED),
-    own("delete the bus", "events:DeleteEventBus", platform.arn("Notices"), REFUSED),
-    own("add a rule to the bus", "events:PutRule", `${platform.arn("Notices").replace("event-bus", "rule")}/x`, REFUSED),
+    own("delete the bus", "events:DeleteEventBus", platform.arn("NotificationBus"), REFUSED),
+    own("add a rule to the bus", "events:PutRule", `${platform.arn("NotificationBus").replace("event-bus", "rule")}/x`, REFUSED),
     own("write S3 without a customer's role", "s3:PutObject", arn(`s3:::${BUCKET}/x`), REFUSED, { account: PLATFORM }),
     own("pass a role", "iam:PassRole", platform.arn("ExporterRole"), REFUSED),
 
@@ -308,7 +308,7 @@ export function requests(partition) {
 
     lose("the hourly rule", platform.arn("ExporterHourlyTick"), ALLOWED),
     lose("the rule of the hourly check", platform.arn("ExporterHourlyCheck"), ALLOWED),
-    publish("the rule for emails", mailing.arn("NoticesByEmail"), ALLOWED),
+    publish("the rule for emails", mailing.arn("NotificationEmails"), ALLOWED),
     ...["kms:GenerateDataKey", "kms:Decrypt"].flatMap((action) => [
       seal("for no topic", action, "events.amazonaws.com"),
       seal("by another service", action, "s3.amazonaws.com"),

@@ -4,11 +4,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_aws::{events::EventsTable, sdk::dynamodb, tenants::TenantsTable};
 use audit_log_core::{
     event::User,
+    new_event::{Stamp, time_ordered_id},
     ports::{Conditional, Settings as _},
-    record::{Stamp, own::Change, time_ordered_id},
     records::TenantRecords,
     schedule::Schedule,
     settings::Draft,
+    system_events::AdminChange,
     tenant::{self, TenantId},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -160,7 +161,7 @@ impl Customer {
         };
         // The event that tells of it lies in the present, and so in no window that a test looks at.
         let stamp = Stamp { at: Utc::now(), retention: None };
-        let change = Change { by: User::system(), stamp, id: time_ordered_id(stamp.at, &rand::random()) };
+        let change = AdminChange { by: User::system(), stamp, id: time_ordered_id(stamp.at, &rand::random()) };
         let announcement = change.settings_changed(&tenant, &Draft::default(), &self.settings, None);
         let saved = table.save(&config, watermark.as_ref(), schedule, &announcement).await?;
         ensure!(saved == Conditional::Written, "saved by another");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{LocalAws, PLATFORM_ACCOUNT, tools};
 
 /// How long to wait for more. The local AWS hands events over before it answers who published them.
-const HEARD_WITHIN: Duration = Duration::from_secs(20);
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A listener to one tenant's notifications.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl<'a> Listener<'a> {
     /// When the queue can't be read.
     pub async fn hear(&self, count: usize) -> Result<Vec<Value>> {
         let mut heard = Vec::new();
-        let until = tokio::time::Instant::now() + HEARD_WITHIN;
+        let until = tokio::time::Instant::now() + LISTEN_TIMEOUT;
         while heard.len() < count && tokio::time::Instant::now() < until {
             let receive = ["sqs", "receive-message", "--queue-url", &self.queue_url];
             let receive = [&receive[..], &["--wait-time-seconds", "2", "--max-number-of-messages", "10"]].concat();

@@ -26,7 +26,7 @@ pub const PLATFORM_ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "us-east-1";
 
 /// About a second is usual; a loaded machine that compiles beside it needs more.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running local AWS with as many accounts as one names, all empty at first.
 #[derive(Debug)]
@@ -160,9 +160,9 @@ impl LocalAws {
             if let Some(status) = self.process.try_wait()? {
                 bail!("the local AWS ended at its start ({status}):\n{}", self.log_tail());
             }
-            if started.elapsed() > READY_WITHIN {
+            if started.elapsed() > START_TIMEOUT {
                 return Err(silence).with_context(|| {
-                    format!("the local AWS did not answer within {READY_WITHIN:?}:\n{}", self.log_tail())
+                    format!("the local AWS did not answer within {START_TIMEOUT:?}:\n{}", self.log_tail())
                 });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -19,7 +19,7 @@ use crate::{Api, LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, Rules, tools};
 const BATCH: usize = 25;
 
 /// Batches on their way at a time: the local AWS has nothing to gain from more.
-const BATCHES_AT_A_TIME: usize = 4;
+const CONCURRENT_BATCHES: usize = 4;
 
 /// An item of a table.
 pub type Item = HashMap<String, AttributeValue>;
@@ -237,7 +237,7 @@ impl<'a> Platform<'a> {
 
     async fn write(&self, table: Table, writes: Vec<WriteRequest>) -> Result<()> {
         let batches = stream::iter(writes.chunks(BATCH).map(<[_]>::to_vec)).map(Ok);
-        batches.try_for_each_concurrent(BATCHES_AT_A_TIME, |batch| self.write_batch(table, batch)).await
+        batches.try_for_each_concurrent(CONCURRENT_BATCHES, |batch| self.write_batch(table, batch)).await
     }
 
     /// Writes one batch, and again what the table has left unprocessed, until nothing is left.

@@ -24,7 +24,7 @@ const FUNCTIONS: [&str; 3] = ["console", "exporter", "recorder"];
 const TEMPLATES: &str = "audit-log-export-templates";
 
 /// How long a stack's creation or deletion may take.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const STACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the platform's stack says about itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct PlatformOutputs {
     /// The queue of messages that could not be recorded.
     pub ingestion_dead_letters_url: String,
     /// The bus for notifications.
-    pub notices_bus_name: String,
+    pub notification_bus_name: String,
     /// Where ticks hand due tenants over, if they do.
     pub export_queue_url: Option<String>,
 }
@@ -215,9 +215,9 @@ async fn settled(aws: &LocalAws, account: &str, name: &str) -> Result<Option<Val
             }
         }
     };
-    tokio::time::timeout(SETTLED_WITHIN, poll)
+    tokio::time::timeout(STACK_TIMEOUT, poll)
         .await
-        .with_context(|| format!("the stack {name} did not settle within {SETTLED_WITHIN:?}"))?
+        .with_context(|| format!("the stack {name} did not settle within {STACK_TIMEOUT:?}"))?
 }
 
 fn outputs<T: serde::de::DeserializeOwned>(stack: &Value) -> Result<T> {

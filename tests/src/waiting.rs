@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 /// How long it may take: a function may have to start first, on a machine that compiles beside it.
-const SEEN_WITHIN: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -23,5 +23,5 @@ pub async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> 
             tokio::time::sleep(INTERVAL).await;
         }
     };
-    tokio::time::timeout(SEEN_WITHIN, looking).await.with_context(|| format!("waiting until {what}"))?
+    tokio::time::timeout(WAIT_TIMEOUT, looking).await.with_context(|| format!("waiting until {what}"))?
 }

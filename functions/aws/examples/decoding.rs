@@ -15,10 +15,10 @@ use std::{
 
 use audit_log_aws::events::EventsTable;
 use audit_log_core::{
-    object::{Compression, Encoder, Format},
-    ports::{Events, Page, Stretch},
+    object::Encoder,
+    ports::{EventRange, Events, Page},
     schedule::Window,
-    tenant::TenantId,
+    tenant::{Compression, Format, TenantId},
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -114,7 +114,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let table = &EventsTable::new(aws_sdk_dynamodb::Client::new(&config), "events");
     let tenant = &TenantId::parse("acme")?;
     let window = Window { from: "2026-11-20T10:00:00Z".parse()?, to: "2026-11-20T11:00:00Z".parse()? };
-    let page = || table.page(Stretch { tenant, shard: 0, window, after: None });
+    let page = || table.page(EventRange { tenant, shard: 0, window, after: None });
     let read = page().await?;
     println!("{} events of {} bytes", read.events.len(), bytes / read.events.len());
     measure("decode", bytes, page).await;

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use audit_log_core::{
     failure::Failure,
     lease::Lease,
-    record::NewEvent,
-    records::{LastError, Outcome, StoredWatermark},
+    new_event::NewEvent,
+    records::{ExportHealth, LastError, StoredWatermark},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
@@ -121,7 +121,7 @@ pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
         due_shard,
         checkpoint: text(item, "checkpoint"),
         trailing_counts: text(item, "trailing_counts"),
-        failing: outcome(item).consecutive_failures > 0,
+        failing: health(item).consecutive_failures > 0,
     })
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn lease(item: &Item) -> Option<Lease> {
 }
 
 /// What the record `watermark` says of how exports went.
-pub(crate) fn outcome(item: &Item) -> Outcome {
+pub(crate) fn health(item: &Item) -> ExportHealth {
     let instant = |name| timestamp::parse_seconds(&text(item, name)?);
     let last_error = text(item, "last_error_code").map(|code| LastError {
         code,
@@ -141,7 +141,7 @@ pub(crate) fn outcome(item: &Item) -> Outcome {
         party: text(item, "last_error_party"),
         at: instant("last_error_at"),
     });
-    Outcome {
+    ExportHealth {
         last_success_at: instant("last_success_at"),
         last_object_key: text(item, "last_object_key"),
         last_error,

@@ -25,7 +25,7 @@ pub use pace::Pace;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
 
-use crate::answers::Answer;
+use crate::errors::AwsError;
 
 /// How long a session lasts: the shortest that STS grants, and as long as a Lambda can run.
 const SESSION_SECONDS: i32 = 900;
@@ -73,7 +73,7 @@ impl AssumedBuckets {
             .interceptor(Listening(Arc::clone(&self.pace)))
             .send()
             .await
-            .map_err(|error| Answer::of(&error).from_sts(role))?;
+            .map_err(|error| AwsError::of(&error).from_sts(role))?;
         let given = answer.credentials.ok_or_else(|| {
             Failure::new(Code::Rejected, format!("STS answered without credentials when the role {role} was assumed."))
         })?;

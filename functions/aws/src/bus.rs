@@ -14,13 +14,13 @@ use aws_sdk_eventbridge::{
 };
 use metrics::counter;
 
-use crate::{answers::Answer, telemetry::UNPUBLISHED};
+use crate::{errors::AwsError, telemetry::UNPUBLISHED};
 
 /// How often an event that EventBridge left out of a call that succeeded is sent.
-const TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 /// How long all of it may take: a tenant's export waits, and the notification stays in the outbox in any case.
-const WITHIN: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The bus of a name.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl EventBus {
     async fn put(&self, notification: &Notification) -> Result<(), Failure> {
         for tried in 1.. {
             let sent = self.client.put_events().entries(self.entry(notification)).send().await;
-            let answer = sent.map_err(|error| Answer::of(&error).from_eventbridge())?;
+            let answer = sent.map_err(|error| AwsError::of(&error).from_eventbridge())?;
             let result = answer.entries().first();
             // What has an id there is published, and nothing else.
             if result.is_some_and(|result| result.event_id.is_some()) {
@@ -47,8 +47,8 @@ impl EventBus {
             let code = result.and_then(PutEventsResultEntry::error_code).unwrap_or("ResponseError");
             // By "PutEventsResultEntry" in the EventBridge API reference, the rest fails at any further try, too.
             let passes = ["InternalException", "InternalFailure", "ThrottlingException", "ResponseError"];
-            if !passes.contains(&code) || tried >= TRIES {
-                return Err(Answer::of_entry(code).from_eventbridge());
+            if !passes.contains(&code) || tried >= MAX_ATTEMPTS {
+                return Err(AwsError::of_entry(code).from_eventbridge());
             }
             tokio::time::sleep(Duration::from_millis(100 << tried)).await;
         }
@@ -69,7 +69,7 @@ impl EventBus {
 impl Bus for EventBus {
     async fn publish(&self, notification: &Notification) -> Result<(), Failure> {
         let late = |_| Err(Failure::new(Code::Unavailable, "EventBridge did not answer in time."));
-        let published = tokio::time::timeout(WITHIN, self.put(notification)).await.unwrap_or_else(late);
+        let published = tokio::time::timeout(TIMEOUT, self.put(notification)).await.unwrap_or_else(late);
         published.inspect_err(|_| counter!(UNPUBLISHED).increment(1))
     }
 }

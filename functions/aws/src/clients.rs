@@ -12,7 +12,7 @@ use aws_smithy_http_client::{
 };
 
 /// How often a request is tried in all; the SDK waits longer before each further try.
-pub(crate) const TRIES: u32 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 5;
 
 /// What every client is built from: region and credentials of the function, one pool of connections for all.
 ///
@@ -29,7 +29,7 @@ pub async fn shared_config() -> SdkConfig {
 }
 
 pub(crate) fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(TRIES)
+    RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
 /// A request that hangs must not hold its tenant's place for long; a part of 8 MiB has to fit into an attempt.

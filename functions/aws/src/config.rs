@@ -3,14 +3,14 @@
 use std::{env, num::NonZeroU32};
 
 use audit_log_core::{
-    deployment::{Shared, WrongSetting, number, required},
+    deployment::{ConfigError, SharedConfig, number, required},
     export::{Budget, Options},
 };
 
 use crate::buckets::PART_BYTES;
 
 /// S3 takes 10,000 parts; a larger object would be refused at its end, and at the end of every further try.
-const LARGEST_OBJECT: u64 = 10_000 * PART_BYTES as u64;
+const MAX_OBJECT_BYTES: u64 = 10_000 * PART_BYTES as u64;
 
 /// Below STS's quota, with something left for whoever else asks.
 const FASTEST: NonZeroU32 = NonZeroU32::new(500).unwrap();
@@ -28,7 +28,7 @@ pub struct ExporterConfig {
     /// second of an account in a region (by "IAM and AWS STS quotas"), so this times the concurrency has to stay below.
     pub assume_roles_per_second: NonZeroU32,
     /// What it has in common with the other functions.
-    pub shared: Shared,
+    pub shared: SharedConfig,
     /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`
     pub options: Options,
 }
@@ -39,12 +39,12 @@ impl ExporterConfig {
     /// # Errors
     /// If a table's name is missing, or a number is not one or out of its range.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the exporter's environment")]
-    pub fn from_env() -> Result<Self, WrongSetting> {
+    pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
-        let shared = Shared::from_lookup(&lookup)?;
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let shared = SharedConfig::from_lookup(&lookup)?;
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
@@ -55,7 +55,7 @@ impl ExporterConfig {
                 retention: shared.retention,
                 concurrency: number(&lookup, "MAX_CONCURRENT_EXPORTS", 64, 1..=1024)?,
                 // From the smallest size that still makes sense as a file to what fits into the parts of one upload.
-                max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=LARGEST_OBJECT)?,
+                max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=MAX_OBJECT_BYTES)?,
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
                 // Half of the function's memory, the least of which is 128 MB.
                 budget: Budget::new(number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)? << 19),
@@ -67,9 +67,14 @@ impl ExporterConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
-    fn config(pairs: &[(&str, &str)]) -> Result<ExporterConfig, WrongSetting> {
+    const TEMPLATE: &str = include_str!("../../../infra/template.yaml");
+    const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
+
+    fn config(pairs: &[(&str, &str)]) -> Result<ExporterConfig, ConfigError> {
         let tables =
             [("AWS_LAMBDA_FUNCTION_NAME", "exporter"), ("TENANTS_TABLE", "tenants"), ("EVENTS_TABLE", "events")];
         let all = || pairs.iter().chain(&tables);
@@ -95,5 +100,86 @@ mod tests {
         ] {
             assert!(config(&[(name, value)]).unwrap_err().to_string().contains(name));
         }
+    }
+
+    /// The rows of a section's table.
+    fn table(page: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
+        let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+        let rows = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
+    /// What stands below a line of the template, up to the next blank line.
+    fn block(line: &str) -> impl Iterator<Item = &'static str> {
+        let (_, block) = TEMPLATE.split_once(&format!("\n{line}\n")).unwrap();
+        block.split("\n\n").next().unwrap().lines()
+    }
+
+    /// The name that a line of a block declares.
+    fn declared(line: &'static str) -> Option<&'static str> {
+        line.strip_prefix("  ")?.strip_suffix(':').filter(|name| !name.starts_with([' ', '#']))
+    }
+
+    fn is_variable(name: &str) -> bool {
+        name.contains('_') && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    }
+
+    #[test]
+    fn the_documented_parameters_and_defaults_are_exactly_those_of_the_template() {
+        let mut parameters: Vec<(&str, String)> = Vec::new();
+        for line in block("Parameters:") {
+            if let Some(name) = declared(line) {
+                parameters.push((name, String::new()));
+            } else if let (Some(default), Some(last)) = (line.strip_prefix("    Default: "), parameters.last_mut()) {
+                let default = default.trim_matches('"');
+                last.1 = if default.is_empty() { "blank".to_owned() } else { format!("`{default}`") };
+            }
+        }
+        let rows = table(CONFIGURATION, "Stack parameters");
+        let documented: Vec<_> = rows.iter().map(|row| (row[0].trim_matches('`'), row[1].to_owned())).collect();
+        assert_eq!(documented, parameters);
+    }
+
+    #[test]
+    fn the_documented_outputs_are_exactly_those_of_the_template() {
+        let rows = table(include_str!("../../../docs/deployment.md"), "Outputs");
+        let documented: BTreeSet<_> =
+            rows.iter().flat_map(|row| row[0].split(", ")).map(|name| name.trim_matches('`')).collect();
+        assert_eq!(documented, block("Outputs:").filter_map(declared).collect());
+    }
+
+    #[test]
+    fn the_documented_variables_are_exactly_those_that_the_template_sets_and_the_functions_read() {
+        let mut set: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (line, function) in
+            [("Globals:", "all"), ("  Exporter:", "exporter"), ("  Console:", "console"), ("  Recorder:", "recorder")]
+        {
+            let lines = block(line).filter_map(|line| line.trim_start().split_once(": "));
+            for (name, _) in lines.filter(|(name, _)| is_variable(name)) {
+                set.entry(name).or_default().push(function);
+            }
+        }
+        let set: BTreeMap<_, _> = set.into_iter().map(|(name, functions)| (name, functions.join(", "))).collect();
+        let rows = table(CONFIGURATION, "Environment variables");
+        let documented: BTreeMap<_, _> = rows.iter().map(|row| (row[0].trim_matches('`'), row[1].to_owned())).collect();
+        assert_eq!(documented, set);
+
+        // Libraries read these two by themselves.
+        let mut read = BTreeSet::from(["RUST_LOG", "AWS_ENDPOINT_URL"]);
+        for source in [
+            include_str!("config.rs"),
+            include_str!("../../core/src/deployment.rs"),
+            include_str!("../../console/src/config.rs"),
+            include_str!("../../recorder/src/config.rs"),
+            include_str!("../../web/src/authority/config.rs"),
+        ] {
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            read.extend(source.split('"').filter(|text| is_variable(text)));
+        }
+        let by_lambda = ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME", "AWS_REGION"];
+        for name in by_lambda {
+            assert!(CONFIGURATION.contains(&format!("`{name}`")), "{name} is not in docs/configuration.md");
+        }
+        assert_eq!(read, set.into_keys().chain(by_lambda).collect());
     }
 }

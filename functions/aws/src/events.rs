@@ -15,8 +15,8 @@ mod tests;
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Events, Page, Stretch},
-    record::NewEvent,
+    new_event::NewEvent,
+    ports::{EventRange, Events, Page},
     timestamp,
 };
 use aws_sdk_dynamodb::{
@@ -67,7 +67,7 @@ impl EventsTable {
     /// would cost as much capacity and have as few items to a page, since DynamoDB counts what it reads and not what it
     /// sends; it would save a tenth of the decoding. But of an item whose writer broke the contract it would leave out
     /// what has to be exported, and by the time that such an item was asked for again, it could be gone.
-    pub(crate) fn query(&self, stretch: Stretch<'_>) -> QueryFluentBuilder {
+    pub(crate) fn query(&self, stretch: EventRange<'_>) -> QueryFluentBuilder {
         let partition = format!("{}#{}", stretch.tenant, stretch.shard);
         // A page is all that DynamoDB reads at once, 1 MB. Where it ended is a key, so where to go on can be made
         // from the last event alone.
@@ -92,11 +92,11 @@ pub(crate) fn own_retries() -> ConfigBuilder {
 }
 
 impl Events for EventsTable {
-    async fn page(&self, stretch: Stretch<'_>) -> Result<Page, Failure> {
+    async fn page(&self, stretch: EventRange<'_>) -> Result<Page, Failure> {
         page_of(self.query(stretch).consistent_read(true), own_retries()).await
     }
 
-    async fn page_back(&self, stretch: Stretch<'_>, most: usize) -> Result<Page, Failure> {
+    async fn page_back(&self, stretch: EventRange<'_>, most: usize) -> Result<Page, Failure> {
         let most = i32::try_from(most).unwrap_or(i32::MAX);
         page_of(self.query(stretch).scan_index_forward(false).limit(most), own_retries()).await
     }

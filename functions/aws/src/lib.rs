@@ -2,14 +2,14 @@
 //!
 //! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3
 //! (deliveries and the probes of a verification), [`queue`] is SQS, [`bus`] is EventBridge, [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
-//! the fake in memory. What AWS answers is put into the core's words in [`answers`] and nowhere else.
+//! the fake in memory. What AWS errors is put into the core's words in [`errors`] and nowhere else.
 
-pub mod answers;
 mod attributes;
 pub mod buckets;
 pub mod bus;
 pub mod clients;
 pub mod config;
+pub mod errors;
 pub mod events;
 pub mod queue;
 pub mod recorder;
@@ -19,7 +19,7 @@ pub mod tenants;
 mod tests;
 pub mod verifier;
 
-use audit_log_core::deployment::Shared;
+use audit_log_core::deployment::SharedConfig;
 
 /// The export, over AWS.
 pub type Export = audit_log_core::export::Export<
@@ -41,7 +41,7 @@ pub struct Exporter {
 pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let shared = clients::shared_config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
-    let Shared { tenants_table, events_table, settle, .. } = &config.shared;
+    let SharedConfig { tenants_table, events_table, settle, .. } = &config.shared;
     let events = events::EventsTable::new(dynamodb.clone(), events_table);
     let export = audit_log_core::export::Export {
         tenants: tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), *settle),
@@ -59,8 +59,8 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
 }
 
 /// Builds what the recorder stores events with.
-pub async fn recorder(shared: &Shared) -> recorder::RecorderTables {
-    let Shared { tenants_table, events_table, settle, .. } = shared;
+pub async fn recorder(shared: &SharedConfig) -> recorder::RecorderTables {
+    let SharedConfig { tenants_table, events_table, settle, .. } = shared;
     let dynamodb = aws_sdk_dynamodb::Client::new(&clients::shared_config().await);
     recorder::RecorderTables::new(dynamodb, tenants_table, events_table, *settle)
 }
@@ -79,8 +79,8 @@ pub struct Console {
 }
 
 /// Builds what the console needs of AWS; `exporter` is the ARN of that function.
-pub async fn console(shared: &Shared, exporter: &str) -> Console {
-    let Shared { tenants_table, events_table, settle, .. } = shared;
+pub async fn console(shared: &SharedConfig, exporter: &str) -> Console {
+    let SharedConfig { tenants_table, events_table, settle, .. } = shared;
     let aws = clients::shared_config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
     let events = events::EventsTable::new(dynamodb.clone(), events_table);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_log_core::{export::Batch, failure::Failure, ports::Queue};
+use audit_log_core::{batch::Batch, failure::Failure, ports::Queue};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{
     Client,
@@ -10,16 +10,16 @@ use aws_sdk_sqs::{
 };
 use futures::{StreamExt as _, stream};
 
-use crate::answers::Answer;
+use crate::errors::AwsError;
 
 /// How many messages SendMessageBatch takes, by the SQS API reference.
-const MESSAGES_AT_ONCE: usize = 10;
+const MESSAGES_PER_BATCH: usize = 10;
 
 /// How many of those calls are on their way side by side.
-const SIDE_BY_SIDE: usize = 8;
+const CONCURRENCY: usize = 8;
 
 /// How often messages that SQS left out of a call that succeeded are sent again.
-const TRIES: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// The queue behind a URL.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl ExportQueue {
             let (taken, refused) = match sent {
                 Ok(answer) => (answer.successful, answer.failed),
                 Err(error) => {
-                    let failure = Answer::of(&error).from_sqs();
+                    let failure = AwsError::of(&error).from_sqs();
                     unsent.extend(left.iter().map(|(place, _)| (*place, failure.clone())));
                     break;
                 }
@@ -65,9 +65,9 @@ impl ExportQueue {
                 }
                 let refused = refused.iter().find(|entry| is_this(entry.id()));
                 let hopeless = refused.is_some_and(BatchResultErrorEntry::sender_fault);
-                if hopeless || tried >= TRIES {
+                if hopeless || tried >= MAX_ATTEMPTS {
                     let code = refused.map_or("ResponseError", BatchResultErrorEntry::code);
-                    unsent.push((placed.0, Answer::of_entry(code).from_sqs()));
+                    unsent.push((placed.0, AwsError::of_entry(code).from_sqs()));
                 } else {
                     again.push(*placed);
                 }
@@ -85,8 +85,8 @@ impl ExportQueue {
 impl Queue for ExportQueue {
     async fn send(&self, batches: &[Batch]) -> Vec<(usize, Failure)> {
         let placed: Vec<Placed<'_>> = batches.iter().enumerate().collect();
-        let calls: Vec<_> = placed.chunks(MESSAGES_AT_ONCE).map(|some| self.send_some(some.to_vec())).collect();
-        let unsent: Vec<Vec<_>> = stream::iter(calls).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let calls: Vec<_> = placed.chunks(MESSAGES_PER_BATCH).map(|some| self.send_some(some.to_vec())).collect();
+        let unsent: Vec<Vec<_>> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
         unsent.into_iter().flatten().collect()
     }
 }

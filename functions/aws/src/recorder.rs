@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use audit_log_core::{
     failure::{Code, Failure, Party},
-    ports::{Recorded, Recorder},
-    record::NewEvent,
+    new_event::NewEvent,
+    ports::{Recorder, Recording},
     tenant::{EventShards, TenantId},
 };
 use aws_sdk_dynamodb::Client;
 use chrono::TimeDelta;
 
 use crate::{
-    answers::Answer,
     attributes::{key, text},
+    errors::AwsError,
     events::EventsTable,
     tenants::{Transacted, transact, within, writes_within},
 };
@@ -36,16 +36,16 @@ impl RecorderTables {
 }
 
 impl Recorder for RecorderTables {
-    async fn record(&self, event: &NewEvent) -> Result<Recorded, Failure> {
+    async fn record(&self, event: &NewEvent) -> Result<Recording, Failure> {
         const DOING: &str = "an event was recorded";
         let items = self.events.puts(event);
         match within(self.within, DOING, transact(&self.client, &items, DOING)).await? {
-            Transacted::Written => Ok(Recorded::Now),
+            Transacted::Written => Ok(Recording::Created),
             Transacted::Refused(failed) => {
                 // A marker without a digest tells no more than the id.
                 let known = failed.iter().find_map(|(_, marker)| text(marker, "digest"));
                 let same = known.is_none_or(|digest| digest == event.digest);
-                Ok(if same { Recorded::Before } else { Recorded::Otherwise })
+                Ok(if same { Recording::Duplicate } else { Recording::Conflict })
             }
         }
     }
@@ -59,7 +59,7 @@ impl Recorder for RecorderTables {
             .projection_expression("event_shards")
             .send()
             .await
-            .map_err(|error| Answer::of(&error).from_dynamodb("a tenant's event_shards was read"))?;
+            .map_err(|error| AwsError::of(&error).from_dynamodb("a tenant's event_shards was read"))?;
         let Some(shards) = answer.item.filter(|item| item.contains_key("event_shards")) else {
             return Ok(EventShards::ONE);
         };

@@ -1,9 +1,9 @@
 //! The tenants table: configs, watermarks, receipts, outboxes and the indexes `due`, `saved` and `pending`.
 
-mod announcing;
 mod connections;
 mod export;
 mod fleet;
+mod outbox;
 mod reading;
 mod settings;
 
@@ -24,13 +24,13 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use chrono::TimeDelta;
 
 use crate::{
-    answers::Answer,
     attributes::{Item, n, s},
+    errors::AwsError,
     events::EventsTable,
 };
 
 /// How often a transaction that met another one, or a batch that came back in part, is tried again.
-const TRIES: u32 = 8;
+const MAX_ATTEMPTS: u32 = 8;
 
 /// The tenants' records in DynamoDB, and the audit events that go with a change of them.
 #[derive(Debug, Clone)]
@@ -108,8 +108,8 @@ pub(crate) async fn transact(client: &Client, items: &[TransactWriteItem], doing
         let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
         let worth_retrying = codes().any(|code| passes.contains(&code))
             || matches!(error.as_service_error(), Some(TransactWriteItemsError::TransactionInProgressException(_)));
-        if !worth_retrying || tried >= TRIES {
-            let failure = Answer::of(&error).from_dynamodb(doing);
+        if !worth_retrying || tried >= MAX_ATTEMPTS {
+            let failure = AwsError::of(&error).from_dynamodb(doing);
             return Err(if worth_retrying { still_busy(doing) } else { failure });
         }
         pause(tried).await;
@@ -145,9 +145,9 @@ where
         };
         match error.code() {
             Some("ConditionalCheckFailedException") => return Ok(Err(error)),
-            Some("TransactionConflictException") if tried < TRIES => pause(tried).await,
+            Some("TransactionConflictException") if tried < MAX_ATTEMPTS => pause(tried).await,
             Some("TransactionConflictException") => return Err(still_busy(doing)),
-            _ => return Err(Answer::of(&error).from_dynamodb(doing)),
+            _ => return Err(AwsError::of(&error).from_dynamodb(doing)),
         }
         tried += 1;
     }

@@ -7,7 +7,7 @@ use audit_log_core::{
     ports::{PublishTrigger, Verifier},
     settings::Draft,
     tenant::TenantId,
-    verify::{Request, Verification},
+    verification::{Verification, VerificationRequest},
 };
 use aws_config::SdkConfig;
 use aws_sdk_lambda::{
@@ -18,10 +18,10 @@ use aws_sdk_lambda::{
 };
 use serde_json::json;
 
-use crate::answers::Answer;
+use crate::errors::AwsError;
 
 /// The exporter answers within 20 seconds, and an HTTP API gives up after 30.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(25);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Invokes the exporter.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct ExporterFunction {
 impl ExporterFunction {
     /// The function of that name or ARN.
     pub fn new(shared: &SdkConfig, name: impl Into<String>) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_timeout(ANSWERS_WITHIN).build();
+        let timeouts = TimeoutConfig::builder().operation_timeout(ANSWER_TIMEOUT).build();
         // Somebody waits: a second try would come too late for them.
         let config = aws_sdk_lambda::config::Builder::from(shared)
             .retry_config(RetryConfig::disabled())
@@ -44,7 +44,7 @@ impl ExporterFunction {
 }
 
 impl Verifier for ExporterFunction {
-    async fn verify(&self, request: &Request) -> Result<Verification, Failure> {
+    async fn verify(&self, request: &VerificationRequest) -> Result<Verification, Failure> {
         let Draft { role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner, .. } = &request.draft;
         let payload = json!({ "verify": {
             "tenantId": request.tenant_id, "roleArn": role_arn, "externalId": external_id, "bucket": bucket,
@@ -53,7 +53,7 @@ impl Verifier for ExporterFunction {
         let sent = self.client.invoke().function_name(&self.name).payload(Blob::new(payload.to_string())).send();
         let answer = sent
             .await
-            .map_err(|error| Answer::of(&error).from_lambda("the exporter was asked to verify a connection"))?;
+            .map_err(|error| AwsError::of(&error).from_lambda("the exporter was asked to verify a connection"))?;
         let broken = |what: &str| Failure::new(Code::Rejected, format!("{what}; its log says more."));
         if answer.function_error.is_some() {
             return Err(broken("The exporter failed at a verification"));
@@ -70,6 +70,6 @@ impl PublishTrigger for ExporterFunction {
         let invoke = self.client.invoke().function_name(&self.name).invocation_type(InvocationType::Event);
         let sent = invoke.payload(payload).send().await;
         sent.map(drop)
-            .map_err(|error| Answer::of(&error).from_lambda("the exporter was asked to publish notifications"))
+            .map_err(|error| AwsError::of(&error).from_lambda("the exporter was asked to publish notifications"))
     }
 }

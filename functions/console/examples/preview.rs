@@ -11,15 +11,16 @@ use audit_log_console::{
 use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Failure},
-    late::TrailingCounts,
-    memory::Memory,
-    record::{Stamp, own},
+    fakes::Fakes,
+    late_arrivals::TrailingCounts,
+    new_event::Stamp,
     records::{Receipt, StoredObject, StoredWatermark},
     schedule::{Schedule, Window, full_hour},
     settings::Draft,
+    system_events,
     tenant::{AccountId, Partition, Platform, Region, TenantId},
     timestamp,
-    verify::{Name, Status, Step},
+    verification::{Step, StepName, StepStatus},
 };
 use audit_log_web::issuer::TestIssuer;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,11 +28,11 @@ use serde_json::json;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let (memory, now) = (Memory::default(), Utc::now());
-    exported_for_a_month(&memory, "acme", now)?;
-    exported_for_a_month(&memory, "globex", now)?;
-    fails(&memory, "globex", now)?;
-    finds(&memory);
+    let (fakes, now) = (Fakes::default(), Utc::now());
+    exported_for_a_month(&fakes, "acme", now)?;
+    exported_for_a_month(&fakes, "globex", now)?;
+    fails(&fakes, "globex", now)?;
+    finds(&fakes);
     let issuer = TestIssuer::es256(now);
     let no_text = |invalid: audit_log_core::tenant::Invalid| anyhow::anyhow!(invalid.0);
     let deployment = Deployment {
@@ -43,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
         retention: Some(TimeDelta::days(90)),
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
-    let app = App::new(memory, deployment, Some(issuer.authority()), Utc::now, random);
+    let app = App::new(fakes, deployment, Some(issuer.authority()), Utc::now, random);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     for (tenant, what) in [("acme", "exports go well"), ("globex", "exports fail"), ("initech", "not connected yet")] {
@@ -54,12 +55,12 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// A tenant with settings, a receipt an hour and some events.
-fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+fn exported_for_a_month(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
     let id = TenantId::parse(tenant).map_err(|invalid| anyhow::anyhow!(invalid.0))?;
     let hour = full_hour(now);
     let text = |text: String| Some(text);
     {
-        let mut state = memory.state();
+        let mut state = fakes.state();
         let stored = state.tenants.entry(tenant.to_owned()).or_default();
         stored.config = Some(Draft {
             external_id: text("4b1f0c7a9d3e5528c6f1a07be2d94c83716f0ad5".to_owned()),
@@ -125,14 +126,14 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
             "id": format!("01K{at:05}"), "date": date, "logType": log_type, "action": action,
             "user": { "id": user_id, "name": name, "email": format!("{address}@{tenant}.example") }, "additionalInfo": info,
         });
-        put(memory, &id, when, &format!("01K{at:05}"), event.to_string());
+        put(fakes, &id, when, &format!("01K{at:05}"), event.to_string());
     }
     for (days, hours) in [(19, 5), (6, 30)] {
         let failed_at = now - TimeDelta::days(days);
         let failure = Failure::new(Code::AccessDenied, "S3 refused the write to the bucket.");
         let until = timestamp::seconds(full_hour(failed_at));
         let stamp = |at| Stamp { at, retention: None };
-        let failing = own::Failing {
+        let failing = system_events::FailingExport {
             tenant: &id,
             exported_until: &until,
             since: failed_at,
@@ -143,25 +144,25 @@ fn exported_for_a_month(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> an
         let failed = failing.announce(stamp(failed_at)).event;
         let recovered_at = failed_at + TimeDelta::hours(hours);
         let window = Window { from: full_hour(recovered_at) - TimeDelta::hours(1), to: full_hour(recovered_at) };
-        let recovered = own::export_recovered(&id, stamp(recovered_at), window, Some(failed_at)).event;
-        put(memory, &id, failed_at, &failed.id, failed.document.clone());
-        put(memory, &id, recovered_at, &recovered.id, recovered.document.clone());
+        let recovered = system_events::export_recovered(&id, stamp(recovered_at), window, Some(failed_at)).event;
+        put(fakes, &id, failed_at, &failed.id, failed.document.clone());
+        put(fakes, &id, recovered_at, &recovered.id, recovered.document.clone());
     }
     let stamp = Stamp { at: now - TimeDelta::minutes(3), retention: None };
     let by = User { id: "u-17".to_owned(), name: Some("Ada Lovelace".to_owned()), email: None };
-    let change = own::Change { by, stamp, id: "01KZ".to_owned() }.checked(&id, true, &json!([]));
-    put(memory, &id, stamp.at, "01KZ", change.document);
+    let change = system_events::AdminChange { by, stamp, id: "01KZ".to_owned() }.checked(&id, true, &json!([]));
+    put(fakes, &id, stamp.at, "01KZ", change.document);
     Ok(())
 }
 
-fn put(memory: &Memory, tenant: &TenantId, at: DateTime<Utc>, id: &str, document: String) {
+fn put(fakes: &Fakes, tenant: &TenantId, at: DateTime<Utc>, id: &str, document: String) {
     let recorded_at_id = format!("{}#{id}", timestamp::millis(at));
-    memory.put_event(tenant, 0, StoredEvent { recorded_at_id, body: Body::Text(document) });
+    fakes.put_event(tenant, 0, StoredEvent { recorded_at_id, body: Body::Text(document) });
 }
 
 /// The tenant's exports have failed for seven hours.
-fn fails(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let mut state = memory.state();
+fn fails(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let mut state = fakes.state();
     let stored = state.tenants.get_mut(tenant).context("the tenant is there")?;
     let message = "AWS refused the role arn:aws:iam::222222222222:role/audit-log-export: it is gone, does not trust the platform, or asks for another external ID.";
     stored.last_error = Some((Failure::new(Code::AssumeRoleDenied, message), full_hour(now) + TimeDelta::seconds(62)));
@@ -177,7 +178,7 @@ fn fails(memory: &Memory, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()
 }
 
 /// What a verification finds: a role that may do too much.
-fn finds(memory: &Memory) {
+fn finds(fakes: &Fakes) {
     let step = |step, status, message: &str, code: Option<Code>| Step {
         step,
         status,
@@ -187,21 +188,21 @@ fn finds(memory: &Memory) {
         party: None,
     };
     let steps = [
-        step(Name::AssumeRole, Status::Passed, "The platform can assume the role with the external ID.", None),
+        step(StepName::AssumeRole, StepStatus::Passed, "The platform can assume the role with the external ID.", None),
         step(
-            Name::ExternalIdEnforced,
-            Status::Passed,
+            StepName::ExternalIdEnforced,
+            StepStatus::Passed,
             "AWS refuses the role to whoever has a wrong external ID or none.",
             None,
         ),
-        step(Name::Region, Status::Passed, "The bucket acme-audit-logs is in eu-west-1.", None),
-        step(Name::PutObject, Status::Passed, "A delivery can be stored.", None),
+        step(StepName::Region, StepStatus::Passed, "The bucket acme-audit-logs is in eu-west-1.", None),
+        step(StepName::PutObject, StepStatus::Passed, "A delivery can be stored.", None),
         step(
-            Name::LeastPrivilege,
-            Status::Warning,
+            StepName::LeastPrivilege,
+            StepStatus::Warning,
             "The role may also read what was delivered (s3:GetObject).",
             Some(Code::ExcessRights),
         ),
     ];
-    memory.state().findings.extend(steps.map(|step| (step.step, step)));
+    fakes.state().findings.extend(steps.map(|step| (step.step, step)));
 }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use audit_log_core::{
     event::User,
     failure::{Code, Failure},
+    new_event::{Stamp, time_ordered_id},
     ports::{Connections, Events, PublishTrigger, Recorder, Settings, Verifier},
-    record::{Stamp, own::Change, time_ordered_id},
+    system_events::AdminChange,
     tenant::{ExternalId, Platform, Region, TenantId},
 };
 use audit_log_web::{
@@ -16,7 +17,7 @@ use audit_log_web::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long an admin waits at most until the exporter was asked to publish.
-const REQUESTED_WITHIN: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The ports that this function needs, over whatever implements them.
 pub trait Backend: Send + Sync + 'static {
@@ -143,7 +144,7 @@ impl<B: Backend> App<B> {
     pub(crate) async fn request_publishing(&self, tenant: &TenantId) {
         let request = self.0.backend.publish_trigger().request_publishing(tenant);
         let late = |_| Err(Failure::new(Code::Unavailable, "The exporter did not take the request in time."));
-        let requested = tokio::time::timeout(REQUESTED_WITHIN, request).await.unwrap_or_else(late);
+        let requested = tokio::time::timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(late);
         if let Err(Failure { code, message, .. }) = requested {
             tracing::warn!(tenant = %tenant, code = %code, reason = message, "publishing was not requested, and is left to the next export or hourly check");
         }
@@ -163,11 +164,11 @@ impl<B: Backend> App<B> {
     }
 
     /// What the caller is about to do, stamped with this moment: to be called right before it is done.
-    pub(crate) fn change<P>(&self, caller: &Caller<P>) -> Result<Change, Failure> {
+    pub(crate) fn change<P>(&self, caller: &Caller<P>) -> Result<AdminChange, Failure> {
         let at = self.time();
         let Actor { id, name, email } = caller.actor().clone();
         let stamp = Stamp { at, retention: self.0.deployment.retention };
-        Ok(Change { by: User { id, name, email }, stamp, id: time_ordered_id(at, &self.random()?) })
+        Ok(AdminChange { by: User { id, name, email }, stamp, id: time_ordered_id(at, &self.random()?) })
     }
 
     /// An external ID that nobody has or can guess: 160 bits, in hex.

@@ -3,7 +3,7 @@
 use std::env;
 
 use audit_log_core::{
-    deployment::{Shared, WrongSetting, required},
+    deployment::{ConfigError, SharedConfig, required},
     tenant::{Invalid, Platform, Region},
 };
 use audit_log_web::authority::AuthorityConfig;
@@ -12,7 +12,7 @@ use audit_log_web::authority::AuthorityConfig;
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
     /// What it has in common with the other functions.
-    pub shared: Shared,
+    pub shared: SharedConfig,
     /// `EXPORTER_FUNCTION`, its ARN
     pub exporter_function: String,
     /// Whose system it is, by that ARN.
@@ -33,25 +33,25 @@ impl ConsoleConfig {
     /// # Errors
     /// If something that is needed is missing, or can't be used.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the console's environment")]
-    pub fn from_env() -> Result<Self, WrongSetting> {
+    pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let region = required(&lookup, "AWS_REGION")?;
         let exporter_function = required(&lookup, "EXPORTER_FUNCTION")?;
-        let no_arn = |invalid: Invalid| WrongSetting::new("EXPORTER_FUNCTION", format!("can't be used: {}", invalid.0));
+        let no_arn = |invalid: Invalid| ConfigError::new("EXPORTER_FUNCTION", format!("can't be used: {}", invalid.0));
         let template_url = lookup("CUSTOMER_TEMPLATE_URL").filter(|url| !url.is_empty());
         if template_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
-            return Err(WrongSetting::new("CUSTOMER_TEMPLATE_URL", "is the https URL of a template in S3"));
+            return Err(ConfigError::new("CUSTOMER_TEMPLATE_URL", "is the https URL of a template in S3"));
         }
         Ok(Self {
-            shared: Shared::from_lookup(&lookup)?,
+            shared: SharedConfig::from_lookup(&lookup)?,
             platform: Platform::from_function_arn(&exporter_function).map_err(no_arn)?,
             exporter_function,
             exporter_role: required(&lookup, "EXPORTER_ROLE_NAME")?,
             template_url,
-            region: Region::parse(&region).map_err(|invalid| WrongSetting::new("AWS_REGION", invalid.0))?,
+            region: Region::parse(&region).map_err(|invalid| ConfigError::new("AWS_REGION", invalid.0))?,
             authority: AuthorityConfig::from_lookup(&lookup)?,
         })
     }
@@ -61,7 +61,7 @@ impl ConsoleConfig {
 mod tests {
     use super::*;
 
-    fn config(pairs: &[(&str, &str)]) -> Result<ConsoleConfig, WrongSetting> {
+    fn config(pairs: &[(&str, &str)]) -> Result<ConsoleConfig, ConfigError> {
         let needed = [
             ("AWS_REGION", "eu-west-1"),
             ("TENANTS_TABLE", "tenants"),

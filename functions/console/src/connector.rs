@@ -1,10 +1,10 @@
 //! The tenant's connection: its external ID, the ways to make the role, and the role itself.
 
 use audit_log_core::{
-    connect::{self, State},
-    handover::{Handover, TEMPLATE},
+    onboarding::{self, ConnectorState},
     ports::{Conditional, Settings as _},
     records::TenantRecords,
+    role_setup::{RoleSetup, TEMPLATE},
     settings::Draft,
     tenant::{BucketName, ExternalId, KmsKeyArn, Prefix, Region, TenantId},
 };
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How often a change is decided anew after an export or another admin came in between.
-pub(crate) const TRIES: usize = 3;
+pub(crate) const MAX_ATTEMPTS: usize = 3;
 
 /// How far a tenant has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -40,13 +40,13 @@ pub enum ConnectorStatus {
     Disconnected,
 }
 
-impl From<State> for ConnectorStatus {
-    fn from(state: State) -> Self {
+impl From<ConnectorState> for ConnectorStatus {
+    fn from(state: ConnectorState) -> Self {
         match state {
-            State::NotConnected => Self::NotConnected,
-            State::Connected => Self::Connected,
-            State::Scheduled => Self::Scheduled,
-            State::Disconnected => Self::Disconnected,
+            ConnectorState::NotConnected => Self::NotConnected,
+            ConnectorState::Connected => Self::Connected,
+            ConnectorState::Scheduled => Self::Scheduled,
+            ConnectorState::Disconnected => Self::Disconnected,
         }
     }
 }
@@ -140,10 +140,11 @@ pub(crate) async fn connect_role<B: Backend>(
     let platform = &app.deployment().platform;
     let connection = draft.check_connection(tenant, platform).map_err(problem_of)?;
     verification::demand_trust(app, caller, draft, Purpose::Connect).await?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         let change = app.change(caller)?;
-        let connected = connect::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
+        let connected =
+            onboarding::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {
             tracing::info!(tenant = %tenant, role = connection.role.as_str(), "a role was connected");
             let ((), connector) = tokio::join!(app.request_publishing(tenant), show(app, tenant));
@@ -170,13 +171,13 @@ pub(crate) async fn disconnect<B: Backend>(
 pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
     app.settings().external_id(tenant, &app.new_external_id()?).await?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
-        if !State::of(&records).is_connected() {
+        if !ConnectorState::of(&records).is_connected() {
             return show(app, tenant).await;
         }
         let change = app.change(caller)?;
-        if connect::disconnect(app.settings(), &records, tenant, &change).await? == Conditional::Written {
+        if onboarding::disconnect(app.settings(), &records, tenant, &change).await? == Conditional::Written {
             tracing::info!(tenant = %tenant, "a tenant was disconnected");
             let ((), connector) = tokio::join!(app.request_publishing(tenant), show(app, tenant));
             return connector;
@@ -187,7 +188,7 @@ pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Re
 
 async fn show<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
     let records = app.settings().records(tenant).await?;
-    let status = State::of(&records).into();
+    let status = ConnectorState::of(&records).into();
     let TenantRecords { config, .. } = records;
     let draft = config.unwrap_or_default();
     let external_id = ExternalId::parse(&draft.external_id.unwrap_or_default()).map_err(|invalid| {
@@ -200,7 +201,7 @@ async fn show<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, 
     let kms_key = draft.kms_key_arn.and_then(|text| KmsKeyArn::parse(&text).ok());
     let region = draft.region.and_then(|text| Region::parse(&text).ok());
     let deployment = app.deployment();
-    let handover = Handover {
+    let role_setup = RoleSetup {
         platform: &deployment.platform,
         role_name: &deployment.exporter_role,
         region: region.unwrap_or(deployment.region),
@@ -216,10 +217,10 @@ async fn show<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, 
         role_arn: draft.role_arn,
         provider_account_id: deployment.platform.account.to_string(),
         provider_role_name: deployment.exporter_role.clone(),
-        quick_create_url: handover.quick_create_url(),
+        quick_create_url: role_setup.quick_create_url(),
         template_url: deployment.template_url.clone(),
         template: TEMPLATE,
-        cli: handover.cli(),
-        terraform: handover.terraform(),
+        cli: role_setup.cli(),
+        terraform: role_setup.terraform(),
     })
 }

@@ -23,7 +23,7 @@ use crate::{
 const PAGE: usize = 25;
 
 /// How many it has at most. A receipt lists up to 500 objects, and an answer of Lambda ends at 6 MB.
-const LONGEST_PAGE: usize = 100;
+const MAX_PAGE: usize = 100;
 
 /// How many of a window's objects are shown; the manifest's checksum is over all of them.
 const SHOWN_OBJECTS: usize = 50;
@@ -112,8 +112,8 @@ pub(crate) async fn page<B: Backend>(
     Parameters { page_size, page_token }: Parameters,
 ) -> Result<Exports, Problem> {
     let most = page_size.unwrap_or(PAGE);
-    if !(1..=LONGEST_PAGE).contains(&most) {
-        return Err(Problem::parameter("pageSize", format!("is a number from 1 to {LONGEST_PAGE}")));
+    if !(1..=MAX_PAGE).contains(&most) {
+        return Err(Problem::parameter("pageSize", format!("is a number from 1 to {MAX_PAGE}")));
     }
     let position = page_token.map(|token| page_token::decode(&token)).transpose()?;
     let wrong = || Problem::parameter("pageToken", "is not one that this path gave out");

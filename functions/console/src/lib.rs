@@ -37,10 +37,10 @@ use axum::{
 };
 
 /// The function has 29 seconds, and the API in front of it 30.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(27);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(27);
 
 /// No body of this API needs more, in bytes.
-const LONGEST_BODY: usize = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// All paths.
 pub fn router<B: Backend>(app: App<B>) -> Router {
@@ -54,12 +54,12 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/audit-logs/summary", get(logs::summary::<B>))
         .route("/audit-logs.csv", get(logs::csv::<B>));
     let api = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", with_fallbacks(v1));
-    let router = pages::with_fallbacks(api.merge(pages::router())).layer(DefaultBodyLimit::max(LONGEST_BODY));
+    let router = pages::with_fallbacks(api.merge(pages::router())).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router.layer(middleware::from_fn(in_time)).with_state(app)
 }
 
 /// Answers before Lambda ends the function, which would leave the client with an answer that tells nothing.
 async fn in_time(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(ANSWERS_WITHIN, next.run(request)).await;
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await;
     answer.unwrap_or_else(|_| Problem::unavailable().into_response())
 }

@@ -1,13 +1,13 @@
 //! The tenant's audit logs: read, counted, and as a file for a spreadsheet.
 
+mod csv;
 mod parameters;
-mod sheet;
 
 use std::time::Duration;
 
 use audit_log_core::{
     ports::Settings as _,
-    search::{self, Bounds, Found, Of, Search},
+    search::{self, FoundEvent, Scope, Search, SearchLimits},
     tenant::{EventShards, TenantId},
     timestamp,
 };
@@ -109,7 +109,7 @@ pub(crate) async fn list<B: Backend>(
 ) -> Result<Json<AuditLogs>, Problem> {
     let (search, beyond, most) = (parameters.search(app.time())?, parameters.position()?, parameters.page_size()?);
     let page = look(&app, caller.tenant(), &search, beyond, most, Reach::FULL).await?;
-    let raw = |found: Found| RawValue::from_string(found.document).ok();
+    let raw = |found: FoundEvent| RawValue::from_string(found.document).ok();
     Ok(Json(AuditLogs {
         events: page.events.into_iter().filter_map(raw).collect(),
         from: timestamp::millis(search.window.from),
@@ -138,13 +138,13 @@ pub(crate) async fn count<B: Backend>(
     tenant: &TenantId,
     search: &Search,
 ) -> Result<AuditLogSummary, Problem> {
-    let of = Of { tenant, shards: shards(app, tenant).await? };
+    let of = Scope { tenant, shards: shards(app, tenant).await? };
     let (began, clock) = (app.time(), app.clock());
     let Reach { scanned, time } = Reach::FULL;
     let should_stop = || late(began, clock(), time);
-    let bounds = Bounds { most: usize::MAX, bytes: usize::MAX, scanned, should_stop: &should_stop };
+    let bounds = SearchLimits { most: usize::MAX, bytes: usize::MAX, scanned, should_stop: &should_stop };
     let summary = search::summarize(app.events(), of, search, bounds).await?;
-    let counts = |values: &search::Values| {
+    let counts = |values: &search::ValueCounts| {
         let values = values.most_frequent().into_iter();
         values.map(|(value, count)| ValueCount { value: value.to_owned(), count }).collect()
     };
@@ -180,7 +180,7 @@ pub(crate) async fn table<B: Backend>(
 ) -> Result<Response, Problem> {
     let (search, beyond) = (parameters.search(app.time())?, parameters.position()?);
     let page = look(app, tenant, &search, beyond, usize::MAX, Reach::FULL).await?;
-    let (table, shown) = sheet::table(&page.events);
+    let (table, shown) = csv::table(&page.events);
     let next = match page.events.get(shown) {
         Some(_) => shown.checked_sub(1).and_then(|last| page.events.get(last)).map(|last| last.position.clone()),
         None => page.next,
@@ -209,10 +209,10 @@ pub(crate) async fn look<B: Backend>(
     beyond: Option<String>,
     most: usize,
     Reach { scanned, time }: Reach,
-) -> Result<search::Page, Problem> {
-    let of = Of { tenant, shards: shards(app, tenant).await? };
+) -> Result<search::SearchPage, Problem> {
+    let of = Scope { tenant, shards: shards(app, tenant).await? };
     let (began, clock) = (app.time(), app.clock());
-    let bounds = Bounds { most, bytes: ESCAPED_BYTES, scanned, should_stop: &|| late(began, clock(), time) };
+    let bounds = SearchLimits { most, bytes: ESCAPED_BYTES, scanned, should_stop: &|| late(began, clock(), time) };
     Ok(search::search(app.events(), of, search, beyond.as_deref(), bounds).await?)
 }
 

@@ -7,12 +7,12 @@
 //! pages have in common), then one module for each page.
 
 mod assets;
-mod astray;
 mod chart;
 mod connector;
 mod event;
 mod form;
 mod logs;
+mod not_found;
 mod render;
 mod session;
 mod settings;
@@ -30,12 +30,12 @@ use axum::{
     routing::{get, post},
 };
 
-pub(crate) use self::astray::with_fallbacks;
+pub(crate) use self::not_found::with_fallbacks;
 use self::{render::refused, session::Asked};
 use crate::app::{App, Backend};
 
 /// A little less than the API has: whichever gives up first, answers.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(26);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(26);
 
 /// All pages, and what they are made with. No link among them begins with a slash: a gateway may put them anywhere.
 pub(crate) fn router<B: Backend>() -> Router<App<B>> {
@@ -66,6 +66,6 @@ pub(crate) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
 async fn in_time(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts);
-    let answer = tokio::time::timeout(ANSWERS_WITHIN, next.run(Request::from_parts(parts, body))).await;
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, next.run(Request::from_parts(parts, body))).await;
     answer.unwrap_or_else(|_| refused(&Problem::unavailable(), asked, None).into_response())
 }

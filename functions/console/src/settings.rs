@@ -3,8 +3,8 @@
 mod draft;
 
 use audit_log_core::{
-    connect::{self, State},
     object::ObjectSpec,
+    onboarding::{self, ConnectorState},
     ports::{Conditional, Settings as _},
     records::TenantRecords,
     schedule::{Schedule, Window},
@@ -29,7 +29,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::{App, Backend},
-    connector::{ConnectorStatus, TRIES},
+    connector::{ConnectorStatus, MAX_ATTEMPTS},
     verification::{self, Purpose},
 };
 pub(crate) use draft::Optional;
@@ -132,9 +132,9 @@ pub(crate) async fn store<B: Backend>(
     let config = filled.check(tenant, &app.deployment().platform, history.as_ref().err())?;
     let history = history.unwrap_or(None);
     verification::demand_trust(app, caller, stored.clone(), Purpose::Save).await?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let change = app.change(caller)?;
-        let saved = connect::save(app.settings(), &records, &config, history, &change).await?;
+        let saved = onboarding::save(app.settings(), &records, &config, history, &change).await?;
         if saved == Conditional::Written {
             tracing::info!(tenant = %tenant, version = config.version + 1, "settings were saved");
             let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
@@ -167,13 +167,13 @@ pub(crate) async fn preview<B: Backend>(
 ) -> Result<Preview, Problem> {
     let (tenant, now, deployment) = (caller.tenant(), app.time(), app.deployment());
     let records = app.settings().records(tenant).await?;
-    if !State::of(&records).is_connected() {
+    if !ConnectorState::of(&records).is_connected() {
         return Err(connector_required());
     }
     let filled = sent.onto(&records.config.clone().unwrap_or_default()).anywhere(deployment.region);
     let history = filled.history(&records, deployment.retention, now);
     let config = filled.check(tenant, &deployment.platform, history.as_ref().err())?;
-    let schedule = connect::schedule_after_save(records.watermark.as_ref(), history.unwrap_or(None), now)?;
+    let schedule = onboarding::schedule_after_save(records.watermark.as_ref(), history.unwrap_or(None), now)?;
     Ok(Preview { key: next_key(&config, schedule), next_run_at: next_run(schedule, deployment.settle, now) })
 }
 
@@ -189,10 +189,10 @@ fn demand_unchanged<B: Backend>(
     BasedOn(given): &BasedOn<'_>,
     records: &TenantRecords,
 ) -> Result<(), Problem> {
-    let state = State::of(records);
+    let state = ConnectorState::of(records);
     // Whoever was disconnected and has settings that can't be used any more, can't be connected with them either.
     let usable = |draft: &Draft| draft.check(tenant, &app.deployment().platform).is_ok();
-    let stuck = state == State::Disconnected && !records.config.as_ref().is_some_and(usable);
+    let stuck = state == ConnectorState::Disconnected && !records.config.as_ref().is_some_and(usable);
     if !state.is_connected() && !stuck {
         return Err(connector_required());
     }

@@ -1,11 +1,10 @@
 //! How the tenant's exports fare.
 
 use audit_log_core::{
-    connect::State,
-    drift::{Checked, Finding},
     failure::{Code, Party, for_the_tenant},
+    onboarding::ConnectorState,
     ports::{Connections as _, Settings as _},
-    records::{LastError, Outcome},
+    records::{self, ExportHealth, Finding, LastError},
     status::Status,
     timestamp,
 };
@@ -77,8 +76,8 @@ pub struct ConnectionFinding {
     pub(crate) hint: Option<String>,
 }
 
-impl From<Checked> for ConnectionCheck {
-    fn from(Checked { at, findings, .. }: Checked) -> Self {
+impl From<records::ConnectionCheck> for ConnectionCheck {
+    fn from(records::ConnectionCheck { at, findings, .. }: records::ConnectionCheck) -> Self {
         Self {
             checked_at: timestamp::seconds(at),
             passed: findings.iter().all(|finding| !finding.is_failure),
@@ -146,15 +145,15 @@ pub(crate) async fn read<B: Backend>(
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
     // Of a tenant that is stopped, or of other settings than these, it says nothing any more.
-    let check = match State::of(&records) {
-        State::Scheduled => app.settings().last_check(caller.tenant()).await?,
+    let check = match ConnectorState::of(&records) {
+        ConnectorState::Scheduled => app.settings().last_check(caller.tenant()).await?,
         _ => None,
     };
     let version = records.config.as_ref().and_then(|config| config.version.as_deref());
     let check = check.filter(|check| check.version.to_string() == version.unwrap_or("0"));
     let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
         Status::of(&records, app.deployment().settle, app.time());
-    let Outcome { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.outcome;
+    let ExportHealth { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.health;
     Ok(ExportStatus {
         status: state.into(),
         next_run_at: next_run_at.map(timestamp::seconds),

@@ -11,9 +11,9 @@ mod verifying;
 use audit_log_core::{
     event::{Body, StoredEvent},
     failure::{Code, Failure},
-    memory::{Fault, Memory, Op},
+    fakes::{Fakes, Fault, Op},
     tenant::{AccountId, Partition, Platform, Region, TenantId},
-    verify::{Name, Status, Step},
+    verification::{Step, StepName, StepStatus},
 };
 use audit_log_web::issuer::TestIssuer;
 use axum::{Router, body::Body as HttpBody};
@@ -48,7 +48,7 @@ fn fill(bytes: &mut [u8]) -> bool {
 
 /// The API and all that is behind it.
 struct World {
-    memory: Memory,
+    fakes: Fakes,
     issuer: TestIssuer,
     router: Router,
 }
@@ -69,7 +69,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// Status and code of a refusal, which has to be a problem.
+    /// StepStatus and code of a refusal, which has to be a problem.
     fn refusal(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
         (self.status.as_u16(), self.json()["code"].as_str().unwrap().to_owned())
@@ -86,7 +86,7 @@ impl Answer {
 
 impl World {
     fn new() -> Self {
-        let (memory, issuer) = (Memory::default(), TestIssuer::es256(now()));
+        let (fakes, issuer) = (Fakes::default(), TestIssuer::es256(now()));
         let deployment = Deployment {
             platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition: Partition::Aws },
             region: Region::parse("eu-west-1").unwrap(),
@@ -95,8 +95,8 @@ impl World {
             settle: TimeDelta::minutes(1),
             retention: Some(TimeDelta::days(90)),
         };
-        let app = App::new(memory.clone(), deployment, Some(issuer.authority()), now, fill);
-        Self { memory, issuer, router: router(app) }
+        let app = App::new(fakes.clone(), deployment, Some(issuer.authority()), now, fill);
+        Self { fakes, issuer, router: router(app) }
     }
 
     /// With a tenant that has saved settings.
@@ -160,9 +160,9 @@ impl World {
     }
 
     /// Plans how a step of every verification ends.
-    fn finds(&self, step: Name, status: Status, code: Code) {
+    fn finds(&self, step: StepName, status: StepStatus, code: Code) {
         let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
-        self.memory.state().findings.insert(step, Step { step, status, code: Some(code), message, hint, party: None });
+        self.fakes.state().findings.insert(step, Step { step, status, code: Some(code), message, hint, party: None });
     }
 
     /// Records an event some minutes ago.
@@ -176,7 +176,7 @@ impl World {
         });
         let recorded_at_id = format!("{recorded_at}#{tenant}-{minutes_ago}");
         let stored = StoredEvent { recorded_at_id, body: Body::Text(event.to_string()) };
-        self.memory.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
+        self.fakes.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use audit_log_core::{
-    connect::State,
     failure::{Code as FailureCode, Failure, Party},
+    onboarding::ConnectorState,
     ports::{Recorder as _, Settings as _, Verifier as _},
     settings::Draft,
     tenant::TenantId,
-    verify::{Request, Status, Step, Verification},
+    verification::{Step, StepStatus, Verification, VerificationRequest},
 };
 use audit_log_web::{
     body::Json,
@@ -102,7 +102,7 @@ pub(crate) async fn check<B: Backend>(
 ) -> Result<VerificationReport, Problem> {
     let tenant = caller.tenant();
     let records = app.settings().records(tenant).await?;
-    if !State::of(&records).is_connected() {
+    if !ConnectorState::of(&records).is_connected() {
         return Err(connector_required());
     }
     let stored = records.config.unwrap_or_default();
@@ -128,7 +128,7 @@ pub(crate) async fn demand_trust<B: Backend>(
     let found = run(app, caller, role_alone, purpose).await?;
     let Some(step) = found.distrusted() else { return Ok(()) };
     let problem = match step.status {
-        Status::Failed if step.code != Some(FailureCode::PlatformDenied) => {
+        StepStatus::Failed if step.code != Some(FailureCode::PlatformDenied) => {
             Problem::new(Code::RoleRefused, step.message.clone())
                 .party(Party::Customer)
                 .field("roleArn", format!("failed the step {}", step.step))
@@ -151,8 +151,8 @@ async fn run<B: Backend>(
     purpose: Purpose,
 ) -> Result<Verification, Problem> {
     let tenant = caller.tenant();
-    take_turn(app, tenant).await?;
-    let request = Request { tenant_id: tenant.to_string(), draft };
+    take_verification_slot(app, tenant).await?;
+    let request = VerificationRequest { tenant_id: tenant.to_string(), draft };
     let found = app.verifier().verify(&request).await;
     let outcome = |step: &Step| json!({ "step": step.step, "status": step.status, "code": step.code });
     let info = json!({
@@ -175,11 +175,11 @@ async fn run<B: Backend>(
     Ok(found?)
 }
 
-async fn take_turn<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<(), Problem> {
+async fn take_verification_slot<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<(), Problem> {
     let now = app.time();
     let overflow = |_| Failure::new(FailureCode::Unavailable, "The clock can't be right.");
     let minute = now.duration_trunc(TimeDelta::minutes(1)).map_err(overflow)?;
-    if app.settings().take_turn(tenant, minute, TURNS_A_MINUTE).await? {
+    if app.settings().take_verification_slot(tenant, minute, TURNS_A_MINUTE).await? {
         return Ok(());
     }
     let wait = (minute + TimeDelta::minutes(1) - now).num_seconds().max(1).unsigned_abs();

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{failure::Party, records::Outcome, schedule::full_hour, timestamp};
+use crate::{failure::Party, records::ExportHealth, schedule::full_hour, timestamp};
 
 /// For how many hours after its first failure a tenant is tried at every tick.
 const EVERY_TICK: i64 = 24;
@@ -44,7 +44,7 @@ fn hours(from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
     (full_hour(to) - full_hour(from)).num_hours()
 }
 
-impl Outcome {
+impl ExportHealth {
     /// After how many days a failure at that instant is to be announced, if it is: 0 for the first one, and later each of
     /// [`DAYS`] once.
     pub fn to_announce(&self, at: DateTime<Utc>) -> Option<i64> {
@@ -128,15 +128,15 @@ mod tests {
                 at: Some(since + TimeDelta::hours(last)),
             };
             let (failing_since, last_error) = (Some(since), Some(last_error));
-            Outcome { failing_since, last_error, consecutive_failures: 1, ..Outcome::default() }
+            ExportHealth { failing_since, last_error, consecutive_failures: 1, ..ExportHealth::default() }
         };
-        assert_eq!(Outcome::default().to_announce(since), Some(0));
+        assert_eq!(ExportHealth::default().to_announce(since), Some(0));
         for (last, now, expected) in
             [(0, 1, None), (23, 24, Some(1)), (24, 30, None), (20, 80, Some(3)), (300, 301, None)]
         {
             assert_eq!(failing(last).to_announce(since + TimeDelta::hours(now)), expected, "{last} {now}");
         }
-        let lost = Outcome { consecutive_failures: 0, failing_since: None, ..failing(1) };
+        let lost = ExportHealth { consecutive_failures: 0, failing_since: None, ..failing(1) };
         assert_eq!(lost.to_announce(since), Some(0), "the error of a window that was exported is no failure");
     }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn only_a_customers_failure_is_waited_for_and_not_after_a_save_or_a_verification() {
-        let failing = |party: Option<&str>, backoff_reset_at| Outcome {
+        let failing = |party: Option<&str>, backoff_reset_at| ExportHealth {
             failing_since: Some(at(1, "10:01:30")),
             backoff_reset_at,
             last_error: Some(LastError {
@@ -157,18 +157,18 @@ mod tests {
                 party: party.map(str::to_owned),
                 at: Some(at(5, "10:01:30")),
             }),
-            ..Outcome::default()
+            ..ExportHealth::default()
         };
         let tick = at(5, "12:00:00");
-        for (outcome, tried) in [
+        for (health, tried) in [
             (failing(Some("customer"), None), false),
             (failing(Some("customer"), Some(at(5, "11:30:00"))), true),
             (failing(Some("customer"), Some(at(3, "11:30:00"))), false),
             (failing(Some("platform"), None), true),
             (failing(None, None), true),
-            (Outcome::default(), true),
+            (ExportHealth::default(), true),
         ] {
-            assert_eq!(outcome.is_tried(tick), tried, "{outcome:?}");
+            assert_eq!(health.is_tried(tick), tried, "{health:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     object::ObjectSpec,
     records::{StoredObject, StoredWatermark},
     schedule::Window,
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(anew(read(&saved, window())), (0, 0, 1 << 20));
         let by_hand = [
             TenantConfig { bucket: crate::tenant::BucketName::parse("elsewhere").unwrap(), ..config() },
-            TenantConfig { compression: crate::object::Compression::Gzip, ..config() },
+            TenantConfig { compression: crate::tenant::Compression::Gzip, ..config() },
             TenantConfig { event_shards: crate::tenant::EventShards::parse("2").unwrap(), ..config() },
         ];
         for moved in by_hand {

@@ -8,12 +8,12 @@ use chrono::TimeDelta;
 /// A setting that is missing or wrong; the platform has to correct the deployment.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("the environment variable {name} {problem}; correct it in infra/template.yaml and deploy again")]
-pub struct WrongSetting {
+pub struct ConfigError {
     name: &'static str,
     problem: String,
 }
 
-impl WrongSetting {
+impl ConfigError {
     /// What is wrong with the variable of that name, as the rest of a sentence that begins with it.
     pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
         Self { name, problem: problem.into() }
@@ -22,7 +22,7 @@ impl WrongSetting {
 
 /// What every function is deployed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shared {
+pub struct SharedConfig {
     /// `TENANTS_TABLE`
     pub tenants_table: String,
     /// `EVENTS_TABLE`
@@ -33,12 +33,12 @@ pub struct Shared {
     pub retention: Option<TimeDelta>,
 }
 
-impl Shared {
+impl SharedConfig {
     /// Reads the settings by their names.
     ///
     /// # Errors
     /// If a table's name is missing, or a number is not one or out of its range.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let retention_days: i64 = number(&lookup, "EVENTS_RETENTION_DAYS", 0, 0..=36_500)?;
         Ok(Self {
             tenants_table: required(&lookup, "TENANTS_TABLE")?,
@@ -53,8 +53,8 @@ impl Shared {
 ///
 /// # Errors
 /// If it is missing or blank.
-pub fn required(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String, WrongSetting> {
-    lookup(name).filter(|value| !value.is_empty()).ok_or_else(|| WrongSetting::new(name, "is missing"))
+pub fn required(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String, ConfigError> {
+    lookup(name).filter(|value| !value.is_empty()).ok_or_else(|| ConfigError::new(name, "is missing"))
 }
 
 /// A whole number, or its default if it is missing or blank.
@@ -66,13 +66,13 @@ pub fn number<N: FromStr + PartialOrd + Display>(
     name: &'static str,
     default: N,
     range: RangeInclusive<N>,
-) -> Result<N, WrongSetting> {
+) -> Result<N, ConfigError> {
     let Some(text) = lookup(name).filter(|value| !value.is_empty()) else { return Ok(default) };
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => {
             let (from, to) = (range.start(), range.end());
-            Err(WrongSetting::new(name, format!("is a whole number from {from} to {to}, not {text:?}")))
+            Err(ConfigError::new(name, format!("is a whole number from {from} to {to}, not {text:?}")))
         }
     }
 }
@@ -81,10 +81,10 @@ pub fn number<N: FromStr + PartialOrd + Display>(
 mod tests {
     use super::*;
 
-    fn shared(pairs: &[(&str, &str)]) -> Result<Shared, WrongSetting> {
+    fn shared(pairs: &[(&str, &str)]) -> Result<SharedConfig, ConfigError> {
         let tables = [("TENANTS_TABLE", "tenants"), ("EVENTS_TABLE", "events")];
         let all = || pairs.iter().chain(&tables);
-        Shared::from_lookup(|name| all().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned()))
+        SharedConfig::from_lookup(|name| all().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]

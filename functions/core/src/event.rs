@@ -138,7 +138,7 @@ pub fn heartbeat(tenant: &TenantId, window: Window) -> String {
 }
 
 /// Says of a window that it begins before the events' retention, so that some of its events may be missing.
-pub fn retention_notice(tenant: &TenantId, window: Window) -> String {
+pub fn retention_exceeded(tenant: &TenantId, window: Window) -> String {
     about_window(tenant, window, "Audit Log Retention Exceeded", None)
 }
 
@@ -217,7 +217,7 @@ mod tests {
             Window { from: "2026-11-21T10:00:00Z".parse().unwrap(), to: "2026-11-21T11:00:00Z".parse().unwrap() };
         let acme = TenantId::parse("acme").unwrap();
         insta::assert_snapshot!(heartbeat(&acme, window), @r#"{"id":"6f2e4a09-7892-5b9b-b7d7-45cc4e37464c","date":"2026-11-21T11:00:00.000Z","logType":"System","action":"Audit Log Export Completed","user":{"id":"system","name":"System"},"additionalInfo":{"windowFrom":"2026-11-21T10:00:00Z","windowTo":"2026-11-21T11:00:00Z","eventCount":0}}"#);
-        insta::assert_snapshot!(retention_notice(&acme, window), @r#"{"id":"87ceee60-9115-5057-b518-1325cac26462","date":"2026-11-21T11:00:00.000Z","logType":"System","action":"Audit Log Retention Exceeded","user":{"id":"system","name":"System"},"additionalInfo":{"windowFrom":"2026-11-21T10:00:00Z","windowTo":"2026-11-21T11:00:00Z"}}"#);
+        insta::assert_snapshot!(retention_exceeded(&acme, window), @r#"{"id":"87ceee60-9115-5057-b518-1325cac26462","date":"2026-11-21T11:00:00.000Z","logType":"System","action":"Audit Log Retention Exceeded","user":{"id":"system","name":"System"},"additionalInfo":{"windowFrom":"2026-11-21T10:00:00Z","windowTo":"2026-11-21T11:00:00Z"}}"#);
         assert_ne!(heartbeat(&acme, window), heartbeat(&TenantId::parse("acm").unwrap(), window));
     }
 

@@ -4,18 +4,18 @@
 //! settled window, store its objects, and only then move the watermark, all under the tenant's lease. A run that dies
 //! anywhere leaves a watermark that makes a later run store the same objects again, once the lease has expired.
 
+mod advance;
 mod budget;
 mod failures;
 mod fan_out;
-mod hold;
-mod late;
+mod held_lease;
+mod late_arrivals;
 mod publish;
 mod reader;
 mod report;
 mod tenant;
 #[cfg(test)]
 mod tests;
-mod turn;
 mod window;
 mod writer;
 
@@ -38,10 +38,10 @@ use futures::{
 };
 
 pub use budget::{Budget, FREE_BYTES, Taken};
-pub use fan_out::{Batch, Done, NotABatch};
-pub use publish::{PUBLISHED_WITHIN, Publishing};
-pub use report::{Counts, Deferral, End, FailedTenant, Report, Tally};
-use tenant::{Progress, Refused, TenantExport, Waiting};
+pub use fan_out::Done;
+pub use publish::{PUBLISH_TIMEOUT, Publishing};
+pub use report::{Counts, Deferral, FailedTenant, Outcome, Report, TenantReport};
+use tenant::{InvalidTenant, Progress, TenantRun, Waiting};
 
 use crate::{
     backoff,
@@ -52,10 +52,10 @@ use crate::{
 };
 
 /// How many tenants' records are read at once; BatchGetItem takes 100 keys, and a tenant has three.
-const LOAD_AT_ONCE: usize = 33;
+const LOAD_BATCH: usize = 33;
 
 /// How many of those reads are on their way side by side.
-const LOADS_SIDE_BY_SIDE: usize = 2;
+const CONCURRENT_LOADS: usize = 2;
 
 /// How long a run goes on for whoever is in the middle of something when it should stop. The caller's `should_stop` has
 /// to leave more than that.
@@ -144,37 +144,38 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
         let (mut waiting, ids) = parsed(due);
         let kept = Arc::default();
-        let mut unread: VecDeque<&[TenantId]> = ids.chunks(LOAD_AT_ONCE).collect();
+        let mut unread: VecDeque<&[TenantId]> = ids.chunks(LOAD_BATCH).collect();
         // Those who have had a turn wait until everybody has had one.
         let mut again = VecDeque::new();
         let (mut running, mut turns, mut loads) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
         let mut time_is_up = pin!(time_is_up(run));
         loop {
-            while loads.len() < LOADS_SIDE_BY_SIDE
-                && waiting.len() < LOAD_AT_ONCE
+            while loads.len() < CONCURRENT_LOADS
+                && waiting.len() < LOAD_BATCH
                 && let Some(ids) = unread.pop_front()
             {
                 loads.push(ids);
-                running.push(self.prepare(run, ids, &kept).map(move |loaded| Came::Loaded(ids, loaded)).left_future());
+                running
+                    .push(self.prepare(run, ids, &kept).map(move |loaded| RunEvent::Loaded(ids, loaded)).left_future());
             }
             while turns.len() < self.options.concurrency.max(1)
                 && let Some(tenant) =
                     waiting.pop_front().or_else(|| if loads.is_empty() { again.pop_front() } else { None })
             {
                 turns.insert(tenant.id().to_owned());
-                running.push(self.advance(run, tenant).map(Came::Turn).right_future());
+                running.push(self.advance(run, tenant).map(RunEvent::Turn).right_future());
             }
             match select(running.next(), &mut time_is_up).await {
-                Either::Left((Some(Came::Loaded(ids, loaded)), _)) => {
+                Either::Left((Some(RunEvent::Loaded(ids, loaded)), _)) => {
                     loads.retain(|it| !std::ptr::eq(*it, ids));
                     waiting.extend(loaded);
                 }
-                Either::Left((Some(Came::Turn(Progress::More(mut tenant))), _)) => {
+                Either::Left((Some(RunEvent::Turn(Progress::More(mut tenant))), _)) => {
                     turns.remove(tenant.config.tenant.as_str());
                     report.add_exported(std::mem::take(&mut tenant.counts));
                     again.push_back(Waiting::Export(tenant));
                 }
-                Either::Left((Some(Came::Turn(Progress::Ended(tally))), _)) => {
+                Either::Left((Some(RunEvent::Turn(Progress::Ended(tally))), _)) => {
                     turns.remove(&tally.tenant);
                     let is_near = backoff::nears_retention(tally.lag, self.options.retention);
                     // What is only just due is no backlog, however long the window and short the retention.
@@ -227,21 +228,36 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let loaded = match self.tenants.load(ids).await {
             Ok(loaded) => loaded,
             Err(failure) => {
-                let refused = |id: &TenantId| Waiting::Refused(Refused::unread(id.to_string(), failure.clone()));
+                let refused = |id: &TenantId| Waiting::Invalid(InvalidTenant::unread(id.to_string(), failure.clone()));
                 return ids.iter().map(refused).collect();
             }
         };
-        let tenants = loaded.into_iter().map(|(id, records)| TenantExport::new(id, records, run));
+        let tenants = loaded.into_iter().map(|(id, records)| TenantRun::new(id, records, run));
         let waiting = tenants.filter_map(|tenant| match tenant {
             Ok(tenant) => tenant.map(|it| Waiting::Export(Box::new(it.counting(kept)))),
-            Err(refused) => Some(Waiting::Refused(refused)),
+            Err(refused) => Some(Waiting::Invalid(refused)),
         });
         waiting.collect()
     }
 }
 
+/// AbortReason a window was given up.
+enum AbortReason {
+    /// The run's time is over.
+    OutOfTime,
+    /// The records are no longer as they were read.
+    Changed,
+    Failed(Failure),
+}
+
+impl From<Failure> for AbortReason {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// What a run waits for.
-enum Came<'a, Bucket> {
+enum RunEvent<'a, Bucket> {
     Loaded(&'a [TenantId], Vec<Waiting<Bucket>>),
     Turn(Progress<Bucket>),
 }
@@ -255,7 +271,7 @@ fn parsed<Bucket>(due: Vec<String>) -> (VecDeque<Waiting<Bucket>>, Vec<TenantId>
             Err(invalid) => {
                 let message = format!("The table lists a tenant under an id that can't be used: {invalid}.");
                 let failure = Failure::by(Party::Platform, Code::ConfigInvalid, message);
-                refused.push_back(Waiting::Refused(Refused::unread(text, failure)));
+                refused.push_back(Waiting::Invalid(InvalidTenant::unread(text, failure)));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What went wrong with a tenant's export, who must act, and what they should do.
 //!
-//! A failure's code is a contract: dashboards, alarms and the README's table go by it, so a code is added but never
-//! renamed. Its message may name the tenant's own bucket, role and region; it never holds an SDK's error text, a
+//! A failure's code is a contract: dashboards, alarms and the table in docs/operations.md go by it, so a code is added but
+//! never renamed. Its message may name the tenant's own bucket, role and region; it never holds an SDK's error text, a
 //! credential or an event.
 
 use std::fmt;
@@ -105,7 +105,7 @@ codes! {
         "Compare the exporter's role with infra/template.yaml, and look whether the events table and the key that encrypts it are there and enabled. Nothing is lost as long as the events are kept; the next tick that can read them catches up.";
     /// The exporter's or the tenant's temporary credentials ended in the middle.
     CredentialsExpired = "credentials_expired", Platform,
-        "Nothing, if it passes: the next tick assumes the role anew. If it stays, check the function's timeout, which must not exceed 15 minutes.";
+        "Nothing, if it passes: the next tick assumes the role again. If it stays, check the function's timeout, which must not exceed 15 minutes.";
     /// Events of the window may have been deleted before they could be exported.
     RetentionExceeded = "retention_exceeded", Platform,
         "The receipt, and mostly the object itself, say that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
@@ -188,10 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_explains_every_code() {
-        let readme = include_str!("../../../README.md");
-        for code in Code::ALL {
-            assert!(readme.contains(&format!("| `{code}` | {} |", code.party())), "{code} is not in the README");
-        }
+    fn the_documented_codes_parties_and_fixes_are_exactly_these() {
+        let page = include_str!("../../../docs/operations.md");
+        let (_, section) = page.split_once("\n## Failures\n").unwrap();
+        let rows = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+        let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        let documented: Vec<_> = rows.iter().map(|row| (row[0].trim_matches('`'), row[1], row[3])).collect();
+        let codes: Vec<_> = Code::ALL.iter().map(|code| (code.as_str(), code.party().as_str(), code.hint())).collect();
+        assert_eq!(documented, codes);
+        assert!(rows.iter().all(|row| row.len() == 4 && !row[2].is_empty()), "a cause is missing: {rows:?}");
     }
 }

@@ -10,80 +10,12 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     schedule::Window,
     settings::TenantConfig,
-    tenant::{Invalid, Prefix, TenantId, quoted},
+    tenant::{Compression, Format, Prefix, TenantId},
     timestamp,
 };
 
 /// The version of the exported objects' schema, as each object's metadata has it.
 pub const SCHEMA_VERSION: &str = "1";
-
-/// How an object's events are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// One JSON array, one event a line.
-    #[default]
-    Json,
-    /// One event a line.
-    Ndjson,
-}
-
-impl Format {
-    /// # Errors
-    /// If the text is neither `json` nor `ndjson`.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "json" => Ok(Self::Json),
-            "ndjson" => Ok(Self::Ndjson),
-            _ => Err(Invalid(format!("the format is json or ndjson, not {}", quoted(text)))),
-        }
-    }
-
-    /// As settings and keys have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-        }
-    }
-
-    /// The object's Content-Type, compressed or not.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Ndjson => "application/x-ndjson",
-        }
-    }
-}
-
-/// How an object is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// As one gzip member; the key ends in `.gz`, and no Content-Encoding is set, so that no client unpacks it unasked.
-    Gzip,
-}
-
-impl Compression {
-    /// # Errors
-    /// If the text is neither `none` nor `gzip`.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "none" => Ok(Self::None),
-            "gzip" => Ok(Self::Gzip),
-            _ => Err(Invalid(format!("the compression is none or gzip, not {}", quoted(text)))),
-        }
-    }
-
-    /// As settings have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-        }
-    }
-}
 
 /// The folder that holds everything of one tenant, with the slash at its end: `[<prefix>/]audit-logs/tenant=<id>/`.
 /// A delivery's credentials reach no further.
@@ -174,7 +106,7 @@ mod tests {
         ObjectSpec::new(&config, window, file)
     }
 
-    /// The keys of every format, as the README shows them; they may never change.
+    /// The keys of every format, as docs/exported-objects.md shows them; they may never change.
     const KEYS: [&str; 4] = [
         "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.json",
         "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.json.gz",
@@ -183,13 +115,13 @@ mod tests {
     ];
 
     #[test]
-    fn the_key_of_every_format_is_the_one_in_the_readme() {
-        let readme = include_str!("../../../README.md");
+    fn the_key_of_every_format_is_the_one_in_the_docs() {
+        let page = include_str!("../../../docs/exported-objects.md");
         let formats = [("json", "none"), ("json", "gzip"), ("ndjson", "none"), ("ndjson", "gzip")];
         for ((format, compression), key) in formats.into_iter().zip(KEYS) {
             let (format, compression) = (Some(format.to_owned()), Some(compression.to_owned()));
             assert_eq!(spec(&Draft { format, compression, ..draft() }, 1).key, key);
-            assert!(readme.contains(key), "{key} is not in the README");
+            assert!(page.contains(key), "{key} is not in docs/exported-objects.md");
         }
     }
 

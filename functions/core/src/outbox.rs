@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    new_event::NewEvent,
     notification::{Kind, Notification},
-    record::NewEvent,
     tenant::TenantId,
     timestamp,
 };

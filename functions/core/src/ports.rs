@@ -1,10 +1,11 @@
 //! What the export needs of the world: few traits, each by its consumer's need.
 //!
-//! Each is implemented twice, in memory ([`crate::memory`]) and against AWS, and both pass the same contract tests.
+//! Each is implemented twice, in memory ([`crate::fakes`]) and against AWS, and both pass the same contract tests.
 //! Implementations retry what is worth retrying; a [`Failure`] that comes out of here is final for this run.
 
 mod connections;
 mod fleet;
+mod probes;
 
 use std::future::Future;
 
@@ -12,21 +13,22 @@ use chrono::{DateTime, Utc};
 
 pub use connections::Connections;
 pub use fleet::Fleet;
+pub use probes::{Access, Action, Probes, Reach};
 
 use crate::{
+    batch::Batch,
     event::StoredEvent,
-    export::Batch,
     failure::Failure,
     lease::Lease,
+    new_event::NewEvent,
     notification::Notification,
     object::ObjectSpec,
     outbox::{Announcement, Outbox},
-    record::NewEvent,
-    records::{Outcome, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
+    records::{ExportHealth, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
-    verify::{Request, Verification},
+    verification::{Verification, VerificationRequest},
 };
 
 /// How a conditional write ended.
@@ -54,7 +56,7 @@ pub enum Purpose<'a> {
 #[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub enum Acquisition {
     /// It is this run's. The record `watermark` was as it is here at that very moment.
-    Acquired(StoredWatermark, Outcome),
+    Acquired(StoredWatermark, ExportHealth),
     /// Another run has it until then.
     HeldUntil(DateTime<Utc>),
     /// The tenant is no longer as it was read.
@@ -238,7 +240,7 @@ pub trait Settings: Sync {
 
     /// Takes one of the tenant's `most` turns within the stretch of time that begins at `since`; false if all of them are
     /// taken.
-    fn take_turn(
+    fn take_verification_slot(
         &self,
         tenant: &TenantId,
         since: DateTime<Utc>,
@@ -248,20 +250,20 @@ pub trait Settings: Sync {
 
 /// Whether an event was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
+pub enum Recording {
     /// It is stored now.
-    Now,
+    Created,
     /// This event was stored before; nothing was written.
-    Before,
+    Duplicate,
     /// Another event was stored under this id before; nothing was written.
-    Otherwise,
+    Conflict,
 }
 
 /// Where events are recorded.
 pub trait Recorder: Sync {
     /// Stores an event together with a marker of its id and its digest, on the condition that there is no such marker. Gives up within
     /// half of the time that windows settle for; an event that was given up may be sent again, with a new stamp.
-    fn record(&self, event: &NewEvent) -> impl Future<Output = Result<Recorded, Failure>> + Send;
+    fn record(&self, event: &NewEvent) -> impl Future<Output = Result<Recording, Failure>> + Send;
 
     /// Over how many shards the tenant's events may be spread: what its config says, or one where there is none.
     fn event_shards(&self, tenant: &TenantId) -> impl Future<Output = Result<EventShards, Failure>> + Send;
@@ -270,7 +272,7 @@ pub trait Recorder: Sync {
 /// Whoever verifies connections on behalf of those who may not assume roles themselves.
 pub trait Verifier: Sync {
     /// Verifies a connection; [`crate::verify::verify`] says what that is.
-    fn verify(&self, request: &Request) -> impl Future<Output = Result<Verification, Failure>> + Send;
+    fn verify(&self, request: &VerificationRequest) -> impl Future<Output = Result<Verification, Failure>> + Send;
 }
 
 /// Where due tenants wait for another invocation to export them.
@@ -303,7 +305,7 @@ pub trait PublishTrigger: Sync {
 
 /// A stretch of one shard's events.
 #[derive(Debug, Clone, Copy)]
-pub struct Stretch<'a> {
+pub struct EventRange<'a> {
     /// Whose.
     pub tenant: &'a TenantId,
     /// Of which shard of the tenant.
@@ -326,11 +328,11 @@ pub struct Page {
 /// The recorded events.
 pub trait Events: Sync {
     /// The next page of a stretch, read consistently.
-    fn page(&self, stretch: Stretch<'_>) -> impl Future<Output = Result<Page, Failure>> + Send;
+    fn page(&self, stretch: EventRange<'_>) -> impl Future<Output = Result<Page, Failure>> + Send;
 
     /// The next page of a stretch from its latest event backwards, at most `most` events. Not read consistently: this is
     /// for looking at, and never for exporting.
-    fn page_back(&self, stretch: Stretch<'_>, most: usize) -> impl Future<Output = Result<Page, Failure>> + Send;
+    fn page_back(&self, stretch: EventRange<'_>, most: usize) -> impl Future<Output = Result<Page, Failure>> + Send;
 }
 
 /// The customers' buckets.

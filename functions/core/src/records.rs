@@ -1,9 +1,13 @@
 //! What the tenants table holds of a tenant, beside its config: the watermark and the receipts.
 
+mod connected_count;
+mod connection_check;
 mod receipt;
 
 use chrono::{DateTime, Utc};
 
+pub use connected_count::ConnectedCount;
+pub use connection_check::{ConnectionChange, ConnectionCheck, Finding};
 pub use receipt::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
 
 use crate::{
@@ -23,7 +27,7 @@ pub struct StoredWatermark {
     pub due_shard: Option<String>,
     /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of the window that is due.
     pub checkpoint: Option<String>,
-    /// The [`TrailingCounts`](crate::late::TrailingCounts) of the last window.
+    /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the last window.
     pub trailing_counts: Option<String>,
     /// Whether runs have failed since the last success; a commit that ends that has a recovery to announce, and one that
     /// doesn't must not.
@@ -97,7 +101,7 @@ pub struct TenantRecords {
     /// The record `watermark`, unchecked.
     pub watermark: Option<StoredWatermark>,
     /// What the watermark says of how exports went.
-    pub outcome: Outcome,
+    pub health: ExportHealth,
     /// The lease that the record `watermark` holds, expired or not; none where it can't be read.
     pub lease: Option<Lease>,
     /// Whether the record `outbox` holds anything.
@@ -106,7 +110,7 @@ pub struct TenantRecords {
 
 /// How a tenant's last exports went, as the watermark's record has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ExportHealth {
     /// When a window was exported last.
     pub last_success_at: Option<DateTime<Utc>>,
     /// The last object of that window.

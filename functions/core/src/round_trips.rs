@@ -6,16 +6,16 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::{
     checkpoint::{Checkpoint, next_number},
     event::User,
-    late::TrailingCounts,
-    object::{Compression, Format, ObjectSpec},
-    record::{Deed, NewEvent, Stamp},
+    late_arrivals::TrailingCounts,
+    new_event::{Activity, NewEvent, Stamp},
+    object::ObjectSpec,
     records::{StoredObject, StoredWatermark},
     schedule::Window,
     settings::{
         TenantConfig,
         tests::{draft, platform},
     },
-    tenant::{EventShards, Prefix, TenantId},
+    tenant::{Compression, EventShards, Format, Prefix, TenantId},
     timestamp,
 };
 
@@ -78,7 +78,7 @@ fn key(config: &TenantConfig, window: Window, late: bool, file: u32) -> String {
     spec(config, window, file).key
 }
 
-/// Reads a key as a customer would who knows nothing but the README.
+/// Reads a key as a customer would who knows nothing but docs/exported-objects.md.
 fn read(key: &str) -> Option<Told> {
     // A prefix has no equals sign, so the first is the tenant's.
     let (folder, rest) = key.split_once("tenant=")?;
@@ -106,7 +106,7 @@ fn read(key: &str) -> Option<Told> {
 
 fn event(at: DateTime<Utc>, id: &str) -> NewEvent {
     let user = User::system();
-    let deed = Deed { log_type: "Scan", action: "Scan Now", user: &user };
+    let deed = Activity { log_type: "Scan", action: "Scan Now", user: &user };
     let stamp = Stamp { at, retention: None };
     NewEvent::new(&TenantId::parse("acme").unwrap(), stamp, id.to_owned(), deed, &())
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use crate::{tenant::Frequency, timestamp};
 
 /// Longer than this, a run does not wait for a window to settle; the next tick takes it.
-pub const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(2);
+pub const MAX_WAIT: TimeDelta = TimeDelta::minutes(2);
 
 /// The hour that a run stands for: that of the event which started it, or the wall clock's where that is earlier (a
 /// clock that runs ahead must not export hours that aren't over).
@@ -97,7 +97,7 @@ pub enum Readiness {
     Settled,
     /// Not yet, but soon enough to wait for.
     In(TimeDelta),
-    /// Not within [`LONGEST_WAIT`].
+    /// Not within [`MAX_WAIT`].
     NextTick,
 }
 
@@ -107,7 +107,7 @@ pub fn readiness(window: Window, now: DateTime<Utc>, settle: TimeDelta) -> Readi
     let left = window.to + settle - now;
     if left <= TimeDelta::zero() {
         Readiness::Settled
-    } else if left < LONGEST_WAIT {
+    } else if left < MAX_WAIT {
         Readiness::In(left)
     } else {
         Readiness::NextTick

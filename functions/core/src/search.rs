@@ -2,15 +2,15 @@
 //!
 //! Every look is bounded. One that ends early says so, and where it ended, and never passes for all that there is.
 
-mod backwards;
 mod matching;
+mod newest_first;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use backwards::Backwards;
 use matching::Seen;
+use newest_first::NewestFirst;
 
 use crate::{
     failure::Failure,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many of a filter's values a summary lists.
-pub const MOST_VALUES: usize = 200;
+pub const MAX_VALUES: usize = 200;
 
 /// What to look for. Within a filter one of its values has to match, and every filter that has values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Search {
 
 /// Whose events, and in how many shards.
 #[derive(Debug, Clone, Copy)]
-pub struct Of<'a> {
+pub struct Scope<'a> {
     /// Whose.
     pub tenant: &'a TenantId,
     /// Over how many shards they are spread.
@@ -48,7 +48,7 @@ pub struct Of<'a> {
 
 /// Where a look ends, if not at the first event of its window.
 #[derive(Clone, Copy)]
-pub struct Bounds<'a> {
+pub struct SearchLimits<'a> {
     /// After so many matching events.
     pub most: usize,
     /// Before so many bytes of them are exceeded, escaped as a JSON text; at least one event comes anyway.
@@ -61,7 +61,7 @@ pub struct Bounds<'a> {
 
 /// A matching event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundEvent {
     /// Its `recorded_at_id`.
     pub position: String,
     /// The event as it is exported: one JSON object.
@@ -86,9 +86,9 @@ pub struct Columns {
 
 /// Some matching events, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct SearchPage {
     /// Newest first.
-    pub events: Vec<Found>,
+    pub events: Vec<FoundEvent>,
     /// The `recorded_at_id` beyond which to look on; none if there is nothing more in the window.
     pub next: Option<String>,
     /// How many events were looked at.
@@ -101,14 +101,14 @@ pub struct Page {
 /// If the events can't be read.
 pub async fn search<E: Events>(
     events: &E,
-    of: Of<'_>,
+    of: Scope<'_>,
     search: &Search,
     beyond: Option<&str>,
-    bounds: Bounds<'_>,
-) -> Result<Page, Failure> {
+    bounds: SearchLimits<'_>,
+) -> Result<SearchPage, Failure> {
     let wanted = matching::Wanted::of(search);
-    let mut backwards = Backwards::new(events, of, search.window, beyond);
-    let (mut page, mut bytes, mut last) = (Page::default(), 0, None);
+    let mut backwards = NewestFirst::new(events, of, search.window, beyond);
+    let (mut page, mut bytes, mut last) = (SearchPage::default(), 0, None);
     while let Some(event) = backwards.next().await? {
         let position = event.recorded_at_id.clone();
         let seen = Seen::of(&event);
@@ -147,12 +147,12 @@ pub fn escaped_len(text: &str) -> usize {
 pub struct Summary {
     /// The events that match.
     pub total: u64,
-    /// Of each action, how many events match the other filters.
-    pub actions: Values,
-    /// Of each user, likewise.
-    pub users: Values,
-    /// Of each log type, likewise.
-    pub log_types: Values,
+    /// Scope each action, how many events match the other filters.
+    pub actions: ValueCounts,
+    /// Scope each user, likewise.
+    pub users: ValueCounts,
+    /// Scope each log type, likewise.
+    pub log_types: ValueCounts,
     /// How many events were looked at.
     pub scanned: u64,
     /// From when on the events were looked at, if the look ended before the first of them.
@@ -161,37 +161,37 @@ pub struct Summary {
 
 /// A filter's values with their counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Values(BTreeMap<String, u64>);
+pub struct ValueCounts(BTreeMap<String, u64>);
 
-impl Values {
+impl ValueCounts {
     fn count(&mut self, value: &str) {
         if !value.is_empty() {
             *self.0.entry(value.to_owned()).or_default() += 1;
         }
     }
 
-    /// The most frequent, at most [`MOST_VALUES`]; of equally frequent ones, in alphabetical order.
+    /// The most frequent, at most [`MAX_VALUES`]; of equally frequent ones, in alphabetical order.
     pub fn most_frequent(&self) -> Vec<(&str, u64)> {
         let mut values: Vec<(&str, u64)> = self.0.iter().map(|(value, count)| (value.as_str(), *count)).collect();
         values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        values.truncate(MOST_VALUES);
+        values.truncate(MAX_VALUES);
         values
     }
 }
 
-/// Counts what matches. Of a filter that has values, the other values are counted as well, so that one can see what
+/// Counts what matches. Scope a filter that has values, the other values are counted as well, so that one can see what
 /// choosing them would add.
 ///
 /// # Errors
 /// If the events can't be read.
 pub async fn summarize<E: Events>(
     events: &E,
-    of: Of<'_>,
+    of: Scope<'_>,
     search: &Search,
-    bounds: Bounds<'_>,
+    bounds: SearchLimits<'_>,
 ) -> Result<Summary, Failure> {
     let wanted = matching::Wanted::of(search);
-    let mut backwards = Backwards::new(events, of, search.window, None);
+    let mut backwards = NewestFirst::new(events, of, search.window, None);
     let mut summary = Summary::default();
     while let Some(event) = backwards.next().await? {
         let seen = Seen::of(&event);

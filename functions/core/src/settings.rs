@@ -5,10 +5,9 @@
 
 use crate::{
     failure::{Code, Failure, Party},
-    object::{Compression, Format},
     tenant::{
-        AccountId, BucketName, EventShards, ExternalId, Frequency, Invalid, KmsKeyArn, Platform, Prefix, Region,
-        RoleArn, TenantId, quoted,
+        AccountId, BucketName, Compression, EventShards, ExternalId, Format, Frequency, Invalid, KmsKeyArn, Platform,
+        Prefix, Region, RoleArn, TenantId, quoted,
     },
 };
 

@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    connect::State,
-    records::{Outcome, TenantRecords},
-    schedule::{LONGEST_WAIT, Schedule, full_hour},
+    onboarding::ConnectorState,
+    records::{ExportHealth, TenantRecords},
+    schedule::{MAX_WAIT, Schedule, full_hour},
 };
 
 /// How long after a full hour the rule fires.
@@ -15,7 +15,7 @@ const TICK: TimeDelta = TimeDelta::minutes(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
     /// How far it has come.
-    pub state: State,
+    pub state: ConnectorState,
     /// All events recorded before this are in the bucket.
     pub exported_until: Option<DateTime<Utc>>,
     /// The tick that exports next, or tries to; none if nothing is scheduled.
@@ -30,14 +30,14 @@ impl Status {
     /// Of a tenant with these records, whose windows are left alone for `settle`. A watermark that can't be read has
     /// nothing to say; its tenant's exports fail, and the last error tells of that.
     pub fn of(records: &TenantRecords, settle: TimeDelta, now: DateTime<Utc>) -> Self {
-        let state = State::of(records);
+        let state = ConnectorState::of(records);
         let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
-        let scheduled = schedule.filter(|_| state == State::Scheduled);
+        let scheduled = schedule.filter(|_| state == ConnectorState::Scheduled);
         Self {
             state,
             exported_until: schedule.map(|schedule| schedule.exported_until),
-            next_run_at: scheduled.map(|schedule| next_try(schedule, &records.outcome, settle, now)),
-            failing_since: records.outcome.failing_since,
+            next_run_at: scheduled.map(|schedule| next_try(schedule, &records.health, settle, now)),
+            failing_since: records.health.failing_since,
             backlog_hours: scheduled.map_or(0, |schedule| backlog(schedule, settle, now)),
         }
     }
@@ -46,7 +46,7 @@ impl Status {
 /// How long after its end the first tick comes that waits for a window to settle.
 fn first_tick(settle: TimeDelta) -> TimeDelta {
     let mut after = TICK;
-    while settle - after >= LONGEST_WAIT {
+    while settle - after >= MAX_WAIT {
         after += TimeDelta::hours(1);
     }
     after
@@ -60,9 +60,9 @@ pub fn next_run(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> Da
 }
 
 /// The same of a tenant whose exports may have failed for so long that not every tick tries.
-fn next_try(schedule: Schedule, outcome: &Outcome, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+fn next_try(schedule: Schedule, health: &ExportHealth, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
     let mut next = next_run(schedule, settle, now);
-    while !outcome.is_tried(full_hour(next)) {
+    while !health.is_tried(full_hour(next)) {
         next += TimeDelta::hours(1);
     }
     next
@@ -109,16 +109,16 @@ mod tests {
     fn the_next_run_of_a_tenant_that_has_failed_for_days_is_its_next_try() {
         let error =
             |at| LastError { code: String::new(), message: String::new(), party: Some("customer".to_owned()), at };
-        let outcome = Outcome {
+        let health = ExportHealth {
             failing_since: Some(at("10:01:00") - TimeDelta::days(4)),
             last_error: Some(error(Some(at("08:01:00")))),
-            ..Outcome::default()
+            ..ExportHealth::default()
         };
-        let next = |outcome: &Outcome| {
-            next_try(schedule("02:00:00", "03:00:00"), outcome, TimeDelta::minutes(1), at("10:20:00"))
+        let next = |health: &ExportHealth| {
+            next_try(schedule("02:00:00", "03:00:00"), health, TimeDelta::minutes(1), at("10:20:00"))
         };
-        assert_eq!(next(&outcome), at("14:01:00"));
-        let saved = Outcome { backoff_reset_at: Some(at("10:10:00")), ..outcome };
+        assert_eq!(next(&health), at("14:01:00"));
+        let saved = ExportHealth { backoff_reset_at: Some(at("10:10:00")), ..health };
         assert_eq!(next(&saved), at("11:01:00"));
     }
 

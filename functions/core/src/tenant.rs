@@ -3,12 +3,14 @@
 //! Every type here is proof that its text was checked; nothing downstream checks again.
 
 mod arn;
-mod place;
-mod who;
+mod destination;
+mod file_format;
+mod identity;
 
 pub use arn::{KmsKeyArn, RoleArn};
-pub use place::{BucketName, Partition, Prefix, Region};
-pub use who::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform, TenantId};
+pub use destination::{BucketName, Partition, Prefix, Region};
+pub use file_format::{Compression, Format};
+pub use identity::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform, TenantId};
 
 /// Why a text is not what it should be, in words for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

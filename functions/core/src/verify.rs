@@ -6,8 +6,6 @@
 //! names such a role may have no business with it.
 
 mod decide;
-mod probes;
-mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -16,47 +14,34 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout_at};
 
-pub use probes::{Access, Action, Probes, Reach};
-pub use steps::{Name, Status, Step, Verification};
-
 use crate::{
     failure::{Code, Failure, Party},
     object::{ObjectSpec, key_outside},
-    ports::Tenants,
+    ports::{Access, Action, Probes, Reach as _, Tenants},
     settings::{Connection, Draft, FieldError, FieldErrors, TenantConfig},
     tenant::{Platform, TenantId},
+    verification::{Step, StepName, Steps, Verification, VerificationRequest},
 };
 use decide::Tried;
-use steps::Steps;
 
 /// What the check's object holds: an export of nothing, for whoever reads it as one.
 const NOTHING: &[u8] = b"[\n]\n";
 
-/// A connection as it was asked for, saved or not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Whose connection it is to be.
-    pub tenant_id: String,
-    /// Its fields, under the very rules of saved settings; frequency, format and the like play no role. Without a
-    /// bucket only the role is verified.
-    pub draft: Draft,
-}
-
 /// What this run is given of the world outside.
 #[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
+pub struct VerifyContext<'a> {
     /// Whose system it is.
     pub platform: &'a Platform,
     /// The time, for the labels of the check's object.
     pub now: DateTime<Utc>,
-    /// Differs with each run, and can't be foreseen by a customer.
+    /// Differs with each context, and can't be foreseen by a customer.
     pub id: &'a str,
     /// How long it may take; what isn't answered by then is inconclusive.
     pub within: Duration,
 }
 
 /// What is to be verified, once every field has been checked.
-struct Checked {
+struct ValidRequest {
     connection: Connection,
     delivery: Option<TenantConfig>,
     /// Whether deliveries go by these very settings.
@@ -65,18 +50,23 @@ struct Checked {
 
 /// Verifies a connection. Where it is the saved one and passes, the next tick tries the tenant again, however long its
 /// exports have failed.
-pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Request, run: Run<'_>) -> Verification {
-    let by = Instant::now() + run.within;
+pub async fn verify<T: Tenants, P: Probes>(
+    tenants: &T,
+    probes: &P,
+    request: &VerificationRequest,
+    context: VerifyContext<'_>,
+) -> Verification {
+    let by = Instant::now() + context.within;
     let mut steps = Steps::default();
-    let Checked { connection, delivery, is_saved } = match check(tenants, request, run, by).await {
+    let ValidRequest { connection, delivery, is_saved } = match check(tenants, request, context, by).await {
         Ok(checked) => checked,
         Err(failure) => {
-            steps.push(Step::of(Name::AssumeRole, &failure));
+            steps.push(Step::of(StepName::AssumeRole, &failure));
             return steps.rest_skipped("Not tried, since the step before it did not pass.");
         }
     };
 
-    let wrong = connection.external_id.another(run.id);
+    let wrong = connection.external_id.another(context.id);
     let (with_it, with_wrong, without) = futures::join!(
         in_time(by, probes.assume(&connection, Some(&connection.external_id))),
         in_time(by, probes.assume(&connection, Some(&wrong))),
@@ -95,7 +85,7 @@ pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Re
             .rest_skipped("Not tried: nothing is written through a role that has not passed the steps before.");
     }
 
-    let spec = ObjectSpec::connectivity_check(&config, run.now);
+    let spec = ObjectSpec::connectivity_check(&config, context.now);
     let key = spec.key.clone();
     let stored = in_time(by, probes.deliver(&config, spec, NOTHING.to_vec())).await;
     steps.push(decide::region(&config, &stored));
@@ -109,7 +99,7 @@ pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Re
     let verification = steps.and_last(last);
     if is_saved
         && verification.passed()
-        && let Err(failure) = in_time(by, tenants.reset_backoff(&config.tenant, run.now)).await
+        && let Err(failure) = in_time(by, tenants.reset_backoff(&config.tenant, context.now)).await
     {
         let Failure { code, message, .. } = failure;
         tracing::error!(tenant = %config.tenant, code = %code, reason = message, "the next tick may not try the tenant");
@@ -119,19 +109,24 @@ pub async fn verify<T: Tenants, P: Probes>(tenants: &T, probes: &P, request: &Re
 
 /// Checks the fields, and that the external ID is the one that the platform made for this tenant: a request that names
 /// another could go through another customer's role.
-async fn check<T: Tenants>(tenants: &T, request: &Request, run: Run<'_>, by: Instant) -> Result<Checked, Failure> {
+async fn check<T: Tenants>(
+    tenants: &T,
+    request: &VerificationRequest,
+    context: VerifyContext<'_>,
+    by: Instant,
+) -> Result<ValidRequest, Failure> {
     let tenant = TenantId::parse(&request.tenant_id).map_err(|invalid| {
         let error = FieldError { field: "tenant_id", message: invalid.0 };
         Failure { party: Party::Platform, ..FieldErrors(vec![error]).into_failure() }
     })?;
-    let connection = request.draft.check_connection(&tenant, run.platform);
+    let connection = request.draft.check_connection(&tenant, context.platform);
     let delivery = match request.draft.bucket.as_deref() {
         None | Some("") => None,
         Some(_) => {
             let every_hour = Some("1".to_owned());
             let draft = Draft { frequency_hours: every_hour, ..request.draft.clone() };
             // With all that is wrong, the role's fields included.
-            Some(draft.check(&tenant, run.platform).map_err(FieldErrors::into_failure)?)
+            Some(draft.check(&tenant, context.platform).map_err(FieldErrors::into_failure)?)
         }
     };
     let connection = connection.map_err(FieldErrors::into_failure)?;
@@ -141,9 +136,9 @@ async fn check<T: Tenants>(tenants: &T, request: &Request, run: Run<'_>, by: Ins
         let message = "The external ID is not the one that the platform has made for this tenant; nothing was tried.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     }
-    let saved = stored.and_then(|stored| stored.check(&tenant, run.platform).ok());
+    let saved = stored.and_then(|stored| stored.check(&tenant, context.platform).ok());
     let is_saved = saved.zip(delivery.as_ref()).is_some_and(|(saved, delivery)| goes_alike(saved, delivery));
-    Ok(Checked { connection, delivery, is_saved })
+    Ok(ValidRequest { connection, delivery, is_saved })
 }
 
 /// Whether deliveries go the same way: what a verification doesn't look at may differ.
@@ -158,7 +153,7 @@ fn goes_alike(saved: TenantConfig, delivery: &TenantConfig) -> bool {
 async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str, by: Instant) -> Step {
     let reach = match in_time(by, probes.reach(config)).await {
         Ok(reach) => reach,
-        Err(failure) => return Step::inconclusive(Name::LeastPrivilege, &failure),
+        Err(failure) => return Step::inconclusive(StepName::LeastPrivilege, &failure),
     };
     let attempt = async |action: Action, key: &str| match timeout_at(by, reach.attempt(action, key)).await {
         Ok(access) => access,

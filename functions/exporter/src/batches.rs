@@ -3,7 +3,7 @@
 //! A message is either done or named in the answer, so that the queue sends it again and in the end puts it aside; by
 //! "Handling errors for an SQS event source in Lambda" in the Lambda developer guide.
 
-use audit_log_core::export::Batch;
+use audit_log_core::batch::Batch;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 
 /// Messages, apart by whether they hold a batch.

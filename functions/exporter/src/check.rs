@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use audit_log_aws::telemetry::Metrics;
 use audit_log_core::{
-    census::{self, Census},
-    drift::{self, Checks},
-    export::{PUBLISHED_WITHIN, Publishing},
+    connection_check,
+    connection_check::ConnectionChecks,
+    export::{PUBLISH_TIMEOUT, Publishing},
     failure::Failure,
     ports::Verifier,
+    reconciliation::{self, Reconciliation},
     schedule, timestamp,
-    verify::{self, Request, Verification},
+    verification::{Verification, VerificationRequest},
+    verify,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::Error;
@@ -21,7 +23,7 @@ use crate::{Invocation, RESERVE, failed, wall_clock};
 
 /// How long the verification of one connection may take. Nobody waits for it, and its roles are assumed at a pace that may
 /// be slow.
-const VERIFIED_WITHIN: TimeDelta = TimeDelta::seconds(60);
+const VERIFY_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
 /// What of the time is kept for publishing, however many connections are to be verified.
 const KEPT_FOR_PUBLISHING: TimeDelta = TimeDelta::seconds(120);
@@ -30,8 +32,8 @@ const KEPT_FOR_PUBLISHING: TimeDelta = TimeDelta::seconds(120);
 #[derive(Serialize)]
 pub(crate) struct Checked {
     #[serde(flatten)]
-    census: Census,
-    connections: drift::Report,
+    reconciliation: Reconciliation,
+    connections: connection_check::CheckCounts,
     notifications: Publishing,
 }
 
@@ -39,10 +41,10 @@ pub(crate) struct Checked {
 struct Within<'a>(&'a Invocation<'a>);
 
 impl Verifier for Within<'_> {
-    async fn verify(&self, request: &Request) -> Result<Verification, Failure> {
+    async fn verify(&self, request: &VerificationRequest) -> Result<Verification, Failure> {
         let Invocation { exporter, platform, context, .. } = self.0;
-        let within = VERIFIED_WITHIN.to_std().unwrap_or(Duration::ZERO);
-        let run = verify::Run { platform, now: wall_clock(), id: &context.request_id, within };
+        let within = VERIFY_TIMEOUT.to_std().unwrap_or(Duration::ZERO);
+        let run = verify::VerifyContext { platform, now: wall_clock(), id: &context.request_id, within };
         Ok(verify::verify(&exporter.export.tenants, &exporter.export.buckets, request, run).await)
     }
 }
@@ -59,13 +61,13 @@ impl Invocation<'_> {
         let duration = wall_clock() - started;
         let connections = found.as_ref().ok().map(|(_, connections)| connections);
         self.metrics.check(connections, notifications.as_ref().ok(), duration);
-        let ((census, connections), notifications) = (found?, notifications?);
+        let ((reconciliation, connections), notifications) = (found?, notifications?);
         tracing::info!(
             tick = timestamp::seconds(hour),
-            connected = census.connected,
-            connected_before = census.connected_before,
-            watermarks_without_config = census.watermarks_without_config.len(),
-            settings_without_watermark = census.settings_without_watermark.len(),
+            connected = reconciliation.connected,
+            connected_before = reconciliation.connected_before,
+            watermarks_without_config = reconciliation.watermarks_without_config.len(),
+            settings_without_watermark = reconciliation.settings_without_watermark.len(),
             checked = connections.checked,
             failing = connections.failing,
             drifted = connections.drifted,
@@ -79,27 +81,32 @@ impl Invocation<'_> {
             duration_ms = duration.num_milliseconds(),
             "check"
         );
-        Ok(Checked { census, connections, notifications })
+        Ok(Checked { reconciliation, connections, notifications })
     }
 
     /// What is missing, and what is wrong with connections.
-    async fn found(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<(Census, drift::Report), Failure> {
+    async fn found(
+        &self,
+        hour: DateTime<Utc>,
+        started: DateTime<Utc>,
+    ) -> Result<(Reconciliation, connection_check::CheckCounts), Failure> {
         let export = &self.exporter.export;
         let (tenants, retention) = (&export.tenants, export.options.retention);
-        let connected = census::connected(tenants).await?;
-        let census = census::take(tenants, &export.events, &connected, hour.date_naive(), started, retention).await?;
+        let connected = reconciliation::connected(tenants).await?;
+        let reconciliation =
+            reconciliation::take(tenants, &export.events, &connected, hour.date_naive(), started, retention).await?;
         // What is found before counts, whatever becomes of the connections.
-        Metrics::census(&census);
+        Metrics::reconciliation(&reconciliation);
         // Whoever is begun with has to be done before the invocation ends.
-        let should_stop = self.should_stop(RESERVE + KEPT_FOR_PUBLISHING + VERIFIED_WITHIN);
-        let run = drift::Run { hour, now: &wall_clock, should_stop: &should_stop, retention };
-        let connections = Checks { store: tenants, verifier: &Within(self) }.run(&connected, run).await?;
-        Ok((census, connections))
+        let should_stop = self.should_stop(RESERVE + KEPT_FOR_PUBLISHING + VERIFY_TIMEOUT);
+        let run = connection_check::CheckContext { hour, now: &wall_clock, should_stop: &should_stop, retention };
+        let connections = ConnectionChecks { store: tenants, verifier: &Within(self) }.run(&connected, run).await?;
+        Ok((reconciliation, connections))
     }
 
     async fn publish_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Publishing, Failure> {
         let should_stop =
-            self.should_stop(RESERVE + TimeDelta::from_std(PUBLISHED_WITHIN).unwrap_or(KEPT_FOR_PUBLISHING));
+            self.should_stop(RESERVE + TimeDelta::from_std(PUBLISH_TIMEOUT).unwrap_or(KEPT_FOR_PUBLISHING));
         self.exporter.export.publish_pending(self.run(hour, started, &should_stop)).await
     }
 }

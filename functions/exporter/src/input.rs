@@ -1,6 +1,6 @@
 //! What the function can be invoked with.
 
-use audit_log_core::{settings::Draft, tenant::TenantId, verify::Request};
+use audit_log_core::{settings::Draft, tenant::TenantId, verification::VerificationRequest};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub(crate) enum Input {
     /// A change in the console has left a notification in a tenant's outbox.
     Publish { tenant: TenantId },
     /// Someone wants to know whether a connection would work.
-    Verify(Box<Request>),
+    Verify(Box<VerificationRequest>),
 }
 
 /// The parts of an EventBridge event that matter here; by "Events" in the EventBridge user guide.
@@ -81,7 +81,7 @@ impl From<Verification> for Input {
         let Connection { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner } = verify;
         let draft =
             Draft { role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner, ..Draft::default() };
-        Self::Verify(Box::new(Request { tenant_id, draft }))
+        Self::Verify(Box::new(VerificationRequest { tenant_id, draft }))
     }
 }
 
@@ -218,7 +218,8 @@ mod tests {
         let (role_arn, external_id) = (text("arn:aws:iam::222222222222:role/audit"), text("3f6c1d2e"));
         let draft = Draft { role_arn, external_id, ..Draft::default() };
         let body = json!({ "tenantId": "acme", "roleArn": "arn:aws:iam::222222222222:role/audit", "externalId": "3f6c1d2e", "bucket": null });
-        let expected = Input::Verify(Box::new(Request { tenant_id: "acme".to_owned(), draft: draft.clone() }));
+        let expected =
+            Input::Verify(Box::new(VerificationRequest { tenant_id: "acme".to_owned(), draft: draft.clone() }));
         assert_eq!(decode(json!({ "verify": body })), Ok(expected));
 
         let (bucket, region, prefix) = (text("acme-audit"), text("eu-west-1"), text("security"));
@@ -229,7 +230,7 @@ mod tests {
             "bucket": "acme-audit", "region": "eu-west-1", "prefix": "security", "kmsKeyArn": "arn:aws:kms:x",
             "bucketOwner": "333333333333",
         });
-        let expected = Input::Verify(Box::new(Request { tenant_id: "acme".to_owned(), draft }));
+        let expected = Input::Verify(Box::new(VerificationRequest { tenant_id: "acme".to_owned(), draft }));
         assert_eq!(decode(json!({ "verify": body })), Ok(expected));
     }
 

@@ -3,7 +3,7 @@
 //! when it is asked to.
 //!
 //! This is only the shell. It decodes the event, hands the clock, the deadline and the random numbers to
-//! `audit_log_core::export`, `census`, `drift` or `verify`, and encodes the answer.
+//! `audit_log_core::export`, `reconciliation`, `drift` or `verify`, and encodes the answer.
 
 mod batches;
 mod check;
@@ -24,7 +24,8 @@ use audit_log_core::{
     schedule,
     tenant::{Platform, TenantId},
     timestamp,
-    verify::{self, Request, Verification},
+    verification::{Step, Verification, VerificationRequest},
+    verify,
 };
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use batches::Messages;
@@ -40,10 +41,10 @@ use serde_json::Value;
 const RESERVE: TimeDelta = TimeDelta::seconds(20);
 
 /// How long an invocation lasts at most, by "Lambda quotas" in the Lambda developer guide.
-const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
+const MAX_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
 /// How long a verification may take: someone sits before a page and waits, behind an API that gives up at 29 seconds.
-const VERIFIED_WITHIN: Duration = Duration::from_secs(20);
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the function answers.
 #[derive(Serialize)]
@@ -82,13 +83,18 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     }
 }
 
-async fn verify(exporter: &Export, platform: &Platform, context: &Context, request: &Request) -> Verification {
+async fn verify(
+    exporter: &Export,
+    platform: &Platform,
+    context: &Context,
+    request: &VerificationRequest,
+) -> Verification {
     let now = wall_clock();
-    let run = verify::Run { platform, now, id: &context.request_id, within: VERIFIED_WITHIN };
+    let run = verify::VerifyContext { platform, now, id: &context.request_id, within: VERIFY_TIMEOUT };
     let verification = verify::verify(&exporter.tenants, &exporter.buckets, request, run).await;
     let duration_ms = (wall_clock() - now).num_milliseconds();
     for step in &verification.steps {
-        let verify::Step { step, status, code, message, .. } = step;
+        let Step { step, status, code, message, .. } = step;
         let code = code.map(Code::as_str);
         tracing::info!(
             tenant = request.tenant_id,
@@ -131,7 +137,7 @@ impl Invocation<'_> {
         should_stop: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> Run<'a> {
         // Leases last beyond the deadline. One that is too long costs a tenant a tick, one that is too short is unsafe.
-        let deadline = self.deadline().unwrap_or(started + LONGEST_INVOCATION);
+        let deadline = self.deadline().unwrap_or(started + MAX_INVOCATION);
         Run { tick, platform: self.platform, now: &wall_clock, should_stop, deadline, random: &fill_with_random }
     }
 

@@ -3,8 +3,8 @@
 use std::env;
 
 use audit_log_core::{
-    deployment::{Shared, WrongSetting, required},
-    record::intake::Catalogue,
+    deployment::{ConfigError, SharedConfig, required},
+    ingestion::Catalogue,
 };
 use audit_log_web::authority::AuthorityConfig;
 
@@ -16,7 +16,7 @@ pub struct RecorderConfig {
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets
     pub function_name: String,
     /// What it has in common with the other functions.
-    pub shared: Shared,
+    pub shared: SharedConfig,
     /// The published catalogue and `EXTRA_ACTIONS`
     pub catalogue: Catalogue,
     /// `TOKEN_…`; nobody is let in over HTTP while none of them is set
@@ -29,18 +29,18 @@ impl RecorderConfig {
     /// # Errors
     /// If a table's name is missing, or something can't be used.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the recorder's environment")]
-    pub fn from_env() -> Result<Self, WrongSetting> {
+    pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WrongSetting> {
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let catalogue = |name: &'static str, text: &str| {
-            Catalogue::parse(text).map_err(|invalid| WrongSetting::new(name, invalid.0))
+            Catalogue::parse(text).map_err(|invalid| ConfigError::new(name, invalid.0))
         };
         let extra = lookup("EXTRA_ACTIONS").filter(|text| !text.trim().is_empty());
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
-            shared: Shared::from_lookup(&lookup)?,
+            shared: SharedConfig::from_lookup(&lookup)?,
             catalogue: catalogue("EXTRA_ACTIONS", schema::CATALOGUE)?
                 .extended(catalogue("EXTRA_ACTIONS", extra.as_deref().unwrap_or("{}"))?),
             authority: AuthorityConfig::from_lookup(&lookup)?,
@@ -52,7 +52,7 @@ impl RecorderConfig {
 mod tests {
     use super::*;
 
-    fn config(pairs: &[(&str, &str)]) -> Result<RecorderConfig, WrongSetting> {
+    fn config(pairs: &[(&str, &str)]) -> Result<RecorderConfig, ConfigError> {
         let tables =
             [("AWS_LAMBDA_FUNCTION_NAME", "recorder"), ("TENANTS_TABLE", "tenants"), ("EVENTS_TABLE", "events")];
         let all = || pairs.iter().chain(&tables);

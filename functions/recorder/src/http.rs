@@ -4,11 +4,7 @@ mod answer;
 
 use std::{sync::Arc, time::Duration};
 
-use audit_log_core::{
-    ports::Recorder,
-    record::{intake::Refused, repeatable_id},
-    tenant::TenantId,
-};
+use audit_log_core::{ingestion::RefusedEvent, new_event::repeatable_id, ports::Recorder, tenant::TenantId};
 use audit_log_web::{
     authority::Authority,
     body::{self, Json},
@@ -36,13 +32,13 @@ use crate::{
 };
 
 /// How long a body may be, in bytes. Lambda takes 6 MB for a request with all that belongs to it.
-pub const LARGEST_BODY: usize = 4 << 20;
+pub const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// How many events a request may bring.
-pub const MOST_EVENTS: usize = 500;
+pub const MAX_EVENTS: usize = 500;
 
 /// When to answer at the latest. An HTTP API waits for 30 seconds, and what it then answers tells of no event.
-const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The header under whose value a request may be sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -80,10 +76,10 @@ struct Events {
 
 /// The routes. Without an authority everything but the two documents is refused.
 pub fn router<R: Recorder + Send + Sync + 'static>(store: Arc<Store<R>>, authority: Option<Authority>) -> Router {
-    let schema = store.intake().schema();
+    let schema = store.validator().schema();
     let document = openapi::document();
     let routes = Router::new()
-        .route("/v1/events", post(record::<R>).layer(DefaultBodyLimit::max(LARGEST_BODY)))
+        .route("/v1/events", post(record::<R>).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
         .route("/v1/events/openapi.json", get(async move || published(document)))
         .route("/v1/events/schema.json", get(async move || published(schema)));
     body::with_fallbacks(routes).with_state(App(Arc::new(Shared { store, authority })))
@@ -101,7 +97,7 @@ impl<R: Recorder + Send + Sync> FromRequestParts<App<R>> for TimeLeft {
 
     async fn from_request_parts(parts: &mut Parts, app: &App<R>) -> Result<Self, Self::Rejection> {
         let left = parts.extensions.lambda_context_ref().and_then(|context| time_left(context, app.now()));
-        Ok(Self(left.unwrap_or(ANSWER_WITHIN).min(ANSWER_WITHIN)))
+        Ok(Self(left.unwrap_or(ANSWER_TIMEOUT).min(ANSWER_TIMEOUT)))
     }
 }
 
@@ -115,12 +111,12 @@ async fn record<R: Recorder + Send + Sync + 'static>(
     let store = &app.0.store;
     let tenant = caller.tenant();
     let key = idempotency_key(&headers)?;
-    if !(1..=MOST_EVENTS).contains(&events.len()) {
+    if !(1..=MAX_EVENTS).contains(&events.len()) {
         let problem = Problem::new(Code::InvalidFields, "Send from 1 to 500 events in a request.");
-        return Err(problem.field("events", format!("has 1 to {MOST_EVENTS} events")));
+        return Err(problem.field("events", format!("has 1 to {MAX_EVENTS} events")));
     }
     let read = events.iter().enumerate().map(|(index, event)| entry(store, tenant, key, index, event.get()));
-    let read: Vec<Result<Entry, Refused>> = read.collect::<Result<_, NoRandomness>>().map_err(|error| {
+    let read: Vec<Result<Entry, RefusedEvent>> = read.collect::<Result<_, NoRandomness>>().map_err(|error| {
         tracing::error!(%tenant, reason = %error, "a request failed");
         Problem::unavailable()
     })?;
@@ -147,8 +143,8 @@ fn entry<R: Recorder>(
     key: Option<&str>,
     index: usize,
     event: &str,
-) -> Result<Result<Entry, Refused>, NoRandomness> {
-    let event = match store.intake().check(event) {
+) -> Result<Result<Entry, RefusedEvent>, NoRandomness> {
+    let event = match store.validator().check(event) {
         Ok(event) => event,
         Err(refused) => return Ok(Err(refused)),
     };

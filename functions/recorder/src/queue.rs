@@ -11,7 +11,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::store::{CLASH, Counts, Entry, Store, Stored};
+use crate::store::{CONFLICT, Counts, Entry, Store, Stored};
 
 /// The body of a message.
 #[derive(Deserialize)]
@@ -52,9 +52,9 @@ pub async fn take<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Durati
         match stored {
             Stored::Recorded => counts.recorded += 1,
             Stored::Duplicate => counts.duplicate += 1,
-            Stored::Clash => {
+            Stored::Conflict => {
                 counts.refused += 1;
-                tracing::warn!(message_id, tenant = %entry.tenant, reason = CLASH, "a message is refused");
+                tracing::warn!(message_id, tenant = %entry.tenant, reason = CONFLICT, "a message is refused");
                 fail(message_id);
             }
             Stored::Failed(Failure { code, message, .. }) => {
@@ -85,7 +85,7 @@ fn read<R: Recorder>(store: &Store<R>, message: &SqsMessage) -> Result<Entry, Un
     })?;
     let tenant = TenantId::parse(&body.tenant_id)
         .map_err(|invalid| Unreadable { tenant: None, reason: format!("/tenantId: {invalid}") })?;
-    let event = store.intake().check(body.event.get());
+    let event = store.validator().check(body.event.get());
     let event = event
         .map_err(|refused| Unreadable { tenant: Some(tenant.to_string()), reason: format!("/event: {refused}") })?;
     let id = event.id.clone().or_else(|| message.message_id.clone());

@@ -21,7 +21,7 @@ const BELIEVED_FOR: TimeDelta = TimeDelta::seconds(60);
 const MOST: usize = 10_000;
 
 /// How long the reads before a batch's writes may take; without their answers its events are stored no less safely.
-pub(crate) const READ_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What was read, and when.
 #[derive(Debug, Default)]

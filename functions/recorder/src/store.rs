@@ -7,22 +7,19 @@ use std::{
 
 use audit_log_core::{
     failure::{Code, Failure},
-    ports::{Recorded, Recorder},
-    record::{
-        Stamp,
-        intake::{Incoming, Intake},
-        time_ordered_id,
-    },
+    ingestion::{EventValidator, ValidEvent},
+    new_event::{Stamp, time_ordered_id},
+    ports::{Recorder, Recording},
     tenant::{EventShards, TenantId},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::shards::{READ_WITHIN, Shards};
+use crate::shards::{READ_TIMEOUT, Shards};
 
 /// How many writes, and reads before them, are on their way side by side.
-const SIDE_BY_SIDE: usize = 32;
+const CONCURRENCY: usize = 32;
 
 /// The world outside, as the shell hands it in.
 #[allow(missing_debug_implementations, reason = "it holds nothing but functions")]
@@ -61,7 +58,7 @@ pub struct Entry {
     /// The sender's id for it, or one that was made.
     pub id: String,
     /// What is to be stored.
-    pub event: Incoming,
+    pub event: ValidEvent,
 }
 
 /// What became of an entry.
@@ -73,34 +70,34 @@ pub enum Stored {
     /// whose answer got lost.
     Duplicate,
     /// Another event has this id already, and this one is not stored.
-    Clash,
+    Conflict,
     /// It is not known to be stored.
     Failed(Failure),
 }
 
 /// Why an event whose id is another's is refused, for whoever sent it.
-pub(crate) const CLASH: &str = "/id is that of another event, which is stored; send this one with an id, or under an \
+pub(crate) const CONFLICT: &str = "/id is that of another event, which is stored; send this one with an id, or under an \
                                 Idempotency-Key, of its own";
 
 /// Where events go.
 #[allow(missing_debug_implementations, reason = "it holds functions")]
 pub struct Store<R> {
     recorder: R,
-    intake: Intake,
+    validator: EventValidator,
     retention: Option<TimeDelta>,
     world: World,
     shards: Shards,
 }
 
 impl<R: Recorder> Store<R> {
-    /// Stores what `intake` accepts, and keeps it for the time of `retention`, or for ever.
-    pub fn new(recorder: R, intake: Intake, retention: Option<TimeDelta>, world: World) -> Self {
-        Self { recorder, intake, retention, world, shards: Shards::default() }
+    /// Stores what `validator` accepts, and keeps it for the time of `retention`, or for ever.
+    pub fn new(recorder: R, validator: EventValidator, retention: Option<TimeDelta>, world: World) -> Self {
+        Self { recorder, validator, retention, world, shards: Shards::default() }
     }
 
     /// What is accepted.
-    pub fn intake(&self) -> &Intake {
-        &self.intake
+    pub fn validator(&self) -> &EventValidator {
+        &self.validator
     }
 
     /// The time.
@@ -132,16 +129,16 @@ impl<R: Recorder> Store<R> {
             .map(|(index, entry)| *firsts.entry((&entry.tenant, &entry.id)).or_insert(index))
             .collect();
         let tenants = entries.iter().map(|entry| &entry.tenant).collect();
-        let shards = self.shards_of(tenants, until.min(Instant::now() + READ_WITHIN)).await;
+        let shards = self.shards_of(tenants, until.min(Instant::now() + READ_TIMEOUT)).await;
         let one = |index: usize| {
             let entry = &entries[index];
             let shards = shards.get(&entry.tenant).copied().unwrap_or(EventShards::ONE);
             async move { (index, self.one(entry, shards, until).await) }
         };
         let writes: Vec<_> = (0..entries.len()).filter(|index| first_of[*index] == *index).map(one).collect();
-        let stored: HashMap<usize, Stored> = stream::iter(writes).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let stored: HashMap<usize, Stored> = stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
         let fate = |(index, first): (usize, &usize)| match &stored[first] {
-            _ if !entries[index].event.says_the_same_as(&entries[*first].event) => Stored::Clash,
+            _ if !entries[index].event.says_the_same_as(&entries[*first].event) => Stored::Conflict,
             Stored::Recorded if index != *first => Stored::Duplicate,
             stored => stored.clone(),
         };
@@ -155,7 +152,7 @@ impl<R: Recorder> Store<R> {
     ) -> BTreeMap<&'a TenantId, EventShards> {
         let of = |tenant| async move { (tenant, self.shards.of(tenant, &self.recorder, self.now(), until).await) };
         let reads: Vec<_> = tenants.into_iter().map(of).collect();
-        stream::iter(reads).buffer_unordered(SIDE_BY_SIDE).collect().await
+        stream::iter(reads).buffer_unordered(CONCURRENCY).collect().await
     }
 
     /// A first try that gets no answer has half of the time that is left, so that there is some for a second one. That
@@ -176,9 +173,9 @@ impl<R: Recorder> Store<R> {
         let stamp = Stamp { at: self.now(), retention: self.retention };
         let event = entry.event.stamped(&entry.tenant, shards, stamp, &entry.id);
         match timeout_at(until, self.recorder.record(&event)).await {
-            Ok(Ok(Recorded::Now)) => Stored::Recorded,
-            Ok(Ok(Recorded::Before)) => Stored::Duplicate,
-            Ok(Ok(Recorded::Otherwise)) => Stored::Clash,
+            Ok(Ok(Recording::Created)) => Stored::Recorded,
+            Ok(Ok(Recording::Duplicate)) => Stored::Duplicate,
+            Ok(Ok(Recording::Conflict)) => Stored::Conflict,
             Ok(Err(failure)) => Stored::Failed(failure),
             Err(_) => late(),
         }

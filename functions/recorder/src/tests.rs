@@ -14,12 +14,10 @@ use std::sync::{
 use ::http::{HeaderMap, Request, StatusCode};
 use audit_log_core::{
     failure::{Code, Failure},
-    memory::Memory,
-    ports::{Recorded, Recorder},
-    record::{
-        NewEvent,
-        intake::{Catalogue, Intake},
-    },
+    fakes::Fakes,
+    ingestion::{Catalogue, EventValidator},
+    new_event::NewEvent,
+    ports::{Recorder, Recording},
     tenant::{EventShards, TenantId},
 };
 use audit_log_web::issuer::TestIssuer;
@@ -39,7 +37,7 @@ use crate::{
 /// The memory, and what memory alone can't do.
 #[derive(Clone, Default)]
 struct Probe {
-    memory: Memory,
+    fakes: Fakes,
     /// Every write that was begun.
     begun: Arc<Mutex<Vec<NewEvent>>>,
     /// How many answers of writes get lost from now on.
@@ -49,12 +47,12 @@ struct Probe {
 }
 
 impl Recorder for Probe {
-    async fn record(&self, event: &NewEvent) -> Result<Recorded, Failure> {
+    async fn record(&self, event: &NewEvent) -> Result<Recording, Failure> {
         self.begun.lock().unwrap().push(event.clone());
         if *self.stuck.lock().unwrap() {
             std::future::pending::<()>().await;
         }
-        let recorded = self.memory.record(event).await?;
+        let recorded = self.fakes.record(event).await?;
         let mut lost = self.lost_answers.lock().unwrap();
         if *lost == 0 {
             return Ok(recorded);
@@ -64,7 +62,7 @@ impl Recorder for Probe {
     }
 
     async fn event_shards(&self, tenant: &TenantId) -> Result<EventShards, Failure> {
-        self.memory.event_shards(tenant).await
+        self.fakes.event_shards(tenant).await
     }
 }
 
@@ -100,14 +98,14 @@ impl Bench {
                 move |counts| observed.lock().unwrap().push(counts)
             }),
         };
-        let intake = Intake::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).unwrap()).unwrap();
-        let store = Arc::new(Store::new(probe.clone(), intake, Some(TimeDelta::days(90)), world));
+        let validator = EventValidator::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).unwrap()).unwrap();
+        let store = Arc::new(Store::new(probe.clone(), validator, Some(TimeDelta::days(90)), world));
         let router = crate::http::router(Arc::clone(&store), Some(issuer.authority()));
         Self { probe, issuer, clock, observed, store, router }
     }
 
-    fn memory(&self) -> &Memory {
-        &self.probe.memory
+    fn fakes(&self) -> &Fakes {
+        &self.probe.fakes
     }
 
     fn token(&self, tenant: &str) -> String {
@@ -139,7 +137,7 @@ impl Bench {
 
     /// A tenant's stored events, in the order of its shards and their keys.
     fn stored(&self, tenant: &str) -> Vec<Value> {
-        let state = self.memory().state();
+        let state = self.fakes().state();
         let events = state.events.iter().filter(|((of, _), _)| of == tenant).flat_map(|(_, events)| events.values());
         let document = |body: &audit_log_core::event::Body| match body {
             audit_log_core::event::Body::Text(text) => serde_json::from_str(text).unwrap(),

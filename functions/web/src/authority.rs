@@ -10,7 +10,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use audit_log_core::deployment::WrongSetting;
+use audit_log_core::deployment::ConfigError;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::crypto;
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// In bytes; whoever needs more puts too much into tokens.
-const LONGEST_TOKEN: usize = 8 << 10;
+const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// Decides whose tokens count.
 #[derive(Debug)]
@@ -42,13 +42,13 @@ impl Authority {
     ///
     /// # Errors
     /// If keys are given that are not a JSON Web Key Set with one usable key at least, or there is no TLS.
-    pub fn new(config: AuthorityConfig) -> Result<Self, WrongSetting> {
+    pub fn new(config: AuthorityConfig) -> Result<Self, ConfigError> {
         let keys = match &config.keys {
             KeySource::Inline(text) => KeySet::parse(text.as_bytes())
                 .map(Keys::Fixed)
-                .map_err(|error| WrongSetting::new("TOKEN_JWKS", format!("can't be used: {error}")))?,
+                .map_err(|error| ConfigError::new("TOKEN_JWKS", format!("can't be used: {error}")))?,
             KeySource::Url(url) => Keys::downloaded(url.clone())
-                .map_err(|error| WrongSetting::new("TOKEN_JWKS_URL", format!("can't be used: {error}")))?,
+                .map_err(|error| ConfigError::new("TOKEN_JWKS_URL", format!("can't be used: {error}")))?,
         };
         Ok(Self { config, keys })
     }
@@ -58,7 +58,7 @@ impl Authority {
     /// # Errors
     /// If it does not count, or that can't be found out.
     pub async fn authenticate(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, Refusal> {
-        if token.len() > LONGEST_TOKEN {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::Malformed("it is too long"));
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed("it has no signature"))?;

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::problem::{Code, Problem};
 
 /// How much of a name that was sent is said again, in characters.
-const LONGEST_NAME: usize = 60;
+const MAX_NAME: usize = 60;
 
 /// A body of JSON; also as an answer.
 #[derive(Debug, Clone, Copy)]
@@ -111,5 +111,5 @@ fn blame(path: &str, text: &str) -> (String, &'static str) {
     } else {
         (path.to_owned(), "has a value of the wrong kind")
     };
-    (field.chars().take(LONGEST_NAME).collect(), message)
+    (field.chars().take(MAX_NAME).collect(), message)
 }

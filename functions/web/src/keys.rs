@@ -20,7 +20,7 @@ use crate::{
 use download::Download;
 
 /// In bits; by RFC 7518, section 3.3.
-const SHORTEST_RSA: usize = 2048;
+const MIN_RSA_BITS: usize = 2048;
 
 /// Where keys come from.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ impl Key {
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, &'static str> {
     let first = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
     let zeros = modulus.get(first).map_or(0, |byte| byte.leading_zeros() as usize);
-    if (modulus.len() - first) * 8 - zeros < SHORTEST_RSA {
+    if (modulus.len() - first) * 8 - zeros < MIN_RSA_BITS {
         return Err("it is an RSA key of less than 2048 bits");
     }
     Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 
 use crate::context::Context;
-use crate::data::MOST_IN_A_SHARD;
+use crate::data::MAX_IN_A_SHARD;
 use crate::figures::{count, mebibytes};
 use crate::row::{Row, Target};
 use crate::world::{Behaviour, Tenant};
@@ -19,7 +19,7 @@ const LIMIT: f64 = (128 << 20) as f64;
 /// memory.
 pub(super) async fn growth(context: &Context<'_>) -> Result<Vec<Row>> {
     let (small, large) = (100_000, context.amount(10_000_000, 1_000_000));
-    ensure!(large <= MOST_IN_A_SHARD, "a shard has no more numbers for its events");
+    ensure!(large <= MAX_IN_A_SHARD, "a shard has no more numbers for its events");
     let setting = format!("one window of {} events beside one of {}", count(large as f64), count(small as f64));
     let mut row = Row::new("memory", "Peak memory of a very large window", setting);
     let exporter = &context.programs().exporter;

@@ -1,7 +1,7 @@
 //! The hourly check end to end: the deployed function and its second rule, and what its log says for the alarms.
 
-mod census;
-mod drift;
+mod connections;
+mod reconciliation;
 
 use std::{collections::BTreeMap, time::Duration};
 

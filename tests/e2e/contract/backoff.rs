@@ -3,14 +3,12 @@
 use anyhow::{Context as _, Result};
 use audit_log_core::{
     failure::{Code, Failure},
+    new_event::Stamp,
     notification::Notification,
     ports::{Conditional, Settings, Tenants},
-    record::{
-        Stamp,
-        own::{Failing, export_recovered},
-    },
-    records::Outcome,
+    records::ExportHealth,
     settings::TenantConfig,
+    system_events::{FailingExport, export_recovered},
     tenant::TenantId,
 };
 
@@ -25,8 +23,8 @@ on_both_worlds! {
     notifications_are_heard_as_they_were_published
 }
 
-async fn outcome(world: &impl World, tenant: &TenantId) -> Result<Outcome> {
-    Ok(load(world, tenant).await?.outcome)
+async fn health(world: &impl World, tenant: &TenantId) -> Result<ExportHealth> {
+    Ok(load(world, tenant).await?.health)
 }
 
 /// A tenant whose exports fail at these times.
@@ -48,11 +46,11 @@ async fn commit(world: &impl World, acme: &AsRead) -> Result<()> {
 async fn the_first_failure_begins_it_and_a_commit_ends_it(world: &impl World) -> Result<()> {
     let acme = failing(world, &["11:02", "12:02"]).await?;
     let tenant = &acme.config.tenant;
-    let Outcome { failing_since, last_error, .. } = outcome(world, tenant).await?;
+    let ExportHealth { failing_since, last_error, .. } = health(world, tenant).await?;
     assert_eq!(failing_since, Some(clock("11:02")?));
     assert_eq!(last_error.context("no error")?.at, Some(clock("12:02")?));
     commit(world, &acme).await?;
-    let Outcome { failing_since, backoff_reset_at, .. } = outcome(world, tenant).await?;
+    let ExportHealth { failing_since, backoff_reset_at, .. } = health(world, tenant).await?;
     assert_eq!((failing_since, backoff_reset_at), (None, None));
     Ok(())
 }
@@ -64,12 +62,12 @@ async fn a_save_begins_a_new_first_day_and_leaves_the_failure(world: &impl World
     let saved = announcement("acme", "12:30")?;
     let saved = world.settings().save(&acme.config, Some(&watermark), acme.schedule, &saved).await?;
     assert_eq!(saved, Conditional::Written);
-    let after = outcome(world, tenant).await?;
+    let after = health(world, tenant).await?;
     assert_eq!((after.backoff_reset_at, after.failing_since), (Some(clock("12:30")?), Some(clock("11:02")?)));
     assert_eq!(after.consecutive_failures, 2, "it is not known yet whether the failure is over");
     let config = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
     commit(world, &AsRead { config, ..acme.clone() }).await?;
-    assert_eq!(outcome(world, tenant).await?.backoff_reset_at, None);
+    assert_eq!(health(world, tenant).await?.backoff_reset_at, None);
     Ok(())
 }
 
@@ -81,7 +79,7 @@ async fn a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_oth
     let before = load(world, tenant).await?;
     world.tenants().reset_backoff(tenant, clock("11:30")?).await?;
     let after = load(world, tenant).await?;
-    assert_eq!(after.outcome.backoff_reset_at, Some(clock("11:30")?));
+    assert_eq!(after.health.backoff_reset_at, Some(clock("11:30")?));
     assert_eq!((&after.config, &after.watermark), (&before.config, &before.watermark), "the run that has it goes on");
     commit(world, &acme).await?;
     let before = load(world, tenant).await?;
@@ -95,8 +93,14 @@ async fn a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_oth
 async fn notifications_are_heard_as_they_were_published(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let (tenant, since, failure) = (&acme.config.tenant, clock("11:02")?, Failure::new(Code::AccessDenied, "No."));
-    let failing =
-        Failing { tenant, exported_until: "2026-11-20T10:00:00Z", since, days: 0, failures: 1, failure: &failure };
+    let failing = FailingExport {
+        tenant,
+        exported_until: "2026-11-20T10:00:00Z",
+        since,
+        days: 0,
+        failures: 1,
+        failure: &failure,
+    };
     let stamp = |at| Stamp { at, retention: None };
     let window = acme.receipt("a").window;
     let announced =

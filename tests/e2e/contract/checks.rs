@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use audit_log_core::{
-    drift::{Checked, Finding, News},
+    new_event::Stamp,
     outbox::Announcement,
     ports::{Conditional, Connections, Settings, Tenants},
-    record::{Stamp, own},
+    records::{ConnectionChange, ConnectionCheck, Finding},
     settings::TenantConfig,
+    system_events,
 };
 
 use crate::{
@@ -24,7 +25,7 @@ on_both_worlds! {
 }
 
 /// What the check of a day found of a config at version 1.
-fn checked(day: &str, codes: &[&str]) -> Result<Checked> {
+fn checked(day: &str, codes: &[&str]) -> Result<ConnectionCheck> {
     let finding = |(at, code): (usize, &&str)| Finding {
         step: "region".to_owned(),
         is_failure: at == 0,
@@ -33,16 +34,16 @@ fn checked(day: &str, codes: &[&str]) -> Result<Checked> {
     };
     let findings = codes.iter().enumerate().map(finding).collect();
     let turn = format!("2026-11-{day}T07:00:00Z").parse()?;
-    Ok(Checked { turn, at: format!("2026-11-{day}T07:31:02Z").parse()?, version: 1, findings })
+    Ok(ConnectionCheck { turn, at: format!("2026-11-{day}T07:31:02Z").parse()?, version: 1, findings })
 }
 
 async fn keep(
     world: &impl World,
     config: &TenantConfig,
-    as_read: Option<&Checked>,
-    found: &Checked,
+    as_read: Option<&ConnectionCheck>,
+    found: &ConnectionCheck,
 ) -> Result<Conditional> {
-    Ok(world.connections().keep_check(&config.tenant, as_read, found, None).await?)
+    Ok(world.connections().save_check(&config.tenant, as_read, found, None).await?)
 }
 
 async fn what_a_check_found_is_there_until_the_next_one(world: &impl World) -> Result<()> {
@@ -62,11 +63,11 @@ async fn what_a_check_found_is_there_until_the_next_one(world: &impl World) -> R
 
 async fn a_check_of_other_settings_than_the_stored_ones_is_not_kept(world: &impl World) -> Result<()> {
     let config = connect(world, "acme").await?.config;
-    let older = Checked { version: 0, ..checked("20", &[])? };
+    let older = ConnectionCheck { version: 0, ..checked("20", &[])? };
     assert_eq!(keep(world, &config, None, &older).await?, Conditional::ConditionFailed);
     let disconnected = world.settings().disconnect(&config.tenant, 1, &announcement("acme", "10:10")?).await?;
     assert_eq!(disconnected, Conditional::Written);
-    let current = Checked { version: 2, ..checked("20", &[])? };
+    let current = ConnectionCheck { version: 2, ..checked("20", &[])? };
     assert_eq!(keep(world, &config, None, &current).await?, Conditional::ConditionFailed, "it is disconnected");
     let nobody = TenantConfig { tenant: id("nobody")?, ..config.clone() };
     assert_eq!(keep(world, &nobody, None, &older).await?, Conditional::ConditionFailed);
@@ -113,15 +114,15 @@ async fn what_is_new_is_announced_with_it_or_not_at_all(world: &impl World) -> R
     let found = checked("20", &["wrong_region"])?;
     let drifted = |minute: &str| -> Result<Announcement> {
         let stamp = Stamp { at: clock(minute)?, retention: None };
-        Ok(own::connection_checked(&config.tenant, stamp, News::Drifted, &found))
+        Ok(system_events::connection_checked(&config.tenant, stamp, ConnectionChange::Drifted, &found))
     };
     let recorded = async || -> Result<Vec<String>> {
         let keys = keys(world, &config.tenant, window("10:00", "11:00")?).await?;
         Ok(keys.into_iter().filter(|key| key.contains("#system:")).collect())
     };
     let sequence = async || world.tenants().outbox(&config.tenant).await.map(|outbox| outbox.sequence);
-    let keep = async |as_read: Option<&Checked>, announcement: &Announcement| {
-        world.connections().keep_check(&config.tenant, as_read, &found, Some(announcement)).await
+    let keep = async |as_read: Option<&ConnectionCheck>, announcement: &Announcement| {
+        world.connections().save_check(&config.tenant, as_read, &found, Some(announcement)).await
     };
     let other = checked("19", &[])?;
     assert_eq!(keep(Some(&other), &drifted("10:05")?).await?, Conditional::ConditionFailed);

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use audit_log_core::{
-    connect::State,
-    ports::{Conditional, Events, Recorded, Recorder, Settings, Stretch},
-    record::NewEvent,
+    new_event::NewEvent,
+    onboarding::ConnectorState,
+    ports::{Conditional, EventRange, Events, Recorder, Recording, Settings},
     records::{StoredReceipt, TenantRecords},
     schedule::Window,
     tenant::{ExternalId, RoleArn},
@@ -35,7 +35,7 @@ async fn the_first_external_id_is_kept_whoever_asks_and_however_often(world: &im
     assert!(kept.iter().all(|it| *it == kept[0]), "{kept:?}");
     assert_eq!(world.settings().external_id(&globex, &candidates[0]).await?, "candidate-0");
     let records = world.settings().records(&acme).await?;
-    assert_eq!(State::of(&records), State::NotConnected);
+    assert_eq!(ConnectorState::of(&records), ConnectorState::NotConnected);
     assert_eq!(records.config.and_then(|config| config.external_id), Some(kept[0].clone()));
     Ok(())
 }
@@ -45,11 +45,12 @@ async fn a_role_is_stored_and_taken_back_until_there_are_settings(world: &impl W
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let settings = world.settings();
     settings.external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
-    for (version, role, state) in [(0, Some(&role), State::Connected), (1, None, State::NotConnected)] {
+    for (version, role, state) in [(0, Some(&role), ConnectorState::Connected), (1, None, ConnectorState::NotConnected)]
+    {
         let announcement = announcement_of("acme", &version.to_string(), "10:00")?;
         assert_eq!(settings.store_role(&acme, role, version, &announcement).await?, Conditional::Written);
         let records = settings.records(&acme).await?;
-        assert_eq!(State::of(&records), state);
+        assert_eq!(ConnectorState::of(&records), state);
         let config = records.config.unwrap_or_default();
         assert_eq!(config.version, Some((version + 1).to_string()));
         assert_eq!(config.external_id.as_deref(), Some("made-for-acme"));
@@ -102,7 +103,7 @@ async fn turns_run_out_for_one_tenant_and_one_stretch_of_time(world: &impl World
     for (tenant, since, expected) in
         [(&acme, now, true), (&acme, now, true), (&acme, now, false), (&globex, now, true), (&acme, later, true)]
     {
-        assert_eq!(world.settings().take_turn(tenant, since, 2).await?, expected, "{tenant} {since}");
+        assert_eq!(world.settings().take_verification_slot(tenant, since, 2).await?, expected, "{tenant} {since}");
     }
     Ok(())
 }
@@ -111,15 +112,15 @@ async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) 
     let first = announcement("acme", "10:00")?.event;
     let again = NewEvent { stamp: change("10:05")?.stamp, id: first.id.clone(), ..first.clone() };
     let others = NewEvent { tenant: id("acme-2")?, ..first.clone() };
-    assert_eq!(world.recorder().record(&first).await?, Recorded::Now);
-    assert_eq!(world.recorder().record(&again).await?, Recorded::Before);
-    assert_eq!(world.recorder().record(&others).await?, Recorded::Now, "another tenant's event of that id");
+    assert_eq!(world.recorder().record(&first).await?, Recording::Created);
+    assert_eq!(world.recorder().record(&again).await?, Recording::Duplicate);
+    assert_eq!(world.recorder().record(&others).await?, Recording::Created, "another tenant's event of that id");
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let otherwise = change("10:06")?.connected(&first.tenant, &role, None, false).event;
     let otherwise = NewEvent { id: first.id.clone(), ..otherwise };
-    assert_eq!(world.recorder().record(&otherwise).await?, Recorded::Otherwise);
+    assert_eq!(world.recorder().record(&otherwise).await?, Recording::Conflict);
     let day = Window { from: clock("00:00")?, to: clock("23:59")? };
-    let stretch = Stretch { tenant: &first.tenant, shard: 0, window: day, after: None };
+    let stretch = EventRange { tenant: &first.tenant, shard: 0, window: day, after: None };
     let events = world.events().page(stretch).await?.events;
     let keys: Vec<_> = events.iter().map(|event| event.recorded_at_id.clone()).collect();
     assert_eq!(keys, [first.recorded_at_id()]);
@@ -130,13 +131,13 @@ async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) 
 async fn of_many_who_send_one_event_at_once_exactly_one_has_recorded_it(world: &impl World) -> Result<()> {
     let event = announcement("acme", "10:00")?.event;
     let at = |millis| NewEvent {
-        stamp: audit_log_core::record::Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
+        stamp: audit_log_core::new_event::Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
         ..event.clone()
     };
     let events: Vec<_> = (0..8).map(at).collect();
     let sent = join_all(events.iter().map(|event| world.recorder().record(event))).await;
-    let recorded: Vec<Recorded> = sent.into_iter().collect::<Result<_, _>>()?;
-    assert_eq!(recorded.iter().filter(|it| **it == Recorded::Now).count(), 1);
+    let recorded: Vec<Recording> = sent.into_iter().collect::<Result<_, _>>()?;
+    assert_eq!(recorded.iter().filter(|it| **it == Recording::Created).count(), 1);
     Ok(())
 }
 
@@ -145,7 +146,7 @@ async fn an_event_goes_into_the_shard_that_it_names(world: &impl World) -> Resul
     world.recorder().record(&event).await?;
     for (shard, expected) in [(0, 0), (3, 1)] {
         let day = Window { from: clock("00:00")?, to: clock("23:59")? };
-        let page = world.events().page(Stretch { tenant: &event.tenant, shard, window: day, after: None }).await?;
+        let page = world.events().page(EventRange { tenant: &event.tenant, shard, window: day, after: None }).await?;
         assert_eq!(page.events.len(), expected, "{shard}");
     }
     Ok(())
@@ -177,7 +178,7 @@ async fn events_are_read_backwards_page_by_page_and_beyond_the_cursor(world: &im
     let window = Window { from: clock("10:01")?, to: clock("10:06")? };
     let (mut read, mut after) = (Vec::new(), None);
     loop {
-        let stretch = Stretch { tenant: &acme, shard: 0, window, after: after.as_deref() };
+        let stretch = EventRange { tenant: &acme, shard: 0, window, after: after.as_deref() };
         let page = world.events().page_back(stretch, 2).await?;
         assert!(page.events.len() <= 2, "{page:?}");
         read.extend(page.events.into_iter().map(|event| event.recorded_at_id));

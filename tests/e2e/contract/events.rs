@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use audit_log_core::{
     event::{Body, StoredEvent},
-    ports::{Events, Page, Stretch},
+    ports::{EventRange, Events, Page},
     schedule::Window,
     tenant::TenantId,
 };
@@ -40,7 +40,7 @@ async fn record(world: &impl World, tenant: &TenantId, keys: &[&str]) -> Result<
 async fn pages(world: &impl World, tenant: &TenantId, shard: u16, window: Window) -> Result<Vec<Page>> {
     let (mut pages, mut after) = (Vec::new(), None);
     loop {
-        let page = world.events().page(Stretch { tenant, shard, window, after: after.as_deref() }).await?;
+        let page = world.events().page(EventRange { tenant, shard, window, after: after.as_deref() }).await?;
         ensure!(page.more_after.is_none() || page.more_after > after, "the cursor does not advance: {after:?}");
         after.clone_from(&page.more_after);
         pages.push(page);
@@ -128,7 +128,7 @@ async fn reading_goes_on_right_after_the_cursor(world: &impl World) -> Result<()
         (&stored[2], &[]),
         ("2026-11-20T10:10:00.000Z#aa", &stored[1..]),
     ] {
-        let page = world.events().page(Stretch { tenant: &acme, shard: 0, window, after: Some(after) }).await?;
+        let page = world.events().page(EventRange { tenant: &acme, shard: 0, window, after: Some(after) }).await?;
         let keys: Vec<_> = page.events.into_iter().map(|event| event.recorded_at_id).collect();
         assert_eq!((&keys[..], page.more_after), (expected, None), "after {after}");
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use audit_log_core::{
-    census::{self, Count},
     ports::{Conditional, Due, Fleet, Settings},
-    records::{StoredWatermark, TenantRecords},
+    reconciliation,
+    records::{ConnectedCount, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::Draft,
     tenant::DueShard,
@@ -24,7 +24,7 @@ on_both_worlds! {
 }
 
 async fn whoever_is_connected_is_listed_in_its_shard_due_or_not(world: &impl World) -> Result<()> {
-    assert_eq!(census::connected(world.fleet()).await?, []);
+    assert_eq!(reconciliation::connected(world.fleet()).await?, []);
     let mut expected = Vec::new();
     // More tenants than shards, so that some share one.
     for number in 0..40 {
@@ -40,7 +40,7 @@ async fn whoever_is_connected_is_listed_in_its_shard_due_or_not(world: &impl Wor
         let watermark = Some(watermark);
         world.put_records(&tenant, TenantRecords { watermark, ..TenantRecords::default() }).await?;
     }
-    assert_eq!(census::connected(world.fleet()).await?, expected);
+    assert_eq!(reconciliation::connected(world.fleet()).await?, expected);
     let shard = DueShard::of(&id("tenant-00")?);
     for due in world.fleet().connected(shard).await? {
         assert_eq!(DueShard::of(&id(&due.tenant)?), shard);
@@ -71,14 +71,14 @@ async fn a_count_is_there_once_it_is_kept_and_the_last_one_stays(world: &impl Wo
     connect(world, "acme").await?;
     assert_eq!(world.fleet().last_count().await?, None);
     let day = clock("11:00")?.date_naive();
-    let first = Count { day, connected: 40, before: None };
-    let second = Count { day: day.succ_opt().unwrap_or(day), connected: 0, before: Some(40) };
+    let first = ConnectedCount { day, connected: 40, before: None };
+    let second = ConnectedCount { day: day.succ_opt().unwrap_or(day), connected: 0, before: Some(40) };
     for count in [first, second, first] {
-        world.fleet().keep_count(count).await?;
+        world.fleet().save_count(count).await?;
         assert_eq!(world.fleet().last_count().await?, Some(count));
     }
     // It is nobody's record, and in no list of tenants.
     assert_eq!(world.fleet().saved().await?, ["acme"]);
-    assert_eq!(census::connected(world.fleet()).await?.len(), 1);
+    assert_eq!(reconciliation::connected(world.fleet()).await?.len(), 1);
     Ok(())
 }

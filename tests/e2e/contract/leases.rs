@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use audit_log_core::{
     lease::{Lease, MAX_LEASE},
     ports::{Acquisition, Conditional, Purpose, Settings, Tenants},
-    records::{Outcome, StoredWatermark, TenantRecords},
+    records::{ExportHealth, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
     tenant::{ExternalId, RoleArn},
@@ -60,7 +60,7 @@ async fn a_free_lease_is_acquired_and_comes_with_the_watermark(world: &impl Worl
 
     let own = lease(2, "11:45")?;
     let acquired = acquire(world, &acme, &own, clock("11:10")?).await?;
-    assert_eq!(acquired, Acquisition::Acquired(watermark, before.outcome.clone()));
+    assert_eq!(acquired, Acquisition::Acquired(watermark, before.health.clone()));
     assert_eq!(load(world, &acme.config.tenant).await?, TenantRecords { lease: Some(own), ..before });
     Ok(())
 }
@@ -187,7 +187,7 @@ async fn publishing_needs_no_watermark_and_keeps_nobody_from_a_first_save(world:
     settings.external_id(&tenant, &ExternalId::parse("made-for-acme")?).await?;
     let (publisher, now) = (lease(9, "10:02")?, clock("10:00")?);
     let acquired = tenants.acquire_lease(&tenant, Purpose::Publish, &publisher, now).await?;
-    assert_eq!(acquired, Acquisition::Acquired(StoredWatermark::default(), Outcome::default()));
+    assert_eq!(acquired, Acquisition::Acquired(StoredWatermark::default(), ExportHealth::default()));
     let records = load(world, &tenant).await?;
     assert_eq!((&records.watermark, records.lease.as_ref()), (&None, Some(&publisher)));
     // A lease alone is no watermark, neither to one who connects a role nor to one who saves.
@@ -219,7 +219,7 @@ async fn publishing_for_a_disconnected_tenant_leaves_it_so(world: &impl World) -
     assert_eq!(disconnected, Conditional::Written);
     let left = stored_watermark(world, tenant).await?;
     let acquired = world.tenants().acquire_lease(tenant, Purpose::Publish, &acme.lease, clock("11:02")?).await?;
-    assert_eq!(acquired, Acquisition::Acquired(left.clone(), load(world, tenant).await?.outcome));
+    assert_eq!(acquired, Acquisition::Acquired(left.clone(), load(world, tenant).await?.health));
     world.tenants().release_lease(tenant, &acme.lease).await?;
     assert_eq!((left.due_shard.clone(), stored_watermark(world, tenant).await?), (None, left));
     Ok(())

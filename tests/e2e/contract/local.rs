@@ -72,7 +72,7 @@ impl<'a> OnLocalAws<'a> {
                 TimeDelta::minutes(1),
             ),
             events: events(&exporter),
-            bus: EventBus::new(&exporter, &outputs.notices_bus_name),
+            bus: EventBus::new(&exporter, &outputs.notification_bus_name),
             buckets: AssumedBuckets::new(&exporter, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES)),
         })
     }
@@ -141,7 +141,7 @@ impl World for OnLocalAws<'_> {
 
     async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
         let Fixture { aws, platform } = self.fixture;
-        let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "acme").await?;
+        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "acme").await?;
         for notification in notifications {
             self.bus.publish(notification).await?;
         }
@@ -189,7 +189,7 @@ impl World for OnLocalAws<'_> {
         let finding = Item::from([("step".to_owned(), AttributeValue::Bool(true))]);
         let attributes = [
             ("tenant_id", AttributeValue::S(tenant.to_string())),
-            ("record", AttributeValue::S("verification".to_owned())),
+            ("record", AttributeValue::S("connection_check".to_owned())),
             ("checked_for", AttributeValue::S("2026-11-19T07:00:00Z".to_owned())),
             ("checked_at", AttributeValue::S("2026-11-19T07:31:02Z".to_owned())),
             ("config_version", AttributeValue::N("1".to_owned())),

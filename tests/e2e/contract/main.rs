@@ -1,7 +1,7 @@
 //! The contract of the ports: what `audit_log_core::ports` promises, proved of the fake in memory and of the adapters.
 //!
 //! Each test body is written once, over the traits, and runs against both: whatever core's own tests prove on
-//! [`Memory`](audit_log_core::memory::Memory) therefore holds on AWS. The adapters run on the local AWS, against the
+//! [`Fakes`](audit_log_core::fakes::Fakes) therefore holds on AWS. The adapters run on the local AWS, against the
 //! deployed tables and customers' stacks, under the deployed exporter's role; a right that the templates forget fails
 //! here.
 
@@ -11,7 +11,7 @@ macro_rules! on_both_worlds {
         mod $body {
             #[test]
             fn in_memory() -> anyhow::Result<()> {
-                crate::memory::in_memory(async |world| super::$body(world).await)
+                crate::fakes::in_memory(async |world| super::$body(world).await)
             }
 
             #[test]
@@ -28,11 +28,11 @@ mod checkpoint;
 mod checks;
 mod connecting;
 mod events;
+mod fakes;
 mod fencing;
 mod fleet;
 mod leases;
 mod local;
-mod memory;
 mod outbox;
 mod receipts;
 mod settings;

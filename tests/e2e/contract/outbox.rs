@@ -141,7 +141,7 @@ async fn a_notification_is_stored_again_although_its_event_was_recorded_before(w
     publish_all(world, tenant).await?;
     assert_eq!(fail(world, &acme, "failed", "11:06").await?, Conditional::Written);
     assert_eq!((entries(world, tenant).await?, recorded().await?), (numbered(&[("failed", 4)]), 1));
-    assert_eq!(load(world, tenant).await?.outcome.consecutive_failures, 3);
+    assert_eq!(load(world, tenant).await?.health.consecutive_failures, 3);
     Ok(())
 }
 

@@ -2,12 +2,12 @@
 
 use anyhow::{Error, Result};
 use audit_log_core::{
-    connect,
+    onboarding,
     ports::{Conditional, Settings, Tenants},
-    record::own::Change,
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
+    system_events::AdminChange,
     tenant::EventShards,
 };
 use futures::future::join_all;
@@ -208,10 +208,10 @@ async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<(
     let acme = world::connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let disconnected =
-        connect::disconnect(world.settings(), &load(world, tenant).await?, tenant, &change("10:10")?).await?;
+        onboarding::disconnect(world.settings(), &load(world, tenant).await?, tenant, &change("10:10")?).await?;
     assert_eq!(disconnected, Conditional::Written);
-    let change = Change { id: "02".to_owned(), ..change("15:20")? };
-    let connected = connect::connect(
+    let change = AdminChange { id: "02".to_owned(), ..change("15:20")? };
+    let connected = onboarding::connect(
         world.settings(),
         &load(world, tenant).await?,
         tenant,

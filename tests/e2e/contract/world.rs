@@ -4,18 +4,19 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_core::{
     event::User,
     failure::{Code, Failure},
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     lease::Lease,
+    new_event::Stamp,
     notification::Notification,
     outbox::Announcement,
     ports::{
         Acquisition, Buckets, Commit, Conditional, Connections, Events, FailureRecord, Fence, Fleet, Purpose, Recorder,
         Settings, Tenants,
     },
-    record::{Stamp, own::Change},
-    records::{Outcome, Receipt, StoredObject, StoredWatermark, TenantRecords},
+    records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Draft, TenantConfig},
+    system_events::AdminChange,
     tenant::{AccountId, Partition, Platform, TenantId},
 };
 use audit_log_tests::{Object, PLATFORM_ACCOUNT, REGION};
@@ -152,9 +153,9 @@ pub(crate) fn platform() -> Result<Platform> {
 }
 
 /// What an admin does at a time.
-pub(crate) fn change(time: &str) -> Result<Change> {
+pub(crate) fn change(time: &str) -> Result<AdminChange> {
     let stamp = Stamp { at: clock(time)?, retention: None };
-    Ok(Change { by: User::system(), stamp, id: format!("change-at-{time}") })
+    Ok(AdminChange { by: User::system(), stamp, id: format!("change-at-{time}") })
 }
 
 /// What announces a change.
@@ -164,7 +165,7 @@ pub(crate) fn announcement(tenant: &str, time: &str) -> Result<Announcement> {
 
 /// The same under an id.
 pub(crate) fn announcement_of(tenant: &str, event_id: &str, time: &str) -> Result<Announcement> {
-    Ok(Change { id: event_id.to_owned(), ..change(time)? }.disconnected(&id(tenant)?))
+    Ok(AdminChange { id: event_id.to_owned(), ..change(time)? }.disconnected(&id(tenant)?))
 }
 
 /// A lease until a time that is told from others by its token.
@@ -259,7 +260,7 @@ pub(crate) async fn load(world: &impl World, tenant: &TenantId) -> Result<Tenant
 }
 
 pub(crate) async fn failures(world: &impl World, tenant: &TenantId) -> Result<Failures> {
-    let Outcome { last_error, consecutive_failures, .. } = load(world, tenant).await?.outcome;
+    let ExportHealth { last_error, consecutive_failures, .. } = load(world, tenant).await?.health;
     Ok(Failures { last: last_error.map(|error| (error.code, error.message)), in_a_row: consecutive_failures })
 }
 

@@ -25,7 +25,7 @@ async fn audit_events(platform: &Platform<'_>, tenant: &str) -> Result<Vec<(Stri
 fn a_refusal_and_its_end_are_audit_events_and_are_heard_on_the_bus() -> Result<()> {
     on_the_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let listener = Listener::to(aws, &platform.outputs().notices_bus_name, "shut").await?;
+        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "shut").await?;
         let mut shut = onboard(aws, platform, "shut", "200000000031", Draft::default(), clock("10:00")?).await?;
         delete_stack(aws, &shut.stack.account, &shut.stack.name).await?;
         for hour in ["11:00", "12:00"] {

@@ -22,7 +22,7 @@ use plan::Case;
 use run::Outcome;
 use scenario::{CALLS, Scenario};
 use state::State;
-use tally::{End, Tally};
+use tally::{End, TenantReport};
 use world::{FAILING, Turns, World};
 
 static KILLED: Turns = Turns::new();
@@ -136,7 +136,7 @@ fn undisturbed_runs_make_every_kind_of_call_and_their_receipts_tell_what_lies_in
 #[test]
 fn a_run_that_is_killed_at_any_call_is_made_up_for_by_the_first_tick_after_its_leases_end() -> Result<()> {
     KILLED.take(async |world| {
-        let mut tally = Tally::of("killed");
+        let mut tally = TenantReport::of("killed");
         for scenario in Scenario::ALL {
             let without = undisturbed(world, scenario).await?;
             let cases = plan::kills(scenario, &without.outcome);
@@ -161,7 +161,7 @@ fn so_is_a_call_of_a_later_tick_and_of_one_that_is_refused_something() -> Result
 }
 
 async fn failing(world: &World, title: &'static str, scenarios: &[Scenario]) -> Result<()> {
-    let mut tally = Tally::of(title);
+    let mut tally = TenantReport::of(title);
     for scenario in scenarios {
         let without = undisturbed(world, *scenario).await?;
         let cases = plan::faults(*scenario, &without.outcome);

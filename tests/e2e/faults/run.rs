@@ -20,7 +20,7 @@ const SIGKILL: i32 = 9;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A tick, its batch, and what that hands over again: more than so many are one of them for ever.
-const MOST_INVOCATIONS: usize = 6;
+const MAX_INVOCATIONS: usize = 6;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl World {
         let redelivered = !messages.0.is_empty();
         let mut next = Some(messages.event().unwrap_or(self.tick(hour)?));
         while let Some(event) = next.take() {
-            ensure!(answers.len() < MOST_INVOCATIONS, "what is handed over is never done");
+            ensure!(answers.len() < MAX_INVOCATIONS, "what is handed over is never done");
             let invoked = invoke(&mut process, &event).await?;
             let done = if let Invoked::Answered(answer, false) = &invoked { Some(answer) } else { None };
             let comes_again = std::mem::take(&mut messages).give_back(self, done).await?;

@@ -21,7 +21,7 @@ pub(crate) enum End {
 }
 
 /// The cases of one test.
-pub(crate) struct Tally {
+pub(crate) struct TenantReport {
     title: &'static str,
     began: Instant,
     planned: usize,
@@ -40,7 +40,7 @@ struct Ends {
     left_leased: usize,
 }
 
-impl Tally {
+impl TenantReport {
     pub(crate) fn of(title: &'static str) -> Self {
         Self { title, began: Instant::now(), planned: 0, done: 0, ends: BTreeMap::new(), wrong: Vec::new() }
     }

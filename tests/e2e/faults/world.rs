@@ -149,7 +149,7 @@ impl World {
         let function_arn = deployed["FunctionArn"].as_str().context("a function without an ARN")?.to_owned();
         let environment = serde_json::from_value(deployed["Environment"]["Variables"].clone())?;
         open_exporter_role(aws, &platform).await?;
-        let notifications_queue = listen(aws, &outputs.notices_bus_name).await?;
+        let notifications_queue = listen(aws, &outputs.notification_bus_name).await?;
 
         let mut customers = Vec::new();
         for Member { tenant, account, choices, start, events } in members()? {

@@ -12,7 +12,7 @@ use audit_log_console::{
 };
 use audit_log_core::{
     event::Body,
-    memory::{Memory, State, Tenant},
+    fakes::{FakeState, FakeTenant, Fakes},
     records::StoredWatermark,
     schedule::Schedule,
     settings::Draft,
@@ -33,14 +33,14 @@ const OTHER: &str = "globex";
 /// A console, and who is signed in.
 struct Console {
     runtime: Runtime,
-    memory: Memory,
+    fakes: Fakes,
     router: Router,
     token: String,
     csrf: String,
 }
 
 static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
-    let memory = Memory::default();
+    let fakes = Fakes::default();
     let issuer = TestIssuer::es256(now());
     let deployment = Deployment {
         platform: Platform {
@@ -57,10 +57,10 @@ static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
         bytes.fill(7);
         true
     };
-    let router = router(App::new(memory.clone(), deployment, Some(issuer.authority()), now, random));
+    let router = router(App::new(fakes.clone(), deployment, Some(issuer.authority()), now, random));
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let token = issuer.token_for("acme", &["audit-logs:admin"]);
-    let mut console = Console { runtime, memory, router, token, csrf: String::new() };
+    let mut console = Console { runtime, fakes, router, token, csrf: String::new() };
     console.reset();
     let (_, page) = console.answer("GET", "/settings", "", "").expect("a page");
     let csrf = page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -75,7 +75,7 @@ fn now() -> DateTime<Utc> {
 impl Console {
     /// Two tenants that have saved settings and recorded an event.
     fn reset(&self) {
-        let mut state = State::default();
+        let mut state = FakeState::default();
         for (tenant, text) in [("acme", "own"), (OTHER, SECRET)] {
             let some = |text: &str| Some(text.to_owned());
             let config = Draft {
@@ -91,7 +91,9 @@ impl Console {
             let schedule = Schedule { exported_until: hour, next_due: hour + TimeDelta::hours(1) };
             let id = TenantId::parse(tenant).expect("a tenant");
             let watermark = Some(StoredWatermark::connected(&id, schedule));
-            state.tenants.insert(tenant.to_owned(), Tenant { config: Some(config), watermark, ..Tenant::default() });
+            state
+                .tenants
+                .insert(tenant.to_owned(), FakeTenant { config: Some(config), watermark, ..FakeTenant::default() });
             let event = json!({
                 "id": "e-1", "date": "2026-11-21T09:00:00.000Z", "logType": "Scan", "action": text,
                 "user": { "id": "u-1" }, "additionalInfo": {},
@@ -99,12 +101,12 @@ impl Console {
             let key = "2026-11-21T09:00:00.000Z#e-1".to_owned();
             state.events.entry((tenant.to_owned(), 0)).or_default().insert(key, Body::Text(event.to_string()));
         }
-        *self.memory.state() = state;
+        *self.fakes.state() = state;
     }
 
     /// All that the other tenant has.
-    fn of_the_other(&self) -> (Option<Tenant>, Vec<String>) {
-        let state = self.memory.state();
+    fn of_the_other(&self) -> (Option<FakeTenant>, Vec<String>) {
+        let state = self.fakes.state();
         let events = state.events.iter().filter(|((tenant, _), _)| tenant == OTHER);
         (state.tenants.get(OTHER).cloned(), events.flat_map(|(_, events)| events.keys().cloned()).collect())
     }

@@ -4,13 +4,11 @@
 use std::sync::{Arc, LazyLock, Mutex};
 
 use audit_log_core::{
+    batch::Batch,
     event::{Body, StoredEvent},
-    export::Batch,
-    memory::{Memory, State},
-    record::{
-        Stamp,
-        intake::{Catalogue, Intake},
-    },
+    fakes::{FakeState, Fakes},
+    ingestion::{Catalogue, EventValidator},
+    new_event::Stamp,
     tenant::{EventShards, TenantId},
 };
 use audit_log_recorder::{
@@ -34,19 +32,19 @@ mod batches;
 #[path = "../../../functions/exporter/src/input.rs"]
 mod input;
 
-static INTAKE: LazyLock<Intake> = LazyLock::new(intake);
+static VALIDATOR: LazyLock<EventValidator> = LazyLock::new(validator);
 
 /// A recorder, what it stores, and what it says that it did.
 struct Recorder {
     runtime: Runtime,
-    memory: Memory,
+    fakes: Fakes,
     observed: Arc<Mutex<Vec<Counts>>>,
-    store: Arc<Store<Memory>>,
+    store: Arc<Store<Fakes>>,
     router: Router,
 }
 
 static RECORDER: LazyLock<Mutex<Recorder>> = LazyLock::new(|| {
-    let (memory, observed) = (Memory::default(), Arc::<Mutex<Vec<Counts>>>::default());
+    let (fakes, observed) = (Fakes::default(), Arc::<Mutex<Vec<Counts>>>::default());
     let world = World {
         now: Box::new(start),
         random: Box::new(|| Ok([7; 10])),
@@ -55,14 +53,15 @@ static RECORDER: LazyLock<Mutex<Recorder>> = LazyLock::new(|| {
             move |counts| observed.lock().expect("no other panic").push(counts)
         }),
     };
-    let store = Arc::new(Store::new(memory.clone(), intake(), None, world));
+    let store = Arc::new(Store::new(fakes.clone(), validator(), None, world));
     let router = http::router(Arc::clone(&store), None);
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    Mutex::new(Recorder { runtime, memory, observed, store, router })
+    Mutex::new(Recorder { runtime, fakes, observed, store, router })
 });
 
-fn intake() -> Intake {
-    Intake::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).expect("a catalogue")).expect("a schema")
+fn validator() -> EventValidator {
+    EventValidator::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).expect("a catalogue"))
+        .expect("a schema")
 }
 
 fn start() -> DateTime<Utc> {
@@ -82,7 +81,7 @@ fn is_batch(text: &str) -> bool {
 }
 
 fn is_event(text: &str) -> bool {
-    let Ok(event) = INTAKE.check(text) else { return false };
+    let Ok(event) = VALIDATOR.check(text) else { return false };
     let sent: Value = serde_json::from_str(text).expect("what was checked is JSON");
     let stamp = Stamp { at: start(), retention: None };
     let acme = TenantId::parse("acme").expect("a tenant");
@@ -142,13 +141,13 @@ fn is_exporters(text: &str) -> bool {
 
 fn is_recorders(text: &str) -> bool {
     let Ok(payload) = RawValue::from_string(text.to_owned()) else { return false };
-    let Recorder { runtime, memory, observed, store, router } = &*RECORDER.lock().expect("no other panic");
-    *memory.state() = State::default();
+    let Recorder { runtime, fakes, observed, store, router } = &*RECORDER.lock().expect("no other panic");
+    *fakes.state() = FakeState::default();
     observed.lock().expect("no other panic").clear();
     let event = LambdaEvent::new(payload, Context::default());
     let Ok(answer) = runtime.block_on(invocation::handle(store, router, event)) else { return false };
     let answer: Value = serde_json::from_str(answer.get()).expect("an answer is JSON");
-    let state = memory.state();
+    let state = fakes.state();
     let stored: Vec<_> = state.events.iter().flat_map(|(of, events)| events.iter().map(move |it| (of, it))).collect();
     if let Some(failures) = answer.get("batchItemFailures").and_then(Value::as_array) {
         let Counts { recorded, duplicate, refused, failed } = observed.lock().expect("no other panic")[0];

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use audit_log_core::{
-    connect,
     event::User,
     failure::{Code, Failure},
+    new_event::{Stamp, time_ordered_id},
     notification::Kind,
     object::tenant_folder,
+    onboarding,
     ports::{Conditional, Settings as _},
-    record::{Stamp, own::Change, time_ordered_id},
     records::TenantRecords,
     settings::{Draft, FieldErrors, TenantConfig},
+    system_events::AdminChange,
     tenant::{Invalid, RoleArn, TenantId},
     timestamp,
 };
@@ -26,7 +27,7 @@ use crate::{
 
 /// What an admin does.
 #[derive(Debug, Clone)]
-pub enum Deed {
+pub enum Activity {
     /// Saves these settings; the first save may begin so much earlier.
     Save(Box<Draft>, Option<TimeDelta>),
     /// Stops the exports.
@@ -47,7 +48,7 @@ pub struct Admin {
 
 impl Admin {
     /// Does it, and again from the start if another write came in between.
-    pub async fn act(&self, deed: &Deed) {
+    pub async fn act(&self, deed: &Activity) {
         for _ in 0..5 {
             let result = self.try_once(deed).await;
             self.world.say(|| format!("admin of {} {}: {result:?}", TENANTS[self.tenant], deed.name()));
@@ -58,13 +59,13 @@ impl Admin {
         }
     }
 
-    async fn try_once(&self, deed: &Deed) -> Result<Conditional, Failure> {
+    async fn try_once(&self, deed: &Activity) -> Result<Conditional, Failure> {
         let world = &self.world;
         let tenant = TenantId::parse(TENANTS[self.tenant]).map_err(damaged)?;
-        let records = world.memory.records(&tenant).await?;
+        let records = world.fakes.records(&tenant).await?;
         world.delay().await;
         let at = world.now() + TimeDelta::milliseconds(self.skew_ms);
-        let change = Change {
+        let change = AdminChange {
             by: User { id: "u-17".to_owned(), name: None, email: None },
             stamp: Stamp { at, retention: None },
             id: time_ordered_id(
@@ -75,28 +76,28 @@ impl Admin {
         // The write may take as long as any other.
         world.delay().await;
         let result = match deed {
-            Deed::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
-            Deed::Disconnect => connect::disconnect(&world.memory, &records, &tenant, &change).await,
-            Deed::Reconnect => {
+            Activity::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
+            Activity::Disconnect => onboarding::disconnect(&world.fakes, &records, &tenant, &change).await,
+            Activity::Reconnect => {
                 let Some(role) = records.config.as_ref().and_then(|config| config.role_arn.as_deref()) else {
                     return Ok(Conditional::Written);
                 };
                 let role = RoleArn::parse(role).map_err(damaged)?;
-                connect::connect(&world.memory, &records, &tenant, &role, &world.platform, &change).await
+                onboarding::connect(&world.fakes, &records, &tenant, &role, &world.platform, &change).await
             }
         };
         // What is disconnected already is not disconnected again.
-        if result == Ok(Conditional::Written) && (!matches!(deed, Deed::Disconnect) || is_scheduled(&records)) {
+        if result == Ok(Conditional::Written) && (!matches!(deed, Activity::Disconnect) || is_scheduled(&records)) {
             self.note_change(&tenant, deed, &records, &change);
         }
         result
     }
 
-    fn note_change(&self, tenant: &TenantId, deed: &Deed, records: &TenantRecords, change: &Change) {
+    fn note_change(&self, tenant: &TenantId, deed: &Activity, records: &TenantRecords, change: &AdminChange) {
         let (world, id) = (&self.world, tenant.to_string());
         let (at, now) = (change.stamp.at, world.now());
         let mut facts = world.facts();
-        if !matches!(deed, Deed::Disconnect) {
+        if !matches!(deed, Activity::Disconnect) {
             facts.renewed.insert(id.clone(), at);
         }
         facts.changed.insert(id.clone(), now);
@@ -123,7 +124,7 @@ impl Admin {
         records: &TenantRecords,
         draft: &Draft,
         history: Option<TimeDelta>,
-        change: &Change,
+        change: &AdminChange,
     ) -> Result<Conditional, Failure> {
         let world = &self.world;
         let version = records.config.as_ref().and_then(|config| config.version.clone());
@@ -131,14 +132,14 @@ impl Admin {
             Draft { version, ..draft.clone() }.check(tenant, &world.platform).map_err(FieldErrors::into_failure)?;
         self.note_config(&config);
         let begins = history.map(|history| change.stamp.at - history);
-        let reset_at = records.outcome.backoff_reset_at;
-        let result = connect::save(&world.memory, records, &config, begins, change).await;
+        let reset_at = records.health.backoff_reset_at;
+        let result = onboarding::save(&world.fakes, records, &config, begins, change).await;
         if result == Ok(Conditional::Written) && records.watermark.is_none() {
             let begins = timestamp::whole_seconds(begins.unwrap_or(change.stamp.at));
             world.facts().begins.insert(tenant.to_string(), begins);
         }
         if is_planted(Bug::SaveKeepsTheBackoff)
-            && let Some(stored) = world.memory.state().tenants.get_mut(tenant.as_str())
+            && let Some(stored) = world.fakes.state().tenants.get_mut(tenant.as_str())
         {
             stored.backoff_reset_at = reset_at;
         }
@@ -159,7 +160,7 @@ fn is_scheduled(records: &TenantRecords) -> bool {
     records.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some())
 }
 
-impl Deed {
+impl Activity {
     fn name(&self) -> &'static str {
         match self {
             Self::Save(..) => "saves",

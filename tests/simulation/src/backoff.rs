@@ -1,7 +1,7 @@
 //! The model of the backoff: which tenants are tried at a tick, and which failures have to be announced. It knows first
 //! failures, last errors and saves by having watched them, and shares no code with the core.
 
-use audit_log_core::{failure::Party, memory::Tenant};
+use audit_log_core::{failure::Party, fakes::FakeTenant};
 use chrono::{DateTime, Utc};
 
 use crate::world::Facts;
@@ -12,7 +12,7 @@ fn hour(at: DateTime<Utc>) -> i64 {
 
 /// Whether a tenant is not tried at a tick: its customer has failed for more than a day since the last save, and less than
 /// six hours ago.
-pub fn is_backed_off(facts: &Facts, id: &str, tenant: &Tenant, tick: DateTime<Utc>) -> bool {
+pub fn is_backed_off(facts: &Facts, id: &str, tenant: &FakeTenant, tick: DateTime<Utc>) -> bool {
     let (Some(first), Some((failure, last))) = (facts.failing.get(id), &tenant.last_error) else { return false };
     let since = facts.renewed.get(id).map_or(*first, |renewed| *renewed.max(first));
     let waited = hour(tick) - hour(*last);
@@ -20,7 +20,7 @@ pub fn is_backed_off(facts: &Facts, id: &str, tenant: &Tenant, tick: DateTime<Ut
 }
 
 /// Watches a tenant's record; `until` is where its watermark stood at the last look.
-pub fn watch(facts: &mut Facts, id: &str, tenant: &Tenant, until: Option<&str>) {
+pub fn watch(facts: &mut Facts, id: &str, tenant: &FakeTenant, until: Option<&str>) {
     let until = until.unwrap_or_default().to_owned();
     let Some((_, at)) = tenant.last_error.as_ref().filter(|_| tenant.consecutive_failures > 0) else {
         if facts.failing.remove(id).is_some() {

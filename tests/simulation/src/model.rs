@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use audit_log_core::{
     checkpoint::next_number,
     event::Body,
-    late::LOOK_BACK,
-    memory::{State, Tenant},
+    fakes::{FakeState, FakeTenant},
+    late_arrivals::LOOK_BACK,
     object::sha256,
     records::{Receipt, StoredObject},
     schedule::{Window, full_hour},
@@ -33,7 +33,7 @@ type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
 
 /// The model: every event of the tenant that was recorded in the window, by `recorded_at`, `id` and shard, with when it
 /// became visible if its writer broke the contract. Those that were deleted since are among them.
-fn expected<'a>(state: &'a State, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
+fn expected<'a>(state: &'a FakeState, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
     let (from, to) = (timestamp::millis(window.from), timestamp::millis(window.to));
     let stored =
         state.events.iter().flat_map(|((of, shard), events)| events.iter().map(move |(k, b)| (of, *shard, k, b)));
@@ -50,7 +50,7 @@ fn expected<'a>(state: &'a State, facts: &'a Facts, tenant: &str, window: Window
 /// # Errors
 /// With the first thing that is not as it must be.
 pub fn check(world: &World) -> Result<(), String> {
-    let (facts, state) = (world.facts(), world.memory.state());
+    let (facts, state) = (world.facts(), world.fakes.state());
     for (id, tenant) in &state.tenants {
         let model = TenantModel { world, facts: &facts, state: &state, id, tenant };
         model.check().map_err(|what| format!("{id}: {what}"))?;
@@ -61,9 +61,9 @@ pub fn check(world: &World) -> Result<(), String> {
 struct TenantModel<'a> {
     world: &'a World,
     facts: &'a Facts,
-    state: &'a State,
+    state: &'a FakeState,
     id: &'a str,
-    tenant: &'a Tenant,
+    tenant: &'a FakeTenant,
 }
 
 impl TenantModel<'_> {

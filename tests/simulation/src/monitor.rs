@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use audit_log_core::{
     checkpoint::{Checkpoint, next_number},
-    memory::{Object, State, Tenant},
+    fakes::{FakeObject, FakeState, FakeTenant},
     object::{ObjectSpec, sha256},
     records::{Receipt, StoredObject},
     schedule::Window,
@@ -43,7 +43,7 @@ impl Monitor {
     /// # Errors
     /// If something is as it must never be.
     pub fn look(&mut self, world: &World) -> Result<(), String> {
-        let mut state = world.memory.state();
+        let mut state = world.fakes.state();
         let stored = std::mem::take(&mut state.stored);
         let facts = &mut *world.facts();
         for (id, tenant) in &state.tenants {
@@ -71,9 +71,9 @@ impl Monitor {
         &mut self,
         world: &World,
         facts: &mut Facts,
-        state: &State,
+        state: &FakeState,
         id: &str,
-        tenant: &Tenant,
+        tenant: &FakeTenant,
     ) -> Result<(), String> {
         let Some(watermark) = &tenant.watermark else { return Ok(()) };
         let now = (&watermark.exported_until, &watermark.checkpoint);
@@ -118,7 +118,7 @@ impl Monitor {
     }
 
     /// Takes note of what is in an outbox for the first time.
-    fn store(&mut self, id: &str, tenant: &Tenant) {
+    fn store(&mut self, id: &str, tenant: &FakeTenant) {
         if self.outboxes.get(id).map_or(0, |(sequence, _)| *sequence) != tenant.outbox.sequence {
             for entry in &tenant.outbox.entries {
                 self.stored.entry(entry.id.clone()).or_default().insert(entry.sequence);
@@ -127,7 +127,7 @@ impl Monitor {
     }
 
     /// Only what was stored is published, and for the first time in the order in which it was.
-    fn publications(&mut self, state: &State) -> Result<(), String> {
+    fn publications(&mut self, state: &FakeState) -> Result<(), String> {
         for published in state.notifications.iter().skip(self.looked_at) {
             let known = self.stored.get(&published.id).is_some_and(|numbers| numbers.contains(&published.sequence));
             if !known {
@@ -146,7 +146,7 @@ impl Monitor {
     }
 
     /// What leaves an outbox was published.
-    fn outbox(&mut self, id: &str, tenant: &Tenant) -> Result<(), String> {
+    fn outbox(&mut self, id: &str, tenant: &FakeTenant) -> Result<(), String> {
         let (outbox, before) = (&tenant.outbox, self.outboxes.get(id));
         let (before, ids) = before.map_or((0, &[][..]), |(sequence, ids)| (*sequence, ids.as_slice()));
         if before == outbox.sequence && ids.len() == outbox.entries.len() {
@@ -163,7 +163,7 @@ impl Monitor {
     }
 }
 
-fn parsed_config(world: &World, id: &str, tenant: &Tenant) -> Option<TenantConfig> {
+fn parsed_config(world: &World, id: &str, tenant: &FakeTenant) -> Option<TenantConfig> {
     tenant.config.as_ref()?.check(&TenantId::parse(id).ok()?, &world.platform).ok()
 }
 
@@ -185,7 +185,7 @@ fn by_the_settings(id: &str, config: Option<&TenantConfig>, receipt: &Receipt) -
 }
 
 /// An object that a record tells of is there, with its bytes.
-fn is_stored(state: &State, id: &str, bucket: &str, told: &StoredObject, when: &str) -> Result<(), String> {
+fn is_stored(state: &FakeState, id: &str, bucket: &str, told: &StoredObject, when: &str) -> Result<(), String> {
     match state.buckets.get(bucket).and_then(|objects| objects.get(&told.key)) {
         None => Err(format!("{id}: {when} before {} was stored", told.key)),
         Some(object) if sha256(&object.bytes) != told.sha256 => {
@@ -196,7 +196,7 @@ fn is_stored(state: &State, id: &str, bucket: &str, told: &StoredObject, when: &
 }
 
 /// An object lies in a folder that its tenant has configured, and holds nothing of another tenant.
-fn belongs(facts: &Facts, (bucket, key): &(String, String), object: &Object) -> Result<(), String> {
+fn belongs(facts: &Facts, (bucket, key): &(String, String), object: &FakeObject) -> Result<(), String> {
     let is_in = |(of, folder): &(String, String)| of == bucket && key.starts_with(folder.as_str());
     let owner = facts.folders.iter().find(|(_, folders)| folders.iter().any(is_in)).map(|(tenant, _)| tenant.as_str());
     let Some(owner) = owner else { return Err(format!("{bucket}/{key} is no tenant's")) };

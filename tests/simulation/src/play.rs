@@ -12,7 +12,7 @@ use audit_log_core::{
 use chrono::TimeDelta;
 
 use crate::{
-    admin::{Admin, Deed},
+    admin::{Activity, Admin},
     model,
     plan::{Action, Plan, SHARED, TENANTS, dice},
     runs,
@@ -54,14 +54,14 @@ pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
             violation: world.violation(),
             trace: world.trace(),
             runs: world.runs.load(Ordering::Relaxed),
-            windows: world.memory.state().tenants.values().map(|tenant| tenant.receipts.len()).sum(),
+            windows: world.fakes.state().tenants.values().map(|tenant| tenant.receipts.len()).sum(),
         }
     })))
 }
 
 async fn story(world: &Arc<World>) {
     let own = TENANTS.iter().flat_map(|tenant| [1, 2].map(|number| format!("{tenant}-bucket-{number}")));
-    world.memory.state().buckets = own.chain([SHARED.to_owned()]).map(|bucket| (bucket, Default::default())).collect();
+    world.fakes.state().buckets = own.chain([SHARED.to_owned()]).map(|bucket| (bucket, Default::default())).collect();
     for (at, action) in world.plan.timeline.clone() {
         world.sleep_until(at).await;
         if world.violation().is_some() {
@@ -74,11 +74,11 @@ async fn story(world: &Arc<World>) {
     world.facts().refused.clear();
     world.say(|| "the trouble is over".to_owned());
     all_at_rest(world).await;
-    let stored = |name: &str| world.memory.state().tenants.get(name).cloned();
+    let stored = |name: &str| world.fakes.state().tenants.get(name).cloned();
     for (tenant, name) in TENANTS.iter().enumerate() {
         let watermark = stored(name).and_then(|stored| stored.watermark);
         if watermark.is_some_and(|watermark| watermark.due_shard.is_none()) && world.roll(2) == 0 {
-            Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Deed::Reconnect).await;
+            Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Activity::Reconnect).await;
         }
     }
     // Two ticks are enough for most: one for what is due, and one for what it waits for. The lease of a dead run has to end
@@ -103,7 +103,7 @@ async fn story(world: &Arc<World>) {
 }
 
 fn act(world: &Arc<World>, action: Action) {
-    let admin = |tenant, skew_ms, deed: Deed| {
+    let admin = |tenant, skew_ms, deed: Activity| {
         let admin = Admin { world: Arc::clone(world), tenant, skew_ms };
         world.spawn(async move { admin.act(&deed).await });
     };
@@ -112,11 +112,11 @@ fn act(world: &Arc<World>, action: Action) {
             world.say(|| format!("{}#{shard} records {key}", TENANTS[tenant]));
             let place = (TENANTS[tenant].to_owned(), shard);
             world.note_visible(TENANTS[tenant], shard, &key);
-            world.memory.state().events.entry(place).or_default().insert(key, body);
+            world.fakes.state().events.entry(place).or_default().insert(key, body);
         }
-        Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, Deed::Save(draft, history)),
-        Action::Disconnect { tenant, skew_ms } => admin(tenant, skew_ms, Deed::Disconnect),
-        Action::Reconnect { tenant, skew_ms } => admin(tenant, skew_ms, Deed::Reconnect),
+        Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, Activity::Save(draft, history)),
+        Action::Disconnect { tenant, skew_ms } => admin(tenant, skew_ms, Activity::Disconnect),
+        Action::Reconnect { tenant, skew_ms } => admin(tenant, skew_ms, Activity::Reconnect),
         Action::Tick { event_time, skew_ms } => {
             let of = Arc::clone(world);
             world.spawn(async move { runs::tick(&of, event_time, skew_ms).await });

@@ -15,7 +15,7 @@ use std::{
 
 use audit_log_core::{
     failure::{Code, Failure},
-    memory::{Memory, MemoryUpload},
+    fakes::{FakeUpload, Fakes},
     settings::Draft,
     tenant::TenantId,
 };
@@ -55,7 +55,7 @@ pub struct Seen {
     /// When the run has looked at a tenant's settings, and since when it has read events since then.
     looked: BTreeMap<String, (DateTime<Utc>, Option<DateTime<Utc>>)>,
     /// Puts that a planted bug makes too late.
-    postponed: Vec<(MemoryUpload, String)>,
+    postponed: Vec<(FakeUpload, String)>,
     /// Each tenant's config as it was read first, for a planted bug.
     first_configs: BTreeMap<String, Option<Draft>>,
 }
@@ -88,8 +88,8 @@ impl Ports {
         lock(&self.seen)
     }
 
-    fn memory(&self) -> &Memory {
-        &self.world.memory
+    fn fakes(&self) -> &Fakes {
+        &self.world.fakes
     }
 
     fn fate(&self) -> Fate {
@@ -152,14 +152,14 @@ impl Ports {
 
     /// Whether the tenant's lease is this run's.
     fn has_lease(&self, tenant: &str) -> bool {
-        let lease = self.memory().state().tenants.get(tenant).and_then(|stored| stored.lease.clone());
+        let lease = self.fakes().state().tenants.get(tenant).and_then(|stored| stored.lease.clone());
         lease.is_some_and(|lease| self.world.facts().holders.get(&lease.token) == Some(&self.run))
     }
 
     /// Takes note of which tenants have to wait by the model.
     fn note_backoff(&self, tenants: &[TenantId]) {
         let Some(tick) = self.seen().tick else { return };
-        let (state, facts) = (self.memory().state(), self.world.facts());
+        let (state, facts) = (self.fakes().state(), self.world.facts());
         for id in tenants.iter().map(TenantId::as_str) {
             let is = state.tenants.get(id).is_some_and(|stored| backoff::is_backed_off(&facts, id, stored, tick));
             self.seen().backed_off.entry(id.to_owned()).or_insert((is, is)).1 |= is;

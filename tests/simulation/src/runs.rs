@@ -10,7 +10,8 @@ use std::{
 };
 
 use audit_log_core::{
-    export::{Batch, Budget, Done, Export, GRACE, Options, Report, Run},
+    batch::Batch,
+    export::{Budget, Done, Export, GRACE, Options, Report, Run},
     failure::Failure,
     schedule,
     tenant::TenantId,

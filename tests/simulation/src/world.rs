@@ -14,7 +14,7 @@ use std::{
 use audit_log_core::{
     event::Body,
     failure::{Code, Failure},
-    memory::Memory,
+    fakes::Fakes,
     notification::Kind,
     settings::TenantConfig,
     tenant::{Platform, TenantId},
@@ -37,7 +37,7 @@ pub type EventKey = (String, u16, String);
 /// One seed's world.
 pub struct World {
     /// The fakes.
-    pub memory: Memory,
+    pub fakes: Fakes,
     /// What the seed wants.
     pub plan: Plan,
     /// Whose system it is.
@@ -124,10 +124,10 @@ pub fn at_once<R>(call: impl Future<Output = Result<R, Failure>>) -> Result<R, F
 impl World {
     /// As it is before anything happens.
     pub fn new(plan: Plan, platform: Platform, dice: ChaCha8Rng, traced: bool) -> Self {
-        let mut memory = Memory::default();
-        memory.page_size = plan.page_size;
+        let mut fakes = Fakes::default();
+        fakes.page_size = plan.page_size;
         Self {
-            memory,
+            fakes,
             platform,
             calm: AtomicBool::new(false),
             active: AtomicUsize::new(0),
@@ -183,7 +183,7 @@ impl World {
 
     /// A tenant's config as it is stored now.
     pub fn config(&self, tenant: &str) -> Option<TenantConfig> {
-        let draft = self.memory.state().tenants.get(tenant)?.config.clone()?;
+        let draft = self.fakes.state().tenants.get(tenant)?.config.clone()?;
         draft.check(&TenantId::parse(tenant).ok()?, &self.platform).ok()
     }
 

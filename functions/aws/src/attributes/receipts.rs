@@ -1,7 +1,7 @@
 //! Receipts: the records `export#<window end>` of the tenants table.
 
 use audit_log_core::{
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     records::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt},
     schedule::Window,
     tenant::TenantId,

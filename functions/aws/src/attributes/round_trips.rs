@@ -3,11 +3,11 @@
 use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Party},
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
+    new_event::Stamp,
+    new_event::{Activity, NewEvent},
     notification::{Kind, Notification},
     outbox::{Outbox, to_text},
-    record::Stamp,
-    record::{Deed, NewEvent},
     records::{Receipt, StoredObject, StoredReceipt},
     schedule::{Schedule, Window},
     tenant::{Partition, Platform, Prefix, Region},
@@ -124,7 +124,7 @@ proptest! {
         days in option::of(1..400_i64), shard in 0..64_u16,
     ) {
         let user = User { id: who.0, name: who.1, email: who.2 };
-        let deed = Deed { log_type: &words[0], action: &words[1], user: &user };
+        let deed = Activity { log_type: &words[0], action: &words[1], user: &user };
         let stamp = Stamp { at, retention: days.map(TimeDelta::days) };
         let info: std::collections::BTreeMap<_, _> = info.into_iter().collect();
         let event = NewEvent { shard, ..NewEvent::new(&tenant, stamp, id, deed, &info) };
@@ -211,7 +211,7 @@ proptest! {
                 code: code.as_str().to_owned(), message: failed.message.clone(), party: Some(party.to_string()),
                 at: Some(timestamp::whole_seconds(at)),
             };
-            prop_assert_eq!(outcome(&item).last_error, Some(read));
+            prop_assert_eq!(health(&item).last_error, Some(read));
             let all_are_set = item.keys().all(|name| set.contains(&format!("{name} = :{name}")));
             prop_assert!(all_are_set, "{}", set);
         }

@@ -18,7 +18,7 @@ use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetad
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::answers::is_throttle;
+use crate::errors::is_throttle;
 
 /// How much slower than asked for it gets at most.
 const SLOWEST: u32 = 32;

@@ -4,15 +4,14 @@ use audit_log_core::{
     export::Budget,
     failure::Failure,
     object::{ObjectSpec, sha256},
-    ports::{Bucket as _, Upload as _},
+    ports::{Access, Action, Bucket as _, Probes, Reach, Upload as _},
     settings::{Connection, TenantConfig},
     tenant::ExternalId,
-    verify::{Access, Action, Probes, Reach},
 };
 use chrono::DateTime;
 
 use super::{Ask, AssumedBuckets, S3Upload, session};
-use crate::answers::Answer;
+use crate::errors::AwsError;
 
 impl Probes for AssumedBuckets {
     type Reach = S3Reach;
@@ -48,7 +47,7 @@ pub struct S3Reach {
 
 impl S3Reach {
     /// With the headers of a delivery: a bucket policy may refuse what comes without them, and that would hide a right.
-    async fn put_empty(&self, key: &str) -> Result<(), Answer> {
+    async fn put_empty(&self, key: &str) -> Result<(), AwsError> {
         let labels = ObjectSpec::connectivity_check(&self.config, DateTime::UNIX_EPOCH);
         let spec = ObjectSpec { key: key.to_owned(), ..labels };
         S3Upload::new(self.client.clone(), &self.config, spec, Budget::new(0)).put(Vec::new(), None).await
@@ -63,15 +62,15 @@ impl Reach for S3Reach {
         let answer = match action {
             Action::Get => {
                 let get = s3.get_object().bucket(bucket).key(key).expected_bucket_owner(owner).send().await;
-                get.map(drop).map_err(|error| Answer::of(&error))
+                get.map(drop).map_err(|error| AwsError::of(&error))
             }
             Action::List => {
                 let list = s3.list_objects_v2().bucket(bucket).prefix(key).max_keys(1).expected_bucket_owner(owner);
-                list.send().await.map(drop).map_err(|error| Answer::of(&error))
+                list.send().await.map(drop).map_err(|error| AwsError::of(&error))
             }
             Action::Delete => {
                 let delete = s3.delete_object().bucket(bucket).key(key).expected_bucket_owner(owner).send().await;
-                delete.map(drop).map_err(|error| Answer::of(&error))
+                delete.map(drop).map_err(|error| AwsError::of(&error))
             }
             Action::Put => self.put_empty(key).await,
         };

@@ -42,7 +42,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use crate::answers::Answer;
+use crate::errors::AwsError;
 
 /// The size of a part; of an object, at most one is held and one is on its way. S3 takes parts from 5 MiB on, and 10,000 of them.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -74,16 +74,16 @@ struct Multipart {
     /// How many parts were begun.
     begun: i32,
     /// Dropped, they are given up.
-    on_their_way: JoinSet<Result<CompletedPart, Answer>>,
+    on_their_way: JoinSet<Result<CompletedPart, AwsError>>,
     parts: Vec<CompletedPart>,
 }
 
 impl Multipart {
     /// Waits until no more than so many parts are on their way.
-    async fn wait(&mut self, until: usize) -> Result<(), Answer> {
+    async fn wait(&mut self, until: usize) -> Result<(), AwsError> {
         while self.on_their_way.len() > until {
             let Some(part) = self.on_their_way.join_next().await else { break };
-            self.parts.push(part.map_err(|_| Answer::nonsense("PartGivenUp"))??);
+            self.parts.push(part.map_err(|_| AwsError::nonsense("PartGivenUp"))??);
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl S3Upload {
 
     /// The object in a single request, with all its headers. Where its SHA-256 is known, S3 is asked to check that very
     /// one, and not one that is computed anew.
-    pub(super) async fn put(&self, bytes: Vec<u8>, sha256: Option<&str>) -> Result<(), Answer> {
+    pub(super) async fn put(&self, bytes: Vec<u8>, sha256: Option<&str>) -> Result<(), AwsError> {
         let put = self
             .client
             .put_object()
@@ -135,10 +135,10 @@ impl S3Upload {
             Some(sha256) => put.interceptor(Signing(PayloadSigningOverride::Precomputed(sha256.to_owned()))),
             None => put,
         };
-        put.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+        put.send().await.map(|_| ()).map_err(|error| AwsError::of(&error))
     }
 
-    async fn begin_multipart(&self) -> Result<Multipart, Answer> {
+    async fn begin_multipart(&self) -> Result<Multipart, AwsError> {
         let create = self
             .client
             .create_multipart_upload()
@@ -150,13 +150,13 @@ impl S3Upload {
             .set_metadata(Some(self.metadata()))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone());
-        let created = create.send().await.map_err(|error| Answer::of(&error))?;
-        let id = created.upload_id.ok_or_else(|| Answer::nonsense("NoUploadId"))?;
+        let created = create.send().await.map_err(|error| AwsError::of(&error))?;
+        let id = created.upload_id.ok_or_else(|| AwsError::nonsense("NoUploadId"))?;
         Ok(Multipart { id, begun: 0, on_their_way: JoinSet::new(), parts: Vec::new() })
     }
 
     /// Sends a part off, once the one before it has arrived.
-    async fn part(&mut self, bytes: Vec<u8>) -> Result<(), Answer> {
+    async fn part(&mut self, bytes: Vec<u8>) -> Result<(), AwsError> {
         let taken = self.taken.take();
         let mut multipart = match self.multipart.take() {
             Some(multipart) => multipart,
@@ -177,7 +177,7 @@ impl S3Upload {
             .body(ByteStream::from(bytes));
         if arrived.is_ok() {
             let upload = async move {
-                let part = upload.send().await.map_err(|error| Answer::of(&error))?;
+                let part = upload.send().await.map_err(|error| AwsError::of(&error))?;
                 drop(taken);
                 let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
                 Ok(completed.set_checksum_crc64_nvme(part.checksum_crc64_nvme).build())
@@ -190,7 +190,7 @@ impl S3Upload {
     }
 
     /// Puts the object together from its parts and these last bytes.
-    async fn finish_multipart(&mut self, last: Vec<u8>) -> Result<(), Answer> {
+    async fn finish_multipart(&mut self, last: Vec<u8>) -> Result<(), AwsError> {
         self.part(last).await?;
         match &mut self.multipart {
             Some(multipart) => multipart.wait(0).await?,
@@ -202,7 +202,7 @@ impl S3Upload {
         }
     }
 
-    async fn complete(&self, multipart: &Multipart) -> Result<(), Answer> {
+    async fn complete(&self, multipart: &Multipart) -> Result<(), AwsError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(multipart.parts.clone())).build();
         let complete = self
             .client
@@ -218,13 +218,13 @@ impl S3Upload {
             .operation_timeout(Duration::from_secs(300));
         let longer = aws_sdk_s3::config::Config::builder().timeout_config(timeouts.build());
         let complete = complete.customize().config_override(longer).interceptor(Counting(Arc::clone(&self.attempts)));
-        complete.send().await.map(|_| ()).map_err(|error| Answer::of(&error))
+        complete.send().await.map(|_| ()).map_err(|error| AwsError::of(&error))
     }
 
     /// Tells a bucket of another account from missing rights. S3 answers both with the same refusal, so this asks for
     /// something harmless, with and without naming the owner: to abort an upload that never was. Whoever may abort
     /// hears that there is no such upload. Only a refusal that goes away with the owner's name is about the owner.
-    async fn diagnose(&self, answer: Answer) -> Failure {
+    async fn diagnose(&self, answer: AwsError) -> Failure {
         let failure = answer.from_s3(&self.bucket, self.region, &self.spec.key);
         if !answer.is_access_denied() {
             return failure;
@@ -251,7 +251,7 @@ impl S3Upload {
             .upload_id("no-such-upload");
         match abort.send().await {
             Ok(_) => Some(true),
-            Err(error) => match Answer::of(&error).code.as_str() {
+            Err(error) => match AwsError::of(&error).code.as_str() {
                 "NoSuchUpload" => Some(true),
                 "AccessDenied" => Some(false),
                 _ => None,
@@ -378,7 +378,7 @@ impl Upload for S3Upload {
             .upload_id(&multipart.id);
         if let Err(error) = abort.send().await {
             // A lifecycle rule, which a bucket made by the customer's template has, drops it; the log says where it is.
-            let code = Answer::of(&error).code;
+            let code = AwsError::of(&error).code;
             tracing::warn!(
                 bucket = self.bucket,
                 key = self.spec.key,

@@ -5,7 +5,7 @@
 //! out and trying again, but an answer with status 200 is decoded in [`super::page`]; any other is still the SDK's.
 //!
 //! It is done where the SDK decodes, within an attempt. So an answer that is damaged counts as an attempt that failed: the
-//! SDK waits and asks again, [`crate::clients::TRIES`] times in all, and what comes of it then is
+//! SDK waits and asks again, [`crate::clients::MAX_ATTEMPTS`] times in all, and what comes of it then is
 //! [`audit_log_core::failure::Code::Unavailable`].
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,16 +31,16 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::config_bag::ConfigBag;
 
 use super::{page, scanner::Damage};
-use crate::answers::Answer;
+use crate::errors::AwsError;
 
 /// Sends a query and decodes its answer.
 pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
     let decoded = Decoded::default();
     let query = query.customize().config_override(retries).interceptor(Decoding(decoded.clone()));
     let sent = query.send().await;
-    sent.map_err(|error| Answer::of(&error).from_events())?;
+    sent.map_err(|error| AwsError::of(&error).from_events())?;
     // An answer that was decoded by anyone else has no page, which is not the same as a page without events.
-    decoded.put(None).ok_or_else(|| Answer::nonsense("ResponseError").from_events())
+    decoded.put(None).ok_or_else(|| AwsError::nonsense("ResponseError").from_events())
 }
 
 /// What the last attempt's answer was decoded to.

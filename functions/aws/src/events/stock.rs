@@ -10,14 +10,14 @@ use aws_sdk_dynamodb::{
 };
 
 use crate::{
-    answers::Answer,
     attributes::{Item, as_json, text},
+    errors::AwsError,
 };
 
 /// Sends a query and takes its answer from the SDK.
 pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
     let sent = query.customize().config_override(retries).send().await;
-    let answer = sent.map_err(|error| Answer::of(&error).from_events())?;
+    let answer = sent.map_err(|error| AwsError::of(&error).from_events())?;
     let more_after = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
     let events = answer.items.unwrap_or_default().into_iter().map(event).collect();
     Ok(Page { events, more_after })

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use audit_log_core::{
-    drift::{Checked, Finding},
     failure::Failure,
     outbox::Announcement,
     ports::{Conditional, Connections},
+    records::{ConnectionCheck, Finding},
     tenant::TenantId,
     timestamp,
 };
@@ -15,22 +15,22 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWrite
 use super::{TenantsTable, at_version};
 use crate::attributes::{Item, key, n, s, text};
 
-const RECORD: &str = "verification";
+const RECORD: &str = "connection_check";
 
 impl Connections for TenantsTable {
-    async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<Checked>)>, Failure> {
+    async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<ConnectionCheck>)>, Failure> {
         let keys: Vec<Item> = tenants.iter().map(|tenant| key(tenant, RECORD)).collect();
         let items = self.items(&keys, "the last checks were read").await?;
         let found = items.into_iter().filter_map(|item| Some((text(&item, "tenant_id")?, checked(&item)?)));
-        let mut found: HashMap<String, Checked> = found.collect();
+        let mut found: HashMap<String, ConnectionCheck> = found.collect();
         Ok(tenants.iter().map(|id| (id.clone(), found.remove(id.as_str()))).collect())
     }
 
-    async fn keep_check(
+    async fn save_check(
         &self,
         tenant: &TenantId,
-        as_read: Option<&Checked>,
-        found: &Checked,
+        as_read: Option<&ConnectionCheck>,
+        found: &ConnectionCheck,
         announcement: Option<&Announcement>,
     ) -> Result<Conditional, Failure> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item(tenant, found)));
@@ -84,7 +84,7 @@ fn as_it_is(mut stored: Item) -> (String, Option<Item>) {
     (condition.join(" AND "), Some(values).filter(|values| !values.is_empty()))
 }
 
-fn item(tenant: &TenantId, Checked { turn, at, version, findings }: &Checked) -> Item {
+fn item(tenant: &TenantId, ConnectionCheck { turn, at, version, findings }: &ConnectionCheck) -> Item {
     let finding = |Finding { step, is_failure, code, message }: &Finding| {
         let status = if *is_failure { FAILED } else { "warning" };
         let texts = [("step", step.as_str()), ("status", status), ("code", code), ("message", message)];
@@ -104,7 +104,7 @@ fn item(tenant: &TenantId, Checked { turn, at, version, findings }: &Checked) ->
 const FAILED: &str = "failed";
 
 /// None where the item lacks what a check has; then the next one takes its place.
-fn checked(item: &Item) -> Option<Checked> {
+fn checked(item: &Item) -> Option<ConnectionCheck> {
     let instant = |name| timestamp::parse_seconds(&text(item, name)?);
     let finding = |finding: &AttributeValue| {
         let finding = finding.as_m().ok()?;
@@ -113,7 +113,7 @@ fn checked(item: &Item) -> Option<Checked> {
         Some(Finding { step: step?, is_failure, code: code?, message: message? })
     };
     let findings: Option<Vec<Finding>> = item.get("findings")?.as_l().ok()?.iter().map(finding).collect();
-    Some(Checked {
+    Some(ConnectionCheck {
         turn: instant("checked_for")?,
         at: instant("checked_at")?,
         version: text(item, "config_version")?.parse().ok()?,

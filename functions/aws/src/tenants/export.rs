@@ -20,8 +20,8 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{TenantsTable, as_read_within_fence, at_version, stands_as_read, within_fence, write, write_or_refusal};
 use crate::{
-    answers::Answer,
     attributes::{self, Item, key, n, s, text},
+    errors::AwsError,
 };
 
 impl TenantsTable {
@@ -59,7 +59,7 @@ impl Tenants for TenantsTable {
             .limit(1)
             .send()
             .await
-            .map_err(|error| Answer::of(&error).from_dynamodb("the connected tenants were read"))?;
+            .map_err(|error| AwsError::of(&error).from_dynamodb("the connected tenants were read"))?;
         Ok(answer.count() > 0)
     }
 
@@ -73,7 +73,7 @@ impl Tenants for TenantsTable {
                 Some("config") => record.config = Some(attributes::draft(&item)),
                 Some("watermark") => {
                     record.watermark = attributes::watermark(&item);
-                    record.outcome = attributes::outcome(&item);
+                    record.health = attributes::health(&item);
                     record.lease = attributes::lease(&item);
                 }
                 Some("outbox") => {
@@ -124,7 +124,7 @@ impl Tenants for TenantsTable {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
                 let watermark = attributes::watermark(&item).unwrap_or_default();
-                Ok(Acquisition::Acquired(watermark, attributes::outcome(&item)))
+                Ok(Acquisition::Acquired(watermark, attributes::health(&item)))
             }
             Err(refusal) => {
                 let item = match refusal.into_service_error() {

@@ -1,21 +1,21 @@
 //! The tenants table as a look at all tenants sees it.
 
 use audit_log_core::{
-    census::Count,
     failure::Failure,
     ports::{Conditional, Due, Fleet},
+    records::ConnectedCount,
     tenant::DueShard,
 };
 
 use super::{TenantsTable, write};
 use crate::{
-    answers::Answer,
     attributes::{Item, n, s, text},
+    errors::AwsError,
 };
 
 /// The key of the count. No tenant's id has a `#`, so no tenant has such a record.
 fn count_key() -> Item {
-    Item::from([("tenant_id".to_owned(), s("#platform")), ("record".to_owned(), s("census"))])
+    Item::from([("tenant_id".to_owned(), s("#platform")), ("record".to_owned(), s("reconciliation"))])
 }
 
 impl Fleet for TenantsTable {
@@ -42,18 +42,18 @@ impl Fleet for TenantsTable {
         Ok(pending)
     }
 
-    async fn last_count(&self) -> Result<Option<Count>, Failure> {
+    async fn last_count(&self) -> Result<Option<ConnectedCount>, Failure> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(count_key())).consistent_read(true);
-        let answer = get.send().await.map_err(|error| Answer::of(&error).from_dynamodb("the last count was read"))?;
+        let answer = get.send().await.map_err(|error| AwsError::of(&error).from_dynamodb("the last count was read"))?;
         let count = |item: Item| {
             let number = |name| text(&item, name)?.parse().ok();
             let (day, connected) = (text(&item, "day")?.parse().ok()?, number("connected")?);
-            Some(Count { day, connected, before: number("connected_before") })
+            Some(ConnectedCount { day, connected, before: number("connected_before") })
         };
         Ok(answer.item.and_then(count))
     }
 
-    async fn keep_count(&self, Count { day, connected, before }: Count) -> Result<(), Failure> {
+    async fn save_count(&self, ConnectedCount { day, connected, before }: ConnectedCount) -> Result<(), Failure> {
         let mut item = count_key();
         let numbers = [("connected", Some(connected)), ("connected_before", before)];
         item.insert("day".to_owned(), s(day.to_string()));

@@ -6,10 +6,10 @@ use aws_sdk_dynamodb::{
     types::KeysAndAttributes,
 };
 
-use super::{TRIES, TenantsTable, pause, still_busy};
+use super::{MAX_ATTEMPTS, TenantsTable, pause, still_busy};
 use crate::{
-    answers::Answer,
     attributes::{Item, text},
+    errors::AwsError,
 };
 
 /// What one BatchGetItem takes (by "BatchGetItem" in the DynamoDB API reference).
@@ -25,7 +25,7 @@ impl TenantsTable {
                 let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
                 let wanted = wanted.map_err(|_| still_busy(doing))?;
                 let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
-                let answer = answer.map_err(|error| Answer::of(&error).from_dynamodb(doing))?;
+                let answer = answer.map_err(|error| AwsError::of(&error).from_dynamodb(doing))?;
                 items.extend(answer.responses.unwrap_or_default().into_values().flatten());
                 // Some of them may be left for another call.
                 let left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys);
@@ -33,7 +33,7 @@ impl TenantsTable {
                 if keys.is_empty() {
                     break;
                 }
-                if tried >= TRIES {
+                if tried >= MAX_ATTEMPTS {
                     return Err(still_busy(doing));
                 }
                 pause(tried).await;
@@ -47,7 +47,7 @@ impl TenantsTable {
         let mut items = query.index_name("due").into_paginator().items().send();
         let mut listed = Vec::new();
         while let Some(item) = items.next().await {
-            let item = item.map_err(|error| Answer::of(&error).from_dynamodb(doing))?;
+            let item = item.map_err(|error| AwsError::of(&error).from_dynamodb(doing))?;
             if let Some(tenant) = text(&item, "tenant_id") {
                 listed.push(Due { tenant, next_due: text(&item, "next_due").unwrap_or_default() });
             }
@@ -60,7 +60,7 @@ impl TenantsTable {
         let mut items = scan.into_paginator().items().send();
         let mut tenants = Vec::new();
         while let Some(item) = items.next().await {
-            let item = item.map_err(|error| Answer::of(&error).from_dynamodb(doing))?;
+            let item = item.map_err(|error| AwsError::of(&error).from_dynamodb(doing))?;
             tenants.extend(text(&item, "tenant_id"));
         }
         Ok(tenants)

@@ -15,8 +15,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{TenantsTable, at_version, stands_as_read, write};
 use crate::{
-    answers::Answer,
     attributes::{self, key, n, s, text},
+    errors::AwsError,
 };
 
 /// How long a count of turns is kept; it is of no use once its stretch of time is over.
@@ -172,7 +172,7 @@ impl Settings for TenantsTable {
         while receipts.len() < most
             && let Some(item) = pages.next().await
         {
-            let item = item.map_err(|error| Answer::of(&error).from_dynamodb("the receipts were read"))?;
+            let item = item.map_err(|error| AwsError::of(&error).from_dynamodb("the receipts were read"))?;
             if text(&item, "record").is_some_and(|record| record != before) {
                 receipts.extend(attributes::stored_receipt(&item));
             }
@@ -180,12 +180,17 @@ impl Settings for TenantsTable {
         Ok(receipts)
     }
 
-    async fn take_turn(&self, tenant: &TenantId, since: DateTime<Utc>, most: u32) -> Result<bool, Failure> {
+    async fn take_verification_slot(
+        &self,
+        tenant: &TenantId,
+        since: DateTime<Utc>,
+        most: u32,
+    ) -> Result<bool, Failure> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, &format!("turns#{}", timestamp::seconds(since)))))
+            .set_key(Some(key(tenant, &format!("verification_slots#{}", timestamp::seconds(since)))))
             .update_expression("SET expires_at = :expires ADD taken :one")
             .condition_expression("attribute_not_exists(taken) OR taken < :most")
             .expression_attribute_values(":expires", n((since + TURNS_RETENTION).timestamp()))

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::clients::TRIES;
+use crate::clients::MAX_ATTEMPTS;
 
 /// The fields of a form, decoded.
 fn form(body: &str) -> Vec<(String, String)> {
@@ -83,10 +83,10 @@ async fn a_refused_role_is_the_customers_to_mend_and_not_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn what_stands_between_the_exporter_and_sts_is_not_the_customers() {
     for (reply, code, tries) in [
-        (Reply::sts(400, "Throttling"), Code::Throttled, TRIES),
-        (Reply::sts(500, "InternalFailure"), Code::Unavailable, TRIES),
-        (Reply::sts(503, "ServiceUnavailable"), Code::Unavailable, TRIES),
-        (Reply::Lost, Code::Unavailable, TRIES),
+        (Reply::sts(400, "Throttling"), Code::Throttled, MAX_ATTEMPTS),
+        (Reply::sts(500, "InternalFailure"), Code::Unavailable, MAX_ATTEMPTS),
+        (Reply::sts(503, "ServiceUnavailable"), Code::Unavailable, MAX_ATTEMPTS),
+        (Reply::Lost, Code::Unavailable, MAX_ATTEMPTS),
         (Reply::sts(403, "ExpiredTokenException"), Code::CredentialsExpired, 1),
         (Reply::sts(403, "RegionDisabledException"), Code::PlatformDenied, 1),
         (Reply::sts(400, "PackedPolicyTooLarge"), Code::Rejected, 1),

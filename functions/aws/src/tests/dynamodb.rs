@@ -5,18 +5,17 @@ mod outbox;
 mod races;
 
 use audit_log_core::{
-    census::Count,
-    drift::Checked,
     event::User,
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     lease::Lease,
+    new_event::Stamp,
     outbox::{Announcement, Outbox},
     ports::{
-        Commit, Conditional, Connections, Events, FailureRecord, Fence, Fleet, Purpose, Settings, Stretch, Tenants,
+        Commit, Conditional, Connections, EventRange, Events, FailureRecord, Fence, Fleet, Purpose, Settings, Tenants,
     },
-    record::{Stamp, own::Change},
-    records::{Receipt, StoredObject, StoredWatermark},
+    records::{ConnectedCount, ConnectionCheck, Receipt, StoredObject, StoredWatermark},
     schedule::Schedule,
+    system_events::AdminChange,
     tenant::DueShard,
 };
 use aws_sdk_dynamodb::config::retry::RetryPartition;
@@ -24,7 +23,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::*;
-use crate::{clients::TRIES, events::EventsTable, tenants::TenantsTable};
+use crate::{clients::MAX_ATTEMPTS, events::EventsTable, tenants::TenantsTable};
 
 /// How often the adapter itself sends what DynamoDB has cancelled or left.
 const OWN_TRIES: usize = 8;
@@ -41,7 +40,7 @@ fn table(aws: &Aws) -> TenantsTable {
 
 fn announcement() -> Announcement {
     let stamp = Stamp { at: window().from, retention: None };
-    let change = Change { by: User::system(), stamp, id: "01K".to_owned() };
+    let change = AdminChange { by: User::system(), stamp, id: "01K".to_owned() };
     change.disconnected(&config(Draft::default()).tenant)
 }
 
@@ -68,8 +67,8 @@ fn receipt() -> Receipt {
     }
 }
 
-fn checked() -> Checked {
-    Checked { turn: window().from, at: window().to, version: 0, findings: Vec::new() }
+fn checked() -> ConnectionCheck {
+    ConnectionCheck { turn: window().from, at: window().to, version: 0, findings: Vec::new() }
 }
 
 async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
@@ -104,7 +103,7 @@ async fn due(aws: &Aws) -> Result<Vec<String>, Failure> {
 async fn events(aws: &Aws) -> Result<(), Failure> {
     let table = EventsTable::new(client(aws), "events");
     let tenant = config(Draft::default()).tenant;
-    let page = table.page(Stretch { tenant: &tenant, shard: 0, window: window(), after: None });
+    let page = table.page(EventRange { tenant: &tenant, shard: 0, window: window(), after: None });
     page.await.map(|_| ()).inspect_err(tells_no_secret)
 }
 
@@ -143,7 +142,7 @@ async fn a_throttled_table_is_waited_for_and_then_named() {
     ] {
         assert_eq!(code.map_err(|failure| failure.code), Err(Code::Throttled));
     }
-    assert_eq!(aws.operations().len(), 4 * TRIES as usize);
+    assert_eq!(aws.operations().len(), 4 * MAX_ATTEMPTS as usize);
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,8 +171,8 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             table.pending().await.unwrap_err(),
             table.last_count().await.unwrap_err(),
             table.last_check(&tenant).await.unwrap_err(),
-            table.keep_check(&tenant, None, &checked(), None).await.unwrap_err(),
-            table.keep_count(Count::after(None, window().from.date_naive(), 1)).await.unwrap_err(),
+            table.save_check(&tenant, None, &checked(), None).await.unwrap_err(),
+            table.save_count(ConnectedCount::after(None, window().from.date_naive(), 1)).await.unwrap_err(),
         ] {
             tells_no_secret(&failure);
             assert_eq!(failure.code, Code::PlatformDenied, "{code}: {failure}");
@@ -298,12 +297,12 @@ async fn whatever_a_decision_is_made_on_is_read_consistently() {
 /// The item has all that a check has, so a condition on any of that being absent would never hold again.
 #[tokio::test]
 async fn a_check_that_can_not_be_read_is_replaced_as_long_as_it_stays_as_it_is() {
-    let kept = r#"{"tenant_id":{"S":"acme"},"record":{"S":"verification"},"checked_for":{"S":"2026-11-21T10:00:00Z"},"checked_at":{"S":"2026-11-21T10:31:00Z"},"config_version":{"N":"0"},"findings":{"L":[{"M":{"step":{"S":"region"}}}]}}"#;
+    let kept = r#"{"tenant_id":{"S":"acme"},"record":{"S":"connection_check"},"checked_for":{"S":"2026-11-21T10:00:00Z"},"checked_at":{"S":"2026-11-21T10:31:00Z"},"config_version":{"N":"0"},"findings":{"L":[{"M":{"step":{"S":"region"}}}]}}"#;
     let batch = format!("{{\"Responses\":{{\"tenants\":[{kept}]}},\"UnprocessedKeys\":{{}}}}");
     let aws = Aws::new().on("BatchGetItem", [Reply::ok(batch)]).on("TransactWriteItems", [Reply::ok("{}")]);
     let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
     assert_eq!(table.last_check(&tenant).await, Ok(None));
-    assert_eq!(table.keep_check(&tenant, None, &checked(), None).await, Ok(Conditional::Written));
+    assert_eq!(table.save_check(&tenant, None, &checked(), None).await, Ok(Conditional::Written));
     let sent: Value = serde_json::from_str(&aws.sent("TransactWriteItems")[0].body).unwrap();
     let put = &sent["TransactItems"][0]["Put"];
     let condition = "checked_for = :checked_for AND checked_at = :checked_at AND config_version = :config_version AND \

@@ -13,7 +13,7 @@ async fn request(aws: &Aws) -> Result<(), Failure> {
 
 #[tokio::test(start_paused = true)]
 async fn publishing_is_asked_for_once_and_not_waited_for() {
-    let taken = Reply::Answer { status: 202, headers: Vec::new(), body: String::new() };
+    let taken = Reply::AwsError { status: 202, headers: Vec::new(), body: String::new() };
     let aws = Aws::new().on("Invoke", [taken]);
     assert_eq!(request(&aws).await, Ok(()));
     let [sent] = &aws.sent("Invoke")[..] else { panic!("{:?}", aws.operations()) };

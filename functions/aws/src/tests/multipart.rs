@@ -1,7 +1,7 @@
 //! An object in parts.
 
 use super::*;
-use crate::{buckets::PART_BYTES, clients::TRIES};
+use crate::{buckets::PART_BYTES, clients::MAX_ATTEMPTS};
 
 const CREATED: &str = "<InitiateMultipartUploadResult><Bucket>acme-audit</Bucket><Key>k</Key>\
     <UploadId>upload-1</UploadId></InitiateMultipartUploadResult>";
@@ -21,7 +21,7 @@ pub(super) fn s3() -> Aws {
             ],
         )
         .on("CompleteMultipartUpload", [Reply::ok(COMPLETED)])
-        .on("AbortMultipartUpload", [Reply::Answer { status: 204, headers: Vec::new(), body: String::new() }])
+        .on("AbortMultipartUpload", [Reply::AwsError { status: 204, headers: Vec::new(), body: String::new() }])
 }
 
 /// A part, and [`CHECKED`] as the rest.
@@ -128,7 +128,7 @@ async fn an_upload_whose_last_part_fails_is_aborted() {
     let aws = s3().on("UploadPart", [Reply::ok("").with_header("etag", "\"one\""), Reply::s3(503, "SlowDown", "")]);
     assert_eq!(refused(&aws, &two_parts()).await, Some(Code::Throttled));
     let operations = all_for_the_owner(&aws);
-    assert_eq!(operations.iter().filter(|operation| *operation == "UploadPart").count(), 1 + TRIES as usize);
+    assert_eq!(operations.iter().filter(|operation| *operation == "UploadPart").count(), 1 + MAX_ATTEMPTS as usize);
     assert_eq!(operations.last().map(String::as_str), Some("AbortMultipartUpload"));
 }
 

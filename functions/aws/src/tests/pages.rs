@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use audit_log_core::ports::{Events as _, Page, Stretch};
+use audit_log_core::ports::{EventRange, Events as _, Page};
 use aws_sdk_dynamodb::{config::Builder as ConfigBuilder, types::AttributeValue};
 use aws_smithy_types::Blob;
 use proptest::{collection::vec, prelude::*};
@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{dynamodb::client, *};
 use crate::{
     attributes::{Item, as_json},
-    clients::TRIES,
+    clients::MAX_ATTEMPTS,
     events::{EventsTable, decoding, stock},
 };
 
@@ -18,14 +18,14 @@ const GOOD: &str = r#"{"Count":1,"Items":[{"recorded_at_id":{"S":"k"},"event":{"
 
 async fn decoded_by_us(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
-    let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
+    let stretch = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
     let query = EventsTable::new(client(aws), "events").query(stretch);
     decoding::page_of(query, ConfigBuilder::new()).await.inspect_err(tells_no_secret)
 }
 
 async fn decoded_by_the_sdk(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
-    let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
+    let stretch = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
     stock::page_of(EventsTable::new(client(aws), "events").query(stretch), ConfigBuilder::new()).await
 }
 
@@ -37,7 +37,7 @@ fn with_checksum(body: &str, checksum: u32) -> Reply {
 async fn a_busy_partition_does_not_use_up_the_retries_of_the_others() {
     let read = async |aws: &Aws, tenant: &str| {
         let tenant = TenantId::parse(tenant).unwrap();
-        let stretch = Stretch { tenant: &tenant, shard: 0, window: window(), after: None };
+        let stretch = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
         EventsTable::new(client(aws), "events").page(stretch).await
     };
     let busy = || Reply::dynamodb(400, "ProvisionedThroughputExceededException", "");
@@ -45,7 +45,7 @@ async fn a_busy_partition_does_not_use_up_the_retries_of_the_others() {
     for _ in 0..150 {
         assert_eq!(read(&hot, "hot").await.unwrap_err().code, Code::Throttled);
     }
-    assert_eq!(hot.operations().len(), 150 * TRIES as usize);
+    assert_eq!(hot.operations().len(), 150 * MAX_ATTEMPTS as usize);
     let passing = Aws::new().on("Query", [busy(), Reply::ok(GOOD)]);
     assert_eq!(read(&passing, "acme").await.map(|page| page.events.len()), Ok(1));
 }
@@ -78,7 +78,7 @@ async fn a_damaged_answer_is_asked_for_again() {
 
         let aws = Aws::new().on("Query", [damaged]);
         let failure = decoded_by_us(&aws).await.unwrap_err();
-        assert_eq!((failure.code, aws.operations().len()), (Code::Unavailable, TRIES as usize), "{case}");
+        assert_eq!((failure.code, aws.operations().len()), (Code::Unavailable, MAX_ATTEMPTS as usize), "{case}");
     }
 }
 
@@ -90,7 +90,7 @@ async fn an_error_is_the_sdks_to_decode_even_behind_a_damaged_answer() {
         (Reply::dynamodb(400, "ThrottlingException", ""), Code::Throttled),
         (Reply::Lost, Code::Unavailable),
         // No error, and no page either.
-        (Reply::Answer { status: 204, headers: Vec::new(), body: String::new() }, Code::Unavailable),
+        (Reply::AwsError { status: 204, headers: Vec::new(), body: String::new() }, Code::Unavailable),
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("Query", [Reply::ok("{"), reply.clone()]);

@@ -1,12 +1,12 @@
 //! What a verification sends, and how it reads what comes back.
 
 use audit_log_core::{
+    ports::{Access, Action, Probes as _, Reach as _},
     settings::Connection,
-    verify::{Access, Action, Probes as _, Reach as _},
 };
 
 use super::*;
-use crate::{clients::TRIES, tests::stub::Sent};
+use crate::{clients::MAX_ATTEMPTS, tests::stub::Sent};
 
 fn probes(aws: &Aws) -> AssumedBuckets {
     buckets(&aws.sdk_config())
@@ -46,9 +46,9 @@ async fn only_a_clear_refusal_of_the_role_is_one() {
     for (reply, access, tries) in [
         (stub::granted(), Access::Allowed, 1),
         (Reply::sts(403, "AccessDenied"), Access::Refused, 1),
-        (Reply::sts(400, "Throttling"), Access::Unclear(Code::Throttled), TRIES),
-        (Reply::sts(500, "InternalFailure"), Access::Unclear(Code::Unavailable), TRIES),
-        (Reply::Lost, Access::Unclear(Code::Unavailable), TRIES),
+        (Reply::sts(400, "Throttling"), Access::Unclear(Code::Throttled), MAX_ATTEMPTS),
+        (Reply::sts(500, "InternalFailure"), Access::Unclear(Code::Unavailable), MAX_ATTEMPTS),
+        (Reply::Lost, Access::Unclear(Code::Unavailable), MAX_ATTEMPTS),
         (Reply::sts(403, "ExpiredTokenException"), Access::Unclear(Code::CredentialsExpired), 1),
         (Reply::sts(403, "RegionDisabledException"), Access::Unclear(Code::PlatformDenied), 1),
         (Reply::sts(400, "ValidationError"), Access::Unclear(Code::Rejected), 1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use audit_log_core::tenant::TenantId;
 
 use super::*;
-use crate::{clients::TRIES, tests::stub::Sent};
+use crate::{clients::MAX_ATTEMPTS, tests::stub::Sent};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
@@ -104,7 +104,7 @@ async fn what_does_not_pass_is_given_up_and_named() {
         (Reply::s3(503, "ServiceUnavailable", "Service is unable to handle request."), Code::Unavailable),
         (Reply::s3(500, "InternalError", "We encountered an internal error. Please try again."), Code::Unavailable),
         (
-            Reply::Answer { status: 502, headers: Vec::new(), body: "<html>Bad Gateway</html>".to_owned() },
+            Reply::AwsError { status: 502, headers: Vec::new(), body: "<html>Bad Gateway</html>".to_owned() },
             Code::Unavailable,
         ),
         (Reply::Lost, Code::Unavailable),
@@ -112,7 +112,7 @@ async fn what_does_not_pass_is_given_up_and_named() {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("PutObject", [reply]);
         assert_eq!(refused(&aws, CHECKED).await, Some(code), "{case}");
-        assert_eq!(aws.operations(), vec!["PutObject"; TRIES as usize], "{case}");
+        assert_eq!(aws.operations(), vec!["PutObject"; MAX_ATTEMPTS as usize], "{case}");
     }
 }
 
@@ -134,7 +134,7 @@ async fn buckets_that_fail_do_not_use_up_the_retries_of_the_others() {
         let upload = upload(&open(&throttled, &bad).await.unwrap(), &bad);
         assert_eq!(upload.finish(&sha256(&[])).await.result.unwrap_err().code, Code::Throttled);
     }
-    assert_eq!(throttled.operations().len(), 150 * TRIES as usize);
+    assert_eq!(throttled.operations().len(), 150 * MAX_ATTEMPTS as usize);
     let good =
         Aws::new().on("PutObject", [Reply::s3(503, "SlowDown", "Please reduce your request rate."), Reply::ok("")]);
     assert_eq!(store(&good, CHECKED).await, Ok(()));

@@ -1,6 +1,6 @@
 //! Due tenants on their way into the queue.
 
-use audit_log_core::{export::Batch, ports::Queue};
+use audit_log_core::{batch::Batch, ports::Queue};
 use serde_json::{Value, json};
 
 use super::*;

@@ -80,7 +80,7 @@ async fn a_bucket_in_another_region_is_named_with_its_region() {
     for (reply, place) in [
         (region(redirect()), "is in us-east-2"),
         (redirect(), "is in another region"),
-        (region(Reply::Answer { status: 301, headers: Vec::new(), body: String::new() }), "is in us-east-2"),
+        (region(Reply::AwsError { status: 301, headers: Vec::new(), body: String::new() }), "is in us-east-2"),
         (region(Reply::s3(307, "TemporaryRedirect", "")), "is in us-east-2"),
         (region(malformed()), "is in us-east-2"),
         (malformed(), "is in another region"),

@@ -99,7 +99,7 @@ impl Sent {
 /// What comes back.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
-    Answer {
+    AwsError {
         status: u16,
         headers: Vec<(&'static str, &'static str)>,
         body: String,
@@ -112,7 +112,7 @@ pub(super) enum Reply {
 
 impl Reply {
     pub(super) fn ok(body: impl Into<String>) -> Self {
-        Self::Answer { status: 200, headers: Vec::new(), body: body.into() }
+        Self::AwsError { status: 200, headers: Vec::new(), body: body.into() }
     }
 
     /// An error as S3 has it.
@@ -122,7 +122,7 @@ impl Reply {
              <RequestId>4442587FB7D0A2F9</RequestId><HostId>host</HostId></Error>"
         );
         let headers = vec![("x-amz-request-id", "4442587FB7D0A2F9"), ("content-type", "application/xml")];
-        Self::Answer { status, headers, body }
+        Self::AwsError { status, headers, body }
     }
 
     /// An error as STS has it.
@@ -132,7 +132,7 @@ impl Reply {
              <Message>User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x is refused {AWSS_WORDS}</Message>\
              </Error><RequestId>4442587FB7D0A2F9</RequestId></ErrorResponse>"
         );
-        Self::Answer { status, headers: vec![("content-type", "text/xml")], body }
+        Self::AwsError { status, headers: vec![("content-type", "text/xml")], body }
     }
 
     /// An error as DynamoDB has it, `more` being what the body has beside type and message.
@@ -141,12 +141,12 @@ impl Reply {
             "{{\"__type\":\"com.amazonaws.dynamodb.v20120810#{code}\",\"message\":\"Refused {AWSS_WORDS}\"{more}}}"
         );
         let headers = vec![("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "4442587FB7D0A2F9")];
-        Self::Answer { status, headers, body }
+        Self::AwsError { status, headers, body }
     }
 
     /// The same answer with one more header.
     pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        if let Self::Answer { headers, .. } = &mut self {
+        if let Self::AwsError { headers, .. } = &mut self {
             headers.push((name, value));
         }
         self
@@ -233,7 +233,7 @@ impl HttpConnector for Aws {
         };
         self.sent.lock().unwrap().push(sent);
         match reply {
-            Reply::Answer { status, headers, body } => {
+            Reply::AwsError { status, headers, body } => {
                 let mut answer = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
                 for (name, value) in headers {
                     answer.headers_mut().insert(name, value);

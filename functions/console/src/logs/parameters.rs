@@ -13,17 +13,17 @@ use crate::page_token;
 const PERIOD: TimeDelta = TimeDelta::days(7);
 
 /// The longest period that can be asked for.
-const LONGEST_PERIOD: TimeDelta = TimeDelta::days(400);
+const MAX_PERIOD: TimeDelta = TimeDelta::days(400);
 
 /// How many values a filter takes.
-const MOST_VALUES: usize = 50;
+const MAX_VALUES: usize = 50;
 
 /// How long a filter's value, or the text to search for, may be, in characters.
-const LONGEST_VALUE: usize = 320;
+const MAX_VALUE: usize = 320;
 
 /// How many events a page has unless asked otherwise, and how many at most.
 const PAGE: usize = 50;
-const LONGEST_PAGE: usize = 200;
+const MAX_PAGE: usize = 200;
 
 /// Declares the parameters of a query: the filters, which all paths have, and what else one of them has.
 macro_rules! parameters {
@@ -106,10 +106,10 @@ parameters! {
 impl Paged {
     pub(crate) fn page_size(&self) -> Result<usize, Problem> {
         let most = self.page_size.unwrap_or(PAGE);
-        if (1..=LONGEST_PAGE).contains(&most) {
+        if (1..=MAX_PAGE).contains(&most) {
             return Ok(most);
         }
-        Err(Problem::parameter("pageSize", format!("is a number from 1 to {LONGEST_PAGE}")))
+        Err(Problem::parameter("pageSize", format!("is a number from 1 to {MAX_PAGE}")))
     }
 
     /// The `recorded_at_id` beyond which to look.
@@ -148,8 +148,8 @@ fn window(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<Wi
     if from >= to {
         return Err(Problem::parameter("from", "is not before the end of the period"));
     }
-    if to - from > LONGEST_PERIOD {
-        let message = format!("is more than {} days before the end of the period", LONGEST_PERIOD.num_days());
+    if to - from > MAX_PERIOD {
+        let message = format!("is more than {} days before the end of the period", MAX_PERIOD.num_days());
         return Err(Problem::parameter("from", message));
     }
     Ok(Window { from, to })
@@ -166,15 +166,15 @@ fn instant(name: &'static str, text: &str) -> Result<DateTime<Utc>, Problem> {
 }
 
 fn values(name: &'static str, given: &[String]) -> Result<Vec<String>, Problem> {
-    if given.len() > MOST_VALUES {
-        return Err(Problem::parameter(name, format!("has more than {MOST_VALUES} values")));
+    if given.len() > MAX_VALUES {
+        return Err(Problem::parameter(name, format!("has more than {MAX_VALUES} values")));
     }
     given.iter().filter(|text| !text.is_empty()).map(|text| value(name, text)).collect()
 }
 
 fn value(name: &'static str, text: &str) -> Result<String, Problem> {
-    if text.chars().count() > LONGEST_VALUE {
-        return Err(Problem::parameter(name, format!("has more than {LONGEST_VALUE} characters")));
+    if text.chars().count() > MAX_VALUE {
+        return Err(Problem::parameter(name, format!("has more than {MAX_VALUE} characters")));
     }
     Ok(text.to_owned())
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use askama::Template;
 use audit_log_core::{
     ports::Settings as _,
-    record::own::LOG_TYPE,
     records::StoredReceipt,
     schedule::Window,
-    search::{Found, Search},
+    search::{FoundEvent, Search},
+    system_events::LOG_TYPE,
 };
 use audit_log_web::{
     caller::{Caller, Read},
@@ -30,7 +30,7 @@ const BATCH: usize = 100;
 const BATCHES: usize = 10;
 
 /// How many failures and recoveries are looked for; more than one pair a window there can't be.
-const MOST_MARKS: usize = 200;
+const MAX_MARKS: usize = 200;
 
 /// The chart's measures, in its own units: of the space for the scale, and of the highest bar.
 const LEFT: u64 = 52;
@@ -84,12 +84,12 @@ pub(super) async fn of<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Resul
         log_types: vec![LOG_TYPE.to_owned()],
         text: String::new(),
     };
-    let marks = logs::look(app, tenant, &marks, None, MOST_MARKS, Reach::SHORT).await?;
+    let marks = logs::look(app, tenant, &marks, None, MAX_MARKS, Reach::SHORT).await?;
     Ok(Chart::new(from, &receipts, &marks.events, marks.next.as_deref()))
 }
 
 impl Chart {
-    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[Found], looked_until: Option<&str>) -> Self {
+    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[FoundEvent], looked_until: Option<&str>) -> Self {
         let first = from.date_naive();
         let dates = first.iter_days().take(DAYS.into());
         let mut days: BTreeMap<NaiveDate, Day> = dates.map(|date| (date, Day { date, ..Day::default() })).collect();
@@ -226,7 +226,7 @@ mod tests {
             window,
             bucket: "acme".to_owned(),
             objects: Vec::new(),
-            trailing_counts: audit_log_core::late::TrailingCounts::of(window),
+            trailing_counts: audit_log_core::late_arrivals::TrailingCounts::of(window),
             late: 0,
             malformed: 0,
             gap: false,
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn each_day_has_its_own_events_failures_and_recoveries() {
-        let mark = |position: &str, action: &str| Found {
+        let mark = |position: &str, action: &str| FoundEvent {
             position: position.to_owned(),
             document: String::new(),
             columns: Columns { action: action.to_owned(), ..Columns::default() },

@@ -1,7 +1,7 @@
 //! The page on which a role is made and connected.
 
 use askama::Template;
-use audit_log_core::handover::TEMPLATE_FILE;
+use audit_log_core::role_setup::TEMPLATE_FILE;
 use audit_log_web::{
     body::Query,
     caller::Admin,

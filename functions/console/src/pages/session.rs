@@ -27,7 +27,7 @@ use crate::app::{App, Backend};
 const UP: &str = "../../../../../../../../../../../../../../../../";
 
 /// What browsers keep of a cookie, by RFC 6265, section 6.1, less the name and the attributes.
-const LONGEST_TOKEN: usize = 3800;
+const MAX_TOKEN_BYTES: usize = 3800;
 
 /// The queries of the first page for who has just signed in, and out.
 const ARRIVED: &str = "signedIn=yes";
@@ -148,9 +148,9 @@ pub(super) async fn begin<B: Backend>(
         _ => refused(problem, asked, None),
     };
     let token = sent_token(Request::from_parts(parts, body), &app).await.map_err(|problem| refuse(&problem))?;
-    if token.len() > LONGEST_TOKEN {
+    if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
-            "The access token has more than {LONGEST_TOKEN} bytes, and browsers keep none so long. The platform has to issue shorter ones for these pages."
+            "The access token has more than {MAX_TOKEN_BYTES} bytes, and browsers keep none so long. The platform has to issue shorter ones for these pages."
         );
         return Err(refuse(&Problem::new(Code::BodyTooLarge, detail)));
     }

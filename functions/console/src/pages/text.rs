@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 
 /// How much of one string is shown of a whole event, in characters and in bytes on the page; and how much of the event.
-const LONGEST_STRING: usize = 2_000;
+const MAX_STRING: usize = 2_000;
 const HEAVIEST_STRING: usize = 6_000;
 const HEAVIEST_DOCUMENT: usize = 50_000;
 
@@ -94,7 +94,7 @@ fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) {
             break;
         }
         escaped = token == '\\' && !escaped;
-        if length == LONGEST_STRING || heavy >= HEAVIEST_STRING {
+        if length == MAX_STRING || heavy >= HEAVIEST_STRING {
             cut += 1;
             continue;
         }

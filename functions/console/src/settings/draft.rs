@@ -22,7 +22,7 @@ use utoipa::{
 use super::problem_of;
 
 /// History reaches no further back than that, even where events are kept for ever.
-const LONGEST_HISTORY: TimeDelta = TimeDelta::days(10 * 365);
+const MAX_HISTORY: TimeDelta = TimeDelta::days(10 * 365);
 
 /// Windows at the very edge of the retention would be too old by the time that a backlog of that length is caught up.
 const RETENTION_MARGIN: TimeDelta = TimeDelta::days(1);
@@ -153,8 +153,8 @@ impl Fields {
 
     fn and_no_others(mut self) -> Vec<FieldProblem> {
         /// As much of a name as is said again, in characters.
-        const LONGEST_NAME: usize = 60;
-        let unknown: Vec<String> = self.sent.keys().map(|name| name.chars().take(LONGEST_NAME).collect()).collect();
+        const MAX_NAME: usize = 60;
+        let unknown: Vec<String> = self.sent.keys().map(|name| name.chars().take(MAX_NAME).collect()).collect();
         for name in unknown.iter().take(20) {
             self.fail(name, "is not a field of the settings");
         }
@@ -217,7 +217,7 @@ impl Filled {
         if records.watermark.is_some() {
             return Err("can only be chosen with the first save: what was exported stays exported".to_owned());
         }
-        let longest = retention.map_or(LONGEST_HISTORY, |retention| retention - RETENTION_MARGIN);
+        let longest = retention.map_or(MAX_HISTORY, |retention| retention - RETENTION_MARGIN);
         if from > now {
             return Err("lies in the future".to_owned());
         }

@@ -38,10 +38,10 @@ async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
     let world = World::new();
     let connect = async || world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     for (step, status, code, expected) in [
-        (Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced, (422, "role_refused")),
-        (Name::AssumeRole, Status::Failed, Code::AssumeRoleDenied, (422, "role_refused")),
-        (Name::ExternalIdEnforced, Status::Inconclusive, Code::Throttled, (503, "unavailable")),
-        (Name::AssumeRole, Status::Inconclusive, Code::Unavailable, (503, "unavailable")),
+        (StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced, (422, "role_refused")),
+        (StepName::AssumeRole, StepStatus::Failed, Code::AssumeRoleDenied, (422, "role_refused")),
+        (StepName::ExternalIdEnforced, StepStatus::Inconclusive, Code::Throttled, (503, "unavailable")),
+        (StepName::AssumeRole, StepStatus::Inconclusive, Code::Unavailable, (503, "unavailable")),
     ] {
         world.finds(step, status, code);
         let refused = connect().await;
@@ -49,10 +49,10 @@ async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
         assert_eq!((&refused.json()["detail"], &refused.json()["hint"]), (&json!("As planned."), &json!("Do this.")));
         let connector = world.admin("acme", "GET", "/v1/connector", None).await.json();
         assert_eq!(connector["status"], "not_connected");
-        world.memory.state().findings.clear();
+        world.fakes.state().findings.clear();
     }
     assert_eq!(connect().await.json()["status"], "connected");
-    let asked = world.memory.state().verified.last().cloned().unwrap();
+    let asked = world.fakes.state().verified.last().cloned().unwrap();
     assert_eq!((asked.tenant_id.as_str(), asked.draft.bucket), ("acme", None));
 }
 
@@ -63,7 +63,7 @@ async fn a_roles_arn_that_can_never_be_used_is_refused_before_anything_is_tried(
         let refused = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": role }))).await;
         assert_eq!((refused.refusal().1.as_str(), refused.fields()), ("invalid_fields", vec!["roleArn".to_owned()]));
     }
-    assert_eq!(world.memory.calls(Op::Verify), 0);
+    assert_eq!(world.fakes.calls(Op::Verify), 0);
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn saving_needs_a_connector_and_a_role_that_is_still_safe() {
     let world = World::new();
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
     world.onboard("acme").await;
-    world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.finds(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (422, "role_refused".to_owned()));
-    world.memory.state().findings.clear();
+    world.fakes.state().findings.clear();
     world.admin("acme", "DELETE", "/v1/connector", None).await;
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
 }
@@ -169,31 +169,30 @@ async fn an_export_in_the_middle_of_a_save_is_no_conflict_but_another_admin_is()
     use audit_log_core::ports::Settings as _;
     use futures::FutureExt as _;
     let world = World::with("acme").await;
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     // The watermark moves while the role is being verified.
     let export = move || {
-        let mut state = memory.state();
+        let mut state = fakes.state();
         let watermark = state.tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap();
         watermark.exported_until = Some("2026-11-21T10:03:30Z".to_owned());
     };
-    world.memory.once(Op::Verify, None, Fault::After(Box::new(export)));
+    world.fakes.once(Op::Verify, None, Fault::After(Box::new(export)));
     let saved = world.save("acme", settings("acme")).await;
     assert_eq!((saved.status.as_u16(), &saved.json()["exportedUntil"]), (200, &json!("2026-11-21T10:03:30Z")));
 
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     let disconnect = move || {
         let acme = TenantId::parse("acme").unwrap();
-        let change = audit_log_core::record::own::Change {
+        let change = audit_log_core::system_events::AdminChange {
             by: audit_log_core::event::User::system(),
-            stamp: audit_log_core::record::Stamp { at: now(), retention: None },
+            stamp: audit_log_core::new_event::Stamp { at: now(), retention: None },
             id: "another".to_owned(),
         };
-        let version =
-            memory.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
-        let disconnected = memory.disconnect(&acme, version, &change.disconnected(&acme)).now_or_never().unwrap();
+        let version = fakes.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
+        let disconnected = fakes.disconnect(&acme, version, &change.disconnected(&acme)).now_or_never().unwrap();
         assert_eq!(disconnected, Ok(audit_log_core::ports::Conditional::Written));
     };
-    world.memory.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
+    world.fakes.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
 }
 
@@ -215,10 +214,10 @@ async fn disconnecting_stops_the_schedule_and_connecting_again_goes_on_where_it_
 async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
     let world = World::with("acme").await;
     world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
-    world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.finds(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     world.admin("acme", "DELETE", "/v1/connector", None).await;
-    let mut recorded = world.memory.actions("acme");
+    let mut recorded = world.fakes.actions("acme");
     recorded.sort_unstable();
     let expected = [
         "Connection Check Failed", // refused, so that nothing was connected
@@ -238,12 +237,12 @@ async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
 #[tokio::test]
 async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_it() {
     let world = World::new();
-    let requested = || world.memory.state().requested.len();
+    let requested = || world.fakes.state().requested.len();
     let connect = async || world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await.status;
     let disconnect = async || world.admin("acme", "DELETE", "/v1/connector", None).await.status;
-    world.finds(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
+    world.finds(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     assert_eq!((connect().await.as_u16(), requested()), (422, 0), "the role was refused");
-    world.memory.state().findings.clear();
+    world.fakes.state().findings.clear();
     assert_eq!((disconnect().await.as_u16(), requested()), (200, 0), "there was nothing to disconnect");
     assert_eq!((connect().await.as_u16(), requested()), (200, 1));
     assert_eq!((world.save("acme", settings("acme")).await.status.as_u16(), requested()), (200, 2));
@@ -251,8 +250,8 @@ async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_
     let verified = world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status;
     assert_eq!((verified.as_u16(), requested()), (200, 2), "that is no change");
     assert_eq!((disconnect().await.as_u16(), requested()), (200, 3));
-    assert_eq!(world.memory.state().requested, ["acme"; 3]);
-    let outbox = world.memory.state().tenants["acme"].outbox.clone();
+    assert_eq!(world.fakes.state().requested, ["acme"; 3]);
+    let outbox = world.fakes.state().tenants["acme"].outbox.clone();
     let kinds: Vec<Kind> = outbox.entries.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [Kind::Connected, Kind::SettingsChanged, Kind::Disconnected]);
     assert_eq!(outbox.entries[0].detail()["by"]["id"], "acme-user");
@@ -262,29 +261,29 @@ async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_
 async fn a_change_is_made_and_answered_although_nobody_can_be_asked_to_publish_it() {
     let world = World::new();
     let fault = || Fault::Fail(Failure::new(Code::PlatformDenied, "no right to invoke the exporter"));
-    world.memory.once(Op::RequestPublishing, None, fault());
+    world.fakes.once(Op::RequestPublishing, None, fault());
     let connected = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     assert_eq!((connected.status.as_u16(), &connected.json()["status"]), (200, &json!("connected")));
-    world.memory.once(Op::RequestPublishing, None, Fault::Crash);
+    world.fakes.once(Op::RequestPublishing, None, Fault::Crash);
     let began = tokio::time::Instant::now();
     let saved = world.save("acme", settings("acme")).await;
     assert_eq!((saved.status.as_u16(), &saved.json()["status"]), (200, &json!("scheduled")));
     assert_eq!(began.elapsed().as_secs(), 2, "no admin waits for longer");
-    world.memory.once(Op::RequestPublishing, None, fault());
+    world.fakes.once(Op::RequestPublishing, None, fault());
     let gone = world.admin("acme", "DELETE", "/v1/connector", None).await;
     assert_eq!((gone.status.as_u16(), &gone.json()["status"]), (200, &json!("disconnected")));
-    assert_eq!(world.memory.calls(Op::RequestPublishing), 3);
-    assert_eq!(world.memory.state().tenants["acme"].outbox.entries.len(), 3, "the hourly check finds them");
+    assert_eq!(world.fakes.calls(Op::RequestPublishing), 3);
+    assert_eq!(world.fakes.state().tenants["acme"].outbox.entries.len(), 3, "the hourly check finds them");
 }
 
 #[tokio::test]
 async fn what_the_platform_cannot_do_is_said_without_its_reasons() {
     let world = World::with("acme").await;
-    world.memory.once(Op::Settings, None, Fault::Fail(Failure::new(Code::PlatformDenied, "table-of-secrets")));
+    world.fakes.once(Op::Settings, None, Fault::Fail(Failure::new(Code::PlatformDenied, "table-of-secrets")));
     let refused = world.get("acme", "/v1/status").await;
     assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
     assert!(!refused.text.contains("secrets"), "{}", refused.text);
-    world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "arn-of-exporter")));
+    world.fakes.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "arn-of-exporter")));
     let refused = world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
     assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
 }
@@ -292,14 +291,14 @@ async fn what_the_platform_cannot_do_is_said_without_its_reasons() {
 #[tokio::test]
 async fn shards_that_are_added_during_a_save_are_not_taken_back() {
     let world = World::with("acme").await;
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     let add = move || {
-        let mut state = memory.state();
+        let mut state = fakes.state();
         state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = Some("4".to_owned());
     };
-    world.memory.once(Op::Verify, None, Fault::After(Box::new(add)));
+    world.fakes.once(Op::Verify, None, Fault::After(Box::new(add)));
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (412, "changed_meanwhile".to_owned()));
-    let shards = |world: &World| world.memory.state().tenants["acme"].config.clone().unwrap().event_shards;
+    let shards = |world: &World| world.fakes.state().tenants["acme"].config.clone().unwrap().event_shards;
     assert_eq!(shards(&world).as_deref(), Some("4"));
     assert_eq!(world.save("acme", settings("acme")).await.status, 200);
     assert_eq!(shards(&world).as_deref(), Some("4"));
@@ -309,7 +308,7 @@ async fn shards_that_are_added_during_a_save_are_not_taken_back() {
 async fn whoever_was_disconnected_with_settings_that_no_longer_do_connects_by_saving_others() {
     let world = World::with("acme").await;
     world.admin("acme", "DELETE", "/v1/connector", None).await;
-    world.memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().region = Some("moon-1".to_owned());
+    world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().region = Some("moon-1".to_owned());
     let refused = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     assert_eq!(refused.refusal(), (422, "invalid_fields".to_owned()));
     let saved = world.save("acme", settings("acme")).await;
@@ -319,7 +318,7 @@ async fn whoever_was_disconnected_with_settings_that_no_longer_do_connects_by_sa
 #[tokio::test(start_paused = true)]
 async fn a_request_that_hangs_is_answered_before_the_function_ends() {
     let world = World::with("acme").await;
-    world.memory.once(Op::Verify, None, Fault::Crash);
+    world.fakes.once(Op::Verify, None, Fault::Crash);
     let answer = world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
     assert_eq!(answer.refusal(), (503, "unavailable".to_owned()));
 }

@@ -7,7 +7,7 @@ const SECRET: &str = "victim";
 
 /// All that is stored of the victim.
 fn all_of_the_victims(world: &World) -> String {
-    let state = world.memory.state();
+    let state = world.fakes.state();
     let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
     let ids: Vec<_> = state.ids.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
     format!("{:?} {events:?} {ids:?}", state.tenants[SECRET])
@@ -76,7 +76,7 @@ async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
                         let said = answer.text.replace("tenant_id=victim", "");
                         assert!(!said.contains(SECRET), "{method} {path}{query} {headers:?}: {said}");
                         answered += u32::from(answer.status.is_success());
-                        world.memory.state().tenants.get_mut("thief").unwrap().turns.clear();
+                        world.fakes.state().tenants.get_mut("thief").unwrap().verification_slots.clear();
                     }
                 }
             }
@@ -88,6 +88,6 @@ async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
     }
     assert!(answered > 300, "most requests should have been good ones: {answered}");
     assert_eq!(all_of_the_victims(&world), before, "the victim's data is as it was");
-    let asked = world.memory.state().verified.clone();
+    let asked = world.fakes.state().verified.clone();
     assert!(asked.iter().filter(|it| it.tenant_id == SECRET).count() == 2, "only by the victim itself");
 }

@@ -1,11 +1,10 @@
 //! Receipts, status and audit logs.
 
 use audit_log_core::{
-    drift::{Checked, Finding},
     failure::{Code, Failure},
-    late::TrailingCounts,
-    memory::Op,
-    records::{Receipt, StoredObject},
+    fakes::Op,
+    late_arrivals::TrailingCounts,
+    records::{ConnectionCheck, Finding, Receipt, StoredObject},
     schedule::Window,
 };
 
@@ -13,7 +12,7 @@ use super::*;
 
 /// Puts a receipt there for each of the last hours.
 pub(super) fn export(world: &World, tenant: &str, hours: u32) {
-    let mut state = world.memory.state();
+    let mut state = world.fakes.state();
     let receipts = &mut state.tenants.get_mut(tenant).unwrap().receipts;
     for hour in 0..hours {
         let to = "2026-11-21T10:00:00Z".parse::<DateTime<Utc>>().unwrap() - TimeDelta::hours(hour.into());
@@ -63,7 +62,7 @@ async fn receipts_come_newest_first_and_page_by_page() {
 async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
     let world = World::with("acme").await;
     {
-        let mut state = world.memory.state();
+        let mut state = world.fakes.state();
         let tenant = state.tenants.get_mut("acme").unwrap();
         let watermark = tenant.watermark.as_mut().unwrap();
         watermark.exported_until = Some("2026-11-21T03:00:00Z".to_owned());
@@ -87,12 +86,12 @@ async fn the_status_tells_of_the_backlog_and_of_who_has_to_act() {
     );
     assert_eq!(error["hint"], Code::AccessDenied.hint());
     let failed = Failure::new(Code::PlatformDenied, "DynamoDB answered AccessDeniedException.");
-    world.memory.state().tenants.get_mut("acme").unwrap().last_error = Some((failed, now()));
+    world.fakes.state().tenants.get_mut("acme").unwrap().last_error = Some((failed, now()));
     let error = &world.get("acme", "/v1/status").await.json()["lastError"];
     assert_eq!((&error["code"], &error["party"]), (&json!("platform_denied"), &json!("platform")));
     assert!(error["hint"].is_null() && !error["message"].to_string().contains("DynamoDB"), "{error}");
     {
-        let mut state = world.memory.state();
+        let mut state = world.fakes.state();
         let tenant = state.tenants.get_mut("acme").unwrap();
         tenant.last_error = Some((Failure::new(Code::AccessDenied, "S3 refused the write."), now()));
         tenant.failing_since = Some("2026-11-18T04:01:05Z".parse().unwrap());
@@ -113,8 +112,8 @@ pub(super) fn checked(world: &World, tenant: &str, version: u64, found: &[(bool,
         message: (*message).to_owned(),
     };
     let (turn, at) = ("2026-11-21T08:00:00Z".parse().unwrap(), "2026-11-21T08:31:04Z".parse().unwrap());
-    let checked = Checked { turn, at, version, findings: found.iter().map(finding).collect() };
-    world.memory.state().tenants.get_mut(tenant).unwrap().verification = Some(checked);
+    let checked = ConnectionCheck { turn, at, version, findings: found.iter().map(finding).collect() };
+    world.fakes.state().tenants.get_mut(tenant).unwrap().verification = Some(checked);
 }
 
 #[tokio::test]
@@ -123,7 +122,7 @@ async fn the_status_tells_what_the_daily_check_found_of_these_very_settings() {
     let check = async || world.get("acme", "/v1/status").await.json()["connectionCheck"].take();
     assert!(check().await.is_null(), "there was none yet");
     let version =
-        world.memory.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
+        world.fakes.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
     checked(&world, "acme", version, &[]);
     assert_eq!(check().await, json!({ "checkedAt": "2026-11-21T08:31:04Z", "passed": true, "findings": [] }));
     checked(&world, "acme", version, &[(false, Code::ExcessRights, "It may read.")]);
@@ -138,7 +137,7 @@ async fn the_status_tells_what_the_daily_check_found_of_these_very_settings() {
     checked(&world, "acme", version - 1, &[(true, Code::ExternalIdNotEnforced, "Anybody may have it.")]);
     assert!(check().await.is_null(), "other settings were saved since");
     checked(&world, "acme", version, &[]);
-    world.memory.state().tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap().due_shard = None;
+    world.fakes.state().tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap().due_shard = None;
     assert!(check().await.is_null(), "the tenant was disconnected since");
 }
 
@@ -259,7 +258,7 @@ async fn a_parameter_that_cannot_be_used_is_named() {
 #[tokio::test]
 async fn events_that_cannot_be_read_are_no_empty_page() {
     let world = World::new();
-    world.memory.always(Op::PageBack, None, Failure::new(Code::Unavailable, "no answer"));
+    world.fakes.always(Op::PageBack, None, Failure::new(Code::Unavailable, "no answer"));
     for path in ["/v1/audit-logs", "/v1/audit-logs/summary", "/v1/audit-logs.csv"] {
         assert_eq!(world.get("acme", path).await.refusal(), (503, "unavailable".to_owned()), "{path}");
     }

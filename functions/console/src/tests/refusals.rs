@@ -28,7 +28,7 @@ async fn no_operation_lets_in_whoever_has_no_good_token_for_it() {
         claims
     };
     let stranger = TestIssuer::es256(now());
-    let before = world.memory.state().tenants.clone();
+    let before = world.fakes.state().tenants.clone();
     for (method, path, looking) in operations() {
         for (token, expected) in [
             (String::new(), (401, "missing_token")),
@@ -52,7 +52,7 @@ async fn no_operation_lets_in_whoever_has_no_good_token_for_it() {
             }
         }
     }
-    assert_eq!(world.memory.state().tenants, before, "nothing was changed");
+    assert_eq!(world.fakes.state().tenants, before, "nothing was changed");
 }
 
 #[tokio::test]
@@ -66,11 +66,11 @@ async fn without_an_authority_nobody_is_let_in() {
         retention: None,
     };
     let issuer = TestIssuer::es256(now());
-    let app = App::new(Memory::default(), deployment, None, now, fill);
-    let world = World { memory: Memory::default(), issuer, router: router(app) };
+    let app = App::new(Fakes::default(), deployment, None, now, fill);
+    let world = World { fakes: Fakes::default(), issuer, router: router(app) };
     for (method, path, _) in operations() {
         let refused = world.send(&world.token("acme", ADMIN), &method, &path, &[], None).await;
-        assert_eq!(refused.refusal(), (503, "authority_not_configured".to_owned()), "{method} {path}");
+        assert_eq!(refused.refusal(), (503, "tokens_not_configured".to_owned()), "{method} {path}");
     }
     assert_eq!(world.send("", "GET", "/openapi.json", &[], None).await.status, 200, "anyone may read the description");
 }
@@ -78,7 +78,7 @@ async fn without_an_authority_nobody_is_let_in() {
 #[tokio::test]
 async fn a_body_that_cannot_be_read_is_refused_and_changes_nothing() {
     let world = World::with("acme").await;
-    let before = world.memory.state().tenants.clone();
+    let before = world.fakes.state().tenants.clone();
     let token = world.token("acme", ADMIN);
     let large = format!("{{\"bucket\":\"{}\"}}", "x".repeat(64 << 10));
     for (method, path) in
@@ -103,7 +103,7 @@ async fn a_body_that_cannot_be_read_is_refused_and_changes_nothing() {
             assert_eq!(refused.refusal(), (expected.0, expected.1.to_owned()), "{words}");
         }
     }
-    assert_eq!(world.memory.state().tenants, before);
+    assert_eq!(world.fakes.state().tenants, before);
 }
 
 #[tokio::test]

@@ -10,15 +10,15 @@ async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_sav
     assert_eq!(saved["passed"], true, "{saved}");
     let steps: Vec<_> = saved["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
     assert_eq!(steps, ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"]);
-    let bucket = |world: &World| world.memory.state().verified.last().unwrap().draft.bucket.clone().unwrap();
+    let bucket = |world: &World| world.fakes.state().verified.last().unwrap().draft.bucket.clone().unwrap();
     assert_eq!(bucket(&world), "acme-audit-logs");
 
-    world.finds(Name::PutObject, Status::Failed, Code::AccessDenied);
-    world.finds(Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
+    world.finds(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
+    world.finds(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights);
     let draft = verify(Some(json!({ "bucket": "another-bucket", "region": "eu-west-1" }))).await.json();
     assert_eq!((bucket(&world).as_str(), &draft["passed"]), ("another-bucket", &json!(false)));
     assert_eq!(draft["steps"][3]["code"], "access_denied");
-    let asked = world.memory.state().verified.last().cloned().unwrap().draft;
+    let asked = world.fakes.state().verified.last().cloned().unwrap().draft;
     assert_eq!(asked.role_arn.as_deref(), Some(ROLE));
     assert_eq!(verify(Some(json!({ "bucket": 7 }))).await.fields(), ["bucket", "region"]);
     let none = World::new().admin("acme", "POST", "/v1/export-settings/verify", None).await;
@@ -43,16 +43,16 @@ async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for
 async fn what_a_verification_came_to_is_recorded_and_no_answer_is_a_failure() {
     let world = World::with("acme").await;
     let verify = async || world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status.as_u16();
-    let count = |action: &str| world.memory.actions("acme").iter().filter(|it| *it == action).count();
+    let count = |action: &str| world.fakes.actions("acme").iter().filter(|it| *it == action).count();
     let checks = || (count("Connection Check Passed"), count("Connection Check Failed"));
     assert_eq!(checks(), (2, 0), "the role alone was looked at to connect and to save");
     assert_eq!((verify().await, checks()), (200, (3, 0)));
-    world.finds(Name::LeastPrivilege, Status::Warning, Code::ExcessRights);
+    world.finds(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights);
     assert_eq!((verify().await, checks()), (200, (4, 0)), "a warning is no failure");
-    world.finds(Name::PutObject, Status::Failed, Code::AccessDenied);
+    world.finds(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
     assert_eq!((verify().await, checks()), (200, (4, 1)));
-    world.finds(Name::PutObject, Status::Inconclusive, Code::Throttled);
+    world.finds(StepName::PutObject, StepStatus::Inconclusive, Code::Throttled);
     assert_eq!((verify().await, checks()), (200, (4, 2)));
-    world.memory.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
+    world.fakes.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
     assert_eq!((verify().await, checks()), (503, (4, 3)));
 }

@@ -12,7 +12,7 @@ const UNIT: usize = 64 * 1024;
 /// What everybody needs to get on at all is not counted: a page of events for each shard, and an object's first
 /// [`FREE_BYTES`]. So a small tenant never waits for a large one. One half is for what can be done without, which is never
 /// waited for; the other for what has to be waited for, and is given back without any more of the budget. If both were
-/// one, tenants that hold of the first could wait for each other.
+/// one, tenants that held of the first could wait for each other.
 #[derive(Debug, Clone)]
 pub struct Budget {
     spare: Arc<Semaphore>,

@@ -5,36 +5,37 @@
 
 use super::{
     Export, Run,
-    hold::{Hold, not_done},
+    held_lease::{HeldLease, not_done},
 };
 use crate::{
     failure::Failure,
+    new_event::Stamp,
     ports::{Bus, Conditional, FailureRecord, Tenants},
-    record::{Stamp, own::Failing},
+    system_events::FailingExport,
 };
 
 impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     /// Notes a failure on the watermark, and announces the first one, and one that lasts. Without a lease, the record is
     /// another run's; if it can't be noted, the log and the answer still have the failure, and the next run announces its own.
-    pub(super) async fn note_failure(&self, run: Run<'_>, hold: &mut Hold, failure: &Failure) {
-        let Some(fence) = hold.fence() else { return };
-        let (tenant, at, outcome) = (&hold.tenant, (run.now)(), &hold.outcome);
-        let failing = |days| Failing {
+    pub(super) async fn note_failure(&self, run: Run<'_>, held: &mut HeldLease, failure: &Failure) {
+        let Some(fence) = held.fence() else { return };
+        let (tenant, at, health) = (&held.tenant, (run.now)(), &held.health);
+        let failing = |days| FailingExport {
             tenant,
-            exported_until: hold.watermark.exported_until.as_deref().unwrap_or_default(),
-            since: outcome.failing_since.unwrap_or(at),
+            exported_until: held.watermark.exported_until.as_deref().unwrap_or_default(),
+            since: health.failing_since.unwrap_or(at),
             days,
-            failures: outcome.consecutive_failures + 1,
+            failures: health.consecutive_failures + 1,
             failure,
         };
-        let announcement = outcome.to_announce(at).map(|days| failing(days).announce(self.stamp(run)));
-        let releases = announcement.is_none() && !hold.has_notifications && !hold.in_doubt;
+        let announcement = health.to_announce(at).map(|days| failing(days).announce(self.stamp(run)));
+        let releases = announcement.is_none() && !held.has_notifications && !held.in_doubt;
         let record = FailureRecord { failure, at, announcement: announcement.as_ref(), releases };
         match self.tenants.record_failure(tenant, fence, record).await {
             Ok(Conditional::Written) => {
-                hold.has_notifications |= announcement.is_some();
+                held.has_notifications |= announcement.is_some();
                 if releases {
-                    hold.lease = None;
+                    held.lease = None;
                 }
             }
             Ok(Conditional::ConditionFailed) => {

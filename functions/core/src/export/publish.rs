@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Export, Run,
-    hold::{Published, not_done},
+    held_lease::{Published, not_done},
 };
 use crate::{
     failure::{Code, Failure},
@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// How many outboxes are published side by side.
-const SIDE_BY_SIDE: usize = 8;
+const CONCURRENCY: usize = 8;
 
 /// How many outboxes a check publishes at most; the next one begins with others.
 const MAX_OUTBOXES: usize = 1_000;
 
 /// How long one outbox may take of a check's time. The caller's `should_stop` has to leave more than that.
-pub const PUBLISHED_WITHIN: Duration = Duration::from_secs(45);
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// When a notification that is not published is more than a passing trouble.
 const STALE: TimeDelta = TimeDelta::hours(2);
@@ -99,11 +99,11 @@ impl<T: Tenants + Fleet, E: Sync, B: Sync, N: Bus> Export<T, E, B, N> {
                 return None;
             }
             let late = |_| Err(Failure::new(Code::Unavailable, "Publishing took too long."));
-            Some(tokio::time::timeout(PUBLISHED_WITHIN, self.publish_alone(run, tenant)).await.unwrap_or_else(late))
+            Some(tokio::time::timeout(PUBLISH_TIMEOUT, self.publish_alone(run, tenant)).await.unwrap_or_else(late))
         };
         let results: Vec<_> = stream::iter(tried)
             .map(async |tenant| (tenant, publish(tenant).await))
-            .buffer_unordered(SIDE_BY_SIDE)
+            .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
         for (tenant, published) in results {

@@ -14,14 +14,13 @@ use futures::{
 };
 
 use super::{
-    Run,
+    AbortReason, Run,
     budget::{Budget, Taken},
-    window::Why,
 };
 use crate::{
     event::StoredEvent,
     failure::Failure,
-    ports::{Events, Page, Stretch},
+    ports::{EventRange, Events, Page},
     schedule::Window,
     settings::TenantConfig,
     tenant::TenantId,
@@ -118,7 +117,7 @@ impl<'a> Shard<'a> {
         };
         let Source { events, tenant, window, .. } = *source;
         let shard = self.number;
-        let page = async move { events.page(Stretch { tenant, shard, window, after: after.as_deref() }).await };
+        let page = async move { events.page(EventRange { tenant, shard, window, after: after.as_deref() }).await };
         self.reading = Some(Reading { state: State::OnItsWay(page.boxed()), taken });
     }
 
@@ -174,10 +173,10 @@ impl<'a, E: Events> Reader<'a, E> {
 
     /// The next event, or none at the window's end, if the time is not up. Looking at the clock for each event would cost more
     /// than passing it on, so that is done once a page.
-    pub(super) async fn next_in_time(&mut self, run: Run<'_>) -> Result<Option<Read>, Why> {
+    pub(super) async fn next_in_time(&mut self, run: Run<'_>) -> Result<Option<Read>, AbortReason> {
         let next = self.next().await?;
         if next.is_some() && std::mem::take(&mut self.turned) && (run.should_stop)() {
-            return Err(Why::OutOfTime);
+            return Err(AbortReason::OutOfTime);
         }
         Ok(next)
     }

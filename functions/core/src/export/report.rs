@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How many failed tenants the answer names; the logs name all.
-const NAMED_FAILURES: usize = 100;
+const MAX_LISTED_FAILURES: usize = 100;
 
 /// What a tick did. Serialises to the function's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,7 +97,7 @@ pub struct FailedTenant {
 
 /// How a tenant's part of a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum Outcome {
     /// Nothing is due any more.
     Exported,
     /// What is still due has to wait.
@@ -134,7 +134,7 @@ pub struct Counts {
 
 /// How a run ended for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct TenantReport {
     /// Whose.
     pub tenant: String,
     /// What was exported and not yet added.
@@ -148,14 +148,14 @@ pub struct Tally {
     /// Whether its next window was due at the tick before this one already, and nothing was delivered since.
     pub is_stuck: bool,
     /// How it ended.
-    pub end: End,
+    pub end: Outcome,
 }
 
-impl Tally {
+impl TenantReport {
     /// Of a tenant that failed before anything was done.
     pub fn failed(tenant: String, failure: Failure) -> Self {
         let zero = TimeDelta::zero();
-        let (counts, end) = (Counts::default(), End::Failed(failure));
+        let (counts, end) = (Counts::default(), Outcome::Failed(failure));
         Self { tenant, counts, lag: zero, late: zero, was_failing: false, is_stuck: false, end }
     }
 }
@@ -194,7 +194,7 @@ impl Report {
 
     /// Whether several tenants have begun to fail at once and not one was exported. Each may have failed for a reason of its
     /// own customer's, but then it is more likely the platform's: its role is refused everywhere, for example. Those who
-    /// failed before prove nothing; where everyone does, a [census](crate::census) tells of it.
+    /// failed before prove nothing; where everyone does, a [reconciliation](crate::reconciliation) tells of it.
     pub fn nothing_delivered(&self) -> bool {
         self.newly_failed > 2 && self.exported + self.objects + self.kept == 0
     }
@@ -235,13 +235,13 @@ impl Report {
     }
 
     /// Adds a tenant's part.
-    pub fn add(&mut self, tally: Tally) {
+    pub fn add(&mut self, tally: TenantReport) {
         self.due += 1;
         self.add_exported(tally.counts);
         self.longest_lag = self.longest_lag.max(tally.lag);
         match tally.end {
-            End::Exported => self.exported += 1,
-            End::Deferred(deferral) => {
+            Outcome::Exported => self.exported += 1,
+            Outcome::Deferred(deferral) => {
                 self.deferred += 1;
                 match deferral {
                     // However late, it is not for want of time.
@@ -257,7 +257,7 @@ impl Report {
                     }
                 }
             }
-            End::Failed(Failure { code, party, message }) => {
+            Outcome::Failed(Failure { code, party, message }) => {
                 self.failed += 1;
                 self.newly_failed += u64::from(!tally.was_failing);
                 self.unreadable += u64::from(code == Code::EventsUnreadable);
@@ -268,7 +268,7 @@ impl Report {
                 if party == Party::Platform {
                     self.failed_by_platform.push(tally.tenant.clone());
                 }
-                if self.failures.len() < NAMED_FAILURES {
+                if self.failures.len() < MAX_LISTED_FAILURES {
                     let message = format!("{message} {}", code.hint());
                     self.failures.push(FailedTenant { tenant_id: tally.tenant, code, party, message });
                 }
@@ -285,27 +285,30 @@ mod tests {
     fn the_answer_has_the_fields_that_others_rely_on() {
         let mut report = Report::new("2026-11-21T11:00:00Z".parse().unwrap());
         for n in 0..101 {
-            report.add(Tally::failed(format!("t{n}"), Failure::new(Code::BucketNotFound, "No bucket.")));
+            report.add(TenantReport::failed(format!("t{n}"), Failure::new(Code::BucketNotFound, "No bucket.")));
         }
         assert!(report.nothing_delivered());
         let mut unreadable = report.clone();
-        unreadable.add(Tally::failed("x".to_owned(), Failure::new(Code::EventsUnreadable, "No.")));
+        unreadable.add(TenantReport::failed("x".to_owned(), Failure::new(Code::EventsUnreadable, "No.")));
         assert_eq!((report.unreadable, unreadable.unreadable), (0, 1));
-        report.add(Tally {
-            end: End::Exported,
+        report.add(TenantReport {
+            end: Outcome::Exported,
             counts: Counts { events: 5, objects: 2, bytes: 300, late: 0 },
-            ..Tally::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
+            ..TenantReport::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());
-        let before = || Tally { was_failing: true, ..Tally::failed("x".to_owned(), Failure::new(Code::Throttled, "")) };
+        let before = || TenantReport {
+            was_failing: true,
+            ..TenantReport::failed("x".to_owned(), Failure::new(Code::Throttled, ""))
+        };
         let mut lasting = Report::new("2026-11-21T12:00:00Z".parse().unwrap());
         (0..3).for_each(|_| lasting.add(before()));
         assert!(!lasting.nothing_delivered(), "that was told when it began");
         assert_eq!(report.failures.len(), 100, "cut, but counted");
-        let put_off = |hours| Tally {
+        let put_off = |hours| TenantReport {
             late: TimeDelta::hours(hours),
-            end: End::Deferred(Deferral::ToAnotherRun),
-            ..Tally::failed("late".to_owned(), Failure::new(Code::Throttled, ""))
+            end: Outcome::Deferred(Deferral::ToAnotherRun),
+            ..TenantReport::failed("late".to_owned(), Failure::new(Code::Throttled, ""))
         };
         let mut late = report.clone();
         [3, 1].map(put_off).into_iter().for_each(|tally| late.add(tally));

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Run,
-    hold::Hold,
-    report::{Counts, Deferral, End, Tally},
+    held_lease::HeldLease,
+    report::{Counts, Deferral, Outcome, TenantReport},
 };
 use crate::{
     failure::{Code, Failure, Party},
@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// A tenant in the middle of a run.
-pub(super) struct TenantExport<Bucket> {
+pub(super) struct TenantRun<Bucket> {
     pub(super) config: TenantConfig,
     /// The tenant's bucket with its credentials, once something was stored; dropped with this.
     pub(super) bucket: Option<Bucket>,
-    pub(super) hold: Hold,
+    pub(super) held: HeldLease,
     pub(super) schedule: Schedule,
     /// When config and connection were last known to be as they are here.
     pub(super) read_at: DateTime<Utc>,
@@ -38,60 +38,60 @@ pub(super) struct TenantExport<Bucket> {
 }
 
 /// A due tenant that can't be exported as its records are.
-pub(super) struct Refused {
+pub(super) struct InvalidTenant {
     pub(super) tenant: String,
     pub(super) failure: Failure,
     /// Where to note the failure, if there is a record to note it on.
-    pub(super) hold: Option<Hold>,
+    pub(super) held: Option<HeldLease>,
 }
 
-impl Refused {
+impl InvalidTenant {
     /// Of a tenant whose records could not be read.
     pub(super) fn unread(tenant: String, failure: Failure) -> Box<Self> {
-        Box::new(Self { tenant, failure, hold: None })
+        Box::new(Self { tenant, failure, held: None })
     }
 
-    pub(super) fn into_tally(self, run: Run<'_>, end: Option<End>) -> Tally {
-        let Self { tenant, failure, hold } = self;
-        let mut tally = Tally::failed(tenant, failure);
+    pub(super) fn into_tally(self, run: Run<'_>, end: Option<Outcome>) -> TenantReport {
+        let Self { tenant, failure, held } = self;
+        let mut tally = TenantReport::failed(tenant, failure);
         tally.end = end.unwrap_or(tally.end);
-        let Some(Hold { watermark, outcome, .. }) = hold else { return tally };
+        let Some(HeldLease { watermark, health, .. }) = held else { return tally };
         let stands = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
         tally.lag = stands.map_or(tally.lag, |exported_until| (run.now)() - exported_until);
-        tally.was_failing = outcome.failing_since.is_some();
+        tally.was_failing = health.failing_since.is_some();
         tally
     }
 }
 
 /// A tenant whose turn has not come.
 pub(super) enum Waiting<Bucket> {
-    Export(Box<TenantExport<Bucket>>),
-    Refused(Box<Refused>),
+    Export(Box<TenantRun<Bucket>>),
+    Invalid(Box<InvalidTenant>),
 }
 
 impl<Bucket> Waiting<Bucket> {
     pub(super) fn id(&self) -> &str {
         match self {
             Self::Export(tenant) => tenant.config.tenant.as_str(),
-            Self::Refused(refused) => &refused.tenant,
+            Self::Invalid(refused) => &refused.tenant,
         }
     }
 
     /// What this run holds of the tenant, if it could read its records.
-    pub(super) fn hold(&self) -> Option<&Hold> {
+    pub(super) fn held(&self) -> Option<&HeldLease> {
         match self {
-            Self::Export(tenant) => Some(&tenant.hold),
-            Self::Refused(refused) => refused.hold.as_ref(),
+            Self::Export(tenant) => Some(&tenant.held),
+            Self::Invalid(refused) => refused.held.as_ref(),
         }
     }
 
     /// Leaves the tenant for a later tick, since it keeps failing.
-    pub(super) fn back_off(self, run: Run<'_>) -> Tally {
+    pub(super) fn back_off(self, run: Run<'_>) -> TenantReport {
         tracing::info!("deferred: exports have failed for more than a day, and are tried every six hours");
-        let end = End::Deferred(Deferral::Backoff);
+        let end = Outcome::Deferred(Deferral::Backoff);
         match self {
             Self::Export(tenant) => tenant.into_tally(run, end),
-            Self::Refused(refused) => refused.into_tally(run, Some(end)),
+            Self::Invalid(refused) => refused.into_tally(run, Some(end)),
         }
     }
 }
@@ -99,21 +99,25 @@ impl<Bucket> Waiting<Bucket> {
 /// What came of a turn.
 pub(super) enum Progress<Bucket> {
     /// Another window is due.
-    More(Box<TenantExport<Bucket>>),
+    More(Box<TenantRun<Bucket>>),
     /// Nothing more in this run.
-    Ended(Tally),
+    Ended(TenantReport),
 }
 
 /// How a window went.
-pub(super) enum Step {
-    More,
-    Ended(End),
+pub(super) enum Next {
+    Window,
+    Ended(Outcome),
 }
 
-impl<Bucket> TenantExport<Bucket> {
+impl<Bucket> TenantRun<Bucket> {
     /// A due tenant, or none if the index was out of date: the tenant isn't due, or isn't connected.
-    pub(super) fn new(tenant: TenantId, records: TenantRecords, run: Run<'_>) -> Result<Option<Self>, Box<Refused>> {
-        let TenantRecords { config, watermark, outcome, has_notifications, lease: _ } = records;
+    pub(super) fn new(
+        tenant: TenantId,
+        records: TenantRecords,
+        run: Run<'_>,
+    ) -> Result<Option<Self>, Box<InvalidTenant>> {
+        let TenantRecords { config, watermark, health, has_notifications, lease: _ } = records;
         let Some(watermark) = watermark.filter(|watermark| watermark.due_shard.is_some()) else {
             return Ok(None);
         };
@@ -122,13 +126,13 @@ impl<Bucket> TenantExport<Bucket> {
             let config = config.ok_or_else(missing)?;
             Ok((schedule, config.check(&tenant, run.platform).map_err(FieldErrors::into_failure)?))
         });
-        let hold = Hold::new(tenant, watermark, outcome, has_notifications);
+        let held = HeldLease::new(tenant, watermark, health, has_notifications);
         match checked {
             Ok((schedule, _)) if schedule.due_window(run.tick).is_none() => Ok(None),
             Ok((schedule, config)) => Ok(Some(Self {
                 config,
                 bucket: None,
-                hold,
+                held,
                 schedule,
                 read_at: (run.now)(),
                 windows: 0,
@@ -137,7 +141,7 @@ impl<Bucket> TenantExport<Bucket> {
                 kept: Arc::default(),
                 loss: None,
             })),
-            Err(failure) => Err(Box::new(Refused { tenant: hold.tenant.to_string(), failure, hold: Some(hold) })),
+            Err(failure) => Err(Box::new(InvalidTenant { tenant: held.tenant.to_string(), failure, held: Some(held) })),
         }
     }
 
@@ -148,29 +152,29 @@ impl<Bucket> TenantExport<Bucket> {
     }
 
     /// Replaces what was read of the tenant; the lease stays, and what was done under it.
-    pub(super) fn go_on_from(&mut self, Self { config, hold, schedule, read_at, .. }: Self) {
+    pub(super) fn go_on_from(&mut self, Self { config, held, schedule, read_at, .. }: Self) {
         // The bucket's credentials were made for the settings as they were.
         if config != self.config {
             self.bucket = None;
         }
         self.config = config;
         (self.schedule, self.read_at) = (schedule, read_at);
-        (self.hold.watermark, self.hold.outcome) = (hold.watermark, hold.outcome);
+        (self.held.watermark, self.held.health) = (held.watermark, held.health);
     }
 
-    pub(super) fn into_tally(self, run: Run<'_>, end: End) -> Tally {
+    pub(super) fn into_tally(self, run: Run<'_>, end: Outcome) -> TenantReport {
         let now = (run.now)();
         let end = match (end, self.loss) {
-            (end @ End::Failed(_), _) | (end, None) => end,
-            (_, Some(loss)) => End::Failed(loss),
+            (end @ Outcome::Failed(_), _) | (end, None) => end,
+            (_, Some(loss)) => Outcome::Failed(loss),
         };
-        Tally {
+        TenantReport {
             tenant: self.config.tenant.to_string(),
             counts: self.counts,
             lag: now - self.schedule.exported_until,
             late: now - self.schedule.next_due,
-            is_stuck: self.hold.is_stuck(run, self.schedule.next_due),
-            was_failing: self.hold.outcome.failing_since.is_some(),
+            is_stuck: self.held.is_stuck(run, self.schedule.next_due),
+            was_failing: self.held.health.failing_since.is_some(),
             end,
         }
     }

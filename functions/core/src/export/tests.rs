@@ -4,7 +4,7 @@ mod backoff;
 mod delivery;
 mod failures;
 mod fan_out;
-mod late;
+mod late_arrivals;
 mod leases;
 mod outbox;
 mod overlaps;
@@ -16,18 +16,18 @@ use futures::FutureExt;
 
 use super::{Budget, Export, Options, Report, Run};
 use crate::{
-    connect::{self, tests::change_at},
     event::{Body, StoredEvent},
     failure::Failure,
-    memory::Memory,
+    fakes::Fakes,
+    onboarding::{self, tests::change_at},
     outbox::Outbox,
     ports::{Conditional, Settings as _},
-    record::own,
     schedule::Schedule,
     settings::{
         Draft,
         tests::{draft, platform},
     },
+    system_events,
     tenant::TenantId,
     timestamp,
 };
@@ -45,7 +45,7 @@ pub(super) fn id(tenant: &str) -> TenantId {
     TenantId::parse(tenant).unwrap()
 }
 
-pub(super) type MemoryExport = Export<Memory, Memory, Memory, Memory>;
+pub(super) type MemoryExport = Export<Fakes, Fakes, Fakes, Fakes>;
 
 /// From a run's beginning to its deadline.
 pub(super) const RUN: TimeDelta = TimeDelta::minutes(15);
@@ -53,7 +53,7 @@ pub(super) const RUN: TimeDelta = TimeDelta::minutes(15);
 /// A platform whose tenants each have a bucket of their own name.
 #[derive(Clone)]
 pub(super) struct World {
-    pub(super) memory: Memory,
+    pub(super) fakes: Fakes,
     pub(super) options: Options,
 }
 
@@ -67,7 +67,7 @@ impl World {
             max_windows: 168,
             budget: Budget::new(1 << 24),
         };
-        Self { memory: Memory::default(), options }
+        Self { fakes: Fakes::default(), options }
     }
 
     /// A world with one tenant, `acme`, whose hourly exports begin at 10:00.
@@ -80,19 +80,20 @@ impl World {
     /// Connects a tenant whose settings were saved at that time.
     pub(super) fn connect(&self, tenant: &str, frequency_hours: &str, saved_at: &str) {
         let bucket = format!("{tenant}-bucket");
-        self.memory.state().buckets.entry(bucket.clone()).or_default();
+        self.fakes.state().buckets.entry(bucket.clone()).or_default();
         let frequency_hours = Some(frequency_hours.to_owned());
         self.save(tenant, &Draft { frequency_hours, bucket: Some(bucket), ..draft() }, clock(saved_at));
         // These tests count the notifications of runs.
-        self.memory.state().tenants.get_mut(tenant).unwrap().outbox = Outbox::default();
+        self.fakes.state().tenants.get_mut(tenant).unwrap().outbox = Outbox::default();
     }
 
     /// Saves settings over whatever is there.
     pub(super) fn save(&self, tenant: &str, draft: &Draft, saved_at: DateTime<Utc>) {
-        let version = self.memory.state().tenants.get(tenant).and_then(|tenant| tenant.config.clone()?.version);
+        let version = self.fakes.state().tenants.get(tenant).and_then(|tenant| tenant.config.clone()?.version);
         let config = Draft { version, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
-        let records = self.memory.records(&id(tenant)).now_or_never().unwrap().unwrap();
-        let saved = connect::save(&self.memory, &records, &config, None, &change_at(saved_at)).now_or_never().unwrap();
+        let records = self.fakes.records(&id(tenant)).now_or_never().unwrap().unwrap();
+        let saved =
+            onboarding::save(&self.fakes, &records, &config, None, &change_at(saved_at)).now_or_never().unwrap();
         assert_eq!(saved, Ok(Conditional::Written));
         self.forget_news(tenant);
     }
@@ -100,16 +101,16 @@ impl World {
     /// Takes a tenant out of the schedule.
     pub(super) fn disconnect(&self, tenant: &str) {
         let (id, change) = (id(tenant), change_at(clock("10:00")));
-        let records = self.memory.records(&id).now_or_never().unwrap().unwrap();
-        let disconnected = connect::disconnect(&self.memory, &records, &id, &change).now_or_never().unwrap();
+        let records = self.fakes.records(&id).now_or_never().unwrap().unwrap();
+        let disconnected = onboarding::disconnect(&self.fakes, &records, &id, &change).now_or_never().unwrap();
         assert_eq!(disconnected, Ok(Conditional::Written));
         self.forget_news(tenant);
     }
 
     /// Forgets the events that a change by an admin has recorded: these tests count their own.
     fn forget_news(&self, tenant: &str) {
-        let is_news = |body: &mut Body| matches!(body, Body::Text(text) if text.contains(own::LOG_TYPE));
-        let mut state = self.memory.state();
+        let is_news = |body: &mut Body| matches!(body, Body::Text(text) if text.contains(system_events::LOG_TYPE));
+        let mut state = self.fakes.state();
         let shard = state.events.entry((tenant.to_owned(), 0)).or_default();
         shard.retain(|_, body| !is_news(body));
     }
@@ -121,11 +122,7 @@ impl World {
 
     pub(super) fn event_in_shard(&self, tenant: &str, shard: u16, recorded_at: &str, name: &str) {
         let body = Body::Text(format!("{{\"n\":\"{name}\"}}"));
-        self.memory.put_event(
-            &id(tenant),
-            shard,
-            StoredEvent { recorded_at_id: format!("{recorded_at}#{name}"), body },
-        );
+        self.fakes.put_event(&id(tenant), shard, StoredEvent { recorded_at_id: format!("{recorded_at}#{name}"), body });
     }
 
     /// The tick of an hour, two minutes into it.
@@ -157,7 +154,7 @@ impl World {
         should_stop: &(dyn Fn() -> bool + Send + Sync),
         job: impl AsyncFnOnce(MemoryExport, Run<'_>) -> R,
     ) -> Option<R> {
-        let (platform, random) = (platform(), |bytes: &mut [u8]| self.memory.random(bytes));
+        let (platform, random) = (platform(), |bytes: &mut [u8]| self.fakes.random(bytes));
         let deadline = now() + RUN;
         Self::ends(job(self.export(), Run { tick, platform: &platform, now, should_stop, deadline, random: &random }))
     }
@@ -175,22 +172,22 @@ impl World {
 
     /// Lets the time pass by which the lease of a run that died has expired.
     pub(super) fn expire_lease(&self, tenant: &str) {
-        self.memory.state().tenants.get_mut(tenant).unwrap().lease.as_mut().unwrap().until = clock("00:00");
+        self.fakes.state().tenants.get_mut(tenant).unwrap().lease.as_mut().unwrap().until = clock("00:00");
     }
 
     pub(super) fn is_leased(&self, tenant: &str) -> bool {
-        self.memory.state().tenants[tenant].lease.is_some()
+        self.fakes.state().tenants[tenant].lease.is_some()
     }
 
     pub(super) fn export(&self) -> MemoryExport {
-        let memory = || self.memory.clone();
+        let fakes = || self.fakes.clone();
         let options = self.options.clone();
-        Export { tenants: memory(), events: memory(), buckets: memory(), bus: memory(), options }
+        Export { tenants: fakes(), events: fakes(), buckets: fakes(), bus: fakes(), options }
     }
 
     /// The objects in a tenant's bucket: file name and text.
     pub(super) fn objects(&self, tenant: &str) -> Vec<(String, String)> {
-        let state = self.memory.state();
+        let state = self.fakes.state();
         let name = |key: &str| key.rsplit('/').next().unwrap().to_owned();
         let objects = state.buckets[&format!("{tenant}-bucket")].iter();
         objects.map(|(key, object)| (name(key), String::from_utf8(object.bytes.clone()).unwrap())).collect()
@@ -204,7 +201,7 @@ impl World {
     }
 
     pub(super) fn schedule(&self, tenant: &str) -> Schedule {
-        self.memory.state().tenants[tenant].watermark.clone().unwrap().schedule().unwrap()
+        self.fakes.state().tenants[tenant].watermark.clone().unwrap().schedule().unwrap()
     }
 
     pub(super) fn exported_until(&self, tenant: &str) -> String {

@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Export, Run,
-    hold::Hold,
+    AbortReason, Export, Run,
+    held_lease::HeldLease,
     reader::Reader,
-    tenant::TenantExport,
+    tenant::TenantRun,
     writer::{OWN, RECORDED, Writer},
 };
 use crate::{
     checkpoint::Checkpoint,
     event,
-    failure::Failure,
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     ports::{Buckets, Bus, Conditional, Events, Tenants},
     records::Receipt,
     schedule::Window,
@@ -28,37 +27,22 @@ pub(super) const FRESH: TimeDelta = TimeDelta::seconds(10);
 /// By how much the clock that retention goes by may be ahead of this one.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
-/// Why a window was given up.
-pub(super) enum Why {
-    /// The run's time is over.
-    OutOfTime,
-    /// The records are no longer as they were read.
-    Changed,
-    Failed(Failure),
-}
-
-impl From<Failure> for Why {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Stores all objects of a window, or those that are still missing, and tells what was stored. Moves nothing.
     pub(super) async fn store_window(
         &self,
         run: Run<'_>,
-        tenant: &mut TenantExport<B::Bucket>,
+        tenant: &mut TenantRun<B::Bucket>,
         window: Window,
-    ) -> Result<Receipt, Why> {
+    ) -> Result<Receipt, AbortReason> {
         let started = (run.now)();
-        let TenantExport { config, bucket, hold, kept, .. } = tenant;
-        let mut from = Checkpoint::for_run(&hold.watermark, config, window, self.options.max_object_bytes, started);
+        let TenantRun { config, bucket, held, kept, .. } = tenant;
+        let mut from = Checkpoint::for_run(&held.watermark, config, window, self.options.max_object_bytes, started);
         from.gap |= self.may_be_deleted(window.from, started);
         let mut writer = Writer::new(&self.buckets, config, bucket, &from);
-        let under_lease = UnderLease { run, tenants: &self.tenants, config, hold };
+        let under_lease = UnderLease { run, tenants: &self.tenants, config, held };
         let copied = self.copy_events(under_lease, &from, &mut writer, kept).await;
-        hold.in_doubt |= writer.in_doubt;
+        held.in_doubt |= writer.in_doubt;
         match copied {
             Ok(()) => {
                 // Once more, also of a window that was begun in time: reading takes a while.
@@ -84,7 +68,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         from: &Checkpoint,
         writer: &mut Writer<'_, B>,
         kept: &AtomicU64,
-    ) -> Result<(), Why> {
+    ) -> Result<(), AbortReason> {
         let (run, config, window) = (under_lease.run, under_lease.config, from.window);
         // A window that is resumed has delivered its late minutes before its first file.
         let before = if from.objects.is_empty() { under_lease.trailing_counts(window) } else { None };
@@ -96,7 +80,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         if from.gap && writer.is_empty() {
             writer.open().await?;
-            writer.push(&event::retention_notice(&config.tenant, window), OWN)?;
+            writer.push(&event::retention_exceeded(&config.tenant, window), OWN)?;
         }
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, malformed) = read.event.line();
@@ -108,7 +92,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 let checkpoint = Checkpoint { objects, read_until, malformed, late, trailing_counts, ..from.clone() };
                 kept.fetch_add(u64::from(under_lease.keep(&checkpoint).await?), Ordering::Relaxed);
                 if (run.should_stop)() {
-                    return Err(Why::OutOfTime);
+                    return Err(AbortReason::OutOfTime);
                 }
             }
             if !writer.is_open() {
@@ -135,31 +119,31 @@ pub(super) struct UnderLease<'a, T> {
     pub(super) run: Run<'a>,
     tenants: &'a T,
     pub(super) config: &'a TenantConfig,
-    hold: &'a mut Hold,
+    held: &'a mut HeldLease,
 }
 
 impl<T: Tenants> UnderLease<'_, T> {
     /// What is known of the end of the window before this one.
     fn trailing_counts(&self, window: Window) -> Option<TrailingCounts> {
-        let counts = self.hold.watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse);
+        let counts = self.held.watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse);
         counts.filter(|counts| counts.to() == Some(window.from))
     }
 
     /// Keeps how far the window was stored, so that another run can go on from there; whether it did. Either way it makes
     /// sure, before another file is begun, that the settings and the connection are still as they were read.
-    pub(super) async fn keep(&mut self, checkpoint: &Checkpoint) -> Result<bool, Why> {
+    pub(super) async fn keep(&mut self, checkpoint: &Checkpoint) -> Result<bool, AbortReason> {
         let Some(text) = checkpoint.to_text(self.config) else {
             let records = self.tenants.load_one(&self.config.tenant).await?;
-            let is_as_read = self.hold.is_as_read(self.run, self.config, &records);
-            return if is_as_read { Ok(false) } else { Err(Why::Changed) };
+            let is_as_read = self.held.is_as_read(self.run, self.config, &records);
+            return if is_as_read { Ok(false) } else { Err(AbortReason::Changed) };
         };
-        let Some(fence) = self.hold.fence() else { return Err(Why::Changed) };
+        let Some(fence) = self.held.fence() else { return Err(AbortReason::Changed) };
         match self.tenants.save_checkpoint(self.config, fence, &text).await? {
             Conditional::Written => {
-                self.hold.watermark.checkpoint = Some(text);
+                self.held.watermark.checkpoint = Some(text);
                 Ok(true)
             }
-            Conditional::ConditionFailed => Err(Why::Changed),
+            Conditional::ConditionFailed => Err(AbortReason::Changed),
         }
     }
 }

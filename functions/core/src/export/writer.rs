@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::window::Why;
+use super::AbortReason;
 use crate::{
     checkpoint::{Checkpoint, next_number},
     failure::{Code, Failure},
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     object::{Encoder, ObjectSpec},
     ports::{Bucket, Buckets, Finish, Upload},
     records::{Receipt, StoredObject},
@@ -130,7 +130,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
     }
 
     /// Stores the object that is open.
-    pub(super) async fn finish(&mut self) -> Result<(), Why> {
+    pub(super) async fn finish(&mut self) -> Result<(), AbortReason> {
         let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
         let handed_on = async {
             let finished = encoder.finish().map_err(not_encoded)?;

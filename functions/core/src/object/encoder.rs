@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::{GzBuilder, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
-use super::{Compression, Format};
+use crate::tenant::{Compression, Format};
 
 /// The level at which objects are compressed; another would change the bytes of every object.
 ///

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::Conditional;
-use crate::{drift::Checked, failure::Failure, outbox::Announcement, tenant::TenantId};
+use crate::{failure::Failure, outbox::Announcement, records::ConnectionCheck, tenant::TenantId};
 
 /// What daily checks of tenants' connections have found.
 pub trait Connections: Sync {
@@ -12,10 +12,10 @@ pub trait Connections: Sync {
     fn last_checks(
         &self,
         tenants: &[TenantId],
-    ) -> impl Future<Output = Result<Vec<(TenantId, Option<Checked>)>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<(TenantId, Option<ConnectionCheck>)>, Failure>> + Send;
 
     /// The same for one tenant.
-    fn last_check(&self, tenant: &TenantId) -> impl Future<Output = Result<Option<Checked>, Failure>> + Send {
+    fn last_check(&self, tenant: &TenantId) -> impl Future<Output = Result<Option<ConnectionCheck>, Failure>> + Send {
         async {
             let found = self.last_checks(std::slice::from_ref(tenant)).await?;
             Ok(found.into_iter().find_map(|(_, check)| check))
@@ -25,11 +25,11 @@ pub trait Connections: Sync {
     /// Keeps what a check found in the place of the last one, and announces what is new, all or nothing. Conditional on the last
     /// check as read (for none, on there being none that can be read), on the config's version that was checked, and on
     /// the tenant being connected. An audit event that was recorded before stays as it is.
-    fn keep_check(
+    fn save_check(
         &self,
         tenant: &TenantId,
-        as_read: Option<&Checked>,
-        found: &Checked,
+        as_read: Option<&ConnectionCheck>,
+        found: &ConnectionCheck,
         announcement: Option<&Announcement>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }

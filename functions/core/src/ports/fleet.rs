@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::Due;
-use crate::{census::Count, failure::Failure, tenant::DueShard};
+use crate::{failure::Failure, records::ConnectedCount, tenant::DueShard};
 
 /// All tenants, as whoever looks for what is missing sees them. Indexes lag, so what they list, or don't, is a hint.
 pub trait Fleet: Sync {
@@ -17,8 +17,8 @@ pub trait Fleet: Sync {
     fn pending(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
     /// How many connected tenants there were when they were counted last, read consistently.
-    fn last_count(&self) -> impl Future<Output = Result<Option<Count>, Failure>> + Send;
+    fn last_count(&self) -> impl Future<Output = Result<Option<ConnectedCount>, Failure>> + Send;
 
     /// Keeps a count in the place of the last one.
-    fn keep_count(&self, count: Count) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn save_count(&self, count: ConnectedCount) -> impl Future<Output = Result<(), Failure>> + Send;
 }

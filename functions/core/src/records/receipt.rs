@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     failure::{Code, Failure},
-    late::TrailingCounts,
+    late_arrivals::TrailingCounts,
     schedule::Window,
 };
 

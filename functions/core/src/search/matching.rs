@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::{Value, value::RawValue};
 
-use super::{Columns, Found, Search};
+use super::{Columns, FoundEvent, Search};
 use crate::event::StoredEvent;
 
 /// An event, taken apart. What its writer left out, or wrote as something else than a text, is blank.
@@ -48,8 +48,8 @@ impl Seen {
         [user_email, user_id, user_name].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
     }
 
-    pub(super) fn into_found(self, position: &str) -> Found {
-        Found { position: position.to_owned(), document: self.document, columns: self.columns }
+    pub(super) fn into_found(self, position: &str) -> FoundEvent {
+        FoundEvent { position: position.to_owned(), document: self.document, columns: self.columns }
     }
 }
 

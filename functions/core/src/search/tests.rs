@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     event::{Body, StoredEvent},
-    memory::{Memory, Op},
+    fakes::{Fakes, Op},
 };
 
 fn acme() -> TenantId {
@@ -17,9 +17,9 @@ fn at(minute: i64) -> DateTime<Utc> {
 }
 
 /// An event in that minute of the hour.
-fn put(memory: &Memory, shard: u16, minute: i64, event: &str) {
+fn put(fakes: &Fakes, shard: u16, minute: i64, event: &str) {
     let recorded_at_id = format!("{}#{minute}", crate::timestamp::millis(at(minute)));
-    memory.put_event(&acme(), shard, StoredEvent { recorded_at_id, body: Body::Text(event.to_owned()) });
+    fakes.put_event(&acme(), shard, StoredEvent { recorded_at_id, body: Body::Text(event.to_owned()) });
 }
 
 fn event(action: &str, log_type: &str, email: &str, note: &str) -> String {
@@ -28,8 +28,8 @@ fn event(action: &str, log_type: &str, email: &str, note: &str) -> String {
     )
 }
 
-fn five_events() -> Memory {
-    let memory = Memory::default();
+fn five_events() -> Fakes {
+    let fakes = Fakes::default();
     for (minute, event) in [
         (1, event("Login", "Authentication", "ada@acme.example", "first")),
         (2, event("Login", "Authentication", "bob@acme.example", "second")),
@@ -37,9 +37,9 @@ fn five_events() -> Memory {
         (4, event("Logout", "Authentication", "ada@acme.example", "fourth")),
         (5, event("Login", "Authentication", "ada@acme.example", "fifth")),
     ] {
-        put(&memory, 0, minute, &event);
+        put(&fakes, 0, minute, &event);
     }
-    memory
+    fakes
 }
 
 fn hour() -> Search {
@@ -47,20 +47,20 @@ fn hour() -> Search {
     Search { window, actions: vec![], users: vec![], log_types: vec![], text: String::new() }
 }
 
-const UNBOUNDED: Bounds<'_> = Bounds { most: 100, bytes: 1 << 20, scanned: 1_000, should_stop: &|| false };
+const UNBOUNDED: SearchLimits<'_> = SearchLimits { most: 100, bytes: 1 << 20, scanned: 1_000, should_stop: &|| false };
 
-fn look(memory: &Memory, search: &Search, beyond: Option<&str>, bounds: Bounds<'_>) -> Page {
+fn look(fakes: &Fakes, search: &Search, beyond: Option<&str>, bounds: SearchLimits<'_>) -> SearchPage {
     let acme = acme();
-    let of = Of { tenant: &acme, shards: EventShards::parse("2").unwrap() };
-    super::search(memory, of, search, beyond, bounds).now_or_never().unwrap().unwrap()
+    let of = Scope { tenant: &acme, shards: EventShards::parse("2").unwrap() };
+    super::search(fakes, of, search, beyond, bounds).now_or_never().unwrap().unwrap()
 }
 
-fn count(memory: &Memory, search: &Search, bounds: Bounds<'_>) -> Summary {
+fn count(fakes: &Fakes, search: &Search, bounds: SearchLimits<'_>) -> Summary {
     let acme = acme();
-    summarize(memory, Of { tenant: &acme, shards: EventShards::ONE }, search, bounds).now_or_never().unwrap().unwrap()
+    summarize(fakes, Scope { tenant: &acme, shards: EventShards::ONE }, search, bounds).now_or_never().unwrap().unwrap()
 }
 
-fn ids(page: &Page) -> Vec<&str> {
+fn ids(page: &SearchPage) -> Vec<&str> {
     page.events.iter().map(|found| found.columns.id.as_str()).collect()
 }
 
@@ -70,7 +70,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 
 #[test]
 fn every_filter_narrows_and_a_filter_with_several_values_widens() {
-    let memory = five_events();
+    let fakes = five_events();
     for (search, expected) in [
         (hour(), vec!["fifth", "fourth", "Third Ünique", "second", "first"]),
         (Search { actions: texts(&["Login"]), ..hour() }, vec!["fifth", "second", "first"]),
@@ -81,48 +81,48 @@ fn every_filter_narrows_and_a_filter_with_several_values_widens() {
         (Search { text: "note".to_owned(), ..hour() }, vec![]),
         (Search { window: Window { from: at(2), to: at(4) }, ..hour() }, vec!["Third Ünique", "second"]),
     ] {
-        assert_eq!(ids(&look(&memory, &search, None, UNBOUNDED)), expected, "{search:?}");
+        assert_eq!(ids(&look(&fakes, &search, None, UNBOUNDED)), expected, "{search:?}");
     }
 }
 
 #[test]
 fn whatever_a_writer_stored_can_be_looked_at() {
-    let memory = Memory::default();
-    put(&memory, 0, 1, "no JSON");
-    put(&memory, 0, 2, r#"{"user":"ada","action":7,"logType":["x"]}"#);
-    let page = look(&memory, &hour(), None, UNBOUNDED);
+    let fakes = Fakes::default();
+    put(&fakes, 0, 1, "no JSON");
+    put(&fakes, 0, 2, r#"{"user":"ada","action":7,"logType":["x"]}"#);
+    let page = look(&fakes, &hour(), None, UNBOUNDED);
     let columns: Vec<_> = page.events.iter().map(|found| found.columns.action.as_str()).collect();
     assert_eq!(columns, ["7", "Malformed Audit Event"]);
     // JSON, but nothing that a program could hold as a value.
-    put(&memory, 0, 3, r#"{"id":"x","action":"Login","user":{"name":"half \ud800"},"additionalInfo":{"n":1e400}}"#);
+    put(&fakes, 0, 3, r#"{"id":"x","action":"Login","user":{"name":"half \ud800"},"additionalInfo":{"n":1e400}}"#);
     let logins = Search { actions: texts(&["Login"]), text: "1E400".to_owned(), ..hour() };
-    let page = look(&memory, &logins, None, UNBOUNDED);
+    let page = look(&fakes, &logins, None, UNBOUNDED);
     assert_eq!(ids(&page), ["x"]);
     assert_eq!(page.events[0].columns.additional_info, r#"{"n":1e400}"#);
-    assert_eq!(count(&memory, &hour(), UNBOUNDED).actions.most_frequent()[0], ("7", 1));
+    assert_eq!(count(&fakes, &hour(), UNBOUNDED).actions.most_frequent()[0], ("7", 1));
 }
 
 #[test]
 fn a_look_ends_at_its_bounds_and_says_where() {
-    let memory = five_events();
+    let fakes = five_events();
     let logins = Search { actions: texts(&["Login"]), ..hour() };
-    let page = look(&memory, &logins, None, Bounds { scanned: 3, ..UNBOUNDED });
+    let page = look(&fakes, &logins, None, SearchLimits { scanned: 3, ..UNBOUNDED });
     assert_eq!((ids(&page), page.scanned), (vec!["fifth"], 3));
-    let rest = look(&memory, &logins, page.next.as_deref(), UNBOUNDED);
+    let rest = look(&fakes, &logins, page.next.as_deref(), UNBOUNDED);
     assert_eq!((ids(&rest), &rest.next), (vec!["second", "first"], &None));
 
-    let one = look(&memory, &hour(), None, Bounds { bytes: 1, ..UNBOUNDED });
+    let one = look(&fakes, &hour(), None, SearchLimits { bytes: 1, ..UNBOUNDED });
     assert_eq!(ids(&one), ["fifth"], "an event that is too large for a page has a page of its own");
-    assert_eq!(ids(&look(&memory, &hour(), one.next.as_deref(), Bounds { most: 1, ..UNBOUNDED })), ["fourth"]);
-    let out_of_time = look(&memory, &hour(), None, Bounds { should_stop: &|| true, ..UNBOUNDED });
+    assert_eq!(ids(&look(&fakes, &hour(), one.next.as_deref(), SearchLimits { most: 1, ..UNBOUNDED })), ["fourth"]);
+    let out_of_time = look(&fakes, &hour(), None, SearchLimits { should_stop: &|| true, ..UNBOUNDED });
     assert_eq!((ids(&out_of_time).len(), out_of_time.next.is_some()), (1, true));
-    let all = look(&memory, &hour(), None, Bounds { most: 5, ..UNBOUNDED });
+    let all = look(&fakes, &hour(), None, SearchLimits { most: 5, ..UNBOUNDED });
     assert_eq!(all.next, None, "a page that is full with the last event is the last");
 }
 
 #[test]
 fn a_cursor_from_elsewhere_leads_to_no_event_outside_of_the_window() {
-    let memory = five_events();
+    let fakes = five_events();
     let search = Search { window: Window { from: at(2), to: at(4) }, ..hour() };
     for (beyond, expected) in [
         ("2026-11-21T10:59:00.000Z#x", vec!["Third Ünique", "second"]),
@@ -131,7 +131,7 @@ fn a_cursor_from_elsewhere_leads_to_no_event_outside_of_the_window() {
         ("", vec![]),
         ("zzz", vec!["Third Ünique", "second"]),
     ] {
-        assert_eq!(ids(&look(&memory, &search, Some(beyond), UNBOUNDED)), expected, "{beyond}");
+        assert_eq!(ids(&look(&fakes, &search, Some(beyond), UNBOUNDED)), expected, "{beyond}");
     }
 }
 
@@ -148,19 +148,19 @@ fn a_summary_counts_each_filters_values_as_if_it_had_none() {
 
 #[test]
 fn a_summary_that_was_cut_says_from_when_on_it_has_counted() {
-    let summary = count(&five_events(), &hour(), Bounds { scanned: 2, ..UNBOUNDED });
+    let summary = count(&five_events(), &hour(), SearchLimits { scanned: 2, ..UNBOUNDED });
     assert_eq!((summary.total, summary.cut_at), (2, Some(at(4))));
-    assert_eq!(count(&five_events(), &hour(), Bounds { scanned: 5, ..UNBOUNDED }).cut_at, None);
+    assert_eq!(count(&five_events(), &hour(), SearchLimits { scanned: 5, ..UNBOUNDED }).cut_at, None);
 }
 
 #[test]
 fn events_that_cannot_be_read_are_an_error_and_not_an_empty_page() {
-    let memory = five_events();
-    memory.always(Op::PageBack, None, Failure::new(crate::failure::Code::Unavailable, "no answer"));
+    let fakes = five_events();
+    fakes.always(Op::PageBack, None, Failure::new(crate::failure::Code::Unavailable, "no answer"));
     let acme = acme();
-    let of = Of { tenant: &acme, shards: EventShards::ONE };
-    assert!(super::search(&memory, of, &hour(), None, UNBOUNDED).now_or_never().unwrap().is_err());
-    assert!(summarize(&memory, of, &hour(), UNBOUNDED).now_or_never().unwrap().is_err());
+    let of = Scope { tenant: &acme, shards: EventShards::ONE };
+    assert!(super::search(&fakes, of, &hour(), None, UNBOUNDED).now_or_never().unwrap().is_err());
+    assert!(summarize(&fakes, of, &hour(), UNBOUNDED).now_or_never().unwrap().is_err());
 }
 
 proptest! {
@@ -170,14 +170,14 @@ proptest! {
         most in 1..7_usize,
         page_size in 0..4_usize,
     ) {
-        let mut memory = Memory::default();
-        memory.page_size = page_size;
+        let mut fakes = Fakes::default();
+        fakes.page_size = page_size;
         for (minute, shard) in shards.iter().enumerate() {
-            put(&memory, *shard, i64::try_from(minute).unwrap(), &format!(r#"{{"id":"{minute}"}}"#));
+            put(&fakes, *shard, i64::try_from(minute).unwrap(), &format!(r#"{{"id":"{minute}"}}"#));
         }
         let (mut all, mut beyond) = (Vec::new(), None);
         loop {
-            let page = look(&memory, &hour(), beyond.as_deref(), Bounds { most, ..UNBOUNDED });
+            let page = look(&fakes, &hour(), beyond.as_deref(), SearchLimits { most, ..UNBOUNDED });
             all.extend(ids(&page).into_iter().map(|id| id.parse::<usize>().unwrap()));
             beyond = page.next;
             if beyond.is_none() {

@@ -1,6 +1,7 @@
 //! What the answers mean: pure rules, one a step.
 
-use super::{Access, Action, Name, Status, Step};
+use crate::ports::{Access, Action};
+use crate::verification::{Step, StepName, StepStatus};
 use crate::{
     failure::{Code, Failure},
     settings::{Connection, TenantConfig},
@@ -19,9 +20,9 @@ pub(super) fn assume_role(connection: &Connection, answer: &Result<(), Failure>)
     match answer {
         Ok(()) => {
             let role = connection.role.as_str();
-            Step::pass(Name::AssumeRole, format!("The platform can assume the role {role} with the external ID."))
+            Step::pass(StepName::AssumeRole, format!("The platform can assume the role {role} with the external ID."))
         }
-        Err(failure) => Step::of(Name::AssumeRole, failure),
+        Err(failure) => Step::of(StepName::AssumeRole, failure),
     }
 }
 
@@ -33,7 +34,7 @@ pub(super) fn external_id_enforced(
     with_wrong: Access,
     without: Access,
 ) -> Step {
-    const NAME: Name = Name::ExternalIdEnforced;
+    const NAME: StepName = StepName::ExternalIdEnforced;
     let how = match (with_wrong, without) {
         (Access::Allowed, Access::Allowed) => Some("with a wrong external ID, and without any"),
         (Access::Allowed, _) => Some("with a wrong external ID"),
@@ -45,19 +46,19 @@ pub(super) fn external_id_enforced(
         let message = format!(
             "The role {role} can be assumed {how}. Any other customer of this platform who learns its ARN could name it as its own, and have the platform write into its bucket (the confused deputy problem)."
         );
-        return Step::finding(NAME, Status::Failed, &Failure::new(Code::ExternalIdNotEnforced, message));
+        return Step::finding(NAME, StepStatus::Failed, &Failure::new(Code::ExternalIdNotEnforced, message));
     }
     match (assumed.status, with_wrong, without) {
-        (Status::Passed, Access::Refused, Access::Refused) => {
+        (StepStatus::Passed, Access::Refused, Access::Refused) => {
             Step::pass(NAME, "AWS refuses the role to whoever has a wrong external ID or none.")
         }
-        (Status::Passed | Status::Inconclusive, Access::Unclear(code), _)
-        | (Status::Passed | Status::Inconclusive, _, Access::Unclear(code)) => {
+        (StepStatus::Passed | StepStatus::Inconclusive, Access::Unclear(code), _)
+        | (StepStatus::Passed | StepStatus::Inconclusive, _, Access::Unclear(code)) => {
             let message =
                 "AWS gave no clear answer when the role was asked for with a wrong external ID and without any.";
             Step::inconclusive(NAME, &Failure::new(code, message))
         }
-        (Status::Inconclusive, ..) => {
+        (StepStatus::Inconclusive, ..) => {
             let message =
                 "As long as it isn't clear whether the role can be assumed at all, its refusals prove nothing.";
             Step::inconclusive(NAME, &Failure::new(assumed.code.unwrap_or(Code::Unavailable), message))
@@ -70,12 +71,12 @@ pub(super) fn external_id_enforced(
 /// come as far as the bucket's owner or key. A bare refusal says nothing about the place. S3 is never asked outright:
 /// GetBucketLocation is a right that no delivery needs, and fails across accounts.
 pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Step {
-    const NAME: Name = Name::Region;
+    const NAME: StepName = StepName::Region;
     let TenantConfig { bucket, region, .. } = config;
     match stored {
         Ok(()) => Step::pass(NAME, format!("The bucket {bucket} is in {region}.")),
         Err(failure) => match failure.code {
-            Code::WrongRegion => Step::finding(NAME, Status::Failed, failure),
+            Code::WrongRegion => Step::finding(NAME, StepStatus::Failed, failure),
             Code::KmsDenied | Code::BucketOwnerMismatch => {
                 Step::pass(NAME, format!("The bucket {bucket} is in {region}; it answered from there."))
             }
@@ -90,7 +91,7 @@ pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Ste
 }
 
 pub(super) fn put_object(config: &TenantConfig, key: &str, stored: &Result<(), Failure>) -> Step {
-    const NAME: Name = Name::PutObject;
+    const NAME: StepName = StepName::PutObject;
     match stored {
         Ok(()) => Step::pass(NAME, format!("A delivery can be stored; this one is s3://{}/{key}.", config.bucket)),
         Err(failure) if failure.code == Code::WrongRegion => {
@@ -103,7 +104,7 @@ pub(super) fn put_object(config: &TenantConfig, key: &str, stored: &Result<(), F
 /// Too many rights don't stop a delivery, so what is found is a warning. Something that was allowed outweighs something
 /// that stayed unclear.
 pub(super) fn least_privilege(config: &TenantConfig, tried: &Tried, left_behind: Option<&str>) -> Step {
-    const NAME: Name = Name::LeastPrivilege;
+    const NAME: StepName = StepName::LeastPrivilege;
     let Tried { get, list, delete, put_outside } = tried;
     let tried = [
         (Some(*get), Action::Get, "on what was delivered"),
@@ -128,7 +129,7 @@ pub(super) fn least_privilege(config: &TenantConfig, tried: &Tried, left_behind:
                 config.bucket
             );
         }
-        return Step::finding(NAME, Status::Warning, &Failure::new(Code::ExcessRights, message));
+        return Step::finding(NAME, StepStatus::Warning, &Failure::new(Code::ExcessRights, message));
     }
     let code = tried.iter().find_map(|(access, ..)| match access {
         Some(Access::Unclear(code)) => Some(*code),

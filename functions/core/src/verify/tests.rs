@@ -5,8 +5,9 @@ mod account;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::verification::StepStatus;
 use crate::{
-    memory::{Fault, Memory, Op, Tenant},
+    fakes::{FakeTenant, Fakes, Fault, Op},
     settings::tests::{draft, platform},
     tenant::ExternalId,
 };
@@ -16,18 +17,22 @@ const NOW: &str = "2026-11-21T10:00:00Z";
 const KEY: &str = "security/audit-logs/tenant=acme/_connectivity-check.json";
 
 /// The request of a tenant with plain settings.
-fn request() -> Request {
+fn request() -> VerificationRequest {
     let draft = Draft { prefix: Some("security".to_owned()), frequency_hours: None, ..draft() };
-    Request { tenant_id: "acme".to_owned(), draft }
+    VerificationRequest { tenant_id: "acme".to_owned(), draft }
 }
 
-async fn run(account: &Account, memory: &Memory, request: &Request) -> Vec<Step> {
-    let run =
-        Run { platform: &platform(), now: NOW.parse().unwrap(), id: "request-1", within: Duration::from_secs(20) };
-    let steps = verify(memory, &account, request, run).await.steps;
-    assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), Name::ALL, "always all, always in order");
+async fn run(account: &Account, fakes: &Fakes, request: &VerificationRequest) -> Vec<Step> {
+    let run = VerifyContext {
+        platform: &platform(),
+        now: NOW.parse().unwrap(),
+        id: "request-1",
+        within: Duration::from_secs(20),
+    };
+    let steps = verify(fakes, &account, request, run).await.steps;
+    assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), StepName::ALL, "always all, always in order");
     for step in &steps {
-        let found = !matches!(step.status, Status::Passed | Status::Skipped);
+        let found = !matches!(step.status, StepStatus::Passed | StepStatus::Skipped);
         assert_eq!((step.code.is_some(), step.hint.is_some()), (found, found), "{step:?}");
         assert!(!step.message.is_empty() && !step.message.contains("3f6c1d2e-external"), "{step:?}");
     }
@@ -35,7 +40,7 @@ async fn run(account: &Account, memory: &Memory, request: &Request) -> Vec<Step>
 }
 
 async fn verified(account: &Account) -> Vec<Step> {
-    run(account, &Memory::default(), &request()).await
+    run(account, &Fakes::default(), &request()).await
 }
 
 /// Each step in a word: its status, and its code if it has one.
@@ -133,8 +138,8 @@ async fn what_aws_does_not_answer_is_no_pass() {
 async fn without_a_bucket_only_the_role_is_verified() {
     for bucket in [None, Some(String::new())] {
         let account = Account::default();
-        let request = Request { draft: Draft { bucket, region: None, ..request().draft }, ..request() };
-        let steps = run(&account, &Memory::default(), &request).await;
+        let request = VerificationRequest { draft: Draft { bucket, region: None, ..request().draft }, ..request() };
+        let steps = run(&account, &Fakes::default(), &request).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", "Skipped", "Skipped", "Skipped"]);
         assert!(steps[2].message.contains("no bucket"), "{:?}", steps[2]);
         assert_eq!(account.calls().len(), 3);
@@ -162,8 +167,8 @@ async fn wrong_fields_are_all_named_in_the_first_step_and_nothing_is_tried() {
         ("a/b", request().draft, &["tenant_id: "]),
     ] {
         let account = Account::default();
-        let request = Request { tenant_id: tenant.to_owned(), draft };
-        let steps = run(&account, &Memory::default(), &request).await;
+        let request = VerificationRequest { tenant_id: tenant.to_owned(), draft };
+        let steps = run(&account, &Fakes::default(), &request).await;
         assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
         for field in fields {
             assert!(steps[0].message.contains(field), "{}", steps[0].message);
@@ -174,24 +179,24 @@ async fn wrong_fields_are_all_named_in_the_first_step_and_nothing_is_tried() {
 
 #[tokio::test]
 async fn a_tenant_can_use_no_external_id_but_its_own() {
-    let memory = Memory::default();
-    let stored = |id: &str| Tenant {
+    let fakes = Fakes::default();
+    let stored = |id: &str| FakeTenant {
         config: Some(Draft { external_id: Some(id.to_owned()), ..Draft::default() }),
-        ..Tenant::default()
+        ..FakeTenant::default()
     };
-    memory.state().tenants.insert("acme".to_owned(), stored("another-one"));
+    fakes.state().tenants.insert("acme".to_owned(), stored("another-one"));
     let account = Account::default();
-    let steps = run(&account, &memory, &request()).await;
+    let steps = run(&account, &fakes, &request()).await;
     assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
     assert!(!steps[0].message.contains("another-one"), "{}", steps[0].message);
     assert_eq!(account.calls(), [""; 0], "nothing was assumed");
 
-    memory.state().tenants.insert("acme".to_owned(), stored("3f6c1d2e-external"));
-    assert_eq!(outline(&run(&account, &memory, &request()).await), ["Passed"; 5]);
+    fakes.state().tenants.insert("acme".to_owned(), stored("3f6c1d2e-external"));
+    assert_eq!(outline(&run(&account, &fakes, &request()).await), ["Passed"; 5]);
 
     let unreadable = Failure::new(Code::Unavailable, "DynamoDB did not answer.");
-    memory.once(Op::Load, Some("acme"), Fault::Fail(unreadable));
-    let steps = run(&account, &memory, &request()).await;
+    fakes.once(Op::Load, Some("acme"), Fault::Fail(unreadable));
+    let steps = run(&account, &fakes, &request()).await;
     assert_eq!(outline(&steps)[0], "Inconclusive unavailable");
 }
 
@@ -249,8 +254,9 @@ async fn however_often_it_is_checked_only_one_object_is_left_outside() {
     let account = Account { access: vec![(Action::Put, Access::Allowed)], ..Account::default() };
     let mut left = std::collections::BTreeSet::new();
     for id in ["request-1", "request-2"] {
-        let run = Run { platform: &platform(), now: NOW.parse().unwrap(), id, within: Duration::from_secs(20) };
-        verify(&Memory::default(), &&account, &request(), run).await;
+        let run =
+            VerifyContext { platform: &platform(), now: NOW.parse().unwrap(), id, within: Duration::from_secs(20) };
+        verify(&Fakes::default(), &&account, &request(), run).await;
         left.extend(account.calls().into_iter().filter(|call| call.starts_with("s3:PutObject ")));
     }
     assert_eq!(left.len(), 1, "{left:?}");
@@ -272,8 +278,8 @@ async fn an_unclear_right_is_inconclusive_unless_another_one_is_clear() {
 #[tokio::test]
 async fn without_a_prefix_there_is_no_outside() {
     let account = Account::default();
-    let request = Request { draft: Draft { prefix: None, ..request().draft }, ..request() };
-    let steps = run(&account, &Memory::default(), &request).await;
+    let request = VerificationRequest { draft: Draft { prefix: None, ..request().draft }, ..request() };
+    let steps = run(&account, &Fakes::default(), &request).await;
     assert_eq!(outline(&steps), ["Passed"; 5]);
     assert!(!account.calls().iter().any(|call| call.starts_with("s3:PutObject")));
 }
@@ -309,18 +315,18 @@ async fn saved_settings_that_pass_are_tried_by_the_next_tick_and_no_others() {
         (Account::default(), Draft { prefix: None, ..request().draft }, false),
         (Account::default(), Draft { bucket: None, ..request().draft }, false),
     ] {
-        let memory = Memory::default();
+        let fakes = Fakes::default();
         let config = Some(Draft { frequency_hours: Some("6".to_owned()), ..request().draft });
         let failing_since = Some("2026-11-18T10:00:00Z".parse().unwrap());
-        memory.state().tenants.insert("acme".to_owned(), Tenant { config, failing_since, ..Tenant::default() });
-        run(&account, &memory, &Request { draft: draft.clone(), ..request() }).await;
+        fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config, failing_since, ..FakeTenant::default() });
+        run(&account, &fakes, &VerificationRequest { draft: draft.clone(), ..request() }).await;
         let expected = renewed.then(|| NOW.parse().unwrap());
-        assert_eq!(memory.state().tenants["acme"].backoff_reset_at, expected, "{draft:?}");
+        assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, expected, "{draft:?}");
     }
-    let memory = Memory::default();
-    memory.state().tenants.insert("acme".to_owned(), Tenant { config: Some(draft()), ..Tenant::default() });
-    run(&Account::default(), &memory, &request()).await;
-    assert_eq!(memory.state().tenants["acme"].backoff_reset_at, None, "what doesn't fail needs no patience");
+    let fakes = Fakes::default();
+    fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config: Some(draft()), ..FakeTenant::default() });
+    run(&Account::default(), &fakes, &request()).await;
+    assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, None, "what doesn't fail needs no patience");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_log_core::{failure::Failure, record::intake::Refused, tenant::TenantId};
+use audit_log_core::{failure::Failure, ingestion::RefusedEvent, tenant::TenantId};
 use audit_log_web::{
     body::Json,
     problem::{self, Code},
@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::{CLASH, Counts, Entry, Stored};
+use crate::store::{CONFLICT, Counts, Entry, Stored};
 
 /// When to send events again that could not be stored.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -81,15 +81,15 @@ pub struct Refusal {
 }
 
 /// Of each event, in the order of the request. `stored` has those that were not refused.
-pub(super) fn outcomes(read: &[Result<Entry, Refused>], stored: Vec<Stored>, tenant: &TenantId) -> Vec<Outcome> {
+pub(super) fn outcomes(read: &[Result<Entry, RefusedEvent>], stored: Vec<Stored>, tenant: &TenantId) -> Vec<Outcome> {
     let mut stored = stored.into_iter();
-    let outcome = |(index, read): (usize, &Result<Entry, Refused>)| match read {
+    let outcome = |(index, read): (usize, &Result<Entry, RefusedEvent>)| match read {
         Err(refused) => Outcome { index, id: None, status: Status::Refused, reason: Some(refused.to_string()) },
         Ok(entry) => {
             let stored = stored.next();
-            let reason = (stored == Some(Stored::Clash)).then(|| CLASH.to_owned());
+            let reason = (stored == Some(Stored::Conflict)).then(|| CONFLICT.to_owned());
             let status = match stored {
-                Some(Stored::Clash) => Status::Refused,
+                Some(Stored::Conflict) => Status::Refused,
                 Some(Stored::Recorded) => Status::Recorded,
                 Some(Stored::Duplicate) => Status::Duplicate,
                 Some(Stored::Failed(Failure { code, message, .. })) => {

@@ -1,6 +1,6 @@
 //! Requests, and what becomes of their events.
 
-use audit_log_core::memory::{Fault, Op};
+use audit_log_core::fakes::{Fault, Op};
 
 use super::*;
 
@@ -81,7 +81,7 @@ async fn a_request_that_can_not_be_read_as_a_whole_stores_nothing() {
     };
     let events = |count: usize| json!({ "events": vec![scan(); count] }).to_string().into_bytes();
     let mut large = json!({ "events": [login("l-1")] }).to_string();
-    large.push_str(&" ".repeat(crate::http::LARGEST_BODY + 1 - large.len()));
+    large.push_str(&" ".repeat(crate::http::MAX_BODY_BYTES + 1 - large.len()));
     for (body, expected, code) in [
         (large.clone().into_bytes(), StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         (events(0), StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields"),
@@ -181,7 +181,7 @@ async fn what_could_not_be_stored_is_said_and_a_repeated_request_completes_it() 
     let key = [("idempotency-key", "k")];
     bench.post("acme", &json!({ "events": [login("l-0")] })).await;
     let denied = Failure::new(Code::PlatformDenied, "The table audit-events refused it.");
-    bench.memory().once(Op::Record, Some("acme"), Fault::Fail(denied));
+    bench.fakes().once(Op::Record, Some("acme"), Fault::Fail(denied));
     let body = json!({ "events": [login("l-1"), scan(), { "logType": 7 }] });
     let request = Request::post("/v1/events")
         .header("authorization", format!("Bearer {}", bench.token("acme")))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_log_core::memory::Op;
+use audit_log_core::fakes::Op;
 use aws_lambda_events::sqs::SqsEvent;
 
 use super::*;
@@ -71,10 +71,10 @@ async fn a_message_that_holds_no_event_fails_alone() {
 async fn a_message_that_could_not_be_stored_comes_again_and_the_others_do_not() {
     let bench = Bench::new();
     let batch = batch(&[of("acme", &scan()), of("globex", &scan())]);
-    bench.memory().always(Op::Record, Some("globex"), Failure::new(Code::Unavailable, "No answer."));
+    bench.fakes().always(Op::Record, Some("globex"), Failure::new(Code::Unavailable, "No answer."));
     assert_eq!(bench.take(&batch).await, ["m-1"]);
     assert_eq!(bench.ids("acme"), ["m-0"]);
-    bench.memory().heal();
+    bench.fakes().heal();
     assert!(bench.take(&batch).await.is_empty());
     assert_eq!((bench.ids("acme").len(), bench.ids("globex").len()), (1, 1));
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use audit_log_core::{
-    memory::{Fault, Op, Tenant},
-    record::shard,
+    fakes::{FakeTenant, Fault, Op},
+    new_event::shard,
     settings::Draft,
 };
 
@@ -13,7 +13,7 @@ use crate::store::{Entry, Stored};
 
 impl Bench {
     fn entry(&self, tenant: &str, id: &str) -> Entry {
-        let event = self.store.intake().check(&scan().to_string()).unwrap();
+        let event = self.store.validator().check(&scan().to_string()).unwrap();
         Entry { tenant: TenantId::parse(tenant).unwrap(), id: id.to_owned(), event }
     }
 
@@ -24,8 +24,8 @@ impl Bench {
 
     fn shards(&self, count: &str) {
         let config = Draft { event_shards: Some(count.to_owned()), ..Draft::default() };
-        let tenant = Tenant { config: Some(config), ..Tenant::default() };
-        self.memory().state().tenants.insert("acme".to_owned(), tenant);
+        let tenant = FakeTenant { config: Some(config), ..FakeTenant::default() };
+        self.fakes().state().tenants.insert("acme".to_owned(), tenant);
     }
 }
 
@@ -36,9 +36,9 @@ async fn events_are_spread_over_the_tenants_shards_and_the_number_is_read_again_
     let (four, eight) = (EventShards::parse("4").unwrap(), EventShards::parse("8").unwrap());
     let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
     bench.store(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let (written, read) = (bench.memory().calls(Op::Record), bench.memory().calls(Op::EventShards));
+    let (written, read) = (bench.fakes().calls(Op::Record), bench.fakes().calls(Op::EventShards));
     assert_eq!((written, read), (40, 1), "the number of shards is read once");
-    let used: std::collections::BTreeSet<u16> = bench.memory().state().events.keys().map(|(_, shard)| *shard).collect();
+    let used: std::collections::BTreeSet<u16> = bench.fakes().state().events.keys().map(|(_, shard)| *shard).collect();
     assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
 
     bench.shards("8");
@@ -57,7 +57,7 @@ async fn where_the_number_of_shards_can_not_be_read_the_first_shard_takes_the_ev
     let bench = Bench::new();
     bench.shards("many");
     assert_eq!(bench.store(&["1", "2", "3"]).await, vec![Stored::Recorded; 3]);
-    let of_shard_0 = bench.memory().state().events[&("acme".to_owned(), 0)].len();
+    let of_shard_0 = bench.fakes().state().events[&("acme".to_owned(), 0)].len();
     assert_eq!(of_shard_0, 3);
 }
 
@@ -65,7 +65,7 @@ async fn where_the_number_of_shards_can_not_be_read_the_first_shard_takes_the_ev
 async fn a_read_that_hangs_does_not_hold_the_events_up_for_long() {
     let bench = Bench::new();
     bench.shards("4");
-    bench.memory().once(Op::EventShards, None, Fault::Crash);
+    bench.fakes().once(Op::EventShards, None, Fault::Crash);
     let began = tokio::time::Instant::now();
     assert_eq!(bench.store(&["1", "2", "3"]).await, vec![Stored::Recorded; 3]);
     assert_eq!(began.elapsed(), Duration::from_secs(3));
@@ -90,7 +90,7 @@ async fn a_write_is_given_up_after_its_second_try_and_one_that_was_refused_at_on
     assert!(matches!(bench.store(&["1"]).await[..], [Stored::Failed(Failure { code: Code::Unavailable, .. })]));
     assert_eq!(bench.probe.begun.lock().unwrap().len(), 2);
 
-    bench.memory().always(Op::Record, None, Failure::new(Code::PlatformDenied, "No."));
+    bench.fakes().always(Op::Record, None, Failure::new(Code::PlatformDenied, "No."));
     assert!(matches!(bench.store(&["2"]).await[..], [Stored::Failed(Failure { code: Code::PlatformDenied, .. })]));
     assert_eq!(bench.probe.begun.lock().unwrap().len(), 3);
 }
@@ -99,7 +99,7 @@ async fn a_write_is_given_up_after_its_second_try_and_one_that_was_refused_at_on
 async fn a_write_that_hangs_leaves_time_for_a_second_one() {
     let bench = Bench::new();
     bench.store(&["0"]).await;
-    bench.memory().once(Op::Record, None, Fault::Crash);
+    bench.fakes().once(Op::Record, None, Fault::Crash);
     let began = tokio::time::Instant::now();
     assert_eq!(bench.store(&["1"]).await, [Stored::Recorded]);
     assert_eq!(began.elapsed(), Duration::from_secs(10));
@@ -110,7 +110,7 @@ async fn entries_of_one_id_share_the_fate_of_the_first() {
     let bench = Bench::new();
     bench.store(&["0"]).await;
     assert_eq!(bench.store(&["1", "0", "1"]).await, [Stored::Recorded, Stored::Duplicate, Stored::Duplicate]);
-    bench.memory().always(Op::Record, None, Failure::new(Code::Throttled, "Busy."));
+    bench.fakes().always(Op::Record, None, Failure::new(Code::Throttled, "Busy."));
     let failed = Stored::Failed(Failure::new(Code::Throttled, "Busy."));
     assert_eq!(bench.store(&["2", "2"]).await, vec![failed; 2]);
 }

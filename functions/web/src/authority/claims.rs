@@ -10,10 +10,10 @@ use super::{AuthorityConfig, Refusal};
 const LEEWAY: f64 = 30.0;
 
 /// The length of a subject; by OpenID Connect Core 1.0, section 2, it has at most 255 characters.
-const LONGEST_SUBJECT: usize = 255;
+const MAX_SUBJECT: usize = 255;
 
 /// How much of a name or an address is kept, in characters.
-const LONGEST_TEXT: usize = 200;
+const MAX_TEXT: usize = 200;
 
 /// What a caller may do. Neither reading nor administrating goes with writing events, or the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,9 +150,9 @@ fn actor(claims: &Value) -> Result<Actor, Refusal> {
         Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         _ => Err(Refusal::Malformed("sub, name or email is not a text")),
     };
-    let cut = |text: &str| text.chars().take(LONGEST_TEXT).collect();
+    let cut = |text: &str| text.chars().take(MAX_TEXT).collect();
     let id = text("sub")?.ok_or(Refusal::Malformed("sub is missing"))?;
-    if id.chars().count() > LONGEST_SUBJECT {
+    if id.chars().count() > MAX_SUBJECT {
         return Err(Refusal::Malformed("sub is too long"));
     }
     Ok(Actor { id: id.to_owned(), name: text("name")?.map(cut), email: text("email")?.map(cut) })

@@ -1,6 +1,6 @@
 //! Whose tokens count: the settings of [`Authority`](super::Authority), by their names in the environment.
 
-use audit_log_core::deployment::WrongSetting;
+use audit_log_core::deployment::ConfigError;
 pub use jsonwebtoken::Algorithm;
 use reqwest::Url;
 
@@ -52,21 +52,21 @@ impl AuthorityConfig {
     ///
     /// # Errors
     /// If only some of what is needed is there, or something can't be used.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, WrongSetting> {
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let read = |name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let (issuer, audience) = (read("TOKEN_ISSUER"), read("TOKEN_AUDIENCE"));
         let (jwks, url) = (read("TOKEN_JWKS"), read("TOKEN_JWKS_URL"));
         if [&issuer, &audience, &jwks, &url].iter().all(|setting| setting.is_none()) {
             return Ok(None);
         }
-        let missing = |name| move || WrongSetting::new(name, "is missing, though others of its kind are set");
+        let missing = |name| move || ConfigError::new(name, "is missing, though others of its kind are set");
         let issuer = issuer.ok_or_else(missing("TOKEN_ISSUER"))?;
         let audience = audience.ok_or_else(missing("TOKEN_AUDIENCE"))?;
         let keys = match (jwks, url) {
             (Some(jwks), None) => KeySource::Inline(jwks),
             (None, Some(url)) => KeySource::Url(parse_url(&url)?),
             (None, None) => return Err(missing("TOKEN_JWKS_URL")()),
-            (Some(_), Some(_)) => return Err(WrongSetting::new("TOKEN_JWKS", "is set beside TOKEN_JWKS_URL")),
+            (Some(_), Some(_)) => return Err(ConfigError::new("TOKEN_JWKS", "is set beside TOKEN_JWKS_URL")),
         };
         let mut config = Self::new(issuer, audience, keys);
         if let Some(list) = read("TOKEN_ALGORITHMS") {
@@ -87,14 +87,14 @@ pub(crate) fn parse_algorithm(name: &str) -> Option<Algorithm> {
     POSSIBLE.contains(&name).then(|| name.parse().ok()).flatten()
 }
 
-fn parse_algorithms(list: &str) -> Result<Vec<Algorithm>, WrongSetting> {
-    let wrong = || WrongSetting::new("TOKEN_ALGORITHMS", format!("is a list of any of {}", POSSIBLE.join(",")));
+fn parse_algorithms(list: &str) -> Result<Vec<Algorithm>, ConfigError> {
+    let wrong = || ConfigError::new("TOKEN_ALGORITHMS", format!("is a list of any of {}", POSSIBLE.join(",")));
     list.split(',').map(|name| parse_algorithm(name.trim()).ok_or_else(wrong)).collect()
 }
 
 /// Whoever can change the keys on their way can make tokens, so they come over TLS, or from this very machine.
-fn parse_url(text: &str) -> Result<Url, WrongSetting> {
-    let wrong = || WrongSetting::new("TOKEN_JWKS_URL", "is a URL that begins with https:// and holds no password");
+fn parse_url(text: &str) -> Result<Url, ConfigError> {
+    let wrong = || ConfigError::new("TOKEN_JWKS_URL", "is a URL that begins with https:// and holds no password");
     let url = Url::parse(text).map_err(|_| wrong())?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong());
@@ -109,7 +109,7 @@ fn parse_url(text: &str) -> Result<Url, WrongSetting> {
 mod tests {
     use super::*;
 
-    fn config(pairs: &[(&str, &str)]) -> Result<Option<AuthorityConfig>, WrongSetting> {
+    fn config(pairs: &[(&str, &str)]) -> Result<Option<AuthorityConfig>, ConfigError> {
         let of = |name: &str| pairs.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
         AuthorityConfig::from_lookup(of)
     }

@@ -62,7 +62,7 @@ impl From<Refusal> for Problem {
             Refusal::Expired => Self::new(Code::ExpiredToken, "The access token has expired. Sign in again."),
             Refusal::KeysUnavailable => Self::unavailable(),
             Refusal::NotConfigured => {
-                Self::new(Code::AuthorityNotConfigured, "Whose access tokens count here has not been set up yet.")
+                Self::new(Code::TokensNotConfigured, "Whose access tokens count here has not been set up yet.")
                     .party(Party::Platform)
                     .hint("Deploy with TOKEN_ISSUER, TOKEN_AUDIENCE, and TOKEN_JWKS_URL or TOKEN_JWKS set.")
             }

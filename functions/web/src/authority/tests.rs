@@ -114,7 +114,7 @@ async fn what_is_not_a_plain_signed_token_is_malformed() {
         issuer.token_of(&header, &twice(&body, r#""tenant_id":"globex""#)),
         issuer.token_with(&with(&issuer.header(), "kid", json!(1)), &claims),
         issuer.token_with(&with(&issuer.header(), "crit", json!(["b64"])), &claims),
-        issuer.token(&with(&claims, "padding", json!("x".repeat(LONGEST_TOKEN)))),
+        issuer.token(&with(&claims, "padding", json!("x".repeat(MAX_TOKEN_BYTES)))),
     ] {
         let refusal = issuer.authority().authenticate(&token, noon()).await.unwrap_err();
         assert!(matches!(refusal, Refusal::Malformed(_)), "{refusal:?}: {token}");

@@ -113,7 +113,7 @@ async fn nobody_is_let_in_before_it_is_said_whose_tokens_count() {
     for headers in [&[][..], &[good.as_str()]] {
         let (status, _, body) = ask(App(None), "/read", headers).await;
         let problem: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((status, problem["code"].as_str()), (503, Some("authority_not_configured")));
+        assert_eq!((status, problem["code"].as_str()), (503, Some("tokens_not_configured")));
         assert_eq!(problem["party"], "platform");
         assert!(problem["hint"].as_str().unwrap().contains("TOKEN_ISSUER"));
     }

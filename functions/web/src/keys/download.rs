@@ -28,7 +28,7 @@ const PAUSE_WITHOUT_KEYS: TimeDelta = TimeDelta::seconds(5);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// In bytes.
-const LARGEST_SET: usize = 256 << 10;
+const MAX_KEY_SET_BYTES: usize = 256 << 10;
 
 /// Keys from a URL.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Download {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
-            if body.len() > LARGEST_SET {
+            if body.len() > MAX_KEY_SET_BYTES {
                 return Err(NotFetched::TooLong);
             }
         }

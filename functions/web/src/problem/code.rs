@@ -76,7 +76,7 @@ codes! {
     /// Something that this system needs does not answer.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not available at the moment";
     /// The platform has not said yet whose tokens count.
-    AuthorityNotConfigured = "authority_not_configured", SERVICE_UNAVAILABLE, "Sign-in is not set up";
+    TokensNotConfigured = "tokens_not_configured", SERVICE_UNAVAILABLE, "Sign-in is not set up";
 }
 
 /// Written out, since the derived one names the variants and not the codes.

@@ -3,7 +3,7 @@
 use audit_log_core::{
     event::{Body, StoredEvent},
     failure::Failure,
-    ports::{Page, Stretch},
+    ports::{EventRange, Page},
     tenant::TenantId,
     timestamp,
 };
@@ -15,10 +15,10 @@ use crate::{plan::TENANTS, world::World};
 ///
 /// # Errors
 /// As the page has it.
-pub fn change_page(world: &World, asked: Stretch<'_>, page: Result<Page, Failure>) -> Result<Page, Failure> {
+pub fn change_page(world: &World, asked: EventRange<'_>, page: Result<Page, Failure>) -> Result<Page, Failure> {
     let mut page = if is_planted(Bug::UnreadableIsEmpty) { page.unwrap_or_default() } else { page? };
     let body = |tenant: &str, key: &str| {
-        let state = world.memory.state();
+        let state = world.fakes.state();
         state.events.get(&(tenant.to_owned(), asked.shard)).and_then(|events| events.get(key).cloned())
     };
     if is_planted(Bug::StalePageToken)
@@ -47,7 +47,7 @@ pub fn change_page(world: &World, asked: Stretch<'_>, page: Result<Page, Failure
         && let Some(event) = page.events.first_mut()
         && let Some(other) = TENANTS.iter().find(|other| **other != asked.tenant.as_str())
     {
-        let state = world.memory.state();
+        let state = world.fakes.state();
         let of_other = state.events.iter().find(|((of, _), _)| of == other);
         if let Some(body) = of_other.and_then(|(_, events)| events.values().next()) {
             event.body = body.clone();
@@ -62,7 +62,7 @@ pub fn misplace(world: &World, tenant: &TenantId, key: &str) {
         return;
     }
     let other = TENANTS.iter().find(|other| **other != tenant.as_str()).copied().unwrap_or_default();
-    let mut state = world.memory.state();
+    let mut state = world.fakes.state();
     let Some(bucket) = state.buckets.iter().find(|(_, it)| it.contains_key(key)).map(|(name, _)| name.clone()) else {
         return;
     };

@@ -2,9 +2,9 @@
 
 use audit_log_core::{
     failure::Failure,
-    late::TrailingCounts,
+    fakes::{FakeTenant, Fakes},
+    late_arrivals::TrailingCounts,
     lease::Lease,
-    memory::{Memory, Tenant},
     object::ObjectSpec,
     outbox::{Announcement, Outbox},
     ports::{Commit, Conditional, FailureRecord, Fence, Tenants as _},
@@ -44,19 +44,19 @@ impl Write {
     }
 
     /// Makes a write under its fence, or under one that always holds.
-    fn fenced<R>(&self, memory: &Memory, unfenced: Bug, write: impl FnOnce(Fence<'_>) -> R) -> R {
+    fn fenced<R>(&self, fakes: &Fakes, unfenced: Bug, write: impl FnOnce(Fence<'_>) -> R) -> R {
         if !is_planted(unfenced) {
             return write(Fence { lease: &self.lease, as_read: &self.as_read });
         }
         let mut as_read = self.as_read.clone();
-        let other = with(memory, &self.tenant, |stored| {
+        let other = with(fakes, &self.tenant, |stored| {
             let failing = stored.consecutive_failures > 0;
             as_read = stored.watermark.clone().map_or(as_read.clone(), |it| StoredWatermark { failing, ..it });
             stored.lease.replace(self.lease.clone())
         });
         let result = write(Fence { lease: &self.lease, as_read: &as_read });
         if let Some(other) = other {
-            with(memory, &self.tenant, |stored| {
+            with(fakes, &self.tenant, |stored| {
                 if other.as_ref().is_none_or(|other| other.token != self.lease.token) {
                     stored.lease = other;
                 }
@@ -66,8 +66,8 @@ impl Write {
     }
 }
 
-fn with<R>(memory: &Memory, tenant: &TenantId, change: impl FnOnce(&mut Tenant) -> R) -> Option<R> {
-    memory.state().tenants.get_mut(tenant.as_str()).map(change)
+fn with<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
+    fakes.state().tenants.get_mut(tenant.as_str()).map(change)
 }
 
 /// Commits a window.
@@ -75,7 +75,7 @@ fn with<R>(memory: &Memory, tenant: &TenantId, change: impl FnOnce(&mut Tenant) 
 /// # Errors
 /// As the port has it.
 pub fn commit(
-    memory: &Memory,
+    fakes: &Fakes,
     config: &TenantConfig,
     write: &Write,
     after: Schedule,
@@ -85,18 +85,18 @@ pub fn commit(
     let mut receipt = receipt.clone();
     receipt.gap &= !is_planted(Bug::GapIsHidden);
     let is_disconnected = is_planted(Bug::CommitWhileDisconnected)
-        && with(memory, &write.tenant, |stored| {
+        && with(fakes, &write.tenant, |stored| {
             let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
             due_shard.is_some_and(|it| it.is_none() && it.insert(String::new()).is_empty())
         }) == Some(true);
     if is_planted(Bug::CommitOfAnyVersion) || is_disconnected {
-        let version = with(memory, &write.tenant, |stored| stored.config.as_ref()?.version.as_ref()?.parse().ok());
+        let version = with(fakes, &write.tenant, |stored| stored.config.as_ref()?.version.as_ref()?.parse().ok());
         config.version = version.flatten().unwrap_or(config.version);
     }
     let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::RecoveryIsNotAnnounced));
     let commit = Commit { after, receipt: &receipt, announcement, releases: write.releases };
-    let result = write.fenced(memory, Bug::CommitUnfenced, |fence| at_once(memory.commit(&config, fence, commit)));
-    with(memory, &write.tenant, |stored| {
+    let result = write.fenced(fakes, Bug::CommitUnfenced, |fence| at_once(fakes.commit(&config, fence, commit)));
+    with(fakes, &write.tenant, |stored| {
         let Some(watermark) = &mut stored.watermark else { return };
         watermark.due_shard.take_if(|_| is_disconnected);
         watermark.trailing_counts.take_if(|_| is_planted(Bug::TrailingCountsAreLost));
@@ -109,7 +109,7 @@ pub fn commit(
 /// # Errors
 /// As the port has it.
 pub fn save_checkpoint(
-    memory: &Memory,
+    fakes: &Fakes,
     config: &TenantConfig,
     write: &Write,
     checkpoint: &str,
@@ -118,8 +118,8 @@ pub fn save_checkpoint(
     if is_planted(Bug::CheckpointForgetsFiles) {
         checkpoint = change_json(&checkpoint, |json| drop(json["files"].as_array_mut().map(Vec::pop)));
     }
-    let save = |fence: Fence<'_>| at_once(memory.save_checkpoint(config, fence, &checkpoint));
-    write.fenced(memory, Bug::CheckpointUnfenced, save)
+    let save = |fence: Fence<'_>| at_once(fakes.save_checkpoint(config, fence, &checkpoint));
+    write.fenced(fakes, Bug::CheckpointUnfenced, save)
 }
 
 /// Records a failure.
@@ -127,17 +127,17 @@ pub fn save_checkpoint(
 /// # Errors
 /// As the port has it.
 pub fn record_failure(
-    memory: &Memory,
+    fakes: &Fakes,
     write: &Write,
     failure: &Failure,
     at: DateTime<Utc>,
 ) -> Result<Conditional, Failure> {
     let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::FailureIsNotAnnounced));
     let record = FailureRecord { failure, at, announcement, releases: write.releases };
-    let record = |fence: Fence<'_>| at_once(memory.record_failure(&write.tenant, fence, record));
-    let result = write.fenced(memory, Bug::FailureUnfenced, record);
+    let record = |fence: Fence<'_>| at_once(fakes.record_failure(&write.tenant, fence, record));
+    let result = write.fenced(fakes, Bug::FailureUnfenced, record);
     if is_planted(Bug::FailureMovesTheWatermark) {
-        with(memory, &write.tenant, |stored| {
+        with(fakes, &write.tenant, |stored| {
             let Some(watermark) = &mut stored.watermark else { return };
             if let Ok(schedule) = watermark.schedule() {
                 watermark.exported_until = Some(timestamp::seconds(schedule.next_due));
@@ -152,14 +152,14 @@ pub fn record_failure(
 ///
 /// # Errors
 /// As the port has it.
-pub fn remove_published(memory: &Memory, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
+pub fn remove_published(fakes: &Fakes, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
     if is_planted(Bug::OutboxIsNeverRemoved) {
         return Ok(());
     }
     if is_planted(Bug::OutboxIsCleared) {
-        with(memory, tenant, |stored| stored.outbox.entries.clear());
+        with(fakes, tenant, |stored| stored.outbox.entries.clear());
     }
-    at_once(memory.remove_published(tenant, as_read, ids))
+    at_once(fakes.remove_published(tenant, as_read, ids))
 }
 
 /// Changes what is read of a tenant's watermark.
@@ -178,7 +178,7 @@ pub fn change_watermark(world: &World, tenant: &TenantId, watermark: &mut Stored
         && let Some(counts) = watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse)
     {
         let (mut now, end) = (counts.anew(), counts.to().map(timestamp::millis).unwrap_or_default());
-        let state = world.memory.state();
+        let state = world.fakes.state();
         let of_tenant = state.events.iter().filter(|((of, _), _)| of == tenant.as_str());
         of_tenant.flat_map(|(_, events)| events.keys()).filter(|key| **key < end).for_each(|key| now.add(key));
         watermark.trailing_counts = Some(now.to_text());

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use audit_log_core::{
-    object::{Compression, Encoder, Format},
+    object::Encoder,
     records::Receipt,
     schedule::Window,
+    tenant::{Compression, Format},
     timestamp,
 };
 

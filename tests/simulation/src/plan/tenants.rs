@@ -1,6 +1,6 @@
 //! What happens around one tenant: its settings, its admin's saves, what its customer refuses, and its events.
 
-use audit_log_core::{event::Body, object::Format, settings::Draft, timestamp};
+use audit_log_core::{event::Body, settings::Draft, tenant::Format, timestamp};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::{Rng as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use audit_log_core::{
     failure::{Code, Failure},
-    memory::{Memory, MemoryUpload},
+    fakes::{FakeUpload, Fakes},
     object::ObjectSpec,
     ports::{Bucket, Buckets, Finish, Upload},
     schedule::Window,
@@ -39,7 +39,7 @@ impl Buckets for Ports {
             self.say(|| format!("assume role {}: denied", config.tenant));
             return Err(Failure::new(Code::AssumeRoleDenied, "The role may not be assumed."));
         }
-        let bucket = self.reads("assume role", config.tenant.as_str(), self.memory().open(config, window)).await?;
+        let bucket = self.reads("assume role", config.tenant.as_str(), self.fakes().open(config, window)).await?;
         Ok(SimulatedBucket { ports: self.clone(), bucket, config: config.clone(), opened: self.world.now() })
     }
 }
@@ -47,7 +47,7 @@ impl Buckets for Ports {
 /// One tenant's bucket, as long as its credentials last.
 pub struct SimulatedBucket {
     ports: Ports,
-    bucket: <Memory as Buckets>::Bucket,
+    bucket: <Fakes as Buckets>::Bucket,
     config: TenantConfig,
     opened: DateTime<Utc>,
 }
@@ -59,7 +59,7 @@ impl SimulatedBucket {
         let TenantConfig { tenant, version, .. } = &self.config;
         let world = &self.ports.world;
         let changed = world.facts().changed.get(tenant.as_str()).copied();
-        let stored = world.memory.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
+        let stored = world.fakes.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
         let is_current = stored.and_then(|config| config.version).is_some_and(|it| it == version.to_string());
         let Some((looked, reading_since)) = self.ports.seen().looked.get(tenant.as_str()).copied() else { return };
         if let Some(changed) = changed.filter(|changed| !is_current && looked - *changed > SEEN_AFTER) {
@@ -93,7 +93,7 @@ pub struct SimulatedUpload {
     tenant: TenantId,
     opened: DateTime<Utc>,
     place: (String, String),
-    uploads: [MemoryUpload; 2],
+    uploads: [FakeUpload; 2],
 }
 
 impl Upload for SimulatedUpload {
@@ -147,7 +147,7 @@ fn store(
     tenant: &TenantId,
     place: &(String, String),
     sha256: &str,
-    uploads: [MemoryUpload; 2],
+    uploads: [FakeUpload; 2],
 ) -> Request<()> {
     let put = Put { tenant: tenant.to_string(), run: ports.run, place: place.clone(), sha256: sha256.to_owned() };
     let (storing, uploads, expected) = (ports.clone(), Mutex::new(uploads.into_iter()), put.clone());

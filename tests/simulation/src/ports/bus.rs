@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use audit_log_core::{
-    census::Count,
-    export::Batch,
+    batch::Batch,
     failure::{Code, Failure},
     notification::Notification,
     ports::{Bus, Due, Fleet, Queue},
+    records::ConnectedCount,
     tenant::DueShard,
 };
 use chrono::TimeDelta;
@@ -34,7 +34,7 @@ impl Bus for Ports {
             if !is_given_up {
                 ports.publishes_under_lease(notification.tenant.as_str());
             }
-            at_once(ports.memory().publish(&notification))
+            at_once(ports.fakes().publish(&notification))
         };
         let publishing = tokio::time::timeout(PUBLISH_TIMEOUT, self.writes(Request::new(self, "publish", of, publish)));
         let late = || Failure::new(Code::Unavailable, "The bus did not answer in time.");
@@ -76,22 +76,22 @@ impl Queue for Ports {
 /// For the hourly check; of the fleet, an export needs nothing else.
 impl Fleet for Ports {
     async fn connected(&self, shard: DueShard) -> Result<Vec<Due>, Failure> {
-        self.memory().connected(shard).await
+        self.fakes().connected(shard).await
     }
 
     async fn saved(&self) -> Result<Vec<String>, Failure> {
-        self.memory().saved().await
+        self.fakes().saved().await
     }
 
     async fn pending(&self) -> Result<Vec<String>, Failure> {
-        self.reads("pending", "outboxes", self.memory().pending()).await
+        self.reads("pending", "outboxes", self.fakes().pending()).await
     }
 
-    async fn last_count(&self) -> Result<Option<Count>, Failure> {
-        self.memory().last_count().await
+    async fn last_count(&self) -> Result<Option<ConnectedCount>, Failure> {
+        self.fakes().last_count().await
     }
 
-    async fn keep_count(&self, count: Count) -> Result<(), Failure> {
-        self.memory().keep_count(count).await
+    async fn save_count(&self, count: ConnectedCount) -> Result<(), Failure> {
+        self.fakes().save_count(count).await
     }
 }

@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     failure::Failure,
-    ports::{Events, Page, Stretch},
+    ports::{EventRange, Events, Page},
     timestamp,
 };
 use chrono::TimeDelta;
@@ -11,27 +11,27 @@ use super::Ports;
 use crate::bugs;
 
 impl Events for Ports {
-    async fn page(&self, stretch: Stretch<'_>) -> Result<Page, Failure> {
+    async fn page(&self, stretch: EventRange<'_>) -> Result<Page, Failure> {
         let after = stretch.after.unwrap_or("the beginning");
         let of = self.world.name(|| format!("{}#{} after {after}", stretch.tenant, stretch.shard));
         if let Some((_, reading_since)) = self.seen().looked.get_mut(stretch.tenant.as_str()) {
             reading_since.get_or_insert(self.world.now());
         }
         self.expire();
-        let page = self.reads("page", &of, self.memory().page(stretch)).await.map(|page| self.shorten(stretch, page));
+        let page = self.reads("page", &of, self.fakes().page(stretch)).await.map(|page| self.shorten(stretch, page));
         let page = bugs::change_page(&self.world, stretch, page)?;
         self.say(|| format!("page {of}: {} events, more after {:?}", page.events.len(), page.more_after));
         Ok(page)
     }
 
-    async fn page_back(&self, stretch: Stretch<'_>, most: usize) -> Result<Page, Failure> {
-        self.memory().page_back(stretch, most).await
+    async fn page_back(&self, stretch: EventRange<'_>, most: usize) -> Result<Page, Failure> {
+        self.fakes().page_back(stretch, most).await
     }
 }
 
 impl Ports {
     /// A page may be shorter than it could be, and even empty, although there are more.
-    fn shorten(&self, stretch: Stretch<'_>, mut page: Page) -> Page {
+    fn shorten(&self, stretch: EventRange<'_>, mut page: Page) -> Page {
         if self.world.happens(150) && !page.events.is_empty() {
             let keep = self.world.roll(u32::try_from(page.events.len()).unwrap_or(1)) as usize;
             let last = page.events[..keep].last().map(|event| event.recorded_at_id.clone());
@@ -48,7 +48,7 @@ impl Ports {
         let Some(hours) = self.world.plan.retention else { return };
         let lag = TimeDelta::seconds(i64::from(self.world.roll(3_600)));
         let kept_from = timestamp::millis(self.world.now() - TimeDelta::hours(hours) - lag);
-        let mut state = self.memory().state();
+        let mut state = self.fakes().state();
         let mut facts = self.world.facts();
         for ((tenant, shard), events) in &mut state.events {
             let kept = events.split_off(&kept_from);

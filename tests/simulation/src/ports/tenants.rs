@@ -26,9 +26,9 @@ impl Tenants for Ports {
         }
         // Several calls a run: only some of them go wrong.
         let due = if self.world.roll(4) == 0 {
-            self.reads("due", &shard.to_string(), self.memory().due(shard, tick)).await
+            self.reads("due", &shard.to_string(), self.fakes().due(shard, tick)).await
         } else {
-            self.memory().due(shard, tick).await
+            self.fakes().due(shard, tick).await
         };
         match &due {
             Ok(due) => self.seen().listed.extend(due.iter().map(|due| due.tenant.clone())),
@@ -40,13 +40,13 @@ impl Tenants for Ports {
     }
 
     async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {
-        self.memory().any_connected(shard).await
+        self.fakes().any_connected(shard).await
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
         let names = self.world.name(|| tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join(" "));
         let load = async {
-            let loaded = self.memory().load(tenants).await;
+            let loaded = self.fakes().load(tenants).await;
             self.note_backoff(tenants);
             tenants.iter().for_each(|tenant| self.note_looked(tenant));
             loaded
@@ -58,7 +58,7 @@ impl Tenants for Ports {
                 records.config = self.seen().first_configs.entry(tenant.to_string()).or_insert(first).clone();
             }
             if is_planted(Bug::BackoffFromTheStart) {
-                let since = &mut records.outcome.failing_since;
+                let since = &mut records.health.failing_since;
                 *since = since.map(|since| since - TimeDelta::days(2));
             }
             records.watermark.iter_mut().for_each(|it| bugs::change_watermark(&self.world, tenant, it));
@@ -92,8 +92,8 @@ impl Tenants for Ports {
     }
 
     async fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> Result<(), Failure> {
-        let (memory, of, lease) = (self.memory().clone(), tenant.clone(), lease.clone());
-        let release = move |_| at_once(memory.release_lease(&of, &lease));
+        let (fakes, of, lease) = (self.fakes().clone(), tenant.clone(), lease.clone());
+        let release = move |_| at_once(fakes.release_lease(&of, &lease));
         self.writes(Request::new(self, "release lease", tenant.to_string(), release)).await.result
     }
 
@@ -111,7 +111,7 @@ impl Tenants for Ports {
         let write = Write::new(&config.tenant, fence, announcement, releases);
         let (ports, config, receipt) = (self.clone(), config.clone(), receipt.clone());
         let commit = move |_| {
-            let commit = || bugs::commit(ports.memory(), &config, &write, after, &receipt);
+            let commit = || bugs::commit(ports.fakes(), &config, &write, after, &receipt);
             ports.looking_at_settings(&write, ports.fenced("commit", &write, commit))
         };
         let result = self.writes(Request::new(self, "commit", of, commit)).await.result;
@@ -132,7 +132,7 @@ impl Tenants for Ports {
         let (ports, config, checkpoint) = (self.clone(), config.clone(), checkpoint.to_owned());
         let of = config.tenant.to_string();
         let save = move |_| {
-            let save = || bugs::save_checkpoint(ports.memory(), &config, &write, &checkpoint);
+            let save = || bugs::save_checkpoint(ports.fakes(), &config, &write, &checkpoint);
             ports.looking_at_settings(&write, ports.fenced("checkpoint", &write, save))
         };
         let result = self.writes(Request::new(self, "save checkpoint", of, save)).await.result;
@@ -150,23 +150,23 @@ impl Tenants for Ports {
         let write = Write::new(tenant, fence, announcement, releases);
         let (ports, failure) = (self.clone(), failure.clone());
         let record = move |_| {
-            ports.fenced("recorded failure", &write, || bugs::record_failure(ports.memory(), &write, &failure, at))
+            ports.fenced("recorded failure", &write, || bugs::record_failure(ports.fakes(), &write, &failure, at))
         };
         self.writes(Request::new(self, "record failure", of, record)).await.result
     }
 
     async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        self.memory().reset_backoff(tenant, at).await
+        self.fakes().reset_backoff(tenant, at).await
     }
 
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
-        self.reads("outbox", tenant.as_str(), self.memory().outbox(tenant)).await
+        self.reads("outbox", tenant.as_str(), self.fakes().outbox(tenant)).await
     }
 
     async fn remove_published(&self, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
         let of = self.world.name(|| format!("{tenant} {}", ids.len()));
-        let (memory, tenant, as_read, ids) = (self.memory().clone(), tenant.clone(), as_read.clone(), ids.to_vec());
-        let remove = move |_| bugs::remove_published(&memory, &tenant, &as_read, &ids);
+        let (fakes, tenant, as_read, ids) = (self.fakes().clone(), tenant.clone(), as_read.clone(), ids.to_vec());
+        let remove = move |_| bugs::remove_published(&fakes, &tenant, &as_read, &ids);
         self.writes(Request::new(self, "remove published", of, remove)).await.result
     }
 }
@@ -180,12 +180,12 @@ impl Ports {
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
         if is_planted(Bug::AcquireUnconditionally)
-            && let Some(stored) = self.memory().state().tenants.get_mut(tenant.as_str())
+            && let Some(stored) = self.fakes().state().tenants.get_mut(tenant.as_str())
         {
             stored.lease = None;
         }
         let purpose = as_read.map_or(Purpose::Publish, Purpose::Export);
-        let acquisition = at_once(self.memory().acquire_lease(tenant, purpose, lease, now));
+        let acquisition = at_once(self.fakes().acquire_lease(tenant, purpose, lease, now));
         if let Ok(Acquisition::Acquired(..)) = acquisition {
             self.world.facts().holders.insert(lease.token.clone(), self.run);
             self.seen().leases.insert(tenant.to_string(), lease.until);

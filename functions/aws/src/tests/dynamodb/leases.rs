@@ -37,14 +37,14 @@ async fn a_lease_is_acquired_by_one_write_whose_answer_is_the_watermark() {
         "exported_until":{"S":"2026-11-21T10:00:00Z"},"next_due":{"S":"2026-11-21T11:00:00Z"},"due_shard":{"S":"8"},
         "checkpoint":{"S":"so far"},"consecutive_failures":{"N":"2"}}}"#;
     let aws = Aws::new().on(OPERATION, [Reply::ok(record)]);
-    let Ok(Acquisition::Acquired(watermark, outcome)) = acquire(&aws).await else { panic!("not acquired") };
+    let Ok(Acquisition::Acquired(watermark, health)) = acquire(&aws).await else { panic!("not acquired") };
     let tenant = config(Draft::default()).tenant;
     let expected = StoredWatermark {
         checkpoint: Some("so far".to_owned()),
         failing: true,
         ..StoredWatermark::connected(&tenant, schedule())
     };
-    assert_eq!((watermark, outcome.consecutive_failures), (expected, 2));
+    assert_eq!((watermark, health.consecutive_failures), (expected, 2));
     let [sent] = &aws.sent(OPERATION)[..] else { panic!("{:?}", aws.operations()) };
     let body: Value = serde_json::from_str(&sent.body).unwrap();
     assert_eq!(

@@ -158,7 +158,7 @@ async fn a_change_without_a_notification_leaves_the_outbox_alone() {
     let kept = Announcement { notification: None, ..announcement() };
     let batch = "{\"Responses\":{\"tenants\":[]},\"UnprocessedKeys\":{}}";
     let aws = Aws::new().on("BatchGetItem", [Reply::ok(batch)]).on("TransactWriteItems", [Reply::ok("{}")]);
-    assert_eq!(table(&aws).keep_check(&tenant, None, &checked(), Some(&kept)).await, Ok(Conditional::Written));
+    assert_eq!(table(&aws).save_check(&tenant, None, &checked(), Some(&kept)).await, Ok(Conditional::Written));
     assert_eq!(aws.operations(), ["BatchGetItem", "TransactWriteItems"]);
     assert_eq!(transactions(&aws)[0].len(), 5, "three items of the check, the event and its marker");
 }

@@ -15,7 +15,7 @@ const BUDGET: usize = 6_000;
 const MARKUP: usize = 150;
 
 /// A value can't be looked for if it is longer than a parameter may be, in characters.
-const LONGEST_VALUE: usize = 320;
+const MAX_VALUE: usize = 320;
 
 /// A filter to choose values of.
 pub(super) struct Facet {
@@ -60,7 +60,7 @@ pub(super) fn facet(name: &'static str, label: &'static str, chosen: &[String], 
         .filter(|it| !options.iter().any(|chosen| chosen.value.eq_ignore_ascii_case(&it.value)))
         .collect();
     let mut budget = BUDGET;
-    for it in others.iter().filter(|it| it.value.chars().count() <= LONGEST_VALUE) {
+    for it in others.iter().filter(|it| it.value.chars().count() <= MAX_VALUE) {
         let option = option(&it.value, Some(it.count), false);
         let needed = MARKUP + weight(&option.value) + weight(&option.label);
         if options.len() - chosen == OFFERED {

@@ -1,6 +1,6 @@
 //! The rows of the page: what of an event is told at a glance.
 
-use audit_log_core::search::{self, Columns, Found};
+use audit_log_core::search::{self, Columns, FoundEvent};
 
 use super::{icon::Icon, info::in_one_line};
 use crate::{
@@ -28,7 +28,7 @@ pub(super) struct Row {
 }
 
 /// As many rows as fit on a page, and where it goes on, if there may be more.
-pub(super) fn page(found: &search::Page) -> (Vec<Row>, Option<String>) {
+pub(super) fn page(found: &search::SearchPage) -> (Vec<Row>, Option<String>) {
     let mut budget = BUDGET;
     let mut rows: Vec<Row> = Vec::new();
     for event in &found.events {
@@ -49,7 +49,7 @@ pub(super) fn page(found: &search::Page) -> (Vec<Row>, Option<String>) {
 }
 
 impl Row {
-    fn of(Found { position, columns, .. }: &Found) -> Self {
+    fn of(FoundEvent { position, columns, .. }: &FoundEvent) -> Self {
         let Columns { date, log_type, action, user_id, user_name, user_email, additional_info, .. } = columns;
         let names: Vec<&String> =
             [user_name, user_email, user_id].into_iter().filter(|text| !text.is_empty()).collect();

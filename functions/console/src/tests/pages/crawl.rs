@@ -162,7 +162,7 @@ async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
         super::super::looking::export(&world, tenant, 60);
     }
     let all_of_the_victims = || {
-        let state = world.memory.state();
+        let state = world.fakes.state();
         let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == "victim").collect();
         format!("{:?} {events:?}", state.tenants["victim"])
     };

@@ -70,7 +70,7 @@ async fn what_was_typed_is_said_as_text_at_its_field_and_in_what_is_wrong_with_i
 async fn what_somebody_else_has_stored_is_said_as_text() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
-    world.memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().prefix = Some(ATTACK.to_owned());
+    world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().prefix = Some(ATTACK.to_owned());
     let page = browser.send("/settings", "/settings", &filled("\"0\"", &[])).await;
     assert_eq!(page.status, 412);
     assert_said_as_text(&page, "the conflict");

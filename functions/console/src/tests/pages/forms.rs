@@ -27,7 +27,7 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     let browser = world.browser("acme", ADMIN);
     let page = browser.look("/connector").await;
     assert!(page.text.contains("Not connected") && !page.text.contains("Disconnect</a>"), "{}", page.text);
-    let external_id = world.memory.state().tenants["acme"].config.clone().unwrap().external_id.unwrap();
+    let external_id = world.fakes.state().tenants["acme"].config.clone().unwrap().external_id.unwrap();
     assert!(page.text.contains(&external_id) && page.text.contains("rel=\"noopener noreferrer\""));
     assert!(browser.look("/settings").await.text.contains("Connect a role first"));
 
@@ -69,7 +69,7 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     let untrue = browser.look("/connector?connected=yes").await;
     assert!(!untrue.text.contains("The role is connected"), "{}", untrue.text);
     let own = ["Connection Check Passed", "Connector Connected"];
-    assert!(own.iter().all(|action| world.memory.actions("acme").iter().any(|it| it == action)));
+    assert!(own.iter().all(|action| world.fakes.actions("acme").iter().any(|it| it == action)));
 }
 
 #[tokio::test]
@@ -102,10 +102,7 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
         assert!(page.text.contains("<details class=\"advanced\" open>"), "a wrong field is not hidden");
         assert!(!page.text.contains("<script>alert"));
     }
-    assert_eq!(
-        world.memory.state().tenants["acme"].config.as_ref().unwrap().bucket.as_deref(),
-        Some("acme-audit-logs")
-    );
+    assert_eq!(world.fakes.state().tenants["acme"].config.as_ref().unwrap().bucket.as_deref(), Some("acme-audit-logs"));
 }
 
 #[tokio::test]
@@ -148,11 +145,11 @@ async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
         party: None,
     };
     let findings = [
-        step(Name::LeastPrivilege, Status::Warning, Code::ExcessRights),
-        step(Name::PutObject, Status::Failed, Code::AccessDenied),
-        step(Name::Region, Status::Inconclusive, Code::Unavailable),
+        step(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights),
+        step(StepName::PutObject, StepStatus::Failed, Code::AccessDenied),
+        step(StepName::Region, StepStatus::Inconclusive, Code::Unavailable),
     ];
-    world.memory.state().findings.extend(findings.map(|step| (step.step, step)));
+    world.fakes.state().findings.extend(findings.map(|step| (step.step, step)));
     let version = browser.look("/settings").await.field("version");
     let page = browser.send("/settings", "/settings/verify", &filled(&version, &[])).await;
     for words in ["Not passed", ">Warning<", ">Failed<", ">No clear answer<", "access_denied", "found &#60;it&#62;"] {
@@ -160,8 +157,8 @@ async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
     }
     assert!(page.text.contains("do &#38; mend"));
 
-    let refused = step(Name::ExternalIdEnforced, Status::Failed, Code::ExternalIdNotEnforced);
-    world.memory.state().findings.insert(refused.step, refused);
+    let refused = step(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
+    world.fakes.state().findings.insert(refused.step, refused);
     let page = browser.send("/connector", "/connector", &[("roleArn", ROLE)]).await;
     assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (422, ROLE));
     assert!(page.text.contains("id=\"roleArn-error\"") && page.text.contains("do &#38; mend"), "{}", page.text);
@@ -172,7 +169,7 @@ async fn an_outage_or_too_many_tries_lose_nothing_that_was_typed() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
     let version = browser.look("/settings").await.field("version");
-    world.memory.always(Op::Verify, None, Failure::new(Code::Unavailable, "table acme-internal"));
+    world.fakes.always(Op::Verify, None, Failure::new(Code::Unavailable, "table acme-internal"));
     for path in ["/settings", "/settings/verify"] {
         let page = browser.send("/settings", path, &filled(&version, &[("prefix", "typed")])).await;
         assert_eq!((page.status.as_u16(), page.field("prefix").as_str()), (503, "typed"), "{path}");
@@ -181,7 +178,7 @@ async fn an_outage_or_too_many_tries_lose_nothing_that_was_typed() {
     let role = "arn:aws:iam::222222222222:role/typed";
     let page = browser.send("/connector", "/connector", &[("roleArn", role)]).await;
     assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (503, role));
-    world.memory.heal();
+    world.fakes.heal();
     let mut page = page;
     for _ in 0..10 {
         page = browser.send("/settings", "/settings/verify", &filled(&version, &[("prefix", "typed")])).await;

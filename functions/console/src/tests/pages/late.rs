@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::routing::post;
 
 use super::*;
-use crate::{ANSWERS_WITHIN, pages::guarded};
+use crate::{ANSWER_TIMEOUT, pages::guarded};
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_takes_too_long_is_answered_by_one_that_says_so() {
@@ -16,7 +16,7 @@ async fn a_page_that_takes_too_long_is_answered_by_one_that_says_so() {
         let request = if partly { request.header("hx-request", "true") } else { request };
         let began = tokio::time::Instant::now();
         let answer = router.clone().oneshot(request.body(HttpBody::empty()).unwrap()).await.unwrap();
-        assert!(began.elapsed() < ANSWERS_WITHIN, "before the answer that is none of a page's");
+        assert!(began.elapsed() < ANSWER_TIMEOUT, "before the answer that is none of a page's");
         let (parts, body) = answer.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         let answer = Answer { status: parts.status, headers: parts.headers, text };

@@ -7,7 +7,7 @@ impl World {
     fn raw_event(&self, tenant: &str, minutes_ago: i64, text: &str) {
         let at = (now() - TimeDelta::minutes(minutes_ago)).format("%Y-%m-%dT%H:%M:%S%.3fZ");
         let stored = StoredEvent { recorded_at_id: format!("{at}#{minutes_ago}"), body: Body::Text(text.to_owned()) };
-        self.memory.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
+        self.fakes.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
     }
 }
 
@@ -96,7 +96,7 @@ async fn the_filters_are_in_the_address_and_lead_to_a_file_of_the_same() {
 #[tokio::test]
 async fn more_is_loaded_page_by_page_with_a_script_and_without() {
     let world = World::new();
-    (1..=70).for_each(|minutes_ago| world.event("acme", minutes_ago, &format!("Deed {minutes_ago}.")));
+    (1..=70).for_each(|minutes_ago| world.event("acme", minutes_ago, &format!("Activity {minutes_ago}.")));
     let browser = world.browser("acme", READ);
     for partly in [false, true] {
         let (mut path, mut seen) = ("/".to_owned(), Vec::new());
@@ -149,7 +149,7 @@ async fn the_status_names_what_is_wrong_whose_turn_it_is_and_draws_the_days() {
         (Code::Throttled, "The platform’s turn", "The platform could not export for a reason of its own."),
     ] {
         {
-            let mut state = world.memory.state();
+            let mut state = world.fakes.state();
             let tenant = state.tenants.get_mut("acme").unwrap();
             tenant.last_error = Some((Failure::new(code, "It was <refused>."), now()));
             tenant.consecutive_failures = 7;
@@ -186,7 +186,7 @@ async fn the_status_says_when_the_connection_was_checked_and_what_was_wrong() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", READ);
     let version =
-        world.memory.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
+        world.fakes.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
     let unchecked = browser.look("/status").await.text;
     assert!(!unchecked.contains("last checked"), "{unchecked}");
     super::super::looking::checked(&world, "acme", version, &[]);

@@ -8,7 +8,7 @@ async fn somebody_else_saves(world: &World) {
 }
 
 fn stored_bucket(world: &World) -> Option<String> {
-    world.memory.state().tenants["acme"].config.clone().unwrap().bucket
+    world.fakes.state().tenants["acme"].config.clone().unwrap().bucket
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ async fn no_form_is_taken_that_this_session_has_not_made() {
     let csrf = browser.look("/connector").await.field("csrf");
     assert_eq!(csrf.len(), 64);
     let another = world.browser("globex", ADMIN).look("/connector").await.field("csrf");
-    let before = world.memory.state().tenants.clone();
+    let before = world.fakes.state().tenants.clone();
     let same_origin = ("sec-fetch-site", "same-origin");
     let own_origin = ("origin", "https://console.example");
     let forms = paths("post").into_iter().filter(|path| *path != "/session");
@@ -30,7 +30,7 @@ async fn no_form_is_taken_that_this_session_has_not_made() {
             assert!(refused.header("set-cookie").is_empty(), "{path}: {what}");
         }
     }
-    assert_eq!(world.memory.state().tenants, before, "nothing was changed, and no turn taken");
+    assert_eq!(world.fakes.state().tenants, before, "nothing was changed, and no turn taken");
     for path in forms {
         for headers in [vec![same_origin], vec![own_origin], vec![]] {
             let answer = browser.post(path, &headers, &[("csrf", &csrf)]).await;

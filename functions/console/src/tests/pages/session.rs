@@ -144,12 +144,12 @@ async fn a_permission_decides_what_is_shown_and_what_is_refused() {
         assert_eq!(page.status, 200, "{path}");
         assert!(page.text.contains("S3 Audit Log Exporter</a>"), "{path}");
     }
-    let before = world.memory.state().tenants.clone();
+    let before = world.fakes.state().tenants.clone();
     for path in paths("post").into_iter().filter(|path| !path.starts_with("/session")) {
         let refused = reader.send("/", path, &[("roleArn", ROLE)]).await;
         assert_eq!(refused.status, 403, "{path}");
     }
-    assert_eq!(world.memory.state().tenants, before);
+    assert_eq!(world.fakes.state().tenants, before);
     let writer = world.browser("acme", "events:write");
     let refused = writer.look("/").await;
     assert_eq!((refused.status.as_u16(), refused.title()), (403, "A permission is lacking"));

@@ -47,7 +47,7 @@ async fn no_event_makes_a_page_heavier_than_that_or_hides_another() {
             // As long as a key may be.
             let recorded_at_id = format!("{recorded_at}#{at}{}", "i".repeat(990));
             let stored = StoredEvent { recorded_at_id, body: Body::Text(event.to_string()) };
-            world.memory.put_event(&TenantId::parse("acme").unwrap(), 0, stored);
+            world.fakes.put_event(&TenantId::parse("acme").unwrap(), 0, stored);
         }
         let browser = world.browser("acme", ADMIN);
         let files = files(&browser).await;

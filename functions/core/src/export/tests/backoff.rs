@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     failure::Code,
-    memory::Op,
+    fakes::Op,
     notification::{Kind, Notification},
     ports::Tenants as _,
 };
@@ -22,22 +22,22 @@ fn tick(world: &World, hours: i64) -> Report {
 /// A world in which `acme` is refused.
 fn refused() -> World {
     let world = World::with_acme();
-    world.memory.always(Op::Open, Some("acme"), denied());
+    world.fakes.always(Op::Open, Some("acme"), denied());
     world
 }
 
 /// The hours at which ticks tried, out of some that come every hour.
 fn tries(world: &World, hours: std::ops::Range<i64>) -> Vec<i64> {
     let tried = |hour: &i64| {
-        let before = world.memory.calls(Op::Open);
+        let before = world.fakes.calls(Op::Open);
         tick(world, *hour);
-        world.memory.calls(Op::Open) > before
+        world.fakes.calls(Op::Open) > before
     };
     hours.filter(tried).collect()
 }
 
 fn kinds(world: &World) -> Vec<Kind> {
-    world.memory.state().notifications.iter().map(|notification| notification.kind).collect()
+    world.fakes.state().notifications.iter().map(|notification| notification.kind).collect()
 }
 
 #[test]
@@ -50,12 +50,12 @@ fn a_tenant_that_keeps_failing_costs_a_role_only_every_six_hours_and_then_gets_a
     assert_eq!((counts(&report), report.backed_off), ((0, 0, 1), 1));
     assert_eq!(report.latest_deferred, TimeDelta::zero(), "nobody falls behind for want of time");
 
-    world.memory.heal();
+    world.fakes.heal();
     let report = tick(&world, 54);
     assert_eq!((counts(&report), report.objects), ((1, 0, 0), 55));
     assert_eq!(world.objects("acme")[0].0, "20261121T100000Z_20261121T110000Z_0001.json");
     assert_eq!(world.names("acme")[0], ["kept"]);
-    world.memory.always(Op::Open, Some("acme"), denied());
+    world.fakes.always(Op::Open, Some("acme"), denied());
     assert_eq!(tries(&world, 55..60), (55..60).collect::<Vec<_>>(), "another failure has a first day of its own");
 }
 
@@ -70,15 +70,15 @@ fn several_who_begin_to_fail_at_once_look_as_if_nothing_were_delivered_but_those
         world.connect(tenant, "24", "10:00");
     }
     let refused = ["acme", "globex", "initech"];
-    refused.iter().for_each(|tenant| world.memory.always(Op::Open, Some(tenant), denied()));
+    refused.iter().for_each(|tenant| world.fakes.always(Op::Open, Some(tenant), denied()));
     let alarms = |hours: std::ops::Range<i64>| -> Vec<i64> {
         hours.filter(|hour| tick(&world, *hour).nothing_delivered()).collect()
     };
     assert_eq!(alarms(0..80), [0_i64; 0], "customers' failures");
-    world.memory.heal();
+    world.fakes.heal();
     assert_eq!(alarms(80..86), [0_i64; 0]);
-    world.memory.always(Op::Open, None, denied());
-    assert_eq!(alarms(86..130), [86, 96], "the others are due once a day; and then a census tells of it");
+    world.fakes.always(Op::Open, None, denied());
+    assert_eq!(alarms(86..130), [86, 96], "the others are due once a day; and then a reconciliation tells of it");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_save_and_a_verification_let_the_next_tick_try() {
         if save {
             world.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, at);
         } else {
-            world.memory.reset_backoff(&id("acme"), at).now_or_never().unwrap().unwrap();
+            world.fakes.reset_backoff(&id("acme"), at).now_or_never().unwrap().unwrap();
         }
         assert_eq!(tries(&world, 26..54), (26..=49).collect::<Vec<_>>(), "for a day; a save: {save}");
         let kinds: Vec<_> = kinds(&world).into_iter().filter(|kind| *kind != Kind::SettingsChanged).collect();
@@ -114,7 +114,7 @@ fn a_save_and_a_verification_let_the_next_tick_try() {
 #[test]
 fn what_the_platform_has_to_mend_is_tried_at_every_tick() {
     let world = World::with_acme();
-    world.memory.always(Op::Open, Some("acme"), Failure::new(Code::Throttled, "slow down"));
+    world.fakes.always(Op::Open, Some("acme"), Failure::new(Code::Throttled, "slow down"));
     assert_eq!(tries(&world, 0..40).len(), 40);
 }
 
@@ -122,7 +122,7 @@ fn what_the_platform_has_to_mend_is_tried_at_every_tick() {
 fn settings_that_can_not_be_used_are_backed_off_alike() {
     let world = World::with_acme();
     let break_it = |config: &mut Draft| config.frequency_hours = Some("99".to_owned());
-    break_it(world.memory.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap());
+    break_it(world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap());
     (0..=24).for_each(|hour| assert_eq!(tick(&world, hour).failed, 1));
     let report = tick(&world, 25);
     assert_eq!((report.failed, report.backed_off, report.longest_lag), (0, 1, TimeDelta::minutes(26 * 60 + 2)));
@@ -132,16 +132,16 @@ fn settings_that_can_not_be_used_are_backed_off_alike() {
 fn a_failure_that_lasts_is_announced_after_one_three_and_seven_days_and_then_its_end() {
     let world = refused();
     assert_eq!(tries(&world, 0..8 * 24).len(), 25 + 27);
-    world.memory.heal();
+    world.fakes.heal();
     tries(&world, 8 * 24..8 * 24 + 8);
-    let notifications = world.memory.state().notifications.clone();
+    let notifications = world.fakes.state().notifications.clone();
     let days = |it: &Notification| it.info.get("days").and_then(serde_json::Value::as_i64);
     let announced: Vec<_> = notifications.iter().map(|it| (it.kind, days(it))).collect();
     let lasting = |days| (Kind::StillFailing, Some(days));
     let expected = [(Kind::Failed, Some(0)), lasting(1), lasting(3), lasting(7), (Kind::Recovered, None)];
     assert_eq!(announced, expected);
     assert_eq!(
-        world.memory.actions("acme"),
+        world.fakes.actions("acme"),
         ["Export Failed", "Export Still Failing", "Export Still Failing", "Export Still Failing", "Export Recovered"]
     );
 }

@@ -1,7 +1,7 @@
 //! Which events go where.
 
 use super::*;
-use crate::memory::{Fault, Op};
+use crate::fakes::{Fault, Op};
 
 #[test]
 fn an_event_at_the_very_end_of_a_window_is_in_the_next_and_one_at_its_start_in_it() {
@@ -41,7 +41,7 @@ fn an_empty_window_is_one_object_with_one_heartbeat() {
 #[test]
 fn pages_and_shards_are_merged_in_the_order_of_recording() {
     let mut world = World::with_acme();
-    world.memory.page_size = 2;
+    world.fakes.page_size = 2;
     world.save(
         "acme",
         &Draft { event_shards: Some("3".to_owned()), bucket: Some("acme-bucket".to_owned()), ..draft() },
@@ -102,10 +102,10 @@ fn a_malformed_event_is_exported_and_counted() {
     let world = World::with_acme();
     let body = Body::Text("not json".to_owned());
     let recorded_at_id = "2026-11-21T10:30:00.000Z#7".to_owned();
-    world.memory.put_event(&id("acme"), 0, StoredEvent { recorded_at_id, body });
+    world.fakes.put_event(&id("acme"), 0, StoredEvent { recorded_at_id, body });
     assert_eq!(world.tick("11:00").unwrap().events, 1);
     assert!(world.objects("acme")[0].1.contains("\"raw\":\"not json\""));
-    assert_eq!(world.memory.state().tenants["acme"].receipts[&clock("11:00")].malformed, 1);
+    assert_eq!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].malformed, 1);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_window_from_before_the_retention_is_never_reported_as_empty() {
     assert!(objects[0].1.contains("Audit Log Retention Exceeded"), "{objects:?}");
     assert!(!objects[0].1.contains("Audit Log Export Completed"));
     assert!(objects[1].1.contains("Audit Log Export Completed"));
-    let acme = world.memory.state().tenants["acme"].clone();
+    let acme = world.fakes.state().tenants["acme"].clone();
     assert!(acme.receipts[&clock("11:00")].gap && !acme.receipts[&clock("12:00")].gap);
     assert_eq!(acme.last_error, None, "the window after it was exported without a gap");
 }
@@ -130,8 +130,8 @@ fn every_tenants_first_window_goes_before_anyones_second() {
     let mut world = World::with_acme();
     world.connect("other", "1", "12:00");
     world.options.concurrency = 1;
-    let memory = world.memory.clone();
-    let after_two = move || memory.calls(Op::Commit) >= 2;
+    let fakes = world.fakes.clone();
+    let after_two = move || fakes.calls(Op::Commit) >= 2;
     let now = || clock("13:00") + TimeDelta::minutes(2);
     let report = world.run(clock("13:00"), &now, &after_two).unwrap().unwrap();
     assert_eq!(counts(&report), (1, 0, 1));
@@ -151,7 +151,7 @@ async fn a_window_that_settles_soon_is_waited_for() {
     let world = World::with_acme();
     let begin = tokio::time::Instant::now();
     let now = move || clock("11:00") + TimeDelta::from_std(begin.elapsed()).unwrap();
-    let (platform, random) = (platform(), |bytes: &mut [u8]| world.memory.random(bytes));
+    let (platform, random) = (platform(), |bytes: &mut [u8]| world.fakes.random(bytes));
     let (tick, deadline) = (clock("11:00"), now() + RUN);
     let run = Run { tick, platform: &platform, now: &now, should_stop: &|| false, deadline, random: &random };
     let report = world.export().tick(run).await.unwrap();
@@ -162,15 +162,15 @@ async fn a_window_that_settles_soon_is_waited_for() {
 #[test]
 fn when_time_runs_out_in_a_window_nothing_of_it_is_left_behind() {
     let mut world = World::with_acme();
-    world.memory.page_size = 1;
+    world.fakes.page_size = 1;
     for n in 0..3 {
         world.event("acme", &format!("2026-11-21T10:0{n}:00.000Z"), &n.to_string());
     }
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     let now = || clock("11:00") + TimeDelta::minutes(2);
-    let stop = move || memory.calls(Op::Open) >= 1;
+    let stop = move || fakes.calls(Op::Open) >= 1;
     let report = world.run(clock("11:00"), &now, &stop).unwrap().unwrap();
-    assert_eq!((counts(&report), world.objects("acme").len(), world.memory.calls(Op::Abort)), ((0, 0, 1), 0, 1));
+    assert_eq!((counts(&report), world.objects("acme").len(), world.fakes.calls(Op::Abort)), ((0, 0, 1), 0, 1));
     assert_eq!(world.tick("11:00").unwrap().events, 3);
 }
 
@@ -199,16 +199,16 @@ fn one_tenants_credentials_serve_all_of_its_windows_and_no_other_tenant() {
     let world = World::with_acme();
     world.connect("other", "1", "10:00");
     world.tick("13:00").unwrap();
-    assert_eq!((world.memory.calls(Op::Open), world.memory.calls(Op::Finish)), (2, 6));
+    assert_eq!((world.fakes.calls(Op::Open), world.fakes.calls(Op::Finish)), (2, 6));
 }
 
 #[test]
 fn an_object_that_cannot_be_written_is_aborted() {
     let world = World::with_acme();
     let failure = Failure::new(crate::failure::Code::AccessDenied, "no");
-    world.memory.once(Op::Write, None, Fault::Fail(failure));
+    world.fakes.once(Op::Write, None, Fault::Fail(failure));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
-    assert_eq!((world.memory.calls(Op::Abort), world.objects("acme").len()), (1, 0));
+    assert_eq!((world.fakes.calls(Op::Abort), world.objects("acme").len()), (1, 0));
 }
 
 #[test]
@@ -218,9 +218,9 @@ fn whoever_has_waited_longest_goes_first() {
         world.connect(tenant, "1", saved_at);
     }
     world.options.concurrency = 1;
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     let now = || clock("13:00") + TimeDelta::minutes(2);
-    let after_one = move || memory.calls(Op::Commit) >= 1;
+    let after_one = move || fakes.calls(Op::Commit) >= 1;
     world.run(clock("13:00"), &now, &after_one).unwrap().unwrap();
     assert_eq!(["a", "b", "c"].map(|tenant| world.objects(tenant).len()), [0, 1, 0]);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     failure::{Code, Party},
-    memory::{Fault, Op},
+    fakes::{Fault, Op},
 };
 
 fn denied() -> Failure {
@@ -15,7 +15,7 @@ fn a_tenant_fails_alone_and_its_backlog_arrives_after_the_repair() {
     let world = World::with_acme();
     world.connect("broken", "1", "10:00");
     world.event("broken", "2026-11-21T10:30:00.000Z", "kept");
-    world.memory.always(Op::Open, Some("broken"), denied());
+    world.fakes.always(Op::Open, Some("broken"), denied());
     for hour in ["11:00", "12:00"] {
         let report = world.tick(hour).unwrap();
         assert_eq!(counts(&report), (1, 1, 0));
@@ -25,22 +25,22 @@ fn a_tenant_fails_alone_and_its_backlog_arrives_after_the_repair() {
         );
         assert!(report.failures[0].message.contains("create the stack"), "says what to do");
     }
-    let broken = world.memory.state().tenants["broken"].clone();
+    let broken = world.fakes.state().tenants["broken"].clone();
     assert_eq!((broken.last_error.unwrap().0, broken.consecutive_failures), (denied(), 2));
     assert_eq!(world.exported_until("broken"), "2026-11-21T10:00:00Z", "the watermark did not move");
 
-    world.memory.heal();
+    world.fakes.heal();
     assert_eq!(counts(&world.tick("13:00").unwrap()), (2, 0, 0));
     assert_eq!(world.names("broken"), [vec!["kept"], vec!["-"], vec!["-"]]);
-    let mended = world.memory.state().tenants["broken"].clone();
+    let mended = world.fakes.state().tenants["broken"].clone();
     assert_eq!((mended.last_error, mended.consecutive_failures), (None, 0));
 }
 
 #[test]
 fn a_failed_window_keeps_the_windows_before_it() {
     let world = World::with_acme();
-    world.memory.once(Op::Finish, None, Fault::After(Box::new(|| {})));
-    world.memory.once(Op::Finish, None, Fault::Fail(Failure::new(Code::Throttled, "slow down")));
+    world.fakes.once(Op::Finish, None, Fault::After(Box::new(|| {})));
+    world.fakes.once(Op::Finish, None, Fault::Fail(Failure::new(Code::Throttled, "slow down")));
     let report = world.tick("13:00").unwrap();
     assert_eq!((counts(&report), report.objects), ((0, 1, 0), 1));
     assert_eq!(world.exported_until("acme"), "2026-11-21T11:00:00Z");
@@ -53,7 +53,7 @@ fn damaged_records_fail_their_own_tenant_with_the_field_named() {
         world.connect(tenant, "1", "10:00");
     }
     {
-        let mut state = world.memory.state();
+        let mut state = world.fakes.state();
         let mut change = |tenant: &str, change: &dyn Fn(&mut Draft)| {
             change(state.tenants.get_mut(tenant).unwrap().config.as_mut().unwrap());
         };
@@ -78,14 +78,14 @@ fn damaged_records_fail_their_own_tenant_with_the_field_named() {
         assert_eq!((failed.code, failed.party), (Code::ConfigInvalid, party), "{tenant}");
         assert!(failed.message.contains(words), "{tenant}: {}", failed.message);
     }
-    assert_eq!(world.memory.state().tenants["frequency"].consecutive_failures, 1);
-    assert_eq!(world.memory.state().tenants["watermark"].consecutive_failures, 1);
+    assert_eq!(world.fakes.state().tenants["frequency"].consecutive_failures, 1);
+    assert_eq!(world.fakes.state().tenants["watermark"].consecutive_failures, 1);
 }
 
 #[test]
 fn records_that_cannot_be_read_are_the_platforms_failure() {
     let world = World::with_acme();
-    world.memory.once(Op::Load, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
+    world.fakes.once(Op::Load, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.failures[0].party), ((0, 1, 0), Party::Platform));
 }
@@ -95,7 +95,7 @@ fn a_shard_that_cannot_be_read_fails_the_tick_after_everyone_else_was_exported()
     let world = World::with_acme();
     let others_shard = crate::tenant::DueShard::all().find(|shard| *shard != crate::tenant::DueShard::of(&id("acme")));
     let failure = Failure::new(Code::Throttled, "slow down");
-    world.memory.once(Op::Due, Some(&others_shard.unwrap().to_string()), Fault::Fail(failure.clone()));
+    world.fakes.once(Op::Due, Some(&others_shard.unwrap().to_string()), Fault::Fail(failure.clone()));
     assert_eq!(world.tick("11:00"), Err(failure));
     assert_eq!(world.objects("acme").len(), 1);
 }
@@ -113,17 +113,17 @@ fn an_empty_list_is_never_a_quiet_success_but_nothing_due_is_normal() {
 #[test]
 fn a_failure_that_cannot_be_noted_is_still_reported() {
     let world = World::with_acme();
-    world.memory.always(Op::Open, None, denied());
-    world.memory.always(Op::RecordFailure, None, Failure::new(Code::Unavailable, "no answer"));
+    world.fakes.always(Op::Open, None, denied());
+    world.fakes.always(Op::RecordFailure, None, Failure::new(Code::Unavailable, "no answer"));
     assert_eq!(world.tick("11:00").unwrap().failures.len(), 1);
 }
 
 #[test]
 fn the_report_says_how_far_behind_the_last_tenant_is() {
     let world = World::with_acme();
-    world.memory.always(Op::Open, None, denied());
+    world.fakes.always(Op::Open, None, denied());
     assert_eq!(world.tick("13:00").unwrap().longest_lag, TimeDelta::minutes(3 * 60 + 2));
-    world.memory.heal();
+    world.fakes.heal();
     assert_eq!(world.tick("13:00").unwrap().longest_lag, TimeDelta::minutes(2));
 }
 
@@ -131,32 +131,32 @@ fn the_report_says_how_far_behind_the_last_tenant_is() {
 fn one_call_that_hangs_does_not_cost_everyone_the_report() {
     let world = World::with_acme();
     world.connect("hung", "1", "10:00");
-    world.memory.once(Op::Finish, Some("hung"), Fault::Crash);
-    let memory = world.memory.clone();
+    world.fakes.once(Op::Finish, Some("hung"), Fault::Crash);
+    let fakes = world.fakes.clone();
     let now = || clock("11:00") + TimeDelta::minutes(2);
-    let report = world.run(clock("11:00"), &now, &move || memory.calls(Op::Commit) > 0).unwrap().unwrap();
+    let report = world.run(clock("11:00"), &now, &move || fakes.calls(Op::Commit) > 0).unwrap().unwrap();
     assert_eq!(counts(&report), (1, 0, 1));
 }
 
 #[test]
 fn a_tenant_that_is_refused_still_tells_how_far_behind_it_is() {
     let world = World::with_acme();
-    world.memory.state().tenants.get_mut("acme").unwrap().config = None;
+    world.fakes.state().tenants.get_mut("acme").unwrap().config = None;
     assert_eq!(world.tick("20:00").unwrap().longest_lag, TimeDelta::minutes(10 * 60 + 2));
 }
 
 #[test]
 fn the_first_failure_and_the_recovery_are_audit_events_of_the_tenant_and_reach_its_bucket() {
     let world = World::with_acme();
-    world.memory.always(Op::Open, Some("acme"), denied());
+    world.fakes.always(Op::Open, Some("acme"), denied());
     for hour in ["11:00", "12:00"] {
         world.tick(hour).unwrap();
     }
-    assert_eq!(world.memory.actions("acme"), ["Export Failed"], "once, however often it fails");
-    world.memory.heal();
+    assert_eq!(world.fakes.actions("acme"), ["Export Failed"], "once, however often it fails");
+    world.fakes.heal();
     world.tick("13:00").unwrap();
     world.tick("14:00").unwrap();
-    let told = world.memory.actions("acme");
+    let told = world.fakes.actions("acme");
     assert_eq!(told, ["Export Failed", "Export Recovered"], "once, however many windows come after it");
     let files = world.objects("acme");
     for (file, action, words) in [

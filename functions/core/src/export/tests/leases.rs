@@ -3,8 +3,8 @@
 use super::{overlaps::with_events, *};
 use crate::{
     failure::Code,
+    fakes::{Fault, Op},
     lease::{LEASE_MARGIN, Lease},
-    memory::{Fault, Op},
 };
 
 fn throttled() -> Failure {
@@ -13,19 +13,19 @@ fn throttled() -> Failure {
 
 /// The lease of another run, which `acme` gets right before an operation.
 fn taken_over(world: &World, op: Op) {
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     let take = move || {
-        memory.state().tenants.get_mut("acme").unwrap().lease = Some(Lease::new([9; 16], clock("11:40")));
+        fakes.state().tenants.get_mut("acme").unwrap().lease = Some(Lease::new([9; 16], clock("11:40")));
     };
-    world.memory.once(op, None, Fault::After(Box::new(take)));
+    world.fakes.once(op, None, Fault::After(Box::new(take)));
 }
 
 #[test]
 fn a_lease_lasts_until_half_an_hour_after_the_deadline() {
     let world = with_events();
-    world.memory.once(Op::Page, None, Fault::Crash);
+    world.fakes.once(Op::Page, None, Fault::Crash);
     assert!(world.try_tick("11:00").is_none());
-    let lease = world.memory.state().tenants["acme"].lease.clone().unwrap();
+    let lease = world.fakes.state().tenants["acme"].lease.clone().unwrap();
     assert_eq!(lease.until, clock("11:02") + RUN + LEASE_MARGIN);
     assert_eq!(lease.token.len(), 32);
 }
@@ -34,10 +34,10 @@ fn a_lease_lasts_until_half_an_hour_after_the_deadline() {
 fn each_run_has_a_token_of_its_own_for_each_tenant() {
     let world = with_events();
     world.connect("globex", "1", "10:00");
-    world.memory.always(Op::Finish, None, throttled());
-    world.memory.state().in_doubt = true;
+    world.fakes.always(Op::Finish, None, throttled());
+    world.fakes.state().in_doubt = true;
     world.tick("11:00").unwrap();
-    let lease = |tenant: &str| world.memory.state().tenants[tenant].lease.clone().unwrap().token;
+    let lease = |tenant: &str| world.fakes.state().tenants[tenant].lease.clone().unwrap().token;
     let first = [lease("acme"), lease("globex")];
     ["acme", "globex"].iter().for_each(|tenant| world.expire_lease(tenant));
     world.tick("11:00").unwrap();
@@ -50,7 +50,7 @@ fn the_last_commit_ends_the_lease_without_a_call_of_its_own() {
     let world = with_events();
     assert_eq!(world.tick("13:00").unwrap().objects, 3);
     assert!(!world.is_leased("acme"));
-    assert_eq!((world.memory.calls(Op::AcquireLease), world.memory.calls(Op::ReleaseLease)), (1, 0));
+    assert_eq!((world.fakes.calls(Op::AcquireLease), world.fakes.calls(Op::ReleaseLease)), (1, 0));
 }
 
 #[test]
@@ -58,17 +58,17 @@ fn a_run_that_has_done_its_share_ends_the_lease_so_that_the_next_one_can_go_on()
     let mut world = with_events();
     world.options.max_windows = 1;
     assert_eq!(counts(&world.tick("13:00").unwrap()), (0, 0, 1));
-    assert_eq!((world.is_leased("acme"), world.memory.calls(Op::ReleaseLease)), (false, 0));
+    assert_eq!((world.is_leased("acme"), world.fakes.calls(Op::ReleaseLease)), (false, 0));
 }
 
 #[test]
 fn a_failure_ends_the_lease_unless_an_object_may_still_be_stored() {
     for in_doubt in [false, true] {
         let world = with_events();
-        world.memory.once(Op::Finish, None, Fault::Fail(throttled()));
-        world.memory.state().in_doubt = in_doubt;
+        world.fakes.once(Op::Finish, None, Fault::Fail(throttled()));
+        world.fakes.state().in_doubt = in_doubt;
         assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
-        assert_eq!(world.memory.state().tenants["acme"].consecutive_failures, 1);
+        assert_eq!(world.fakes.state().tenants["acme"].consecutive_failures, 1);
         assert_eq!(world.is_leased("acme"), in_doubt);
     }
 }
@@ -78,10 +78,10 @@ fn a_stop_ends_the_lease_unless_an_object_may_still_be_stored() {
     for in_doubt in [false, true] {
         let mut world = with_events();
         world.options.max_object_bytes = 10;
-        world.memory.state().in_doubt = in_doubt;
-        let memory = world.memory.clone();
+        world.fakes.state().in_doubt = in_doubt;
+        let fakes = world.fakes.clone();
         let now = clock("11:02");
-        let stop = move || memory.calls(Op::SaveCheckpoint) > 0;
+        let stop = move || fakes.calls(Op::SaveCheckpoint) > 0;
         let report = world.run(clock("11:00"), &move || now, &stop).unwrap().unwrap();
         assert_eq!((counts(&report), report.unfinished.len()), ((0, 0, 1), 1));
         assert_eq!(world.is_leased("acme"), in_doubt);
@@ -91,7 +91,7 @@ fn a_stop_ends_the_lease_unless_an_object_may_still_be_stored() {
 #[test]
 fn a_commit_ends_the_doubt_since_what_may_still_be_stored_are_the_bytes_that_are_committed() {
     let world = with_events();
-    world.memory.state().in_doubt = true;
+    world.fakes.state().in_doubt = true;
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
     assert!(!world.is_leased("acme"));
 }
@@ -99,13 +99,13 @@ fn a_commit_ends_the_doubt_since_what_may_still_be_stored_are_the_bytes_that_are
 #[test]
 fn a_window_is_not_read_anew_while_an_object_may_still_be_stored_as_it_was_read_before() {
     let world = with_events();
-    world.memory.state().in_doubt = true;
+    world.fakes.state().in_doubt = true;
     let other = world.clone();
     let save = move || other.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, clock("11:02"));
-    world.memory.once(Op::Commit, None, Fault::After(Box::new(save)));
+    world.fakes.once(Op::Commit, None, Fault::After(Box::new(save)));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 0, 1));
-    assert_eq!((world.memory.calls(Op::Finish), world.is_leased("acme")), (1, true));
-    world.memory.state().in_doubt = false;
+    assert_eq!((world.fakes.calls(Op::Finish), world.is_leased("acme")), (1, true));
+    world.fakes.state().in_doubt = false;
     assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0));
 }
 
@@ -118,7 +118,7 @@ fn a_run_whose_lease_is_gone_moves_nothing_and_is_loud() {
         let report = world.tick("11:00").unwrap();
         assert_eq!((counts(&report), report.lease_lost), ((0, 1, 0), 1), "{op:?}");
         assert_eq!(report.failures[0].code, Code::LeaseLost, "{op:?}");
-        let acme = world.memory.state().tenants["acme"].clone();
+        let acme = world.fakes.state().tenants["acme"].clone();
         assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z", "{op:?}");
         assert_eq!((acme.consecutive_failures, acme.receipts.len()), (0, 0), "{op:?}");
         assert_eq!(acme.lease.unwrap().token, "09".repeat(16), "{op:?}: the other's stays");
@@ -128,21 +128,21 @@ fn a_run_whose_lease_is_gone_moves_nothing_and_is_loud() {
 #[test]
 fn a_run_that_is_late_by_more_than_the_margin_commits_nothing() {
     let world = with_events();
-    let memory = world.memory.clone();
+    let fakes = world.fakes.clone();
     let now =
-        move || clock("11:02") + if memory.calls(Op::Finish) > 0 { RUN + LEASE_MARGIN * 2 } else { TimeDelta::zero() };
+        move || clock("11:02") + if fakes.calls(Op::Finish) > 0 { RUN + LEASE_MARGIN * 2 } else { TimeDelta::zero() };
     let report = world.run(clock("11:00"), &now, &|| false).unwrap().unwrap();
     assert_eq!((counts(&report), report.lease_lost), ((0, 1, 0), 1));
-    assert_eq!(world.memory.calls(Op::Commit), 0);
+    assert_eq!(world.fakes.calls(Op::Commit), 0);
 }
 
 #[test]
 fn a_failure_is_recorded_only_under_the_lease() {
     let world = with_events();
-    world.memory.once(Op::Finish, None, Fault::Fail(throttled()));
+    world.fakes.once(Op::Finish, None, Fault::Fail(throttled()));
     taken_over(&world, Op::RecordFailure);
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0), "the answer and the log have it");
-    assert_eq!(world.memory.state().tenants["acme"].consecutive_failures, 0);
+    assert_eq!(world.fakes.state().tenants["acme"].consecutive_failures, 0);
     assert!(world.is_leased("acme"));
 }
 
@@ -153,7 +153,7 @@ fn a_commit_whose_answer_was_lost_is_no_failure() {
         let other = world.clone();
         // The first attempt is carried out, and the second finds the watermark moved.
         let carried_out = move || {
-            let mut state = other.memory.state();
+            let mut state = other.fakes.state();
             let acme = state.tenants.get_mut("acme").unwrap();
             let watermark = acme.watermark.as_mut().unwrap();
             watermark.exported_until = Some("2026-11-21T11:00:00Z".to_owned());
@@ -162,7 +162,7 @@ fn a_commit_whose_answer_was_lost_is_no_failure() {
                 acme.lease = None;
             }
         };
-        world.memory.once(Op::Commit, None, Fault::After(Box::new(carried_out)));
+        world.fakes.once(Op::Commit, None, Fault::After(Box::new(carried_out)));
         let report = world.tick(hours).unwrap();
         assert_eq!((counts(&report), report.lease_lost), ((1, 0, 0), 0), "{hours}");
         assert_eq!(world.exported_until("acme"), format!("2026-11-21T{hours}:00Z"));
@@ -172,19 +172,19 @@ fn a_commit_whose_answer_was_lost_is_no_failure() {
 #[test]
 fn a_commit_that_got_no_answer_and_was_not_carried_out_is_a_failure() {
     let world = with_events();
-    world.memory.once(Op::Commit, None, Fault::Fail(throttled()));
+    world.fakes.once(Op::Commit, None, Fault::Fail(throttled()));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
-    assert_eq!(world.memory.state().tenants["acme"].consecutive_failures, 1);
+    assert_eq!(world.fakes.state().tenants["acme"].consecutive_failures, 1);
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
 }
 
 #[test]
 fn a_lease_that_cannot_be_asked_for_is_the_platforms_failure() {
     let world = with_events();
-    world.memory.once(Op::AcquireLease, None, Fault::Fail(throttled()));
+    world.fakes.once(Op::AcquireLease, None, Fault::Fail(throttled()));
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.failed_by_platform), ((0, 1, 0), vec!["acme".to_owned()]));
-    assert_eq!(world.memory.calls(Op::ReleaseLease), 1, "it may have been acquired all the same");
+    assert_eq!(world.fakes.calls(Op::ReleaseLease), 1, "it may have been acquired all the same");
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
 }
 
@@ -192,8 +192,8 @@ fn a_lease_that_cannot_be_asked_for_is_the_platforms_failure() {
 fn a_lease_that_cannot_be_released_expires_by_itself() {
     let mut world = with_events();
     world.options.max_object_bytes = 10;
-    world.memory.once(Op::ReleaseLease, None, Fault::Fail(throttled()));
-    world.memory.once(Op::SaveCheckpoint, None, Fault::Fail(throttled()));
+    world.fakes.once(Op::ReleaseLease, None, Fault::Fail(throttled()));
+    world.fakes.once(Op::SaveCheckpoint, None, Fault::Fail(throttled()));
     world.tick("11:00").unwrap();
     assert!(world.is_leased("acme"));
     assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0));
@@ -204,18 +204,18 @@ fn a_tenant_that_waits_for_no_window_is_not_leased() {
     let mut world = with_events();
     world.options.settle = TimeDelta::minutes(10);
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 0, 1));
-    assert_eq!(world.memory.calls(Op::AcquireLease), 0);
+    assert_eq!(world.fakes.calls(Op::AcquireLease), 0);
 }
 
 #[test]
 fn a_tenant_whose_settings_are_damaged_is_leased_while_that_is_noted() {
     let world = with_events();
-    world.memory.state().tenants.get_mut("acme").unwrap().config = None;
+    world.fakes.state().tenants.get_mut("acme").unwrap().config = None;
     let held = Lease::new([9; 16], clock("11:40"));
-    world.memory.state().tenants.get_mut("acme").unwrap().lease = Some(held);
+    world.fakes.state().tenants.get_mut("acme").unwrap().lease = Some(held);
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.leased), ((0, 0, 1), 1));
     assert_eq!(counts(&world.tick("12:00").unwrap()), (0, 1, 0));
-    let acme = world.memory.state().tenants["acme"].clone();
+    let acme = world.fakes.state().tenants["acme"].clone();
     assert_eq!((acme.consecutive_failures, acme.lease), (1, None));
 }

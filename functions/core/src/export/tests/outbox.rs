@@ -6,7 +6,7 @@ use super::{overlaps::with_events, *};
 use crate::{
     export::Publishing,
     failure::Code,
-    memory::{Fault, Op},
+    fakes::{Fault, Op},
     notification::{Kind, Notification},
     ports::Tenants as _,
 };
@@ -22,16 +22,16 @@ fn silent() -> Failure {
 /// A world in which `acme` is refused.
 fn refused() -> World {
     let world = World::with_acme();
-    world.memory.always(Op::Open, Some("acme"), denied());
+    world.fakes.always(Op::Open, Some("acme"), denied());
     world
 }
 
 fn kinds(world: &World) -> Vec<Kind> {
-    world.memory.state().notifications.iter().map(|it| it.kind).collect()
+    world.fakes.state().notifications.iter().map(|it| it.kind).collect()
 }
 
 fn waiting(world: &World) -> Vec<Kind> {
-    world.memory.state().tenants["acme"].outbox.entries.iter().map(|it| it.kind).collect()
+    world.fakes.state().tenants["acme"].outbox.entries.iter().map(|it| it.kind).collect()
 }
 
 impl World {
@@ -52,13 +52,13 @@ fn a_failure_and_its_end_are_published_once_in_order_under_the_ids_of_the_audit_
     for hour in ["11:00", "12:00"] {
         world.tick(hour).unwrap();
     }
-    world.memory.heal();
+    world.fakes.heal();
     world.tick("13:00").unwrap();
     world.tick("14:00").unwrap();
     assert_eq!(kinds(&world), [Kind::Failed, Kind::Recovered]);
-    let notifications = world.memory.state().notifications.clone();
+    let notifications = world.fakes.state().notifications.clone();
     assert_eq!(notifications.iter().map(|it| it.sequence).collect::<Vec<_>>(), [1, 2]);
-    let ids = world.memory.state().ids.clone();
+    let ids = world.fakes.state().ids.clone();
     assert!(notifications.iter().all(|it| ids.contains_key(&("acme".to_owned(), it.id.clone()))));
     assert_eq!(waiting(&world), []);
     assert!(!world.is_leased("acme"));
@@ -72,7 +72,7 @@ fn the_lease_ends_only_after_the_outbox_is_published() {
         assert!(other.is_leased("acme"));
         assert_eq!(other.tick("11:00").unwrap().leased, 1);
     };
-    world.memory.once(Op::Publish, None, Fault::After(Box::new(overlap)));
+    world.fakes.once(Op::Publish, None, Fault::After(Box::new(overlap)));
     world.tick("11:00").unwrap();
     assert_eq!((kinds(&world), world.is_leased("acme")), (vec![Kind::Failed], false));
 }
@@ -81,28 +81,28 @@ fn the_lease_ends_only_after_the_outbox_is_published() {
 fn a_run_that_dies_before_it_publishes_leaves_the_notification_to_the_next_one() {
     for op in [Op::Outbox, Op::Publish, Op::RemovePublished] {
         let world = refused();
-        world.memory.once(op, None, Fault::Crash);
+        world.fakes.once(op, None, Fault::Crash);
         assert!(world.try_tick("11:00").is_none(), "{op:?}");
         world.tick("12:00").unwrap();
         let published = kinds(&world);
         let twice = if op == Op::RemovePublished { 2 } else { 1 };
         assert_eq!(published, vec![Kind::Failed; twice], "{op:?}: at least once");
         assert_eq!(waiting(&world), [], "{op:?}");
-        assert_eq!(world.memory.actions("acme"), ["Export Failed"], "{op:?}");
+        assert_eq!(world.fakes.actions("acme"), ["Export Failed"], "{op:?}");
     }
 }
 
 #[test]
 fn a_bus_that_is_down_holds_nothing_up_and_gets_everything_in_order_when_it_is_back() {
     let world = refused();
-    world.memory.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, silent());
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
-    world.memory.heal();
-    world.memory.always(Op::Publish, None, silent());
+    world.fakes.heal();
+    world.fakes.always(Op::Publish, None, silent());
     assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0), "exports go on");
     assert_eq!((kinds(&world), waiting(&world)), (vec![], vec![Kind::Failed, Kind::Recovered]));
     assert!(!world.is_leased("acme"));
-    world.memory.heal();
+    world.fakes.heal();
     world.tick("13:00").unwrap();
     assert_eq!((kinds(&world), waiting(&world)), (vec![Kind::Failed, Kind::Recovered], vec![]));
 }
@@ -110,14 +110,14 @@ fn a_bus_that_is_down_holds_nothing_up_and_gets_everything_in_order_when_it_is_b
 #[test]
 fn publishing_stops_at_the_first_that_is_refused() {
     let world = refused();
-    world.memory.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, silent());
     world.tick("11:00").unwrap();
-    world.memory.heal();
-    world.memory.always(Op::Publish, None, silent());
+    world.fakes.heal();
+    world.fakes.always(Op::Publish, None, silent());
     world.tick("12:00").unwrap();
-    world.memory.heal();
-    world.memory.once(Op::Publish, None, Fault::After(Box::new(|| {})));
-    world.memory.once(Op::Publish, None, Fault::Fail(silent()));
+    world.fakes.heal();
+    world.fakes.once(Op::Publish, None, Fault::After(Box::new(|| {})));
+    world.fakes.once(Op::Publish, None, Fault::Fail(silent()));
     let publishing = world.publish("12:31");
     assert_eq!((publishing.published, publishing.left), (1, 1));
     assert_eq!((kinds(&world), waiting(&world)), (vec![Kind::Failed], vec![Kind::Recovered]));
@@ -126,11 +126,11 @@ fn publishing_stops_at_the_first_that_is_refused() {
 #[test]
 fn what_is_announced_is_what_is_recorded_and_nothing_else() {
     let world = refused();
-    world.memory.once(Op::RecordFailure, None, Fault::Fail(silent()));
+    world.fakes.once(Op::RecordFailure, None, Fault::Fail(silent()));
     world.tick("11:00").unwrap();
-    assert_eq!((kinds(&world), world.memory.actions("acme")), (vec![], vec![]));
+    assert_eq!((kinds(&world), world.fakes.actions("acme")), (vec![], vec![]));
     world.tick("12:00").unwrap();
-    assert_eq!((kinds(&world), world.memory.actions("acme")), (vec![Kind::Failed], vec!["Export Failed".to_owned()]));
+    assert_eq!((kinds(&world), world.fakes.actions("acme")), (vec![Kind::Failed], vec!["Export Failed".to_owned()]));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn an_outbox_is_published_alone_only_if_no_run_has_the_lease() {
         other.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, clock("11:01"));
         assert_eq!(other.publish_one("11:02").left, 1);
     };
-    world.memory.once(Op::Page, None, Fault::After(Box::new(overlap)));
+    world.fakes.once(Op::Page, None, Fault::After(Box::new(overlap)));
     world.tick("11:00").unwrap();
     let kinds: std::collections::BTreeSet<_> = kinds(&world).into_iter().collect();
     assert_eq!(kinds, [Kind::SettingsChanged].into(), "by the run, which reads the records anew");
@@ -175,7 +175,7 @@ fn what_is_added_while_an_outbox_is_published_is_published_by_the_same_run() {
             save(&other, "10:31");
             other.publish_one("10:31");
         };
-        world.memory.once(op, None, Fault::After(Box::new(again)));
+        world.fakes.once(op, None, Fault::After(Box::new(again)));
         assert_eq!(world.publish_one("10:31").published, 2, "{op:?}");
         assert_eq!(waiting(&world), [], "{op:?}");
     }
@@ -184,13 +184,13 @@ fn what_is_added_while_an_outbox_is_published_is_published_by_the_same_run() {
 #[test]
 fn a_tenant_without_a_watermark_has_an_outbox_too() {
     let world = World::new();
-    let store = &world.memory;
+    let store = &world.fakes;
     let external_id = crate::tenant::ExternalId::parse("3f6c1d2e-external").unwrap();
     store.external_id(&id("acme"), &external_id).now_or_never().unwrap().unwrap();
     let role = crate::tenant::RoleArn::parse("arn:aws:iam::222222222222:role/audit").unwrap();
     let records = store.records(&id("acme")).now_or_never().unwrap().unwrap();
     let change = change_at(clock("10:00"));
-    let connected = connect::connect(store, &records, &id("acme"), &role, &platform(), &change).now_or_never();
+    let connected = onboarding::connect(store, &records, &id("acme"), &role, &platform(), &change).now_or_never();
     assert_eq!(connected.unwrap(), Ok(Conditional::Written));
     assert_eq!(world.publish_one("10:00").published, 1);
     assert_eq!(kinds(&world), [Kind::Connected]);
@@ -200,10 +200,10 @@ fn a_tenant_without_a_watermark_has_an_outbox_too() {
 #[test]
 fn notifications_that_wait_for_more_than_two_hours_are_stale() {
     let world = refused();
-    world.memory.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, silent());
     world.tick("11:00").unwrap();
     assert_eq!(["13:01", "13:03"].map(|time| world.publish(time).stale), [0, 1]);
-    let mut state = world.memory.state();
+    let mut state = world.fakes.state();
     let outbox = &mut state.tenants.get_mut("acme").unwrap().outbox;
     outbox.entries.clear();
     outbox.unreadable.push("damaged".to_owned());
@@ -216,14 +216,14 @@ fn notifications_that_wait_for_more_than_two_hours_are_stale() {
 fn notifications_are_stale_whatever_keeps_them_from_being_published() {
     for op in [None, Some(Op::AcquireLease), Some(Op::RemovePublished)] {
         let world = refused();
-        world.memory.always(Op::Publish, None, silent());
+        world.fakes.always(Op::Publish, None, silent());
         world.tick("11:00").unwrap();
-        world.memory.heal();
+        world.fakes.heal();
         match op {
-            Some(op) => world.memory.always(op, None, silent()),
+            Some(op) => world.fakes.always(op, None, silent()),
             None => {
                 let held = crate::lease::Lease::new([9; 16], clock("13:30"));
-                world.memory.state().tenants.get_mut("acme").unwrap().lease = Some(held);
+                world.fakes.state().tenants.get_mut("acme").unwrap().lease = Some(held);
             }
         }
         let publishing = world.publish("13:03");
@@ -239,7 +239,7 @@ fn a_disconnect_in_the_middle_of_a_run_is_published_by_that_run() {
         other.disconnect("acme");
         assert_eq!(other.publish_one("11:02").left, 1);
     };
-    world.memory.once(Op::Commit, None, Fault::After(Box::new(disconnect)));
+    world.fakes.once(Op::Commit, None, Fault::After(Box::new(disconnect)));
     world.tick("11:00").unwrap();
     assert_eq!((kinds(&world), waiting(&world)), (vec![Kind::Disconnected], vec![]));
 }
@@ -250,13 +250,13 @@ fn every_notification_is_by_the_published_schema() {
     for hour in [0, 24, 72, 168].map(|hours| clock("11:00") + TimeDelta::hours(hours)) {
         world.run(hour, &move || hour + TimeDelta::minutes(2), &|| false).unwrap().unwrap();
     }
-    world.memory.heal();
+    world.fakes.heal();
     let end = clock("11:00") + TimeDelta::hours(174);
     world.run(end, &move || end + TimeDelta::minutes(2), &|| false).unwrap().unwrap();
     world.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), prefix: None, ..draft() }, end);
     world.disconnect("acme");
-    let mut notifications: Vec<Notification> = world.memory.state().notifications.clone();
-    notifications.extend(world.memory.state().tenants["acme"].outbox.entries.clone());
+    let mut notifications: Vec<Notification> = world.fakes.state().notifications.clone();
+    notifications.extend(world.fakes.state().tenants["acme"].outbox.entries.clone());
     let kinds: Vec<_> = notifications.iter().map(|it| it.kind).collect();
     let lasting = Kind::StillFailing;
     let expected =

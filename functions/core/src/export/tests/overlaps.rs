@@ -1,7 +1,7 @@
 //! Duplicates, overlaps and crashes: each object is stored once, by the run that has the lease.
 
 use super::*;
-use crate::memory::{Fault, Op};
+use crate::fakes::{Fault, Op};
 
 pub(super) fn with_events() -> World {
     let world = World::with_acme();
@@ -30,7 +30,7 @@ fn the_same_tick_again_finds_nothing_to_do() {
 fn a_crash_at_any_step_is_made_up_for_by_the_first_tick_after_the_leases_end() {
     for op in [Op::Due, Op::Load, Op::AcquireLease, Op::Page, Op::Open, Op::Write, Op::Finish, Op::Commit] {
         let world = with_events();
-        world.memory.once(op, None, Fault::Crash);
+        world.fakes.once(op, None, Fault::Crash);
         assert!(world.try_tick("11:00").is_none(), "{op:?} was not reached");
         assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z", "{op:?}");
         if world.is_leased("acme") {
@@ -55,11 +55,11 @@ fn of_two_runs_at_once_the_one_with_the_lease_stores_each_object_and_the_other_d
             let report = other.tick("11:00").unwrap();
             assert_eq!((counts(&report), report.leased), ((0, 0, 1), 1), "{op:?}");
         };
-        world.memory.once(op, None, Fault::After(Box::new(overlap)));
+        world.fakes.once(op, None, Fault::After(Box::new(overlap)));
         assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?}");
-        assert_eq!(world.memory.calls(Op::Finish), 1, "{op:?}");
+        assert_eq!(world.fakes.calls(Op::Finish), 1, "{op:?}");
         assert_eq!(world.objects("acme"), undisturbed(), "{op:?}");
-        assert_eq!(world.memory.state().tenants["acme"].receipts.len(), 1, "{op:?}");
+        assert_eq!(world.fakes.state().tenants["acme"].receipts.len(), 1, "{op:?}");
     }
 }
 
@@ -68,28 +68,28 @@ fn a_run_that_finds_the_window_exported_when_it_asks_for_the_lease_has_nothing_t
     let world = with_events();
     let other = world.clone();
     let overlap = move || assert_eq!(counts(&other.tick("11:00").unwrap()), (1, 0, 0));
-    world.memory.once(Op::AcquireLease, None, Fault::After(Box::new(overlap)));
+    world.fakes.once(Op::AcquireLease, None, Fault::After(Box::new(overlap)));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
-    assert_eq!(world.memory.calls(Op::Finish), 1);
+    assert_eq!(world.fakes.calls(Op::Finish), 1);
 }
 
 #[test]
 fn a_tenant_that_is_leased_for_more_than_a_tick_while_nothing_is_delivered_counts_as_leased_again() {
     let world = with_events();
     let held = crate::lease::Lease::new([9; 16], clock("13:30"));
-    world.memory.state().tenants.get_mut("acme").unwrap().lease = Some(held);
+    world.fakes.state().tenants.get_mut("acme").unwrap().lease = Some(held);
     let again = || ["12:00", "13:00"].map(|hour| world.tick(hour).unwrap().leased_again);
     assert_eq!(again(), [1, 1]);
-    world.memory.state().tenants.get_mut("acme").unwrap().last_success_at = Some(clock("12:30"));
+    world.fakes.state().tenants.get_mut("acme").unwrap().last_success_at = Some(clock("12:30"));
     assert_eq!(again(), [0, 0], "of a backlog, a run that has the lease has just delivered something");
 }
 
 #[test]
 fn settings_saved_in_the_middle_send_the_window_to_the_new_bucket_in_the_same_run() {
     let world = with_events();
-    world.memory.state().buckets.insert("new-bucket".to_owned(), Default::default());
+    world.fakes.state().buckets.insert("new-bucket".to_owned(), Default::default());
     let other = world.clone();
-    world.memory.once(
+    world.fakes.once(
         Op::Commit,
         None,
         Fault::After(Box::new(move || {
@@ -97,33 +97,33 @@ fn settings_saved_in_the_middle_send_the_window_to_the_new_bucket_in_the_same_ru
         })),
     );
     let report = world.tick("11:00").unwrap();
-    assert_eq!((counts(&report), world.memory.calls(Op::Open)), ((1, 0, 0), 2), "new credentials for new settings");
-    assert_eq!(world.memory.state().buckets["new-bucket"].len(), 1);
-    assert_eq!(world.memory.state().tenants["acme"].receipts[&clock("11:00")].bucket, "new-bucket");
-    assert_eq!(world.memory.calls(Op::AcquireLease), 1, "under the same lease");
+    assert_eq!((counts(&report), world.fakes.calls(Op::Open)), ((1, 0, 0), 2), "new credentials for new settings");
+    assert_eq!(world.fakes.state().buckets["new-bucket"].len(), 1);
+    assert_eq!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].bucket, "new-bucket");
+    assert_eq!(world.fakes.calls(Op::AcquireLease), 1, "under the same lease");
 }
 
 #[test]
 fn settings_that_have_changed_while_a_tenant_waited_are_read_before_its_window_begins() {
     let world = with_events();
-    world.memory.state().buckets.insert("new-bucket".to_owned(), Default::default());
-    let (other, memory) = (world.clone(), world.memory.clone());
+    world.fakes.state().buckets.insert("new-bucket".to_owned(), Default::default());
+    let (other, fakes) = (world.clone(), world.fakes.clone());
     let save = move || other.save("acme", &Draft { bucket: Some("new-bucket".to_owned()), ..draft() }, clock("11:02"));
-    world.memory.once(Op::AcquireLease, None, Fault::After(Box::new(save)));
+    world.fakes.once(Op::AcquireLease, None, Fault::After(Box::new(save)));
     // The run's clock goes on by 11 seconds meanwhile.
     let now = move || {
-        let waited = if memory.calls(Op::AcquireLease) > 0 { 11 } else { 0 };
+        let waited = if fakes.calls(Op::AcquireLease) > 0 { 11 } else { 0 };
         clock("11:02") + TimeDelta::seconds(waited)
     };
     assert_eq!(counts(&world.run(clock("11:00"), &now, &|| false).unwrap().unwrap()), (1, 0, 0));
-    assert_eq!((world.objects("acme").len(), world.memory.state().buckets["new-bucket"].len()), (0, 1));
+    assert_eq!((world.objects("acme").len(), world.fakes.state().buckets["new-bucket"].len()), (0, 1));
 }
 
 #[test]
 fn a_tenant_disconnected_in_the_middle_ends_quietly_and_loses_nothing() {
     let world = with_events();
     let other = world.clone();
-    world.memory.once(Op::Commit, None, Fault::After(Box::new(move || other.disconnect("acme"))));
+    world.fakes.once(Op::Commit, None, Fault::After(Box::new(move || other.disconnect("acme"))));
     assert_eq!(world.tick("11:00").unwrap().failed, 0);
     assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z");
     assert!(!world.is_leased("acme"));
@@ -134,7 +134,7 @@ fn a_tenant_whose_settings_keep_changing_is_left_to_the_next_tick() {
     let world = with_events();
     for minute in 2..10 {
         let other = world.clone();
-        world.memory.once(
+        world.fakes.once(
             Op::Commit,
             None,
             Fault::After(Box::new(move || {
@@ -150,7 +150,7 @@ fn a_tenant_whose_settings_keep_changing_is_left_to_the_next_tick() {
 #[test]
 fn a_table_that_is_restored_to_an_earlier_time_gets_its_windows_again_with_the_same_objects() {
     let world = with_events();
-    let restored = world.memory.state().tenants.clone();
+    let restored = world.fakes.state().tenants.clone();
     world.tick("11:00").unwrap();
     world.event("acme", "2026-11-21T11:30:00.000Z", "next");
     world.tick("12:00").unwrap();
@@ -160,7 +160,7 @@ fn a_table_that_is_restored_to_an_earlier_time_gets_its_windows_again_with_the_s
         let mut tenants = restored.clone();
         let lease = leased_until.map(|until| crate::lease::Lease::new([9; 16], clock(until)));
         tenants.get_mut("acme").unwrap().lease = lease;
-        world.memory.state().tenants = tenants;
+        world.fakes.state().tenants = tenants;
         if leased_until.is_some() {
             assert_eq!(world.tick("12:00").unwrap().leased, 1);
         }

@@ -3,16 +3,16 @@
 use super::*;
 use crate::{
     failure::Code,
-    memory::{Fault, Op},
+    fakes::{Fault, Op},
 };
 
 /// A tenant with forty events in an hour and a malformed one, over so many shards, in pages of seven and some dozen files. Two events of
 /// different shards have the very same key, and one file ends between them.
 fn long_window(shards: u16) -> World {
     let mut world = World::new();
-    world.memory.page_size = 7;
+    world.fakes.page_size = 7;
     world.options.max_object_bytes = 60;
-    world.memory.state().buckets.entry("acme-bucket".to_owned()).or_default();
+    world.fakes.state().buckets.entry("acme-bucket".to_owned()).or_default();
     let draft = Draft {
         bucket: Some("acme-bucket".to_owned()),
         frequency_hours: Some("1".to_owned()),
@@ -28,13 +28,13 @@ fn long_window(shards: u16) -> World {
         recorded_at_id: "2026-11-21T10:00:01.000Z#malformed".to_owned(),
         body: Body::Text("no JSON".to_owned()),
     };
-    world.memory.put_event(&id("acme"), 0, malformed);
+    world.fakes.put_event(&id("acme"), 0, malformed);
     for shard in 0..shards.min(2) {
         let stored = StoredEvent {
             recorded_at_id: "2026-11-21T10:59:00.000Z#twin".to_owned(),
             body: Body::Text(format!(r#"{{"n":"twin{shard}","pad":"xxxxxxxxxxxxxxxxxxxxxx"}}"#)),
         };
-        world.memory.put_event(&id("acme"), shard, stored);
+        world.fakes.put_event(&id("acme"), shard, stored);
     }
     world
 }
@@ -47,7 +47,7 @@ fn undisturbed(shards: u16) -> World {
 }
 
 fn the_receipt_tells_of_the_bucket(world: &World) {
-    let state = world.memory.state();
+    let state = world.fakes.state();
     let (receipt, bucket) = (&state.tenants["acme"].receipts[&clock("11:00")], &state.buckets["acme-bucket"]);
     for object in &receipt.objects {
         assert_eq!(object.sha256, crate::object::sha256(&bucket[&object.key].bytes), "{}", object.key);
@@ -56,9 +56,9 @@ fn the_receipt_tells_of_the_bucket(world: &World) {
 
 /// A run that stops once it has stored so many more files.
 fn run_for(world: &World, files: usize) -> Report {
-    let (memory, before) = (world.memory.clone(), world.memory.calls(Op::SaveCheckpoint));
+    let (fakes, before) = (world.fakes.clone(), world.fakes.calls(Op::SaveCheckpoint));
     let now = clock("11:02");
-    let stop = move || memory.calls(Op::SaveCheckpoint) >= before + files;
+    let stop = move || fakes.calls(Op::SaveCheckpoint) >= before + files;
     world.run(clock("11:00"), &move || now, &stop).unwrap().unwrap()
 }
 
@@ -75,11 +75,11 @@ fn each_run_goes_on_where_the_last_one_stopped_and_the_files_are_the_same() {
         }
         assert!(runs > 3, "{runs}");
         assert_eq!(world.objects("acme"), whole.objects("acme"));
-        assert_eq!(world.memory.calls(Op::Finish), whole.memory.calls(Op::Finish), "no file is stored twice");
+        assert_eq!(world.fakes.calls(Op::Finish), whole.fakes.calls(Op::Finish), "no file is stored twice");
         assert_eq!(receipt(&world), receipt(&whole));
-        let malformed = |world: &World| world.memory.state().tenants["acme"].receipts[&clock("11:00")].malformed;
+        let malformed = |world: &World| world.fakes.state().tenants["acme"].receipts[&clock("11:00")].malformed;
         assert_eq!((malformed(&world), malformed(&whole)), (1, 1));
-        assert_eq!(world.memory.state().tenants["acme"].watermark.clone().unwrap().checkpoint, None);
+        assert_eq!(world.fakes.state().tenants["acme"].watermark.clone().unwrap().checkpoint, None);
     }
 }
 
@@ -87,18 +87,18 @@ fn each_run_goes_on_where_the_last_one_stopped_and_the_files_are_the_same() {
 fn a_crash_anywhere_costs_one_file_and_changes_none() {
     let whole = undisturbed(2);
     for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
-        let calls = whole.memory.calls(op);
+        let calls = whole.fakes.calls(op);
         for nth in 0..calls {
             let world = long_window(2);
             for _ in 0..nth {
-                world.memory.once(op, None, Fault::After(Box::new(|| {})));
+                world.fakes.once(op, None, Fault::After(Box::new(|| {})));
             }
-            world.memory.once(op, None, Fault::Crash);
+            world.fakes.once(op, None, Fault::Crash);
             assert!(world.try_tick("11:00").is_none(), "{op:?} {nth}");
             world.expire_lease("acme");
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
-            assert!(world.memory.calls(Op::Finish) <= whole.memory.calls(Op::Finish) + 1, "{op:?} {nth}");
+            assert!(world.fakes.calls(Op::Finish) <= whole.fakes.calls(Op::Finish) + 1, "{op:?} {nth}");
             the_receipt_tells_of_the_bucket(&world);
         }
     }
@@ -108,23 +108,23 @@ fn a_crash_anywhere_costs_one_file_and_changes_none() {
 fn a_failure_anywhere_costs_one_file_too() {
     let whole = undisturbed(1);
     for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
-        for nth in 0..whole.memory.calls(op) {
+        for nth in 0..whole.fakes.calls(op) {
             let world = long_window(1);
             for _ in 0..nth {
-                world.memory.once(op, None, Fault::After(Box::new(|| {})));
+                world.fakes.once(op, None, Fault::After(Box::new(|| {})));
             }
-            world.memory.once(op, None, Fault::Fail(Failure::new(Code::Throttled, "Too much.")));
+            world.fakes.once(op, None, Fault::Fail(Failure::new(Code::Throttled, "Too much.")));
             assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0), "{op:?} {nth}");
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
-            assert!(world.memory.calls(Op::Finish) <= whole.memory.calls(Op::Finish) + 1, "{op:?} {nth}");
+            assert!(world.fakes.calls(Op::Finish) <= whole.fakes.calls(Op::Finish) + 1, "{op:?} {nth}");
             the_receipt_tells_of_the_bucket(&world);
         }
     }
 }
 
 fn receipt(world: &World) -> Vec<crate::records::StoredObject> {
-    world.memory.state().tenants["acme"].receipts[&clock("11:00")].objects.clone()
+    world.fakes.state().tenants["acme"].receipts[&clock("11:00")].objects.clone()
 }
 
 #[test]
@@ -165,9 +165,9 @@ fn a_tenant_disconnected_after_a_file_gets_no_further_one() {
     let world = long_window(1);
     let other = world.clone();
     for _ in 0..2 {
-        world.memory.once(Op::SaveCheckpoint, None, Fault::After(Box::new(|| {})));
+        world.fakes.once(Op::SaveCheckpoint, None, Fault::After(Box::new(|| {})));
     }
-    world.memory.once(Op::SaveCheckpoint, None, Fault::After(Box::new(move || other.disconnect("acme"))));
+    world.fakes.once(Op::SaveCheckpoint, None, Fault::After(Box::new(move || other.disconnect("acme"))));
     assert_eq!(world.tick("11:00").unwrap().failed, 0);
     assert_eq!(world.objects("acme").len(), 3);
 }
@@ -176,17 +176,17 @@ fn a_tenant_disconnected_after_a_file_gets_no_further_one() {
 fn of_two_runs_at_once_over_a_long_window_one_stores_each_file_once() {
     let whole = undisturbed(1);
     for op in [Op::Page, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
-        for nth in 0..whole.memory.calls(op) {
+        for nth in 0..whole.fakes.calls(op) {
             let world = long_window(1);
             let other = world.clone();
             for _ in 0..nth {
-                world.memory.once(op, None, Fault::After(Box::new(|| {})));
+                world.fakes.once(op, None, Fault::After(Box::new(|| {})));
             }
             let overlap = move || assert_eq!(other.tick("11:00").unwrap().leased, 1);
-            world.memory.once(op, None, Fault::After(Box::new(overlap)));
+            world.fakes.once(op, None, Fault::After(Box::new(overlap)));
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
-            assert_eq!(world.memory.calls(Op::Finish), whole.memory.calls(Op::Finish), "{op:?} {nth}");
+            assert_eq!(world.fakes.calls(Op::Finish), whole.fakes.calls(Op::Finish), "{op:?} {nth}");
             the_receipt_tells_of_the_bucket(&world);
         }
     }
@@ -199,18 +199,18 @@ fn a_window_that_goes_on_after_its_events_retention_says_that_some_may_be_missin
     run_for(&world, 3);
     let stored = world.objects("acme");
     // The next run comes a day later, and the table has deleted what is left.
-    world.memory.state().events.clear();
+    world.fakes.state().events.clear();
     let late = clock("23:00");
     let report = world.run(clock("11:00"), &move || late, &|| false).unwrap().unwrap();
     assert_eq!(report.failures[0].code, Code::RetentionExceeded);
     assert_eq!(world.objects("acme")[..3], stored, "what was stored stays");
-    assert!(world.memory.state().tenants["acme"].receipts[&clock("11:00")].gap);
+    assert!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].gap);
 }
 
 #[test]
 fn a_checkpoint_that_cannot_be_saved_is_the_platforms_failure_and_nothing_is_lost() {
     let world = long_window(1);
-    world.memory.once(Op::SaveCheckpoint, None, Fault::Fail(Failure::new(Code::Throttled, "Too many writes.")));
+    world.fakes.once(Op::SaveCheckpoint, None, Fault::Fail(Failure::new(Code::Throttled, "Too many writes.")));
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.failed_by_platform), ((0, 1, 0), vec!["acme".to_owned()]));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
@@ -222,5 +222,5 @@ fn a_window_of_one_file_has_no_checkpoint() {
     let world = World::with_acme();
     world.event("acme", "2026-11-21T10:30:00.000Z", "one");
     world.tick("11:00").unwrap();
-    assert_eq!(world.memory.calls(Op::SaveCheckpoint), 0);
+    assert_eq!(world.fakes.calls(Op::SaveCheckpoint), 0);
 }

@@ -2,16 +2,16 @@
 //! the bucket is not replaced by what is left.
 
 use super::*;
-use crate::memory::{Fault, Op};
+use crate::fakes::{Fault, Op};
 
 impl World {
     /// Deletes what was recorded up to an instant.
     fn delete_until(&self, until: &str) {
-        self.memory.state().events.values_mut().for_each(|it| it.retain(|key, _| key.as_str() > until));
+        self.fakes.state().events.values_mut().for_each(|it| it.retain(|key, _| key.as_str() > until));
     }
 
     fn has_gap(&self, window_end: &str) -> bool {
-        self.memory.state().tenants["acme"].receipts[&clock(window_end)].gap
+        self.fakes.state().tenants["acme"].receipts[&clock(window_end)].gap
     }
 }
 
@@ -31,10 +31,10 @@ fn what_is_deleted_while_the_first_page_is_asked_for_is_a_gap() {
     world.event("acme", "2026-11-21T10:00:10.000Z", "deleted");
     world.event("acme", "2026-11-21T10:30:00.000Z", "kept");
     world.options.retention = Some(TimeDelta::minutes(64));
-    let (other, memory) = (world.clone(), world.memory.clone());
-    world.memory.once(Op::Page, None, Fault::After(Box::new(move || other.delete_until("2026-11-21T10:00:20"))));
+    let (other, fakes) = (world.clone(), world.fakes.clone());
+    world.fakes.once(Op::Page, None, Fault::After(Box::new(move || other.delete_until("2026-11-21T10:00:20"))));
     let started = clock("11:02");
-    let now = move || started + TimeDelta::minutes(if memory.calls(Op::Page) > 0 { 2 } else { 0 });
+    let now = move || started + TimeDelta::minutes(if fakes.calls(Op::Page) > 0 { 2 } else { 0 });
     world.run(clock("11:00"), &now, &|| false).unwrap().unwrap();
     assert_eq!((world.names("acme"), world.has_gap("11:00")), (vec![vec!["kept".to_owned()]], true));
 }
@@ -53,7 +53,7 @@ fn what_a_clock_that_is_ahead_may_have_deleted_is_a_gap() {
 fn a_late_minute_that_is_delivered_again_with_fewer_events_does_not_look_complete() {
     let mut world = with_a_late_event();
     world.event("acme", "2026-11-21T10:50:45.000Z", "late, too");
-    world.memory.once(Op::Commit, None, Fault::Crash);
+    world.fakes.once(Op::Commit, None, Fault::Crash);
     assert!(world.try_tick("12:00").is_none());
     assert_eq!(world.names("acme")[1], ["late", "in time", "late, too"]);
     world.options.retention = Some(TimeDelta::minutes(2 * 60 + 11) + TimeDelta::seconds(30));

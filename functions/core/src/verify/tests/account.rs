@@ -5,7 +5,8 @@ use std::{
     sync::Mutex,
 };
 
-use super::{Access, Action, Code, Connection, ExternalId, Failure, ObjectSpec, Probes, Reach, TenantConfig};
+use super::*;
+use crate::{ports::Reach, tenant::ExternalId};
 
 /// Which external ID a role was asked for with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

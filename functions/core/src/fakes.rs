@@ -1,0 +1,236 @@
+//! The world in memory: every port, with state that can be looked at and faults that can be planned.
+//!
+//! It passes the same contract tests as the AWS adapters, so what is proved on it holds for them.
+
+mod buckets;
+mod bus;
+mod connections;
+mod events;
+mod faults;
+mod fleet;
+mod queue;
+mod recorder;
+mod settings;
+mod tenants;
+mod verifier;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+
+pub use buckets::FakeUpload;
+use faults::Faults;
+pub use faults::{Fault, Op};
+
+use crate::{
+    batch::Batch,
+    event::{Body, StoredEvent},
+    failure::Failure,
+    lease::Lease,
+    new_event::NewEvent,
+    notification::Notification,
+    outbox::{Announcement, Outbox},
+    ports::{Fence, Recording},
+    records::{ConnectedCount, ConnectionCheck, ExportHealth, LastError, Receipt, StoredWatermark, TenantRecords},
+    settings::{Draft, TenantConfig},
+    tenant::TenantId,
+    timestamp,
+    verification::{Step, StepName, VerificationRequest},
+};
+
+/// All ports over one shared state; a clone sees the same world.
+#[derive(Clone, Default)]
+pub struct Fakes {
+    state: Arc<Mutex<FakeState>>,
+    faults: Faults,
+    /// How many events a page holds at most; 0 for all.
+    pub page_size: usize,
+}
+
+/// What there is.
+#[derive(Default)]
+#[allow(missing_docs, reason = "each is the table or bucket of that name")]
+pub struct FakeState {
+    pub tenants: BTreeMap<String, FakeTenant>,
+    pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
+    pub ids: BTreeMap<(String, String), String>,
+    pub buckets: BTreeMap<String, BTreeMap<String, FakeObject>>,
+    /// Buckets and keys of what was stored, in order, for whoever takes note of it.
+    pub stored: Vec<(String, String)>,
+    /// Whether requests to store an object that were given up may still be carried out.
+    pub in_doubt: bool,
+    pub queue: Vec<Batch>,
+    pub notifications: Vec<Notification>,
+    /// Tenants whose outbox somebody has asked to be published.
+    pub requested: Vec<String>,
+    pub verified: Vec<VerificationRequest>,
+    pub findings: BTreeMap<StepName, Step>,
+    pub count: Option<ConnectedCount>,
+    pub drawn: u64,
+}
+
+/// A tenant's records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the record or attribute of that name")]
+pub struct FakeTenant {
+    pub config: Option<Draft>,
+    pub watermark: Option<StoredWatermark>,
+    pub last_success_at: Option<DateTime<Utc>>,
+    pub last_error: Option<(Failure, DateTime<Utc>)>,
+    pub consecutive_failures: u64,
+    pub failing_since: Option<DateTime<Utc>>,
+    pub backoff_reset_at: Option<DateTime<Utc>>,
+    pub lease: Option<Lease>,
+    pub outbox: Outbox,
+    pub verification_slots: BTreeMap<DateTime<Utc>, u32>,
+    pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
+    pub verification: Option<ConnectionCheck>,
+    /// Whether there is a check that can't be read, in the place of any other.
+    pub unreadable_verification: bool,
+}
+
+/// An object in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is what S3 calls by that name")]
+pub struct FakeObject {
+    pub bytes: Vec<u8>,
+    pub content_type: &'static str,
+    pub metadata: [(&'static str, String); 4],
+}
+
+impl FakeState {
+    /// Stores an event unless one of its id was stored before.
+    fn record(&mut self, event: &NewEvent) -> Recording {
+        let tenant = event.tenant.to_string();
+        match self.ids.entry((tenant.clone(), event.id.clone())) {
+            Entry::Vacant(id) => id.insert(event.digest.clone()),
+            Entry::Occupied(id) if *id.get() == event.digest => return Recording::Duplicate,
+            Entry::Occupied(_) => return Recording::Conflict,
+        };
+        let body = Body::Text(event.document.clone());
+        self.events.entry((tenant, event.shard)).or_default().insert(event.recorded_at_id(), body);
+        Recording::Created
+    }
+
+    /// Records the audit event, and adds the notification to the outbox.
+    fn announce(&mut self, Announcement { event, notification }: &Announcement) {
+        self.record(event);
+        if let Some(notification) = notification {
+            let outbox = &mut self.tenants.entry(event.tenant.to_string()).or_default().outbox;
+            outbox.add(outbox.addition(notification));
+        }
+    }
+
+    fn records(&self, tenant: &TenantId) -> TenantRecords {
+        self.tenants.get(tenant.as_str()).map(FakeTenant::records).unwrap_or_default()
+    }
+}
+
+impl FakeTenant {
+    /// Whether a write under this fence holds.
+    fn is_within(&self, Fence { lease, as_read }: Fence<'_>) -> bool {
+        let stands = |stored: &StoredWatermark| {
+            (&stored.exported_until, &stored.next_due) == (&as_read.exported_until, &as_read.next_due)
+        };
+        self.lease.as_ref().is_some_and(|stored| stored.token == lease.token)
+            && self.watermark.as_ref().is_some_and(stands)
+    }
+
+    /// Whether a commit or a checkpoint by this config holds under this fence.
+    fn is_as_read(&self, config: &TenantConfig, fence: Fence<'_>) -> bool {
+        let is_connected = self.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
+        let was_failing = (self.consecutive_failures > 0) == fence.as_read.failing;
+        self.is_within(fence) && is_connected && was_failing && version(self.config.as_ref()) == Some(config.version)
+    }
+
+    fn records(&self) -> TenantRecords {
+        let last_receipt = self.receipts.values().max_by_key(|receipt| receipt.exported_at);
+        let last_object = last_receipt.and_then(|receipt| receipt.objects.last());
+        let last_error = self.last_error.as_ref().map(|(failure, at)| LastError {
+            code: failure.code.to_string(),
+            message: failure.message.clone(),
+            party: Some(failure.party.to_string()),
+            at: Some(timestamp::whole_seconds(*at)),
+        });
+        let health = ExportHealth {
+            last_success_at: self.last_success_at.map(timestamp::whole_seconds),
+            last_object_key: last_object.map(|object| object.key.clone()),
+            last_error,
+            consecutive_failures: self.consecutive_failures,
+            failing_since: self.failing_since.map(timestamp::whole_seconds),
+            backoff_reset_at: self.backoff_reset_at.map(timestamp::whole_seconds),
+        };
+        let watermark = self.watermark.clone();
+        let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
+        let (config, lease) = (self.config.clone(), self.lease.clone());
+        TenantRecords { config, watermark, health, lease, has_notifications: !self.outbox.is_empty() }
+    }
+}
+
+impl Fakes {
+    /// The state, to look at or to change. Don't hold it across an await.
+    pub fn state(&self) -> MutexGuard<'_, FakeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records an event in a tenant's shard.
+    pub fn put_event(&self, tenant: &TenantId, shard: u16, event: StoredEvent) {
+        let mut state = self.state();
+        state.events.entry((tenant.to_string(), shard)).or_default().insert(event.recorded_at_id, event.body);
+    }
+
+    /// The actions of a tenant's events, in order.
+    pub fn actions(&self, tenant: &str) -> Vec<String> {
+        let state = self.state();
+        let bodies = state.events.iter().filter(|((of, _), _)| of == tenant).flat_map(|(_, events)| events.values());
+        let action = |body: &Body| match body {
+            Body::Text(text) => {
+                let document: serde_json::Value = serde_json::from_str(text).ok()?;
+                Some(document.get("action")?.as_str()?.to_owned())
+            }
+            Body::NoText(_) => None,
+        };
+        bodies.filter_map(action).collect()
+    }
+
+    /// Plans a fault for the next call of an operation, for one tenant or for any.
+    pub fn once(&self, op: Op, tenant: Option<&str>, fault: Fault) {
+        self.faults.plan(op, tenant, fault, false);
+    }
+
+    /// Makes every call of an operation fail, for one tenant or for all, until [`Fakes::heal`].
+    pub fn always(&self, op: Op, tenant: Option<&str>, failure: Failure) {
+        self.faults.plan(op, tenant, Fault::Fail(failure), true);
+    }
+
+    /// Fills a slice with bytes that differ from call to call.
+    pub fn random(&self, bytes: &mut [u8]) -> bool {
+        let mut state = self.state();
+        state.drawn += 1;
+        let drawn = state.drawn.to_be_bytes();
+        bytes.iter_mut().zip(drawn.iter().cycle()).for_each(|(byte, drawn)| *byte = *drawn);
+        true
+    }
+
+    /// Ends all planned faults.
+    pub fn heal(&self) {
+        self.faults.clear();
+    }
+
+    /// How often an operation was called.
+    pub fn calls(&self, op: Op) -> usize {
+        self.faults.calls(op)
+    }
+
+    async fn pass(&self, op: Op, tenant: &str) -> Result<(), Failure> {
+        self.faults.pass(op, tenant).await
+    }
+}
+
+/// The version of a stored config; none if there is no config.
+fn version(config: Option<&Draft>) -> Option<u64> {
+    config.map(|config| config.version.as_deref().unwrap_or("0").parse().unwrap_or(0))
+}

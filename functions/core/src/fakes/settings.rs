@@ -1,0 +1,126 @@
+//! The tenants' records in memory, as whoever connects a tenant sees them.
+
+use chrono::{DateTime, Utc};
+
+use super::{Fakes, Op, version};
+use crate::{
+    failure::Failure,
+    outbox::Announcement,
+    ports::{Conditional, Settings},
+    records::{StoredReceipt, StoredWatermark, TenantRecords},
+    schedule::Schedule,
+    settings::{Draft, TenantConfig},
+    tenant::{ExternalId, RoleArn, TenantId},
+};
+
+impl Settings for Fakes {
+    async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
+        self.pass(Op::Settings, tenant.as_str()).await?;
+        Ok(self.state().records(tenant))
+    }
+
+    async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
+        self.pass(Op::Settings, tenant.as_str()).await?;
+        let mut state = self.state();
+        let config = state.tenants.entry(tenant.to_string()).or_default().config.get_or_insert_default();
+        Ok(config.external_id.get_or_insert_with(|| candidate.to_string()).clone())
+    }
+
+    async fn store_role(
+        &self,
+        tenant: &TenantId,
+        role: Option<&RoleArn>,
+        version: u64,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
+        self.pass(Op::Settings, tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        let Some(config) = stored.config.as_mut().filter(|config| config.external_id.is_some()) else {
+            return Ok(Conditional::ConditionFailed);
+        };
+        if stored.watermark.is_some() || super::version(Some(config)) != Some(version) {
+            return Ok(Conditional::ConditionFailed);
+        }
+        config.role_arn = role.map(|role| role.as_str().to_owned());
+        config.version = Some((version + 1).to_string());
+        state.announce(announcement);
+        Ok(Conditional::Written)
+    }
+
+    async fn save(
+        &self,
+        config: &TenantConfig,
+        as_read: Option<&StoredWatermark>,
+        schedule: Schedule,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
+        self.pass(Op::Settings, config.tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(config.tenant.to_string()).or_default();
+        let unchanged = match (&stored.watermark, as_read) {
+            (Some(stored), Some(as_read)) => stored.stands_where(as_read),
+            (stored, as_read) => stored.is_none() && as_read.is_none(),
+        };
+        let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
+        let fewer = shards.is_some_and(|text| text.parse().is_ok_and(|stored| config.event_shards.count() < stored));
+        if !unchanged || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
+            return Ok(Conditional::ConditionFailed);
+        }
+        stored.config = Some(Draft::of(config, config.version + 1));
+        let StoredWatermark { checkpoint, trailing_counts, .. } = stored.watermark.take().unwrap_or_default();
+        let connected = StoredWatermark::connected(&config.tenant, schedule);
+        stored.watermark = Some(StoredWatermark { checkpoint, trailing_counts, ..connected });
+        stored.backoff_reset_at = Some(announcement.event.stamp.at);
+        state.announce(announcement);
+        Ok(Conditional::Written)
+    }
+
+    async fn disconnect(
+        &self,
+        tenant: &TenantId,
+        version: u64,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
+        self.pass(Op::Settings, tenant.as_str()).await?;
+        let mut state = self.state();
+        let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::ConditionFailed) };
+        let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
+        let (Some(due_shard @ Some(_)), Some(config)) = (due_shard, stored.config.as_mut()) else {
+            return Ok(Conditional::ConditionFailed);
+        };
+        if super::version(Some(config)) != Some(version) {
+            return Ok(Conditional::ConditionFailed);
+        }
+        *due_shard = None;
+        config.version = Some((version + 1).to_string());
+        state.announce(announcement);
+        Ok(Conditional::Written)
+    }
+
+    async fn receipts(
+        &self,
+        tenant: &TenantId,
+        before: Option<DateTime<Utc>>,
+        most: usize,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        self.pass(Op::Settings, tenant.as_str()).await?;
+        let state = self.state();
+        let receipts = state.tenants.get(tenant.as_str()).into_iter().flat_map(|tenant| tenant.receipts.values().rev());
+        let earlier = receipts.filter(|receipt| before.is_none_or(|before| receipt.window.to < before));
+        Ok(earlier.take(most).map(StoredReceipt::of).collect())
+    }
+
+    async fn take_verification_slot(
+        &self,
+        tenant: &TenantId,
+        since: DateTime<Utc>,
+        most: u32,
+    ) -> Result<bool, Failure> {
+        self.pass(Op::Settings, tenant.as_str()).await?;
+        let mut state = self.state();
+        let taken = state.tenants.entry(tenant.to_string()).or_default().verification_slots.entry(since).or_default();
+        *taken += 1;
+        Ok(*taken <= most)
+    }
+}

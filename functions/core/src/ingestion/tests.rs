@@ -1,0 +1,231 @@
+//! What is taken in and what is refused, and that nothing is changed on the way.
+
+use std::sync::LazyLock;
+
+use proptest::{collection, prelude::*};
+
+use super::*;
+use crate::event::{Body, StoredEvent};
+
+const SCHEMA: &str = include_str!("../../../recorder/schema/audit-event.json");
+const CATALOGUE: &str = include_str!("../../../recorder/schema/catalogue.json");
+
+fn validator(extra: &str) -> EventValidator {
+    let catalogue = Catalogue::parse(CATALOGUE).unwrap().extended(Catalogue::parse(extra).unwrap());
+    EventValidator::new(SCHEMA, catalogue).unwrap()
+}
+
+/// The document of an event that is accepted.
+fn document(validator: &EventValidator, text: &str) -> Result<String, String> {
+    let incoming = validator.check(text).map_err(|refused| refused.to_string())?;
+    let acme = TenantId::parse("acme").unwrap();
+    let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
+    Ok(incoming.stamped(&acme, EventShards::ONE, stamp, incoming.id.as_deref().unwrap_or("01K")).document)
+}
+
+fn login() -> Value {
+    json!({ "logType": "Authentication", "action": "Login", "user": { "id": "u-17" } })
+}
+
+fn with(pointer: &str, value: Value) -> String {
+    let mut event = login();
+    match pointer.rsplit_once('/') {
+        Some((parent, name)) => event.pointer_mut(parent).unwrap()[name] = value,
+        None => event = value,
+    }
+    event.to_string()
+}
+
+#[test]
+fn an_event_is_stamped_and_put_in_the_order_of_the_schema() {
+    let text = r#"{
+        "additionalInfo": { "b" : 1.50e+2, "a": ["x  y", "\u00e9\ud83e\udd80"], "b": 2 },
+        "user": { "email": "ada@acme.example", "id": "u-17", "name": "Ada" },
+        "action": "Scan Now", "logType": "Scan", "id": "scan:7"
+    }"#;
+    insta::assert_snapshot!(document(&validator("{}"), text).unwrap(), @r#"{"id":"scan:7","date":"2026-11-21T10:03:12.345Z","logType":"Scan","action":"Scan Now","user":{"id":"u-17","name":"Ada","email":"ada@acme.example"},"additionalInfo":{"b":1.50e+2,"a":["x  y","\u00e9\ud83e\udd80"],"b":2}}"#);
+    insta::assert_snapshot!(document(&validator("{}"), &login().to_string()).unwrap(), @r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Authentication","action":"Login","user":{"id":"u-17"},"additionalInfo":{}}"#);
+}
+
+#[test]
+fn an_event_goes_to_the_shard_of_its_id_and_its_address_can_be_filtered_by() {
+    let incoming = validator("{}").check(&with("/user/email", json!("ada@acme.example"))).unwrap();
+    let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
+    let shards = EventShards::parse("64").unwrap();
+    let event = incoming.stamped(&TenantId::parse("acme").unwrap(), shards, stamp, "01K");
+    assert_eq!((event.shard, event.user_email.as_deref()), (shard("01K", shards), Some("ada@acme.example")));
+}
+
+#[test]
+fn a_refusal_names_the_place_and_what_would_be_right() {
+    for (text, words) in [
+        (with("/date", json!("secret")), "/date is stamped by the recorder; put another time under /additionalInfo/oc"),
+        (with("/tenantId", json!("secret")), "/tenantId is not known here; what else there is to say belongs under"),
+        (with("/a~b", json!("secret")), "/a~0b is not known here"),
+        (with("/user/role", json!("secret")), "/user/role is not known here"),
+        (with("/user", json!({ "name": "secret" })), "/user/id is required"),
+        (with("/user", json!("secret")), "/user has to be of type object"),
+        (with("/user/name", json!(null)), "/user/name has to be of type string"),
+        (with("/user/id", json!("")), "/user/id must not be empty"),
+        (with("/user/email", json!("secret".repeat(54))), "/user/email has 320 characters at most"),
+        (with("/id", json!("secret id")), "/id has 1 to 128 letters, digits or any of _.:-"),
+        (with("/id", json!("x".repeat(129))), "/id has 1 to 128"),
+        (with("/id", json!("x\n")), "/id has 1 to 128"),
+        (with("/id", json!("system:secret")), "does not begin with system:"),
+        (with("/id", json!(7)), "/id has to be of type string"),
+        (with("/action", json!("Log\u{85}in")), "/action must not have control"),
+        (with("/logType", json!("System\u{200b}")), "/logType must not have control or invisible"),
+        (with("/additionalInfo", json!([])), "/additionalInfo has to be of type object"),
+        (with("/additionalInfo", json!(null)), "/additionalInfo has to be of type object"),
+        (with("", json!(["secret"])), "the event has to be of type object"),
+        (json!({ "user": {} }).to_string(), "/logType is required; /action is required; /user/id is required"),
+        (with("/logType", json!("System")), "/logType is reserved for this system's own events"),
+        (with("/logType", json!("Biling")), "/logType is not in the catalogue"),
+        (with("/logType", json!("authentification")), "(did you mean \"Authentication\"?); the"),
+        (with("/action", json!("LogIn ")), "/action is not one that the catalogue has for Authentication (did you"),
+        (with("/action", json!("secret")), "the platform adds to it with EXTRA_ACTIONS"),
+        (login().to_string().replace("{\"id\"", "{\"id\":\"secret\",\"id\""), "id stands twice in the same object"),
+        (login().to_string().replacen('{', "{\"action\":\"secret\",", 1), "action stands twice"),
+        (with("/user/name", json!("secret")).replace("secret", "\\ud83e"), "the event can't be read as JSON"),
+        (
+            with("/additionalInfo", json!({ "a": "SURROGATE" })).replace("SURROGATE", "\\udd80"),
+            "the event can't be read as JSON",
+        ),
+        (with("/additionalInfo", json!({ "a": 7 })).replace('7', "1e999"), "the event can't be read as JSON"),
+        ("{\"logType\":\"secret\"".to_owned(), "the event can't be read as JSON"),
+        ("[1 2]".to_owned(), "the event can't be read as JSON"),
+        (String::new(), "the event can't be read as JSON"),
+    ] {
+        let refusal = document(&validator("{}"), &text).unwrap_err();
+        assert!(refusal.contains(words), "{text}: {refusal}");
+        assert!(!refusal.contains("secret"), "{refusal}");
+    }
+}
+
+#[test]
+fn an_event_has_256_kib_of_compact_json_at_most() {
+    let padded = |length| with("/additionalInfo", json!({ "text": "x".repeat(length) }));
+    let rest = padded(0).len();
+    let full = padded(MAX_EVENT_BYTES - rest);
+    assert!(document(&validator("{}"), &full.replace(':', " : ")).is_ok());
+    let refusal = document(&validator("{}"), &padded(MAX_EVENT_BYTES - rest + 1)).unwrap_err();
+    assert_eq!(refusal, "the event has 262145 bytes of compact JSON, and 262144 at most");
+}
+
+#[test]
+fn the_platform_extends_the_catalogue_but_not_by_what_is_the_systems_own() {
+    let of = |log_type: &str, action: &str| {
+        json!({ "logType": log_type, "action": action, "user": { "id": "u" } }).to_string()
+    };
+    let extended = validator(r#"{"Billing": ["Invoice Paid"], "Scan": ["*"]}"#);
+    for (log_type, action, good) in [
+        ("Billing", "Invoice Paid", true),
+        ("Billing", "Invoice Sent", false),
+        ("Scan", "Anything", true),
+        ("Scan", "Scan Now", true),
+        ("Member", "Anything", false),
+    ] {
+        assert_eq!(document(&extended, &of(log_type, action)).is_ok(), good, "{log_type} {action}");
+    }
+    let anything = validator(r#"{"*": ["*"]}"#);
+    assert!(document(&anything, &of("Whatever", "Happens")).is_ok());
+    for reserved in ["System", "system", " System", "Audit Log Export", "AUDIT  LOG\u{a0}EXPORT"] {
+        assert!(document(&anything, &of(reserved, "x")).unwrap_err().contains("reserved"), "{reserved:?}");
+    }
+}
+
+#[test]
+fn a_catalogue_that_can_not_be_meant_is_refused() {
+    for (text, words) in [
+        ("", "is JSON like"),
+        ("[]", "is JSON like"),
+        (r#"{"Scan": "*"}"#, "is JSON like"),
+        (r#"{"System": ["*"]}"#, "only the export itself"),
+        (r#"{"audit log export": ["x"]}"#, "only the export itself"),
+        (r#"{"Scan": []}"#, "an action at least"),
+        (r#"{"*": ["Scan Now"]}"#, "\"*\" just"),
+        (r#"{"*": ["*", "Scan Now"]}"#, "\"*\" just"),
+        (r#"{"Scan": ["Scan\nNow"]}"#, "control character"),
+        (r#"{"": ["x"]}"#, "1 to 100"),
+    ] {
+        assert!(Catalogue::parse(text).unwrap_err().0.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn the_published_schema_reserves_what_the_system_does_and_its_examples_are_accepted() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    assert_eq!(schema["properties"]["logType"]["not"]["enum"], json!(super::super::system_events::RESERVED_LOG_TYPES));
+    let examples = schema["examples"].as_array().unwrap();
+    for example in examples {
+        assert_eq!(document(&validator("{}"), &example.to_string()).err(), None);
+    }
+    assert!(!examples.is_empty());
+}
+
+/// Texts that sometimes are of the catalogue, sometimes not, and sometimes unusable.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec!["Scan", "Scan Now", "Member", "Billing", "Invoice Paid", "System", "*", ""])
+            .prop_map(str::to_owned),
+        "\\PC{0,6}",
+        any::<String>(),
+    ]
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from)
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            collection::btree_map(any::<String>(), inner, 0..4)
+                .prop_map(|members| members.into_iter().collect::<Map<_, _>>().into()),
+        ]
+    })
+}
+
+/// Each kind of catalogue, and the schema that is published with it.
+static CATALOGUES: LazyLock<[(EventValidator, Validator); 3]> = LazyLock::new(|| {
+    ["{}", r#"{"Billing": ["Invoice Paid"], "Scan": ["*"]}"#, r#"{"*": ["*"]}"#].map(|extra| {
+        let validator = validator(extra);
+        let published = jsonschema::draft202012::new(&validator.schema()).unwrap();
+        (validator, published)
+    })
+});
+
+proptest! {
+    #[test]
+    fn the_published_schema_accepts_what_is_accepted(
+        log_type in word(), action in word(), id in prop_oneof![Just(None), "[a-z:]{0,3}".prop_map(Some), any::<Option<String>>()],
+        user in "\\PC{0,3}", info in any_json(), pretty in any::<bool>(),
+    ) {
+        let mut event = json!({ "logType": log_type, "action": action, "user": { "id": user, "name": action } });
+        if let Some(id) = id {
+            event["id"] = id.into();
+        }
+        if !info.is_null() {
+            event["additionalInfo"] = info;
+        }
+        let text = if pretty { format!("{event:#}") } else { event.to_string() };
+        for (validator, published) in &*CATALOGUES {
+            let document = document(validator, &text);
+            prop_assert_eq!(document.is_ok(), published.is_valid(&event), "{:?}", document);
+            let Ok(document) = document else { continue };
+
+            let stored = StoredEvent { recorded_at_id: "2026-11-21T10:03:12.345Z#x".to_owned(), body: Body::Text(document) };
+            let (line, malformed) = stored.line();
+            prop_assert!(!malformed && !line.contains(['\n', '\r']));
+            let mut said: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(said["date"].take(), json!("2026-11-21T10:03:12.345Z"));
+            said.as_object_mut().unwrap().remove("date");
+            prop_assert!(published.is_valid(&said));
+            said.as_object_mut().unwrap().retain(|name, _| event.get(name).is_some());
+            prop_assert_eq!(&said, &event);
+        }
+    }
+}

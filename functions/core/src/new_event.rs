@@ -1,0 +1,159 @@
+//! An audit event on its way into the table: stamped, with an id, and in the schema of the export.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
+
+use crate::{
+    event::{Document, User},
+    tenant::{EventShards, TenantId},
+    timestamp,
+};
+
+/// When an event is recorded, and for how long it is kept.
+///
+/// The contract with the export: this is taken right before the write, and the write is given up within half of the
+/// time that a window settles for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The event's `recorded_at` and `date`; its fraction of a second has three digits in the table.
+    pub at: DateTime<Utc>,
+    /// How long the event is kept, if not for ever.
+    pub retention: Option<TimeDelta>,
+}
+
+/// An event that is ready to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Whose.
+    pub tenant: TenantId,
+    /// In which of the tenant's shards.
+    pub shard: u16,
+    /// What tells it from all others of the tenant; a second event with it is the same event, sent again.
+    pub id: String,
+    /// When, and for how long.
+    pub stamp: Stamp,
+    /// A copy, for filters.
+    pub action: String,
+    /// A copy, for filters.
+    pub log_type: String,
+    /// A copy, for filters.
+    pub user_email: Option<String>,
+    /// The event as it is exported, one line of JSON.
+    pub document: String,
+    /// SHA-256 of all that it says but its id and date, in lower-case hex: the same event, sent again, has the same.
+    pub digest: String,
+}
+
+/// What happened, and who did it.
+#[derive(Debug, Clone, Copy)]
+pub struct Activity<'a> {
+    /// What kind of thing.
+    pub log_type: &'a str,
+    /// Which one of that kind.
+    pub action: &'a str,
+    /// By whom.
+    pub user: &'a User,
+}
+
+impl NewEvent {
+    /// An event of a tenant, in its first shard.
+    pub fn new(tenant: &TenantId, stamp: Stamp, id: String, deed: Activity<'_>, info: &impl Serialize) -> Self {
+        let Activity { log_type, action, user } = deed;
+        let date = timestamp::millis(stamp.at);
+        let document = Document { id: &id, date: &date, log_type, action, user, additional_info: info };
+        let said = Document { id: "", date: "", ..document }.to_line();
+        let digest = Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect();
+        let document = document.to_line();
+        Self {
+            tenant: tenant.clone(),
+            shard: 0,
+            stamp,
+            action: action.to_owned(),
+            log_type: log_type.to_owned(),
+            user_email: user.email.clone(),
+            document,
+            digest,
+            id,
+        }
+    }
+
+    /// The table's range key.
+    pub fn recorded_at_id(&self) -> String {
+        format!("{}#{}", timestamp::millis(self.stamp.at), self.id)
+    }
+}
+
+/// A UUID of version 7: of this moment, and random in its other 74 bits.
+pub fn time_ordered_id(at: DateTime<Utc>, random: &[u8; 10]) -> String {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(millis, random).into_uuid().to_string()
+}
+
+/// The id of an event that may be sent again: a UUID of version 5 of the tenant, of the key under which it is sent, and of
+/// its place among those that are sent under that key.
+///
+/// Neither a tenant's id nor a key has a slash, so no two of these make the same name.
+pub fn repeatable_id(tenant: &TenantId, key: &str, index: usize) -> String {
+    /// The namespace of these ids; never changes.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x52c8_1b7e_90d3_4c65_a1f7_6e04_d8b9_2f3a);
+    Uuid::new_v5(&NAMESPACE, format!("{tenant}/{key}/{index}").as_bytes()).to_string()
+}
+
+/// The shard that an event belongs to, by SHA-256 of its id. An event that is sent again while the number of shards
+/// changes may get another one; the marker of its id does not depend on it.
+pub fn shard(id: &str, shards: EventShards) -> u16 {
+    let digest = Sha256::digest(id);
+    let hash = digest.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    u16::try_from(hash % u64::from(shards.count())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_the_instant_of_its_key_and_the_schema_of_the_export() {
+        let at = "2026-11-21T10:03:12.3456Z".parse().unwrap();
+        let user = User { id: "u-17".to_owned(), name: None, email: Some("ada@acme.example".to_owned()) };
+        let deed = Activity { log_type: "Scan", action: "Scan Now", user: &user };
+        let stamp = Stamp { at, retention: None };
+        let acme = TenantId::parse("acme").unwrap();
+        let event = NewEvent::new(&acme, stamp, "01K".to_owned(), deed, &serde_json::json!({ "scanId": 7 }));
+        assert_eq!(event.recorded_at_id(), "2026-11-21T10:03:12.345Z#01K");
+        insta::assert_snapshot!(event.document, @r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Scan","action":"Scan Now","user":{"id":"u-17","email":"ada@acme.example"},"additionalInfo":{"scanId":7}}"#);
+    }
+
+    #[test]
+    fn a_time_ordered_id_is_a_uuid_of_version_7() {
+        let at = "2026-11-21T10:03:12.345Z".parse().unwrap();
+        let id = time_ordered_id(at, &[0xff; 10]);
+        assert_eq!(id, "01a1fd8f-5859-7fff-bfff-ffffffffffff");
+        assert!(id < time_ordered_id(at + TimeDelta::milliseconds(1), &[0; 10]), "sorts by time");
+    }
+
+    #[test]
+    fn a_repeatable_id_is_of_one_tenant_one_key_and_one_place() {
+        let (acme, globex) = (TenantId::parse("acme").unwrap(), TenantId::parse("globex").unwrap());
+        assert_eq!(repeatable_id(&acme, "k", 1), "9ba1a6fa-e641-58a7-b9b0-b95073f204bd");
+        let ids = [
+            repeatable_id(&acme, "k", 1),
+            repeatable_id(&acme, "k", 11),
+            repeatable_id(&acme, "k1", 1),
+            repeatable_id(&globex, "k", 1),
+        ];
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn a_shard_follows_from_the_id_and_every_shard_gets_its_share() {
+        // printf 01K | sha256sum | cut -c 1-16
+        assert_eq!(shard("01K", EventShards::parse("64").unwrap()), 10);
+        assert_eq!(shard("01K", EventShards::ONE), 0);
+        let seven = EventShards::parse("7").unwrap();
+        let mut counts = [0; 7];
+        (0..700).for_each(|n| counts[usize::from(shard(&n.to_string(), seven))] += 1);
+        assert!(counts.iter().all(|count| (60..140).contains(count)), "{counts:?}");
+    }
+}

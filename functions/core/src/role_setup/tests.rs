@@ -1,0 +1,237 @@
+//! The three ways against each other, and against the texts that they are made from.
+
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{evaluate::evaluate, *};
+use crate::tenant::{AccountId, Partition};
+use template::{Stack, template};
+
+/// Legal, and as awkward as it gets.
+const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
+const PREFIX: &str = "it's(ok)!/a.b";
+const ROLE: &str = "our_exporter+=,.@-1";
+const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/of ours/v1.0.0.yaml?a=1&b=+#c";
+const REGIONS: [&str; 3] = ["eu-west-1", "cn-north-1", "us-gov-west-1"];
+
+/// A tenant's values, of which a test hands some over.
+struct Tenant {
+    platform: Platform,
+    region: Region,
+    external_id: ExternalId,
+    bucket: BucketName,
+    prefix: Prefix,
+    kms_key: KmsKeyArn,
+}
+
+impl Tenant {
+    fn in_region(name: &str) -> Self {
+        let region = Region::parse(name).unwrap();
+        let partition = region.partition();
+        let key = format!("arn:{partition}:kms:{region}:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+        Self {
+            platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition },
+            region,
+            external_id: ExternalId::parse(EXTERNAL_ID).unwrap(),
+            bucket: BucketName::parse("acme-audit-logs").unwrap(),
+            prefix: Prefix::parse(PREFIX).unwrap(),
+            kms_key: KmsKeyArn::parse(&key).unwrap(),
+        }
+    }
+
+    /// What is known before there is a bucket.
+    fn before(&self) -> RoleSetup<'_> {
+        RoleSetup {
+            platform: &self.platform,
+            role_name: ROLE,
+            region: self.region,
+            template_url: Some(TEMPLATE_URL),
+            external_id: &self.external_id,
+            bucket: None,
+            prefix: None,
+            kms_key: None,
+        }
+    }
+
+    fn all(&self) -> RoleSetup<'_> {
+        RoleSetup {
+            bucket: Some(&self.bucket),
+            prefix: Some(&self.prefix),
+            kms_key: Some(&self.kms_key),
+            ..self.before()
+        }
+    }
+}
+
+/// The names and values in a link's fragment, and what is before them.
+fn in_link(url: &Url) -> (String, BTreeMap<String, String>) {
+    let (page, query) = url.fragment().unwrap().split_once('?').unwrap();
+    assert!(!query.contains('+'), "a plus means one thing to some and another to others: {query}");
+    (page.to_owned(), form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+}
+
+/// The parameters among the commands, as a shell and then the AWS CLI read them.
+fn in_cli(commands: &str) -> BTreeMap<String, String> {
+    let words = shlex::split(commands).unwrap();
+    let objects = words.iter().filter(|word| word.starts_with('{'));
+    let parameters = objects.map(|object| serde_json::from_str::<Value>(object).unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    parameters.map(|object| (text(&object["ParameterKey"]), text(&object["ParameterValue"]))).collect()
+}
+
+/// What each way is to hand over for [`Tenant::all`].
+fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
+    let values = [
+        ("BucketName", "acme-audit-logs"),
+        ("BucketPrefix", PREFIX),
+        ("KmsKeyArn", tenant.kms_key.as_str()),
+        ("ExternalId", EXTERNAL_ID),
+        ("ProviderAccountId", "111111111111"),
+        ("ProviderRoleName", ROLE),
+    ];
+    values.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+#[test]
+fn the_link_opens_the_partitions_own_console_with_exactly_these_values() {
+    for (region, host) in
+        REGIONS.into_iter().zip(["console.aws.amazon.com", "console.amazonaws.cn", "console.amazonaws-us-gov.com"])
+    {
+        let tenant = Tenant::in_region(region);
+        let url = Url::parse(&tenant.all().quick_create_url().unwrap()).unwrap();
+        assert_eq!(url.origin().ascii_serialization(), format!("https://{region}.{host}"));
+        assert_eq!((url.path(), url.query()), ("/cloudformation/home", Some(format!("region={region}").as_str())));
+        let (page, values) = in_link(&url);
+        assert_eq!(page, "/stacks/quickcreate");
+        let mut whole: BTreeMap<_, _> =
+            expected(&tenant).into_iter().map(|(name, value)| (format!("param_{name}"), value)).collect();
+        whole.insert("templateURL".to_owned(), TEMPLATE_URL.to_owned());
+        whole.insert("stackName".to_owned(), "audit-log-export".to_owned());
+        assert_eq!(values, whole);
+    }
+}
+
+#[test]
+fn the_commands_hand_over_exactly_these_values() {
+    let tenant = Tenant::in_region("eu-west-1");
+    assert_eq!(in_cli(&tenant.all().cli()), expected(&tenant));
+}
+
+#[test]
+fn a_template_that_is_not_published_has_no_link_and_is_read_from_a_file() {
+    let tenant = Tenant::in_region("eu-west-1");
+    let unpublished = RoleSetup { template_url: None, ..tenant.all() };
+    assert_eq!(unpublished.quick_create_url(), None);
+    let option = |role_setup: &RoleSetup<'_>, name: &str| {
+        let words = shlex::split(&role_setup.cli()).unwrap();
+        words.iter().position(|word| word == name).map(|at| words[at + 1].clone())
+    };
+    assert_eq!(option(&unpublished, "--template-body").as_deref(), Some("file://audit-log-export-role.yaml"));
+    assert_eq!(option(&unpublished, "--template-url"), None);
+    assert_eq!(option(&tenant.all(), "--template-url").as_deref(), Some(TEMPLATE_URL));
+    assert_eq!(option(&tenant.all(), "--template-body"), None);
+}
+
+#[test]
+fn each_way_fills_in_all_that_the_template_requires_and_invents_nothing() {
+    let template = template();
+    let declared = template["Parameters"].as_object().unwrap();
+    let required: BTreeSet<_> =
+        declared.iter().filter(|(_, parameter)| parameter.get("Default").is_none()).map(|(name, _)| name).collect();
+    let tenant = Tenant::in_region("eu-west-1");
+    for role_setup in [tenant.before(), tenant.all()] {
+        let url = Url::parse(&role_setup.quick_create_url().unwrap()).unwrap();
+        let mut linked: BTreeSet<_> =
+            in_link(&url).1.keys().filter_map(|name| name.strip_prefix("param_").map(str::to_owned)).collect();
+        assert_eq!(linked.contains("BucketName"), role_setup.bucket.is_some());
+        // The console's page asks for it.
+        linked.insert("BucketName".to_owned());
+        for names in [linked, in_cli(&role_setup.cli()).into_keys().collect()] {
+            assert!(required.iter().all(|name| names.contains(*name)), "{required:?} in {names:?}");
+            assert!(names.iter().all(|name| declared.contains_key(name)), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bucket_that_is_not_known_yet_is_asked_for() {
+    let tenant = Tenant::in_region("eu-west-1");
+    let (cli, terraform) = (tenant.before().cli(), tenant.before().terraform());
+    assert!(cli.contains("\nBUCKET=\n"), "{cli}");
+    assert!(in_cli(&cli)["BucketName"].starts_with("${BUCKET:?"), "{cli}");
+    let unanswered = evaluate(&terraform, &[]).unwrap_err().to_string();
+    assert!(unanswered.contains("bucket_name"), "{unanswered}");
+    assert!(evaluate(&terraform, &[("bucket_name", "acme-audit-logs")]).is_ok());
+    assert!(!tenant.all().cli().contains("BUCKET"));
+}
+
+#[test]
+fn terraforms_role_is_cloudformations() {
+    let policy = |json: &Value| serde_json::from_str::<Value>(json.as_str().unwrap()).unwrap();
+    for region in REGIONS {
+        let tenant = Tenant::in_region(region);
+        for role_setup in [
+            tenant.all(),
+            RoleSetup { prefix: None, ..tenant.all() },
+            RoleSetup { kms_key: None, ..tenant.all() },
+            RoleSetup { prefix: None, kms_key: None, ..tenant.all() },
+        ] {
+            let stack = Stack::new(&in_cli(&role_setup.cli()), role_setup.region).role();
+            let made = evaluate(&role_setup.terraform(), &[]).unwrap();
+            let (role, rights) =
+                (&made["aws_iam_role"]["audit_log_export"], &made["aws_iam_role_policy"]["audit_log_export"]);
+            assert_eq!(policy(&role["assume_role_policy"]), stack["AssumeRolePolicyDocument"]);
+            let inline = json!([{ "PolicyName": rights["name"], "PolicyDocument": policy(&rights["policy"]) }]);
+            assert_eq!(inline, stack["Policies"]);
+            assert_eq!(role["description"], stack["Description"]);
+            assert_eq!(role["max_session_duration"], stack["MaxSessionDuration"]);
+            assert_eq!((&role["permissions_boundary"], stack.get("PermissionsBoundary")), (&Value::Null, None));
+            assert_eq!(role["name_prefix"], "audit-log-export-");
+            assert_eq!((&rights["role"], &made["output"]["role_arn"]), (&json!("<id>"), &json!("<arn>")));
+            let statements = stack["Policies"][0]["PolicyDocument"]["Statement"].as_array().map(Vec::len);
+            assert_eq!(statements, Some(1 + usize::from(role_setup.kms_key.is_some())));
+        }
+    }
+}
+
+#[test]
+fn the_file_filled_in_is_the_file_given_the_same_values() {
+    let tenant = Tenant::in_region("cn-north-1");
+    let given = [
+        ("bucket_name", "acme-audit-logs"),
+        ("bucket_prefix", PREFIX),
+        ("kms_key_arn", tenant.kms_key.as_str()),
+        ("external_id", EXTERNAL_ID),
+        ("provider_account_id", "111111111111"),
+        ("provider_role_name", ROLE),
+        ("partition", Partition::AwsCn.as_str()),
+    ];
+    assert_eq!(evaluate(&tenant.all().terraform(), &[]).unwrap(), evaluate(TERRAFORM, &given).unwrap());
+    assert!(evaluate(TERRAFORM, &[]).is_err(), "a value of somebody's is in the file");
+}
+
+#[test]
+fn the_terraform_file_asks_for_what_the_template_asks_for_by_the_same_rules() {
+    let template = template();
+    let body = hcl::parse(TERRAFORM).unwrap();
+    let variables = body.blocks().filter(|block| block.identifier() == "variable");
+    let mut names: BTreeSet<_> = variables.map(|block| block.labels()[0].as_str().replace('_', "")).collect();
+    assert!(names.remove("partition"), "CloudFormation knows it by itself");
+    for (name, declared) in template["Parameters"].as_object().unwrap() {
+        // Terraform names the role, and makes buckets in other ways.
+        let elsewhere = ["RoleName", "CreateBucket"].contains(&name.as_str());
+        assert_ne!(names.remove(&name.to_lowercase()), elsewhere, "{name}");
+        let pattern = declared["AllowedPattern"].as_str().unwrap_or_default();
+        // Terraform's expressions can't look ahead, and no boundary of a customer's own needs to be checked.
+        if !elsewhere && !pattern.contains("(?!") && name != "PermissionsBoundaryArn" {
+            assert!(TERRAFORM.contains(&format!("can(regex(\"{pattern}\", var.")), "{name}: {pattern}");
+        }
+    }
+    assert_eq!(names, BTreeSet::new());
+    let version = template["Outputs"]["TemplateVersion"]["Value"].as_str().unwrap();
+    assert!(TERRAFORM.contains(&format!("\n# TemplateVersion: {version}\n")));
+}

@@ -1,0 +1,173 @@
+//! The three ways to a role, taken as an admin takes them: each makes a role that passes verification.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use audit_log_core::role_setup::{RoleSetup, TEMPLATE, evaluate::evaluate};
+use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Partition, Prefix, Region};
+use audit_log_tests::{Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, on_the_platform, quick_create, tools};
+use serde_json::{Value, json};
+use url::{Url, form_urlencoded};
+
+/// Legal, and as awkward as it gets.
+const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
+const PREFIX: &str = "it's(ok)!/a.b";
+const BUCKET: &str = "acme-audit-logs";
+
+/// What a tenant hands over.
+struct Tenant {
+    platform: tenant::Platform,
+    external_id: ExternalId,
+    bucket: BucketName,
+    prefix: Prefix,
+}
+
+impl Tenant {
+    fn new(bucket: &str) -> Result<Self> {
+        let account = AccountId::parse(PLATFORM_ACCOUNT)?;
+        Ok(Self {
+            platform: tenant::Platform { account, partition: Partition::Aws },
+            external_id: ExternalId::parse(EXTERNAL_ID)?,
+            bucket: BucketName::parse(bucket)?,
+            prefix: Prefix::parse(PREFIX)?,
+        })
+    }
+
+    fn role_setup<'a>(&'a self, template_url: Option<&'a str>) -> Result<RoleSetup<'a>> {
+        Ok(RoleSetup {
+            platform: &self.platform,
+            role_name: "audit-log-exporter",
+            region: Region::parse(REGION)?,
+            template_url,
+            external_id: &self.external_id,
+            bucket: Some(&self.bucket),
+            prefix: Some(&self.prefix),
+            kms_key: None,
+        })
+    }
+}
+
+/// Asserts that all five steps of verifying a role pass.
+async fn assert_passes(platform: &Platform<'_>, role_arn: &str, bucket: &str) -> Result<()> {
+    let connection = json!({
+        "tenantId": "acme", "roleArn": role_arn, "externalId": EXTERNAL_ID, "bucket": bucket, "region": REGION,
+        "prefix": PREFIX,
+    });
+    let answer = platform.invoke(&json!({ "verify": connection })).await?;
+    let statuses: Vec<_> = answer["steps"].as_array().into_iter().flatten().map(|step| &step["status"]).collect();
+    assert_eq!(statuses, ["passed"; 5], "{answer:#}");
+    Ok(())
+}
+
+/// Runs commands with an `aws` that prints its arguments, each in brackets, a call a line.
+fn dry_run(commands: &str) -> Result<(bool, String, String)> {
+    let aws = r#"aws() { printf '[%s]' "$@"; echo; }"#;
+    let output = Command::new("bash").args(["-c", &format!("{aws}\n{commands}")]).env_clear().output()?;
+    Ok((output.status.success(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
+#[test]
+fn a_shell_hands_the_commands_values_on_as_they_are() -> Result<()> {
+    let tenant = Tenant::new(BUCKET)?;
+    let known = tenant.role_setup(Some("https://s3.amazonaws.com/our-templates/it's a $(template)!.yaml"))?;
+    let parameter = |name, value| format!("[{}]", json!({ "ParameterKey": name, "ParameterValue": value }));
+    let (bucket, others) = (
+        parameter("BucketName", BUCKET),
+        [
+            parameter("BucketPrefix", PREFIX),
+            parameter("ExternalId", EXTERNAL_ID),
+            parameter("ProviderAccountId", PLATFORM_ACCOUNT),
+            parameter("ProviderRoleName", "audit-log-exporter"),
+        ]
+        .concat(),
+    );
+    let calls = |parameters: &str| {
+        let place = format!("[--stack-name][audit-log-export][--region][{REGION}]");
+        format!(
+            "[cloudformation][create-stack]{place}\
+             [--template-url][https://s3.amazonaws.com/our-templates/it's a $(template)!.yaml]\
+             [--capabilities][CAPABILITY_NAMED_IAM][--parameters]{parameters}\n\
+             [cloudformation][wait][stack-create-complete]{place}\n\
+             [cloudformation][describe-stacks]{place}\
+             [--query][Stacks[0].Outputs[?OutputKey=='RoleArn'].OutputValue][--output][text]\n"
+        )
+    };
+    assert_eq!(dry_run(&known.cli())?, (true, calls(&format!("{bucket}{others}")), String::new()));
+
+    let unknown = RoleSetup { bucket: None, ..known }.cli();
+    let filled_in = unknown.replace("\nBUCKET=\n", &format!("\nBUCKET={BUCKET}\n"));
+    assert_eq!(dry_run(&filled_in)?, (true, calls(&format!("{others}{bucket}")), String::new()));
+    let (success, called, said) = dry_run(&unknown)?;
+    assert_eq!((success, called.as_str()), (false, ""), "nothing is created without a bucket");
+    assert!(said.contains("fill in the name of your bucket after BUCKET="), "{said}");
+    Ok(())
+}
+
+#[test]
+fn the_cli_makes_a_role_that_passes_with_the_published_template_and_with_a_downloaded_one() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        // The local AWS makes stacks only from templates in an account's own buckets, so the customer publishes here.
+        Bucket::create(aws, "200000000061", "our-templates", REGION).await?;
+        let publish = "cloudformation/publish bucket our-templates";
+        tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
+        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.0.0.yaml";
+        // Where the template is, for when it is read from the current directory.
+        let folder = tools::repository().join("cloudformation");
+        for (account, template_url) in [("200000000061", Some(published)), ("200000000062", None)] {
+            let bucket = format!("logs-{account}");
+            Bucket::create(aws, account, &bucket, REGION).await?;
+            let commands = Tenant::new(&bucket)?.role_setup(template_url)?.cli();
+            let printed = tools::run(tools::bash(aws, account, &commands)?.current_dir(&folder)).await?;
+            let role_arn = printed.lines().last().context("nothing printed")?;
+            assert_passes(platform, role_arn, &bucket).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_role_that_terraform_makes_passes() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let account = "200000000063";
+        Bucket::create(fixture.aws, account, "logs-of-terraform", REGION).await?;
+        let made = evaluate(&Tenant::new("logs-of-terraform")?.role_setup(None)?.terraform(), &[])?;
+        let role_arn = apply(fixture.aws, account, &made).await?;
+        assert_passes(&fixture.platform, &role_arn, "logs-of-terraform").await
+    })
+}
+
+/// Makes the evaluated resources, as Terraform's provider does, and returns the role's ARN.
+async fn apply(aws: &LocalAws, account: &str, made: &Value) -> Result<String> {
+    let (role, rights) = (&made["aws_iam_role"]["audit_log_export"], &made["aws_iam_role_policy"]["audit_log_export"]);
+    let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("no text: {value}"));
+    let name = text(&role["name_prefix"])? + "20261121100000000000000001";
+    let iam = async |arguments: &[&str]| tools::aws_cli(aws, account, &[&["iam"], arguments].concat()).await;
+    let (trust, description) = (text(&role["assume_role_policy"])?, text(&role["description"])?);
+    let duration = role["max_session_duration"].to_string();
+    let settings = ["--assume-role-policy-document", &trust, "--description", &description];
+    let limit = ["--max-session-duration", &duration];
+    let created = iam(&[&["create-role", "--role-name", &name], &settings[..], &limit].concat()).await?;
+    let (policy_name, policy) = (text(&rights["name"])?, text(&rights["policy"])?);
+    let policy = ["--policy-name", &policy_name, "--policy-document", &policy];
+    iam(&[&["put-role-policy", "--role-name", &name], &policy[..]].concat()).await?;
+    text(&created["Role"]["Arn"])
+}
+
+#[test]
+fn the_link_makes_a_role_that_passes() -> Result<()> {
+    on_the_platform(async |fixture| {
+        let account = "200000000064";
+        Bucket::create(fixture.aws, account, "logs-of-link", REGION).await?;
+        let tenant = Tenant::new("logs-of-link")?;
+        let link = tenant.role_setup(Some("https://s3.amazonaws.com/our-templates/v1.0.0.yaml"))?.quick_create_url();
+        let link = Url::parse(&link.context("no link")?)?;
+        let (_, query) = link.fragment().and_then(|fragment| fragment.split_once('?')).context("no values")?;
+        let values: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        let parameters: Vec<_> =
+            values.iter().filter_map(|(name, value)| Some((name.strip_prefix("param_")?, value.as_ref()))).collect();
+        let stack = quick_create(fixture.aws, account, "audit-log-export", &parameters).await?;
+        assert!(TEMPLATE.contains(&stack.outputs.template_version), "made from another template");
+        assert_passes(&fixture.platform, &stack.outputs.role_arn, "logs-of-link").await
+    })
+}
