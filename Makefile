@@ -1,5 +1,5 @@
-# Every tool beyond rustup's toolchain, Python 3, make and a C compiler is installed by this file, pinned, into .venv
-# and .tools; nothing that happens to be installed on the machine is used.
+# Needs rustup, Python 3, make and a C compiler. Installs every other tool, pinned, into .venv and .tools, and uses none
+# that is installed on the machine.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -14,63 +14,62 @@ SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
 HOSTILE := .tools/hostile/.installed
-# Nobody has it prebuilt; compiling it takes a minute or two, once.
+# Not available prebuilt. Compiling it takes one or two minutes.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 MUTANTS_VERSION := 27.1.0
 MUTANTS := .tools/mutants-$(MUTANTS_VERSION)/bin/cargo-mutants
-# The core's own logic, whose faults the simulation can't plant at a port.
+# Logic of the core in which the simulation can't plant bugs, since it plants them at ports.
 MUTATED := functions/core/src/export/*.rs functions/core/src/lease.rs functions/core/src/outbox.rs functions/core/src/checkpoint.rs
 
-# The functions that the tests deploy and the tests themselves are built for the same, named, target and from the whole
-# workspace: then cargo compiles the AWS SDK once for both.
+# Builds name this target and the whole workspace, so that cargo compiles the AWS SDK once for the deployed functions and
+# the tests.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 ON_HOST := CARGO_BUILD_TARGET=$(HOST)
 
-# Of the release zips: arm64 or x86_64.
+# The release zips' architecture: arm64 or x86_64.
 ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 RELEASE_TARGET = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)-unknown-linux-gnu
-# Each is a crate audit-log-<function> with a binary of that name, and has a zip target/lambda/<function>/bootstrap.zip.
+# Each has a crate audit-log-<function>, a binary <function> and a zip target/lambda/<function>/bootstrap.zip.
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench check build package sbom publish-template deploy fmt clippy doc deny audit lint policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench check build package sbom publish-template deploy fmt clippy doc deny audit lint structure policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: build ## A day of exports on a local AWS, from nothing (KEEP=1 leaves it running)
+demo: build ## A day of exports on a local AWS (KEEP=1 leaves it running)
 	@$(ON_HOST) cargo build --workspace --bin demo
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
 test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a local AWS and a browser
 	$(ON_HOST) cargo test --workspace
 
-# With its own profile: as fast as a release, and built again soon. It depends on the core alone, and needs no tools.
-simulate: ## The core under everything that can go wrong, seed by seed (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
+# The profile is nearly as fast as release and quicker to build. The simulation depends on the core alone and needs no tools.
+simulate: ## The core under crashes, overlaps and faults (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
 	@$(ON_HOST) cargo build --profile simulation --workspace --bin simulate
 	@target/$(HOST)/simulation/simulate $(if $(SEED),seed $(SEED),$(if $(BUGS),bugs $(or $(SEEDS),10000),seeds $(or $(SEEDS),10000) from $(or $(FROM),0)))
 
-# Without sanitizers, which need a nightly compiler: nearly all of this is safe Rust. What is found beyond the checked-in
-# corpus stays in target/fuzz; an input that stops a target is in fuzz/artifacts, and belongs into the corpus.
-fuzz: $(HOSTILE) ## Hostile input, as much as there is time for (TARGET=event_line, SECONDS=300)
+# Without sanitizers: they need a nightly compiler, and nearly all of this is safe Rust. New inputs stay in target/fuzz. An
+# input that stops a target is in fuzz/artifacts: fix the fault and put the input into fuzz/corpus.
+fuzz: $(HOSTILE) ## One fuzz target with hostile input (TARGET=event_line, SECONDS=300)
 	@mkdir -p target/fuzz/corpus/$(TARGET)
 	@cp Cargo.lock fuzz/Cargo.lock
 	PATH="$(CURDIR)/.tools/hostile/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/target/fuzz" cargo fuzz run --sanitizer none --no-cfg-fuzzing \
 	    --target $(HOST) $(TARGET) target/fuzz/corpus/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),60)
 
-# No part of `make check`: each mutant is built and tested, which takes hours in all. SHARD=0/8 is an eighth of them.
-mutants: $(MUTANTS) ## Faults put into the core's export, lease and outbox, and those that no test notices (SHARD=0/8, JOBS=2)
+# Not in `make check`: building and testing all mutants takes hours. SHARD=0/8 is an eighth of them.
+mutants: $(MUTANTS) ## Mutations of the core's export, lease and outbox that no test notices (SHARD=0/8, JOBS=2)
 	$(MUTANTS) mutants --package audit-log-core $(MUTATED:%=--file '%') --output target --timeout 120 --no-shuffle \
 	    --jobs $(or $(JOBS),1) $(if $(SHARD),--shard $(SHARD)) -- --lib -- export:: lease:: outbox:: checkpoint:: round_trips::
 
-screenshots: build $(BROWSER) ## The console's pages as pictures, in docs/screenshots
+screenshots: build $(BROWSER) ## Screenshots of the console's pages, in docs/screenshots
 	@$(ON_HOST) cargo build --workspace --bin screenshots
 	@target/$(HOST)/debug/screenshots
 
-# What is compared: the exporter as it is built for release, and the same with the SDK's own decoding. Both are binaries of
-# one name, so the first is put aside.
-bench: $(BENCH_PYTHON) ## What the exporter costs, beside boto3 and others (ROWS=throughput,gzip, QUICK=1)
+# Compares the release exporter with one that decodes by the SDK. Both binaries have the same name, so each is copied.
+bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, compared with boto3 and others (ROWS=throughput,gzip, QUICK=1)
 	@mkdir -p target/bench
 	@$(ON_HOST) cargo build --release --workspace --bin exporter --bin bench --bin hello
 	@cp target/$(HOST)/release/exporter target/bench/exporter
@@ -80,18 +79,18 @@ bench: $(BENCH_PYTHON) ## What the exporter costs, beside boto3 and others (ROWS
 	    --hello target/$(HOST)/release/hello --python .tools/bench/bin/python \
 	    $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
-check: fmt clippy doc deny lint policy-check test ## All that CI checks
+check: fmt clippy doc deny lint structure policy-check test ## Everything that CI checks
 
-build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, quickly and without debug info
+build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace $(FUNCTIONS:%=--bin %)
 
-package: $(DEPLOY_TOOLS) sbom ## The release zips with what they are made of, target/lambda/<function>/bootstrap.zip, and the customers' template by its version (ARCH=…)
+package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
 	    --output-format zip $(FUNCTIONS:%=--package audit-log-%)
 	@ls -l $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
 
-sbom: $(CYCLONEDX) ## What each release zip is made of, target/lambda/<function>/bom.json, in CycloneDX (ARCH=…)
+sbom: $(CYCLONEDX) ## The SBOM of each release zip, target/lambda/<function>/bom.json, in CycloneDX (ARCH=…)
 	@SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct 2>/dev/null || echo 0) infra/sbom $(CURDIR)/$(CYCLONEDX) $(RELEASE_TARGET) $(FUNCTIONS)
 
 publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its version, with your credentials (BUCKET=…)
@@ -110,25 +109,29 @@ clippy: ## Lints, warnings denied
 doc: ## Documentation, warnings denied
 	$(ON_HOST) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 
-deny: $(DEPLOY_TOOLS) ## What may be depended on: licenses, sources, one TLS stack, the AWS SDK in one crate
+deny: $(DEPLOY_TOOLS) ## Rules for dependencies: licenses, sources, one TLS stack, the AWS SDK in one crate
 	$(TOOLS)/cargo-deny check bans licenses sources
 
-# No part of `make check`: it downloads RustSec's database, and what is clean today may not be tomorrow, with no commit in
-# between. Run it before a release, and every day where something can.
-audit: $(HOSTILE) ## Known vulnerabilities of what is depended on (downloads RustSec's database)
+# Not in `make check`: it downloads RustSec's database, and its result can change without a commit. Run it before a
+# release, and daily if you can.
+audit: $(HOSTILE) ## Known vulnerabilities of dependencies (downloads RustSec's database)
 	.tools/hostile/bin/cargo-audit audit --deny unsound --deny yanked
 
-lint: $(DEPLOY_TOOLS) ## Both templates
+lint: $(DEPLOY_TOOLS) ## Lints of both CloudFormation templates
 	$(TOOLS)/cfn-lint infra/template.yaml cloudformation/audit-log-export-role.yaml
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
 
-policy-check: $(NODE) ## A second opinion on the templates' IAM policies
+structure: ## No cycles between modules; links, paths and names in the docs
+	python3 tests/structure/cycles.py
+	python3 tests/structure/docs.py
+
+policy-check: $(NODE) ## The templates' IAM policies, judged by an independent implementation of IAM
 	PATH="$(CURDIR)/.tools/node/bin:$$PATH" node tests/policy/check.js
 
-clean-tools: ## Remove what this file installed
+clean-tools: ## Remove all installed tools
 	rm -rf .venv .tools tests/policy/node_modules tests/browser/node_modules
 
-# A virtual environment for each list of pinned packages; made anew when the list changes.
+# A virtual environment for each list of pinned packages. It is rebuilt when the list changes.
 $(LOCAL_AWS): tests/local_aws/requirements.txt
 $(DEPLOY_TOOLS): tests/tools/requirements.txt
 $(SCHEMATHESIS): tests/schemathesis/requirements.txt
@@ -139,22 +142,22 @@ $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(NODE):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" npm ci --silent --no-fund --no-audit; fi
+	@$(@D)/bin/pip install --disable-pip-version-check --requirement $<
+	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" npm ci --no-fund --no-audit; fi
 	@touch $@
 
 $(CYCLONEDX):
 	@echo "Compiling cargo-cyclonedx into .tools …"
-	@cargo install --quiet --debug --locked --version $(CYCLONEDX_VERSION) --root .tools/cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx
+	@cargo install --debug --locked --version $(CYCLONEDX_VERSION) --root .tools/cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx
 
 $(MUTANTS):
 	@echo "Compiling cargo-mutants into .tools …"
-	@cargo install --quiet --debug --locked --version $(MUTANTS_VERSION) --root .tools/mutants-$(MUTANTS_VERSION) cargo-mutants
+	@cargo install --debug --locked --version $(MUTANTS_VERSION) --root .tools/mutants-$(MUTANTS_VERSION) cargo-mutants
 
-# A browser with fonts of its own, and what drives it. Node comes first: it installs and unpacks them.
+# A browser with its own fonts, and its driver. Node installs and unpacks them.
 $(BROWSER): $(NODE) tests/browser/package-lock.json tests/browser/install.js
 	@echo "Installing tests/browser/package-lock.json into $(@D) …"
 	@rm -rf $(@D)
-	@cd tests/browser && PATH="$(CURDIR)/.tools/node/bin:$$PATH" npm ci --silent --no-fund --no-audit
+	@cd tests/browser && PATH="$(CURDIR)/.tools/node/bin:$$PATH" npm ci --no-fund --no-audit
 	@.tools/node/bin/node tests/browser/install.js $(@D)
 	@touch $@

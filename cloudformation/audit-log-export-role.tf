@@ -1,11 +1,11 @@
-# The IAM role through which your audit logs are delivered into your own S3 bucket, for accounts that are managed with
-# Terraform or OpenTofu. It can add objects under one folder of one bucket, and nothing else: it can't read, list or
-# delete. It is the role that audit-log-export-role.yaml of the same version makes, with the same trust and rights.
+# The IAM role that delivers your audit logs into your own S3 bucket, for accounts that are managed with Terraform or
+# OpenTofu. It can add objects under one folder of one bucket and do nothing else. It can't read, list or delete.
+# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions.
 #
 # TemplateVersion: 1.0.0
 #
-# Keep this file in a folder of its own, and apply that or use it as a module. Then paste the output role_arn into your
-# provider's connector page. Terraform asks for what has no default.
+# Put this file into its own folder and apply that, or use it as a module. Then paste the output role_arn into your
+# provider's connector page. Terraform asks for variables without a default.
 
 variable "bucket_name" {
   description = "The bucket that receives the audit logs. It must exist."
@@ -22,7 +22,7 @@ variable "bucket_prefix" {
   type        = string
   default     = ""
 
-  # No wildcard or policy variable can get past this pattern, so the prefix is safe inside a policy's Resource.
+  # This pattern excludes wildcards and policy variables, so the prefix is safe in a policy's Resource.
   validation {
     condition     = can(regex("^([A-Za-z0-9!_.'()-]+(/[A-Za-z0-9!_.'()-]+)*)?$", var.bucket_prefix))
     error_message = "The bucket_prefix may hold ASCII letters, digits and !_.'()/- and has no slash at its ends."
@@ -34,7 +34,7 @@ variable "kms_key_arn" {
   type        = string
   default     = ""
 
-  # A policy that names an alias grants nothing: KMS authorizes against the key.
+  # A policy with an alias grants nothing, since KMS authorizes by the key.
   validation {
     condition     = can(regex("^(arn:aws(-[a-z]+)*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}))?$", var.kms_key_arn))
     error_message = "The kms_key_arn must be blank or the ARN of a key, not of an alias."
@@ -92,7 +92,7 @@ variable "permissions_boundary_arn" {
 locals {
   provider_account = "arn:${var.partition}:iam::${var.provider_account_id}"
   bucket           = "arn:${var.partition}:s3:::${var.bucket_name}"
-  # The slash before the star matters: the folder "security" must not open "security-other/".
+  # With the slash before the star, the folder "security" doesn't include "security-other/".
   objects    = var.bucket_prefix == "" ? "${local.bucket}/*" : "${local.bucket}/${var.bucket_prefix}/*"
   url_suffix = var.partition == "aws-cn" ? "amazonaws.com.cn" : "amazonaws.com"
 }
@@ -107,13 +107,13 @@ resource "aws_iam_role" "audit_log_export" {
     Statement = [{
       Sid    = "OnlyTheProvidersExporterWithYourExternalId"
       Effect = "Allow"
-      # The account, narrowed to one role by the condition. A role named as the principal is stored by its unique ID:
-      # should the provider ever recreate its role, this trust would silently match nothing.
+      # The condition narrows the account to one role. IAM stores a role in the principal by its unique ID, and would match
+      # nothing if the provider recreated its role.
       Principal = { AWS = "${local.provider_account}:root" }
       Action    = "sts:AssumeRole"
       Condition = {
-        # The provider serves many customers through that one role; the external ID is what keeps another customer
-        # from pointing the provider at this role (the confused deputy).
+        # The provider serves many customers with that role. The external ID prevents that another customer makes the
+        # provider use this role (the confused deputy).
         StringEquals = { "sts:ExternalId" = var.external_id }
         ArnEquals    = { "aws:PrincipalArn" = "${local.provider_account}:role/${var.provider_role_name}" }
       }
@@ -130,17 +130,17 @@ resource "aws_iam_role_policy" "audit_log_export" {
       [{
         Sid    = "AddObjects"
         Effect = "Allow"
-        # A failed multipart upload is cleaned up instead of being billed for ever.
+        # s3:AbortMultipartUpload removes the parts of failed uploads, which S3 would bill.
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
         Resource = local.objects
       }],
       [for key in [var.kms_key_arn] : {
         Sid    = "EncryptThroughS3"
         Effect = "Allow"
-        # S3 decrypts the data key between the parts of a multipart upload; no object can be read with it.
+        # S3 needs kms:Decrypt between the parts of a multipart upload. The role can't read objects with it.
         Action   = ["kms:GenerateDataKey", "kms:Decrypt"]
         Resource = key
-        # S3 takes only keys of the bucket's own region.
+        # S3 accepts only keys of the bucket's region.
         Condition = { StringEquals = { "kms:ViaService" = "s3.${split(":", key)[3]}.${local.url_suffix}" } }
       } if key != ""],
     )

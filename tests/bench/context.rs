@@ -1,4 +1,4 @@
-//! What every row is given: what to measure, with what, and someone to tell how it goes.
+//! What all rows share: options, data and progress messages.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,9 +10,8 @@ use crate::figures;
 use crate::options::{Options, Programs};
 use crate::process::Program;
 use crate::trial::{Bench, Trial};
-use crate::world::{Behaviour, Dataset, Tenant};
+use crate::world::{Behavior, Dataset, Tenant};
 
-/// What every row is given.
 pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) bench: Bench,
@@ -29,28 +28,28 @@ impl Context<'_> {
         Dataset::new(&self.pool, tenants)
     }
 
-    /// So much, or less where it is to be quick.
+    /// The amount to measure.
     pub(crate) fn amount<T>(&self, full: T, quick: T) -> T {
         self.options.amount(full, quick)
     }
 
-    /// Says how it goes. It is no part of the result, and goes where errors go.
-    pub(crate) fn say(&self, text: &str) {
+    /// Logs to stderr, since progress isn't part of the result.
+    pub(crate) fn log_progress(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs();
         eprintln!("  {:>2}:{:02}  {text}", seconds / 60, seconds % 60);
     }
 
-    /// A trial that is announced and told of.
+    /// Runs a trial and logs its result.
     pub(crate) async fn trial(
         &self,
         doing: &str,
         program: &Program,
         data: &Arc<Dataset>,
-        behaviour: Behaviour,
+        behavior: Behavior,
         settings: &[(&str, String)],
     ) -> Result<Trial> {
-        let trial = self.bench.trial(program, data, behaviour, settings).await?;
-        self.say(&format!(
+        let trial = self.bench.trial(program, data, behavior, settings).await?;
+        self.log_progress(&format!(
             "{doing}, {}: {} wall, {} CPU, {} resident",
             program.name,
             figures::duration(trial.wall),
@@ -60,12 +59,16 @@ impl Context<'_> {
         Ok(trial)
     }
 
-    /// Checks that programs deliver a dataset whole.
+    /// Checks that programs deliver a dataset completely.
     pub(crate) async fn check(&self, programs: &[&Program], data: Dataset) -> Result<()> {
         let data = Arc::new(data);
         for program in programs {
             self.bench.check(program, &data).await?;
-            self.say(&format!("{} delivers all of {} events", program.name, figures::count(data.events() as f64)));
+            self.log_progress(&format!(
+                "{} delivers all of {} events",
+                program.name,
+                figures::count(data.events() as f64)
+            ));
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! The events that are exported: synthesised from a pool of believable ones, and found again by their keys.
+//! Generates the events to export, and pages of them.
 //!
-//! An event is a template from the pool with a time and an id of its own, both of fixed width, so that a page is made by
-//! copying and patching. The id holds the event's number: a page can be made from the key that the one before ended
-//! with, and ten million events need no memory.
+//! An event is a template from a pool with its own time and id, both of fixed width, so that a page is made by copying and
+//! patching. The id holds the event's number. So the next page can be made from the last key of a page, and ten million
+//! events need no memory.
 
 use std::ops::Range;
 
@@ -12,33 +12,36 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::world::{WINDOW_FROM, WINDOW_MILLIS, WINDOW_TO};
+/// The window that every tenant exports. It has settled long ago.
+pub(crate) const WINDOW_FROM: &str = "2025-11-21T10:00:00Z";
+/// The window's end and the tick.
+pub(crate) const WINDOW_TO: &str = "2025-11-21T11:00:00Z";
+const WINDOW_MILLIS: u64 = 3_600_000;
 
-/// How many events the pool has: about nine pages, so that no compressor meets one of them twice within its reach.
-const POOL: usize = 16_384;
+/// About nine pages, so that no compressor finds a template twice within its window.
+const POOL_SIZE: usize = 16_384;
 
-/// What DynamoDB reads for a page: it stops at the item that goes beyond 1 MB.
+/// DynamoDB ends a page with the item that exceeds 1 MB.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// The most events that a shard can have: as many numbers as fit into an id.
-pub(crate) const MAX_IN_A_SHARD: u64 = 1 << 24;
+/// Limited by the bits for the number in an id.
+pub(crate) const MAX_EVENTS_PER_SHARD: u64 = 1 << 24;
 
-/// Templates to make events from.
 pub(crate) struct Pool {
     templates: Vec<Template>,
 }
 
 struct Template {
-    /// The item as the wire has it, but for the attribute `tenant_shard`, which stands before it.
+    /// The item in DynamoDB's JSON, without the first attribute `tenant_shard`.
     item: Vec<u8>,
     /// The exported document.
     document: Vec<u8>,
-    /// Where times and ids are patched in.
+    /// The places of times and ids.
     item_stamps: Vec<usize>,
     item_ids: Vec<usize>,
     document_stamps: Vec<usize>,
     document_ids: Vec<usize>,
-    /// What DynamoDB counts for the item: its names and values, but not `tenant_shard`'s value.
+    /// The size by DynamoDB's count: names and values, but without `tenant_shard`'s value.
     size: usize,
 }
 
@@ -48,23 +51,23 @@ pub(crate) struct Partition {
     /// `<tenant>#<shard>`
     pub(crate) name: String,
     pub(crate) shard: u8,
-    /// How many events there are in the window.
+    /// The number of events in the window.
     pub(crate) events: u64,
 }
 
-/// An answer to a Query.
+/// A response to a Query.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) body: Bytes,
     pub(crate) crc32: u32,
-    /// The number of the event behind its last one.
+    /// The number after the last event's.
     pub(crate) end: u64,
 }
 
 impl Pool {
     pub(crate) fn new() -> Result<Self> {
         let (from, to): (DateTime<Utc>, DateTime<Utc>) = (WINDOW_FROM.parse()?, WINDOW_TO.parse()?);
-        let events = events::generate("acme", POOL, Spread::Window { from, to });
+        let events = events::generate("acme", POOL_SIZE, Spread::Window { from, to });
         let templates = events.iter().map(Template::new).collect::<Result<_>>()?;
         Ok(Self { templates })
     }
@@ -74,7 +77,6 @@ impl Pool {
         &self.templates[at % self.templates.len()]
     }
 
-    /// An event's document.
     pub(crate) fn document(&self, partition: &Partition, number: u64) -> Vec<u8> {
         let template = self.template(partition.shard, number);
         let mut document = template.document.clone();
@@ -84,7 +86,7 @@ impl Pool {
         document
     }
 
-    /// The page that begins with an event, and ends before the end of `numbers`, with as many as DynamoDB would read.
+    /// A page with the events of `numbers`, as many as DynamoDB would return.
     pub(crate) fn page(&self, partition: &Partition, numbers: Range<u64>) -> Page {
         let shard_attribute = format!(r#"{{"tenant_shard":{{"S":"{}"}},"#, partition.name);
         let mut items = Vec::with_capacity(PAGE_BYTES * 3 / 2);
@@ -119,7 +121,7 @@ impl Pool {
 
 impl Template {
     fn new(event: &events::Event) -> Result<Self> {
-        let stamp = events::stamp(event.recorded_at);
+        let stamp = events::timestamp(event.recorded_at);
         let document = event.document.as_bytes().to_vec();
         let mut attributes: Vec<(&str, Value)> = vec![
             ("expires_at", json!({ "N": (event.recorded_at.timestamp() + 7_776_000).to_string() })),
@@ -129,8 +131,8 @@ impl Template {
             ("event", json!({ "S": event.document })),
         ];
         attributes.extend(event.user_email.as_ref().map(|email| ("user_email", json!({ "S": email }))));
-        let text = |value: &Value| value.as_object().and_then(one_text).unwrap_or_default();
-        let sizes = attributes.iter().map(|(name, value)| name.len() + text(value));
+        let length = |value: &Value| value.as_object().and_then(text_length).unwrap_or_default();
+        let sizes = attributes.iter().map(|(name, value)| name.len() + length(value));
         let size = "tenant_shard".len() + sizes.sum::<usize>();
         let parts: Vec<_> = attributes.iter().map(|(name, value)| format!(r#""{name}":{value}"#)).collect();
         let item = format!("{}}}", parts.join(",")).into_bytes();
@@ -150,8 +152,7 @@ impl Template {
     }
 }
 
-/// The length of the text in an attribute's value.
-fn one_text(value: &Map<String, Value>) -> Option<usize> {
+fn text_length(value: &Map<String, Value>) -> Option<usize> {
     value.values().next()?.as_str().map(str::len)
 }
 
@@ -166,12 +167,12 @@ fn patch(bytes: &mut [u8], places: &[usize], text: &[u8]) {
     }
 }
 
-/// The milliseconds from the window's start to an event.
+/// Milliseconds from the window's start to an event.
 fn millis(partition: &Partition, number: u64) -> u64 {
     number * WINDOW_MILLIS / partition.events.max(1)
 }
 
-/// The first event at or after so many milliseconds of the window.
+/// The first event at or after `millis` of the window.
 fn first_at(partition: &Partition, millis: u64) -> u64 {
     (millis * partition.events).div_ceil(WINDOW_MILLIS).min(partition.events)
 }
@@ -192,7 +193,7 @@ fn key(partition: &Partition, number: u64) -> ([u8; 24], [u8; 36]) {
     hex(&mut id[15..18], number >> 12);
     hex(&mut id[20..23], number & 0xfff);
     hex(&mut id[24..26], u64::from(partition.shard));
-    // The rest looks random and isn't; by a step of SplitMix64.
+    // Not random, but looks so: a step of SplitMix64.
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hex(&mut id[26..36], (mixed ^ (mixed >> 27)) & 0xff_ffff_ffff);
@@ -201,20 +202,19 @@ fn key(partition: &Partition, number: u64) -> ([u8; 24], [u8; 36]) {
 
 const WINDOW_UNIX_MILLIS: u64 = 1_763_719_200_000;
 
-/// An event's range key.
 pub(crate) fn range_key(partition: &Partition, number: u64) -> String {
     let (stamp, id) = key(partition, number);
     format!("{}#{}", String::from_utf8_lossy(&stamp), String::from_utf8_lossy(&id))
 }
 
-/// The number of the event that a range key was made for.
-pub(crate) fn number_of(range_key: &str) -> Option<u64> {
+/// The number in a range key.
+pub(crate) fn event_number(range_key: &str) -> Option<u64> {
     let (_, id) = range_key.split_once('#')?;
     let hex = |range| u64::from_str_radix(id.get(range)?, 16).ok();
     Some(hex(15..18)? << 12 | hex(20..23)?)
 }
 
-/// The events between two instants, the latter excluded, as the bounds of a range key hold them.
+/// The numbers of the events between two bounds of range keys, the second excluded.
 pub(crate) fn between(partition: &Partition, from: &str, to: &str) -> Option<Range<u64>> {
     let start: DateTime<Utc> = WINDOW_FROM.parse().ok()?;
     let offset = |bound: &str| {

@@ -1,10 +1,10 @@
-//! What was measured, several times over: medians, spreads, and how people read them.
+//! Statistics of repeated measurements, and their formatting.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// The values of one figure, a value for each repeat.
+/// The values of a figure, one for each repeat.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figures {
     pub(crate) median: f64,
@@ -27,7 +27,7 @@ impl Figures {
         Self { median, least, most, values }
     }
 
-    /// The median with the spread around it: `12.3 (11.9–12.8)`.
+    /// The median with the range: `12.3 (11.9–12.8)`.
     pub(crate) fn show(&self, one: impl Fn(f64) -> String) -> String {
         match self.values.len() {
             0 | 1 => one(self.median),
@@ -42,7 +42,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     sorted
 }
 
-/// The value that a share of all values does not exceed, by the nearest rank.
+/// By the nearest rank.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let sorted = sorted(values);
     let rank = (share * sorted.len() as f64).ceil() as usize;
@@ -72,7 +72,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// The same of a duration.
+/// As [`seconds`].
 pub(crate) fn duration(duration: Duration) -> String {
     seconds(duration.as_secs_f64())
 }

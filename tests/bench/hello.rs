@@ -1,4 +1,4 @@
-//! The least that a Lambda function in Rust can be: what the exporter's start is compared with.
+//! A minimal Lambda function, to compare the exporter's startup with.
 #![forbid(unsafe_code)]
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};

@@ -1,17 +1,16 @@
-//! `make bench`: what the exporter costs, measured beside what it could be.
+//! `make bench`: measures the exporter's CPU time, memory and calls, and compares them with other programs'.
 //!
-//! The real release binary runs under a Runtime API and against an AWS that this program serves; its CPU time, memory and
-//! calls are taken from outside. In reading order: [`options`] says what is asked for, [`data`] makes the events,
-//! [`world`] and [`server`] are the AWS, [`process`] runs a program, [`trial`] is one invocation, [`check`]
-//! sees to it that nobody wins by losing events, [`rows`] are the comparisons, [`report`] tells of them. README.md beside
-//! this says how to read it.
+//! The release binary runs under a Runtime API and against a fake AWS, both served by this program. In reading order:
+//! [`options`] is the command line, [`data`] makes the events, [`world`] and [`server`] are the fake AWS, [`process`] runs a
+//! program, [`trial`] is one invocation, [`check`] makes sure that no event is lost, [`rows`] are the comparisons, [`report`]
+//! prints them. README.md explains the figures.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "a bench reads the clock all the time; nothing here ships")]
+#![allow(clippy::disallowed_methods, reason = "the bench isn't deployed and may read the clock")]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "figures are read with three digits"
+    reason = "figures are shown with three digits"
 )]
 
 mod check;
@@ -33,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use audit_log_tests::tools::repository;
+use audit_log_tests::project::repository;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
@@ -50,7 +49,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Programs are killed when what holds them is dropped, so an interrupted run leaves none behind.
+    // Dropping a process kills it, so an interrupted run leaves none.
     let measured = tokio::select! {
         measured = measure(&options) => measured,
         interrupted = interrupted() => interrupted.map(|()| ExitCode::from(130)),
@@ -61,7 +60,7 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Ends when someone wants this to end.
+/// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

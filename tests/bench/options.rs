@@ -1,38 +1,36 @@
-//! What the bench is asked for on its command line.
+//! The bench's command line.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::process::Program;
-use crate::rows::ROWS;
 
-/// How to ask.
+/// The names of the rows, in the order of measurement.
+pub(crate) const ROWS: [&str; 7] = ["startup", "throughput", "gzip", "fleet", "shards", "neighbor", "memory"];
+
 pub(crate) const USAGE: &str =
     "usage: bench --exporter <path> --hello <path> --python <path> [--stock <path>] [--rows <name>,…] [--quick]
 
 `make bench`, `make bench ROWS=throughput,gzip` and `make bench QUICK=1` build what it needs first.";
 
-/// What was asked for.
 pub(crate) struct Options {
-    /// The names of the rows.
+    /// Names from [`ROWS`].
     pub(crate) rows: Vec<String>,
-    /// Less of everything, for whoever works on the bench.
+    /// Measures less of everything, for work on the bench.
     pub(crate) quick: bool,
     pub(crate) programs: Programs,
 }
 
-/// What is measured.
 pub(crate) struct Programs {
     pub(crate) exporter: Program,
-    /// The exporter with the SDK's own decoding, where it can be built so.
+    /// The exporter with the feature `stock-decoding`.
     pub(crate) stock: Option<Program>,
     pub(crate) baseline: Program,
     pub(crate) hello: Program,
 }
 
 impl Options {
-    /// Reads the command line.
     pub(crate) fn from_arguments(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut arguments = arguments.into_iter();
         let (mut exporter, mut stock, mut hello, mut python) = (None, None, None, None);
@@ -55,7 +53,7 @@ impl Options {
         if rows.is_empty() {
             rows = ROWS.map(str::to_owned).to_vec();
         }
-        let bootstrap = audit_log_tests::tools::repository().join("tests/bench/baseline/bootstrap.py");
+        let bootstrap = audit_log_tests::project::repository().join("tests/bench/baseline/bootstrap.py");
         let program = |name, path, arguments| Program { name, path, arguments };
         Ok(Self {
             rows,
@@ -63,7 +61,7 @@ impl Options {
             programs: Programs {
                 exporter: program("exporter", exporter.context("--exporter is missing")?, vec![]),
                 stock: stock.map(|path| program("stock", path, vec![])),
-                // Without bytecode beside the sources.
+                // `-B` writes no bytecode beside the sources.
                 baseline: program(
                     "boto3",
                     python.context("--python is missing")?,
@@ -74,7 +72,6 @@ impl Options {
         })
     }
 
-    /// So much, or less where it is to be quick.
     pub(crate) fn amount<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }

@@ -1,4 +1,4 @@
-//! The report as a picture: throughput as bars, and how far every figure is from its target.
+//! Draws the report: throughput as bars, and how far each figure is from its target.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::figures::count;
 use crate::row::{Measure, Row, Target};
 
 const WIDTH: f64 = 960.0;
-/// Where the bars begin and end; names stand to the left of them, figures to the right.
+/// The ends of the bars. Names are to the left of them, figures to the right.
 const LEFT: f64 = 270.0;
 const RIGHT: f64 = 760.0;
 const BAR: f64 = 22.0;
@@ -20,7 +20,6 @@ const THEIRS: &str = "#9ca3af";
 const MET: &str = "#15803d";
 const MISSED: &str = "#c2410c";
 
-/// Draws an SVG.
 pub(crate) fn svg(rows: &[Row], caption: &str) -> String {
     let mut canvas = Canvas { body: String::new(), y: 30.0 };
     canvas.text(24.0, canvas.y, "start", 20, INK, "bold", "What the exporter costs");
@@ -42,7 +41,7 @@ pub(crate) fn svg(rows: &[Row], caption: &str) -> String {
     )
 }
 
-/// Two throughputs, and how many times the other's ours should be.
+/// Two throughputs, and the target of ours.
 struct Comparison<'a> {
     ours: &'a Measure,
     theirs: &'a Measure,
@@ -62,7 +61,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// A scale on which a tenfold is always as long.
+/// A logarithmic scale.
 struct Scale {
     least: f64,
     most: f64,
@@ -121,7 +120,7 @@ impl Canvas {
     fn throughput(&mut self, rows: &[&Row]) {
         self.heading(
             "Events per CPU second, from Query to PUT",
-            "Logarithmic; whiskers span all repeats, the dashed line is the target",
+            "Logarithmic scale. Whiskers span all repeats. The dashed line is the target.",
         );
         let comparisons: Vec<_> = rows.iter().filter_map(|row| Some((*row, Comparison::of(row)?))).collect();
         let most = comparisons.iter().map(|(_, it)| it.wanted.max(it.ours.value)).fold(1e4, f64::max);
@@ -167,8 +166,8 @@ impl Canvas {
             return;
         }
         self.heading(
-            "How far each figure is from its target",
-            "Logarithmic; to the right of the line is better than wanted",
+            "Distance of each figure from its target",
+            "Logarithmic scale. Right of the line is better than the target.",
         );
         let scale = Scale { least: 0.08, most: 12.5 };
         let height = measures.len() as f64 * LINE;

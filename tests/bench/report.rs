@@ -1,4 +1,4 @@
-//! The report: a table for people, `report.json` for programs.
+//! The report: a table, and `report.json` for programs.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::options::Programs;
 use crate::row::{Measure, Row};
 
-/// The rows, as lines: a heading and a table for each.
+/// A heading and a table for each row.
 pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
     let mut lines = Vec::new();
     for row in rows {
@@ -44,7 +44,7 @@ fn table(measures: &[Measure]) -> Table {
     table
 }
 
-/// All of it, with what it was measured on.
+/// With machine and versions.
 pub(crate) fn json(rows: &[Row], programs: &Programs, quick: bool) -> Value {
     json!({
         "measuredAt": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
@@ -55,12 +55,12 @@ pub(crate) fn json(rows: &[Row], programs: &Programs, quick: bool) -> Value {
     })
 }
 
-/// On what, of what and when it was measured, in a line.
+/// Machine, versions and time in a line.
 pub(crate) fn caption(report: &Value) -> String {
     let text = |pointer: &str| report.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
     let commit: String = text("/versions/commit").chars().take(10).collect();
     let changed = if report["versions"]["changed"] == true { ", changed" } else { "" };
-    let quick = if report["quick"] == true { ", quick and so less exact" } else { "" };
+    let quick = if report["quick"] == true { ", quick and less exact" } else { "" };
     format!(
         "{} ({} cores); commit {commit}{changed}; {}, boto3 {}; {}{quick}",
         text("/machine/cpu"),
@@ -71,7 +71,6 @@ pub(crate) fn caption(report: &Value) -> String {
     )
 }
 
-/// Writes a file beside the others.
 pub(crate) fn write(folder: &Path, name: &str, content: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     Ok(fs::write(folder.join(name), content)?)
@@ -86,18 +85,18 @@ fn machine() -> Value {
 }
 
 fn versions(programs: &Programs) -> Value {
-    let said = |program: &str, arguments: &[&str]| {
+    let output_of = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(audit_log_tests::tools::repository());
+        command.args(arguments).current_dir(audit_log_tests::project::repository());
         let output = command.output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let python = programs.baseline.path.display().to_string();
     json!({
-        "commit": said("git", &["rev-parse", "HEAD"]),
-        "changed": said("git", &["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty()),
-        "rustc": said("rustc", &["--version"]),
-        "python": said(&python, &["--version"]),
-        "boto3": said(&python, &["-c", "import boto3; print(boto3.__version__)"]),
+        "commit": output_of("git", &["rev-parse", "HEAD"]),
+        "changed": output_of("git", &["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty()),
+        "rustc": output_of("rustc", &["--version"]),
+        "python": output_of(&python, &["--version"]),
+        "boto3": output_of(&python, &["-c", "import boto3; print(boto3.__version__)"]),
     })
 }

@@ -1,4 +1,4 @@
-//! A row of the report: what was asked, what came out, and whether that is what was wanted.
+//! A row of the report: measures with targets.
 
 use std::collections::BTreeMap;
 
@@ -7,36 +7,32 @@ use serde::Serialize;
 use crate::figures::{Figures, times};
 use crate::trial::Trial;
 
-/// A row.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
-    /// Its name, as `ROWS` takes it.
+    /// The name in `make bench ROWS=…`.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What the comparison is.
+    /// What is compared.
     pub(crate) setting: String,
     pub(crate) measures: Vec<Measure>,
-    /// The figures that the measures come from, by what they are of.
+    /// The figures behind the measures, by name.
     pub(crate) figures: BTreeMap<String, Figures>,
-    /// Calls of AWS by program and kind, in one repeat.
+    /// AWS calls by program and kind, in one repeat.
     pub(crate) calls: BTreeMap<String, BTreeMap<&'static str, u64>>,
-    /// For whoever reads the table.
     pub(crate) notes: Vec<String>,
 }
 
-/// A figure with its target.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Measure {
     pub(crate) what: &'static str,
     pub(crate) value: f64,
     pub(crate) shown: String,
     pub(crate) target: Option<Target>,
-    /// The target as people read it: `≥ 20x`.
+    /// The target in words: `≥ 20x`.
     pub(crate) wanted: String,
     pub(crate) met: Option<bool>,
 }
 
-/// What is wanted of a figure.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Target {
@@ -51,7 +47,7 @@ impl Row {
         Self { name, title, setting: setting.into(), measures, figures, calls, notes }
     }
 
-    /// A figure with a target, whose bound is shown like the figure.
+    /// Adds a figure with a target.
     pub(crate) fn measure(&mut self, what: &'static str, value: f64, target: Target, show: impl Fn(f64) -> String) {
         let (met, wanted) = match target {
             Target::AtLeast(bound) => (value >= bound, format!("≥ {}", show(bound))),
@@ -61,24 +57,23 @@ impl Row {
         self.measures.push(Measure { what, value, shown, target, wanted, met });
     }
 
-    /// A ratio with a target.
     pub(crate) fn ratio(&mut self, what: &'static str, value: f64, target: Target) {
         self.measure(what, value, target, times);
     }
 
-    /// A figure that is only told.
-    pub(crate) fn tell(&mut self, what: &'static str, value: f64, shown: String) {
+    /// Adds a figure without a target.
+    pub(crate) fn show(&mut self, what: &'static str, value: f64, shown: String) {
         self.measures.push(Measure { what, value, shown, target: None, wanted: String::new(), met: None });
     }
 
-    /// Keeps figures, and hands them on.
+    /// Stores figures and returns them.
     pub(crate) fn figures(&mut self, of: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Figures {
         let figures = Figures::new(values);
         self.figures.insert(of.into(), figures.clone());
         figures
     }
 
-    /// Keeps the calls that a program made.
+    /// Stores a program's calls.
     pub(crate) fn calls_of(&mut self, program: impl Into<String>, trial: Option<&Trial>) {
         self.calls.extend(trial.map(|trial| (program.into(), trial.calls.clone())));
     }

@@ -1,8 +1,8 @@
-//! The rows of the report, a module each.
+//! The rows of the report.
 
 mod fleet;
 mod memory;
-mod neighbour;
+mod neighbor;
 mod shards;
 mod startup;
 mod throughput;
@@ -12,17 +12,14 @@ use anyhow::{Result, bail};
 use crate::context::Context;
 use crate::row::Row;
 
-/// Their names, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 7] = ["startup", "throughput", "gzip", "fleet", "shards", "neighbour", "memory"];
-
-/// Measures a row; some measurements give two.
+/// Measures the row of a name. `throughput` returns two rows.
 pub(crate) async fn measure(context: &Context<'_>, name: &str) -> Result<Vec<Row>> {
     match name {
         "throughput" => throughput::plain(context).await,
         "startup" => startup::beside_hello(context).await,
         "fleet" => fleet::tick(context).await,
         "shards" => shards::parallel(context).await,
-        "neighbour" => neighbour::latency(context).await,
+        "neighbor" => neighbor::latency(context).await,
         "memory" => memory::growth(context).await,
         "gzip" => throughput::gzip(context).await,
         unknown => bail!("there is no row {unknown}"),

@@ -1,4 +1,4 @@
-//! A small and fast AWS on the loopback interface: as much of DynamoDB, STS and S3 as an export needs, over HTTP/1.1.
+//! A fake AWS on the loopback interface: the operations of DynamoDB, STS and S3 that an export needs.
 
 pub(crate) mod dynamodb;
 mod s3;
@@ -13,7 +13,6 @@ use hyper::{Request, StatusCode};
 
 use crate::world::World;
 
-/// Starts an AWS that holds a world.
 pub(crate) async fn start(world: &Arc<World>) -> Result<Server> {
     let world = Arc::clone(world);
     let answer = move |request| {
@@ -34,11 +33,11 @@ async fn aws(world: Arc<World>, request: Request<Incoming>) -> Reply {
     s3::answer(&world, request).await
 }
 
-/// Notes that a client asked for something that this AWS does not know: then the trial does not count.
+/// Records a request that isn't supported, which fails the trial.
 fn unknown(world: &World, what: String) -> Reply {
     let refusal =
         format!(r#"{{"__type":"com.amazon.coral.validate#ValidationException","message":"unknown: {what}"}}"#);
-    world.seen().unknown.push(what);
+    world.observed().unknown.push(what);
     reply(StatusCode::BAD_REQUEST, "application/x-amz-json-1.0", refusal)
 }
 
@@ -51,7 +50,7 @@ fn sts(world: &World, body: &[u8]) -> Reply {
     reply(StatusCode::OK, "text/xml", ASSUMED)
 }
 
-/// By "AssumeRole" in the STS API reference. Far from its expiry, whatever the clock says.
+/// By "AssumeRole" in the STS API reference. It expires long after any run.
 const ASSUMED: &str = r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
   <AssumeRoleResult>
     <AssumedRoleUser>

@@ -1,4 +1,4 @@
-//! One invocation of one program in one world, and what it took.
+//! One invocation of a program and its cost.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,28 +6,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use audit_log_tests::lambda::{Said, TIMEOUT};
+use audit_log_tests::lambda::{ProcessEvent, TIMEOUT};
 use serde_json::json;
 
 use crate::process::{self, Program};
 use crate::server;
-use crate::world::{Behaviour, Dataset, Seen, World};
+use crate::world::{Behavior, Dataset, Observed, World};
 
-/// What an invocation took.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
-    /// User and system time of the program alone, from the event to the answer; its start is not in it.
+    /// User and system time of the program from the event to the answer, without its start.
     pub(crate) cpu_seconds: f64,
     pub(crate) wall: Duration,
-    /// The most that was resident at once, the start included.
+    /// Includes the start.
     pub(crate) peak_rss: u64,
     pub(crate) events: u64,
-    /// The bytes that S3 took.
+    /// The bytes that S3 received.
     pub(crate) stored_bytes: u64,
     pub(crate) calls: BTreeMap<&'static str, u64>,
     /// From the event to each tenant's commit.
     pub(crate) commits: BTreeMap<String, Duration>,
-    /// The objects, where they were kept.
+    /// With `keep_objects`.
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
 }
 
@@ -36,14 +35,13 @@ impl Trial {
         self.events as f64 / self.cpu_seconds.max(0.001)
     }
 
-    pub(crate) fn calls_in_all(&self) -> u64 {
+    pub(crate) fn total_calls(&self) -> u64 {
         self.calls.values().sum()
     }
 }
 
-/// What is the same for all trials.
 pub(crate) struct Bench {
-    /// A folder for logs and for what programs write.
+    /// A directory for logs and programs' files.
     pub(crate) scratch: tempfile::TempDir,
 }
 
@@ -52,26 +50,26 @@ impl Bench {
         self.scratch.path()
     }
 
-    /// Runs a program on a world. Every tenant's watermark has to have moved in the end, or the trial is none.
+    /// Runs a program once. Fails unless every tenant's watermark moved.
     pub(crate) async fn trial(
         &self,
         program: &Program,
         data: &Arc<Dataset>,
-        behaviour: Behaviour,
+        behavior: Behavior,
         settings: &[(&str, String)],
     ) -> Result<Trial> {
-        let trying = self.try_once(program, data, behaviour, settings);
+        let trying = self.run_trial(program, data, behavior, settings);
         trying.await.with_context(|| format!("{} could not be measured", program.name))
     }
 
-    async fn try_once(
+    async fn run_trial(
         &self,
         program: &Program,
         data: &Arc<Dataset>,
-        behaviour: Behaviour,
+        behavior: Behavior,
         settings: &[(&str, String)],
     ) -> Result<Trial> {
-        let world = World::new(data, behaviour);
+        let world = World::new(data, behavior);
         let aws = server::start(&world).await?;
         let mut process = process::start(program, &aws.address, settings, self.scratch()).await?;
         let cpu_before = process::cpu_seconds(&process)?;
@@ -82,18 +80,18 @@ impl Bench {
             "region": "eu-central-1", "resources": ["arn:aws:events:eu-central-1:111111111111:rule/hourly"],
             "detail": {},
         }))?;
-        let said = tokio::time::timeout(TIMEOUT, process.said()).await.context("it took too long")??;
-        let Said::Answer { body, failed, at, hold } = said else {
-            bail!("it ended, or asked for another invocation:\n{}", process.log_tail())
+        let event = tokio::time::timeout(TIMEOUT, process.next_event()).await.context("no answer in time")??;
+        let ProcessEvent::Answered { body, failed, at, hold } = event else {
+            bail!("it ended or requested another invocation:\n{}", process.log_tail())
         };
         let (cpu_seconds, peak_rss) = (process::cpu_seconds(&process)? - cpu_before, process::peak_rss(&process)?);
         drop(hold);
         let log = process.log_tail();
         process.stop().await?;
         let body = String::from_utf8_lossy(&body);
-        ensure!(!failed, "it answered with an error: {body}\n{log}");
-        let Seen { calls, stored_bytes, commits, objects, unknown, .. } = std::mem::take(&mut *world.seen());
-        ensure!(unknown.is_empty(), "it asked for what the bench does not serve: {}", unknown.join("; "));
+        ensure!(!failed, "the answer is an error: {body}\n{log}");
+        let Observed { calls, stored_bytes, commits, objects, unknown, .. } = std::mem::take(&mut *world.observed());
+        ensure!(unknown.is_empty(), "requests that the bench doesn't support: {}", unknown.join("; "));
         let (moved, due) = (commits.len(), data.tenants.len());
         ensure!(moved == due, "{moved} of {due} tenants were exported: {body}\n{log}");
         let commits = commits.into_iter().map(|(tenant, at)| (tenant, at - started)).collect();

@@ -1,4 +1,4 @@
-//! What the local AWS holds for a trial, and what it saw of it.
+//! The state of the fake AWS in a trial: its data, and what it observed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,25 +9,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::data::{Page, Partition, Pool};
 
-/// The window that every tenant has to export; long ago, so that nobody waits for it to settle.
-pub(crate) const WINDOW_FROM: &str = "2025-11-21T10:00:00Z";
-/// Its end, which is the tick.
-pub(crate) const WINDOW_TO: &str = "2025-11-21T11:00:00Z";
-/// Its length.
-pub(crate) const WINDOW_MILLIS: u64 = 3_600_000;
-
-/// A tenant with something to export.
 #[derive(Clone, Debug)]
 pub(crate) struct Tenant {
     pub(crate) id: String,
-    /// The first hex digit of the id's SHA-256, as the index `due` has it.
+    /// The first hex digit of the id's SHA-256.
     pub(crate) due_shard: String,
     pub(crate) gzip: bool,
     pub(crate) partitions: Vec<Partition>,
 }
 
 impl Tenant {
-    /// A tenant with so many events, spread evenly over its shards.
+    /// A tenant with events spread evenly over its shards.
     pub(crate) fn new(id: impl Into<String>, events: u64, shards: u8) -> Self {
         let id = id.into();
         let digest = Sha256::digest(id.as_bytes());
@@ -55,14 +47,14 @@ impl Tenant {
     }
 }
 
-/// What there is to export, shared by all trials of a row.
+/// The data to export, shared by all trials of a row.
 pub(crate) struct Dataset {
     pub(crate) pool: Arc<Pool>,
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) by_id: HashMap<String, usize>,
-    /// Where each partition is: its tenant, and its place there.
+    /// Each partition's index in `tenants` and in the tenant's `partitions`.
     pub(crate) by_partition: HashMap<String, (usize, usize)>,
-    /// Pages that are made before the clock starts, by partition and first event.
+    /// Pages that are made before the trial, by partition and first event.
     pages: HashMap<String, HashMap<u64, Page>>,
 }
 
@@ -77,7 +69,7 @@ impl Dataset {
         Self { pool: Arc::clone(pool), tenants, by_id, by_partition, pages: HashMap::new() }
     }
 
-    /// Makes all pages now, so that serving them costs nothing but the writing.
+    /// Makes all pages now, so that serving them only costs writing.
     pub(crate) fn prepared(mut self) -> Self {
         for partition in self.tenants.iter().flat_map(|tenant| &tenant.partitions) {
             let pages = self.pages.entry(partition.name.clone()).or_default();
@@ -92,7 +84,7 @@ impl Dataset {
         self
     }
 
-    /// A page that was made before, if it is exactly what is asked for.
+    /// A prepared page, if it is exactly the requested one.
     pub(crate) fn prepared_page(&self, partition: &Partition, start: u64, end: u64) -> Option<Page> {
         let page = self.pages.get(&partition.name)?.get(&start)?;
         (end == partition.events || page.end <= end).then(|| page.clone())
@@ -103,66 +95,62 @@ impl Dataset {
     }
 }
 
-/// How a trial's world behaves.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Behaviour {
-    /// Keeps the objects, to read them afterwards.
+pub(crate) struct Behavior {
+    /// Stores the objects' bytes, for the check.
     pub(crate) keep_objects: bool,
-    /// The time that DynamoDB's limit of a partition's throughput takes for a page.
+    /// The time between two pages of a partition, by DynamoDB's throughput limit.
     pub(crate) pace: Option<Duration>,
 }
 
-/// One trial's world.
 pub(crate) struct World {
     pub(crate) data: Arc<Dataset>,
-    pub(crate) behaviour: Behaviour,
-    seen: Mutex<Seen>,
-    /// When each partition may give its next page.
+    pub(crate) behavior: Behavior,
+    observed: Mutex<Observed>,
+    /// When each partition may return its next page.
     paced: Mutex<HashMap<String, Instant>>,
 }
 
-/// What a trial did.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    /// How many calls there were of each kind.
+pub(crate) struct Observed {
+    /// The number of calls by kind.
     pub(crate) calls: BTreeMap<&'static str, u64>,
-    /// The bytes that S3 took.
+    /// The bytes that S3 received.
     pub(crate) stored_bytes: u64,
     /// When each tenant's watermark moved.
     pub(crate) commits: HashMap<String, Instant>,
-    /// The leases that runs have, as attributes of the tenants' watermarks: the token, and until when.
+    /// The attributes `lease` and `lease_until` of leased tenants.
     pub(crate) leases: HashMap<String, [(&'static str, Value); 2]>,
-    /// How far a tenant's window is stored, in its own words.
+    /// Tenants' checkpoints, as written.
     pub(crate) checkpoints: HashMap<String, String>,
-    /// The objects, by bucket and key, where they are kept.
+    /// The objects by bucket and key, with `keep_objects`.
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
-    /// The parts of unfinished uploads, by upload and number.
     pub(crate) parts: BTreeMap<(String, u32), Vec<u8>>,
-    /// What was asked for that this AWS does not know.
+    /// Requests that the fake AWS doesn't support.
     pub(crate) unknown: Vec<String>,
 }
 
 impl World {
-    pub(crate) fn new(data: &Arc<Dataset>, behaviour: Behaviour) -> Arc<Self> {
-        let (seen, paced) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { data: Arc::clone(data), behaviour, seen, paced })
+    pub(crate) fn new(data: &Arc<Dataset>, behavior: Behavior) -> Arc<Self> {
+        let (observed, paced) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { data: Arc::clone(data), behavior, observed, paced })
     }
 
-    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call, and tells how many of its kind there were with it.
+    /// Counts a call and returns the number of calls of its kind.
     pub(crate) fn count(&self, call: &'static str) -> u64 {
-        let mut seen = self.seen();
-        let count = seen.calls.entry(call).or_default();
+        let mut observed = self.observed();
+        let count = observed.calls.entry(call).or_default();
         *count += 1;
         *count
     }
 
-    /// Lets a partition's page wait until its throughput allows for it.
+    /// Waits until a partition's throughput allows another page.
     pub(crate) async fn pace(&self, partition: &Partition) {
-        let Some(pace) = self.behaviour.pace else { return };
+        let Some(pace) = self.behavior.pace else { return };
         let ready = {
             let mut paced = self.paced.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();

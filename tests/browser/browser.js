@@ -1,4 +1,4 @@
-// A browser that talks to the pages and to nothing else, and visitors in it who notice what goes wrong on the way.
+// A browser that reaches only the pages, and visitors in it who report errors, foreign requests and accessibility problems.
 
 import { chromium } from "playwright-core";
 import axe from "axe-core";
@@ -9,17 +9,17 @@ import path from "node:path";
 const root = path.resolve(import.meta.dirname, "../..");
 const folder = path.join(root, ".tools/browser");
 
-/** What a page and all that it loads may weigh, in bytes. */
-const HEAVIEST = 150 * 1024;
+/** Of a page with all that it loads. */
+const MAX_PAGE_BYTES = 150 * 1024;
 
-/** How long to wait for something, in milliseconds: a verification takes up to 20 seconds. */
-const PATIENCE = 10_000;
+/** Of each wait for an element or an address. */
+const WAIT_TIMEOUT_MS = 10_000;
 
-/** The rules of axe-core whose findings a colour scheme can change. */
-const COLOURS = ["color-contrast", "link-in-text-block"];
+/** The rules of axe-core whose findings depend on the color scheme. */
+const COLOR_RULES = ["color-contrast", "link-in-text-block"];
 
 /** In CSS pixels. */
-const DESK = { width: 1280, height: 800 };
+const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
 
 const FLAGS = [
@@ -32,7 +32,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--font-render-hinting=none",
-  // Whatever else a page names has no address.
+  // No other host has an address.
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
   "--no-proxy-server",
 ];
@@ -49,25 +49,25 @@ export function launch() {
   });
 }
 
-/** Somebody with a browser of their own: no cookie is shared with another visitor. */
+/** A person with cookies of their own. */
 export class Visitor {
   static async arrive(browser, base, { scripts = true } = {}) {
     const context = await browser.newContext({
       javaScriptEnabled: scripts,
-      viewport: DESK,
+      viewport: DESKTOP,
       reducedMotion: "reduce",
       locale: "en-GB",
       timezoneId: "UTC",
-      // To read what the copy buttons have copied.
+      // To read what a copy button copied.
       permissions: ["clipboard-read", "clipboard-write"],
     });
-    context.setDefaultTimeout(PATIENCE);
+    context.setDefaultTimeout(WAIT_TIMEOUT_MS);
     const visitor = new Visitor();
     Object.assign(visitor, { browser, base, scripts, context, complaints: [], refusals: new Set() });
-    context.on("console", (message) => visitor.#listen(message));
+    context.on("console", (message) => visitor.#checkMessage(message));
     context.on("weberror", (error) => visitor.complaints.push(`a script failed: ${error.error().stack}`));
-    context.on("request", (request) => visitor.#follow(request));
-    context.on("response", (response) => visitor.#judge(response));
+    context.on("request", (request) => visitor.#checkRequest(request));
+    context.on("response", (response) => visitor.#checkResponse(response));
     if (scripts) {
       await context.addInitScript(() =>
         addEventListener("securitypolicyviolation", (event) =>
@@ -79,18 +79,18 @@ export class Visitor {
     return visitor;
   }
 
-  #listen(message) {
-    // Of answers with an error's status it is known what they are about: #judge looks at them.
+  #checkMessage(message) {
+    // #checkResponse reports answers with an error status.
     if (message.text().startsWith("Failed to load resource: the server responded with")) return;
     if (["error", "warning"].includes(message.type())) this.complaints.push(`on the console: ${message.text()}`);
   }
 
-  #follow(request) {
+  #checkRequest(request) {
     const url = request.url();
     if (!url.startsWith(`${this.base}/`) && !url.startsWith("data:")) this.complaints.push(`a request to ${url}`);
   }
 
-  #judge(response) {
+  #checkResponse(response) {
     if (response.status() < 400 || this.refusals.has(response.status())) return;
     this.complaints.push(`${response.status()} for ${response.request().method()} ${response.url()}`);
   }
@@ -100,7 +100,7 @@ export class Visitor {
     return this.page.goto(`${this.base}/${address}`);
   }
 
-  /** Does something that is answered with one of these statuses, which would be a complaint otherwise. */
+  /** Runs an action whose answers may have these error statuses. */
   async refused(statuses, action) {
     this.refusals = new Set(statuses);
     const result = await action();
@@ -108,7 +108,7 @@ export class Visitor {
     return result;
   }
 
-  /** Waits until something is there to be seen. */
+  /** Waits until an element is visible. */
   async sees(locator) {
     await locator.filter({ visible: true }).first().waitFor();
     return locator;
@@ -118,22 +118,21 @@ export class Visitor {
     return this.page.getByRole("heading", { level: 1, name });
   }
 
-  /** What a page says about a term. */
+  /** The description of a term. */
   fact(term) {
-    const said = this.page.getByRole("term").filter({ hasText: term });
-    return said.locator("xpath=following-sibling::dd");
+    const terms = this.page.getByRole("term").filter({ hasText: term });
+    return terms.locator("xpath=following-sibling::dd");
   }
 
-  /** What axe-core finds on the page as it is, in light and in dark; and whether it is too wide for a phone. */
+  /** Checks accessibility, in light and dark colors, and the width on a phone. */
   async inspect() {
-    // Without scripts the page is the same, and axe-core could not run in it.
+    // Without scripts, axe-core can't run. The page is the same.
     if (!this.scripts) return;
     await this.page.evaluate(axe.source);
-    // In the dark only the colours are others.
-    for (const [colorScheme, options] of [["light", {}], ["dark", { runOnly: COLOURS }]]) {
+    for (const [colorScheme, options] of [["light", {}], ["dark", { runOnly: COLOR_RULES }]]) {
       await this.page.emulateMedia({ colorScheme });
       const { passes, violations } = await this.page.evaluate((options) => axe.run(options), options);
-      assert.ok(passes.length > 0, "axe-core has looked at nothing");
+      assert.ok(passes.length > 0, "axe-core checked nothing");
       for (const { id, impact, help, nodes } of violations) {
         if (!["serious", "critical"].includes(impact)) continue;
         const where = nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join("\n    ");
@@ -142,14 +141,14 @@ export class Visitor {
       }
     }
     await this.page.emulateMedia({ colorScheme: "light" });
-    const desk = this.page.viewportSize();
+    const desktop = this.page.viewportSize();
     await this.page.setViewportSize(PHONE);
     const width = await this.page.evaluate(() => document.documentElement.scrollWidth);
     if (width > PHONE.width) this.complaints.push(`${this.page.url()} is ${width} pixels wide on a phone`);
-    await this.page.setViewportSize(desk);
+    await this.page.setViewportSize(desktop);
   }
 
-  /** Loads an address as a browser that has kept nothing, and weighs all that comes. */
+  /** Loads an address with an empty cache, and returns the bytes of all answers. */
   async weigh(address) {
     const context = await this.browser.newContext({ storageState: await this.context.storageState() });
     const page = await context.newPage();
@@ -159,11 +158,11 @@ export class Visitor {
     const sizes = await Promise.all(loaded.map((request) => request.sizes()));
     await context.close();
     const bytes = sizes.reduce((sum, it) => sum + it.responseBodySize + it.responseHeadersSize, 0);
-    assert.ok(bytes < HEAVIEST, `/${address} weighs ${bytes} bytes, which is not below ${HEAVIEST}`);
+    assert.ok(bytes < MAX_PAGE_BYTES, `/${address} takes ${bytes} bytes, not less than ${MAX_PAGE_BYTES}`);
     return bytes;
   }
 
-  /** What a person needs to see why a step has failed. */
+  /** Describes the page after a failed step, with a screenshot. */
   async describe() {
     const pictures = path.join(root, "target/browser");
     mkdirSync(pictures, { recursive: true });

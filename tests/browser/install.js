@@ -1,4 +1,4 @@
-// Unpacks the browser and describes the fonts, so that neither comes from the machine: node install.js <folder>
+// Installs the pinned browser and fonts: node install.js <folder>
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,11 +12,11 @@ const packed = (name) => brotliDecompressSync(readFileSync(path.join(modules, "@
 mkdirSync(folder, { recursive: true });
 if (process.arch === "x64") {
   writeFileSync(path.join(folder, "chromium"), packed("chromium.br"), { mode: 0o755 });
-  // The libraries that it needs beyond glibc, in lib/.
+  // The libraries that it needs besides glibc, into lib/.
   execFileSync("tar", ["-x", "-C", folder], { input: packed("al2023.tar.br") });
 } else {
-  // The package has no browser for other machines. One of the machine's own will do: the pages are the same in it.
-  const program = ["chromium", "chromium-browser", "google-chrome"].find(isOnThePath);
+  // The package has no browser for other architectures. Use an installed one.
+  const program = ["chromium", "chromium-browser", "google-chrome"].find(isOnPath);
   if (!program) {
     console.error(`There is no pinned Chromium for ${process.arch}. Install one, such as Debian's package chromium.`);
     process.exit(1);
@@ -24,7 +24,7 @@ if (process.arch === "x64") {
   writeFileSync(path.join(folder, "chromium"), `#!/bin/sh\nexec ${program} "$@"\n`, { mode: 0o755 });
 }
 
-// The same fonts everywhere, and on machines that have none.
+// The same fonts on every machine.
 const alias = (family, preferred) =>
   `<match target="pattern"><test name="family"><string>${family}</string></test>` +
   `<edit name="family" mode="prepend" binding="strong"><string>${preferred}</string></edit></match>`;
@@ -42,7 +42,7 @@ ${alias("monospace", "JetBrains Mono")}
 `,
 );
 
-function isOnThePath(program) {
+function isOnPath(program) {
   return (process.env.PATH ?? "").split(path.delimiter).some((it) => {
     try {
       return readFileSync(path.join(it, program)).length > 0;

@@ -1,5 +1,5 @@
-// Takes steps from stdin and answers on stdout, a line of JSON each: {"visitor", "step", "with"} is answered with
-// {"ok"} or {"failed"}. Ends, and the browser with it, when stdin does.
+// Runs steps from stdin and answers on stdout, a line of JSON each: {"visitor", "step", "with"} is answered with {"ok"} or
+// {"failed"}. Ends with stdin, and ends the browser.
 
 import { createInterface } from "node:readline";
 import { launch, Visitor } from "./browser.js";
@@ -15,7 +15,7 @@ const steps = { ...connector, ...logs, ...pictures, ...session, ...settings, ...
 const visitors = new Map();
 const browser = await launch();
 
-async function take({ visitor: name, step, with: parameters }) {
+async function runStep({ visitor: name, step, with: parameters }) {
   if (step === "arrive") {
     visitors.set(name, await Visitor.arrive(browser, parameters.base, parameters));
     return null;
@@ -24,7 +24,7 @@ async function take({ visitor: name, step, with: parameters }) {
   try {
     const result = await steps[step](visitor, parameters);
     if (visitor.complaints.length === 0) return result ?? null;
-    throw new Error("something went wrong on the way");
+    throw new Error("the visitor has complaints");
   } catch (error) {
     const complaints = visitor.complaints.join("\n");
     const page = await visitor.describe().catch((reason) => `the page can't be described: ${reason}`);
@@ -33,12 +33,12 @@ async function take({ visitor: name, step, with: parameters }) {
 }
 
 const lines = createInterface({ input: process.stdin });
-// Whoever is no longer there to give steps does not wait for the end of this one either.
+// When the test has ended, don't finish the current step.
 lines.once("close", () => process.exit());
 for await (const line of lines) {
   let answer;
   try {
-    answer = { ok: await take(JSON.parse(line)) };
+    answer = { ok: await runStep(JSON.parse(line)) };
   } catch (error) {
     answer = { failed: error.message };
   }

@@ -1,20 +1,20 @@
-// What the pages say, as far as the tests look for it. Everything else is found by what was typed or stored.
+// The texts of the pages that the tests look for. Everything else is found by what was typed or stored.
 
 export const signedOut = "You are not signed in";
 export const hasLeft = "You have signed out";
 export const isSignedIn = /^You are now signed in for the tenant /;
 export const tenant = /^Tenant /;
 
-/** When a session ends while something is typed. */
+/** After a session has ended while a form was open. */
 export const session = {
-  ended: "Sign in and send it again",
-  goOn: "I have signed in: go on",
-  again: "Send it again",
-  reallyAgain: "Send it again?",
+  ended: "Sign in to resubmit your changes",
+  goOn: "Continue after signing in",
+  again: "Resubmit",
+  reallyAgain: "Resubmit your changes?",
 };
 
-/** What stands at the top of a page while something does not answer. */
-export const outage = "The server can’t do this at the moment";
+/** The error at the top of a page during an outage. */
+export const outage = "The server is unavailable";
 export const signOut = "Sign out";
 
 export const pages = {
@@ -37,7 +37,7 @@ export const connector = {
   externalId: "External ID",
   copy: "Copy the external ID",
   copied: "Copied the external ID",
-  quickCreate: /^CloudFormation assume role/,
+  quickCreate: /^Create role in AWS/,
   role: "Role ARN",
   connect: /^Connect( another role)?$/,
   disconnect: "Disconnect",
@@ -49,18 +49,18 @@ export const connector = {
 export const settings = {
   fields: { bucket: /^Bucket$/, region: /^Region$/, prefix: /^Prefix/, frequencyHours: /^Frequency/ },
   choices: { format: "Format", compression: "Compression" },
-  fromADate: "From a date on",
-  date: "The date, in UTC",
+  fromADate: "From a date",
+  date: "Date (UTC)",
   preview: "Preview",
   verify: "Verify connectivity",
   passed: "Passed",
-  works: "Deliveries work as these settings are.",
-  wouldFail: "Deliveries would fail",
+  works: "Ready: exports will work with these settings.",
+  wouldFail: "Exports would fail",
   failed: "Failed",
   steps: 5,
   save: "Save",
-  saved: "The settings are saved",
-  wrong: "Correct the fields marked below",
+  saved: "Settings saved",
+  wrong: "Check the highlighted fields",
 };
 
 export const logs = {
@@ -68,16 +68,16 @@ export const logs = {
   from: /^From/,
   to: /^to/,
   facets: { action: "Action", user: "User", logType: "Log type" },
-  search: "Search in the events",
+  search: "Search events",
   apply: "Apply",
   clear: "Clear filters",
   table: /^Audit events/,
-  nothing: "No event matches",
-  wrongDates: "The beginning of the period is not before the end of the period",
-  undated: "No dates are chosen yet",
+  nothing: "No events match",
+  wrongDates: "The start date must be before the end",
+  undated: "No dates chosen",
   more: "Load more",
-  open: "Show the whole event",
-  openPlainly: "The whole event as JSON",
+  open: "Show full event",
+  openPlainly: "Full event as JSON",
   file: "CSV",
 };
 

@@ -1,115 +1,92 @@
-//! The day, tick by tick, and the tick after the broken tenant's role is back.
+//! Runs the ticks of the day, and the tick after the deleted role is back.
 
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_tests::{LocalAws, delete_stack};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
-use crate::cast::{BROKEN, BROKEN_AT};
+use crate::records::{self, TickReport};
+use crate::results;
 use crate::screen::{Screen, bytes, count};
-use crate::setup::Stage;
-use crate::{records, results};
+use crate::setup::Demo;
+use crate::tenants::{BROKEN, BROKEN_AT};
 
-/// The function's answer to a tick.
-#[derive(Deserialize)]
-pub(crate) struct Answer {
-    due: u64,
-    exported: u64,
-    failed: u64,
-    deferred: u64,
-    events: u64,
-    objects: u64,
-    bytes: u64,
-    pub(crate) failures: Vec<Failure>,
-}
-
-/// A tenant that failed, as the answer names it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Failure {
-    pub(crate) tenant_id: String,
-    pub(crate) code: String,
-    pub(crate) party: String,
-    pub(crate) message: String,
-}
-
-/// Plays the day's 24 ticks; returns their answers.
-pub(crate) async fn play(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -> Result<Vec<Answer>> {
-    screen.section(&format!("{}, hour by hour", stage.date()))?;
+/// Runs the day's 24 ticks and returns their reports.
+pub(crate) async fn run_day(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> Result<Vec<TickReport>> {
+    screen.section(&format!("{}, hour by hour", demo.date()))?;
     screen.prose(
-        "Each line is one invocation of the deployed function with the very event that the deployed hourly rule sends at \
-         that time; the rule itself is paused while a day passes in seconds. (The build is a quick, unoptimised one.)",
+        "Each line is an invocation of the deployed function with the event that the deployed hourly rule sends at that \
+         time. The rule itself is disabled meanwhile. The build is not optimized, so times are longer than in production.",
     )?;
     screen.blank()?;
     screen.line(&heading())?;
-    let mut answers = Vec::new();
+    let mut reports = Vec::new();
     for hour in 1..=24 {
-        let revoked = stage.at(hour, 0) > stage.day + BROKEN_AT;
-        if revoked && stage.at(hour - 1, 0) <= stage.day + BROKEN_AT {
-            revoke(screen, aws, stage).await?;
+        let revoked = demo.at(hour, 0) > demo.day + BROKEN_AT;
+        if revoked && demo.at(hour - 1, 0) <= demo.day + BROKEN_AT {
+            revoke(screen, aws, demo).await?;
         }
-        let answer = tick(screen, stage, stage.at(hour, 1)).await?;
-        let failed: Vec<&str> = answer.failures.iter().map(|failure| failure.tenant_id.as_str()).collect();
+        let report = tick(screen, demo, demo.at(hour, 1)).await?;
+        let failed: Vec<&str> = report.failures.iter().map(|failure| failure.tenant_id.as_str()).collect();
         let expected: &[&str] = if revoked { &[BROKEN] } else { &[] };
         ensure!(failed == expected, "the tick of hour {hour} should have failed for {expected:?}, not for {failed:?}");
-        ensure!(answer.deferred == 0, "the tick of hour {hour} has put a window off, though all of them are long over");
-        answers.push(answer);
+        ensure!(report.deferred == 0, "the tick of hour {hour} deferred a window that has settled");
+        reports.push(report);
     }
-    Ok(answers)
+    Ok(reports)
 }
 
-/// The broken tenant's admin deletes the stack, and with it the role.
-async fn revoke(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
-    let stack = &stage.tenant(BROKEN)?.customer.stack;
+async fn revoke(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> Result<()> {
+    let stack = &demo.tenant(BROKEN)?.customer.stack;
     let gone = delete_stack(aws, &stack.account, &stack.name).await;
     gone.with_context(|| format!("deleting the stack of {BROKEN}"))?;
-    let at = (stage.day + BROKEN_AT).format("%H:%M");
-    screen.line(&format!("  {at}  {BROKEN}'s admin deletes the CloudFormation stack, and with it the role"))
+    let at = (demo.day + BROKEN_AT).format("%H:%M");
+    screen.line(&format!("  {at}  {BROKEN}'s admin deletes the CloudFormation stack with the role"))
 }
 
-/// The role comes back, and with the next event of the rule all that was held up.
-pub(crate) async fn recover(screen: &Screen, aws: &LocalAws, stage: &mut Stage<'_>) -> Result<()> {
+/// Recreates the role and runs the tick that delivers the backlog.
+pub(crate) async fn recover(screen: &Screen, aws: &LocalAws, demo: &mut Demo<'_>) -> Result<()> {
     screen.section(&format!("The role of {BROKEN} is back"))?;
-    let (behind, before) = records::of(&stage.platform, BROKEN).await?;
-    let broken = stage.tenants.iter_mut().find(|tenant| tenant.part.tenant == BROKEN).context("nobody is broken")?;
+    let (behind, before) = records::load(&demo.platform, BROKEN).await?;
+    let broken =
+        demo.tenants.iter_mut().find(|tenant| tenant.spec.tenant == BROKEN).context("no tenant has lost its role")?;
     screen
-        .step("creating the stack again", broken.customer.recreate_stack(aws), |()| {
-            format!("{BROKEN}'s admin creates the stack again, from the same quick-create link")
+        .step("recreating the stack", broken.customer.recreate_stack(aws), |()| {
+            format!("{BROKEN}'s admin recreates the stack from the same quick-create link")
         })
         .await?;
     screen.blank()?;
     screen.prose(
-        "Then the last tick's event comes a second time, as EventBridge may deliver it. Everyone else is up to date, so \
-         nothing is written twice; the backlog arrives, in the very files that hourly exports would have made.",
+        "Then the last tick's event arrives a second time, which EventBridge may do. The other tenants are up to date, so \
+         nothing is written twice. The backlog is exported into the same files that hourly exports would have made.",
     )?;
     screen.blank()?;
     screen.line(&heading())?;
-    let answer = tick(screen, stage, stage.at(24, 1)).await?;
-    let alone = answer.due == 1 && answer.exported == 1;
-    ensure!(alone, "only {BROKEN} should be due and exported, not {} and {}", answer.due, answer.exported);
+    let report = tick(screen, demo, demo.at(24, 1)).await?;
+    let only_broken = report.due == 1 && report.exported == 1;
+    ensure!(only_broken, "only {BROKEN} should be due and exported, not {} and {}", report.due, report.exported);
 
-    let (after, receipts) = records::of(&stage.platform, BROKEN).await?;
-    ensure!(after.code.is_none() && after.failures == 0, "the failure should be forgotten by now");
-    ensure!(after.exported_until > behind.exported_until, "the backlog has not arrived");
+    let (after, receipts) = records::load(&demo.platform, BROKEN).await?;
+    ensure!(after.code.is_none() && after.failures == 0, "the watermark still has the failure");
+    ensure!(after.exported_until > behind.exported_until, "the backlog was not exported");
     screen.blank()?;
-    results::windows(screen, BROKEN, &receipts[before.len()..])
+    results::show_windows(screen, BROKEN, &receipts[before.len()..])
 }
 
-/// One tick, and its line.
-async fn tick(screen: &Screen, stage: &Stage<'_>, at: DateTime<Utc>) -> Result<Answer> {
+/// Runs a tick and prints its line.
+async fn tick(screen: &Screen, demo: &Demo<'_>, at: DateTime<Utc>) -> Result<TickReport> {
     let started = Instant::now();
-    let answer = stage.platform.tick(at).await.with_context(|| format!("the tick of {at}"))?;
+    let report = demo.platform.tick(at).await.with_context(|| format!("the tick of {at}"))?;
     let took = started.elapsed().as_millis();
-    let answer: Answer = serde_json::from_value(answer).context("the function's answer to a tick")?;
+    let report: TickReport = serde_json::from_value(report).context("the function's answer to a tick")?;
     let time = at.format("%H:%M").to_string();
-    let numbers = [answer.due, answer.exported, answer.failed, answer.deferred].map(count);
+    let numbers = [report.due, report.exported, report.failed, report.deferred].map(count);
     screen.line(&columns(
         [&time, &numbers[0], &numbers[1], &numbers[2], &numbers[3]],
-        [&count(answer.events), &count(answer.objects), &bytes(answer.bytes), &took.to_string()],
+        [&count(report.events), &count(report.objects), &bytes(report.bytes), &took.to_string()],
     ))?;
-    Ok(answer)
+    Ok(report)
 }
 
 fn heading() -> String {

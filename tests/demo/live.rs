@@ -1,4 +1,4 @@
-//! Events that services send in, and the audit logs as the API shows them.
+//! Sends events as services do, and reads the audit logs on the API.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_tests::{Api, LocalAws, PLATFORM_ACCOUNT, tools};
 use serde_json::{Value, json};
 
-use crate::cast::BUSY;
 use crate::screen::Screen;
-use crate::setup::Stage;
+use crate::setup::Demo;
+use crate::tenants::BUSY;
 
-/// How long a message may take from the queue into the log.
+/// For a message in the ingestion queue.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Sends events over both ways in, each twice, and looks for them.
-pub(crate) async fn record(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -> Result<()> {
-    screen.section("Today: services send events in, and an admin looks at the audit logs")?;
-    let (api, outputs) = (stage.platform.api(), stage.platform.outputs());
+/// Sends events over HTTP and the queue, each twice, and checks that they are recorded once.
+pub(crate) async fn send_events(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> Result<()> {
+    screen.section("Today: services send events, and an admin reads the audit logs")?;
+    let (api, outputs) = (demo.platform.api(), demo.platform.outputs());
     let user = json!({ "id": "usr_01", "name": "Priya Raman", "email": format!("priya.raman@{BUSY}.example") });
     let event = |log_type: &str, action: &str, info: Value| json!({ "logType": log_type, "action": action, "user": user, "additionalInfo": info });
 
@@ -31,7 +31,7 @@ pub(crate) async fn record(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -
         let answer = api.send(&token, "POST", "/v1/events", &headers, Some(&login)).await?.ok()?;
         counts.push((answer["recorded"].clone(), answer["duplicate"].clone()));
     }
-    ensure!(counts == [(json!(2), json!(0)), (json!(0), json!(2))], "the request was not taken once: {counts:?}");
+    ensure!(counts == [(json!(2), json!(0)), (json!(0), json!(2))], "the events were not recorded once: {counts:?}");
     screen.verdict(
         true,
         "POST /v1/events with two events: 2 recorded. The same request again: 2 duplicates, 0 recorded",
@@ -46,9 +46,9 @@ pub(crate) async fn record(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -
         tools::aws_cli(aws, PLATFORM_ACCOUNT, &send).await?;
     }
     let sent = "a message to the ingestion queue, sent twice: recorded once";
-    screen.step("waiting for the message to be recorded", found(api, 3), |_| sent.to_owned()).await?;
+    screen.step("waiting for the message to be recorded", wait_for_events(api, 3), |_| sent.to_owned()).await?;
 
-    let logs = found(api, 3).await?;
+    let logs = wait_for_events(api, 3).await?;
     let rows = logs.iter().map(|event| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let info = event["additionalInfo"].to_string();
@@ -66,13 +66,13 @@ pub(crate) async fn record(screen: &Screen, aws: &LocalAws, stage: &Stage<'_>) -
     let actions: Vec<_> =
         actions.iter().map(|it| format!("{} ({})", it["value"].as_str().unwrap_or_default(), it["count"])).collect();
     screen.prose(&format!(
-        "What was done to the export is in the audit log too: {}. All of it reaches the bucket with the next tick.",
+        "The audit log also has what admins did with the export: {}. The next tick exports all of it.",
         actions.join(", ")
     ))
 }
 
-/// The live events, once there are so many; one more would be one too many.
-async fn found(api: &Api, expected: usize) -> Result<Vec<Value>> {
+/// Waits until exactly `expected` live events are recorded.
+async fn wait_for_events(api: &Api, expected: usize) -> Result<Vec<Value>> {
     let token = api.token(BUSY, &["audit-logs:read"]);
     let started = Instant::now();
     loop {

@@ -1,15 +1,14 @@
-//! `make demo`: a day of exports on a local AWS, and the proof that nothing was lost on the way.
+//! `make demo`: a day of exports on a local AWS, and the proof that nothing was lost.
 //!
-//! In reading order: [`cast`] says who the tenants are, [`setup`] deploys both sides, connects the tenants through the API
-//! and records the events, [`open_role`] tries to connect what must not be, [`day`] sends the hourly ticks, [`results`]
-//! shows what they left behind, [`proof`] reads every bucket back and compares, [`live`] sends events in and reads them on
-//! the API, [`around`] is for `--keep`. [`files`] knows what was exported, [`records`] the tenants table, [`screen`] the terminal.
+//! In reading order: [`tenants`] describes the tenants, [`setup`] deploys both sides, connects the tenants through the API
+//! and records events, [`open_role`] tries to connect an unsafe role, [`day`] runs the hourly ticks, [`results`] shows their
+//! results, [`proof`] compares every bucket with the recorded events, [`live`] sends events and reads them on the API,
+//! [`explore`] is for `--keep`. [`files`] reads exported files, [`records`] reports and the tenants table, [`screen`] prints.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "the demo is nobody's core: it asks the clock which day was yesterday")]
+#![allow(clippy::disallowed_methods, reason = "the demo isn't deployed and may read the clock")]
 
-mod around;
-mod cast;
 mod day;
+mod explore;
 mod files;
 mod live;
 mod open_role;
@@ -18,19 +17,18 @@ mod records;
 mod results;
 mod screen;
 mod setup;
-mod signals;
+mod tenants;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use audit_log_tests::LocalAws;
 use chrono::{Days, NaiveTime, Utc};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::screen::{Closed, Screen};
-use crate::signals::Signals;
 
-/// What this program understands.
 const USAGE: &str = "usage: demo [--keep]
 
   --keep  leaves the local AWS running afterwards, with the hourly rule firing, until Ctrl-C
@@ -47,13 +45,13 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         unknown => {
-            eprintln!("demo: can't do anything with {}\n\n{USAGE}", unknown.join(" "));
+            eprintln!("demo: unknown arguments {}\n\n{USAGE}", unknown.join(" "));
             return ExitCode::from(2);
         }
     };
     match run(&Screen::new(), keep).await {
         Ok(code) => code,
-        // Whoever reads only the beginning (`make demo | head`) has seen enough; as if by SIGPIPE.
+        // As if by SIGPIPE, for example with `make demo | head`.
         Err(error) if error.is::<Closed>() => ExitCode::from(141),
         Err(error) => {
             explain(&error);
@@ -62,18 +60,18 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Plays the demo to its end, or to a signal; in either case, nothing is left running.
+/// Runs the demo to its end or to a signal. In both cases, nothing is left running.
 async fn run(screen: &Screen, keep: bool) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let played = tokio::select! {
+    let result = tokio::select! {
         biased;
         code = signals.next() => return interrupted(screen, code),
-        played = play(screen, keep) => played,
+        result = run_demo(screen, keep) => result,
     };
-    let aws = match played {
+    let aws = match result {
         Ok(aws) => aws,
         Err(error) => {
-            // Ctrl-C reaches the tools that the demo runs as well, and their end may be noticed before the signal is.
+            // Ctrl-C also ends the tools that the demo runs, which may be noticed before the signal.
             return match tokio::time::timeout(Duration::from_millis(200), signals.next()).await {
                 Ok(code) => interrupted(screen, code),
                 Err(_) => Err(error),
@@ -86,13 +84,13 @@ async fn run(screen: &Screen, keep: bool) -> Result<ExitCode> {
     }
     aws.stop()?;
     if keep {
-        screen.line("Stopped: the local AWS is gone, and all that it held.")?;
+        screen.line("The local AWS is stopped and its data deleted.")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The whole play. Dropping it at any moment ends the local AWS.
-async fn play(screen: &Screen, keep: bool) -> Result<LocalAws> {
+/// Dropping the future stops the local AWS.
+async fn run_demo(screen: &Screen, keep: bool) -> Result<LocalAws> {
     let started = Instant::now();
     let midnight = Utc::now().date_naive().and_time(NaiveTime::MIN).and_utc();
     let Some(day) = midnight.checked_sub_days(Days::new(1)) else { bail!("there was no yesterday") };
@@ -101,21 +99,21 @@ async fn play(screen: &Screen, keep: bool) -> Result<LocalAws> {
     let aws = screen
         .section("Set up")?
         .step("starting the local AWS", LocalAws::start(), |aws| {
-            format!("a local AWS with IAM enforced, at {}", aws.endpoint())
+            format!("started a local AWS with IAM enforced, at {}", aws.endpoint())
         })
         .await?;
-    let mut stage = setup::all(screen, &aws, day).await?;
-    open_role::refused(screen, &aws, &stage).await?;
-    let ticks = day::play(screen, &aws, &stage).await?;
-    results::noon(screen, &stage, &ticks).await?;
-    results::day(screen, &stage).await?;
-    results::files(screen, &stage).await?;
-    day::recover(screen, &aws, &mut stage).await?;
-    proof::all(screen, &stage).await?;
-    live::record(screen, &aws, &stage).await?;
+    let mut demo = setup::prepare(screen, &aws, day).await?;
+    open_role::try_to_connect(screen, &aws, &demo).await?;
+    let ticks = day::run_day(screen, &aws, &demo).await?;
+    results::show_noon(screen, &demo, &ticks).await?;
+    results::show_day(screen, &demo).await?;
+    results::show_files(screen, &demo).await?;
+    day::recover(screen, &aws, &mut demo).await?;
+    proof::check_all(screen, &demo).await?;
+    live::send_events(screen, &aws, &demo).await?;
     conclude(screen, started.elapsed(), keep)?;
     if keep {
-        around::print(screen, &aws, &stage).await?;
+        explore::print(screen, &aws, &demo).await?;
     }
     Ok(aws)
 }
@@ -124,44 +122,43 @@ fn introduce(screen: &Screen) -> Result<()> {
     screen.title("Audit log export: a day of deliveries into four customers' own S3 buckets")?;
     screen.blank()?;
     screen.prose(
-        "Every hour a rule invokes a Rust Lambda, which assumes each customer's role and stores the customer's audit \
-         events as files in the customer's own bucket. Here is a whole day of that, on an emulated AWS on this machine: \
-         with the templates and the zipped functions as they are deployed (but for `FanOut=false`: one invocation exports \
-         everybody, and its answer tells of all), and with a customer who breaks things at 10:30. In the end every file is read back and compared with what was recorded.",
+        "Every hour a rule invokes a Lambda function, which assumes each customer's role and stores the customer's audit events \
+         as files in the customer's own bucket. The demo runs a whole day of exports on an emulated AWS on this machine, with the \
+         templates and zipped functions that are deployed in production. It sets `FanOut=false`, so that one invocation exports \
+         all tenants and reports on them. One customer deletes its role at 10:30. At the end, every file is compared with the recorded events.",
     )
 }
 
 fn conclude(screen: &Screen, took: Duration, keep: bool) -> Result<()> {
     screen.section(&format!("Done in {:.1} s", took.as_secs_f64()))?;
-    let read_on = [
-        ("One tick, explained", "how windows, watermarks and retries fit together"),
-        ("Record events", "over HTTP, through a queue, or with one PutItem"),
-        ("The API, and The pages", "what a tenant's admin works with"),
-        ("Connect a tenant", "what its admin does, on the API and in AWS"),
-        ("Delivery guarantees", "what is exactly-once, and what is not"),
-        ("Operating it", "logs, metrics and notifications, and every failure code with its cause and fix"),
-        ("Deploy it", "`make deploy`, with your own AWS credentials"),
-        ("docs/leases.md", "why two runs at once do no harm"),
-        ("docs/operations.md", "commands for one tenant, restoring the tables, and what to do about each alarm"),
+    let pages = [
+        ("README.md", "what the system is, and the index of all pages"),
+        ("docs/semantics.md", "what is guaranteed, and what may come late or twice"),
+        ("docs/architecture.md", "the parts, the terms, and a tick's way through the files"),
+        ("docs/recording-events.md", "over HTTP, through a queue, or with one PutItem"),
+        ("docs/api.md", "the requests of services and tenants' admins"),
+        ("docs/console.md", "the pages for tenants' admins"),
+        ("docs/operations.md", "failure codes, metrics and alarms, and commands for each"),
+        ("docs/deployment.md", "`make deploy`, with your AWS credentials"),
     ];
-    screen.line("  Read on, in README.md and beside it:")?;
-    for (section, about) in read_on {
-        screen.line(&format!("    {section:<24}{about}"))?;
+    screen.line("  Read on:")?;
+    for (page, about) in pages {
+        screen.line(&format!("    {page:<26}{about}"))?;
     }
     if !keep {
         screen.blank()?;
-        screen.line("  `make demo KEEP=1` leaves all of this running, and shows how to look around in it.")?;
+        screen.line("  `make demo KEEP=1` leaves it running and prints commands to explore it.")?;
     }
     Ok(())
 }
 
 fn interrupted(screen: &Screen, code: u8) -> Result<ExitCode> {
     screen.clear()?;
-    screen.line("Interrupted: the local AWS is stopped, nothing is left running.")?;
+    screen.line("Interrupted. The local AWS is stopped, and nothing is left running.")?;
     Ok(ExitCode::from(code))
 }
 
-/// An error with each of its causes, and what to do about it.
+/// Prints an error with its causes, and what to do.
 fn explain(error: &Error) {
     let _ = Screen::new().clear();
     eprintln!("\nThe demo failed: {error}");
@@ -169,7 +166,28 @@ fn explain(error: &Error) {
         eprintln!("  because {}", cause.to_string().trim_end().replace('\n', "\n  "));
     }
     eprintln!(
-        "\nNothing is left running. `make clean-tools demo` begins again with freshly installed tools; if it fails in the \
-         same way, please report it with the lines above."
+        "\nNothing is left running. `make clean-tools demo` reinstalls the tools and starts again. If it fails in the \
+         same way, report it with the lines above."
     );
+}
+
+/// SIGINT and SIGTERM, caught as long as this exists.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let catch = |kind| signal(kind).context("listening for signals");
+        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+    }
+
+    /// Waits for a signal and returns the exit code for it.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! Reads every object of every bucket back and compares it with what was recorded.
+//! Reads every object of every bucket and compares it with the recorded events.
 //!
-//! It trusts neither the exporter's answers nor its receipts: which keys there must be follows from the schedule alone,
-//! which events from what was recorded.
+//! The expected keys follow from the schedule alone, and the expected events from the recorded ones. The exporter's reports
+//! and receipts aren't used.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
@@ -9,20 +9,19 @@ use futures::future::try_join_all;
 
 use crate::files;
 use crate::screen::{Screen, count};
-use crate::setup::{Stage, Tenant};
+use crate::setup::{Demo, Tenant};
 
-/// Objects read at a time.
-const CONCURRENCY: usize = 4;
+const CONCURRENT_READS: usize = 4;
 
-/// Checks each tenant, a line for each.
-pub(crate) async fn all(screen: &Screen, stage: &Stage<'_>) -> Result<()> {
-    screen.section("Checked against what was recorded, by reading every object of every bucket")?;
+/// Checks each tenant and prints a line for it.
+pub(crate) async fn check_all(screen: &Screen, demo: &Demo<'_>) -> Result<()> {
+    screen.section("Every object of every bucket, compared with the recorded events")?;
     let mut wrong = Vec::new();
-    for tenant in &stage.tenants {
-        let id = tenant.part.tenant;
-        match check(stage, tenant).await {
+    for tenant in &demo.tenants {
+        let id = tenant.spec.tenant;
+        match check(demo, tenant).await {
             Ok(heartbeats) => {
-                let files = windows(stage, tenant)?.len();
+                let files = windows(demo, tenant)?.len();
                 let events = count(tenant.events.len() as u64);
                 screen.verdict(
                     true,
@@ -35,32 +34,32 @@ pub(crate) async fn all(screen: &Screen, stage: &Stage<'_>) -> Result<()> {
             }
         }
     }
-    ensure!(wrong.is_empty(), "what lies in the buckets of {} is not what was recorded", wrong.join(", "));
+    ensure!(wrong.is_empty(), "the buckets of {} differ from the recorded events", wrong.join(", "));
     screen.blank()?;
     screen.prose(
-        "Every event arrived exactly once, in order, byte for byte as it was recorded, in its own tenant's bucket and in no \
-         other. Every window has its file, under the key that follows from the schedule alone, also those that came late.",
+        "Every event arrived exactly once, in order and unchanged, in its own tenant's bucket and in no other. Every window has \
+         its file, under the key that follows from the schedule, also the windows that were exported late.",
     )
 }
 
-/// Checks one tenant's bucket; returns how many of its files are heartbeats.
-async fn check(stage: &Stage<'_>, tenant: &Tenant) -> Result<usize> {
+/// Checks a tenant's bucket and returns the number of heartbeats.
+async fn check(demo: &Demo<'_>, tenant: &Tenant) -> Result<usize> {
     let bucket = &tenant.customer.bucket;
-    // What VERIFY has left there: always under this name, and an export of nothing.
-    let check = format!("{}/_connectivity-check.json", tenant.part.folder());
+    // The verification left this object.
+    let check = format!("{}/_connectivity-check.json", tenant.spec.folder());
     let found = bucket.objects().await?.into_iter().map(|object| object.key);
     let found: Vec<String> = found.filter(|key| *key != check).collect();
-    let windows = windows(stage, tenant)?;
+    let windows = windows(demo, tenant)?;
     let expected: Vec<String> = windows.iter().map(|(from, to)| key(tenant, *from, *to)).collect();
     if let Some(missing) = expected.iter().find(|key| !found.contains(key)) {
         bail!("{missing} is missing");
     }
-    if let Some(foreign) = found.iter().find(|key| !expected.contains(key)) {
-        bail!("{foreign} should not be there");
+    if let Some(unexpected) = found.iter().find(|key| !expected.contains(key)) {
+        bail!("{unexpected} is not expected");
     }
 
     let mut objects = Vec::new();
-    for keys in expected.chunks(CONCURRENCY) {
+    for keys in expected.chunks(CONCURRENT_READS) {
         objects.extend(try_join_all(keys.iter().map(|key| bucket.get(key))).await?);
     }
     let mut heartbeats = 0;
@@ -70,7 +69,7 @@ async fn check(stage: &Stage<'_>, tenant: &Tenant) -> Result<usize> {
         let mut events = 0;
         while let Some(event) = recorded.next_if(|event| (*from..*to).contains(&event.recorded_at)) {
             let document = documents.next().with_context(|| format!("{key} ends before the event {}", event.id))?;
-            ensure!(document == event.document, "{key} has something else where the event {} should be", event.id);
+            ensure!(document == event.document, "{key} has another document in the place of the event {}", event.id);
             events += 1;
         }
         if events == 0 {
@@ -78,20 +77,20 @@ async fn check(stage: &Stage<'_>, tenant: &Tenant) -> Result<usize> {
             ensure!(files::is_heartbeat(&heartbeat)?, "{key} should be a heartbeat, not {heartbeat}");
             heartbeats += 1;
         }
-        ensure!(documents.next().is_none(), "{key} holds more than was recorded");
+        ensure!(documents.next().is_none(), "{key} has more than the recorded events");
     }
     ensure!(recorded.peek().is_none(), "{} events are in no window", recorded.count());
     Ok(heartbeats)
 }
 
-/// The windows of the day: from the save to the next full hour, and on by the frequency.
-fn windows(stage: &Stage<'_>, tenant: &Tenant) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
-    let mut from = stage.day + tenant.part.connected;
+/// The windows of the day: to the first full hour, then by the frequency.
+fn windows(demo: &Demo<'_>, tenant: &Tenant) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
+    let mut from = demo.day + tenant.spec.export_start;
     let mut to = from.duration_trunc(TimeDelta::hours(1))? + TimeDelta::hours(1);
     let mut windows = Vec::new();
-    while to <= stage.at(24, 0) {
+    while to <= demo.at(24, 0) {
         windows.push((from, to));
-        (from, to) = (to, to + TimeDelta::hours(i64::from(tenant.part.every_hours)));
+        (from, to) = (to, to + TimeDelta::hours(i64::from(tenant.spec.every_hours)));
     }
     Ok(windows)
 }
@@ -101,10 +100,10 @@ fn key(tenant: &Tenant, from: DateTime<Utc>, to: DateTime<Utc>) -> String {
     let stamp = "%Y%m%dT%H%M%SZ";
     format!(
         "{}/dt={}/{}_{}_0001.{}",
-        tenant.part.folder(),
+        tenant.spec.folder(),
         from.format("%Y-%m-%d"),
         from.format(stamp),
         to.format(stamp),
-        tenant.part.extension()
+        tenant.spec.extension()
     )
 }

@@ -1,4 +1,4 @@
-//! What the demo prints: steps with their duration, prose, tables. Plain lines wherever it isn't a terminal that reads.
+//! Prints steps with their duration, prose and tables. Without a terminal, prints plain lines.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
@@ -7,10 +7,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-/// The width of logs, and of terminals that don't tell.
-const WIDTH: usize = 120;
+/// Of logs, and of terminals with unknown width.
+const DEFAULT_WIDTH: usize = 120;
 
-/// Where the demo prints to.
 pub(crate) struct Screen {
     terminal: bool,
     styled: bool,
@@ -22,7 +21,7 @@ impl Screen {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|size| terminal && size.ws_col > 0);
-        let width = size.map_or(WIDTH, |size| usize::from(size.ws_col).max(60));
+        let width = size.map_or(DEFAULT_WIDTH, |size| usize::from(size.ws_col).max(60));
         Self { terminal, styled: terminal && std::env::var_os("NO_COLOR").is_none(), width }
     }
 
@@ -38,21 +37,20 @@ impl Screen {
         self.line(&self.styled("1", text))
     }
 
-    /// A heading; returns the screen for what comes below.
+    /// Prints a heading and returns the screen.
     pub(crate) fn section(&self, text: &str) -> Result<&Self> {
         self.blank()?;
         self.title(text)?;
         Ok(self)
     }
 
-    /// A paragraph, wrapped to the width.
     pub(crate) fn prose(&self, text: &str) -> Result<()> {
         self.paragraph("  ", text)
     }
 
-    /// A paragraph with an indentation, wrapped to the width.
+    /// Prints a wrapped paragraph with an indentation.
     pub(crate) fn paragraph(&self, indent: &str, text: &str) -> Result<()> {
-        let width = self.width.min(WIDTH) - indent.len();
+        let width = self.width.min(DEFAULT_WIDTH) - indent.len();
         let mut line = String::new();
         for word in text.split_whitespace() {
             if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
@@ -67,13 +65,13 @@ impl Screen {
         self.line(&format!("{indent}{line}"))
     }
 
-    /// A line that passed a check, or did not.
+    /// Prints the result of a check.
     pub(crate) fn verdict(&self, good: bool, text: &str) -> Result<()> {
         let mark = if good { self.styled("32", "✓") } else { self.styled("31", "✗") };
         self.line(&format!("  {mark} {text}"))
     }
 
-    /// A line cut to the width, so that it stays one.
+    /// Prints a line, cut to the width.
     pub(crate) fn cut(&self, indent: &str, text: &str) -> Result<()> {
         let width = self.width - indent.len();
         if columns(text) <= width {
@@ -88,11 +86,11 @@ impl Screen {
         self.line(&format!("{indent}{head}…"))
     }
 
-    /// A line of JSON over as many lines as it needs, broken only after commas.
+    /// Prints JSON, broken into lines after commas.
     pub(crate) fn fold(&self, indent: &str, json: &str) -> Result<()> {
         let mut line = String::new();
         for piece in json.split_inclusive(',') {
-            if !line.is_empty() && columns(&line) + columns(piece) > self.width.min(WIDTH) - indent.len() {
+            if !line.is_empty() && columns(&line) + columns(piece) > self.width.min(DEFAULT_WIDTH) - indent.len() {
                 self.line(&format!("{indent}{line}"))?;
                 line.clear();
             }
@@ -101,7 +99,7 @@ impl Screen {
         self.line(&format!("{indent}{line}"))
     }
 
-    /// Does something that takes a while, and says so with the time that it took.
+    /// Runs a step and prints the time that it took.
     pub(crate) async fn step<T>(
         &self,
         doing: &str,
@@ -112,13 +110,13 @@ impl Screen {
         if self.terminal {
             self.write(&self.styled("2", &format!("           {doing} …")))?;
         }
-        let made = work.await.with_context(|| doing.to_owned())?;
+        let result = work.await.with_context(|| doing.to_owned())?;
         self.clear()?;
-        self.line(&format!("  {:>5.1} s  {}", started.elapsed().as_secs_f64(), done(&made)))?;
-        Ok(made)
+        self.line(&format!("  {:>5.1} s  {}", started.elapsed().as_secs_f64(), done(&result)))?;
+        Ok(result)
     }
 
-    /// Removes the line of a step that has not ended.
+    /// Removes the line of an unfinished step.
     pub(crate) fn clear(&self) -> Result<()> {
         if self.terminal {
             self.write("\r\x1b[K")?;
@@ -126,7 +124,7 @@ impl Screen {
         Ok(())
     }
 
-    /// A table; the columns of `numbers` are aligned to the right.
+    /// Prints a table. The columns of `numbers` are aligned to the right.
     pub(crate) fn table<const N: usize>(
         &self,
         header: [&str; N],
@@ -135,7 +133,7 @@ impl Screen {
     ) -> Result<()> {
         let mut table = Table::new();
         table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-        // Only where the terminal is too narrow for it do cells break.
+        // Cells break only if the terminal is too narrow.
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::try_from(self.width - 2)?);
         table.set_header(header);
@@ -165,7 +163,7 @@ impl Screen {
     }
 }
 
-/// Nobody reads any more what is printed.
+/// The reader of the output has closed it.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
@@ -177,7 +175,7 @@ impl std::fmt::Display for Closed {
     }
 }
 
-/// A number as people read it: `12,345`.
+/// `12,345`
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -190,7 +188,7 @@ pub(crate) fn count(number: u64) -> String {
     grouped
 }
 
-/// A size as people read it: `812 B`, `65.3 kB`, `2.1 MB`.
+/// `812 B`, `65.3 kB`, `2.1 MB`
 pub(crate) fn bytes(size: u64) -> String {
     match size {
         0..1_000 => format!("{size} B"),
@@ -203,7 +201,7 @@ fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-/// Close enough for names in events: East Asian characters take two columns.
+/// Exact enough for names in events: East Asian characters take two columns.
 fn columns_of(character: char) -> usize {
     if matches!(character, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ff60}')
     {

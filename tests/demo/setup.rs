@@ -1,4 +1,4 @@
-//! Both sides deployed from their templates, four tenants connected, and a day of events recorded.
+//! Deploys the platform, connects four tenants and records a day of events.
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Event, Spread, generate};
@@ -6,96 +6,93 @@ use audit_log_tests::{Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, d
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 
-use crate::cast::{PARTS, Part};
 use crate::screen::{Screen, count};
+use crate::tenants::{TENANTS, TenantSpec};
 
-/// Everything in place for the day.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Demo<'a> {
     pub(crate) platform: Platform<'a>,
     pub(crate) tenants: Vec<Tenant>,
-    /// The day's first instant.
+    /// The start of the day.
     pub(crate) day: DateTime<Utc>,
 }
 
-/// A connected tenant, and the events recorded for it.
+/// A connected tenant and its recorded events.
 pub(crate) struct Tenant {
-    pub(crate) part: &'static Part,
+    pub(crate) spec: &'static TenantSpec,
     pub(crate) customer: Customer,
     pub(crate) events: Vec<Event>,
 }
 
-impl Stage<'_> {
-    /// An instant of the day.
+impl Demo<'_> {
     pub(crate) fn at(&self, hours: i64, minutes: i64) -> DateTime<Utc> {
         self.day + TimeDelta::minutes(60 * hours + minutes)
     }
 
-    /// The day as keys have it.
+    /// As in keys.
     pub(crate) fn date(&self) -> String {
         self.day.format("%Y-%m-%d").to_string()
     }
 
-    /// One of the tenants.
     pub(crate) fn tenant(&self, id: &str) -> Result<&Tenant> {
-        self.tenants.iter().find(|tenant| tenant.part.tenant == id).with_context(|| format!("no tenant {id}"))
+        self.tenants.iter().find(|tenant| tenant.spec.tenant == id).with_context(|| format!("no tenant {id}"))
     }
 }
 
-/// Sets everything up.
-pub(crate) async fn all<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Utc>) -> Result<Stage<'a>> {
+pub(crate) async fn prepare<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Utc>) -> Result<Demo<'a>> {
     let deploy = async {
         let template = publish_template(aws).await?;
         let platform = deploy_platform(aws, &[("CustomerTemplateUrl", &template)]).await?;
-        // While the demo plays a day in seconds, a tick of the real hour would deliver all that is left of it at once.
+        // A tick of the real hour would export the rest of the day at once.
         platform.pause_rules().await?;
         Ok(platform)
     };
     let platform = screen
         .step("deploying the platform", deploy, |_| {
             format!(
-                "the customers' template published, and `sam deploy` of infra/template.yaml into the platform's account \
-                 {PLATFORM_ACCOUNT}"
+                "published the customers' template, and deployed infra/template.yaml with `sam deploy` into the platform's \
+                 account {PLATFORM_ACCOUNT}"
             )
         })
         .await?;
 
-    let join = try_join_all(PARTS.iter().map(async |part| {
-        let customer = connect(aws, &platform, part.tenant, part.account, part.choices(), day + part.connected).await;
-        let customer = customer.with_context(|| format!("connecting {}", part.tenant))?;
-        let mut events = generate(part.tenant, part.events, Spread::OfficeDay(day.date_naive()));
-        events.retain(|event| event.recorded_at >= day + part.connected);
-        anyhow::Ok(Tenant { part, customer, events })
+    let connect_all = try_join_all(TENANTS.iter().map(async |spec| {
+        let customer =
+            connect(aws, &platform, spec.tenant, spec.account, spec.choices(), day + spec.export_start).await;
+        let customer = customer.with_context(|| format!("connecting {}", spec.tenant))?;
+        let mut events = generate(spec.tenant, spec.events, Spread::OfficeDay(day.date_naive()));
+        events.retain(|event| event.recorded_at >= day + spec.export_start);
+        anyhow::Ok(Tenant { spec, customer, events })
     }));
     let tenants = screen
-        .step("four customers' admins connect their buckets", join, |tenants| {
+        .step("connecting four customers' buckets", connect_all, |tenants| {
             format!(
-                "{} customers' admins went through the API: external ID, quick-create stack, CONNECT, VERIFY, SAVE with \
+                "connected {} customers through the API: external ID, quick-create stack, role, verification, settings with \
                  history from yesterday",
                 tenants.len()
             )
         })
         .await?;
 
-    let record = try_join_all(tenants.iter().map(|tenant| platform.put_events(tenant.part.tenant, &tenant.events)));
+    let record = try_join_all(tenants.iter().map(|tenant| platform.put_events(tenant.spec.tenant, &tenant.events)));
     let total = tenants.iter().map(|tenant| tenant.events.len() as u64).sum();
     screen
         .step("recording a day of events", record, |_| {
-            format!("{} events by the table's contract, all of {} (UTC)", count(total), day.format("%A, %Y-%m-%d"))
+            format!("recorded {} events of {} (UTC) in the events table", count(total), day.format("%A, %Y-%m-%d"))
         })
         .await?;
 
     screen.blank()?;
-    let row = |Tenant { part, customer, .. }: &Tenant| {
+    let row = |Tenant { spec, customer, .. }: &Tenant| {
         [
-            part.tenant.to_owned(),
-            part.account.to_owned(),
-            format!("s3://{}/{}", customer.stack.outputs.bucket_name, part.prefix),
-            part.extension(),
-            part.schedule(),
-            part.about.to_owned(),
+            spec.tenant.to_owned(),
+            spec.account.to_owned(),
+            format!("s3://{}/{}", customer.stack.outputs.bucket_name, spec.prefix),
+            spec.extension(),
+            spec.schedule(),
+            spec.about.to_owned(),
         ]
     };
-    let header = ["tenant", "account", "bucket", "format", "export", "its day"];
+    let header = ["tenant", "account", "bucket", "format", "export", "what it shows"];
     screen.table(header, tenants.iter().map(row).collect(), &[])?;
-    Ok(Stage { platform, tenants, day })
+    Ok(Demo { platform, tenants, day })
 }

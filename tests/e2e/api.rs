@@ -1,23 +1,19 @@
-//! The deployed API: what an admin does on it, what services send to it, and whatever a generator of requests comes up
-//! with. The rules of each answer are tested where they are made; here the functions run under their own roles, behind
-//! the deployed routes.
+//! The deployed API, used by admins, by services and by a generator of requests. The functions run with their own roles behind
+//! the deployed routes. Unit tests cover the details of each answer.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "what the API records is recorded now, so these tests have to know when that is"
-)]
+#![allow(clippy::disallowed_methods, reason = "the API records events as of now")]
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::{
-    Api, Bucket, Listener, LocalAws, PLATFORM_ACCOUNT, REGION, connect, on_the_platform, quick_create, tools,
+    Api, Bucket, Listener, LocalAws, PLATFORM_ACCOUNT, REGION, connect, project, quick_create, run_on_platform, tools,
 };
 use chrono::{DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-/// How long a message may take from the queue into the log.
+/// For a message in the ingestion queue.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
 
 const ADMIN: &str = "audit-logs:admin";
@@ -34,7 +30,7 @@ fn list<'a>(value: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
 
 #[test]
 fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
         let choices = Draft { prefix: Some("security".to_owned()), ..Draft::default() };
@@ -73,21 +69,21 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
     })
 }
 
-/// The next event that is heard, in parts: its type, its number and who did it.
-async fn heard(listener: &Listener<'_>) -> Result<(Value, Value, Value)> {
-    let mut events = listener.hear(1).await?;
-    let mut event = events.pop().context("nothing was heard")?;
-    ensure!(events.is_empty(), "more than one: {events:?}");
+/// The next notification's type, sequence number and user id.
+async fn receive_one(listener: &Listener<'_>) -> Result<(Value, Value, Value)> {
+    let mut events = listener.receive(1).await?;
+    let mut event = events.pop().context("no notification was received")?;
+    ensure!(events.is_empty(), "more than one notification: {events:?}");
     let mut detail = event["detail"].take();
     Ok((event["detail-type"].take(), detail["sequence"].take(), detail["by"]["id"].take()))
 }
 
 #[test]
-fn what_an_admin_changes_is_published_soon_and_in_order() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn an_admins_changes_are_published_soon_and_in_order() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let api = platform.api();
-        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "loud").await?;
+        let listener = Listener::new(aws, &platform.outputs().notification_bus_name, "loud").await?;
         let connector = api.admin("loud", "GET", "/v1/connector", None).await?.ok()?;
         let external_id = connector["externalId"].as_str().context("no external ID")?;
         Bucket::create(aws, "200000000076", "loud-audit-logs", REGION).await?;
@@ -99,19 +95,19 @@ fn what_an_admin_changes_is_published_soon_and_in_order() -> Result<()> {
 
         let role = json!({ "roleArn": stack.outputs.role_arn });
         api.admin("loud", "PUT", "/v1/connector", Some(&role)).await?.ok()?;
-        assert_eq!(heard(&listener).await?, published("Connector Connected", 1));
+        assert_eq!(receive_one(&listener).await?, published("Connector Connected", 1));
         let settings = json!({ "bucket": "loud-audit-logs", "region": REGION });
         api.admin("loud", "PUT", "/v1/export-settings", Some(&settings)).await?.ok()?;
-        assert_eq!(heard(&listener).await?, published("Export Settings Changed", 2));
+        assert_eq!(receive_one(&listener).await?, published("Export Settings Changed", 2));
         api.admin("loud", "DELETE", "/v1/connector", None).await?.ok()?;
-        assert_eq!(heard(&listener).await?, published("Connector Disconnected", 3));
+        assert_eq!(receive_one(&listener).await?, published("Connector Disconnected", 3));
         Ok(())
     })
 }
 
 #[test]
-fn a_role_that_anybody_can_use_is_refused_however_it_lets_them_in() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_role_that_demands_no_external_id_is_refused() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         for (account, condition) in
             [("200000000072", json!({})), ("200000000073", json!({ "StringLike": { "sts:ExternalId": "*" } }))]
@@ -128,7 +124,7 @@ fn a_role_that_anybody_can_use_is_refused_however_it_lets_them_in() -> Result<()
             assert_eq!((refused.status, &refused.body["code"]), (422, &json!("role_refused")), "{refused:?}");
             ensure!(refused.body["detail"].to_string().contains("confused deputy"), "{refused:?}");
         }
-        // Nor does another tenant's good role let itself be used.
+        // Another tenant's role, though correct, is refused too.
         let connector = platform.api().admin("victim", "GET", "/v1/connector", None).await?.ok()?;
         let external_id = connector["externalId"].as_str().context("no external ID")?;
         let parameters =
@@ -142,7 +138,7 @@ fn a_role_that_anybody_can_use_is_refused_however_it_lets_them_in() -> Result<()
     })
 }
 
-/// The ids of a tenant's events that have a word in them.
+/// The ids of a tenant's events that contain a word.
 async fn ids(api: &Api, tenant: &str, word: &str) -> Result<Vec<String>> {
     let page = get(api, tenant, &format!("/v1/audit-logs?q={word}")).await?;
     let events = list(&page, "events")?;
@@ -170,8 +166,8 @@ fn login(id: &str) -> Value {
 }
 
 #[test]
-fn what_services_send_is_recorded_once_and_for_their_own_tenant() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn events_of_services_are_recorded_once_and_for_their_own_tenant() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let api = platform.api();
         let body = json!({ "events": [login("one"), login("two"), login("one")] });
@@ -200,8 +196,8 @@ fn what_services_send_is_recorded_once_and_for_their_own_tenant() -> Result<()> 
 }
 
 #[test]
-fn nobody_gets_in_without_a_token_and_nobody_into_anothers_data() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn requests_without_a_token_or_for_another_tenant_get_no_data() -> Result<()> {
+    run_on_platform(async |fixture| {
         let api = fixture.platform.api();
         for (method, path) in [("GET", "/v1/connector"), ("GET", "/v1/audit-logs"), ("POST", "/v1/events")] {
             let body = (method == "POST").then(|| json!({ "events": [login("x")] }));
@@ -213,7 +209,7 @@ fn nobody_gets_in_without_a_token_and_nobody_into_anothers_data() -> Result<()> 
         }
         let first = api.admin("acme", "GET", "/v1/connector", None).await?.ok()?;
         let second = api.admin("globex", "GET", "/v1/connector", None).await?.ok()?;
-        ensure!(first["externalId"] != second["externalId"], "two tenants with one external ID");
+        ensure!(first["externalId"] != second["externalId"], "two tenants have the same external ID");
         let body = json!({ "events": [login("mine")] });
         api.send(&api.token("acme", &[WRITE]), "POST", "/v1/events", &[], Some(&body)).await?.ok()?;
         assert_eq!(ids(api, "acme", "needle").await?, ["mine"]);
@@ -222,9 +218,9 @@ fn nobody_gets_in_without_a_token_and_nobody_into_anothers_data() -> Result<()> 
     })
 }
 
-/// Runs the generator against what a description describes.
+/// Runs schemathesis against an OpenAPI document.
 async fn schemathesis(aws: &LocalAws, api: &Api, description: &str, token: &str) -> Result<()> {
-    let program = tools::installed(".tools/schemathesis/bin/st")?;
+    let program = project::installed(".tools/schemathesis/bin/st")?;
     let mut command = tokio::process::Command::new(program);
     command
         .args(["run", &format!("{}{description}", api.base()), "--url", api.base()])
@@ -243,8 +239,8 @@ async fn schemathesis(aws: &LocalAws, api: &Api, description: &str, token: &str)
 }
 
 #[test]
-fn whatever_is_sent_no_answer_is_an_error_of_the_servers_or_outside_of_the_description() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn no_generated_request_causes_a_server_error_or_an_undocumented_answer() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
         let choices = Draft::default();

@@ -1,15 +1,12 @@
-//! What people do on the deployed pages, in a browser: with scripts and without, as admins, readers and strangers.
-//! Every step also fails on an error on the console, a forbidden or unknown source, and a serious barrier.
+//! The deployed pages in a browser, with scripts and without, as admins, readers and visitors. Each step also fails on an
+//! error on the console, a request to another origin, and a serious accessibility violation.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the pages show what is recorded now, so these tests have to know when that is"
-)]
+#![allow(clippy::disallowed_methods, reason = "the pages show events as of now")]
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Spread, generate};
 use audit_log_tests::{
-    Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, on_the_platform, quick_create, quick_create_parameters, tools,
+    Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, quick_create, quick_create_parameters, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -18,8 +15,8 @@ const ADMIN: &str = "audit-logs:admin";
 const READ: &str = "audit-logs:read";
 const WRITE: &str = "events:write";
 
-/// Somebody of a tenant with a browser, and the AWS account of theirs.
-struct Person<'a> {
+/// A tenant's user with a browser and an AWS account.
+struct Visitor<'a> {
     fixture: &'a Fixture,
     browser: Browser,
     tenant: &'static str,
@@ -27,31 +24,26 @@ struct Person<'a> {
     hour: DateTime<Utc>,
 }
 
-impl<'a> Person<'a> {
-    async fn sits_down(
-        fixture: &'a Fixture,
-        tenant: &'static str,
-        account: &'static str,
-        scripts: bool,
-    ) -> Result<Self> {
+impl<'a> Visitor<'a> {
+    async fn new(fixture: &'a Fixture, tenant: &'static str, account: &'static str, scripts: bool) -> Result<Self> {
         let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
         let mut browser = Browser::start(fixture.aws)?;
-        browser.arrives(tenant, fixture.platform.api().base(), scripts).await?;
+        browser.add_visitor(tenant, fixture.platform.api().base(), scripts).await?;
         Ok(Self { fixture, browser, tenant, account, hour })
     }
 
-    async fn does(&mut self, step: &str, with: Value) -> Result<Value> {
-        self.browser.does(self.tenant, step, with).await
+    async fn run_step(&mut self, step: &str, with: Value) -> Result<Value> {
+        self.browser.run_step(self.tenant, step, with).await
     }
 
-    async fn signs_in(&mut self) -> Result<()> {
+    async fn sign_in(&mut self) -> Result<()> {
         let token = self.fixture.platform.api().token(self.tenant, &[ADMIN]);
-        self.does("signsIn", json!({ "token": token })).await?;
+        self.run_step("signsIn", json!({ "token": token })).await?;
         Ok(())
     }
 
-    /// The bucket, and the role as the quick-create link makes it.
-    async fn creates_the_stack(&self, link: &str) -> Result<(Bucket, String)> {
+    /// Creates the bucket, and the stack of the quick-create link. Returns the bucket and the role's ARN.
+    async fn create_stack(&self, link: &str) -> Result<(Bucket, String)> {
         let (aws, name) = (self.fixture.aws, format!("{}-audit-logs", self.tenant));
         let bucket = Bucket::create(aws, self.account, &name, REGION).await?;
         let mut parameters = quick_create_parameters(link)?;
@@ -62,46 +54,47 @@ impl<'a> Person<'a> {
         Ok((bucket, stack.outputs.role_arn))
     }
 
-    /// From the menu to the first export, whatever can be typed wrong on the way.
-    async fn sets_the_export_up(&mut self) -> Result<()> {
-        self.does("goes", json!({ "to": "connector" })).await?;
-        let seen = self.does("looksAtTheConnector", json!({})).await?;
-        let (bucket, role) = self.creates_the_stack(seen["quickCreateUrl"].as_str().context("no link")?).await?;
+    /// Sets the export up until the first export, with mistakes on each form.
+    async fn set_up_export(&mut self) -> Result<()> {
+        self.run_step("goes", json!({ "to": "connector" })).await?;
+        let seen = self.run_step("looksAtTheConnector", json!({})).await?;
+        let (bucket, role) = self.create_stack(seen["quickCreateUrl"].as_str().context("no link")?).await?;
         let wrong = json!({ "roleArn": "audit-log-export", "because": "a role's ARN looks like" });
-        self.does("isRefused", wrong).await?;
-        self.does("connects", json!({ "roleArn": role })).await?;
+        self.run_step("isRefused", wrong).await?;
+        self.run_step("connects", json!({ "roleArn": role })).await?;
 
-        self.does("goes", json!({ "to": "settings" })).await?;
+        self.run_step("goes", json!({ "to": "settings" })).await?;
         let name = format!("{}-audit-logs", self.tenant);
         let history = (self.hour - TimeDelta::days(1)).format("%Y-%m-%d").to_string();
         let fields = json!({
             "bucket": "nobodys-bucket", "region": REGION, "prefix": "security", "frequencyHours": "6",
             "format": "ndjson", "historyFrom": history,
         });
-        self.does("fillsIn", fields).await?;
-        self.does("verifiesInVain", json!({ "because": "nobodys-bucket" })).await?;
-        self.does("fillsIn", json!({ "bucket": name })).await?;
-        self.does("verifies", json!({})).await?;
-        self.does("seesThePreview", json!({ "key": format!("security/audit-logs/tenant={}/", self.tenant) })).await?;
+        self.run_step("fillsIn", fields).await?;
+        self.run_step("verifiesInVain", json!({ "because": "nobodys-bucket" })).await?;
+        self.run_step("fillsIn", json!({ "bucket": name })).await?;
+        self.run_step("verifies", json!({})).await?;
+        self.run_step("seesThePreview", json!({ "key": format!("security/audit-logs/tenant={}/", self.tenant) }))
+            .await?;
         let wrong = json!({ "field": "frequencyHours", "value": "25", "because": "24" });
-        self.does("savesInVain", wrong).await?;
-        self.does("fillsIn", json!({ "frequencyHours": "6" })).await?;
+        self.run_step("savesInVain", wrong).await?;
+        self.run_step("fillsIn", json!({ "frequencyHours": "6" })).await?;
         let token = self.fixture.platform.api().token(self.tenant, &[ADMIN]);
-        self.does("losesTheSession", json!({ "token": token, "saved": name })).await?;
-        self.does("saves", json!({ "bucket": name })).await?;
+        self.run_step("losesTheSession", json!({ "token": token, "saved": name })).await?;
+        self.run_step("saves", json!({ "bucket": name })).await?;
 
         let tick = self.fixture.platform.tick(self.hour + TimeDelta::minutes(1)).await?;
         assert_eq!((&tick["exported"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");
         let objects = bucket.objects().await?;
         let keys: Vec<_> = objects.iter().map(|it| &it.key).filter(|key| key.ends_with(".ndjson")).collect();
         assert!(!keys.is_empty(), "{objects:?}");
-        self.does("goes", json!({ "to": "status" })).await?;
-        self.does("seesTheExports", json!({ "keys": keys })).await?;
+        self.run_step("goes", json!({ "to": "status" })).await?;
+        self.run_step("seesTheExports", json!({ "keys": keys })).await?;
         Ok(())
     }
 
-    /// A page and a half of events, the latest of which is unlike the others.
-    async fn has_events(&self) -> Result<Value> {
+    /// Records events for a page and a half. The latest is unlike the others and is returned.
+    async fn record_events(&self) -> Result<Value> {
         let (from, to) = (self.hour - TimeDelta::hours(20), self.hour - TimeDelta::hours(2));
         let platform = &self.fixture.platform;
         platform.put_events(self.tenant, &generate(self.tenant, 90, Spread::Window { from, to })).await?;
@@ -115,92 +108,92 @@ impl<'a> Person<'a> {
         Ok(event)
     }
 
-    async fn reads_the_logs(&mut self, event: &Value) -> Result<()> {
-        self.does("goes", json!({ "to": "logs" })).await?;
-        self.does("findsByEachFilter", json!({ "event": event })).await?;
-        self.does("asksForWrongDates", json!({})).await?;
-        self.does("opensAnEvent", json!({ "event": event })).await?;
-        self.does("loadsMore", json!({})).await?;
-        self.does("downloads", json!({ "event": event })).await?;
+    async fn read_logs(&mut self, event: &Value) -> Result<()> {
+        self.run_step("goes", json!({ "to": "logs" })).await?;
+        self.run_step("findsByEachFilter", json!({ "event": event })).await?;
+        self.run_step("asksForWrongDates", json!({})).await?;
+        self.run_step("opensAnEvent", json!({ "event": event })).await?;
+        self.run_step("loadsMore", json!({})).await?;
+        self.run_step("downloads", json!({ "event": event })).await?;
         Ok(())
     }
 
-    async fn leaves(mut self) -> Result<()> {
-        self.does("goes", json!({ "to": "connector" })).await?;
-        self.does("disconnects", json!({})).await?;
-        self.does("signsOut", json!({})).await?;
+    async fn disconnect(mut self) -> Result<()> {
+        self.run_step("goes", json!({ "to": "connector" })).await?;
+        self.run_step("disconnects", json!({})).await?;
+        self.run_step("signsOut", json!({})).await?;
         self.browser.close().await
     }
 }
 
 #[test]
 fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
-    on_the_platform(async |fixture| {
-        let mut admin = Person::sits_down(fixture, "walker", "200000000081", true).await?;
-        let event = admin.has_events().await?;
-        admin.does("isAStranger", json!({})).await?;
-        admin.signs_in().await?;
-        admin.sets_the_export_up().await?;
-        admin.reads_the_logs(&event).await?;
-        admin.does("choosesByTheKeyboard", json!({})).await?;
-        admin.does("goes", json!({ "to": "settings" })).await?;
-        admin.does("verifiesThroughAnOutage", json!({})).await?;
-        admin.does("stopsASave", json!({})).await?;
-        let weights = admin.does("weighsThePages", json!({})).await?;
-        println!("the pages weigh, in bytes: {weights}");
-        admin.leaves().await
+    run_on_platform(async |fixture| {
+        let mut admin = Visitor::new(fixture, "walker", "200000000081", true).await?;
+        let event = admin.record_events().await?;
+        admin.run_step("isAStranger", json!({})).await?;
+        admin.sign_in().await?;
+        admin.set_up_export().await?;
+        admin.read_logs(&event).await?;
+        admin.run_step("choosesByTheKeyboard", json!({})).await?;
+        admin.run_step("goes", json!({ "to": "settings" })).await?;
+        admin.run_step("verifiesThroughAnOutage", json!({})).await?;
+        admin.run_step("stopsASave", json!({})).await?;
+        let weights = admin.run_step("weighsThePages", json!({})).await?;
+        println!("sizes of the pages in bytes: {weights}");
+        admin.disconnect().await
     })
 }
 
 #[test]
-fn without_scripts_everything_is_links_and_forms_that_do_the_same() -> Result<()> {
-    on_the_platform(async |fixture| {
-        let mut admin = Person::sits_down(fixture, "plain", "200000000082", false).await?;
-        let event = admin.has_events().await?;
-        admin.does("isAStranger", json!({})).await?;
-        admin.signs_in().await?;
-        admin.sets_the_export_up().await?;
-        admin.reads_the_logs(&event).await?;
-        admin.leaves().await
+fn without_scripts_links_and_forms_do_the_same() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let mut admin = Visitor::new(fixture, "plain", "200000000082", false).await?;
+        let event = admin.record_events().await?;
+        admin.run_step("isAStranger", json!({})).await?;
+        admin.sign_in().await?;
+        admin.set_up_export().await?;
+        admin.read_logs(&event).await?;
+        admin.disconnect().await
     })
 }
 
 #[test]
-fn a_role_that_anybody_can_use_is_refused_with_the_reason() -> Result<()> {
-    on_the_platform(async |fixture| {
-        let mut admin = Person::sits_down(fixture, "open", "200000000083", true).await?;
+fn a_role_that_demands_no_external_id_is_refused_with_the_reason() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let mut admin = Visitor::new(fixture, "open", "200000000083", true).await?;
         let trust = json!({ "Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Action": "sts:AssumeRole",
             "Principal": { "AWS": format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root") },
         }] });
         let create = ["iam", "create-role", "--role-name", "open", "--assume-role-policy-document", &trust.to_string()];
         let role = tools::aws_cli(fixture.aws, admin.account, &create).await?;
-        admin.signs_in().await?;
-        admin.does("goes", json!({ "to": "connector" })).await?;
+        admin.sign_in().await?;
+        admin.run_step("goes", json!({ "to": "connector" })).await?;
         let refused = json!({ "roleArn": role["Role"]["Arn"], "because": "confused deputy" });
-        admin.does("isRefused", refused).await?;
+        admin.run_step("isRefused", refused).await?;
         admin.browser.close().await
     })
 }
 
 #[test]
-fn who_may_only_read_sees_neither_connector_nor_settings() -> Result<()> {
-    on_the_platform(async |fixture| {
-        let mut reader = Person::sits_down(fixture, "reader", "200000000084", true).await?;
+fn a_reader_sees_neither_connector_nor_settings() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let mut reader = Visitor::new(fixture, "reader", "200000000084", true).await?;
         let token = fixture.platform.api().token("reader", &[READ]);
-        reader.does("signsIn", json!({ "token": token, "already": true })).await?;
-        reader.does("isAReader", json!({})).await?;
-        reader.does("signsOut", json!({})).await?;
+        reader.run_step("signsIn", json!({ "token": token, "already": true })).await?;
+        reader.run_step("isAReader", json!({})).await?;
+        reader.run_step("signsOut", json!({})).await?;
         reader.browser.close().await
     })
 }
 
 #[test]
-fn whatever_is_wrong_with_a_page_is_noticed() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn faults_of_a_page_fail_a_step() -> Result<()> {
+    run_on_platform(async |fixture| {
         let mut browser = Browser::start(fixture.aws)?;
-        browser.arrives("watcher", fixture.platform.api().base(), true).await?;
-        browser.does("watcher", "noticesWhatIsWrong", json!({})).await?;
+        browser.add_visitor("watcher", fixture.platform.api().base(), true).await?;
+        browser.run_step("watcher", "noticesWhatIsWrong", json!({})).await?;
         browser.close().await
     })
 }

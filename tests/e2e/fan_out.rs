@@ -1,11 +1,10 @@
-//! A tick that hands due tenants over: the template as it is by default, the real queue, and the zipped function behind
-//! both of its triggers.
+//! Fan-out: the template with its defaults, the queue, and the zipped function behind both triggers.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, delete_stack, deploy_platform, onboard, tools, until,
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, delete_stack, deploy_platform, onboard, tools, wait_until,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -18,7 +17,7 @@ fn events(tenant: &str) -> Result<Vec<Event>> {
     Ok(generate(tenant, 40, Spread::Window { from: at("10:00")?, to: at("11:00")? }))
 }
 
-/// What an hour of these events makes.
+/// The exported text of events.
 fn as_json(events: &[Event]) -> String {
     let lines: Vec<&str> = events.iter().map(|event| event.document.as_str()).collect();
     format!("[\n{}\n]\n", lines.join(",\n"))
@@ -29,17 +28,20 @@ async fn deployed(aws: &LocalAws) -> Result<Platform<'_>> {
 }
 
 async fn exported(customer: &Customer) -> Result<Vec<(String, String)>> {
-    until("the export is in the bucket", async || Ok(Some(customer.exports().await?).filter(|all| !all.is_empty())))
-        .await
+    wait_until(
+        "the export is in the bucket",
+        async || Ok(Some(customer.exports().await?).filter(|all| !all.is_empty())),
+    )
+    .await
 }
 
-/// A message as Lambda hands it to the function.
+/// A message in the form in which Lambda passes it.
 fn message(id: &str, body: &str) -> Value {
     json!({ "messageId": id, "body": body, "eventSource": "aws:sqs" })
 }
 
 #[tokio::test]
-async fn due_tenants_are_handed_over_and_exported_by_the_function_behind_the_queue() -> Result<()> {
+async fn due_tenants_are_queued_and_exported_by_the_function_behind_the_queue() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deployed(&aws).await?;
     let mut customers = Vec::new();
@@ -57,51 +59,51 @@ async fn due_tenants_are_handed_over_and_exported_by_the_function_behind_the_que
         let texts: Vec<String> = exported(customer).await?.into_iter().map(|(_, text)| text).collect();
         assert_eq!(texts, [as_json(&events(tenant)?)]);
     }
-    until("the customer's failure is noted", async || {
+    wait_until("the customer's failure is recorded", async || {
         let records = platform.items(Table::Tenants, "gone").await?;
         Ok(records.iter().any(|record| record.contains_key("last_error_code")).then_some(()))
     })
     .await?;
 
-    // Neither a batch that comes twice nor a tick that does leaves other bytes, and a customer's failure is acknowledged.
+    // A repeated batch or tick changes no bytes, and a batch with a customer's failure is acknowledged.
     let body = json!({ "tick": "2026-11-20T11:00:00Z", "tenants": ["one", "two", "gone"] }).to_string();
     let records = json!({ "Records": [message("a", &body), message("b", "nonsense"), message("c", &body)] });
     let before = exported(&customers[0].1).await?;
     let answer = platform.invoke(&records).await?;
     assert_eq!(answer["batchItemFailures"], json!([{ "itemIdentifier": "b" }]), "{answer}");
     assert_eq!(exported(&customers[0].1).await?, before);
-    assert_eq!(platform.tick(tick).await?["queued"], 1, "only the failed one is still due");
+    assert_eq!(platform.tick(tick).await?["queued"], 1, "only the failed tenant is still due");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_message_that_comes_again_during_a_run_is_done_with_and_puts_nothing() -> Result<()> {
+async fn a_message_that_is_redelivered_during_a_run_is_acknowledged_and_stores_nothing() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deployed(&aws).await?;
-    // Far behind, so that its run takes a while.
+    // A long backlog, so that the run takes a while.
     let hours = 120;
     let start = at("11:00")? - TimeDelta::hours(hours);
     let busy = onboard(&aws, &platform, "busy", "200000000094", Draft::default(), start).await?;
-    busy.bucket.keep_versions().await?;
+    busy.bucket.enable_versioning().await?;
     let tick = at("11:00")? + TimeDelta::minutes(1);
     assert_eq!(platform.tick(tick).await?["queued"], 1);
     let watermark = async || platform.record("busy", "watermark").await;
-    let lease = until("a run has the lease", async || Ok(watermark().await?.remove("lease"))).await?;
+    let lease = wait_until("a run has the lease", async || Ok(watermark().await?.remove("lease"))).await?;
 
-    // The same message as SQS may deliver it once more, twice in one delivery, and another tick's.
+    // The same message again, twice in one delivery, and another tick's message.
     let body = json!({ "tick": "2026-11-20T11:00:00Z", "tenants": ["busy"] }).to_string();
     let answer = platform.invoke(&json!({ "Records": [message("a", &body), message("b", &body)] })).await?;
     assert_eq!(answer["batchItemFailures"], json!([]), "{answer}");
     assert_eq!(platform.tick(tick).await?["queued"], 1);
-    assert_eq!(watermark().await?.get("lease"), Some(&lease), "the run was over too soon to prove anything");
+    assert_eq!(watermark().await?.get("lease"), Some(&lease), "the run ended too early for this test");
 
-    until("the run has exported everything", async || {
+    wait_until("the run has exported everything", async || {
         let watermark = watermark().await?;
         let exported = watermark.get("exported_until").and_then(|until| until.as_s().ok());
         Ok(exported.is_some_and(|until| until == "2026-11-20T11:00:00Z").then_some(()))
     })
     .await?;
-    until("the queue is empty", async || {
+    wait_until("the queue is empty", async || {
         let url = platform.outputs().export_queue_url.as_deref().context("no queue")?;
         let ask = ["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", url];
         let queue = tools::aws_cli(&aws, PLATFORM_ACCOUNT, &ask).await?;
@@ -112,12 +114,15 @@ async fn a_message_that_comes_again_during_a_run_is_done_with_and_puts_nothing()
     let versions = busy.bucket.versions().await?;
     ensure!(versions.len() == usize::try_from(hours)? && versions.values().all(|all| all.len() == 1), "{versions:?}");
     let logs = platform.logs().await?;
-    ensure!(logs.iter().any(|line| line.contains("another run has the tenant's lease")), "the log does not say why");
+    ensure!(
+        logs.iter().any(|line| line.contains("another run has the tenant's lease")),
+        "the log doesn't give the reason"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn the_export_queue_gives_each_batch_its_tries_and_then_keeps_it() -> Result<()> {
+async fn the_export_queue_retries_each_batch_and_then_moves_it_to_the_dead_letters() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deployed(&aws).await?;
     let outputs = platform.outputs();
@@ -138,7 +143,10 @@ async fn the_export_queue_gives_each_batch_its_tries_and_then_keeps_it() -> Resu
     let queue = &queue["Attributes"];
     let timeout =
         number(&ask(&["lambda", "get-function-configuration", "--function-name", function]).await?["Timeout"]);
-    ensure!(number(&queue["VisibilityTimeout"]) > timeout, "a batch would come again while it is at work: {queue}");
+    ensure!(
+        number(&queue["VisibilityTimeout"]) > timeout,
+        "a batch would be redelivered while it is exported: {queue}"
+    );
     let redrive: Value = serde_json::from_str(queue["RedrivePolicy"].as_str().context("no redrive policy")?)?;
     assert_eq!(number(&redrive["maxReceiveCount"]), 4);
     Ok(())

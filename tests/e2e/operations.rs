@@ -1,6 +1,6 @@
-//! The commands of docs/operations.md, run as they stand there: a command that no test runs fails the last test.
+//! Runs the commands of docs/operations.md as they are on the page. The last test fails if a command isn't run.
 
-#![allow(clippy::disallowed_methods, reason = "leases exclude others, and a tick by hand exports, as of the present")]
+#![allow(clippy::disallowed_methods, reason = "leases and ticks by hand are as of now")]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
-use audit_log_tests::{Fixture, Item, Listener, PLATFORM_ACCOUNT, Table, on_the_platform, onboard, tools};
+use audit_log_tests::{Fixture, Item, Listener, PLATFORM_ACCOUNT, Table, onboard, project, run_on_platform, tools};
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ const OUTBOXES: [&str; 4] = ["list-pending", "show-outbox", "publish-outbox", "d
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
 
-/// What the page asks to be run: once at first, and by their names.
+/// The page's commands: the first block sets variables, the others have names.
 struct Page {
     first: String,
     commands: BTreeMap<String, String>,
@@ -29,14 +29,16 @@ struct Page {
 
 impl Page {
     fn read() -> Result<Self> {
-        let text = fs::read_to_string(tools::repository().join("docs/operations.md"))?;
+        let text = fs::read_to_string(project::repository().join("docs/operations.md"))?;
         let (mut first, mut commands) = (Vec::new(), BTreeMap::new());
         let (mut name, mut lines) = (None, text.lines());
         while let Some(line) = lines.next() {
             if line == "```sh" {
                 let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
                 match name.take() {
-                    Some(name) => ensure!(commands.insert(name, block.join("\n")).is_none(), "a name twice: {line}"),
+                    Some(name) => {
+                        ensure!(commands.insert(name, block.join("\n")).is_none(), "two commands have one name: {line}")
+                    }
                     None => first.push(block.join("\n")),
                 }
             } else {
@@ -45,22 +47,22 @@ impl Page {
                 name = named.map(str::to_owned);
             }
         }
-        let [first] = &first[..] else { bail!("one block without a name, not {first:#?}") };
+        let [first] = &first[..] else { bail!("expected one block without a name: {first:#?}") };
         Ok(Self { first: first.clone(), commands })
     }
 }
 
-/// Somebody who goes by the page, for one tenant.
+/// Runs the page's commands for a tenant.
 struct Operator<'a> {
     fixture: &'a Fixture,
     page: Page,
     tenant: &'a str,
-    has_run: RefCell<BTreeSet<String>>,
+    executed: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Operator<'a> {
-    async fn of(fixture: &'a Fixture, tenant: &'a str) -> Result<Self> {
-        let operator = Self { fixture, page: Page::read()?, tenant, has_run: RefCell::default() };
+    async fn new(fixture: &'a Fixture, tenant: &'a str) -> Result<Self> {
+        let operator = Self { fixture, page: Page::read()?, tenant, executed: RefCell::default() };
         let print = r#"printf '%s\n' "$TENANTS_TABLE" "$EXPORTER_FUNCTION" "$TENANT""#;
         let printed = operator.bash(&format!("{}\n{print}", operator.page.first), &[]).await?;
         let outputs = fixture.platform.outputs();
@@ -69,10 +71,10 @@ impl<'a> Operator<'a> {
         Ok(operator)
     }
 
-    /// Runs a command of the page, with these variables beside those of all.
-    async fn runs(&self, name: &str, variables: &[(&str, &str)]) -> Result<String> {
+    /// Runs a command with additional variables.
+    async fn run(&self, name: &str, variables: &[(&str, &str)]) -> Result<String> {
         let command = self.page.commands.get(name).with_context(|| format!("the page has no command {name}"))?;
-        self.has_run.borrow_mut().insert(name.to_owned());
+        self.executed.borrow_mut().insert(name.to_owned());
         let outputs = self.fixture.platform.outputs();
         let all = [
             ("TENANTS_TABLE", outputs.tenants_table_name.as_str()),
@@ -82,9 +84,9 @@ impl<'a> Operator<'a> {
         self.bash(command, &[&all[..], variables].concat()).await.with_context(|| name.to_owned())
     }
 
-    /// Runs a command of the page whose condition doesn't hold.
-    async fn is_refused(&self, name: &str, variables: &[(&str, &str)]) -> Result<()> {
-        let refusal = self.runs(name, variables).await.err().with_context(|| format!("{name} was not refused"))?;
+    /// Runs a command whose condition must fail.
+    async fn fails_condition(&self, name: &str, variables: &[(&str, &str)]) -> Result<()> {
+        let refusal = self.run(name, variables).await.err().with_context(|| format!("{name} was not refused"))?;
         ensure!(format!("{refusal:#}").contains("ConditionalCheckFailedException"), "{refusal:#}");
         Ok(())
     }
@@ -95,34 +97,33 @@ impl<'a> Operator<'a> {
         tools::run(bash.envs(variables.iter().copied()).current_dir(aws.directory())).await
     }
 
-    /// An attribute of a record.
     async fn attribute(&self, record: &str, name: &str) -> Result<Option<AttributeValue>> {
         Ok(self.fixture.platform.record(self.tenant, record).await?.remove(name))
     }
 
-    /// Changes a record behind everybody's back.
-    async fn changes(&self, record: &str, change: impl FnOnce(&mut Item)) -> Result<()> {
+    /// Changes a record directly in the table.
+    async fn change_record(&self, record: &str, change: impl FnOnce(&mut Item)) -> Result<()> {
         let mut item = self.fixture.platform.record(self.tenant, record).await?;
         change(&mut item);
         self.fixture.platform.put_item(Table::Tenants, item).await
     }
 
-    /// Stands in for a run that has the tenant's lease for another hour.
-    async fn holds_a_lease(&self) -> Result<String> {
+    /// Leases the tenant for an hour and returns the lease's end.
+    async fn put_lease(&self) -> Result<String> {
         let until = (Utc::now() + TimeDelta::hours(1)).timestamp_millis().to_string();
         let number = AttributeValue::N(until.clone());
         let lease = [("lease".to_owned(), s(TOKEN)), ("lease_until".to_owned(), number)];
-        self.changes("watermark", |watermark| watermark.extend(lease)).await?;
+        self.change_record("watermark", |watermark| watermark.extend(lease)).await?;
         Ok(until)
     }
 
-    fn ends(self, expected: &[&str]) {
+    fn finish(self, expected: &[&str]) {
         let expected = expected.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(self.has_run.into_inner(), expected, "what this test runs");
+        assert_eq!(self.executed.into_inner(), expected, "the commands of this test");
     }
 }
 
-/// A lease that no run of these tests has.
+/// Of a lease that no run has.
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
 
 fn s(text: &str) -> AttributeValue {
@@ -133,12 +134,11 @@ fn at(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-20T{time}:00Z").parse()?)
 }
 
-/// The tick of an hour of that day.
 async fn tick(fixture: &Fixture, hour: &str) -> Result<Value> {
     fixture.platform.tick(at(hour)? + TimeDelta::minutes(1)).await
 }
 
-/// Records some events in the hour before.
+/// Records events in the hour before `to`.
 async fn record(fixture: &Fixture, tenant: &str, to: DateTime<Utc>) -> Result<Vec<Event>> {
     let events = generate(tenant, 20, Spread::Window { from: to - TimeDelta::hours(1), to });
     fixture.platform.put_events(tenant, &events).await?;
@@ -151,21 +151,21 @@ fn as_json(events: &[Event]) -> String {
 }
 
 fn parsed(printed: &str) -> Result<Value> {
-    serde_json::from_str(printed).with_context(|| format!("no JSON: {printed}"))
+    serde_json::from_str(printed).with_context(|| format!("not JSON: {printed}"))
 }
 
-/// What the function answers to a command that invokes it: the last line, after what the CLI says of the invocation.
+/// The function's answer: the last line, after the CLI's output about the invocation.
 fn answer(printed: &str) -> Result<Value> {
     let (_, answer) = printed.rsplit_once("}\n").with_context(|| format!("no answer: {printed}"))?;
     parsed(answer)
 }
 
 #[test]
-fn a_lease_is_shown_and_released_by_its_own_token_alone() -> Result<()> {
-    on_the_platform(async |fixture| {
-        let operator = Operator::of(fixture, "leased").await?;
+fn a_lease_is_shown_and_is_released_only_by_its_token() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let operator = Operator::new(fixture, "leased").await?;
         onboard(fixture.aws, &fixture.platform, "leased", "200000000101", Draft::default(), at("10:00")?).await?;
-        let shown = parsed(&operator.runs("show-lease", &[]).await?)?;
+        let shown = parsed(&operator.run("show-lease", &[]).await?)?;
         let free = json!({
             "lease": null, "lease_until": null, "exported_until": "2026-11-20T10:00:00Z",
             "next_due": "2026-11-20T11:00:00Z", "due_shard": shown["due_shard"],
@@ -173,99 +173,99 @@ fn a_lease_is_shown_and_released_by_its_own_token_alone() -> Result<()> {
         assert_eq!(shown, free);
         assert_eq!(shown["due_shard"].as_str().map(str::len), Some(1), "{shown}");
 
-        let until = operator.holds_a_lease().await?;
-        let shown = parsed(&operator.runs("show-lease", &[]).await?)?;
+        let until = operator.put_lease().await?;
+        let shown = parsed(&operator.run("show-lease", &[]).await?)?;
         assert_eq!((&shown["lease"], &shown["lease_until"]), (&json!(TOKEN), &json!(until)));
         let deferred = tick(fixture, "11:00").await?;
         assert_eq!((&deferred["deferred"], &deferred["leased"]), (&json!(1), &json!(1)), "{deferred}");
 
-        operator.is_refused("release-lease", &[("LEASE", "ffeeddccbbaa99887766554433221100")]).await?;
+        operator.fails_condition("release-lease", &[("LEASE", "ffeeddccbbaa99887766554433221100")]).await?;
         assert_eq!(operator.attribute("watermark", "lease").await?, Some(s(TOKEN)));
-        operator.runs("release-lease", &[("LEASE", TOKEN)]).await?;
-        assert_eq!(parsed(&operator.runs("show-lease", &[]).await?)?, free);
+        operator.run("release-lease", &[("LEASE", TOKEN)]).await?;
+        assert_eq!(parsed(&operator.run("show-lease", &[]).await?)?, free);
         assert_eq!(tick(fixture, "11:00").await?["exported"], 1);
-        operator.ends(&LEASES);
+        operator.finish(&LEASES);
         Ok(())
     })
 }
 
 #[test]
-fn a_paused_tenant_is_not_exported_and_after_that_loses_nothing() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_paused_tenant_is_not_exported_and_loses_nothing() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let operator = Operator::of(fixture, "paused").await?;
+        let operator = Operator::new(fixture, "paused").await?;
         let paused = onboard(aws, platform, "paused", "200000000102", Draft::default(), at("10:00")?).await?;
         let mut expected = vec![as_json(&record(fixture, "paused", at("11:00")?).await?)];
         assert_eq!(tick(fixture, "11:00").await?["exported"], 1);
 
-        operator.runs("pause-tenant", &[]).await?;
+        operator.run("pause-tenant", &[]).await?;
         for hour in ["12:00", "13:00"] {
             expected.push(as_json(&record(fixture, "paused", at(hour)?).await?));
             assert_eq!(tick(fixture, hour).await?["due"], 0);
         }
         let status = platform.api().admin("paused", "GET", "/v1/status", None).await?.ok()?;
         assert_eq!(status["status"], "disconnected", "{status}");
-        operator.is_refused("pause-tenant", &[]).await?;
+        operator.fails_condition("pause-tenant", &[]).await?;
 
-        operator.runs("resume-tenant", &[]).await?;
+        operator.run("resume-tenant", &[]).await?;
         let report = tick(fixture, "13:00").await?;
         assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(2)), "{report}");
         let texts: Vec<String> = paused.exports().await?.into_iter().map(|(_, text)| text).collect();
         assert_eq!(texts, expected);
-        operator.ends(&PAUSES);
+        operator.finish(&PAUSES);
         Ok(())
     })
 }
 
 #[test]
-fn a_watermark_that_is_set_back_leads_to_the_same_objects_again() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn after_the_watermark_is_set_back_the_same_objects_are_exported_again() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let operator = Operator::of(fixture, "back").await?;
+        let operator = Operator::new(fixture, "back").await?;
         let back = onboard(aws, platform, "back", "200000000103", Draft::default(), at("10:00")?).await?;
-        back.bucket.keep_versions().await?;
+        back.bucket.enable_versioning().await?;
         for hour in ["11:00", "12:00", "13:00"] {
             record(fixture, "back", at(hour)?).await?;
             assert_eq!(tick(fixture, hour).await?["exported"], 1);
         }
         let first = back.exports().await?;
 
-        let listed = operator.runs("list-receipts", &[("FROM", "2026-11-20T11:30:00Z")]).await?;
+        let listed = operator.run("list-receipts", &[("FROM", "2026-11-20T11:30:00Z")]).await?;
         let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
         let [eleven, twelve, one] = ["2026-11-20T11:00:00Z", "2026-11-20T12:00:00Z", "2026-11-20T13:00:00Z"];
         let bucket = "back-audit-logs";
         assert_eq!(lines, [[eleven, twelve, bucket, "20"], [twelve, one, bucket, "20"]], "{listed}");
 
         let window = [("FROM", eleven), ("DUE", twelve)];
-        operator.holds_a_lease().await?;
-        operator.is_refused("set-watermark-back", &window).await?;
-        operator.changes("watermark", |watermark| drop(watermark.remove("lease"))).await?;
-        operator.is_refused("set-watermark-back", &[("FROM", one), ("DUE", "2026-11-20T14:00:00Z")]).await?;
+        operator.put_lease().await?;
+        operator.fails_condition("set-watermark-back", &window).await?;
+        operator.change_record("watermark", |watermark| drop(watermark.remove("lease"))).await?;
+        operator.fails_condition("set-watermark-back", &[("FROM", one), ("DUE", "2026-11-20T14:00:00Z")]).await?;
         assert_eq!(operator.attribute("watermark", "exported_until").await?, Some(s(one)));
-        operator.changes("watermark", |watermark| drop(watermark.remove("lease_until"))).await?;
-        operator.runs("set-watermark-back", &window).await?;
+        operator.change_record("watermark", |watermark| drop(watermark.remove("lease_until"))).await?;
+        operator.run("set-watermark-back", &window).await?;
 
         let report = tick(fixture, "13:00").await?;
         assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(2)), "{report}");
         assert_eq!(back.exports().await?, first);
         let versions: Vec<usize> = back.bucket.versions().await?.values().map(Vec::len).collect();
         assert_eq!(versions, [1, 2, 2]);
-        operator.ends(&WINDOWS);
+        operator.finish(&WINDOWS);
         Ok(())
     })
 }
 
 #[test]
-fn what_waits_in_an_outbox_is_found_and_published_and_what_cannot_be_read_is_dropped() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn outbox_entries_are_listed_and_published_and_unreadable_ones_are_dropped() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let operator = Operator::of(fixture, "waiting").await?;
-        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "waiting").await?;
+        let operator = Operator::new(fixture, "waiting").await?;
+        let listener = Listener::new(aws, &platform.outputs().notification_bus_name, "waiting").await?;
         let mut waiting = onboard(aws, platform, "waiting", "200000000104", Draft::default(), at("10:00")?).await?;
         let damage = async || {
             let damaged = ("system:damaged".to_owned(), s("no JSON"));
             operator
-                .changes("outbox", |outbox| {
+                .change_record("outbox", |outbox| {
                     outbox.insert("pending_shard".to_owned(), s("0"));
                     if let Some(AttributeValue::M(entries)) = outbox.get_mut("entries") {
                         entries.extend([damaged]);
@@ -273,86 +273,88 @@ fn what_waits_in_an_outbox_is_found_and_published_and_what_cannot_be_read_is_dro
                 })
                 .await
         };
-        let pending = async || anyhow::Ok(operator.runs("list-pending", &[]).await?.trim().to_owned());
+        let pending = async || anyhow::Ok(operator.run("list-pending", &[]).await?.trim().to_owned());
         let publish = async || {
-            let answer = answer(&operator.runs("publish-outbox", &[]).await?)?;
+            let answer = answer(&operator.run("publish-outbox", &[]).await?)?;
             anyhow::Ok((answer["published"].clone(), answer["left"].clone()))
         };
 
         assert_eq!(pending().await?, "waiting");
-        let shown = parsed(&operator.runs("show-outbox", &[]).await?)?;
+        let shown = parsed(&operator.run("show-outbox", &[]).await?)?;
         assert_eq!((&shown["sequence"], &shown["dropped"]), (&json!("1"), &Value::Null));
         let entries = shown["entries"].as_object().context("no entries")?;
-        let [(_, entry)] = &entries.iter().collect::<Vec<_>>()[..] else { bail!("one entry, not {entries:?}") };
+        let [(_, entry)] = &entries.iter().collect::<Vec<_>>()[..] else { bail!("expected one entry: {entries:?}") };
         ensure!(entry["S"].as_str().is_some_and(|entry| entry.contains("settings_changed")), "{entry}");
 
         damage().await?;
-        assert_eq!(publish().await?, (json!(1), json!(1)), "published the one, and left the other");
-        assert_eq!(listener.hear(1).await?[0]["detail-type"], "Audit Log Export Settings Changed");
+        assert_eq!(publish().await?, (json!(1), json!(1)), "one is published, the other is left");
+        assert_eq!(listener.receive(1).await?[0]["detail-type"], "Audit Log Export Settings Changed");
         assert_eq!(pending().await?, "waiting");
-        operator.runs("drop-unreadable-notification", &[("ID", "system:damaged")]).await?;
+        operator.run("drop-unreadable-notification", &[("ID", "system:damaged")]).await?;
         assert_eq!(pending().await?, "");
 
-        // Beside another one that can be read, the tenant stays pending.
+        // The other entry keeps the tenant in the index `pending`.
         waiting.save(aws, platform, at("10:01")?).await?;
         damage().await?;
-        let said = operator.runs("drop-unreadable-notification", &[("ID", "system:damaged")]).await?;
+        let said = operator.run("drop-unreadable-notification", &[("ID", "system:damaged")]).await?;
         ensure!(said.contains("Other notifications wait there."), "{said}");
         assert_eq!(pending().await?, "waiting");
         assert_eq!(publish().await?, (json!(1), json!(0)));
-        assert_eq!(listener.hear(1).await?[0]["detail"]["sequence"], 2);
+        assert_eq!(listener.receive(1).await?[0]["detail"]["sequence"], 2);
         assert_eq!(pending().await?, "");
-        operator.ends(&OUTBOXES);
+        operator.finish(&OUTBOXES);
         Ok(())
     })
 }
 
 #[test]
-fn records_that_are_put_back_from_a_restored_table_lead_to_every_window_of_then_and_since() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let operator = Operator::of(fixture, "damaged").await?;
+        let operator = Operator::new(fixture, "damaged").await?;
         let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
         let before = |hours| hour - TimeDelta::hours(hours);
         let damaged = onboard(aws, platform, "damaged", "200000000105", Draft::default(), before(3)).await?;
-        damaged.bucket.keep_versions().await?;
+        damaged.bucket.enable_versioning().await?;
         let mut expected = vec![as_json(&record(fixture, "damaged", before(2)).await?)];
         platform.tick(before(2) + TimeDelta::minutes(1)).await?;
 
-        // In the middle of a run. The local AWS restores a table as it is now, whatever instant it is asked for.
+        // During a run. The local AWS restores a table as it is now, whatever instant is requested.
         let good = platform.record("damaged", "watermark").await?;
-        operator.holds_a_lease().await?;
-        operator.changes("watermark", |watermark| drop(watermark.insert("checkpoint".to_owned(), s("{}")))).await?;
+        operator.put_lease().await?;
+        operator
+            .change_record("watermark", |watermark| drop(watermark.insert("checkpoint".to_owned(), s("{}"))))
+            .await?;
         let restored = [("RESTORED_TABLE", "tenants-restored")];
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        operator.runs("restore-table", &[restored[0], ("RESTORE_TO", &now)]).await?;
+        operator.run("restore-table", &[restored[0], ("RESTORE_TO", &now)]).await?;
         platform.put_item(Table::Tenants, good).await?;
         expected.push(as_json(&record(fixture, "damaged", before(1)).await?));
         platform.tick(before(1) + TimeDelta::minutes(1)).await?;
         let first = damaged.exports().await?;
 
-        operator.runs("stop-exporter", &[]).await?;
-        let stopped = platform.check(Utc::now()).await.err().context("it was not stopped")?;
+        operator.run("stop-exporter", &[]).await?;
+        let stopped = platform.check(Utc::now()).await.err().context("the exporter was not stopped")?;
         ensure!(format!("{stopped:?}").contains("TooManyRequestsException"), "{stopped:?}");
         let config = platform.record("damaged", "config").await?;
         platform.clear_table(Table::Tenants).await?;
         for name in ["config", "watermark", "outbox"] {
-            operator.runs("restore-record", &[restored[0], ("RECORD", name)]).await?;
+            operator.run("restore-record", &[restored[0], ("RECORD", name)]).await?;
         }
         assert_eq!(platform.record("damaged", "config").await?, config);
         assert_eq!(operator.attribute("watermark", "lease").await?, Some(s(TOKEN)));
-        operator.runs("forget-run", &[]).await?;
+        operator.run("forget-run", &[]).await?;
         let watermark = platform.record("damaged", "watermark").await?;
         ensure!(["lease", "lease_until", "checkpoint"].iter().all(|it| !watermark.contains_key(*it)), "{watermark:?}");
         let sequence = operator.attribute("outbox", "sequence").await?;
         assert_eq!(sequence, Some(AttributeValue::N("1".to_owned())));
-        operator.runs("raise-sequence", &[]).await?;
+        operator.run("raise-sequence", &[]).await?;
         let raised = operator.attribute("outbox", "sequence").await?;
         assert_eq!(raised, Some(AttributeValue::N("100001".to_owned())));
-        operator.runs("start-exporter", &[]).await?;
+        operator.run("start-exporter", &[]).await?;
 
         expected.push(as_json(&record(fixture, "damaged", hour).await?));
-        let report = answer(&operator.runs("tick", &[]).await?)?;
+        let report = answer(&operator.run("tick", &[]).await?)?;
         assert_eq!((&report["due"], &report["exported"]), (&json!(1), &json!(1)), "{report}");
         let exports = damaged.exports().await?;
         assert_eq!(exports[..2], first);
@@ -360,14 +362,14 @@ fn records_that_are_put_back_from_a_restored_table_lead_to_every_window_of_then_
         assert_eq!(texts[..3], expected.iter().collect::<Vec<_>>());
         let versions: Vec<Vec<String>> = damaged.bucket.versions().await?.into_values().collect();
         assert_eq!(versions.iter().take(3).map(Vec::len).collect::<Vec<_>>(), [1, 2, 1], "{versions:?}");
-        assert_eq!(versions[1][0], versions[1][1], "with other bytes");
-        operator.ends(&RESTORES);
+        assert_eq!(versions[1][0], versions[1][1], "the bytes differ");
+        operator.finish(&RESTORES);
         Ok(())
     })
 }
 
 #[test]
-fn every_command_of_the_page_is_run_by_a_test() -> Result<()> {
+fn a_test_runs_every_command_of_the_page() -> Result<()> {
     let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &RESTORES].concat();
     let on_the_page: BTreeSet<String> = Page::read()?.commands.into_keys().collect();
     assert_eq!(on_the_page, run.into_iter().map(str::to_owned).collect());

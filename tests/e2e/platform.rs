@@ -1,14 +1,14 @@
-//! The platform's template, deployed: what the emulator lets pass, and AWS would refuse or make useless.
+//! The deployed platform template: what the local AWS accepts, but AWS would refuse or not run as intended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use audit_log_tests::{LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, on_the_platform, tools};
+use audit_log_tests::{LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, run_on_platform, tools};
 use serde_json::{Value, json};
 
 #[test]
 fn the_platforms_functions_share_neither_roles_nor_logs() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, outputs) = (fixture.aws, fixture.platform.outputs());
         let (mut roles, mut logs) = (BTreeSet::new(), BTreeSet::new());
         for name in [&outputs.exporter_function_name, &outputs.console_function_name, &outputs.recorder_function_name] {
@@ -17,7 +17,7 @@ fn the_platforms_functions_share_neither_roles_nor_logs() -> Result<()> {
             logs.insert(function["LoggingConfig"]["LogGroup"].to_string());
             let variables = function["Environment"]["Variables"].as_object().context("no environment")?;
             let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
-            // By "Lambda quotas", 4 KB in all: what is left has to do for a set of keys and for extra actions.
+            // 4 KB in all, by "Lambda quotas". The rest must suffice for a key set and for extra actions.
             ensure!(bytes < 1024, "{name} has {bytes} bytes of environment before anything is set");
         }
         assert_eq!((roles.len(), logs.len()), (3, 3), "{roles:?} {logs:?}");
@@ -26,8 +26,8 @@ fn the_platforms_functions_share_neither_roles_nor_logs() -> Result<()> {
 }
 
 #[test]
-fn the_api_hands_each_request_to_its_function_and_leaves_preflights_to_itself() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn the_api_routes_each_request_to_its_function_and_answers_preflights_itself() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, outputs) = (fixture.aws, fixture.platform.outputs());
         let mut function_behind = HashMap::new();
         for integration in list(&api(aws, outputs, &["get-integrations"]).await?["Items"]) {
@@ -37,7 +37,7 @@ fn the_api_hands_each_request_to_its_function_and_leaves_preflights_to_itself() 
             let name = name.context("an integration without a function")?;
             // By "Quotas for HTTP APIs", an integration has 30 seconds.
             ensure!(number(&function(aws, name).await?["Timeout"]) <= 30, "{name} may answer after the API gave up");
-            let policy = platforms(aws, &["lambda", "get-policy", "--function-name", name]).await?;
+            let policy = platform_cli(aws, &["lambda", "get-policy", "--function-name", name]).await?;
             let invoker = format!(":{}/*", outputs.api_id);
             ensure!(policy["Policy"].as_str().is_some_and(|policy| policy.contains(&invoker)), "{policy}");
             function_behind.insert(format!("integrations/{}", text(&integration["IntegrationId"])), name.to_owned());
@@ -65,15 +65,15 @@ fn the_api_hands_each_request_to_its_function_and_leaves_preflights_to_itself() 
 }
 
 #[test]
-fn the_api_is_throttled_and_its_log_has_neither_tokens_nor_what_was_searched_for() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn the_api_is_throttled_and_its_log_has_neither_tokens_nor_search_terms() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, outputs) = (fixture.aws, fixture.platform.outputs());
         let stage = api(aws, outputs, &["get-stage", "--stage-name", "$default"]).await?;
-        assert_eq!(stage["AutoDeploy"], true, "or no route is ever reachable");
+        assert_eq!(stage["AutoDeploy"], true, "without it no route is reachable");
         let limits = ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| &stage["DefaultRouteSettings"][name]);
         assert_eq!(limits, [&json!(100.0), &json!(200)]);
         let format = text(&stage["AccessLogSettings"]["Format"]);
-        let fields: BTreeMap<String, String> = serde_json::from_str(format).context("a log line that is no JSON")?;
+        let fields: BTreeMap<String, String> = serde_json::from_str(format).context("a log line isn't JSON")?;
         for secret in ["path", "query", "header", "authorizer"] {
             ensure!(fields.values().all(|value| !value.to_lowercase().contains(secret)), "{format}");
         }
@@ -82,17 +82,18 @@ fn the_api_is_throttled_and_its_log_has_neither_tokens_nor_what_was_searched_for
 }
 
 #[test]
-fn the_ingestion_queue_gives_each_message_its_tries_and_then_keeps_it() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn the_ingestion_queue_retries_each_message_and_then_moves_it_to_the_dead_letters() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, outputs) = (fixture.aws, fixture.platform.outputs());
         let recorder = outputs.recorder_function_name.as_str();
-        let mappings = platforms(aws, &["lambda", "list-event-source-mappings", "--function-name", recorder]).await?;
-        let [mapping] = list(&mappings["EventSourceMappings"]) else { bail!("one queue, not {mappings}") };
+        let mappings =
+            platform_cli(aws, &["lambda", "list-event-source-mappings", "--function-name", recorder]).await?;
+        let [mapping] = list(&mappings["EventSourceMappings"]) else { bail!("expected one queue: {mappings}") };
         assert_eq!(mapping["EventSourceArn"], outputs.ingestion_queue_arn.as_str());
         assert_eq!(
             mapping["FunctionResponseTypes"],
             json!(["ReportBatchItemFailures"]),
-            "or one failure repeats a batch"
+            "without it one failure repeats a batch"
         );
         let window = number(&mapping["MaximumBatchingWindowInSeconds"]);
         // By "CreateEventSourceMapping" in the Lambda API reference.
@@ -101,7 +102,7 @@ fn the_ingestion_queue_gives_each_message_its_tries_and_then_keeps_it() -> Resul
 
         let attributes = async |url| {
             let get = ["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", url];
-            platforms(aws, &get).await.map(|mut answer| answer["Attributes"].take())
+            platform_cli(aws, &get).await.map(|mut answer| answer["Attributes"].take())
         };
         let queue = attributes(&outputs.ingestion_queue_url).await?;
         let dead_letters = attributes(&outputs.ingestion_dead_letters_url).await?;
@@ -114,7 +115,7 @@ fn the_ingestion_queue_gives_each_message_its_tries_and_then_keeps_it() -> Resul
             (&dead_letters["QueueArn"], 5)
         );
         for queue in [&queue, &dead_letters] {
-            // A message keeps its age when it is moved, so neither may be shorter than the other.
+            // A message keeps its age when it is moved, so both must be equal.
             assert_eq!(number(&queue["MessageRetentionPeriod"]), 14 * 86_400, "{queue}");
             assert_eq!(queue["SqsManagedSseEnabled"], "true", "{queue}");
         }
@@ -123,14 +124,14 @@ fn the_ingestion_queue_gives_each_message_its_tries_and_then_keeps_it() -> Resul
 }
 
 #[tokio::test]
-async fn browsers_are_let_in_from_the_origins_that_are_named_and_no_others() -> Result<()> {
+async fn browsers_may_call_the_api_from_the_allowed_origins_alone() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deploy_platform(&aws, &[]).await?;
     let cors = async || Ok::<_, Error>(api(&aws, platform.outputs(), &["get-api"]).await?["CorsConfiguration"].take());
     assert_eq!(cors().await?["AllowOrigins"], Value::Null);
 
     let refused = deploy_platform(&aws, &[("AllowedOrigins", "https://app.acme.example,*")]).await.err();
-    let refused = format!("{:#}", refused.context("any origin was let in")?);
+    let refused = format!("{:#}", refused.context("any origin was allowed")?);
     ensure!(refused.contains("AllowedOrigins"), "{refused}");
 
     deploy_platform(&aws, &[("AllowedOrigins", "https://app.acme.example,http://localhost:5173")]).await?;
@@ -141,17 +142,17 @@ async fn browsers_are_let_in_from_the_origins_that_are_named_and_no_others() -> 
 }
 
 #[tokio::test]
-async fn the_settings_of_tokens_are_deployed_whole_or_not_at_all() -> Result<()> {
+async fn incomplete_token_settings_are_not_deployed() -> Result<()> {
     let aws = LocalAws::start().await?;
     let (issuer, audience) = (("TokenIssuer", "https://id.test/"), ("TokenAudience", "audit-logs"));
     let (url, jwks) = (("TokenJwksUrl", "https://id.test/keys"), ("TokenJwks", r#"{"keys": []}"#));
     for (part, words) in [
-        (&[issuer][..], "TokenAudience has to be set"),
-        (&[issuer, audience], "either TokenJwksUrl or TokenJwks has to be set"),
-        (&[url], "mean nothing without TokenIssuer"),
-        (&[issuer, audience, url, jwks], "set one of them"),
+        (&[issuer][..], "Set TokenAudience too"),
+        (&[issuer, audience], "Set TokenJwksUrl or TokenJwks too"),
+        (&[url], "Set TokenIssuer too"),
+        (&[issuer, audience, url, jwks], "not both"),
     ] {
-        let refused = deploy_platform(&aws, part).await.err().context("deployed all the same")?;
+        let refused = deploy_platform(&aws, part).await.err().context("incomplete settings were deployed")?;
         ensure!(format!("{refused:#}").contains(words), "{refused:#}");
     }
     let platform = deploy_platform(&aws, &[issuer, audience, jwks]).await?;
@@ -165,54 +166,51 @@ async fn the_settings_of_tokens_are_deployed_whole_or_not_at_all() -> Result<()>
 }
 
 #[tokio::test]
-async fn notifications_go_by_email_only_to_the_address_in_the_parameter() -> Result<()> {
+async fn notifications_are_emailed_only_to_the_address_in_the_parameter() -> Result<()> {
     let aws = LocalAws::start().await?;
     let platform = deploy_platform(&aws, &[]).await?;
     let bus = platform.outputs().notification_bus_name.as_str();
-    let rules = async || platforms(&aws, &["events", "list-rules", "--event-bus-name", bus]).await;
-    assert_eq!(rules().await?["Rules"], json!([]), "nobody listens by default");
+    let rules = async || platform_cli(&aws, &["events", "list-rules", "--event-bus-name", bus]).await;
+    assert_eq!(rules().await?["Rules"], json!([]), "no rule by default");
 
     deploy_platform(&aws, &[("NotificationEmail", "ops@acme.example")]).await?;
     let rules = rules().await?;
-    let [rule] = list(&rules["Rules"]) else { bail!("one rule, not {rules}") };
+    let [rule] = list(&rules["Rules"]) else { bail!("expected one rule: {rules}") };
     let of_rule = ["events", "list-targets-by-rule", "--event-bus-name", bus, "--rule", text(&rule["Name"])];
-    let targets = platforms(&aws, &of_rule).await?;
-    let [target] = list(&targets["Targets"]) else { bail!("one target, not {targets}") };
+    let targets = platform_cli(&aws, &of_rule).await?;
+    let [target] = list(&targets["Targets"]) else { bail!("expected one target: {targets}") };
     let topic = text(&target["Arn"]);
-    let subscribed = platforms(&aws, &["sns", "list-subscriptions-by-topic", "--topic-arn", topic]).await?;
-    let [subscription] = list(&subscribed["Subscriptions"]) else { bail!("one subscriber, not {subscribed}") };
+    let subscribed = platform_cli(&aws, &["sns", "list-subscriptions-by-topic", "--topic-arn", topic]).await?;
+    let [subscription] = list(&subscribed["Subscriptions"]) else { bail!("expected one subscriber: {subscribed}") };
     assert_eq!((text(&subscription["Protocol"]), text(&subscription["Endpoint"])), ("email", "ops@acme.example"));
-    let attributes = platforms(&aws, &["sns", "get-topic-attributes", "--topic-arn", topic]).await?;
+    let attributes = platform_cli(&aws, &["sns", "get-topic-attributes", "--topic-arn", topic]).await?;
     ensure!(text(&attributes["Attributes"]["Policy"]).contains("events.amazonaws.com"), "{attributes}");
     Ok(())
 }
 
-/// What a command line call in the platform's account answers.
-async fn platforms(aws: &LocalAws, arguments: &[&str]) -> Result<Value> {
+async fn platform_cli(aws: &LocalAws, arguments: &[&str]) -> Result<Value> {
     tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await
 }
 
-/// What the API's owner sees of it.
 async fn api(aws: &LocalAws, outputs: &PlatformOutputs, call: &[&str]) -> Result<Value> {
-    platforms(aws, &[&["apigatewayv2"], call, &["--api-id", &outputs.api_id]].concat()).await
+    platform_cli(aws, &[&["apigatewayv2"], call, &["--api-id", &outputs.api_id]].concat()).await
 }
 
-/// A function's configuration.
 async fn function(aws: &LocalAws, name: &str) -> Result<Value> {
-    platforms(aws, &["lambda", "get-function-configuration", "--function-name", name]).await
+    platform_cli(aws, &["lambda", "get-function-configuration", "--function-name", name]).await
 }
 
-/// A number, which some services write as a text; zero for anything else.
+/// A number, as JSON number or text; zero for anything else.
 fn number(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
 
-/// A text; none for anything else.
+/// A text; blank for anything else.
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// An array's values; none for anything else.
+/// The values of an array; empty for anything else.
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

@@ -1,20 +1,24 @@
-//! The three ways to a role, taken as an admin takes them: each makes a role that passes verification.
+//! Makes a role in each of the three ways, as an admin does. Each role must pass verification.
+
+#[path = "../../functions/core/src/role_setup/tests/terraform.rs"]
+mod terraform;
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use audit_log_core::role_setup::{RoleSetup, TEMPLATE, evaluate::evaluate};
+use audit_log_core::role_setup::{RoleSetup, TEMPLATE};
 use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Partition, Prefix, Region};
-use audit_log_tests::{Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, on_the_platform, quick_create, tools};
+use audit_log_tests::{
+    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, project, quick_create, run_on_platform, tools,
+};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
-/// Legal, and as awkward as it gets.
+/// Allowed characters that are hard to quote.
 const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
 const PREFIX: &str = "it's(ok)!/a.b";
 const BUCKET: &str = "acme-audit-logs";
 
-/// What a tenant hands over.
 struct Tenant {
     platform: tenant::Platform,
     external_id: ExternalId,
@@ -47,7 +51,7 @@ impl Tenant {
     }
 }
 
-/// Asserts that all five steps of verifying a role pass.
+/// Verifies a role and asserts that all five steps pass.
 async fn assert_passes(platform: &Platform<'_>, role_arn: &str, bucket: &str) -> Result<()> {
     let connection = json!({
         "tenantId": "acme", "roleArn": role_arn, "externalId": EXTERNAL_ID, "bucket": bucket, "region": REGION,
@@ -59,7 +63,7 @@ async fn assert_passes(platform: &Platform<'_>, role_arn: &str, bucket: &str) ->
     Ok(())
 }
 
-/// Runs commands with an `aws` that prints its arguments, each in brackets, a call a line.
+/// Runs commands with an `aws` that prints each call in a line, its arguments in brackets.
 fn dry_run(commands: &str) -> Result<(bool, String, String)> {
     let aws = r#"aws() { printf '[%s]' "$@"; echo; }"#;
     let output = Command::new("bash").args(["-c", &format!("{aws}\n{commands}")]).env_clear().output()?;
@@ -67,7 +71,7 @@ fn dry_run(commands: &str) -> Result<(bool, String, String)> {
 }
 
 #[test]
-fn a_shell_hands_the_commands_values_on_as_they_are() -> Result<()> {
+fn a_shell_passes_the_commands_values_unchanged() -> Result<()> {
     let tenant = Tenant::new(BUCKET)?;
     let known = tenant.role_setup(Some("https://s3.amazonaws.com/our-templates/it's a $(template)!.yaml"))?;
     let parameter = |name, value| format!("[{}]", json!({ "ParameterKey": name, "ParameterValue": value }));
@@ -98,22 +102,22 @@ fn a_shell_hands_the_commands_values_on_as_they_are() -> Result<()> {
     let filled_in = unknown.replace("\nBUCKET=\n", &format!("\nBUCKET={BUCKET}\n"));
     assert_eq!(dry_run(&filled_in)?, (true, calls(&format!("{others}{bucket}")), String::new()));
     let (success, called, said) = dry_run(&unknown)?;
-    assert_eq!((success, called.as_str()), (false, ""), "nothing is created without a bucket");
+    assert_eq!((success, called.as_str()), (false, ""), "nothing may be created without a bucket");
     assert!(said.contains("fill in the name of your bucket after BUCKET="), "{said}");
     Ok(())
 }
 
 #[test]
-fn the_cli_makes_a_role_that_passes_with_the_published_template_and_with_a_downloaded_one() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_template() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        // The local AWS makes stacks only from templates in an account's own buckets, so the customer publishes here.
+        // The local AWS reads templates only from the account's own buckets, so the customer publishes here.
         Bucket::create(aws, "200000000061", "our-templates", REGION).await?;
         let publish = "cloudformation/publish bucket our-templates";
         tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
         let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.0.0.yaml";
-        // Where the template is, for when it is read from the current directory.
-        let folder = tools::repository().join("cloudformation");
+        // The downloaded template is read from the current directory.
+        let folder = project::repository().join("cloudformation");
         for (account, template_url) in [("200000000061", Some(published)), ("200000000062", None)] {
             let bucket = format!("logs-{account}");
             Bucket::create(aws, account, &bucket, REGION).await?;
@@ -127,20 +131,20 @@ fn the_cli_makes_a_role_that_passes_with_the_published_template_and_with_a_downl
 }
 
 #[test]
-fn the_role_that_terraform_makes_passes() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn the_terraform_file_makes_a_role_that_passes() -> Result<()> {
+    run_on_platform(async |fixture| {
         let account = "200000000063";
         Bucket::create(fixture.aws, account, "logs-of-terraform", REGION).await?;
-        let made = evaluate(&Tenant::new("logs-of-terraform")?.role_setup(None)?.terraform(), &[])?;
+        let made = terraform::evaluate(&Tenant::new("logs-of-terraform")?.role_setup(None)?.terraform(), &[])?;
         let role_arn = apply(fixture.aws, account, &made).await?;
         assert_passes(&fixture.platform, &role_arn, "logs-of-terraform").await
     })
 }
 
-/// Makes the evaluated resources, as Terraform's provider does, and returns the role's ARN.
+/// Creates the evaluated resources, as Terraform does, and returns the role's ARN.
 async fn apply(aws: &LocalAws, account: &str, made: &Value) -> Result<String> {
     let (role, rights) = (&made["aws_iam_role"]["audit_log_export"], &made["aws_iam_role_policy"]["audit_log_export"]);
-    let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("no text: {value}"));
+    let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("not a text: {value}"));
     let name = text(&role["name_prefix"])? + "20261121100000000000000001";
     let iam = async |arguments: &[&str]| tools::aws_cli(aws, account, &[&["iam"], arguments].concat()).await;
     let (trust, description) = (text(&role["assume_role_policy"])?, text(&role["description"])?);
@@ -155,8 +159,8 @@ async fn apply(aws: &LocalAws, account: &str, made: &Value) -> Result<String> {
 }
 
 #[test]
-fn the_link_makes_a_role_that_passes() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn the_quick_create_link_makes_a_role_that_passes() -> Result<()> {
+    run_on_platform(async |fixture| {
         let account = "200000000064";
         Bucket::create(fixture.aws, account, "logs-of-link", REGION).await?;
         let tenant = Tenant::new("logs-of-link")?;
@@ -167,7 +171,7 @@ fn the_link_makes_a_role_that_passes() -> Result<()> {
         let parameters: Vec<_> =
             values.iter().filter_map(|(name, value)| Some((name.strip_prefix("param_")?, value.as_ref()))).collect();
         let stack = quick_create(fixture.aws, account, "audit-log-export", &parameters).await?;
-        assert!(TEMPLATE.contains(&stack.outputs.template_version), "made from another template");
+        assert!(TEMPLATE.contains(&stack.outputs.template_version), "the template has another version");
         assert_passes(&fixture.platform, &stack.outputs.role_arn, "logs-of-link").await
     })
 }

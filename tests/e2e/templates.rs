@@ -1,4 +1,4 @@
-//! The customers' template, deployed: who is let in, and what the role may do.
+//! The deployed customers' template: which role may assume the customer's, and what that may do.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use audit_log_aws::sdk::s3::primitives::ByteStream;
 use audit_log_aws::sdk::sts::error::ProvideErrorMetadata as _;
 use audit_log_aws::sdk::{s3, sts};
 use audit_log_tests::{
-    Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, REGION, StoredObject, delete_stack, quick_create, tools,
+    Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, REGION, StoredObject, delete_stack, project, quick_create, tools,
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ const PARAMETERS: [(&str, &str); 3] =
     [("BucketName", "acme-logs"), ("ExternalId", EXTERNAL_ID), ("ProviderAccountId", PLATFORM_ACCOUNT)];
 
 #[tokio::test]
-async fn a_customers_role_lets_in_only_the_exporter_with_the_external_id() -> Result<()> {
+async fn only_the_exporter_with_the_external_id_can_assume_a_customers_role() -> Result<()> {
     let aws = LocalAws::start().await?;
     let exporter = session_of(&aws, "audit-log-exporter").await?;
     let other = session_of(&aws, "some-other-role").await?;
@@ -28,7 +28,7 @@ async fn a_customers_role_lets_in_only_the_exporter_with_the_external_id() -> Re
         Ok(_) => "allowed".to_owned(),
         Err(code) => code,
     };
-    // This one would be refused, too, if `aws:PrincipalArn` were the session's ARN.
+    // This call would also be refused if `aws:PrincipalArn` were the session's ARN.
     assert_eq!(attempt(&exporter, Some(EXTERNAL_ID)).await, "allowed");
     assert_eq!(attempt(&exporter, Some("a guess")).await, "AccessDenied");
     assert_eq!(attempt(&exporter, None).await, "AccessDenied");
@@ -40,12 +40,12 @@ async fn a_customers_role_lets_in_only_the_exporter_with_the_external_id() -> Re
 }
 
 #[tokio::test]
-async fn a_bucket_that_demands_tls_takes_a_delivery() -> Result<()> {
+async fn a_bucket_that_demands_tls_accepts_a_delivery() -> Result<()> {
     let aws = LocalAws::start().await?;
     let exporter = session_of(&aws, "audit-log-exporter").await?;
     let parameters = [&PARAMETERS[..], &[("CreateBucket", "true")]].concat();
     let stack = quick_create(&aws, CUSTOMER, "audit-log-export", &parameters).await?;
-    let bucket = Bucket::of(&aws, CUSTOMER, &stack.outputs.bucket_name);
+    let bucket = Bucket::new(&aws, CUSTOMER, &stack.outputs.bucket_name);
 
     let delivery = assume(&aws, &exporter, &stack, Some(EXTERNAL_ID)).await.map_err(Error::msg)?;
     let s3 = s3::Client::new(&aws.sdk_config_with(delivery));
@@ -57,13 +57,13 @@ async fn a_bucket_that_demands_tls_takes_a_delivery() -> Result<()> {
         .await?;
     assert_eq!(bucket.objects().await?, [StoredObject { key: "a/b.json".to_owned(), size: 2 }]);
     assert_eq!(bucket.get("a/b.json").await?.bytes, b"[]");
-    // Writing is all that the role may do.
+    // The role may do nothing else.
     ensure!(s3.get_object().bucket(&stack.outputs.bucket_name).key("a/b.json").send().await.is_err());
     Ok(())
 }
 
 #[tokio::test]
-async fn two_stacks_in_one_account_have_roles_of_their_own() -> Result<()> {
+async fn two_stacks_in_one_account_have_separate_roles() -> Result<()> {
     let aws = LocalAws::start().await?;
     let exporter = session_of(&aws, "audit-log-exporter").await?;
     let first = quick_create(&aws, CUSTOMER, "first", &PARAMETERS).await?;
@@ -72,7 +72,7 @@ async fn two_stacks_in_one_account_have_roles_of_their_own() -> Result<()> {
     assert_ne!(first.outputs.role_arn, second.outputs.role_arn);
     assert!(assume(&aws, &exporter, &first, Some(EXTERNAL_ID)).await.is_ok());
     assert!(assume(&aws, &exporter, &second, Some("another-id")).await.is_ok());
-    // One stack's external ID opens the other's role no more than a guess does.
+    // One stack's external ID must not work for the other's role.
     assert_eq!(assume(&aws, &exporter, &second, Some(EXTERNAL_ID)).await.err().as_deref(), Some("AccessDenied"));
     Ok(())
 }
@@ -81,27 +81,27 @@ async fn two_stacks_in_one_account_have_roles_of_their_own() -> Result<()> {
 async fn a_published_version_of_the_template_never_changes() -> Result<()> {
     let aws = LocalAws::start().await?;
     let templates = Bucket::create(&aws, PLATFORM_ACCOUNT, "our-templates", REGION).await?;
-    // A copy, so that this test may change the template.
+    // This test changes the copy.
     let copy = aws.directory().join("cloudformation");
     std::fs::create_dir(&copy)?;
     for file in ["publish", "audit-log-export-role.yaml", "audit-log-export-role.tf"] {
-        std::fs::copy(tools::repository().join("cloudformation").join(file), copy.join(file))?;
+        std::fs::copy(project::repository().join("cloudformation").join(file), copy.join(file))?;
     }
     let publish = async |place: [&str; 2]| {
-        let path = format!("{}:/usr/bin:/bin", tools::repository().join(".tools/venv/bin").display());
+        let path = format!("{}:/usr/bin:/bin", project::repository().join(".tools/venv/bin").display());
         let mut publish = tokio::process::Command::new(copy.join("publish"));
         publish.args(place).env_clear().env("PATH", path).env("HOME", aws.directory()).envs(aws.env(PLATFORM_ACCOUNT));
         tools::run(&mut publish).await
     };
     let folder = aws.directory().join("published");
-    let folder = folder.to_str().context("a path that is no text")?;
+    let folder = folder.to_str().context("a path isn't text")?;
     let places = [["bucket", "our-templates"], ["folder", folder]];
     for place in places {
         let first = publish(place).await?;
         let paths = first.lines().map(|line| line.rsplit('/').take(2).collect::<Vec<_>>());
         let expected = ["v1.0.0.yaml", "v1.0.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
         assert_eq!(paths.collect::<Vec<_>>(), expected, "{first}");
-        assert_eq!(publish(place).await?, first, "the same again is no harm");
+        assert_eq!(publish(place).await?, first, "publishing the same again changes nothing");
     }
     for (extension, content_type) in [("yaml", "application/yaml"), ("tf", "text/plain")] {
         let source = copy.join(format!("audit-log-export-role.{extension}"));
@@ -124,18 +124,18 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
 #[tokio::test]
 async fn a_stack_that_fails_says_why() -> Result<()> {
     let aws = LocalAws::start().await?;
-    // The name of the bucket is another customer's already.
+    // Another customer has a bucket of this name.
     Bucket::create(&aws, "333333333333", "acme-logs", REGION).await?;
     let create = [&PARAMETERS[..], &[("CreateBucket", "true")]].concat();
     for (parameters, reason) in [(&create[..], "'acme-logs' already exists"), (&PARAMETERS[..1], "ExternalId")] {
         let refused = quick_create(&aws, CUSTOMER, "audit-log-export", parameters).await.err();
-        let refused = refused.context("created all the same")?.to_string();
+        let refused = refused.context("the stack was created")?.to_string();
         ensure!(refused.contains(reason), "{refused}");
     }
     Ok(())
 }
 
-/// Credentials of a role in the platform's account that may assume any role, as far as that account is concerned.
+/// Credentials of a role in the platform's account whose own policy allows it to assume any role.
 async fn session_of(aws: &LocalAws, role: &str) -> Result<Credentials> {
     let statement = |mut statement: serde_json::Value| {
         statement["Effect"] = "Allow".into();
@@ -154,7 +154,7 @@ async fn session_of(aws: &LocalAws, role: &str) -> Result<Credentials> {
     credentials(session.credentials).context("no credentials")
 }
 
-/// Credentials for a customer's role, or the code of the refusal.
+/// Credentials of a customer's role, or the refusal's code.
 async fn assume(
     aws: &LocalAws,
     by: &Credentials,

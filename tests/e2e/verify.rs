@@ -1,15 +1,15 @@
-//! Verifying a connection: the deployed function against customers' stacks, and against roles that no template made.
+//! Verifies connections with the deployed function, with roles from the template and others.
 
 use anyhow::{Context as _, Result};
 use audit_log_core::settings::Draft;
 use audit_log_tests::{
-    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, on_the_platform, onboard, quick_create, tools,
+    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, quick_create, run_on_platform, tools,
 };
 use serde_json::{Value, json};
 
 const STEPS: [&str; 5] = ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"];
 
-/// The steps of an answer, always all of them.
+/// The steps of an answer. All must be there.
 async fn verify(platform: &Platform<'_>, connection: &Value) -> Result<Vec<Value>> {
     let answer = platform.invoke(&json!({ "verify": connection })).await?;
     let steps = answer["steps"].as_array().with_context(|| format!("no steps: {answer}"))?.clone();
@@ -18,7 +18,7 @@ async fn verify(platform: &Platform<'_>, connection: &Value) -> Result<Vec<Value
     Ok(steps)
 }
 
-/// Each step in a word or two: its status, and its code if it has one.
+/// Each step's status, and its code if it has one.
 fn outline(steps: &[Value]) -> Vec<String> {
     let word = |step: &Value| {
         let words = [step["status"].as_str(), step["code"].as_str()];
@@ -31,8 +31,7 @@ fn message(step: &Value) -> &str {
     step["message"].as_str().unwrap_or_default()
 }
 
-/// A customer's account with the quick-create stack and a bucket, of which nothing was saved yet; and what its admin
-/// has to verify.
+/// Creates a customer's bucket and quick-create stack, and returns the request to verify them.
 async fn connection(aws: &LocalAws, tenant: &str, account: &str, prefix: &str) -> Result<(Bucket, Value)> {
     let name = format!("{tenant}-logs");
     let bucket = Bucket::create(aws, account, &name, REGION).await?;
@@ -51,7 +50,7 @@ async fn connection(aws: &LocalAws, tenant: &str, account: &str, prefix: &str) -
     Ok((bucket, connection))
 }
 
-/// The same with some fields replaced.
+/// A request with some fields replaced.
 fn with(connection: &Value, changes: &Value) -> Value {
     let mut changed = connection.clone();
     for (field, value) in changes.as_object().into_iter().flatten() {
@@ -60,7 +59,7 @@ fn with(connection: &Value, changes: &Value) -> Value {
     changed
 }
 
-/// A role as an admin might write it: it trusts the platform's account under a condition, and may do `actions` with S3.
+/// Creates a role that trusts the platform's account under a condition and allows `actions` of S3.
 async fn homemade_role(aws: &LocalAws, account: &str, condition: &Value, actions: &str) -> Result<String> {
     let document = |statement: Value| json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
     let trust = document(json!({
@@ -76,8 +75,8 @@ async fn homemade_role(aws: &LocalAws, account: &str, condition: &Value, actions
 }
 
 #[test]
-fn a_connection_from_the_template_passes_and_leaves_one_object_however_often_it_is_verified() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_connection_from_the_template_passes_and_repeated_verifications_leave_one_object() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (bucket, connection) = connection(fixture.aws, "green", "200000000041", "security").await?;
         for _ in 0..2 {
             let steps = verify(&fixture.platform, &connection).await?;
@@ -92,15 +91,18 @@ fn a_connection_from_the_template_passes_and_leaves_one_object_however_often_it_
         );
         assert_eq!(object.metadata["tenant-id"], "green");
         let logs = fixture.platform.logs().await?;
-        assert!(logs.iter().any(|line| line.contains("verified") && line.contains("green")), "it was not logged");
+        assert!(
+            logs.iter().any(|line| line.contains("verified") && line.contains("green")),
+            "the verification was not logged"
+        );
         assert!(!logs.iter().any(|line| line.contains("external-id-of-green")), "the external ID was logged");
         Ok(())
     })
 }
 
 #[test]
-fn before_there_is_a_bucket_the_role_alone_is_verified() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn without_a_bucket_only_the_role_is_verified() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (bucket, connection) = connection(fixture.aws, "early", "200000000042", "").await?;
         let early = with(&connection, &json!({ "bucket": null, "region": null }));
         let steps = verify(&fixture.platform, &early).await?;
@@ -112,7 +114,7 @@ fn before_there_is_a_bucket_the_role_alone_is_verified() -> Result<()> {
 
 #[test]
 fn each_mistake_about_the_bucket_is_found_in_its_step() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let (_, connection) = connection(aws, "lost", "200000000043", "security").await?;
         for (changes, expected) in [
@@ -144,8 +146,8 @@ fn each_mistake_about_the_bucket_is_found_in_its_step() -> Result<()> {
 }
 
 #[test]
-fn a_role_that_answers_without_its_external_id_is_refused_and_nothing_is_written_through_it() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_role_that_demands_no_external_id_is_refused_and_nothing_is_written_with_it() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000044", "open-logs", REGION).await?;
         let wildcard = json!({ "StringLike": { "sts:ExternalId": "*" } });
@@ -171,8 +173,8 @@ fn a_role_that_answers_without_its_external_id_is_refused_and_nothing_is_written
 }
 
 #[test]
-fn a_role_that_may_do_anything_is_warned_about_and_nothing_of_the_customers_is_touched() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_role_with_more_rights_gets_a_warning_and_no_object_of_the_customer_is_changed() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000047", "wide-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-wide" } });
@@ -191,14 +193,14 @@ fn a_role_that_may_do_anything_is_warned_about_and_nothing_of_the_customers_is_t
         for right in ["s3:GetObject", "s3:ListBucket", "s3:DeleteObject", "s3:PutObject outside the prefix"] {
             assert!(message(&steps[4]).contains(right), "{}", steps[4]);
         }
-        assert_eq!(bucket.objects().await?, before, "the check has cleaned up after itself, and only that");
+        assert_eq!(bucket.objects().await?, before, "the verification removes its own objects and no others");
         Ok(())
     })
 }
 
 #[test]
-fn a_tenant_can_use_no_external_id_but_the_one_that_is_stored_for_it() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_tenant_can_use_only_its_stored_external_id() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let start = "2026-11-20T10:00:00Z".parse()?;
         let victim = onboard(aws, platform, "victim", "200000000048", Draft::default(), start).await?;
@@ -209,7 +211,7 @@ fn a_tenant_can_use_no_external_id_but_the_one_that_is_stored_for_it() -> Result
         });
         let steps = verify(platform, &theirs).await?;
         assert_eq!(outline(&steps), ["failed config_invalid", "skipped", "skipped", "skipped", "skipped"]);
-        // Nor does its own let it in there.
+        // The tenant's own external ID doesn't work for that role either.
         let steps = verify(platform, &with(&theirs, &json!({ "externalId": thief.stack.outputs.external_id }))).await?;
         assert_eq!(outline(&steps), ["failed assume_role_denied", "skipped", "skipped", "skipped", "skipped"]);
         let own = with(&theirs, &json!({ "tenantId": victim.tenant }));
@@ -219,10 +221,10 @@ fn a_tenant_can_use_no_external_id_but_the_one_that_is_stored_for_it() -> Result
     })
 }
 
-/// The local AWS doesn't compare owners; that the header goes out is tested with stubbed answers.
+/// The local AWS doesn't compare owners. Tests with stubbed answers cover the header.
 #[test]
 fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         Bucket::create(aws, "200000000051", "central-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-apart" } });
@@ -232,9 +234,9 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
             "region": REGION, "bucketOwner": "200000000051",
         });
         let steps = verify(platform, &elsewhere).await?;
-        assert_eq!(outline(&steps)[2..4], ["skipped", "failed access_denied"], "the bucket's own account has a say");
+        assert_eq!(outline(&steps)[2..4], ["skipped", "failed access_denied"], "the bucket's account must allow it");
 
-        // The whole account, since the local AWS knows no role in a bucket policy when a session has a policy of its own.
+        // The whole account, since the local AWS ignores roles in a bucket policy if the session has its own policy.
         let policy = json!({ "Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Action": "s3:PutObject", "Principal": { "AWS": "arn:aws:iam::200000000050:root" },
             "Resource": "arn:aws:s3:::central-logs/*",
@@ -248,8 +250,8 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
 }
 
 #[test]
-fn a_malformed_request_is_refused_with_what_was_expected() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_malformed_request_is_refused_with_the_reason() -> Result<()> {
+    run_on_platform(async |fixture| {
         let body = json!({ "verify": { "tenantId": "acme", "externalID": "misspelt" } });
         let refused = fixture.platform.invoke(&body).await.err().context("taken")?;
         assert!(format!("{refused:#}").contains("unknown field `externalID`"), "{refused:#}");

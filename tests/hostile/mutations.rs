@@ -1,9 +1,9 @@
-//! Mutations of a corpus, each from a seed.
+//! Makes mutations of a corpus from seeds.
 
 use rand::{Rng as _, SeedableRng as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 
-/// What the readers of texts stumble over, or what tells one thing from another.
+/// Texts with a special meaning for a parser or a target.
 const PIECES: &[&str] = &[
     "\"",
     "\\",
@@ -68,28 +68,28 @@ const PIECES: &[&str] = &[
     "\"exp\":9999999999",
 ];
 
-/// A mutation of one of the files, or of two.
-pub(crate) fn of(files: &[Vec<u8>], seed: u64) -> Vec<u8> {
+/// Mutates one of the files, or mixes two.
+pub(crate) fn mutate(files: &[Vec<u8>], seed: u64) -> Vec<u8> {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut input = files.choose(&mut dice).cloned().unwrap_or_default();
     for _ in 0..dice.random_range(1..=3) {
-        mutate(&mut input, files, &mut dice);
+        mutate_once(&mut input, files, &mut dice);
     }
     input
 }
 
-fn mutate(input: &mut Vec<u8>, files: &[Vec<u8>], dice: &mut ChaCha8Rng) {
+fn mutate_once(input: &mut Vec<u8>, files: &[Vec<u8>], dice: &mut ChaCha8Rng) {
     let from = dice.random_range(0..=input.len());
     let to = (from + dice.random_range(0..=12)).min(input.len());
     match dice.random_range(0..8) {
-        // A stretch is lost, or stands there twice.
+        // Removes or doubles a range.
         0 => drop(input.drain(from..to)),
         1 => {
-            let stretch = input[from..to].to_vec();
-            input.splice(from..from, stretch);
+            let range = input[from..to].to_vec();
+            input.splice(from..from, range);
         }
         2 => input.truncate(from),
-        // One byte is another.
+        // Changes one byte.
         3 => {
             if let Some(byte) = input.get_mut(from) {
                 *byte = dice.random();
@@ -100,14 +100,14 @@ fn mutate(input: &mut Vec<u8>, files: &[Vec<u8>], dice: &mut ChaCha8Rng) {
                 *byte ^= 1 << dice.random_range(0..8);
             }
         }
-        // It goes on as another file does.
+        // Continues as another file.
         5 => {
             let other = files.choose(dice).map(Vec::as_slice).unwrap_or_default();
             let at = dice.random_range(0..=other.len());
             input.truncate(from);
             input.extend_from_slice(&other[at..]);
         }
-        // A piece comes in, or in the place of something.
+        // Inserts a piece, or replaces something with it.
         kind => {
             let piece = PIECES.choose(dice).copied().unwrap_or_default();
             input.splice(from..if kind == 6 { from } else { to }, piece.bytes());

@@ -1,8 +1,7 @@
 """Starts ministack, the local AWS, for the harness in `tests/src/local_aws.rs`.
 
-A launcher, and not plain `ministack`, for what its settings don't offer: two corrections of its
-IAM, one of what it makes of templates, a memory for checksums, how often scheduled rules are looked at, and an end that
-nobody has to remember.
+It corrects ministack's IAM and its handling of templates, caches checksums, sets how often scheduled rules are evaluated,
+and ends ministack with the harness. ministack has no settings for these.
 """
 
 import functools
@@ -12,15 +11,15 @@ import signal
 import sys
 import threading
 
-# Everything that the local AWS writes is in here, and goes with it. Read first: without it, refuse to start.
+# Has all files of the local AWS, and is removed at its end. Without the variable, the launcher fails.
 STATE_DIR = os.environ["STATE_DIR"]
 
 
 def end_with_the_harness():
-    """Waits for stdin to close, then removes what was written and kills the whole process group.
+    """Waits until stdin closes, then removes the files and kills the process group.
 
-    The harness holds the other end of the pipe, and the kernel closes it however the harness ends, SIGKILL
-    included. The group holds the functions' processes too; SIGKILL, since none of them has anything to save.
+    The harness has the other end of the pipe. The kernel closes it however the harness ends, also by SIGKILL. The group
+    includes the functions' processes. They have nothing to save, so SIGKILL is safe.
     """
     while os.read(sys.stdin.fileno(), 1024):
         pass
@@ -29,17 +28,16 @@ def end_with_the_harness():
 
 
 def correct_condition_keys():
-    """Lets two keys of policies' conditions hold what they hold on AWS.
+    """Gives two condition keys the values that they have on AWS.
 
-    `aws:PrincipalArn` is, for a role's session, the role's ARN. ministack has the session's there
-    (`arn:aws:sts::<account>:assumed-role/<role>/<session>`), so that the customers' trust policy, correct on
-    AWS, would refuse the exporter. A role's path is not part of its session's ARN: this is right for roles
-    without one.
+    For a role's session, `aws:PrincipalArn` is the role's ARN. ministack has the session's ARN
+    (`arn:aws:sts::<account>:assumed-role/<role>/<session>`), so the customers' trust policy would refuse the exporter. A
+    session's ARN lacks the role's path, so this is only correct for roles without a path.
 
-    `aws:SecureTransport` is true. Here all traffic is plain HTTP on this machine; on AWS none of it is, and a
-    bucket that demands TLS takes our deliveries.
+    `aws:SecureTransport` is always true. Here all traffic is plain HTTP. On AWS it is TLS, and a bucket that demands TLS
+    accepts deliveries.
 
-    Correcting the emulator keeps the template that is tested the very one that customers deploy.
+    Since the emulator is corrected, the tests use the template that customers deploy.
     """
     from ministack.core import iam_evaluator
 
@@ -60,11 +58,11 @@ def correct_condition_keys():
 
 
 def correct_actions():
-    """Lets a batch of messages be sent by whoever may send one.
+    """Allows a batch of messages if a single message is allowed.
 
     IAM has no action for SQS's batches: SendMessageBatch is authorized as sqs:SendMessage, and the other two likewise
-    ("Actions, resources, and condition keys for Amazon SQS" in the service authorization reference). ministack asks
-    for an action of the batch's name.
+    ("Actions, resources, and condition keys for Amazon SQS" in the service authorization reference). ministack demands an
+    action with the batch's name.
     """
     from ministack.core import iam_actions
 
@@ -78,15 +76,15 @@ def correct_actions():
 
 
 def correct_templates():
-    """Hands what a template says on in the shape in which ministack looks for it later.
+    """Passes properties of templates on in the form that ministack reads later.
 
-    An HTTP API's CORS configuration and limits are kept under CloudFormation's names (`AllowOrigins`) and looked for
-    under the API's (`allowOrigins`): every browser's preflight request would be refused. And a parameter's value is
-    always text: a queue whose concurrency comes from one would never be polled.
+    ministack stores an HTTP API's CORS configuration and limits with CloudFormation's names (`AllowOrigins`) and reads them
+    with the API's (`allowOrigins`), so it would refuse every preflight request. A parameter's value is always text, so a
+    queue whose concurrency is a parameter would never be polled.
     """
     from ministack.services.cloudformation import provisioners
 
-    def in_shape(name, value):
+    def converted(name, value):
         if name in ("CorsConfiguration", "DefaultRouteSettings") and value:
             return provisioners._pascal_to_camel(value)
         if name == "ScalingConfig" and value:
@@ -96,13 +94,13 @@ def correct_templates():
     def corrected(handler):
         @functools.wraps(handler)
         def handle(*arguments, **named):
-            shaped = [
-                {name: in_shape(name, value) for name, value in argument.items()}
+            converted_arguments = [
+                {name: converted(name, value) for name, value in argument.items()}
                 if isinstance(argument, dict)
                 else argument
                 for argument in arguments
             ]
-            return handler(*shaped, **named)
+            return handler(*converted_arguments, **named)
 
         return handle
 
@@ -112,35 +110,34 @@ def correct_templates():
             handlers[operation] = corrected(handlers[operation])
 
 
-def remember_checksums():
-    """Computes the CRC-64/NVME of the same large bytes once.
+def cache_checksums():
+    """Caches the CRC-64/NVME of large parts.
 
-    ministack does that in plain Python, two seconds for a part of an upload, and tests that deliver one window many
-    times over send the same parts each time.
+    ministack computes it in Python, which takes two seconds for a part. Tests send the same parts many times.
     """
     from ministack.services import s3
 
     compute = s3._crc64nvme
-    remembered = functools.lru_cache(maxsize=8)(compute)
-    s3._crc64nvme = lambda body: remembered(bytes(body)) if len(body) > 1 << 18 else compute(body)
+    cached = functools.lru_cache(maxsize=8)(compute)
+    s3._crc64nvme = lambda body: cached(bytes(body)) if len(body) > 1 << 18 else compute(body)
 
 
 def set_sweep_interval():
-    """Sets how often scheduled rules are looked at, in seconds."""
+    """Sets how often scheduled rules are evaluated, in seconds."""
     from ministack.services import eventbridge
 
     eventbridge._SCHEDULER_TICK_INTERVAL = float(os.environ.get("EVENTBRIDGE_SWEEP_SECONDS", "10"))
 
 
 if __name__ == "__main__":
-    # The harness starts it as its own group's leader already; started by hand, it must not take the shell along.
+    # The harness starts the launcher in its own process group. Started by hand, it must not kill the shell's group.
     if os.getpgrp() != os.getpid():
         os.setpgrp()
     threading.Thread(target=end_with_the_harness, daemon=True).start()
     correct_condition_keys()
     correct_actions()
     correct_templates()
-    remember_checksums()
+    cache_checksums()
     set_sweep_interval()
     from ministack.app import main
 

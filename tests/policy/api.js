@@ -1,4 +1,4 @@
-// The same for what faces the web: the console's and the recorder's roles, and the queue that events come in by.
+// As cases.js, for the console's and the recorder's roles and the ingestion queue.
 
 import {
   ADMINISTRATOR,
@@ -12,7 +12,7 @@ import {
 } from "./cases.js";
 import { place, stack } from "./template.js";
 
-/** The platform's parameter values that must never reach a policy or a browser, and their harmless neighbours. */
+/** Values of the platform's parameters that must not reach a policy or a browser, and similar harmless ones. */
 export const values = [
   ...[
     "*",
@@ -59,7 +59,7 @@ export function requests(partition) {
   const open = stack(platformTemplate, where, { EventSenders: sender });
   const role = (account, name) => arn(`iam::${account}:role/${name}`);
 
-  // As wide a trust as anyone can write, so that only the role's own policy is left to judge.
+  // A trust policy that allows everyone, so that only the role's own policy decides.
   const trustsEveryone = {
     Version: "2012-10-17",
     Statement: [{ Effect: "Allow", Principal: { AWS: "*" }, Action: "sts:AssumeRole" }],
@@ -83,9 +83,9 @@ export function requests(partition) {
   const queue = closed.arn("IngestionQueue");
   const deadLetters = closed.arn("IngestionDeadLetters");
   const stream = (id) => closed.arn(id).replace(/\*$/, "log-stream:2026/11/21");
-  const table = (own, on, where, actions, expected) =>
-    actions.map((action) => own(`${action} on ${on}`, `dynamodb:${action}`, where, expected));
-  const inCommon = (own, logs) => [
+  const table = (request, name, where, actions, expected) =>
+    actions.map((action) => request(`${action} on ${name}`, `dynamodb:${action}`, where, expected));
+  const common = (own, logs) => [
     own("a customer's role", "sts:AssumeRole", role(CUSTOMER, "x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
     own("a role of its own account", "sts:AssumeRole", role(PLATFORM, "x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
     own("the exporter's role", "sts:AssumeRole", closed.arn("ExporterRole"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
@@ -111,13 +111,13 @@ export function requests(partition) {
       context: { "dynamodb:Attributes": attributes, "dynamodb:Select": select },
     });
 
-  // What a request writes, as DynamoDB names it: beside the keys.
+  // The attributes that a request writes, in addition to the keys.
   const write = (title, attributes, expected, action = "dynamodb:UpdateItem") =>
     console(title, action, tenants, expected, {
       context: { "dynamodb:Attributes": ["tenant_id", "record", ...attributes] },
     });
 
-  // As an administrator of the account that it is in, so that only the queue's policy is left to judge.
+  // As an administrator of the principal's account, so that only the queue's policy decides.
   const send = (title, of, principal, secure, expected, action = "sqs:SendMessage") => ({
     group: "ingestion queue",
     title,
@@ -164,13 +164,13 @@ export function requests(partition) {
     console("invoke another function", "lambda:InvokeFunction", `${exporter}-2`, REFUSED),
     console("invoke the recorder", "lambda:InvokeFunction", closed.arn("Recorder"), REFUSED),
     console("receive from the queue", "sqs:ReceiveMessage", queue, REFUSED),
-    ...inCommon(console, "ConsoleLogs"),
+    ...common(console, "ConsoleLogs"),
 
     recorder("record an event", "dynamodb:PutItem", events, ALLOWED),
     recorder("read events", "dynamodb:Query", events, REFUSED),
     shards("a tenant's shards", ["tenant_id", "record", "event_shards"], "SPECIFIC_ATTRIBUTES", ALLOWED),
     shards("its external ID beside them", ["tenant_id", "event_shards", "external_id"], "SPECIFIC_ATTRIBUTES", REFUSED),
-    shards("all that a tenant has", ["tenant_id", "record"], "ALL_ATTRIBUTES", REFUSED),
+    shards("all attributes of a tenant", ["tenant_id", "record"], "ALL_ATTRIBUTES", REFUSED),
     ...table(recorder, "tenants", tenants, ["Query", "BatchGetItem", "PutItem", "UpdateItem", "ConditionCheckItem"], REFUSED),
     ...["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].flatMap((action) => [
       recorder(`${action} of the queue`, `sqs:${action}`, queue, ALLOWED),
@@ -178,7 +178,7 @@ export function requests(partition) {
     ]),
     recorder("empty the queue", "sqs:PurgeQueue", queue, REFUSED),
     recorder("invoke the exporter", "lambda:InvokeFunction", exporter, REFUSED),
-    ...inCommon(recorder, "RecorderLogs"),
+    ...common(recorder, "RecorderLogs"),
 
     send("a role of this account, by https", closed, own, "true", ALLOWED),
     send("a role of this account, by http", closed, own, "false", FORBIDDEN),

@@ -1,5 +1,5 @@
-// What the rendered policies must allow and refuse. A refusal proves something only beside the same request, allowed:
-// each one differs from an allowed one in the one thing that its title names.
+// What the rendered policies must allow and refuse. Each refused request differs from an allowed one only in what its title
+// names, so that the refusal proves something.
 
 import { load, place, stack } from "./template.js";
 
@@ -14,10 +14,10 @@ export const ALLOWED = "Allowed";
 export const REFUSED = "ImplicitlyDenied";
 export const FORBIDDEN = "ExplicitlyDenied";
 
-// For whoever must be stopped by the other side's policy and not by the want of rights of his own.
+// For principals that only the other side's policy must stop.
 export const ADMINISTRATOR = { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "*", Resource: "*" }] };
 
-/** The customer's parameter values that must never reach a policy, and their harmless neighbours. */
+/** Values of the customers' parameters that must not reach a policy, and similar harmless ones. */
 export const values = [
   ...["*", "security/*", "sec?rity", "${aws:username}", "/security", "security/", "a//b", ".", "..", "a/../b", "a/."].map(
     (value) => ({ parameter: "BucketPrefix", value, refused: true }),
@@ -52,7 +52,7 @@ export const values = [
   })),
 ];
 
-/** The requests to judge in one partition: title, action, resource and so on, and the expected result. */
+/** The requests to judge in a partition, with expected results. */
 export function requests(partition) {
   const platform = stack(platformTemplate, place(partition, PLATFORM), {}, { ExporterHourlyTick: "AWS::Events::Rule" });
   const arn = (rest) => `arn:${partition}:${rest}`;
@@ -151,7 +151,7 @@ export function requests(partition) {
   const tenants = platform.arn("TenantsTable");
   const logs = platform.arn("ExporterLogs").replace(/\*$/, "log-stream:2026/11/21");
   const queue = platform.arn("LostTicks");
-  // As wide a trust as anyone can write, so that only the exporter's own policy is left to judge.
+  // A trust policy that allows everyone, so that only the exporter's own policy decides.
   const trustsEveryone = {
     Version: "2012-10-17",
     Statement: [{ Effect: "Allow", Principal: { AWS: "*" }, Action: "sts:AssumeRole" }],
@@ -191,7 +191,7 @@ export function requests(partition) {
     context: { "aws:SourceArn": rule },
     expected,
   });
-  // What it allows depends on the encryption context, which this implementation of IAM doesn't know.
+  // What the key policy allows depends on the encryption context, which this implementation of IAM doesn't support.
   const seal = (title, action, principal) => ({
     group: "key of notifications",
     title,
@@ -208,14 +208,14 @@ export function requests(partition) {
     assume("exporter, external ID in other case", exporter, "External-ID-of-acme", REFUSED),
     assume("exporter, no external ID", exporter, undefined, REFUSED),
     assume("another role of the provider", administrator(PLATFORM), "external-id-of-acme", REFUSED),
-    assume("a role whose name begins alike", administrator(PLATFORM, "audit-log-exporter-2"), "external-id-of-acme", REFUSED),
+    assume("a role whose name has the same beginning", administrator(PLATFORM, "audit-log-exporter-2"), "external-id-of-acme", REFUSED),
     assume("a role of that name elsewhere", administrator(STRANGER, "audit-log-exporter"), "external-id-of-acme", REFUSED),
 
     deliver("put under the prefix", folder, "s3:PutObject", `${BUCKET}/security/audit-logs/x.json`, ALLOWED),
     deliver("abort under the prefix", folder, "s3:AbortMultipartUpload", `${BUCKET}/security/audit-logs/x.json`, ALLOWED),
     deliver("put beside the prefix", folder, "s3:PutObject", `${BUCKET}/audit-logs/x.json`, REFUSED),
     deliver("abort beside the prefix", folder, "s3:AbortMultipartUpload", `${BUCKET}/audit-logs/x.json`, REFUSED),
-    deliver("put under a prefix that begins alike", folder, "s3:PutObject", `${BUCKET}/security-evil/x.json`, REFUSED),
+    deliver("put under a prefix with the same beginning", folder, "s3:PutObject", `${BUCKET}/security-evil/x.json`, REFUSED),
     deliver("put into another bucket", folder, "s3:PutObject", `${BUCKET}-2/security/x.json`, REFUSED),
     deliver("put, no prefix", whole, "s3:PutObject", `${BUCKET}/audit-logs/x.json`, ALLOWED),
     deliver("put into another bucket, no prefix", whole, "s3:PutObject", `${BUCKET}-2/audit-logs/x.json`, REFUSED),
@@ -293,7 +293,7 @@ export function requests(partition) {
       own(`${action} on the export queue`, `sqs:${action}`, platform.arn("ExportQueue"), REFUSED),
     ),
     own("receive dead batches", "sqs:ReceiveMessage", platform.arn("ExportDeadLetters"), REFUSED),
-    own("take the ingestion queue's events", "sqs:ReceiveMessage", platform.arn("IngestionQueue"), REFUSED),
+    own("receive from the ingestion queue", "sqs:ReceiveMessage", platform.arn("IngestionQueue"), REFUSED),
     own("publish a notification", "events:PutEvents", platform.arn("NotificationBus"), ALLOWED),
     own("publish on another bus", "events:PutEvents", `${platform.arn("NotificationBus")}-2`, REFUSED),
     own("publish on the default bus", "events:PutEvents", arn(`events:${region}:${PLATFORM}:event-bus/default`), REFUSED),

@@ -1,4 +1,4 @@
-// Judges the templates' IAM policies with an implementation of IAM's rules that nobody here wrote. Needs no AWS.
+// Judges the templates' IAM policies with an independent implementation of IAM. Needs no AWS account.
 
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 import * as api from "./api.js";
@@ -24,7 +24,7 @@ async function judge({ principal, identity, action, resource, account, resourceP
     {},
   );
   if (outcome.resultType === "error") return `error: ${JSON.stringify(outcome.errors)}`;
-  // A context key that doesn't exist for the action proves nothing.
+  // A request with a context key that the action doesn't have proves nothing.
   const { ignoredContextKeys = [] } = outcome.result ?? {};
   if (ignoredContextKeys.length > 0) return `error: ignored ${ignoredContextKeys}`;
   return outcome.overallResult;
@@ -56,7 +56,7 @@ for (const [whose, template, values] of [
 const { Metadata, Outputs } = exports.customerTemplate;
 report(["Metadata.TemplateVersion is the output's"], Metadata.TemplateVersion, Outputs.TemplateVersion.Value);
 const { RecursiveLoop } = exports.platformTemplate.Resources.Exporter.Properties;
-report(["a backlog may go on by messages of the exporter to itself"], "Allow", RecursiveLoop);
+report(["the exporter may queue a backlog to itself"], "Allow", RecursiveLoop);
 
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);

@@ -1,5 +1,5 @@
-// Renders what CloudFormation would make of the policies in a template: the few intrinsic functions that they use, for
-// given parameters, in any partition. What it doesn't know is an error, never a guess.
+// Renders a template's policies as CloudFormation does, with given parameters in any partition. It knows the intrinsic
+// functions that the templates use, and fails for others.
 
 import { readFileSync } from "node:fs";
 import { isMap, isScalar, isSeq, parseDocument } from "yaml";
@@ -12,14 +12,14 @@ const PARTITIONS = {
 
 export const partitions = Object.keys(PARTITIONS);
 
-/** The place that a template is rendered for: `{ partition, region, urlSuffix, account }`. */
+/** Where a template is deployed: `{ partition, region, urlSuffix, account }`. */
 export const place = (partition, account) => ({ partition, account, ...PARTITIONS[partition] });
 
 const NO_VALUE = Symbol("AWS::NoValue");
 
-/** The template at `url`, as plain data in the long form (`Fn::Sub` for `!Sub`). */
+/** Loads a template as plain data in the long form (`Fn::Sub` for `!Sub`). */
 export function load(url) {
-  // 1.1, as CloudFormation reads it. The short forms are tags that the parser doesn't know: warnings, not errors.
+  // CloudFormation reads YAML 1.1. The parser warns of the short forms, since it doesn't know these tags.
   const document = parseDocument(readFileSync(url, "utf8"), { version: "1.1", logLevel: "silent" });
   if (document.errors.length > 0) throw document.errors[0];
   return plain(document.contents);
@@ -39,7 +39,7 @@ function plain(node) {
   return { [`Fn::${short}`]: value };
 }
 
-/** The reason for which the template would refuse this value of a parameter, if it would. */
+/** Why the template refuses a value of a parameter; undefined if it accepts it. */
 export function refusal(template, name, value) {
   const declared = template.Parameters[name];
   if (!declared) return "no such parameter";
@@ -52,8 +52,8 @@ export function refusal(template, name, value) {
 }
 
 /**
- * A stack of `template`. `generated` names the resources that only a transform adds, with their types.
- * `property(id, ...path)` gives a resource's property, rendered, and `arn(id)` its ARN.
+ * A stack of `template`. `generated` has the types of resources that a transform adds. `property(id, ...path)` returns a
+ * resource's rendered property, and `arn(id)` its ARN.
  */
 export function stack(template, where, given = {}, generated = {}) {
   const parameters = Object.fromEntries(

@@ -1,10 +1,9 @@
-//! The platform's HTTP API, with tokens as the platform's own sign-in would issue them.
+//! A client of the platform's HTTP API, with tokens of a test issuer.
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_web::issuer::TestIssuer;
 use serde_json::Value;
 
-/// The API of a deployed platform.
 #[derive(Debug)]
 pub struct Api {
     http: reqwest::Client,
@@ -12,22 +11,17 @@ pub struct Api {
     issuer: TestIssuer,
 }
 
-/// An answer of the API.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The header `ETag`; empty if there is none.
+    /// The header; empty if there is none.
     pub etag: String,
-    /// The body; null if it is empty or no JSON.
+    /// Null if the body is empty or not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// The body of a good answer.
-    ///
-    /// # Errors
-    /// When it was refused: then with the reason.
+    /// The body, or an error with the reason of a refusal.
     pub fn ok(self) -> Result<Value> {
         ensure!((200..300).contains(&self.status), "refused with {}: {:#}", self.status, self.body);
         Ok(self.body)
@@ -36,35 +30,29 @@ impl Answer {
 
 impl Api {
     pub(crate) fn new(base: String, issuer: TestIssuer) -> Result<Self> {
-        // The proxy of whoever runs the tests has no business here.
+        // Ignores the developer's proxy.
         Ok(Self { http: reqwest::Client::builder().no_proxy().build()?, base, issuer })
     }
 
-    /// Where it is, without a slash at the end.
+    /// The URL, without a slash at the end.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// A token of a tenant with some permissions, good for an hour.
+    /// A token that is valid for an hour.
     #[must_use]
     pub fn token(&self, tenant: &str, permissions: &[&str]) -> String {
         self.issuer.token_for(tenant, permissions)
     }
 
-    /// A request by a tenant's admin.
-    ///
-    /// # Errors
-    /// When there is no answer.
+    /// Sends a request as a tenant's admin.
     pub async fn admin(&self, tenant: &str, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
         let token = self.token(tenant, &["audit-logs:admin"]);
         self.send(&token, method, path, &[("if-match", "*")], body).await
     }
 
-    /// Any request; without a token where that is empty.
-    ///
-    /// # Errors
-    /// When there is no answer.
+    /// Sends a request; without a token if it is empty.
     pub async fn send(
         &self,
         token: &str,

@@ -1,4 +1,4 @@
-//! A browser on the platform's pages, told step by step what people do in it. The steps are in `tests/browser`.
+//! Runs steps on the platform's pages in a browser. The steps are in `tests/browser`.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -11,22 +11,21 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::{LocalAws, tools};
+use crate::{LocalAws, project};
 
-/// How long one step may take. Each wait in it is shorter, and says better what it was for.
-const DONE_WITHIN: Duration = Duration::from_secs(120);
+/// Longer than each wait within a step, since these have better error messages.
+const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A running browser, which ends with this value.
+/// A browser that is closed when this is dropped.
 #[derive(Debug)]
 pub struct Browser {
-    /// Ends by itself, and the browser with it, when its stdin closes; so also when whoever started it is killed.
+    /// Ends with the browser when its stdin closes, and so also if the parent process is killed.
     process: Child,
     steps: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
 }
 
-/// What a step has led to.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Answer {
@@ -35,17 +34,14 @@ enum Answer {
 }
 
 impl Browser {
-    /// Starts one; what it writes goes when the local AWS goes.
-    ///
-    /// # Errors
-    /// When it isn't installed, or can't be started.
+    /// Starts a browser. Its files are removed with the local AWS's.
     pub fn start(aws: &LocalAws) -> Result<Self> {
-        tools::installed(".tools/browser/.installed")?;
+        project::installed(".tools/browser/.installed")?;
         let directory = tempfile::Builder::new().prefix("browser-").tempdir_in(aws.directory())?.keep();
         let log = directory.join("log");
-        // Nothing is inherited but the path: no proxy or display of the developer's.
-        let mut process = Command::new(tools::installed(".tools/node/bin/node")?)
-            .arg(tools::repository().join("tests/browser/main.js"))
+        // Only the path is inherited: no proxy and no display of the developer.
+        let mut process = Command::new(project::installed(".tools/node/bin/node")?)
+            .arg(project::repository().join("tests/browser/main.js"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &directory)
@@ -62,30 +58,25 @@ impl Browser {
         Ok(Self { process, steps, answers, log })
     }
 
-    /// Somebody comes to the pages at `base`, with no cookie yet. Without `scripts`, their browser runs none.
-    ///
-    /// # Errors
-    /// When the browser has ended.
-    pub async fn arrives(&mut self, visitor: &str, base: &str, scripts: bool) -> Result<()> {
-        self.does(visitor, "arrive", json!({ "base": base, "scripts": scripts })).await?;
+    /// Adds a visitor without cookies to the pages at `base`. Without `scripts`, the pages can't run any.
+    pub async fn add_visitor(&mut self, visitor: &str, base: &str, scripts: bool) -> Result<()> {
+        self.run_step(visitor, "arrive", json!({ "base": base, "scripts": scripts })).await?;
         Ok(())
     }
 
-    /// A visitor takes a step, and tells what came of it.
-    ///
-    /// # Errors
-    /// When a page doesn't do what the step expects: then with what it shows instead, and where a picture of it is.
-    /// Also for whatever else went wrong on the way: an error on the console, a request to elsewhere, a barrier.
-    pub async fn does(&mut self, visitor: &str, step: &str, with: Value) -> Result<Value> {
+    /// Runs a visitor's step and returns its result. It is an error if a page isn't as the step expects (the message says what
+    /// the page shows, and where a screenshot is), or on an error on the console, a request to another origin, or an
+    /// accessibility violation.
+    pub async fn run_step(&mut self, visitor: &str, step: &str, with: Value) -> Result<Value> {
         let line = format!("{}\n", json!({ "visitor": visitor, "step": step, "with": with }));
         let answer = async {
             self.steps.write_all(line.as_bytes()).await?;
             self.answers.next_line().await?.context("it has ended")
         };
-        let answer = tokio::time::timeout(DONE_WITHIN, answer).await.context("it takes too long").flatten();
+        let answer = tokio::time::timeout(STEP_TIMEOUT, answer).await.context("it takes too long").flatten();
         let answer = answer.with_context(|| {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
-            format!("the browser does not answer:\n{}", tools::last_lines(&log, 40))
+            format!("the browser does not answer:\n{}", project::last_lines(&log, 40))
         })?;
         match serde_json::from_str(&answer).with_context(|| format!("the browser's answer: {answer}"))? {
             Answer::Ok(result) => Ok(result),
@@ -93,10 +84,7 @@ impl Browser {
         }
     }
 
-    /// Closes it in peace, as dropping does without a word.
-    ///
-    /// # Errors
-    /// When it can't be waited for.
+    /// Closes the browser and waits for its end.
     pub async fn close(mut self) -> Result<()> {
         drop(self.steps);
         self.process.wait().await?;

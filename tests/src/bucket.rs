@@ -1,4 +1,4 @@
-//! A customer's bucket, seen with the customer's own rights.
+//! A customer's bucket, accessed as the customer.
 
 use std::{collections::BTreeMap, io::Read as _};
 
@@ -11,7 +11,6 @@ use audit_log_aws::sdk::s3::types::{
 
 use crate::{LocalAws, REGION};
 
-/// A bucket in a customer's account.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     name: String,
@@ -19,56 +18,44 @@ pub struct Bucket {
     s3: s3::Client,
 }
 
-/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredObject {
-    /// Its key.
     pub key: String,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
 }
 
-/// An object as a consumer downloads it.
+/// A downloaded object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its content, byte for byte.
     pub bytes: Vec<u8>,
-    /// Its Content-Type.
     pub content_type: Option<String>,
-    /// Its Content-Encoding: one that is set would make clients unpack it on their own.
+    /// If this is set, clients decompress the object by themselves.
     pub content_encoding: Option<String>,
-    /// The KMS key that it is encrypted with, where it isn't S3's own.
+    /// The customer's KMS key, if one encrypts the object.
     pub kms_key: Option<String>,
-    /// Its user metadata, without `x-amz-meta-`.
+    /// User metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Bucket {
-    /// A bucket that exists, in [`REGION`].
+    /// An existing bucket in [`REGION`].
     #[must_use]
-    pub fn of(aws: &LocalAws, account: &str, name: &str) -> Self {
+    pub fn new(aws: &LocalAws, account: &str, name: &str) -> Self {
         Self::in_region(aws, account, name, REGION)
     }
 
-    /// Creates a bucket, for a customer who brings one.
-    ///
-    /// # Errors
-    /// When the name is taken or not allowed.
     pub async fn create(aws: &LocalAws, account: &str, name: &str, region: &str) -> Result<Self> {
         let bucket = Self::in_region(aws, account, name, region);
         let constraint = CreateBucketConfiguration::builder()
             .location_constraint(BucketLocationConstraint::from(bucket.region.as_str()))
             .build();
-        // The oldest region is the one that must not be named.
+        // S3 refuses a constraint that names us-east-1.
         let constraint = Some(constraint).filter(|_| bucket.region != "us-east-1");
         bucket.s3.create_bucket().bucket(name).set_create_bucket_configuration(constraint).send().await?;
         Ok(bucket)
     }
 
-    /// Everything in it, by key.
-    ///
-    /// # Errors
-    /// When it can't be listed.
     pub async fn objects(&self) -> Result<Vec<StoredObject>> {
         let mut pages = self.s3.list_objects_v2().bucket(&self.name).into_paginator().send();
         let mut objects = Vec::new();
@@ -82,21 +69,14 @@ impl Bucket {
         Ok(objects)
     }
 
-    /// Keeps every version of an object from now on.
-    ///
-    /// # Errors
-    /// When the bucket refuses.
-    pub async fn keep_versions(&self) -> Result<()> {
+    pub async fn enable_versioning(&self) -> Result<()> {
         let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         self.s3.put_bucket_versioning().bucket(&self.name).versioning_configuration(versioning).send().await?;
         Ok(())
     }
 
-    /// Every object that was ever stored in a bucket that [keeps versions](Self::keep_versions): by its key, the `ETag` of
-    /// each version, the latest first. Objects of the same bytes, stored in the same way, have the same `ETag`.
-    ///
-    /// # Errors
-    /// When they can't be listed, or one was deleted.
+    /// The `ETag`s of all versions of all objects, by key, the latest first; needs [`Self::enable_versioning`]. Objects that
+    /// were stored in the same way with the same bytes have the same `ETag`. It is an error if an object was deleted.
     pub async fn versions(&self) -> Result<BTreeMap<String, Vec<String>>> {
         let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let (mut key, mut version) = (None, None);
@@ -115,10 +95,6 @@ impl Bucket {
         }
     }
 
-    /// Downloads one object.
-    ///
-    /// # Errors
-    /// When there is none with this key.
     pub async fn get(&self, key: &str) -> Result<Object> {
         let answer = self.s3.get_object().bucket(&self.name).key(key).send().await;
         let answer = answer.with_context(|| format!("getting {key} from {}", self.name))?;
@@ -137,10 +113,6 @@ impl Bucket {
     }
 }
 
-/// Unpacks a gzipped text.
-///
-/// # Errors
-/// When it isn't one.
 pub fn gunzip(bytes: &[u8]) -> Result<String> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(bytes).read_to_string(&mut text)?;

@@ -1,4 +1,4 @@
-//! A tenant with its AWS account, from the quick-create stack to saved settings.
+//! Connects a tenant with an AWS account: bucket, stack, role and saved settings.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_aws::{events::EventsTable, sdk::dynamodb, tenants::TenantsTable};
@@ -18,24 +18,17 @@ use url::{Url, form_urlencoded};
 
 use crate::{Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, quick_create};
 
-/// A connected tenant.
 #[derive(Debug)]
 pub struct Customer {
-    /// Its id in the platform.
     pub tenant: String,
-    /// The customer's stack, with the role.
     pub stack: CustomerStack,
-    /// The customer's bucket.
     pub bucket: Bucket,
-    /// The settings as they were saved.
+    /// As saved.
     pub settings: Draft,
 }
 
-/// Connects a tenant without the API, by the tables' contract: a bucket, the quick-create stack, and records as if the
-/// settings had been saved at `start`, of which `choices` are filled in already. For tests whose days lie in the past.
-///
-/// # Errors
-/// When one of these steps fails.
+/// Connects a tenant without the API: makes a bucket and the quick-create stack, and writes the records as if an admin had
+/// saved the settings at `start`. For tests of days in the past.
 pub async fn onboard(
     aws: &LocalAws,
     platform: &Platform<'_>,
@@ -47,7 +40,7 @@ pub async fn onboard(
     let bucket_name = format!("{tenant}-audit-logs");
     let bucket = Bucket::create(aws, account, &bucket_name, REGION).await?;
     let external_id = format!("external-id-of-{tenant}");
-    let stack = stack(aws, account, tenant, &bucket_name, &external_id, &choices).await?;
+    let stack = create_stack(aws, account, tenant, &bucket_name, &external_id, &choices).await?;
     let settings = Draft {
         external_id: Some(external_id),
         role_arn: Some(stack.outputs.role_arn.clone()),
@@ -61,11 +54,8 @@ pub async fn onboard(
     Ok(customer)
 }
 
-/// Takes a tenant through all that its admin does on the platform's API and in AWS: look at the connector, create the
-/// stack behind its quick-create link, connect the role, verify, save. Exports begin at `history_from`.
-///
-/// # Errors
-/// When one of these steps is refused, or does not find what it should.
+/// Connects a tenant as its admin does, on the API and in AWS: read the connector, create the stack of its quick-create
+/// link, connect the role, verify, save. Exports begin at `history_from`.
 pub async fn connect(
     aws: &LocalAws,
     platform: &Platform<'_>,
@@ -80,8 +70,7 @@ pub async fn connect(
     let connector = api.admin(tenant, "GET", "/v1/connector", None).await?.ok()?;
     let link = connector["quickCreateUrl"].as_str().context("no quick-create link")?;
     let prefix = choices.prefix.clone().unwrap_or_default();
-    // What the admin fills in on the console's page beside the values of the link; a role name of its own keeps the ARN
-    // when the stack is deleted and created again.
+    // What the admin adds to the link's values. With a fixed role name, a recreated stack has the same role ARN.
     let role_name = format!("{tenant}-audit-log-export");
     let filled_in = [("BucketName", bucket_name.as_str()), ("BucketPrefix", &prefix), ("RoleName", &role_name)];
     let mut parameters = quick_create_parameters(link)?;
@@ -111,10 +100,7 @@ pub async fn connect(
     Ok(Customer { tenant: tenant.to_owned(), stack, bucket, settings })
 }
 
-/// The values that a quick-create link fills in.
-///
-/// # Errors
-/// When it is no such link.
+/// The parameters in a quick-create link.
 pub fn quick_create_parameters(link: &str) -> Result<Vec<(String, String)>> {
     let link = Url::parse(link)?;
     let (_, query) = link.fragment().and_then(|fragment| fragment.split_once('?')).context("a link without values")?;
@@ -122,8 +108,7 @@ pub fn quick_create_parameters(link: &str) -> Result<Vec<(String, String)>> {
     Ok(values.filter_map(|(name, value)| Some((name.strip_prefix("param_")?.to_owned(), value.into_owned()))).collect())
 }
 
-/// Creates the quick-create stack of a tenant, as its admin does.
-async fn stack(
+async fn create_stack(
     aws: &LocalAws,
     account: &str,
     tenant: &str,
@@ -136,7 +121,7 @@ async fn stack(
         ("BucketPrefix", choices.prefix.as_deref().unwrap_or_default()),
         ("ExternalId", external_id),
         ("ProviderAccountId", PLATFORM_ACCOUNT),
-        // A name of its own, so that the role has the same ARN if the stack is deleted and created again.
+        // With a fixed role name, a recreated stack has the same role ARN.
         ("RoleName", &format!("{tenant}-audit-log-export")),
         ("KmsKeyArn", choices.kms_key_arn.as_deref().unwrap_or_default()),
     ];
@@ -144,59 +129,51 @@ async fn stack(
 }
 
 impl Customer {
-    /// Saves the settings as they stand, at a time.
-    ///
-    /// # Errors
-    /// When they are wrong, or somebody else saved them in between.
+    /// Saves the settings as of a time.
     pub async fn save(&mut self, aws: &LocalAws, platform: &Platform<'_>, saved_at: DateTime<Utc>) -> Result<()> {
         let tenant = TenantId::parse(&self.tenant)?;
         let account = tenant::AccountId::parse(PLATFORM_ACCOUNT)?;
-        let own = tenant::Platform { account, partition: tenant::Partition::Aws };
-        let config = self.settings.check(&tenant, &own).map_err(|errors| anyhow!("{errors:?}"))?;
+        let platform_identity = tenant::Platform { account, partition: tenant::Partition::Aws };
+        let config = self.settings.check(&tenant, &platform_identity).map_err(|errors| anyhow!("{errors:?}"))?;
         let table = tenants_table(aws, platform);
         let TenantRecords { watermark, .. } = table.records(&tenant).await?;
         let schedule = match &watermark {
             None => Schedule::first_save(saved_at),
             Some(watermark) => watermark.schedule().map_err(|errors| anyhow!("{errors:?}"))?.later_save(saved_at),
         };
-        // The event that tells of it lies in the present, and so in no window that a test looks at.
+        // The audit event is recorded now, and so in no window of a test.
         let stamp = Stamp { at: Utc::now(), retention: None };
         let change = AdminChange { by: User::system(), stamp, id: time_ordered_id(stamp.at, &rand::random()) };
         let announcement = change.settings_changed(&tenant, &Draft::default(), &self.settings, None);
         let saved = table.save(&config, watermark.as_ref(), schedule, &announcement).await?;
-        ensure!(saved == Conditional::Written, "saved by another");
+        ensure!(saved == Conditional::Written, "the settings were saved in between");
         self.settings.version = Some((config.version + 1).to_string());
         Ok(())
     }
 
-    /// Creates the stack again after it was deleted; its role has the ARN that it had.
-    ///
-    /// # Errors
-    /// When it can't be created.
+    /// Recreates the deleted stack. The role has the same ARN.
     pub async fn recreate_stack(&mut self, aws: &LocalAws) -> Result<()> {
         let CustomerStack { account, outputs, .. } = self.stack.clone();
         let external_id = outputs.external_id;
-        let again = stack(aws, &account, &self.tenant, &outputs.bucket_name, &external_id, &self.settings).await?;
+        let again =
+            create_stack(aws, &account, &self.tenant, &outputs.bucket_name, &external_id, &self.settings).await?;
         ensure!(again.outputs.role_arn == outputs.role_arn, "another ARN: {}", again.outputs.role_arn);
         self.stack = again;
         Ok(())
     }
 
-    /// The text of every object in the bucket, by key.
-    ///
-    /// # Errors
-    /// When one can't be read, or is no text.
+    /// Keys and texts of all objects in the bucket.
     pub async fn exports(&self) -> Result<Vec<(String, String)>> {
         let mut exports = Vec::new();
         for object in self.bucket.objects().await? {
             let text = String::from_utf8(self.bucket.get(&object.key).await?.bytes);
-            exports.push((object.key, text.context("an object that is no text")?));
+            exports.push((object.key, text.context("an object isn't text")?));
         }
         Ok(exports)
     }
 }
 
-/// The tenants table, as the platform's own services use it.
+/// The production adapter for the tenants table.
 fn tenants_table(aws: &LocalAws, platform: &Platform<'_>) -> TenantsTable {
     let client = dynamodb::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
     let outputs = platform.outputs();

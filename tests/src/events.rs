@@ -1,7 +1,6 @@
-//! Audit events to export: believable, and the same in every run.
+//! Generates realistic audit events, the same in every run.
 //!
-//! All chance comes from a generator that is named, and seeded by the tenant and the day, so that a test can rely on an
-//! event and a demo looks the same tomorrow.
+//! The random generator is seeded by tenant and day, so that tests can rely on an event.
 
 use std::collections::HashMap;
 
@@ -15,47 +14,42 @@ use serde_json::Value;
 use uuid::Builder;
 
 use crate::events::kinds::{Kind, Person, SYSTEM};
-use crate::platform::Item;
 
 mod kinds;
 #[cfg(test)]
 mod tests;
 
-/// How long events are kept. Long, so that the local AWS never expires those of a test's fixed day.
+/// Long, so that the local AWS never expires events of a test's fixed day.
 const RETENTION: Duration = Duration::days(3650);
 
-/// How busy each hour of an office day is (UTC): a few at night, most before noon and in the afternoon.
+/// The relative number of events in each hour of a day (UTC).
 const OFFICE_HOURS: [u32; 24] = [1, 1, 1, 1, 1, 2, 5, 14, 38, 62, 70, 58, 34, 52, 66, 60, 44, 22, 10, 6, 4, 3, 2, 1];
 
-/// One recorded event, in the form of the table's contract.
+/// A recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Which of the tenant's shards holds it.
     pub shard: u32,
-    /// Its id, a UUID of version 7.
+    /// A UUID of version 7.
     pub id: String,
-    /// When it was recorded, in whole milliseconds.
+    /// In whole milliseconds.
     pub recorded_at: DateTime<Utc>,
-    /// Its kind's group.
     pub log_type: String,
-    /// Its kind.
     pub action: String,
-    /// Who did it; the system has no address.
+    /// None for events of the system.
     pub user_email: Option<String>,
     /// The JSON document that is exported.
     pub document: String,
 }
 
 impl Event {
-    /// Its range key.
     #[must_use]
     pub fn recorded_at_id(&self) -> String {
-        format!("{}#{}", stamp(self.recorded_at), self.id)
+        format!("{}#{}", timestamp(self.recorded_at), self.id)
     }
 
-    /// The item that a service writes for it.
+    /// The event as an item of the events table.
     #[must_use]
-    pub fn item(&self, tenant: &str) -> Item {
+    pub fn item(&self, tenant: &str) -> HashMap<String, AttributeValue> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let expires_at = (self.recorded_at + RETENTION).timestamp();
         let mut item = HashMap::from([
@@ -71,46 +65,40 @@ impl Event {
     }
 }
 
-/// How events lie in time.
+/// How events are spread over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
-    /// Over a day, with an office's rhythm.
+    /// Over a day, most in office hours.
     OfficeDay(NaiveDate),
     /// Evenly over a window, its end excluded.
-    Window {
-        /// The first instant.
-        from: DateTime<Utc>,
-        /// The first instant that is no longer part of it.
-        to: DateTime<Utc>,
-    },
+    Window { from: DateTime<Utc>, to: DateTime<Utc> },
 }
 
-/// A tenant's events, in the order in which they were recorded; always the same for the same arguments.
+/// A tenant's events, ordered by the time of recording; always the same for the same arguments.
 #[must_use]
 pub fn generate(tenant: &str, count: usize, spread: Spread) -> Vec<Event> {
-    let mut rng = seeded(tenant, spread);
+    let mut rng = seeded_rng(tenant, spread);
     let mut instants: Vec<_> = (0..count).map(|_| instant(&mut rng, spread)).collect();
     instants.sort_unstable();
     let mut events: Vec<_> = instants.into_iter().map(|at| event(&mut rng, tenant, at)).collect();
-    // Those of the same millisecond lie in the table by their ids.
+    // Within a millisecond, the table orders events by id.
     events.sort_by_cached_key(Event::recorded_at_id);
     events
 }
 
-/// An instant as the table's contract has it: UTC with exactly three fraction digits.
+/// UTC with exactly three fraction digits, as in range keys.
 #[must_use]
-pub fn stamp(at: DateTime<Utc>) -> String {
+pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// A generator of its own for each tenant and day or window.
-fn seeded(tenant: &str, spread: Spread) -> ChaCha8Rng {
+fn seeded_rng(tenant: &str, spread: Spread) -> ChaCha8Rng {
     let start = match spread {
         Spread::OfficeDay(day) => day.and_time(NaiveTime::MIN).and_utc(),
         Spread::Window { from, .. } => from,
     };
     let mut seed = *b"audit log events for the tenant ";
-    for (at, byte) in format!("{} {tenant}", stamp(start)).bytes().enumerate() {
+    for (at, byte) in format!("{} {tenant}", timestamp(start)).bytes().enumerate() {
         seed[at % 32] = seed[at % 32].wrapping_mul(31).wrapping_add(byte);
     }
     ChaCha8Rng::from_seed(seed)
@@ -134,7 +122,7 @@ fn instant(rng: &mut ChaCha8Rng, spread: Spread) -> DateTime<Utc> {
     from + Duration::milliseconds(rng.random_range(0..length))
 }
 
-/// An event as it is exported; the fields' order is the schema's.
+/// An event as it is exported, with the schema's order of fields.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -160,19 +148,19 @@ fn event(rng: &mut ChaCha8Rng, tenant: &str, recorded_at: DateTime<Utc>) -> Even
     let millis = u64::try_from(recorded_at.timestamp_millis()).unwrap_or_default();
     let id = Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string();
 
-    let Kind { log_type, action, by_system, info, .. } = kinds::any(rng);
+    let Kind { log_type, action, by_system, info, .. } = kinds::choose(rng);
     let Person { id: user_id, name, mailbox, .. } =
         if *by_system { &SYSTEM } else { kinds::PEOPLE.choose(rng).unwrap_or(&SYSTEM) };
     let user_email = mailbox.map(|mailbox| format!("{mailbox}@{tenant}.example"));
     let document = Document {
         id: &id,
-        date: stamp(recorded_at),
+        date: timestamp(recorded_at),
         log_type,
         action,
         user: User { id: user_id, name, email: user_email.as_deref() },
         additional_info: info(rng, tenant),
     };
-    // Serializing strings and a JSON value can't fail; a broken one would show at once.
+    // Serializing strings and a JSON value can't fail.
     let document = serde_json::to_string(&document).unwrap_or_default();
     let (log_type, action) = ((*log_type).to_owned(), (*action).to_owned());
     Event { shard: 0, id, recorded_at, log_type, action, user_email, document }

@@ -1,9 +1,9 @@
-//! Stands between a program and the local AWS, names and counts the calls that pass, and does something to one of them.
+//! A proxy between a process and the local AWS that names and counts calls, and injects a fault into one of them.
 //!
-//! What passes is passed on byte for byte, the signed `Host` included, so that what is signed holds.
+//! It forwards requests byte for byte, the signed `Host` included, so that signatures stay valid.
 
-mod answers;
 mod call;
+mod errors;
 
 use std::collections::HashMap;
 use std::io;
@@ -24,116 +24,113 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-pub use call::{Call, Name, Service};
+pub use call::{Call, CallName, Service};
 
 use crate::LocalAws;
 use crate::server::Server;
 
-/// So long a delayed call is held up.
 const DELAY: Duration = Duration::from_millis(400);
 
-/// So long the first half of a body gets to arrive.
-const HALF_ARRIVES: Duration = Duration::from_millis(50);
+/// Between the first half of a body and the reset.
+const RESET_DELAY: Duration = Duration::from_millis(50);
 
-/// What is done to a call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// The program is killed by SIGKILL, and AWS never hears of the call.
+    /// The process is killed (SIGKILL), and the call isn't forwarded.
     KillBefore,
-    /// AWS does what it is asked to, and the program is killed by SIGKILL before it hears of that.
+    /// AWS carries the call out, and the process is killed (SIGKILL) before the answer.
     KillAfter,
-    /// It takes longer.
+    /// The call takes longer.
     Delay,
-    /// The connection is reset, and AWS never hears of the call.
+    /// The connection is reset, and the call isn't forwarded.
     Reset,
-    /// AWS does what it is asked to, and the connection is reset before it answers.
+    /// AWS carries the call out, and the connection is reset before the answer.
     LoseAnswer,
-    /// The same, and the retry is refused for good: the program never learns what AWS has done.
-    LoseForGood,
+    /// The same, and the retry is denied: the process never learns that AWS carried the call out.
+    LoseAnswerAndDenyRetry,
     /// The connection is reset in the middle of the answer's body.
     Truncate,
-    /// AWS answers 500.
     InternalError,
-    /// AWS asks for fewer requests, as the service does that.
+    /// AWS throttles the call, in the form of the service.
     Throttle,
-    /// AWS refuses it for good.
+    /// AWS denies access, which isn't retried.
     Deny,
-    /// `DynamoDB` has met another transaction on the same items.
+    /// `DynamoDB` reports a conflict with another transaction.
     Conflict,
-    /// S3 answers 200, and then with an error in the body.
+    /// S3 answers 200 with an error in the body.
     LateError,
 }
 
 impl Fault {
-    /// Whether the program is killed.
     #[must_use]
     pub fn kills(self) -> bool {
         matches!(self, Self::KillBefore | Self::KillAfter)
     }
 
     fn is_after(self) -> bool {
-        matches!(self, Self::KillAfter | Self::LoseAnswer | Self::LoseForGood | Self::Truncate)
+        matches!(self, Self::KillAfter | Self::LoseAnswer | Self::LoseAnswerAndDenyRetry | Self::Truncate)
     }
 }
 
-/// The proxy of one run of a program.
+/// The proxy of one process.
 #[derive(Debug)]
 pub struct FaultProxy {
     server: Server,
-    run: Arc<Run>,
+    state: Arc<ProxyState>,
 }
 
-/// What has passed.
+/// What the proxy saw.
 #[derive(Debug)]
-pub struct Passed {
-    /// Every call, in the order in which they came.
+pub struct ProxyLog {
+    /// In the order of their arrival.
     pub calls: Vec<Call>,
-    /// Whether the planned one was among them.
+    /// Whether the planned call was among them.
     pub hit: bool,
 }
 
 #[derive(Debug)]
-struct Run {
+struct ProxyState {
     upstream: String,
     plan: Option<(Call, Fault)>,
-    refused: fn(&Name) -> bool,
-    seen: Mutex<Seen>,
-    on_their_way: watch::Sender<usize>,
+    denied: fn(&CallName) -> bool,
+    traffic: Mutex<Traffic>,
+    in_flight: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
-    victim: Option<Pid>,
+struct Traffic {
+    kill_target: Option<Pid>,
     calls: Vec<Call>,
-    counts: HashMap<Name, usize>,
+    counts: HashMap<CallName, usize>,
     hit: bool,
-    /// Nothing is passed on any more.
-    over: bool,
+    /// Nothing is forwarded anymore.
+    closed: bool,
 }
 
-impl Run {
+impl ProxyState {
     fn fault(&self, call: &Call) -> Option<Fault> {
         let (planned, fault) = self.plan.as_ref().filter(|(planned, _)| planned.name == call.name)?;
-        let retried = *fault == Fault::LoseForGood && call.nth == planned.nth + 1;
+        let retried = *fault == Fault::LoseAnswerAndDenyRetry && call.nth == planned.nth + 1;
         if retried { Some(Fault::Deny) } else { Some(*fault).filter(|_| call.nth == planned.nth) }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts down, however the call ends.
-struct OnItsWay<'a>(&'a watch::Sender<usize>);
+/// Counts a call as in flight until it is dropped.
+struct InFlight<'a>(&'a watch::Sender<usize>);
 
-impl<'a> OnItsWay<'a> {
+impl<'a> InFlight<'a> {
     fn begin(count: &'a watch::Sender<usize>) -> Self {
         count.send_modify(|count| *count += 1);
         Self(count)
     }
 }
 
-impl Drop for OnItsWay<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
@@ -142,121 +139,110 @@ impl Drop for OnItsWay<'_> {
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
 impl FaultProxy {
-    /// Begins to pass calls on, but for the planned one. Those that are `refused` never come to AWS, which stands for an
-    /// AWS that has been told to refuse them.
-    ///
-    /// # Errors
-    /// When there is no port to listen on.
-    pub async fn start(aws: &LocalAws, plan: Option<(Call, Fault)>, refused: fn(&Name) -> bool) -> Result<Self> {
+    /// Starts the proxy, with the fault of `plan`. It answers calls that are `denied` as if AWS denied them.
+    pub async fn start(aws: &LocalAws, plan: Option<(Call, Fault)>, denied: fn(&CallName) -> bool) -> Result<Self> {
         let upstream = aws.endpoint().trim_start_matches("http://").to_owned();
-        let on_their_way = watch::Sender::new(0);
-        let run = Arc::new(Run { upstream, plan, refused, seen: Mutex::default(), on_their_way });
-        let passing = Arc::clone(&run);
+        let in_flight = watch::Sender::new(0);
+        let state = Arc::new(ProxyState { upstream, plan, denied, traffic: Mutex::default(), in_flight });
+        let shared = Arc::clone(&state);
         let server = Server::start(move |request| {
-            let run = Arc::clone(&passing);
-            async move { pass(&run, request).await }
+            let state = Arc::clone(&shared);
+            async move { handle(&state, request).await }
         })
         .await?;
-        Ok(Self { server, run })
+        Ok(Self { server, state })
     }
 
-    /// The endpoint URL that stands for all of AWS.
+    /// The endpoint URL for all AWS services.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.server.address)
     }
 
-    /// Names the process that a planned kill ends.
-    ///
-    /// # Errors
-    /// When that is no process id.
-    pub fn aim_at(&self, process: u32) -> Result<()> {
+    /// Sets the process that a planned kill ends.
+    pub fn set_kill_target(&self, process: u32) -> Result<()> {
         let pid = Pid::from_raw(process.try_into()?).context("no process has this id")?;
-        self.run.seen().victim = Some(pid);
+        self.state.traffic().kill_target = Some(pid);
         Ok(())
     }
 
-    /// Passes nothing on any more, and waits for what is on its way: nothing of this run comes to AWS after that.
-    ///
-    /// # Errors
-    /// Never, as long as the proxy lives.
-    pub async fn end(self) -> Result<Passed> {
-        self.run.seen().over = true;
-        self.run.on_their_way.subscribe().wait_for(|count| *count == 0).await?;
-        let mut seen = self.run.seen();
-        Ok(Passed { calls: std::mem::take(&mut seen.calls), hit: seen.hit })
+    /// Stops forwarding and waits for calls in flight: no call of this process reaches AWS after that.
+    pub async fn finish(self) -> Result<ProxyLog> {
+        self.state.traffic().closed = true;
+        self.state.in_flight.subscribe().wait_for(|count| *count == 0).await?;
+        let mut traffic = self.state.traffic();
+        Ok(ProxyLog { calls: std::mem::take(&mut traffic.calls), hit: traffic.hit })
     }
 }
 
-/// One call.
-async fn pass(run: &Run, request: Request<Incoming>) -> io::Result<Answer> {
-    let _on_its_way = OnItsWay::begin(&run.on_their_way);
+async fn handle(state: &ProxyState, request: Request<Incoming>) -> io::Result<Answer> {
+    let _in_flight = InFlight::begin(&state.in_flight);
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let name = Name::of(&parts, &body);
+    let name = CallName::from_request(&parts, &body);
     let fault = {
-        let mut seen = run.seen();
-        if seen.over {
-            return Err(broken());
+        let mut traffic = state.traffic();
+        if traffic.closed {
+            return Err(connection_reset());
         }
-        let nth = seen.counts.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
+        let nth = traffic.counts.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
         let call = Call { name: name.clone(), nth: *nth };
-        let fault = run.fault(&call);
-        seen.calls.push(call);
-        seen.hit |= fault.is_some();
+        let fault = state.fault(&call);
+        traffic.calls.push(call);
+        traffic.hit |= fault.is_some();
         if let Some(fault) = fault
             && fault.kills()
         {
-            // Whatever it has sent beside this call and was not taken yet dies with it.
-            seen.over = true;
+            // Other calls of the process that weren't forwarded yet end with it.
+            traffic.closed = true;
             if fault == Fault::KillBefore {
-                kill(&seen)?;
+                kill(&traffic)?;
             }
         }
         fault
     };
     let request = Request::from_parts(parts, Full::new(body));
-    let Some(fault) = fault else { return whole(ask(run, &name, request).await?) };
-    if let Some(answer) = answers::instead(fault, &name) {
-        return whole(answer);
+    let Some(fault) = fault else { return full(answer(state, &name, request).await?) };
+    if let Some(answer) = errors::response(fault, &name) {
+        return full(answer);
     }
     if fault == Fault::Delay {
         tokio::time::sleep(DELAY).await;
     } else if !fault.is_after() {
-        return Err(broken());
+        return Err(connection_reset());
     }
-    let answer = ask(run, &name, request).await?;
+    let answer = answer(state, &name, request).await?;
     match fault {
         Fault::KillAfter => {
-            kill(&run.seen())?;
-            Err(broken())
+            kill(&state.traffic())?;
+            Err(connection_reset())
         }
-        Fault::LoseAnswer | Fault::LoseForGood => Err(broken()),
-        Fault::Truncate => Ok(half(answer)),
-        _ => whole(answer),
+        Fault::LoseAnswer | Fault::LoseAnswerAndDenyRetry => Err(connection_reset()),
+        Fault::Truncate => Ok(truncated(answer)),
+        _ => full(answer),
     }
 }
 
-fn kill(seen: &Seen) -> io::Result<()> {
-    let victim = seen.victim.ok_or_else(|| io::Error::other("no process was aimed at"))?;
-    Ok(kill_process(victim, Signal::KILL)?)
+fn kill(traffic: &Traffic) -> io::Result<()> {
+    let kill_target = traffic.kill_target.ok_or_else(|| io::Error::other("no kill target is set"))?;
+    Ok(kill_process(kill_target, Signal::KILL)?)
 }
 
-fn broken() -> io::Error {
-    io::Error::other("broken off")
+fn connection_reset() -> io::Error {
+    io::Error::other("the connection is reset")
 }
 
-/// What AWS answers, be it a refusal that was agreed on.
-async fn ask(run: &Run, name: &Name, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
-    match answers::instead(Fault::Deny, name).filter(|_| (run.refused)(name)) {
+/// AWS's answer, or a denial.
+async fn answer(state: &ProxyState, name: &CallName, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
+    match errors::response(Fault::Deny, name).filter(|_| (state.denied)(name)) {
         Some(refusal) => Ok(refusal),
-        None => forward(run, request).await,
+        None => forward(state, request).await,
     }
 }
 
-/// Asks AWS, on a connection of the call's own.
-async fn forward(run: &Run, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
-    let stream = TcpStream::connect(&run.upstream).await?;
+/// Forwards a call on its own connection.
+async fn forward(state: &ProxyState, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
+    let stream = TcpStream::connect(&state.upstream).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
@@ -267,20 +253,20 @@ async fn forward(run: &Run, request: Request<Full<Bytes>>) -> io::Result<Respons
     Ok(Response::from_parts(parts, body))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "it stands where an answer may fail")]
-fn whole(answer: Response<Bytes>) -> io::Result<Answer> {
+#[allow(clippy::unnecessary_wraps, reason = "used where an answer may fail")]
+fn full(answer: Response<Bytes>) -> io::Result<Answer> {
     Ok(answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed()))
 }
 
-/// The answer's headers and the first half of its body, and then a reset.
-fn half(answer: Response<Bytes>) -> Answer {
+/// The answer's headers and the first half of its body, then a reset.
+fn truncated(answer: Response<Bytes>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     parts.headers.remove(TRANSFER_ENCODING);
     parts.headers.insert(CONTENT_LENGTH, body.len().into());
     let first = body.slice(..body.len() / 2);
     let frames = stream::iter([Ok(Frame::data(first))]).chain(stream::once(async {
-        tokio::time::sleep(HALF_ARRIVES).await;
-        Err(broken())
+        tokio::time::sleep(RESET_DELAY).await;
+        Err(connection_reset())
     }));
     Response::from_parts(parts, BodyExt::boxed(StreamBody::new(Box::pin(frames))))
 }

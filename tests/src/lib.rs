@@ -1,12 +1,11 @@
-//! The harness: a local AWS with the project's own templates on it, driven as its users drive the real one.
+//! The test harness: a local AWS with the project's templates deployed on it.
 //!
-//! In reading order: [`LocalAws`] runs the emulator, [`Platform`] is our side deployed on it, [`CustomerStack`]
-//! a customer's side, [`Customer`] both of them connected, [`Bucket`] what a customer finds in the end, and
-//! [`events`] what there is to export. [`on_the_platform`] shares one deployment among a binary's tests. Apart from these,
-//! [`lambda`] runs a function outside of the emulator, and [`fault_proxy`] does harm between the two.
-//! Nothing here knows the rules of the export: it deploys what is built and reads what has landed.
+//! In reading order: [`LocalAws`] runs the emulator. [`Platform`] is the platform deployed on it, [`CustomerStack`] a
+//! customer's stack, [`Customer`] a connected tenant, [`Bucket`] a customer's bucket. [`events`] generates events.
+//! [`run_on_platform`] shares one deployment among the tests of a binary. [`lambda`] runs a function outside of the
+//! emulator, and [`fault_proxy`] injects faults between the two. The harness knows no rule of the export.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "a harness may read the clock and the environment; nothing here ships")]
+#![allow(clippy::disallowed_methods, reason = "the harness isn't deployed and may read the clock and the environment")]
 
 mod api;
 mod browser;
@@ -19,6 +18,7 @@ pub mod lambda;
 mod listener;
 mod local_aws;
 mod platform;
+pub mod project;
 mod rule;
 pub mod server;
 mod session;
@@ -30,13 +30,11 @@ pub use api::{Answer, Api};
 pub use browser::Browser;
 pub use bucket::{Bucket, Object, StoredObject, gunzip};
 pub use customer::{Customer, connect, onboard, quick_create_parameters};
-pub use fixture::{Fixture, on_the_platform};
+pub use fixture::{Fixture, run_on_platform};
 pub use listener::Listener;
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
-pub use platform::{Item, Platform, Table};
+pub use platform::{Item, Platform, PlatformOutputs, Table, attribute};
 pub use rule::{Rule, Rules};
 pub use session::{exporter_session, open_exporter_role};
-pub use stacks::{
-    CustomerOutputs, CustomerStack, PlatformOutputs, delete_stack, deploy_platform, publish_template, quick_create,
-};
-pub use waiting::until;
+pub use stacks::{CustomerOutputs, CustomerStack, delete_stack, deploy_platform, publish_template, quick_create};
+pub use waiting::wait_until;

@@ -1,4 +1,4 @@
-//! Somebody who listens on the platform's bus, through a rule and a queue of their own.
+//! A subscriber to the platform's event bus, with a rule and a queue.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{LocalAws, PLATFORM_ACCOUNT, tools};
 
-/// How long to wait for more. The local AWS hands events over before it answers who published them.
+/// The local AWS delivers events before it answers the publisher.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A listener to one tenant's notifications.
+/// A listener for one tenant's notifications.
 #[derive(Debug)]
 pub struct Listener<'a> {
     aws: &'a LocalAws,
@@ -18,11 +18,8 @@ pub struct Listener<'a> {
 }
 
 impl<'a> Listener<'a> {
-    /// Listens on a bus from now on.
-    ///
-    /// # Errors
-    /// When the rule or the queue can't be made.
-    pub async fn to(aws: &'a LocalAws, bus: &str, tenant: &str) -> Result<Self> {
+    /// Makes the rule and the queue.
+    pub async fn new(aws: &'a LocalAws, bus: &str, tenant: &str) -> Result<Self> {
         let call = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await;
         let name = format!("listener-to-{tenant}");
         let queue = call(&["sqs", "create-queue", "--queue-name", &name]).await?;
@@ -37,24 +34,21 @@ impl<'a> Listener<'a> {
         Ok(Self { aws, queue_url })
     }
 
-    /// The next so many events, in any order; fewer if no more come.
-    ///
-    /// # Errors
-    /// When the queue can't be read.
-    pub async fn hear(&self, count: usize) -> Result<Vec<Value>> {
-        let mut heard = Vec::new();
+    /// Receives the next `count` events, in any order; fewer if no more come in time.
+    pub async fn receive(&self, count: usize) -> Result<Vec<Value>> {
+        let mut events = Vec::new();
         let until = tokio::time::Instant::now() + LISTEN_TIMEOUT;
-        while heard.len() < count && tokio::time::Instant::now() < until {
+        while events.len() < count && tokio::time::Instant::now() < until {
             let receive = ["sqs", "receive-message", "--queue-url", &self.queue_url];
             let receive = [&receive[..], &["--wait-time-seconds", "2", "--max-number-of-messages", "10"]].concat();
             let received = tools::aws_cli(self.aws, PLATFORM_ACCOUNT, &receive).await?;
             for message in received["Messages"].as_array().into_iter().flatten() {
-                heard.push(serde_json::from_str(message["Body"].as_str().context("no body")?)?);
+                events.push(serde_json::from_str(message["Body"].as_str().context("no body")?)?);
                 let handle = message["ReceiptHandle"].as_str().context("no receipt handle")?;
                 let delete = ["sqs", "delete-message", "--queue-url", &self.queue_url, "--receipt-handle", handle];
                 tools::aws_cli(self.aws, PLATFORM_ACCOUNT, &delete).await?;
             }
         }
-        Ok(heard)
+        Ok(events)
     }
 }

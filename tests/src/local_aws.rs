@@ -1,7 +1,7 @@
-//! The local AWS: one ministack process with IAM enforced, on a free port, that never outlives its owner.
+//! The local AWS: a ministack process with IAM enforced, on a free port, that never outlives its owner.
 //!
-//! Two things end it: [`Drop`] kills its process group, functions included, and where nothing of ours runs
-//! any more (SIGKILL, a test binary's statics), its launcher sees its stdin close and does the same.
+//! [`Drop`] kills its process group, functions included. If the owner is killed, or never drops it (a static), the
+//! launcher sees its stdin close and does the same.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -17,18 +17,18 @@ use audit_log_aws::sdk::sts;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::tools;
+use crate::project;
 
-/// The account that the platform is deployed in, and the local AWS's default.
+/// The platform's account, and the local AWS's default.
 pub const PLATFORM_ACCOUNT: &str = "111111111111";
 
-/// The region of the platform, and of everything that doesn't say otherwise.
+/// The platform's region, and the default of all else.
 pub const REGION: &str = "us-east-1";
 
-/// About a second is usual; a loaded machine that compiles beside it needs more.
+/// A start usually takes a second, but longer on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running local AWS with as many accounts as one names, all empty at first.
+/// A running local AWS. Every account id names an account, empty at first.
 #[derive(Debug)]
 pub struct LocalAws {
     process: Child,
@@ -37,14 +37,11 @@ pub struct LocalAws {
 }
 
 impl LocalAws {
-    /// Starts one and waits until it answers.
-    ///
-    /// # Errors
-    /// When it isn't installed, or ends or stays silent instead of answering: then with the tail of its log.
+    /// Starts it and waits until it answers. An error holds the end of its log.
     pub async fn start() -> Result<Self> {
         loop {
             match Self::start_on(free_port()?).await {
-                // Someone took the port in the moment between finding it free and listening on it.
+                // Another process took the port after `free_port` found it.
                 Err(error) if error.to_string().contains("already in use") => {}
                 started => return started,
             }
@@ -54,10 +51,10 @@ impl LocalAws {
     async fn start_on(port: u16) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("local-aws-").tempdir()?;
         let log = File::create(directory.path().join("log"))?;
-        // Nothing is inherited but the path: the functions see ministack's environment, and a developer's
-        // own AWS_* and proxies would steer them elsewhere.
-        let process = Command::new(tools::installed(".venv/bin/python")?)
-            .arg(tools::repository().join("tests/local_aws/launcher.py"))
+        // Only the path is inherited: the functions see ministack's environment, and a developer's AWS_* variables and
+        // proxies would send them elsewhere.
+        let process = Command::new(project::installed(".venv/bin/python")?)
+            .arg(project::repository().join("tests/local_aws/launcher.py"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("PYTHONUNBUFFERED", "1")
@@ -80,55 +77,50 @@ impl LocalAws {
         Ok(aws)
     }
 
-    /// Kills it with its functions and removes what it wrote. Dropping does the same, without a word.
-    ///
-    /// # Errors
-    /// When the processes can't be signalled or waited for.
+    /// Kills it with its functions and removes its files. Dropping does the same, but only prints errors.
     pub fn stop(mut self) -> Result<()> {
         self.kill()
     }
 
-    /// Leaves it to itself, as an owner does that is killed: its stdin closes, and nobody signals it.
+    /// Closes its stdin without a signal, as happens if the owner is killed.
     pub fn abandon(mut self) {
         drop(self.process.stdin.take());
         std::mem::forget(self);
     }
 
-    /// The URL of all its services, by address: the SDKs then put buckets into the path, not the host name.
+    /// The URL of all services. It is an IP address, so that SDKs put buckets into the path and not the host name.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Its process id, which is also its process group's.
+    /// The id of its process and of its process group.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Where it logs to, until it stops.
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.directory.path().join("log")
     }
 
-    /// A place for files that go when it goes, and the home of the command line tools that talk to it.
+    /// A directory that is removed when it stops, and the home of command line tools.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Configuration for SDK clients that act as an account's root in [`REGION`].
+    /// For SDK clients with the credentials of an account's root, in [`REGION`].
     #[must_use]
     pub fn sdk_config(&self, account: &str) -> SdkConfig {
         self.sdk_config_with(Credentials::new(account, "test", None, None, "local-aws"))
     }
 
-    /// Configuration for SDK clients that act with given credentials, an assumed role's for example. For
-    /// another region: `config.into_builder().region(Region::new(…)).build()`.
+    /// For SDK clients with given credentials, for example of an assumed role.
     #[must_use]
     pub fn sdk_config_with(&self, credentials: Credentials) -> SdkConfig {
-        // Built, and not loaded: a developer's own profile and environment have no say here.
+        // Built and not loaded, so that a developer's profile and environment have no effect.
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
@@ -137,7 +129,7 @@ impl LocalAws {
             .build()
     }
 
-    /// The environment in which command line tools talk to it as an account's root.
+    /// The environment for command line tools with the credentials of an account's root.
     #[must_use]
     pub fn env(&self, account: &str) -> Vec<(String, String)> {
         [
@@ -173,11 +165,11 @@ impl LocalAws {
     fn log_tail(&self) -> String {
         let log = fs::read(self.log_file()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        tools::last_lines(&log, 30).to_owned()
+        project::last_lines(&log, 30).to_owned()
     }
 
     fn kill(&mut self) -> Result<()> {
-        // Once waited for, its id may be another's: only the one that is still ours is signalled.
+        // After its end, another process may have the id.
         if self.process.try_wait()?.is_none() {
             kill_process_group(Pid::from_child(&self.process), Signal::KILL)?;
             self.process.wait()?;
@@ -194,7 +186,6 @@ impl Drop for LocalAws {
     }
 }
 
-/// A port that is free at this moment.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

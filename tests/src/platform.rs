@@ -1,4 +1,4 @@
-//! The deployed platform: its hourly tick, and its tables as the services that write to them see them.
+//! The deployed platform: its rules, its functions and its two tables.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,28 @@ use audit_log_aws::sdk::{dynamodb, lambda};
 use audit_log_web::issuer::TestIssuer;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::events::Event;
-use crate::{Api, LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, Rules, tools};
+use crate::{Api, LocalAws, PLATFORM_ACCOUNT, Rules, tools};
 
-/// What one BatchWriteItem takes.
-const BATCH: usize = 25;
+/// The limit of BatchWriteItem.
+const MAX_BATCH_ITEMS: usize = 25;
 
-/// Batches on their way at a time: the local AWS has nothing to gain from more.
+/// More at once don't make the local AWS faster.
 const CONCURRENT_BATCHES: usize = 4;
 
-/// An item of a table.
 pub type Item = HashMap<String, AttributeValue>;
+
+/// A text or number of an item; blank if it has none.
+#[must_use]
+pub fn attribute<'a>(item: &'a Item, name: &str) -> &'a str {
+    match item.get(name) {
+        Some(AttributeValue::S(text) | AttributeValue::N(text)) => text,
+        _ => "",
+    }
+}
 
 /// One of the platform's two tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +51,28 @@ impl Table {
     }
 }
 
-/// The platform, deployed on a local AWS.
+/// The outputs of the platform's stack.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase")]
+pub struct PlatformOutputs {
+    pub exporter_function_name: String,
+    pub exporter_role_arn: String,
+    pub tenants_table_name: String,
+    pub events_table_name: String,
+    pub console_function_name: String,
+    pub recorder_function_name: String,
+    /// The address on AWS. The local AWS serves the API under its id.
+    pub api_url: String,
+    pub api_id: String,
+    pub ingestion_queue_url: String,
+    pub ingestion_queue_arn: String,
+    pub ingestion_dead_letters_url: String,
+    pub notification_bus_name: String,
+    /// Only with `FanOut`.
+    pub export_queue_url: Option<String>,
+}
+
+/// The platform on a local AWS.
 #[derive(Debug)]
 pub struct Platform<'a> {
     aws: &'a LocalAws,
@@ -55,10 +85,9 @@ pub struct Platform<'a> {
 }
 
 impl<'a> Platform<'a> {
-    /// Finds what a stack has deployed.
     pub(crate) async fn new(aws: &'a LocalAws, outputs: PlatformOutputs, issuer: TestIssuer) -> Result<Self> {
         let config = aws.sdk_config(PLATFORM_ACCOUNT);
-        // An invocation that is retried would be a tick that nobody asked for.
+        // A retried invocation would be a second tick.
         let once = config.clone().into_builder().retry_config(RetryConfig::disabled()).build();
         let lambda = lambda::Client::new(&once);
         let function = lambda.get_function_configuration().function_name(&outputs.exporter_function_name);
@@ -67,76 +96,54 @@ impl<'a> Platform<'a> {
         let log_group = function.logging_config.and_then(|logging| logging.log_group).context("no log group")?;
         let policy = lambda.get_policy().function_name(&outputs.exporter_function_name).send().await;
         let policy = policy.context("no rule may invoke the function")?.policy.context("an empty policy")?;
-        let rules = Rules::of(aws, &function_arn, &policy).await?;
-        // A browser on AWS would use the stack's output; here it is a name that nobody resolves.
+        let rules = Rules::load(aws, &function_arn, &policy).await?;
+        // The output `api_url` doesn't resolve here.
         let api = Api::new(format!("{}/_aws/execute-api/{}/$default", aws.endpoint(), outputs.api_id), issuer)?;
         Ok(Self { aws, outputs, rules, api, log_group, dynamodb: dynamodb::Client::new(&config), lambda })
     }
 
-    /// What the stack says about itself.
     #[must_use]
     pub fn outputs(&self) -> &PlatformOutputs {
         &self.outputs
     }
 
-    /// Its HTTP API.
     #[must_use]
     pub fn api(&self) -> &Api {
         &self.api
     }
 
-    /// Where the function logs to.
     #[must_use]
     pub fn log_group(&self) -> &str {
         &self.log_group
     }
 
-    /// The event that the deployed rule for the tick sends to the function at a time.
-    ///
-    /// # Errors
-    /// When the rule makes nonsense of it.
+    /// The event that the deployed rule of the tick sends at a time.
     pub fn rule_event(&self, time: DateTime<Utc>) -> Result<Value> {
         self.rules.tick.event(time)
     }
 
-    /// Keeps the deployed rules from firing by themselves: whatever the real hour is, it is none of a test's.
-    ///
-    /// # Errors
-    /// When they are gone.
+    /// Disables the deployed rules: a test's hour is never the real one.
     pub async fn pause_rules(&self) -> Result<()> {
-        self.rules.tick.switch(self.aws, "disable-rule").await?;
-        self.rules.check.switch(self.aws, "disable-rule").await
+        self.rules.tick.set_state(self.aws, "disable-rule").await?;
+        self.rules.check.set_state(self.aws, "disable-rule").await
     }
 
-    /// Lets the deployed rules fire again.
-    ///
-    /// # Errors
-    /// When they are gone.
     pub async fn resume_rules(&self) -> Result<()> {
-        self.rules.tick.switch(self.aws, "enable-rule").await?;
-        self.rules.check.switch(self.aws, "enable-rule").await
+        self.rules.tick.set_state(self.aws, "enable-rule").await?;
+        self.rules.check.set_state(self.aws, "enable-rule").await
     }
 
-    /// Invokes the function as its rule does at a time, and waits for its answer.
-    ///
-    /// # Errors
-    /// As [`Self::invoke`].
+    /// Invokes the exporter as the tick's rule does at a time, and returns the report.
     pub async fn tick(&self, time: DateTime<Utc>) -> Result<Value> {
         self.invoke(&self.rule_event(time)?).await
     }
 
-    /// Invokes the function as its rule for the hourly check does at a time, and waits for its answer.
-    ///
-    /// # Errors
-    /// As [`Self::invoke`].
+    /// Invokes the exporter as the hourly check's rule does at a time, and returns the report.
     pub async fn check(&self, time: DateTime<Utc>) -> Result<Value> {
         self.invoke(&self.rules.check.event(time)?).await
     }
 
-    /// Invokes the function with any event, and waits for its answer.
-    ///
-    /// # Errors
-    /// When the function fails: then with its error and the tail of its log.
+    /// Invokes the exporter. An error holds the function's error and the end of its log.
     pub async fn invoke(&self, event: &Value) -> Result<Value> {
         let invocation = self.lambda.invoke().function_name(&self.outputs.exporter_function_name);
         let answer = invocation.payload(Blob::new(event.to_string())).send().await?;
@@ -149,10 +156,7 @@ impl<'a> Platform<'a> {
         serde_json::from_slice(&payload).context("the function's answer")
     }
 
-    /// Everything that the function has logged, a line each.
-    ///
-    /// # Errors
-    /// When the log can't be read; a function that was never invoked has none.
+    /// All lines of the exporter's log. It is an error if the function was never invoked.
     pub async fn logs(&self) -> Result<Vec<String>> {
         let filter = ["logs", "filter-log-events", "--log-group-name", &self.log_group];
         let answer = tools::aws_cli(self.aws, PLATFORM_ACCOUNT, &filter).await?;
@@ -160,29 +164,20 @@ impl<'a> Platform<'a> {
         Ok(events.iter().filter_map(|event| Some(event["message"].as_str()?.trim_end().to_owned())).collect())
     }
 
-    /// Records a tenant's events, as any service does.
-    ///
-    /// # Errors
-    /// When the table refuses them.
+    /// Writes a tenant's events into the table, as a service does.
     pub async fn put_events(&self, tenant: &str, events: &[Event]) -> Result<()> {
         let puts = events.iter().map(|event| PutRequest::builder().set_item(Some(event.item(tenant))).build());
         let writes = puts.map(|put| Ok(WriteRequest::builder().put_request(put?).build()));
         self.write(Table::Events, writes.collect::<Result<_>>()?).await
     }
 
-    /// Puts an item as it is, well-formed or not.
-    ///
-    /// # Errors
-    /// When the table refuses it.
+    /// Puts an item without checking it.
     pub async fn put_item(&self, table: Table, item: Item) -> Result<()> {
         self.dynamodb.put_item().table_name(self.name(table)).set_item(Some(item)).send().await?;
         Ok(())
     }
 
-    /// The items under a hash key, in order: a tenant's records, or the events of a tenant's shard.
-    ///
-    /// # Errors
-    /// When the table can't be read.
+    /// The items of a partition, in order: a tenant's records, or the events of a tenant's shard.
     pub async fn items(&self, table: Table, hash_key: &str) -> Result<Vec<Item>> {
         let query = self.dynamodb.query().table_name(self.name(table)).consistent_read(true);
         let query =
@@ -192,10 +187,7 @@ impl<'a> Platform<'a> {
         Ok(items.collect::<Result<_, _>>().await?)
     }
 
-    /// One of a tenant's records; empty if there is none.
-    ///
-    /// # Errors
-    /// When the table can't be read.
+    /// A tenant's record; empty if there is none.
     pub async fn record(&self, tenant: &str, record: &str) -> Result<Item> {
         let [hash, range] = Table::Tenants.keys();
         let get = self.dynamodb.get_item().table_name(self.name(Table::Tenants)).consistent_read(true);
@@ -204,19 +196,12 @@ impl<'a> Platform<'a> {
         Ok(get.send().await?.item.unwrap_or_default())
     }
 
-    /// Deletes all items of both tables, so that one deployment serves many tests.
-    ///
-    /// # Errors
-    /// When a table refuses.
+    /// Deletes all items of both tables.
     pub async fn clear(&self) -> Result<()> {
         self.clear_table(Table::Tenants).await?;
         self.clear_table(Table::Events).await
     }
 
-    /// Deletes all items of a table.
-    ///
-    /// # Errors
-    /// When the table refuses.
     pub async fn clear_table(&self, table: Table) -> Result<()> {
         let scan = self.dynamodb.scan().table_name(self.name(table)).consistent_read(true);
         let [hash, range] = table.keys();
@@ -236,11 +221,11 @@ impl<'a> Platform<'a> {
     }
 
     async fn write(&self, table: Table, writes: Vec<WriteRequest>) -> Result<()> {
-        let batches = stream::iter(writes.chunks(BATCH).map(<[_]>::to_vec)).map(Ok);
+        let batches = stream::iter(writes.chunks(MAX_BATCH_ITEMS).map(<[_]>::to_vec)).map(Ok);
         batches.try_for_each_concurrent(CONCURRENT_BATCHES, |batch| self.write_batch(table, batch)).await
     }
 
-    /// Writes one batch, and again what the table has left unprocessed, until nothing is left.
+    /// Writes a batch, and repeats what the table left unprocessed.
     async fn write_batch(&self, table: Table, mut batch: Vec<WriteRequest>) -> Result<()> {
         let table = self.name(table);
         while !batch.is_empty() {

@@ -1,4 +1,4 @@
-//! The deployed schedules, and the events that they send.
+//! The deployed EventBridge rules and the events that they send.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -7,37 +7,32 @@ use uuid::Uuid;
 
 use crate::{LocalAws, PLATFORM_ACCOUNT, REGION, tools};
 
-/// The schedule of the tick that the design promises: minute 1 of every hour.
-const TICK: &str = "cron(1 * * * ? *)";
+/// Minute 1 of every hour.
+const TICK_SCHEDULE: &str = "cron(1 * * * ? *)";
 
-/// The schedule of the check: minute 31.
-const CHECK: &str = "cron(31 * * * ? *)";
+/// Minute 31 of every hour.
+const CHECK_SCHEDULE: &str = "cron(31 * * * ? *)";
 
-/// A rule that invokes the exporter, as it is deployed.
+/// A rule that invokes the exporter.
 #[derive(Clone, Debug)]
 pub struct Rule {
     arn: String,
-    /// What it makes of its event, if it does not send it unchanged.
+    /// The input template, if the rule has one.
     template: Option<String>,
 }
 
-/// The rules that invoke the exporter.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The hourly tick's.
     pub tick: Rule,
-    /// The hourly check's.
+    /// The hourly check.
     pub check: Rule,
 }
 
 impl Rules {
-    /// Reads the rules that target a function, and checks what the emulator lets pass and AWS wouldn't: that there is
-    /// one for the tick, which sends its event unchanged, and one for the check, which sends its time alone, and each is
-    /// enabled, on schedule, and allowed to invoke the function.
-    ///
-    /// # Errors
-    /// When one of these is not so.
-    pub async fn of(aws: &LocalAws, function_arn: &str, function_policy: &str) -> Result<Self> {
+    /// Reads the rules that target a function. It is an error unless there is one for the tick, which sends its event
+    /// unchanged, and one for the check, which sends its time alone, both on schedule, enabled, and allowed to invoke the
+    /// function. The local AWS checks none of this.
+    pub async fn load(aws: &LocalAws, function_arn: &str, function_policy: &str) -> Result<Self> {
         let list_rules = ["events", "list-rule-names-by-target", "--target-arn", function_arn];
         let names = tools::aws_cli(aws, PLATFORM_ACCOUNT, &list_rules).await?;
         let names = list(&names["RuleNames"]);
@@ -45,10 +40,10 @@ impl Rules {
         let (mut tick, mut check) = (None, None);
         for name in names {
             let name = name.as_str().context("a rule without a name")?;
-            let (schedule, rule) = Rule::of(aws, name, function_arn, function_policy).await?;
+            let (schedule, rule) = Rule::load(aws, name, function_arn, function_policy).await?;
             match schedule.as_str() {
-                TICK => tick = Some(rule),
-                CHECK => check = Some(rule),
+                TICK_SCHEDULE => tick = Some(rule),
+                CHECK_SCHEDULE => check = Some(rule),
                 _ => {}
             }
         }
@@ -61,14 +56,14 @@ impl Rules {
 }
 
 impl Rule {
-    /// Lets the rule fire by itself, or keeps it from that: `enable-rule` or `disable-rule`.
-    pub(crate) async fn switch(&self, aws: &LocalAws, how: &str) -> Result<()> {
+    /// Runs `enable-rule` or `disable-rule`.
+    pub(crate) async fn set_state(&self, aws: &LocalAws, command: &str) -> Result<()> {
         let (_, name) = self.arn.split_once("rule/").context("the ARN of no rule")?;
-        tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", how, "--name", name]).await?;
+        tools::aws_cli(aws, PLATFORM_ACCOUNT, &["events", command, "--name", name]).await?;
         Ok(())
     }
 
-    async fn of(aws: &LocalAws, name: &str, function_arn: &str, function_policy: &str) -> Result<(String, Self)> {
+    async fn load(aws: &LocalAws, name: &str, function_arn: &str, function_policy: &str) -> Result<(String, Self)> {
         let events =
             async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, &[&["events"], arguments].concat()).await;
         let (describe, list_targets) = (["describe-rule", "--name", name], ["list-targets-by-rule", "--rule", name]);
@@ -83,31 +78,24 @@ impl Rule {
         ensure!(["Input", "InputPath"].iter().all(|key| target.get(key).is_none()), "{target}");
         let template = target.get("InputTransformer").map(|transformer| {
             let paths = &transformer["InputPathsMap"];
-            ensure!(*paths == json!({ "time": "$.time" }), "only an event's time can be asked for here: {paths}");
+            ensure!(*paths == json!({ "time": "$.time" }), "the input paths are {paths}");
             Ok(transformer["InputTemplate"].as_str().context("no template")?.to_owned())
         });
-        ensure!(
-            may_invoke(function_policy, &arn)?,
-            "the function's policy does not let the rule in: {function_policy}"
-        );
+        ensure!(may_invoke(function_policy, &arn)?, "the function's policy does not allow the rule: {function_policy}");
         let schedule = rule["ScheduleExpression"].as_str().unwrap_or_default().to_owned();
         Ok((schedule, Self { arn, template: template.transpose()? }))
     }
 
-    /// The event that EventBridge sends for the rule at a time, byte for byte the same each time that it does.
-    ///
-    /// # Errors
-    /// When what the rule makes of it is not JSON.
+    /// The event that the rule sends at a time.
     pub fn event(&self, time: DateTime<Utc>) -> Result<Value> {
         let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
         if let Some(template) = &self.template {
-            // A text gets its quotes where it stands for a whole value, by "Transforming event inputs" in the EventBridge
-            // user guide.
+            // A text that is a whole value gets quotes: "Transforming event inputs" in the EventBridge user guide.
             return serde_json::from_str(&template.replace("<time>", &format!("{time:?}"))).context("the rule's input");
         }
         Ok(json!({
             "version": "0",
-            // Random on AWS, but one and the same when an event is delivered twice.
+            // Random on AWS, but the same if an event is delivered twice.
             "id": Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}@{time}", self.arn).as_bytes()).to_string(),
             "detail-type": "Scheduled Event",
             "source": "aws.events",
@@ -120,7 +108,7 @@ impl Rule {
     }
 }
 
-/// Whether a function's policy lets a rule in, in the words that SAM writes.
+/// Whether a function's policy, as SAM writes it, allows a rule.
 fn may_invoke(policy: &str, rule: &str) -> Result<bool> {
     let policy: Value = serde_json::from_str(policy).context("the function's policy")?;
     Ok(list(&policy["Statement"]).iter().any(|statement| {
@@ -131,7 +119,7 @@ fn may_invoke(policy: &str, rule: &str) -> Result<bool> {
     }))
 }
 
-/// An array's values; none for anything else.
+/// The values of an array; empty for anything else.
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

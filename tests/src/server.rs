@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server on the loopback interface, for whatever a test or the bench puts behind it.
+//! A small HTTP/1.1 server on the loopback interface.
 
 use std::error::Error;
 use std::io;
@@ -14,62 +14,58 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What is answered as a whole.
+/// A response without streaming.
 pub type Reply = Response<Full<Bytes>>;
 
-/// A server that ends with its value.
+/// A server that stops when it is dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens, as `127.0.0.1:<port>`.
+    /// `127.0.0.1:<port>`
     pub address: String,
-    accepting: JoinHandle<()>,
+    accept_task: JoinHandle<()>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accept_task.abort();
     }
 }
 
 impl Server {
-    /// Answers requests on a free port. An error in the place of an answer, or in its body, resets the connection.
-    ///
-    /// # Errors
-    /// When there is no port to listen on.
-    pub async fn start<Answering, B>(
-        answer: impl Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
+    /// Serves requests on a free port. An error instead of a response, or in its body, resets the connection.
+    pub async fn start<Fut, B>(
+        answer: impl Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
     ) -> Result<Self>
     where
-        Answering: Future<Output = io::Result<Response<B>>> + Send + 'static,
+        Fut: Future<Output = io::Result<Response<B>>> + Send + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
-        let accepting = tokio::spawn(async move {
+        let accept_task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // Without this, the last segment of an answer waits for the acknowledgement of the one before.
+                // Without this, the last segment of a response waits for the acknowledgement of the previous one.
                 drop(stream.set_nodelay(true));
-                // Clients close their connections; one that is closed from here is broken off.
+                // Clients close connections. Closing one here resets it.
                 drop(stream.set_zero_linger());
                 let answer = answer.clone();
                 let serving = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .half_close(true)
                     .serve_connection(TokioIo::new(stream), service_fn(answer));
-                // A connection that breaks is the client's matter: what it missed, the test shows.
+                // The test shows what a client misses if its connection breaks.
                 tokio::spawn(async move { drop(serving.await) });
             }
         });
-        Ok(Self { address, accepting })
+        Ok(Self { address, accept_task })
     }
 }
 
-/// The whole body; what breaks off is empty.
+/// The whole body; empty if the connection breaks.
 pub async fn body(request: Request<Incoming>) -> Bytes {
     request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default()
 }
 
-/// An answer of a type.
 pub fn reply(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Reply {
     let builder = Response::builder().status(status).header("content-type", content_type);
     builder.body(Full::new(body.into())).unwrap_or_default()

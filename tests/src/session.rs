@@ -1,4 +1,4 @@
-//! The exporter's own rights, for whoever stands in for it.
+//! Credentials of the deployed exporter's role, for tests that run the exporter's code themselves.
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::{credentials::Credentials, sts};
@@ -6,10 +6,7 @@ use serde_json::json;
 
 use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, tools};
 
-/// Lets the platform's own account assume the deployed exporter's role, whose trust is for Lambda alone.
-///
-/// # Errors
-/// When the role can't be changed.
+/// Lets the platform's account assume the exporter's role, which trusts Lambda alone.
 pub async fn open_exporter_role(aws: &LocalAws, platform: &Platform<'_>) -> Result<()> {
     let role = platform.outputs().exporter_role_arn.rsplit('/').next().unwrap_or_default();
     let root = format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root");
@@ -22,10 +19,7 @@ pub async fn open_exporter_role(aws: &LocalAws, platform: &Platform<'_>) -> Resu
     Ok(())
 }
 
-/// A session of the deployed exporter's role, for an hour; the role has to be open.
-///
-/// # Errors
-/// When it is not.
+/// A session of the exporter's role, for an hour. Call [`open_exporter_role`] first.
 pub async fn exporter_session(aws: &LocalAws, platform: &Platform<'_>) -> Result<Credentials> {
     let role_arn = &platform.outputs().exporter_role_arn;
     let sts = sts::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));

@@ -1,4 +1,4 @@
-//! Deploying both sides' templates with the tools and the calls that their owners use.
+//! Deploys the platform's and the customers' templates as their owners do.
 
 use std::time::Duration;
 
@@ -9,63 +9,26 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, tools};
+use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, project, tools};
 
-/// The stack of the platform.
 const PLATFORM_STACK: &str = "audit-log-export";
 
-/// Where `sam deploy` uploads to. Its own choice of a bucket (`--resolve-s3`) costs another stack.
-const ARTIFACTS: &str = "audit-log-export-artifacts";
+/// The bucket for `sam deploy`. With `--resolve-s3`, SAM would deploy another stack for one.
+const ARTIFACTS_BUCKET: &str = "audit-log-export-artifacts";
 
-/// The functions that the platform's template deploys.
 const FUNCTIONS: [&str; 3] = ["console", "exporter", "recorder"];
 
-/// Where customers find the template.
-const TEMPLATES: &str = "audit-log-export-templates";
+/// The bucket for the customers' template.
+const TEMPLATES_BUCKET: &str = "audit-log-export-templates";
 
-/// How long a stack's creation or deletion may take.
+/// For a stack's creation or deletion.
 const STACK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the platform's stack says about itself.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase")]
-pub struct PlatformOutputs {
-    /// The function that the hourly rule invokes.
-    pub exporter_function_name: String,
-    /// The one role that customers let in.
-    pub exporter_role_arn: String,
-    /// The table with each tenant's config, watermark, outbox and receipts.
-    pub tenants_table_name: String,
-    /// The table that services record events in.
-    pub events_table_name: String,
-    /// The function that answers tenants' admins.
-    pub console_function_name: String,
-    /// The function that records events.
-    pub recorder_function_name: String,
-    /// The API's address on AWS.
-    pub api_url: String,
-    /// The API's id, under which the local AWS serves it.
-    pub api_id: String,
-    /// The queue that services send events to.
-    pub ingestion_queue_url: String,
-    /// The same, by its ARN.
-    pub ingestion_queue_arn: String,
-    /// The queue of messages that could not be recorded.
-    pub ingestion_dead_letters_url: String,
-    /// The bus for notifications.
-    pub notification_bus_name: String,
-    /// Where ticks hand due tenants over, if they do.
-    pub export_queue_url: Option<String>,
-}
-
-/// A stack in a customer's account, and what the customer copies from its outputs into the platform's console.
+/// A stack in a customer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomerStack {
-    /// The customer's account.
     pub account: String,
-    /// The stack's name.
     pub name: String,
-    /// What the template hands out.
     pub outputs: CustomerOutputs,
 }
 
@@ -73,89 +36,77 @@ pub struct CustomerStack {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 pub struct CustomerOutputs {
-    /// The role that the exporter is to assume.
     pub role_arn: String,
-    /// The external ID without which it can't.
     pub external_id: String,
-    /// The bucket to deliver to.
     pub bucket_name: String,
-    /// The prefix that the role may write under; empty for the whole bucket.
+    /// Empty for the whole bucket.
     #[serde(default)]
     pub bucket_prefix: String,
-    /// The version of the template.
     pub template_version: String,
 }
 
-/// Deploys the platform's template with `sam deploy`, for this machine's architecture, with the functions' zips
-/// as they were built last, and an issuer of tokens of its own. A second call updates the stack; a parameter that it doesn't name keeps its value.
+/// Deploys the platform's template with `sam deploy` for this machine's architecture, with the zips that were built last
+/// and a test issuer of tokens.
 ///
-/// # Errors
-/// When the deployment fails: then with what SAM said and the resources that failed. A value with a `'` in it would
-/// be misread.
-///
-/// Unless told otherwise, one invocation exports everybody, so that the answer to a tick tells of it.
+/// A second call updates the stack; parameters that it doesn't name keep their values. A value must not contain `'`.
+/// `FanOut` is off unless `overrides` set it, so that the answer to a tick covers all tenants. An error holds SAM's output
+/// and the failed resources.
 pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
     for function in FUNCTIONS {
-        let zip = tools::repository().join(format!("target/lambda/{function}/bootstrap.zip"));
+        let zip = project::repository().join(format!("target/lambda/{function}/bootstrap.zip"));
         if !zip.exists() {
             // The emulator would create the function without it, and fail only once it is invoked.
             bail!("{} is missing: `make build` builds it", zip.display());
         }
     }
-    // Creating it again is fine: it is the same owner's.
-    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS).send().await?;
+    // Its owner may create a bucket again.
+    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS_BUCKET).send().await?;
 
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let issuer = TestIssuer::es256(Utc::now());
     let jwks = issuer.jwks();
-    let own = [
+    let defaults = [
         ("Architecture", architecture),
         ("AwsEndpointUrl", aws.endpoint()),
         ("TokenIssuer", &issuer.issuer),
         ("TokenAudience", &issuer.audience),
         ("TokenJwks", &jwks),
     ];
-    // Whoever says whose tokens count says all of it.
+    // Overrides of tokens replace all defaults of tokens.
     let tokens = overrides.iter().any(|(name, _)| name.starts_with("Token"));
-    let own = own.iter().filter(|(name, _)| !tokens || !name.starts_with("Token"));
+    let defaults = defaults.iter().filter(|(name, _)| !tokens || !name.starts_with("Token"));
     let inline = [("FanOut", "false")];
     let inline = inline.iter().filter(|(name, _)| overrides.iter().all(|(other, _)| other != name));
-    // In quotes, without which SAM would not get past the first one of a JSON text.
-    let parameters = own.chain(inline).chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
+    // Without these quotes, SAM stops at the first quote of a JSON text.
+    let parameters = defaults.chain(inline).chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
     let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
     sam.args(["deploy", "--template-file", "infra/template.yaml", "--stack-name", PLATFORM_STACK])
-        .args(["--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_NAMED_IAM"])
+        .args(["--s3-bucket", ARTIFACTS_BUCKET, "--capabilities", "CAPABILITY_NAMED_IAM"])
         .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
         .arg("--parameter-overrides")
         .args(parameters)
-        // Seconds between its looks at the stack; its default of five is for a cloud that takes minutes.
+        // In seconds. The default is 5.
         .env("SAM_CLI_POLL_DELAY", "0.1");
     if let Err(failure) = tools::run(&mut sam).await {
-        let reasons = failures(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await;
+        let reasons = failed_resources(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await;
         return Err(failure).context(format!("deploying the platform: {reasons}"));
     }
-    let stack = settled(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await?.context("the platform's stack is gone")?;
+    let stack = wait_for_stack(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await?.context("the platform's stack is gone")?;
     Platform::new(aws, outputs(&stack)?, issuer).await
 }
 
-/// Publishes the customers' template with the project's own script, and returns its address.
-///
-/// # Errors
-/// When it can't be uploaded.
+/// Publishes the customers' template with `cloudformation/publish`, and returns its URL.
 pub async fn publish_template(aws: &LocalAws) -> Result<String> {
-    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(TEMPLATES).send().await?;
-    let script = format!("cloudformation/publish bucket {TEMPLATES}");
+    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(TEMPLATES_BUCKET).send().await?;
+    let script = format!("cloudformation/publish bucket {TEMPLATES_BUCKET}");
     let printed = tools::run(&mut tools::bash(aws, PLATFORM_ACCOUNT, &script)?).await?;
     let key = printed
         .lines()
-        .find_map(|line| line.strip_prefix(&format!("s3://{TEMPLATES}/")).filter(|it| it.ends_with(".yaml")));
-    Ok(format!("https://{TEMPLATES}.s3.amazonaws.com/{}", key.context("nothing was published")?))
+        .find_map(|line| line.strip_prefix(&format!("s3://{TEMPLATES_BUCKET}/")).filter(|it| it.ends_with(".yaml")));
+    Ok(format!("https://{TEMPLATES_BUCKET}.s3.amazonaws.com/{}", key.context("nothing was published")?))
 }
 
-/// Creates a stack from the customer's template in a customer's account, as the console's quick-create page does.
-///
-/// # Errors
-/// When it can't be created: then with the resources that failed.
+/// Creates a stack from the customers' template, as CloudFormation's quick-create page does.
 pub async fn quick_create(
     aws: &LocalAws,
     account: &str,
@@ -179,27 +130,24 @@ pub async fn quick_create(
         &Value::from(parameters).to_string(),
     ];
     tools::aws_cli(aws, account, &create).await?;
-    let stack = settled(aws, account, name).await?.with_context(|| format!("the stack {name} is gone"))?;
+    let stack = wait_for_stack(aws, account, name).await?.with_context(|| format!("the stack {name} is gone"))?;
     let outputs = outputs(&stack)?;
     Ok(CustomerStack { account: account.to_owned(), name: name.to_owned(), outputs })
 }
 
-/// Deletes a stack, as a customer who revokes access does, and waits until it is gone.
-///
-/// # Errors
-/// When it can't be deleted.
+/// Deletes a stack and waits until it is gone.
 pub async fn delete_stack(aws: &LocalAws, account: &str, name: &str) -> Result<()> {
     tools::aws_cli(aws, account, &["cloudformation", "delete-stack", "--stack-name", name]).await?;
-    match settled(aws, account, name).await? {
+    match wait_for_stack(aws, account, name).await? {
         None => Ok(()),
         Some(stack) => bail!("the stack {name} is still there: {}", stack["StackStatus"]),
     }
 }
 
-/// The stack once nothing is in progress any more; `None` where there is none (any more).
-async fn settled(aws: &LocalAws, account: &str, name: &str) -> Result<Option<Value>> {
+/// Waits until nothing is in progress. Returns `None` if there is no stack.
+async fn wait_for_stack(aws: &LocalAws, account: &str, name: &str) -> Result<Option<Value>> {
     let describe = ["cloudformation", "describe-stacks", "--stack-name", name];
-    // `aws cloudformation wait` would look every thirty seconds.
+    // `aws cloudformation wait` polls only every 30 seconds.
     let poll = async {
         loop {
             let stack = match tools::aws_cli(aws, account, &describe).await {
@@ -211,13 +159,13 @@ async fn settled(aws: &LocalAws, account: &str, name: &str) -> Result<Option<Val
                 "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok(Some(stack)),
                 "DELETE_COMPLETE" => return Ok(None),
                 status if status.ends_with("_IN_PROGRESS") => tokio::time::sleep(Duration::from_millis(100)).await,
-                status => bail!("the stack {name} is {status}: {}", failures(aws, account, name).await),
+                status => bail!("the stack {name} is {status}: {}", failed_resources(aws, account, name).await),
             }
         }
     };
     tokio::time::timeout(STACK_TIMEOUT, poll)
         .await
-        .with_context(|| format!("the stack {name} did not settle within {STACK_TIMEOUT:?}"))?
+        .with_context(|| format!("the stack {name} is still in progress after {STACK_TIMEOUT:?}"))?
 }
 
 fn outputs<T: serde::de::DeserializeOwned>(stack: &Value) -> Result<T> {
@@ -229,20 +177,20 @@ fn outputs<T: serde::de::DeserializeOwned>(stack: &Value) -> Result<T> {
     serde_json::from_value(Value::Object(outputs)).with_context(|| format!("the outputs of {}", stack["StackName"]))
 }
 
-/// Which resources failed and why, for an error message; an answer in any case.
-async fn failures(aws: &LocalAws, account: &str, name: &str) -> String {
-    // Unlike describe-stack-events, it names what was refused before anything was created.
+/// The failed resources with reasons, for an error message.
+async fn failed_resources(aws: &LocalAws, account: &str, name: &str) -> String {
+    // Unlike describe-stack-events, this names what was refused before anything was created.
     let describe = ["cloudformation", "describe-events", "--stack-name", name];
     let Ok(answer) = tools::aws_cli(aws, account, &describe).await else {
         return "the stack has no events".to_owned();
     };
     let events = answer["OperationEvents"].as_array().map(Vec::as_slice);
-    let failed: Vec<_> = events.unwrap_or_default().iter().filter_map(failure).collect();
+    let failed: Vec<_> = events.unwrap_or_default().iter().filter_map(failure_reason).collect();
     if failed.is_empty() { "no resource failed".to_owned() } else { failed.join("; ") }
 }
 
-/// What an event of a stack complains about.
-fn failure(event: &Value) -> Option<String> {
+/// The resource and reason of a failure event.
+fn failure_reason(event: &Value) -> Option<String> {
     let resource = event["LogicalResourceId"].as_str()?;
     let validation = event["ValidationStatusReason"].as_str();
     let failed = event["ResourceStatus"].as_str().is_some_and(|status| status.ends_with("_FAILED"));

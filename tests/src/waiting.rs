@@ -1,27 +1,23 @@
-//! Waiting for what somebody else does.
+//! Waits for what a deployed function does.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// How long it may take: a function may have to start first, on a machine that compiles beside it.
+/// Long, since a function may have to start on a busy machine.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// From one look to the next.
-const INTERVAL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Looks until there is something to see.
-///
-/// # Errors
-/// When a look fails, or nothing comes.
-pub async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
-    let looking = async {
+/// Polls until there is a value.
+pub async fn wait_until<T>(what: &str, poll: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+    let polling = async {
         loop {
-            if let Some(seen) = look().await? {
-                return Ok(seen);
+            if let Some(value) = poll().await? {
+                return Ok(value);
             }
-            tokio::time::sleep(INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(WAIT_TIMEOUT, looking).await.with_context(|| format!("waiting until {what}"))?
+    tokio::time::timeout(WAIT_TIMEOUT, polling).await.with_context(|| format!("waiting until {what}"))?
 }

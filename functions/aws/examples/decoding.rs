@@ -1,11 +1,11 @@
-//! How many MB of events a CPU core takes from Query's answers, and how many it turns into an object's bytes.
+//! Measures how many MB of events a second one CPU core decodes from responses to Query, and encodes into objects.
 //!
 //! ```sh
 //! cargo run --release --workspace --example decoding
 //! cargo run --release --workspace --example decoding --features audit-log-aws/stock-decoding
 //! ```
 //!
-//! All of the SDK takes part but the network: a page of 1 MB is answered from memory.
+//! The SDK takes part without a network: the response, a page of 1 MB, is in memory.
 
 use std::{
     fmt::Write as _,
@@ -34,15 +34,15 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-/// Answers whatever it is asked with the same page.
+/// Answers every request with the same page.
 #[derive(Debug, Clone)]
-struct Answering {
+struct PageServer {
     status: StatusCode,
     checksum: String,
     body: Bytes,
 }
 
-impl HttpConnector for Answering {
+impl HttpConnector for PageServer {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
         let mut answer = HttpResponse::new(self.status, SdkBody::from(self.body.clone()));
         answer.headers_mut().insert("x-amz-crc32", self.checksum.clone());
@@ -50,24 +50,24 @@ impl HttpConnector for Answering {
     }
 }
 
-impl HttpClient for Answering {
+impl HttpClient for PageServer {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         self.clone().into_shared()
     }
 }
 
-/// A page of DynamoDB's size, and how many bytes of events are in it.
+/// A page of DynamoDB's size, and the size of its events in bytes.
 fn page() -> (String, usize) {
     let (mut items, mut bytes, mut number) = (String::new(), 0, 0_u64);
     while items.len() < 1_300_000 {
-        // Enough chance that it compresses about as well as real events do.
-        let chance = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Random enough to compress about as well as real events.
+        let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let (id, at) =
-            (format!("01a1f899-{chance:016x}"), format!("2026-11-20T10:{:02}:00.{:03}Z", number / 1000, number % 1000));
-        let (person, ip) = (["Priya Raman", "Zoë Müller", "山田 花子"][(chance % 3) as usize], chance >> 8 & 0xff);
+            (format!("01a1f899-{random:016x}"), format!("2026-11-20T10:{:02}:00.{:03}Z", number / 1000, number % 1000));
+        let (person, ip) = (["Priya Raman", "Zoë Müller", "山田 花子"][(random % 3) as usize], random >> 8 & 0xff);
         let event = format!(
             r#"{{\"id\":\"{id}\",\"date\":\"{at}\",\"logType\":\"Authentication\",\"action\":\"Login\",\"user\":{{\"id\":\"usr_{:02}\",\"name\":\"{person}\",\"email\":\"someone@acme.example\"}},\"additionalInfo\":{{\"ip\":\"192.0.2.{ip}\",\"userAgent\":\"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0\",\"mfa\":true,\"role\":\"Owner\"}}}}"#,
-            chance % 12
+            random % 12
         );
         bytes += event.replace('\\', "").len();
         let comma = if number == 0 { "" } else { "," };
@@ -81,8 +81,8 @@ fn page() -> (String, usize) {
 }
 
 async fn measure<F: Future>(what: &str, bytes: usize, mut work: impl FnMut() -> F) {
-    let (mut best, begun) = (Duration::MAX, Instant::now());
-    while begun.elapsed() < Duration::from_secs(3) {
+    let (mut best, start_time) = (Duration::MAX, Instant::now());
+    while start_time.elapsed() < Duration::from_secs(3) {
         let started = Instant::now();
         black_box(work().await);
         best = best.min(started.elapsed());
@@ -109,7 +109,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "example")))
-        .http_client(Answering { status: StatusCode::try_from(200)?, checksum, body })
+        .http_client(PageServer { status: StatusCode::try_from(200)?, checksum, body })
         .build();
     let table = &EventsTable::new(aws_sdk_dynamodb::Client::new(&config), "events");
     let tenant = &TenantId::parse("acme")?;

@@ -1,6 +1,5 @@
-//! The tables' items: names and types of their attributes, and the way from and to the core's types.
+//! Converts the tables' items, with the names and types of their attributes, from and to the core's types.
 
-mod outbox;
 mod receipts;
 #[cfg(test)]
 mod round_trips;
@@ -13,6 +12,7 @@ use audit_log_core::{
     failure::Failure,
     lease::Lease,
     new_event::NewEvent,
+    outbox::{self, Outbox},
     records::{ExportHealth, LastError, StoredWatermark},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -23,7 +23,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 #[cfg(any(test, feature = "stock-decoding"))]
 use serde_json::{Value, json};
 
-pub(crate) use outbox::{entries, outbox};
 pub(crate) use receipts::{receipt, receipt_record, stored_receipt};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -36,7 +35,7 @@ pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// The text of an attribute, a number's digits included; none for any other type.
+/// The text of an attribute, or the digits of a number; `None` for any other type.
 pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
     match item.get(name) {
         Some(AttributeValue::S(text) | AttributeValue::N(text)) => Some(text.clone()),
@@ -48,8 +47,8 @@ pub(crate) fn key(tenant: &TenantId, record: &str) -> Item {
     Item::from([("tenant_id".to_owned(), s(tenant.as_str())), ("record".to_owned(), s(record))])
 }
 
-/// The record `config`, unchecked. Only what is missing or NULL counts as left out: an attribute of another type than
-/// text or number becomes a text that no field accepts, so that a damaged record fails and is not read as its default.
+/// The record `config`, unchecked. An attribute that is missing or NULL is a field that is left out. One of another type
+/// than text or number becomes a text that no field accepts, so that a damaged record fails instead of having a default.
 pub(crate) fn draft(item: &Item) -> Draft {
     let field = |name| match item.get(name) {
         None | Some(AttributeValue::Null(_)) => None,
@@ -67,7 +66,7 @@ pub(crate) fn draft(item: &Item) -> Draft {
         kms_key_arn: field("kms_key_arn"),
         bucket_owner: field("bucket_owner"),
         event_shards: field("event_shards"),
-        // A condition compares it as the number that it has to be; as text it would never hold.
+        // Conditions compare it as a number, and would never hold for a text.
         version: match item.get("version") {
             Some(AttributeValue::S(_)) => Some("<not of type N>".to_owned()),
             _ => field("version"),
@@ -75,7 +74,6 @@ pub(crate) fn draft(item: &Item) -> Draft {
     }
 }
 
-/// The record `config` at a version.
 pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc>) -> Item {
     let mut item = key(&config.tenant, "config");
     let Draft {
@@ -110,7 +108,7 @@ pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc
     item
 }
 
-/// The record `watermark`. None where it says nothing of how far the tenant is exported: a lease alone makes the record, too.
+/// The record `watermark`. `None` if it has no watermark: acquiring a lease creates the record, too.
 pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
     let [exported_until, next_due, due_shard] =
         ["exported_until", "next_due", "due_shard"].map(|name| text(item, name));
@@ -125,14 +123,14 @@ pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
     })
 }
 
-/// The lease that the record `watermark` holds; none where it can't be read.
+/// The lease in the record `watermark`; `None` if it can't be read.
 pub(crate) fn lease(item: &Item) -> Option<Lease> {
     let token = item.get("lease")?.as_s().ok()?.clone();
     let until = item.get("lease_until")?.as_n().ok()?.parse().ok()?;
     Some(Lease { token, until: DateTime::from_timestamp_millis(until)? })
 }
 
-/// What the record `watermark` says of how exports went.
+/// How exports went, by the record `watermark`.
 pub(crate) fn health(item: &Item) -> ExportHealth {
     let instant = |name| timestamp::parse_seconds(&text(item, name)?);
     let last_error = text(item, "last_error_code").map(|code| LastError {
@@ -151,22 +149,38 @@ pub(crate) fn health(item: &Item) -> ExportHealth {
     }
 }
 
-/// The attributes that note a failure.
-pub(crate) const ERROR: [&str; 4] = ["last_error_code", "last_error", "last_error_party", "last_error_at"];
+pub(crate) const FAILURE_ATTRIBUTES: [&str; 4] = ["last_error_code", "last_error", "last_error_party", "last_error_at"];
 
-/// What sets them: a part of an update expression, and its values.
+/// The part of an update expression that sets these, and its values.
 pub(crate) fn failure(failure: &Failure, at: DateTime<Utc>) -> (String, Vec<(String, AttributeValue)>) {
     let values =
         [s(failure.code.as_str()), s(&failure.message), s(failure.party.to_string()), s(timestamp::seconds(at))];
-    let set = ERROR.map(|name| format!("{name} = :{name}")).join(", ");
-    (set, ERROR.iter().map(|name| format!(":{name}")).zip(values).collect())
+    let set = FAILURE_ATTRIBUTES.map(|name| format!("{name} = :{name}")).join(", ");
+    (set, FAILURE_ATTRIBUTES.iter().map(|name| format!(":{name}")).zip(values).collect())
 }
 
-/// How long an event's id is remembered. A message stays in a queue for two weeks, as long again in the dead-letter queue,
-/// and once more after it is redriven.
+/// The entries of the record `outbox` by id; `None` if they are no map.
+pub(crate) fn entries(item: &Item) -> Option<&Item> {
+    item.get("entries")?.as_m().ok()
+}
+
+pub(crate) fn outbox(tenant: &TenantId, item: &Item) -> Outbox {
+    let number = |name| text(item, name).and_then(|number| number.parse().ok()).unwrap_or(0);
+    let mut read = Outbox { sequence: number("sequence"), dropped: number("dropped"), ..Outbox::default() };
+    for (id, entry) in entries(item).into_iter().flatten() {
+        match entry.as_s().ok().and_then(|entry| outbox::parse(tenant, id, entry)) {
+            Some(entry) => read.entries.push(entry),
+            None => read.unreadable.push(id.clone()),
+        }
+    }
+    read.entries.sort_unstable_by_key(|entry| entry.sequence);
+    read.unreadable.sort_unstable();
+    read
+}
+
+/// A message stays in a queue for two weeks, as long again in the dead-letter queue, and once more after it is redriven.
 const ID_RETENTION: TimeDelta = TimeDelta::days(42);
 
-/// An event in the events table.
 pub(crate) fn event_item(event: &NewEvent) -> Item {
     let NewEvent { tenant, shard, stamp, action, log_type, user_email, document, .. } = event;
     let expires_at = stamp.retention.map(|retention| n((stamp.at + retention).timestamp()));
@@ -182,7 +196,7 @@ pub(crate) fn event_item(event: &NewEvent) -> Item {
     attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// What remembers an event's id; no tenant's events are in a shard of that name.
+/// The item that remembers an event's id. No shard of events has its `tenant_shard`.
 pub(crate) fn event_marker(event: &NewEvent) -> Item {
     Item::from(
         [
@@ -195,14 +209,14 @@ pub(crate) fn event_marker(event: &NewEvent) -> Item {
     )
 }
 
+/// The whole item as JSON with DynamoDB's type names, for an event without a text.
 #[cfg(any(test, feature = "stock-decoding"))]
-/// An item as JSON with DynamoDB's type names, for an event whose writer broke the contract: nothing of it is lost.
 pub(crate) fn as_json(item: &Item) -> String {
     json_of_all(item).to_string()
 }
 
+/// Sorted by name, so that the same item always gives the same bytes.
 #[cfg(any(test, feature = "stock-decoding"))]
-/// In the order of the names, so that the same item always gives the same bytes.
 fn json_of_all(item: &Item) -> Value {
     let sorted: BTreeMap<_, _> = item.iter().collect();
     Value::Object(sorted.into_iter().map(|(name, value)| (name.clone(), json_of(value))).collect())
@@ -247,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_of_another_type_is_damage_and_not_a_default() {
+    fn an_attribute_of_another_type_is_refused_and_not_read_as_a_default() {
         use audit_log_core::tenant::Platform;
         let good = || {
             let texts = [

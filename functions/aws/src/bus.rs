@@ -1,4 +1,4 @@
-//! The bus on which others hear of how exports fare.
+//! Publishes notifications on the event bus.
 
 use std::time::Duration;
 
@@ -12,17 +12,15 @@ use aws_sdk_eventbridge::{
     Client,
     types::{PutEventsRequestEntry, PutEventsResultEntry},
 };
-use metrics::counter;
 
-use crate::{errors::AwsError, telemetry::UNPUBLISHED};
+use crate::{errors::AwsError, telemetry::Metric};
 
-/// How often an event that EventBridge left out of a call that succeeded is sent.
+/// How often an event is sent that EventBridge refuses in a call that succeeds.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// How long all of it may take: a tenant's export waits, and the notification stays in the outbox in any case.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Short, because a tenant's export waits and the notification stays in the outbox.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The bus of a name.
 #[derive(Debug, Clone)]
 pub struct EventBus {
     client: Client,
@@ -30,27 +28,27 @@ pub struct EventBus {
 }
 
 impl EventBus {
-    /// The bus of that name, in the account and region of the function.
+    /// `name` is a bus in the account and region of the function.
     pub fn new(shared: &SdkConfig, name: impl Into<String>) -> Self {
         Self { client: Client::new(shared), name: name.into() }
     }
 
     async fn put(&self, notification: &Notification) -> Result<(), Failure> {
-        for tried in 1.. {
+        for attempt in 1.. {
             let sent = self.client.put_events().entries(self.entry(notification)).send().await;
-            let answer = sent.map_err(|error| AwsError::of(&error).from_eventbridge())?;
-            let result = answer.entries().first();
-            // What has an id there is published, and nothing else.
+            let output = sent.map_err(|error| AwsError::from_sdk(&error).eventbridge_failure())?;
+            let result = output.entries().first();
+            // Only an event with an id is published.
             if result.is_some_and(|result| result.event_id.is_some()) {
                 break;
             }
             let code = result.and_then(PutEventsResultEntry::error_code).unwrap_or("ResponseError");
-            // By "PutEventsResultEntry" in the EventBridge API reference, the rest fails at any further try, too.
-            let passes = ["InternalException", "InternalFailure", "ThrottlingException", "ResponseError"];
-            if !passes.contains(&code) || tried >= MAX_ATTEMPTS {
-                return Err(AwsError::of_entry(code).from_eventbridge());
+            // By "PutEventsResultEntry" in the EventBridge API reference, retries can't help with other codes.
+            let transient = ["InternalException", "InternalFailure", "ThrottlingException", "ResponseError"];
+            if !transient.contains(&code) || attempt >= MAX_ATTEMPTS {
+                return Err(AwsError::from_batch_entry(code).eventbridge_failure());
             }
-            tokio::time::sleep(Duration::from_millis(100 << tried)).await;
+            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
         }
         Ok(())
     }
@@ -68,8 +66,8 @@ impl EventBus {
 
 impl Bus for EventBus {
     async fn publish(&self, notification: &Notification) -> Result<(), Failure> {
-        let late = |_| Err(Failure::new(Code::Unavailable, "EventBridge did not answer in time."));
-        let published = tokio::time::timeout(TIMEOUT, self.put(notification)).await.unwrap_or_else(late);
-        published.inspect_err(|_| counter!(UNPUBLISHED).increment(1))
+        let timed_out = |_| Err(Failure::new(Code::Unavailable, "EventBridge did not answer in time."));
+        let published = tokio::time::timeout(PUBLISH_TIMEOUT, self.put(notification)).await.unwrap_or_else(timed_out);
+        published.inspect_err(|_| Metric::UnpublishedNotifications.add(1))
     }
 }

@@ -1,4 +1,4 @@
-//! The SDK's clients, with the time they get and how often they try.
+//! The configuration of all AWS clients: HTTP, timeouts and retries.
 
 use std::time::Duration;
 
@@ -11,12 +11,11 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-/// How often a request is tried in all; the SDK waits longer before each further try.
+/// How often a request is sent at most. The SDK waits longer before each retry.
 pub(crate) const MAX_ATTEMPTS: u32 = 5;
 
-/// What every client is built from: region and credentials of the function, one pool of connections for all.
-///
-/// Without a shared HTTP client each tenant's S3 client would open connections, and read the trust store, of its own.
+/// Region and credentials of the function, and one HTTP client for all. Otherwise each tenant's S3 client would open its own
+/// connections and read the trust store again.
 pub async fn shared_config() -> SdkConfig {
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
@@ -32,7 +31,7 @@ pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
-/// A request that hangs must not hold its tenant's place for long; a part of 8 MiB has to fit into an attempt.
+/// Short, since a request that hangs delays its tenant. Long enough for an attempt to send a part of 8 MiB.
 pub(crate) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))

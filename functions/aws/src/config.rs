@@ -1,4 +1,4 @@
-//! The exporter's settings, read from its environment once, at start.
+//! Reads the exporter's configuration from its environment.
 
 use std::{env, num::NonZeroU32};
 
@@ -9,27 +9,26 @@ use audit_log_core::{
 
 use crate::buckets::PART_BYTES;
 
-/// S3 takes 10,000 parts; a larger object would be refused at its end, and at the end of every further try.
+/// S3 takes 10,000 parts, and would refuse the last one of a larger object at every attempt.
 const MAX_OBJECT_BYTES: u64 = 10_000 * PART_BYTES as u64;
 
-/// Below STS's quota, with something left for whoever else asks.
-const FASTEST: NonZeroU32 = NonZeroU32::new(500).unwrap();
+/// Below STS's quota, with a reserve for other callers in the account.
+const MAX_ASSUME_ROLES_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).unwrap();
 
-/// What the exporter is deployed with.
 #[derive(Debug, Clone)]
 pub struct ExporterConfig {
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
     pub function_name: String,
-    /// `EXPORT_QUEUE_URL`: where ticks hand due tenants over; they export them by themselves if it is blank.
+    /// `EXPORT_QUEUE_URL`: the queue for due tenants. If it is blank, a tick exports them itself.
     pub queue_url: Option<String>,
-    /// `EVENT_BUS_NAME`: where others hear of failures and recoveries; nobody does if it is blank.
+    /// `EVENT_BUS_NAME`: the bus for notifications. If it is blank, none are published.
     pub event_bus: Option<String>,
-    /// `ASSUME_ROLES_PER_SECOND`: how many customers' roles an invocation assumes a second. STS takes some 600 requests a
-    /// second of an account in a region (by "IAM and AWS STS quotas"), so this times the concurrency has to stay below.
+    /// `ASSUME_ROLES_PER_SECOND`: how many customers' roles an invocation assumes a second. This times the number of
+    /// concurrent invocations has to stay below STS's quota, some 600 requests a second for an account in a region ("IAM and
+    /// AWS STS quotas").
     pub assume_roles_per_second: NonZeroU32,
-    /// What it has in common with the other functions.
     pub shared: SharedConfig,
-    /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`
+    /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`.
     pub options: Options,
 }
 
@@ -37,7 +36,7 @@ impl ExporterConfig {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// If a table's name is missing, or a number is not one or out of its range.
+    /// If a table's name is missing, or a number is invalid or out of range.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the exporter's environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
@@ -49,15 +48,20 @@ impl ExporterConfig {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
             event_bus: lookup("EVENT_BUS_NAME").filter(|name| !name.is_empty()),
-            assume_roles_per_second: number(&lookup, "ASSUME_ROLES_PER_SECOND", FASTEST, NonZeroU32::MIN..=FASTEST)?,
+            assume_roles_per_second: number(
+                &lookup,
+                "ASSUME_ROLES_PER_SECOND",
+                MAX_ASSUME_ROLES_PER_SECOND,
+                NonZeroU32::MIN..=MAX_ASSUME_ROLES_PER_SECOND,
+            )?,
             options: Options {
                 settle: shared.settle,
                 retention: shared.retention,
                 concurrency: number(&lookup, "MAX_CONCURRENT_EXPORTS", 64, 1..=1024)?,
-                // From the smallest size that still makes sense as a file to what fits into the parts of one upload.
+                // From the smallest useful file to what fits into the parts of one upload.
                 max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=MAX_OBJECT_BYTES)?,
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
-                // Half of the function's memory, the least of which is 128 MB.
+                // Half of the function's memory, which is at least 128 MB.
                 budget: Budget::new(number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)? << 19),
             },
             shared,
@@ -82,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_are_enough_and_everything_else_has_its_documented_default() {
+    fn all_but_the_tables_has_its_documented_default() {
         let ExporterConfig { options, queue_url, event_bus, .. } =
             config(&[("EXPORT_QUEUE_URL", ""), ("EVENT_BUS_NAME", "")]).unwrap();
         assert_eq!((queue_url, event_bus), (None, None));
@@ -90,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_setting_is_named_with_its_range() {
+    fn an_invalid_variable_is_named() {
         for (name, value) in [
             ("MAX_CONCURRENT_EXPORTS", "0"),
             ("MAX_OBJECT_BYTES", "1k"),
@@ -109,7 +113,7 @@ mod tests {
         rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
     }
 
-    /// What stands below a line of the template, up to the next blank line.
+    /// The lines of the template after this one, up to the next blank line.
     fn block(line: &str) -> impl Iterator<Item = &'static str> {
         let (_, block) = TEMPLATE.split_once(&format!("\n{line}\n")).unwrap();
         block.split("\n\n").next().unwrap().lines()
@@ -164,14 +168,14 @@ mod tests {
         let documented: BTreeMap<_, _> = rows.iter().map(|row| (row[0].trim_matches('`'), row[1].to_owned())).collect();
         assert_eq!(documented, set);
 
-        // Libraries read these two by themselves.
+        // Libraries read these two.
         let mut read = BTreeSet::from(["RUST_LOG", "AWS_ENDPOINT_URL"]);
         for source in [
             include_str!("config.rs"),
             include_str!("../../core/src/deployment.rs"),
             include_str!("../../console/src/config.rs"),
             include_str!("../../recorder/src/config.rs"),
-            include_str!("../../web/src/authority/config.rs"),
+            include_str!("../../web/src/access_token/config.rs"),
         ] {
             let source = source.split("#[cfg(test)]").next().unwrap();
             read.extend(source.split('"').filter(|text| is_variable(text)));

@@ -1,8 +1,6 @@
-//! What AWS answers, in the core's words: which failure it is, and whose.
+//! Turns AWS's errors into the core's failures.
 //!
-//! The SDK's own error text goes no further than this: it can hold anything, and it tells nobody what to do.
-
-use std::borrow::Cow;
+//! AWS's error texts end here: they can hold anything, and don't say what to do.
 
 use audit_log_core::{
     failure::{Code, Failure},
@@ -14,38 +12,36 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// The parts of an answer that a decision is made on.
+/// The parts of an error that decide which failure it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsError {
-    /// AWS's error code, or a word of ours where no answer came.
+    /// AWS's error code, or one of this module if there was no response.
     pub code: String,
-    /// AWS's message; looked into, never passed on.
+    /// AWS's message, which no failure repeats.
     pub message: String,
-    /// The HTTP status; 0 where no answer came.
+    /// The HTTP status; 0 if there was no response.
     pub status: u16,
     /// The header `x-amz-bucket-region`.
     pub bucket_region: Option<String>,
-    /// AWS's id of the request.
     pub request_id: Option<String>,
 }
 
 impl AwsError {
-    /// Takes an error apart.
-    pub fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
+    pub fn from_sdk<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
         let header = |name: &str| {
             let headers: Option<&Headers> = error.raw_response().map(HttpResponse::headers);
             headers.and_then(|headers| headers.get(name)).map(str::to_owned)
         };
         let code = match error {
-            SdkError::ServiceError(service) => Cow::Owned(service.err().code().unwrap_or("Unknown").to_owned()),
-            SdkError::TimeoutError(_) => Cow::Borrowed("Timeout"),
-            SdkError::DispatchFailure(_) => Cow::Borrowed("DispatchFailure"),
-            SdkError::ResponseError(_) => Cow::Borrowed("ResponseError"),
-            _ => Cow::Borrowed("ConstructionFailure"),
+            SdkError::ServiceError(service) => service.err().code().unwrap_or("Unknown"),
+            SdkError::TimeoutError(_) => "Timeout",
+            SdkError::DispatchFailure(_) => "DispatchFailure",
+            SdkError::ResponseError(_) => "ResponseError",
+            _ => "ConstructionFailure",
         };
         let message = error.as_service_error().and_then(|service| service.message()).unwrap_or_default();
         Self {
-            code: code.into_owned(),
+            code: code.to_owned(),
             message: message.to_owned(),
             status: error.raw_response().map_or(0, |response| response.status().as_u16()),
             bucket_region: header("x-amz-bucket-region"),
@@ -53,48 +49,60 @@ impl AwsError {
         }
     }
 
-    /// Of one entry of a batch.
-    pub(crate) fn of_entry(code: &str) -> Self {
-        Self { status: 400, ..Self::nonsense(code) }
+    /// The error of one entry in the response to a batch.
+    pub(crate) fn from_batch_entry(code: &str) -> Self {
+        Self { status: 400, ..Self::invalid_response(code) }
     }
 
-    /// Of an answer that lacks what AWS documents it to have.
-    pub(crate) fn nonsense(code: &str) -> Self {
+    /// A response without something that AWS documents.
+    pub(crate) fn invalid_response(code: &str) -> Self {
         Self { code: code.to_owned(), message: String::new(), status: 200, bucket_region: None, request_id: None }
     }
 
-    /// For whoever runs the platform: what was asked, and the ids by which AWS support finds it.
+    /// The request id is for AWS support.
     fn log(&self, doing: &str) {
         let Self { code, status, request_id, .. } = self;
         tracing::warn!(aws_code = code, status, request_id, doing, "AWS refused a request");
     }
 
-    /// The failure that this is whatever the request was, if it is one of those.
-    ///
-    /// By "Common error types" of each service's API reference.
-    fn common(&self, doing: &str) -> Option<Failure> {
+    /// The failures that any request can have, by "Common error types" of each service's API reference.
+    fn common_failure(&self, doing: &str) -> Option<Failure> {
+        let throttled = [
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "SlowDown",
+            "LimitExceededException",
+        ];
         let expired = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
         let no_answer = ["Timeout", "DispatchFailure", "ResponseError", "RequestTimeout", "InternalError"];
         let failure = |code, what: &str| Some(Failure::new(code, format!("{what} while {doing}.")));
         match self.code.as_str() {
-            code if is_throttle(code) || self.status == 429 => failure(Code::Throttled, "AWS asked for fewer requests"),
-            code if expired.contains(&code) => failure(Code::CredentialsExpired, "Temporary credentials ended"),
+            code if throttled.contains(&code) || self.status == 429 => {
+                failure(Code::Throttled, "AWS asked for fewer requests")
+            }
+            code if expired.contains(&code) => failure(Code::CredentialsExpired, "Temporary credentials expired"),
             code if no_answer.contains(&code) || self.status >= 500 => {
-                failure(Code::Unavailable, "AWS did not answer, or with an error of its own,")
+                failure(Code::Unavailable, "AWS did not answer, or answered with an error of its own,")
             }
             _ => None,
         }
     }
 
     fn rejected(&self, doing: &str) -> Failure {
-        // A code is a word from AWS's documents; anything else is not repeated.
+        // AWS documents its codes as words. Anything else is not repeated.
         let word = |c: char| c.is_ascii_alphanumeric() || c == '.';
         let code = if self.code.chars().all(word) { self.code.as_str() } else { "an unknown code" };
         Failure::new(Code::Rejected, format!("AWS answered {code} while {doing}."))
     }
 
-    /// What went wrong with something of the platform's own.
-    fn of_our_own(&self, service: &str, doing: &str) -> Failure {
+    /// The failure of a request to one of the platform's own resources.
+    fn platform_failure(&self, service: &str, doing: &str) -> Failure {
         self.log(doing);
         let denied = [
             "AccessDenied",
@@ -104,7 +112,7 @@ impl AwsError {
             "ResourceNotFoundException",
             "UnrecognizedClientException",
         ];
-        self.common(doing).unwrap_or_else(|| match self.code.as_str() {
+        self.common_failure(doing).unwrap_or_else(|| match self.code.as_str() {
             code if denied.contains(&code) => {
                 Failure::new(Code::PlatformDenied, format!("{service} answered {code} while {doing}."))
             }
@@ -112,55 +120,48 @@ impl AwsError {
         })
     }
 
-    /// What went wrong with the platform's own tables.
-    pub fn from_dynamodb(&self, doing: &str) -> Failure {
-        self.of_our_own("DynamoDB", doing)
+    pub fn dynamodb_failure(&self, doing: &str) -> Failure {
+        self.platform_failure("DynamoDB", doing)
     }
 
-    /// Why events were not read. What keeps them from being read at all has a code of its own; the key that encrypts them
-    /// is among that.
-    pub fn from_events(&self) -> Failure {
-        let failure = self.from_dynamodb("the events were read");
+    /// A table or an encryption key that refuses to be read has a code of its own.
+    pub fn events_failure(&self) -> Failure {
+        let failure = self.dynamodb_failure("the events were read");
         let refused = failure.code == Code::PlatformDenied || self.code.starts_with("KMS");
         if refused { Failure::new(Code::EventsUnreadable, failure.message) } else { failure }
     }
 
-    /// Why the exporter was not invoked.
-    pub fn from_lambda(&self, doing: &str) -> Failure {
-        self.of_our_own("Lambda", doing)
+    pub fn lambda_failure(&self, doing: &str) -> Failure {
+        self.platform_failure("Lambda", doing)
     }
 
-    /// Why due tenants were not handed over.
-    pub fn from_sqs(&self) -> Failure {
-        self.of_our_own("SQS", "due tenants were handed over to the queue")
+    pub fn sqs_failure(&self) -> Failure {
+        self.platform_failure("SQS", "due tenants were sent to the queue")
     }
 
-    /// Why a notification was not published.
-    pub fn from_eventbridge(&self) -> Failure {
-        self.of_our_own("EventBridge", "a notification was published on the bus")
+    pub fn eventbridge_failure(&self) -> Failure {
+        self.platform_failure("EventBridge", "a notification was published on the bus")
     }
 
-    /// Why a customer's role was not assumed.
-    pub fn from_sts(&self, role: &str) -> Failure {
+    pub fn sts_failure(&self, role: &str) -> Failure {
         let doing = format!("the role {role} was assumed");
         self.log(&doing);
-        self.common(&doing).unwrap_or_else(|| match self.code.as_str() {
+        self.common_failure(&doing).unwrap_or_else(|| match self.code.as_str() {
             "AccessDenied" | "AccessDeniedException" => Failure::new(
                 Code::AssumeRoleDenied,
-                format!("AWS refused to let the platform assume the role {role}: the role doesn't exist, doesn't trust the platform's exporter, or asks for another external ID."),
+                format!("AWS refused to let the platform assume the role {role}: the role doesn't exist, doesn't trust the platform's exporter, or requires another external ID."),
             ),
             "RegionDisabledException" => {
-                Failure::new(Code::PlatformDenied, format!("STS is switched off in the exporter's region; {doing} in vain."))
+                Failure::new(Code::PlatformDenied, "STS is switched off in the exporter's region.")
             }
             _ => self.rejected(&doing),
         })
     }
 
-    /// Why an object was not stored.
-    pub fn from_s3(&self, bucket: &str, region: &str, key: &str) -> Failure {
+    pub fn s3_failure(&self, bucket: &str, region: &str, key: &str) -> Failure {
         let doing = format!("s3://{bucket}/{key} was stored");
         self.log(&doing);
-        if let Some(failure) = self.common(&doing) {
+        if let Some(failure) = self.common_failure(&doing) {
             return failure;
         }
         let wrong_region = [
@@ -172,11 +173,14 @@ impl AwsError {
         match self.code.as_str() {
             "NoSuchBucket" => Failure::new(Code::BucketNotFound, format!("There is no bucket {bucket}.")),
             code if wrong_region.contains(&code) || self.status == 301 || self.status == 307 => {
-                let place = match &self.bucket_region {
+                let location = match &self.bucket_region {
                     Some(actual) => format!("is in {actual}"),
                     None => "is in another region".to_owned(),
                 };
-                Failure::new(Code::WrongRegion, format!("The bucket {bucket} {place}, but the settings say {region}."))
+                Failure::new(
+                    Code::WrongRegion,
+                    format!("The bucket {bucket} {location}, but the settings say {region}."),
+                )
             }
             code if code.starts_with("KMS.") => Failure::new(
                 Code::KmsDenied,
@@ -184,7 +188,7 @@ impl AwsError {
             ),
             "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "InvalidObjectState" => {
                 if self.message.contains("kms:") {
-                    let message = format!("KMS refused the role the use of the key that encrypts the bucket {bucket}.");
+                    let message = format!("KMS refused to let the role use the key that encrypts the bucket {bucket}.");
                     return Failure::new(Code::KmsDenied, message);
                 }
                 Failure::new(
@@ -198,37 +202,19 @@ impl AwsError {
         }
     }
 
-    /// What S3 said to something that it ought to refuse. A refusal by KMS is none: S3 asks for the key only once the
-    /// request itself is allowed.
+    /// Whether S3 allowed a request that it should refuse. KMS refuses only what S3 has allowed: S3 asks for the key last.
     pub fn access(&self, bucket: &str, region: &str, key: &str) -> Access {
         match self.code.as_str() {
             "AccessDenied" if self.message.contains("kms:") => Access::Allowed,
             "AccessDenied" => Access::Refused,
-            _ => Access::Unclear(self.from_s3(bucket, region, key).code),
+            _ => Access::Unclear(self.s3_failure(bucket, region, key).code),
         }
     }
 
-    /// Whether this is a plain refusal, which S3 also answers when the bucket's owner is not the expected one.
+    /// Whether S3 refused the request without saying why. It does so too if the bucket's owner is not the expected one.
     pub fn is_access_denied(&self) -> bool {
         self.code == "AccessDenied" && !self.message.contains("kms:")
     }
-}
-
-/// Whether a service has asked for fewer requests. By "Common error types" of each service's API reference.
-pub(crate) fn is_throttle(code: &str) -> bool {
-    const CODES: [&str; 10] = [
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "TooManyRequestsException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "SlowDown",
-        "LimitExceededException",
-    ];
-    CODES.contains(&code)
 }
 
 #[cfg(test)]
@@ -237,12 +223,12 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, code: &str, message: &str) -> AwsError {
+    fn error(status: u16, code: &str, message: &str) -> AwsError {
         AwsError { code: code.to_owned(), message: message.to_owned(), status, bucket_region: None, request_id: None }
     }
 
     #[test]
-    fn s3s_refusals_are_told_apart() {
+    fn each_error_of_s3_has_its_own_code() {
         for (status, code, message, expected) in [
             (404, "NoSuchBucket", "", Code::BucketNotFound),
             (301, "PermanentRedirect", "", Code::WrongRegion),
@@ -257,39 +243,39 @@ mod tests {
             (400, "ExpiredToken", "", Code::CredentialsExpired),
             (400, "EntityTooLarge", "", Code::Rejected),
         ] {
-            assert_eq!(answer(status, code, message).from_s3("b", "eu-west-1", "k").code, expected, "{code}");
+            assert_eq!(error(status, code, message).s3_failure("b", "eu-west-1", "k").code, expected, "{code}");
         }
     }
 
     #[test]
-    fn the_bucket_s_own_region_is_named_where_s3_names_it() {
+    fn the_message_names_the_buckets_region_if_s3_does() {
         let redirect =
-            AwsError { bucket_region: Some("eu-central-1".to_owned()), ..answer(301, "PermanentRedirect", "") };
-        let failure = redirect.from_s3("b", "eu-west-1", "k");
+            AwsError { bucket_region: Some("eu-central-1".to_owned()), ..error(301, "PermanentRedirect", "") };
+        let failure = redirect.s3_failure("b", "eu-west-1", "k");
         assert_eq!(failure.message, "The bucket b is in eu-central-1, but the settings say eu-west-1.");
     }
 
     #[test]
-    fn a_refused_role_is_the_customers_and_a_throttle_is_not() {
-        assert_eq!(answer(403, "AccessDenied", "").from_sts("r").party, Party::Customer);
-        assert_eq!(answer(400, "Throttling", "").from_sts("r").party, Party::Platform);
-        assert_eq!(answer(400, "PackedPolicyTooLarge", "").from_sts("r").code, Code::Rejected);
+    fn a_refused_role_is_the_customers_failure_and_a_throttle_is_the_platforms() {
+        assert_eq!(error(403, "AccessDenied", "").sts_failure("r").party, Party::Customer);
+        assert_eq!(error(400, "Throttling", "").sts_failure("r").party, Party::Platform);
+        assert_eq!(error(400, "PackedPolicyTooLarge", "").sts_failure("r").code, Code::Rejected);
     }
 
     #[test]
-    fn the_platforms_own_tables_are_the_platforms() {
+    fn a_failure_of_the_tables_is_the_platforms() {
         for (code, expected) in [
             ("AccessDeniedException", Code::PlatformDenied),
             ("ResourceNotFoundException", Code::PlatformDenied),
             ("ProvisionedThroughputExceededException", Code::Throttled),
             ("ValidationException", Code::Rejected),
         ] {
-            assert_eq!(answer(400, code, "").from_dynamodb("reading").code, expected);
+            assert_eq!(error(400, code, "").dynamodb_failure("reading").code, expected);
         }
     }
 
     #[test]
-    fn events_that_nobody_may_read_are_told_apart_from_a_table_that_is_busy() {
+    fn events_that_can_not_be_read_have_another_code_than_a_busy_table() {
         for (code, expected) in [
             ("AccessDeniedException", Code::EventsUnreadable),
             ("ResourceNotFoundException", Code::EventsUnreadable),
@@ -298,20 +284,20 @@ mod tests {
             ("ProvisionedThroughputExceededException", Code::Throttled),
             ("ValidationException", Code::Rejected),
         ] {
-            let failure = answer(400, code, "User: x is not authorized").from_events();
+            let failure = error(400, code, "User: x is not authorized").events_failure();
             assert_eq!((failure.code, failure.party), (expected, Party::Platform), "{code}");
             assert!(!failure.message.contains("User"), "{failure}");
         }
     }
 
     #[test]
-    fn awss_own_words_never_reach_a_message() {
+    fn awss_error_texts_never_reach_a_message() {
         let secret = "User: arn:aws:sts::1:assumed-role/x is not authorized; token=abc";
         for code in ["AccessDenied", "Whatever", "<script>"] {
             for failure in [
-                answer(403, code, secret).from_s3("b", "eu-west-1", "k"),
-                answer(403, code, secret).from_sts("r"),
-                answer(403, code, secret).from_dynamodb("reading"),
+                error(403, code, secret).s3_failure("b", "eu-west-1", "k"),
+                error(403, code, secret).sts_failure("r"),
+                error(403, code, secret).dynamodb_failure("reading"),
             ] {
                 assert!(!failure.message.contains("token") && !failure.message.contains('<'), "{}", failure.message);
             }

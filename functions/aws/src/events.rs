@@ -1,4 +1,4 @@
-//! The events table.
+//! Stores events in the events table, and reads them in pages.
 
 #[cfg(any(test, not(feature = "stock-decoding")))]
 pub(crate) mod decoding;
@@ -32,13 +32,12 @@ use self::decoding::page_of;
 use self::stock::page_of;
 use crate::attributes::{Item, event_item, event_marker, s};
 
-/// The page that the body of Query's answer holds; none if it is damaged. For whoever throws damaged ones at it.
+/// Decodes the body of a response to Query; `None` if it is damaged. For tests with hostile input.
 #[cfg(any(test, all(feature = "test-util", not(feature = "stock-decoding"))))]
-pub fn decode_answer(body: &[u8]) -> Option<Page> {
+pub fn decode_response(body: &[u8]) -> Option<Page> {
     page::decode(body).ok()
 }
 
-/// The recorded events in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct EventsTable {
     client: Client,
@@ -46,32 +45,31 @@ pub struct EventsTable {
 }
 
 impl EventsTable {
-    /// The table of that name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into() }
     }
 
-    /// What stores an event for good: the event, and the marker of its id, which must not be there yet.
+    /// The puts that store an event: the event, and the marker of its id, which must not exist.
     pub(crate) fn puts(&self, event: &NewEvent) -> [TransactWriteItem; 2] {
         let put = |item| Put::builder().table_name(&self.table).set_item(Some(item));
         let marker = put(event_marker(event))
             .condition_expression("attribute_not_exists(tenant_shard)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        // Each has all that its builder asks for; should one not, DynamoDB refuses the whole transaction.
+        // `build` can't fail: both have all required fields. Without one, DynamoDB would refuse the whole transaction.
         [put(event_item(event)), marker].map(|put| TransactWriteItem::builder().set_put(put.build().ok()).build())
     }
 
-    /// Asks for a stretch's events, beginning beyond `after` in the direction of reading.
+    /// The query for a range, from beyond `after` in the direction of reading.
     ///
-    /// Whole items are asked for, although an event and its key are all that most of them are needed for. A projection
-    /// would cost as much capacity and have as few items to a page, since DynamoDB counts what it reads and not what it
-    /// sends; it would save a tenth of the decoding. But of an item whose writer broke the contract it would leave out
-    /// what has to be exported, and by the time that such an item was asked for again, it could be gone.
-    pub(crate) fn query(&self, stretch: EventRange<'_>) -> QueryFluentBuilder {
-        let partition = format!("{}#{}", stretch.tenant, stretch.shard);
-        // A page is all that DynamoDB reads at once, 1 MB. Where it ended is a key, so where to go on can be made
-        // from the last event alone.
-        let start = stretch.after.map(|after| {
+    /// It has no projection, although most items are needed only for key and event. DynamoDB counts what it reads and not
+    /// what it sends, so a projection would cost the same capacity and as many pages, and save a tenth of the decoding. But
+    /// of an item without a text it would leave out what has to be exported, and that item could be gone before it is read
+    /// again.
+    pub(crate) fn query(&self, range: EventRange<'_>) -> QueryFluentBuilder {
+        let partition = format!("{}#{}", range.tenant, range.shard);
+        // A page is the 1 MB that DynamoDB reads at once. The position where it ends is a key, so the last event is enough
+        // to make it.
+        let start = range.after.map(|after| {
             Item::from([("tenant_shard".to_owned(), s(&partition)), ("recorded_at_id".to_owned(), s(after))])
         });
         self.client
@@ -79,25 +77,25 @@ impl EventsTable {
             .table_name(&self.table)
             .key_condition_expression("tenant_shard = :shard AND recorded_at_id BETWEEN :from AND :to")
             .expression_attribute_values(":shard", s(&partition))
-            .expression_attribute_values(":from", s(timestamp::millis(stretch.window.from)))
-            .expression_attribute_values(":to", s(timestamp::millis(stretch.window.to)))
+            .expression_attribute_values(":from", s(timestamp::millis(range.window.from)))
+            .expression_attribute_values(":to", s(timestamp::millis(range.window.to)))
             .set_exclusive_start_key(start)
     }
 }
 
 /// The SDK has one budget of retries for a service in a region. A partition of the table that is too busy would use it up
-/// for all, so each query has its own.
-pub(crate) fn own_retries() -> ConfigBuilder {
+/// for all requests, so queries have another one.
+pub(crate) fn separate_retries() -> ConfigBuilder {
     ConfigBuilder::new().retry_partition(RetryPartition::custom("events").build())
 }
 
 impl Events for EventsTable {
-    async fn page(&self, stretch: EventRange<'_>) -> Result<Page, Failure> {
-        page_of(self.query(stretch).consistent_read(true), own_retries()).await
+    async fn page(&self, range: EventRange<'_>) -> Result<Page, Failure> {
+        page_of(self.query(range).consistent_read(true), separate_retries()).await
     }
 
-    async fn page_back(&self, stretch: EventRange<'_>, most: usize) -> Result<Page, Failure> {
-        let most = i32::try_from(most).unwrap_or(i32::MAX);
-        page_of(self.query(stretch).scan_index_forward(false).limit(most), own_retries()).await
+    async fn page_back(&self, range: EventRange<'_>, limit: usize) -> Result<Page, Failure> {
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        page_of(self.query(range).scan_index_forward(false).limit(limit), separate_retries()).await
     }
 }

@@ -1,8 +1,8 @@
-//! The adapters: the only crate that names the AWS SDK.
+//! The adapters, which implement the core's ports over AWS: the only crate that names the AWS SDK.
 //!
-//! [`config`] and [`clients`] set up, [`tenants`] and [`events`] are the two DynamoDB tables, [`buckets`] is STS and S3
-//! (deliveries and the probes of a verification), [`queue`] is SQS, [`bus`] is EventBridge, [`telemetry`] is logs and metrics. Each implements a port of `audit_log_core` and passes the same contract tests as
-//! the fake in memory. What AWS errors is put into the core's words in [`errors`] and nowhere else.
+//! [`config`] and [`clients`] configure, [`tenants`], [`events`] and [`recorder`] use the two DynamoDB tables, [`buckets`] STS
+//! and S3, [`queue`] SQS, [`bus`] EventBridge, [`verifier`] Lambda. [`telemetry`] writes logs and metrics, and [`errors`]
+//! turns AWS's errors into failures. The adapters pass the same contract tests as the core's fakes.
 
 mod attributes;
 pub mod buckets;
@@ -21,7 +21,6 @@ pub mod verifier;
 
 use audit_log_core::deployment::SharedConfig;
 
-/// The export, over AWS.
 pub type Export = audit_log_core::export::Export<
     tenants::TenantsTable,
     events::EventsTable,
@@ -29,15 +28,13 @@ pub type Export = audit_log_core::export::Export<
     Option<bus::EventBus>,
 >;
 
-/// What the exporter needs of AWS.
+/// The exporter's adapters.
 pub struct Exporter {
-    /// The export.
     pub export: Export,
-    /// Where ticks hand due tenants over, if they don't export them by themselves.
+    /// Without a queue, a tick exports the due tenants itself.
     pub queue: Option<queue::ExportQueue>,
 }
 
-/// Builds the exporter from what the function was deployed with.
 pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let shared = clients::shared_config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
@@ -58,27 +55,22 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     Exporter { export, queue }
 }
 
-/// Builds what the recorder stores events with.
 pub async fn recorder(shared: &SharedConfig) -> recorder::RecorderTables {
     let SharedConfig { tenants_table, events_table, settle, .. } = shared;
     let dynamodb = aws_sdk_dynamodb::Client::new(&clients::shared_config().await);
     recorder::RecorderTables::new(dynamodb, tenants_table, events_table, *settle)
 }
 
-/// What the console needs of AWS.
+/// The console's adapters.
 #[derive(Debug, Clone)]
 pub struct Console {
-    /// The tenants' records.
     pub tenants: tenants::TenantsTable,
-    /// The recorded events.
     pub events: events::EventsTable,
-    /// Where events are recorded.
     pub recorder: recorder::RecorderTables,
-    /// The function that verifies connections and publishes notifications.
     pub exporter: verifier::ExporterFunction,
 }
 
-/// Builds what the console needs of AWS; `exporter` is the ARN of that function.
+/// `exporter` is the ARN of that function.
 pub async fn console(shared: &SharedConfig, exporter: &str) -> Console {
     let SharedConfig { tenants_table, events_table, settle, .. } = shared;
     let aws = clients::shared_config().await;
@@ -92,7 +84,7 @@ pub async fn console(shared: &SharedConfig, exporter: &str) -> Console {
     }
 }
 
-/// The AWS SDK as this workspace pins it, so that the end-to-end harness needs no dependency of its own on it.
+/// The AWS SDK, so that the end-to-end tests need no dependency of their own on it.
 #[cfg(feature = "test-util")]
 pub mod sdk {
     pub use {

@@ -1,4 +1,4 @@
-//! The queue in which due tenants wait for another invocation of the exporter.
+//! Sends batches of due tenants to other invocations of the exporter, through SQS.
 
 use std::time::Duration;
 
@@ -12,71 +12,68 @@ use futures::{StreamExt as _, stream};
 
 use crate::errors::AwsError;
 
-/// How many messages SendMessageBatch takes, by the SQS API reference.
-const MESSAGES_PER_BATCH: usize = 10;
+/// By "SendMessageBatch" in the SQS API reference.
+const MAX_MESSAGES_PER_CALL: usize = 10;
 
-/// How many of those calls are on their way side by side.
-const CONCURRENCY: usize = 8;
+const MAX_CONCURRENT_CALLS: usize = 8;
 
-/// How often messages that SQS left out of a call that succeeded are sent again.
+/// How often a message is sent that SQS refuses in a call that succeeds.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// The queue behind a URL.
 #[derive(Debug, Clone)]
 pub struct ExportQueue {
     client: Client,
     url: String,
 }
 
-/// A batch with its place among those that are to be sent.
-type Placed<'a> = (usize, &'a Batch);
+/// A batch with its index in the whole list.
+type Indexed<'a> = (usize, &'a Batch);
 
 impl ExportQueue {
-    /// The queue of that URL.
     pub fn new(shared: &SdkConfig, url: impl Into<String>) -> Self {
         Self { client: Client::new(shared), url: url.into() }
     }
 
-    /// Sends some; comes back with what was not sent.
-    async fn send_some(&self, mut left: Vec<Placed<'_>>) -> Vec<(usize, Failure)> {
+    /// Sends up to ten batches in one call. Returns those that were not sent.
+    async fn send_chunk(&self, mut pending: Vec<Indexed<'_>>) -> Vec<(usize, Failure)> {
         let mut unsent = Vec::new();
-        for tried in 1.. {
-            // An entry's id is its index among those of this call. It has all that its builder asks for.
-            let entry = |(index, (_, batch)): (usize, &Placed<'_>)| {
+        for attempt in 1.. {
+            // An entry's id is its index in this call. `build` can't fail: the entry has all required fields.
+            let entry = |(index, (_, batch)): (usize, &Indexed<'_>)| {
                 let entry = SendMessageBatchRequestEntry::builder().id(index.to_string());
                 entry.message_body(batch.to_body()).build().ok()
             };
-            let entries: Vec<_> = left.iter().enumerate().filter_map(entry).collect();
+            let entries: Vec<_> = pending.iter().enumerate().filter_map(entry).collect();
             let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
-            let (taken, refused) = match sent {
-                Ok(answer) => (answer.successful, answer.failed),
+            let (accepted, refused) = match sent {
+                Ok(output) => (output.successful, output.failed),
                 Err(error) => {
-                    let failure = AwsError::of(&error).from_sqs();
-                    unsent.extend(left.iter().map(|(place, _)| (*place, failure.clone())));
+                    let failure = AwsError::from_sdk(&error).sqs_failure();
+                    unsent.extend(pending.iter().map(|(index, _)| (*index, failure.clone())));
                     break;
                 }
             };
-            // What is named as taken is sent, and nothing else.
+            // Only what SQS names as successful is sent.
             let mut again = Vec::new();
-            for (index, placed) in left.iter().enumerate() {
-                let is_this = |id: &str| id.parse() == Ok(index);
-                if taken.iter().any(|entry| is_this(entry.id())) {
+            for (position, indexed) in pending.iter().enumerate() {
+                let is_this = |id: &str| id.parse() == Ok(position);
+                if accepted.iter().any(|entry| is_this(entry.id())) {
                     continue;
                 }
                 let refused = refused.iter().find(|entry| is_this(entry.id()));
-                let hopeless = refused.is_some_and(BatchResultErrorEntry::sender_fault);
-                if hopeless || tried >= MAX_ATTEMPTS {
+                let is_permanent = refused.is_some_and(BatchResultErrorEntry::sender_fault);
+                if is_permanent || attempt >= MAX_ATTEMPTS {
                     let code = refused.map_or("ResponseError", BatchResultErrorEntry::code);
-                    unsent.push((placed.0, AwsError::of_entry(code).from_sqs()));
+                    unsent.push((indexed.0, AwsError::from_batch_entry(code).sqs_failure()));
                 } else {
-                    again.push(*placed);
+                    again.push(*indexed);
                 }
             }
             if again.is_empty() {
                 break;
             }
-            left = again;
-            tokio::time::sleep(Duration::from_millis(100 << tried)).await;
+            pending = again;
+            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
         }
         unsent
     }
@@ -84,9 +81,10 @@ impl ExportQueue {
 
 impl Queue for ExportQueue {
     async fn send(&self, batches: &[Batch]) -> Vec<(usize, Failure)> {
-        let placed: Vec<Placed<'_>> = batches.iter().enumerate().collect();
-        let calls: Vec<_> = placed.chunks(MESSAGES_PER_BATCH).map(|some| self.send_some(some.to_vec())).collect();
-        let unsent: Vec<Vec<_>> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
+        let indexed: Vec<Indexed<'_>> = batches.iter().enumerate().collect();
+        let calls: Vec<_> =
+            indexed.chunks(MAX_MESSAGES_PER_CALL).map(|chunk| self.send_chunk(chunk.to_vec())).collect();
+        let unsent: Vec<Vec<_>> = stream::iter(calls).buffer_unordered(MAX_CONCURRENT_CALLS).collect().await;
         unsent.into_iter().flatten().collect()
     }
 }

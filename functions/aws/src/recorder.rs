@@ -1,4 +1,4 @@
-//! Recording events, each together with the marker of its id.
+//! Stores events for the recorder, each with the marker of its id.
 
 use std::time::Duration;
 
@@ -15,23 +15,22 @@ use crate::{
     attributes::{key, text},
     errors::AwsError,
     events::EventsTable,
-    tenants::{Transacted, transact, within, writes_within},
+    tenants::{TransactionResult, transact, with_timeout, write_timeout},
 };
 
-/// Writes into the events table, and reads of the tenants table over how many shards.
 #[derive(Debug, Clone)]
 pub struct RecorderTables {
     client: Client,
     tenants: String,
     events: EventsTable,
-    within: Duration,
+    write_timeout: Duration,
 }
 
 impl RecorderTables {
-    /// The tables of these names; a write is given up within half of `settle`.
+    /// A write times out within half of `settle`.
     pub fn new(client: Client, tenants: impl Into<String>, events: impl Into<String>, settle: TimeDelta) -> Self {
         let events = EventsTable::new(client.clone(), events);
-        Self { client, tenants: tenants.into(), events, within: writes_within(settle) }
+        Self { client, tenants: tenants.into(), events, write_timeout: write_timeout(settle) }
     }
 }
 
@@ -39,10 +38,10 @@ impl Recorder for RecorderTables {
     async fn record(&self, event: &NewEvent) -> Result<Recording, Failure> {
         const DOING: &str = "an event was recorded";
         let items = self.events.puts(event);
-        match within(self.within, DOING, transact(&self.client, &items, DOING)).await? {
-            Transacted::Written => Ok(Recording::Created),
-            Transacted::Refused(failed) => {
-                // A marker without a digest tells no more than the id.
+        match with_timeout(self.write_timeout, DOING, transact(&self.client, &items, DOING)).await? {
+            TransactionResult::Written => Ok(Recording::Created),
+            TransactionResult::ConditionFailed(failed) => {
+                // A marker without a digest says only that the id is known.
                 let known = failed.iter().find_map(|(_, marker)| text(marker, "digest"));
                 let same = known.is_none_or(|digest| digest == event.digest);
                 Ok(if same { Recording::Duplicate } else { Recording::Conflict })
@@ -51,7 +50,7 @@ impl Recorder for RecorderTables {
     }
 
     async fn event_shards(&self, tenant: &TenantId) -> Result<EventShards, Failure> {
-        let answer = self
+        let output = self
             .client
             .get_item()
             .table_name(&self.tenants)
@@ -59,8 +58,8 @@ impl Recorder for RecorderTables {
             .projection_expression("event_shards")
             .send()
             .await
-            .map_err(|error| AwsError::of(&error).from_dynamodb("a tenant's event_shards was read"))?;
-        let Some(shards) = answer.item.filter(|item| item.contains_key("event_shards")) else {
+            .map_err(|error| AwsError::from_sdk(&error).dynamodb_failure("a tenant's event_shards was read"))?;
+        let Some(shards) = output.item.filter(|item| item.contains_key("event_shards")) else {
             return Ok(EventShards::ONE);
         };
         let shards = EventShards::parse(&text(&shards, "event_shards").unwrap_or_default());

@@ -1,4 +1,5 @@
-//! The tenants table: configs, watermarks, receipts, outboxes and the indexes `due`, `saved` and `pending`.
+//! Reads and writes the tenants table: configs, watermarks, receipts and outboxes, by key and by the indexes `due`, `saved` and
+//! `pending`.
 
 mod connections;
 mod export;
@@ -29,66 +30,64 @@ use crate::{
     events::EventsTable,
 };
 
-/// How often a transaction that met another one, or a batch that came back in part, is tried again.
+/// How often a write that conflicts with a transaction, or a batch of which only a part comes back, is sent.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// The tenants' records in DynamoDB, and the audit events that go with a change of them.
 #[derive(Debug, Clone)]
 pub struct TenantsTable {
     client: Client,
     table: String,
     events: EventsTable,
-    within: Duration,
+    write_timeout: Duration,
 }
 
 impl TenantsTable {
-    /// The table of that name. Audit events of changes are recorded in `events`, or given up with the change that they tell of,
-    /// within half of `settle`.
+    /// A change's audit event goes into `events` within half of `settle`, or event and change time out.
     pub fn new(client: Client, table: impl Into<String>, events: EventsTable, settle: TimeDelta) -> Self {
-        Self { client, table: table.into(), events, within: writes_within(settle) }
+        Self { client, table: table.into(), events, write_timeout: write_timeout(settle) }
     }
 }
 
-/// How long a write of an event may take: half of the time that windows settle for, or an event could come to lie in a
-/// window that was read. At least two seconds, for whoever lets nothing settle, and at most thirty.
-pub(crate) fn writes_within(settle: TimeDelta) -> Duration {
+/// How long the write of an event may take. With more than the time that windows settle, the event could get into a window
+/// that was read already. At least two seconds, even if windows don't settle, and at most thirty.
+pub(crate) fn write_timeout(settle: TimeDelta) -> Duration {
     (settle / 2).to_std().unwrap_or_default().clamp(Duration::from_secs(2), Duration::from_secs(30))
 }
 
-/// What comes in time, or the failure to.
-pub(crate) async fn within<T>(
-    time: Duration,
+pub(crate) async fn with_timeout<T>(
+    timeout: Duration,
     doing: &str,
     write: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let late = |_| Failure::new(Code::Unavailable, format!("DynamoDB did not answer in time while {doing}."));
-    tokio::time::timeout(time, write).await.map_err(late)?
+    let timed_out = |_| Failure::new(Code::Unavailable, format!("DynamoDB did not answer in time while {doing}."));
+    tokio::time::timeout(timeout, write).await.map_err(timed_out)?
 }
 
-/// How a transaction ended.
-pub(crate) enum Transacted {
+pub(crate) enum TransactionResult {
     Written,
-    /// Conditions did not hold: those of the items with these indexes, which are as they are here where that was asked
-    /// for. Nothing was written.
-    Refused(Vec<(usize, Item)>),
+    /// Nothing was written. Has the index of each item whose condition failed, with the stored item if the request asked for it.
+    ConditionFailed(Vec<(usize, Item)>),
 }
 
-impl From<Transacted> for Conditional {
-    fn from(transacted: Transacted) -> Self {
-        match transacted {
-            Transacted::Written => Self::Written,
-            Transacted::Refused(_) => Self::ConditionFailed,
+impl From<TransactionResult> for Conditional {
+    fn from(result: TransactionResult) -> Self {
+        match result {
+            TransactionResult::Written => Self::Written,
+            TransactionResult::ConditionFailed(_) => Self::ConditionFailed,
         }
     }
 }
 
-/// Writes all or nothing. Only a condition that does not hold is a refusal; two transactions on one item at the same
-/// time are not, and are tried again.
+/// Writes all items or none. Retries after a conflict with another transaction.
 ///
-/// By "TransactWriteItems" in the DynamoDB API reference: a cancelled transaction gives a reason for each item, in their
-/// order, and the SDK does not retry it.
-pub(crate) async fn transact(client: &Client, items: &[TransactWriteItem], doing: &str) -> Result<Transacted, Failure> {
-    for tried in 1.. {
+/// By "TransactWriteItems" in the DynamoDB API reference, a cancelled transaction gives a reason for each item, in their
+/// order. The SDK does not retry it.
+pub(crate) async fn transact(
+    client: &Client,
+    items: &[TransactWriteItem],
+    doing: &str,
+) -> Result<TransactionResult, Failure> {
+    for attempt in 1.. {
         let sent = client.transact_write_items().set_transact_items(Some(items.to_vec())).send().await;
         let Err(error) = sent else { break };
         let reasons = match error.as_service_error() {
@@ -103,53 +102,53 @@ pub(crate) async fn transact(client: &Client, items: &[TransactWriteItem], doing
             .map(|(index, reason)| (index, reason.item.clone().unwrap_or_default()))
             .collect();
         if !failed.is_empty() {
-            return Ok(Transacted::Refused(failed));
+            return Ok(TransactionResult::ConditionFailed(failed));
         }
-        let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-        let worth_retrying = codes().any(|code| passes.contains(&code))
+        let transient = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+        let is_transient = codes().any(|code| transient.contains(&code))
             || matches!(error.as_service_error(), Some(TransactWriteItemsError::TransactionInProgressException(_)));
-        if !worth_retrying || tried >= MAX_ATTEMPTS {
-            let failure = AwsError::of(&error).from_dynamodb(doing);
-            return Err(if worth_retrying { still_busy(doing) } else { failure });
+        if !is_transient || attempt >= MAX_ATTEMPTS {
+            let failure = AwsError::from_sdk(&error).dynamodb_failure(doing);
+            return Err(if is_transient { still_busy(doing) } else { failure });
         }
-        pause(tried).await;
+        pause(attempt).await;
     }
-    Ok(Transacted::Written)
+    Ok(TransactionResult::Written)
 }
 
 /// Writes one item.
-async fn write<Done, E, Sending>(doing: &str, send: impl Fn() -> Sending) -> Result<Conditional, Failure>
+async fn write<Output, E, Sending>(doing: &str, send: impl Fn() -> Sending) -> Result<Conditional, Failure>
 where
     E: ProvideErrorMetadata,
-    Sending: Future<Output = Result<Done, SdkError<E, HttpResponse>>>,
+    Sending: Future<Output = Result<Output, SdkError<E, HttpResponse>>>,
 {
-    let sent = write_or_refusal(doing, send).await?;
+    let sent = write_with_output(doing, send).await?;
     Ok(if sent.is_ok() { Conditional::Written } else { Conditional::ConditionFailed })
 }
 
-/// Writes one item; comes back with DynamoDB's answer, or with its refusal where the condition does not hold. A conflict with a
-/// transaction is no refusal, and the SDK does not retry it.
-async fn write_or_refusal<Done, E, Sending>(
+/// Writes one item, and returns the output, or the error if the condition fails. Retries after a conflict with a transaction,
+/// which the SDK does not.
+async fn write_with_output<Output, E, Sending>(
     doing: &str,
     send: impl Fn() -> Sending,
-) -> Result<Result<Done, SdkError<E, HttpResponse>>, Failure>
+) -> Result<Result<Output, SdkError<E, HttpResponse>>, Failure>
 where
     E: ProvideErrorMetadata,
-    Sending: Future<Output = Result<Done, SdkError<E, HttpResponse>>>,
+    Sending: Future<Output = Result<Output, SdkError<E, HttpResponse>>>,
 {
-    let mut tried = 1;
+    let mut attempt = 1;
     loop {
         let error = match send().await {
-            Ok(done) => return Ok(Ok(done)),
+            Ok(output) => return Ok(Ok(output)),
             Err(error) => error,
         };
         match error.code() {
             Some("ConditionalCheckFailedException") => return Ok(Err(error)),
-            Some("TransactionConflictException") if tried < MAX_ATTEMPTS => pause(tried).await,
+            Some("TransactionConflictException") if attempt < MAX_ATTEMPTS => pause(attempt).await,
             Some("TransactionConflictException") => return Err(still_busy(doing)),
-            _ => return Err(AwsError::of(&error).from_dynamodb(doing)),
+            _ => return Err(AwsError::from_sdk(&error).dynamodb_failure(doing)),
         }
-        tried += 1;
+        attempt += 1;
     }
 }
 
@@ -157,31 +156,31 @@ fn still_busy(doing: &str) -> Failure {
     Failure::new(Code::Throttled, format!("DynamoDB was still busy with the same items while {doing}."))
 }
 
-/// Longer before each further try: 25 ms, 50 ms, … 3.2 s.
-async fn pause(tried: u32) {
-    tokio::time::sleep(Duration::from_millis(25 << tried.min(7))).await;
+/// Waits before the next attempt, longer each time: 50 ms, 100 ms, … 3.2 s.
+async fn pause(attempt: u32) {
+    tokio::time::sleep(Duration::from_millis(25 << attempt.min(7))).await;
 }
 
-/// A condition, and the values that it names.
+/// A condition and its values.
 type Condition = (String, Vec<(String, AttributeValue)>);
 
-/// The condition that a watermark stands where it was read, which a save and the acquisition of a lease go by.
-fn stands_as_read(StoredWatermark { exported_until, next_due, due_shard, .. }: &StoredWatermark) -> Condition {
+/// The condition that a watermark is as it was read, for a save and the acquisition of a lease.
+fn watermark_unchanged(StoredWatermark { exported_until, next_due, due_shard, .. }: &StoredWatermark) -> Condition {
     let fields = [("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard)];
-    let (condition, values) = as_read(&fields);
+    let (condition, values) = equal_as_read(&fields);
     (format!("attribute_exists(tenant_id) AND {condition}"), values)
 }
 
-/// The condition that a write under a lease holds.
-fn within_fence(Fence { lease, as_read: StoredWatermark { exported_until, next_due, .. } }: Fence<'_>) -> Condition {
-    let (condition, mut values) = as_read(&[("exported_until", exported_until), ("next_due", next_due)]);
+/// The condition of a write under a lease.
+fn fence_holds(Fence { lease, as_read: StoredWatermark { exported_until, next_due, .. } }: Fence<'_>) -> Condition {
+    let (condition, mut values) = equal_as_read(&[("exported_until", exported_until), ("next_due", next_due)]);
     values.push((":lease".to_owned(), s(&lease.token)));
     (format!("lease = :lease AND {condition}"), values)
 }
 
-/// The same, and that the tenant is connected, and fails or doesn't as it was read.
-fn as_read_within_fence(fence: Fence<'_>) -> Condition {
-    let (condition, mut values) = within_fence(fence);
+/// The same for a write that also needs the tenant to be connected, and to fail or not as it was read.
+fn fence_holds_while_connected(fence: Fence<'_>) -> Condition {
+    let (condition, mut values) = fence_holds(fence);
     values.push((":no_failures".to_owned(), n(0)));
     let failures = if fence.as_read.failing {
         "consecutive_failures > :no_failures"
@@ -191,7 +190,7 @@ fn as_read_within_fence(fence: Fence<'_>) -> Condition {
     (format!("{condition} AND attribute_exists(due_shard) AND ({failures})"), values)
 }
 
-fn as_read(fields: &[(&str, &Option<String>)]) -> Condition {
+fn equal_as_read(fields: &[(&str, &Option<String>)]) -> Condition {
     let mut values = Vec::new();
     let condition = |(name, value): &(&str, &Option<String>)| match value {
         None => format!("attribute_not_exists({name})"),
@@ -204,7 +203,7 @@ fn as_read(fields: &[(&str, &Option<String>)]) -> Condition {
     (conditions.join(" AND "), values)
 }
 
-/// The condition that a config is at the version that was read; `#version` stands for `version`.
-fn at_version(version: u64) -> &'static str {
+/// The condition that a config has the version that was read; `#version` is the name of `version`.
+fn is_at_version(version: u64) -> &'static str {
     if version == 0 { "attribute_not_exists(#version) OR #version = :version" } else { "#version = :version" }
 }

@@ -1,6 +1,6 @@
-//! The adapters through the real SDK, against stubbed answers: what the local AWS can't do.
+//! Tests of the adapters with the real SDK and a stub of AWS, for what the local AWS can't do.
 //!
-//! Time is paused, so that the SDK's own pauses between tries cost none.
+//! Time is paused, so that the SDK's pauses between attempts take none.
 
 mod assume_role;
 mod bus;
@@ -34,8 +34,8 @@ use crate::{
     tests::stub::{Aws, Reply, SECRETS},
 };
 
-/// The bytes whose CRC-64/NVME every catalogue of checksums gives: `ae8b14860a799888`.
-const CHECKED: &[u8] = b"123456789";
+/// The usual test vector for checksums. Its CRC-64/NVME is `ae8b14860a799888`.
+const BODY: &[u8] = b"123456789";
 const CRC64_NVME: &str = "rosUhgp5mIg=";
 
 fn window() -> Window {
@@ -58,13 +58,13 @@ fn config(draft: Draft) -> TenantConfig {
     draft.check(&TenantId::parse("acme").unwrap(), &platform).unwrap()
 }
 
-/// At any pace, with room for several parts.
+/// Without a limit of the pace, and with memory for several parts.
 fn buckets(aws: &SdkConfig) -> AssumedBuckets {
     AssumedBuckets::new(aws, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES))
 }
 
 async fn open(aws: &Aws, config: &TenantConfig) -> Result<S3Bucket, Failure> {
-    buckets(&aws.sdk_config()).open(config, window()).await.inspect_err(tells_no_secret)
+    buckets(&aws.sdk_config()).open(config, window()).await.inspect_err(assert_no_secrets)
 }
 
 fn upload(bucket: &S3Bucket, config: &TenantConfig) -> S3Upload {
@@ -76,7 +76,6 @@ async fn store(aws: &Aws, bytes: &[u8]) -> Result<(), Failure> {
     finish(aws, bytes).await.result
 }
 
-/// How that ended.
 async fn finish(aws: &Aws, bytes: &[u8]) -> Finish {
     let config = config(Draft::default());
     let bucket = match open(aws, &config).await {
@@ -91,17 +90,17 @@ async fn finish(aws: &Aws, bytes: &[u8]) -> Finish {
             Finish { result: Err(failure), in_doubt: false }
         }
     };
-    finish.result.as_ref().inspect_err(|failure| tells_no_secret(failure)).ok();
+    finish.result.as_ref().inspect_err(|failure| assert_no_secrets(failure)).ok();
     finish
 }
 
-/// The code of the failure to store an object, if that is what happened.
-async fn refused(aws: &Aws, bytes: &[u8]) -> Option<Code> {
+/// Stores an object, and returns the failure's code.
+async fn failure_code(aws: &Aws, bytes: &[u8]) -> Option<Code> {
     store(aws, bytes).await.err().map(|failure| failure.code)
 }
 
-/// Every failure of these tests comes through here: customers read its message.
-fn tells_no_secret(failure: &Failure) {
+/// Each failure of these tests is checked here, since customers read its message.
+fn assert_no_secrets(failure: &Failure) {
     for secret in SECRETS {
         assert!(!failure.message.contains(secret), "{secret:?} is in the message: {}", failure.message);
     }

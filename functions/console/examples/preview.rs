@@ -1,5 +1,5 @@
-//! The pages over a world in memory, to look at: `cargo run --example preview` prints a link that signs in.
-#![allow(clippy::disallowed_methods, reason = "this is a main function, and only for looking at")]
+//! Serves the pages over made-up data in memory: `cargo run --workspace --example preview` prints a sign-in link per tenant.
+#![allow(clippy::disallowed_methods, reason = "this is a main function")]
 
 use std::net::Ipv4Addr;
 
@@ -29,33 +29,33 @@ use serde_json::json;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (fakes, now) = (Fakes::default(), Utc::now());
-    exported_for_a_month(&fakes, "acme", now)?;
-    exported_for_a_month(&fakes, "globex", now)?;
-    fails(&fakes, "globex", now)?;
-    finds(&fakes);
+    add_exports(&fakes, "acme", now)?;
+    add_exports(&fakes, "globex", now)?;
+    add_failure(&fakes, "globex", now)?;
+    plan_verification(&fakes);
     let issuer = TestIssuer::es256(now);
-    let no_text = |invalid: audit_log_core::tenant::Invalid| anyhow::anyhow!(invalid.0);
+    let invalid = |error: audit_log_core::tenant::Invalid| anyhow::anyhow!(error.0);
     let deployment = Deployment {
-        platform: Platform { account: AccountId::parse("111111111111").map_err(no_text)?, partition: Partition::Aws },
-        region: Region::parse("eu-west-1").map_err(no_text)?,
+        platform: Platform { account: AccountId::parse("111111111111").map_err(invalid)?, partition: Partition::Aws },
+        region: Region::parse("eu-west-1").map_err(invalid)?,
         exporter_role: "audit-log-exporter".to_owned(),
         template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
         settle: TimeDelta::minutes(1),
         retention: Some(TimeDelta::days(90)),
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
-    let app = App::new(fakes, deployment, Some(issuer.authority()), Utc::now, random);
+    let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    for (tenant, what) in [("acme", "exports go well"), ("globex", "exports fail"), ("initech", "not connected yet")] {
+    for (tenant, state) in [("acme", "exports work"), ("globex", "exports fail"), ("initech", "not connected yet")] {
         let token = issuer.token_for(tenant, &["audit-logs:admin"]);
-        println!("{tenant} ({what}):\nhttp://{address}/#token={token}\n");
+        println!("{tenant} ({state}):\nhttp://{address}/#token={token}\n");
     }
     axum::serve(listener, router(app)).await.context("serving")
 }
 
-/// A tenant with settings, a receipt an hour and some events.
-fn exported_for_a_month(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+/// Adds a tenant with settings, hourly receipts of 26 days, and events.
+fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
     let id = TenantId::parse(tenant).map_err(|invalid| anyhow::anyhow!(invalid.0))?;
     let hour = full_hour(now);
     let text = |text: String| Some(text);
@@ -103,7 +103,7 @@ fn exported_for_a_month(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyh
     }
     let people =
         [("u-17", "Ada Lovelace", "ada"), ("u-23", "Grace Hopper", "grace"), ("u-31", "Linus Pauling", "linus")];
-    let deeds = [
+    let actions = [
         ("Authentication", "Login", json!({ "ip": "203.0.113.7", "mfa": true, "client": "Firefox 145 on Linux" })),
         ("User Management", "Role Granted", json!({ "role": "editor", "to": "grace@acme.example" })),
         ("Scan", "Scan Now", json!({ "target": "production", "rules": 214, "findings": { "high": 0, "low": 3 } })),
@@ -119,7 +119,7 @@ fn exported_for_a_month(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyh
     ];
     for at in 0..400_usize {
         let (user_id, name, address) = people[(at * 7 / 3) % people.len()];
-        let (log_type, action, info) = &deeds[(at * 5 + at / 7) % deeds.len()];
+        let (log_type, action, info) = &actions[(at * 5 + at / 7) % actions.len()];
         let when = now - TimeDelta::seconds(i64::try_from(at * at)? * 3 + i64::try_from(at)? * 170 + 40);
         let date = timestamp::millis(when);
         let event = json!({
@@ -160,8 +160,8 @@ fn put(fakes: &Fakes, tenant: &TenantId, at: DateTime<Utc>, id: &str, document: 
     fakes.put_event(tenant, 0, StoredEvent { recorded_at_id, body: Body::Text(document) });
 }
 
-/// The tenant's exports have failed for seven hours.
-fn fails(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+/// Makes the tenant's exports fail for seven hours.
+fn add_failure(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
     let mut state = fakes.state();
     let stored = state.tenants.get_mut(tenant).context("the tenant is there")?;
     let message = "AWS refused the role arn:aws:iam::222222222222:role/audit-log-export: it is gone, does not trust the platform, or asks for another external ID.";
@@ -177,14 +177,14 @@ fn fails(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// What a verification finds: a role that may do too much.
-fn finds(fakes: &Fakes) {
+/// Makes verifications find a role with too many rights.
+fn plan_verification(fakes: &Fakes) {
     let step = |step, status, message: &str, code: Option<Code>| Step {
         step,
         status,
         code,
         message: message.to_owned(),
-        hint: code.map(|code| format!("For the admin of the AWS account or of these settings: {}", code.hint())),
+        hint: code.map(|code| format!("How to fix it: {}", code.hint())),
         party: None,
     };
     let steps = [
@@ -192,7 +192,7 @@ fn finds(fakes: &Fakes) {
         step(
             StepName::ExternalIdEnforced,
             StepStatus::Passed,
-            "AWS refuses the role to whoever has a wrong external ID or none.",
+            "AWS refuses the role with a wrong external ID and without any.",
             None,
         ),
         step(StepName::Region, StepStatus::Passed, "The bucket acme-audit-logs is in eu-west-1.", None),

@@ -1,4 +1,4 @@
-//! What the handlers are given: the tables, the exporter, the clock, and who may ask.
+//! The state of the handlers: ports, deployment, access tokens, clock and random numbers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,40 +11,30 @@ use audit_log_core::{
     tenant::{ExternalId, Platform, Region, TenantId},
 };
 use audit_log_web::{
-    authority::{Actor, Authority},
-    caller::{Caller, HasAuthority},
+    access_token::{Actor, TokenVerifier},
+    caller::{Caller, HasTokenVerifier},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How long an admin waits at most until the exporter was asked to publish.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an admin's request waits for the exporter to accept a request to publish.
+const PUBLISH_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The ports that this function needs, over whatever implements them.
+/// The ports that this function needs.
 pub trait Backend: Send + Sync + 'static {
-    /// The tenants' records.
     type Settings: Settings + Connections;
-    /// The recorded events.
     type Events: Events;
-    /// Where events are recorded.
     type Recorder: Recorder;
-    /// The exporter, as the function that verifies connections.
     type Verifier: Verifier;
-    /// The exporter, as the function that publishes notifications.
     type PublishTrigger: PublishTrigger;
 
-    /// The tenants' records.
     fn settings(&self) -> &Self::Settings;
-    /// The recorded events.
     fn events(&self) -> &Self::Events;
-    /// Where events are recorded.
     fn recorder(&self) -> &Self::Recorder;
-    /// The exporter, as the function that verifies connections.
     fn verifier(&self) -> &Self::Verifier;
-    /// The exporter, as the function that publishes notifications.
     fn publish_trigger(&self) -> &Self::PublishTrigger;
 }
 
-/// What implements them all, is all of them.
+/// For tests: the fakes implement all ports.
 impl<P> Backend for P
 where
     P: Settings + Connections + Events + Recorder + Verifier + PublishTrigger + Send + Sync + 'static,
@@ -76,30 +66,28 @@ where
     }
 }
 
-/// What the platform has decided for all of its tenants.
+/// The settings of the platform, the same for all tenants.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// Whose system it is.
     pub platform: Platform,
-    /// Where it runs.
     pub region: Region,
-    /// The name of the exporter's role, which customers' roles trust.
+    /// The name of the role that customers' roles trust.
     pub exporter_role: String,
-    /// Where the customers' template is published, if it is.
+    /// Where the customers' template is published.
     pub template_url: Option<String>,
-    /// How long after its end a window is left alone.
+    /// How long after its end a window is exported.
     pub settle: TimeDelta,
-    /// For how long events are kept, if not for ever.
+    /// How long events are kept; `None` is forever.
     pub retention: Option<TimeDelta>,
 }
 
-/// The state of the router; cheap to clone.
+/// Cheap to clone.
 pub struct App<B>(Arc<Parts<B>>);
 
 struct Parts<B> {
     backend: B,
     deployment: Deployment,
-    authority: Option<Authority>,
+    token_verifier: Option<TokenVerifier>,
     clock: fn() -> DateTime<Utc>,
     random: fn(&mut [u8]) -> bool,
 }
@@ -111,16 +99,15 @@ impl<B> Clone for App<B> {
 }
 
 impl<B: Backend> App<B> {
-    /// Over the ports, for the tenants of an authority. `random` fills a slice with what nobody can foresee, or says
-    /// that it couldn't.
+    /// `random` fills a slice with unpredictable bytes, or returns false.
     pub fn new(
         backend: B,
         deployment: Deployment,
-        authority: Option<Authority>,
+        token_verifier: Option<TokenVerifier>,
         clock: fn() -> DateTime<Utc>,
         random: fn(&mut [u8]) -> bool,
     ) -> Self {
-        Self(Arc::new(Parts { backend, deployment, authority, clock, random }))
+        Self(Arc::new(Parts { backend, deployment, token_verifier, clock, random }))
     }
 
     pub(crate) fn settings(&self) -> &B::Settings {
@@ -139,14 +126,14 @@ impl<B: Backend> App<B> {
         self.0.backend.verifier()
     }
 
-    /// Asks the exporter to publish the notification of a change. The change is made in any case, and the notification is in
-    /// the tenant's outbox: if nobody can be asked, the tenant's next export or the hourly check publishes it.
+    /// Asks the exporter to publish the notification of a change. The change is done, and the notification is in the tenant's
+    /// outbox: if the exporter can't be asked, the tenant's next export or the hourly check publishes it.
     pub(crate) async fn request_publishing(&self, tenant: &TenantId) {
         let request = self.0.backend.publish_trigger().request_publishing(tenant);
-        let late = |_| Err(Failure::new(Code::Unavailable, "The exporter did not take the request in time."));
-        let requested = tokio::time::timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(late);
+        let timed_out = |_| Err(Failure::new(Code::Unavailable, "The exporter did not accept the request in time."));
+        let requested = tokio::time::timeout(PUBLISH_REQUEST_TIMEOUT, request).await.unwrap_or_else(timed_out);
         if let Err(Failure { code, message, .. }) = requested {
-            tracing::warn!(tenant = %tenant, code = %code, reason = message, "publishing was not requested, and is left to the next export or hourly check");
+            tracing::warn!(tenant = %tenant, code = %code, reason = message, "publishing not requested; left to the next export or hourly check");
         }
     }
 
@@ -158,12 +145,11 @@ impl<B: Backend> App<B> {
         (self.0.clock)()
     }
 
-    /// The time, for somewhere that asks for it later.
     pub(crate) fn clock(&self) -> fn() -> DateTime<Utc> {
         self.0.clock
     }
 
-    /// What the caller is about to do, stamped with this moment: to be called right before it is done.
+    /// The caller's change, stamped with the present. Call it right before the change.
     pub(crate) fn change<P>(&self, caller: &Caller<P>) -> Result<AdminChange, Failure> {
         let at = self.time();
         let Actor { id, name, email } = caller.actor().clone();
@@ -171,7 +157,7 @@ impl<B: Backend> App<B> {
         Ok(AdminChange { by: User { id, name, email }, stamp, id: time_ordered_id(at, &self.random()?) })
     }
 
-    /// An external ID that nobody has or can guess: 160 bits, in hex.
+    /// 160 random bits, in hex.
     pub(crate) fn new_external_id(&self) -> Result<ExternalId, Failure> {
         let bytes: [u8; 20] = self.random()?;
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -185,9 +171,9 @@ impl<B: Backend> App<B> {
     }
 }
 
-impl<B: Backend> HasAuthority for App<B> {
-    fn authority(&self) -> Option<&Authority> {
-        self.0.authority.as_ref()
+impl<B: Backend> HasTokenVerifier for App<B> {
+    fn token_verifier(&self) -> Option<&TokenVerifier> {
+        self.0.token_verifier.as_ref()
     }
 
     fn now(&self) -> DateTime<Utc> {

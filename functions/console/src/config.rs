@@ -1,4 +1,4 @@
-//! The console's settings, read from its environment once, at start.
+//! The console's configuration, from its environment.
 
 use std::env;
 
@@ -6,16 +6,14 @@ use audit_log_core::{
     deployment::{ConfigError, SharedConfig, required},
     tenant::{Invalid, Platform, Region},
 };
-use audit_log_web::authority::AuthorityConfig;
+use audit_log_web::access_token::TokenConfig;
 
-/// What the console is deployed with.
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
-    /// What it has in common with the other functions.
     pub shared: SharedConfig,
     /// `EXPORTER_FUNCTION`, its ARN
     pub exporter_function: String,
-    /// Whose system it is, by that ARN.
+    /// From that ARN.
     pub platform: Platform,
     /// `EXPORTER_ROLE_NAME`
     pub exporter_role: String,
@@ -24,14 +22,12 @@ pub struct ConsoleConfig {
     /// `AWS_REGION`, which Lambda sets
     pub region: Region,
     /// `TOKEN_…`; none where nobody has said yet whose tokens count.
-    pub authority: Option<AuthorityConfig>,
+    pub tokens: Option<TokenConfig>,
 }
 
 impl ConsoleConfig {
-    /// Reads the process's environment.
-    ///
     /// # Errors
-    /// If something that is needed is missing, or can't be used.
+    /// If a required variable is missing or one can't be used.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the console's environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
@@ -52,7 +48,7 @@ impl ConsoleConfig {
             exporter_role: required(&lookup, "EXPORTER_ROLE_NAME")?,
             template_url,
             region: Region::parse(&region).map_err(|invalid| ConfigError::new("AWS_REGION", invalid.0))?,
-            authority: AuthorityConfig::from_lookup(&lookup)?,
+            tokens: TokenConfig::from_lookup(&lookup)?,
         })
     }
 }
@@ -74,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_its_documented_default() {
+    fn variables_that_are_left_out_have_their_documented_defaults() {
         let config = config(&[("CUSTOMER_TEMPLATE_URL", "")]).unwrap();
-        assert_eq!((config.template_url, config.authority), (None, None));
+        assert_eq!((config.template_url, config.tokens), (None, None));
     }
 
     #[test]
-    fn a_wrong_setting_is_named() {
+    fn a_wrong_variable_is_named() {
         for (name, value) in [
             ("AWS_REGION", "moon-1"),
             ("TENANTS_TABLE", ""),

@@ -1,4 +1,4 @@
-//! The tenant's connection: its external ID, the ways to make the role, and the role itself.
+//! The tenant's connection to AWS: external ID, role setup, and the connected role.
 
 use audit_log_core::{
     onboarding::{self, ConnectorState},
@@ -19,24 +19,24 @@ use utoipa::ToSchema;
 
 use crate::{
     app::{App, Backend},
-    settings::{changed_meanwhile, problem_of},
+    problems::{changed_meanwhile, invalid_fields},
     verification::{self, Purpose},
 };
 
-/// How often a change is decided anew after an export or another admin came in between.
+/// How often a change is tried while exports or other admins change the same records.
 pub(crate) const MAX_ATTEMPTS: usize = 3;
 
-/// How far a tenant has come.
+/// The state of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectorStatus {
-    /// No role was connected yet, or it was taken back.
+    /// No role is connected, and no settings are saved.
     NotConnected,
-    /// A role is connected; exports begin once settings are saved.
+    /// A role is connected. Exports begin after settings are saved.
     Connected,
     /// Exports are scheduled.
     Scheduled,
-    /// Exports are stopped; they go on where they stopped once a role is connected again.
+    /// Exports are stopped. They resume where they stopped after a role is connected again.
     Disconnected,
 }
 
@@ -51,30 +51,29 @@ impl From<ConnectorState> for ConnectorStatus {
     }
 }
 
-/// All that a tenant's admin needs to make the role, and what became of it.
+/// What a tenant's admin needs to create the role, and the connected role.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Connector {
-    /// How far the tenant has come.
+    /// The state of the connection.
     pub(crate) status: ConnectorStatus,
-    /// What the role has to ask for when it is assumed. Made by the platform, and never changed.
+    /// The external ID that the role must require. The platform creates it once and never changes it.
     pub(crate) external_id: String,
-    /// The role that is connected.
+    /// The connected role.
     pub(crate) role_arn: Option<String>,
-    /// The AWS account from which logs are delivered.
+    /// The AWS account that exports the logs.
     pub(crate) provider_account_id: String,
-    /// The one role of that account that the tenant's role lets in.
+    /// The role of that account that may assume the tenant's role.
     pub(crate) provider_role_name: String,
-    /// Opens the CloudFormation console with every parameter filled in that is known; null where the platform has not
-    /// published the template.
+    /// Opens the CloudFormation console with all known parameters filled in. Null if the template is not published.
     pub(crate) quick_create_url: Option<String>,
-    /// The published template; null where there is none.
+    /// The published template. Null if there is none.
     pub(crate) template_url: Option<String>,
-    /// The CloudFormation template itself, to download.
+    /// The CloudFormation template itself.
     pub(crate) template: &'static str,
-    /// The same as commands of the AWS CLI, for bash.
+    /// AWS CLI commands for bash that create the same role.
     pub(crate) cli: String,
-    /// The same as a Terraform file.
+    /// A Terraform file that creates the same role.
     pub(crate) terraform: String,
 }
 
@@ -82,7 +81,7 @@ pub struct Connector {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConnectRequest {
-    /// The output `RoleArn` of the tenant's stack.
+    /// The output `RoleArn` of the stack.
     #[schema(
         example = "arn:aws:iam::123456789012:role/audit-log-export",
         max_length = 2048,
@@ -91,7 +90,7 @@ pub struct ConnectRequest {
     role_arn: String,
 }
 
-/// The connector, as it is now. The first time that a tenant asks, its external ID is made.
+/// The connector. The first request creates the external ID.
 #[utoipa::path(get, path = "/v1/connector", operation_id = "getConnector", tag = "Connector", responses(
     (status = 200, description = "The connector", body = Connector),
 ))]
@@ -102,20 +101,19 @@ pub(crate) async fn read<B: Backend>(
     current(&app, &caller).await.map(Json)
 }
 
-/// The connector as it is now, with its external ID made if there was none.
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     app.settings().external_id(caller.tenant(), &app.new_external_id()?).await?;
-    show(app, caller.tenant()).await
+    describe(app, caller.tenant()).await
 }
 
-/// Connects a role, once it has been seen to let the platform in with the external ID, and nobody without it. A tenant
-/// that has settings is scheduled again with them.
+/// Connects a role after verifying that it can be assumed with the external ID, and not without it. If the tenant has
+/// settings, its exports are scheduled with them.
 #[utoipa::path(put, path = "/v1/connector", operation_id = "connect", tag = "Connector", request_body = ConnectRequest,
     responses(
         (status = 200, description = "The role is connected", body = Connector),
-        (status = 412, description = "Somebody else changed it at the same time", body = Problem,
+        (status = 412, description = "Someone else saved changes at the same time", body = Problem,
             content_type = "application/problem+json"),
-        (status = 422, description = "The ARN can't be used, or the role can't be assumed, or by more than the platform",
+        (status = 422, description = "The ARN can't be used, or the role can't be assumed, or it can be assumed without the external ID",
             body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many verifications in a minute", body = Problem,
             content_type = "application/problem+json"),
@@ -128,7 +126,6 @@ pub(crate) async fn connect<B: Backend>(
     connect_role(&app, &caller, role_arn).await.map(Json)
 }
 
-/// Verifies a role and connects it.
 pub(crate) async fn connect_role<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
@@ -138,68 +135,81 @@ pub(crate) async fn connect_role<B: Backend>(
     let external_id = app.settings().external_id(tenant, &app.new_external_id()?).await?;
     let draft = Draft { external_id: Some(external_id), role_arn: Some(role_arn), ..Draft::default() };
     let platform = &app.deployment().platform;
-    let connection = draft.check_connection(tenant, platform).map_err(problem_of)?;
-    verification::demand_trust(app, caller, draft, Purpose::Connect).await?;
+    let connection = draft.check_connection(tenant, platform).map_err(invalid_fields)?;
+    verification::ensure_role_is_safe(app, caller, draft, Purpose::Connect).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         let change = app.change(caller)?;
         let connected =
             onboarding::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {
-            tracing::info!(tenant = %tenant, role = connection.role.as_str(), "a role was connected");
-            let ((), connector) = tokio::join!(app.request_publishing(tenant), show(app, tenant));
+            tracing::info!(tenant = %tenant, role = connection.role.as_str(), "role connected");
+            let ((), connector) = tokio::join!(app.request_publishing(tenant), describe(app, tenant));
             return connector;
         }
     }
     Err(changed_meanwhile())
 }
 
-/// Stops the tenant's exports and keeps everything else: who connects again goes on where they stopped.
+/// Stops the tenant's exports and keeps everything else. After connecting again, they resume where they stopped.
 #[utoipa::path(delete, path = "/v1/connector", operation_id = "disconnect", tag = "Connector", responses(
     (status = 200, description = "Exports are stopped", body = Connector),
-    (status = 412, description = "Somebody else changed it at the same time", body = Problem,
+    (status = 412, description = "Someone else saved changes at the same time", body = Problem,
         content_type = "application/problem+json"),
 ))]
 pub(crate) async fn disconnect<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Admin>,
 ) -> Result<Json<Connector>, Problem> {
-    stop(&app, &caller).await.map(Json)
+    disconnect_role(&app, &caller).await.map(Json)
 }
 
-/// Takes the tenant out of the schedule.
-pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
+pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
     app.settings().external_id(tenant, &app.new_external_id()?).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         if !ConnectorState::of(&records).is_connected() {
-            return show(app, tenant).await;
+            return describe(app, tenant).await;
         }
         let change = app.change(caller)?;
         if onboarding::disconnect(app.settings(), &records, tenant, &change).await? == Conditional::Written {
-            tracing::info!(tenant = %tenant, "a tenant was disconnected");
-            let ((), connector) = tokio::join!(app.request_publishing(tenant), show(app, tenant));
+            tracing::info!(tenant = %tenant, "tenant disconnected");
+            let ((), connector) = tokio::join!(app.request_publishing(tenant), describe(app, tenant));
             return connector;
         }
     }
     Err(changed_meanwhile())
 }
 
-async fn show<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
+async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
     let records = app.settings().records(tenant).await?;
     let status = ConnectorState::of(&records).into();
     let TenantRecords { config, .. } = records;
-    let draft = config.unwrap_or_default();
-    let external_id = ExternalId::parse(&draft.external_id.unwrap_or_default()).map_err(|invalid| {
+    // A new setting must be listed here, and decided: does the role depend on it?
+    let Draft {
+        external_id,
+        role_arn,
+        bucket,
+        region,
+        prefix,
+        kms_key_arn,
+        frequency_hours: _,
+        format: _,
+        compression: _,
+        bucket_owner: _,
+        event_shards: _,
+        version: _,
+    } = config.unwrap_or_default();
+    let external_id = ExternalId::parse(&external_id.unwrap_or_default()).map_err(|invalid| {
         tracing::error!(tenant = %tenant, reason = invalid.0, "the stored external ID can't be used");
         Problem::unavailable()
     })?;
-    // What is stored may be wrong in any field; then the field is not known here.
-    let bucket = draft.bucket.and_then(|text| BucketName::parse(&text).ok());
-    let prefix = draft.prefix.and_then(|text| Prefix::parse(&text).ok());
-    let kms_key = draft.kms_key_arn.and_then(|text| KmsKeyArn::parse(&text).ok());
-    let region = draft.region.and_then(|text| Region::parse(&text).ok());
+    // A stored field that can't be used is left out.
+    let bucket = bucket.and_then(|text| BucketName::parse(&text).ok());
+    let prefix = prefix.and_then(|text| Prefix::parse(&text).ok());
+    let kms_key = kms_key_arn.and_then(|text| KmsKeyArn::parse(&text).ok());
+    let region = region.and_then(|text| Region::parse(&text).ok());
     let deployment = app.deployment();
     let role_setup = RoleSetup {
         platform: &deployment.platform,
@@ -214,7 +224,7 @@ async fn show<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, 
     Ok(Connector {
         status,
         external_id: external_id.to_string(),
-        role_arn: draft.role_arn,
+        role_arn,
         provider_account_id: deployment.platform.account.to_string(),
         provider_role_name: deployment.exporter_role.clone(),
         quick_create_url: role_setup.quick_create_url(),

@@ -1,4 +1,4 @@
-//! What was exported: the receipts, newest first.
+//! The receipts of what was exported.
 
 use audit_log_core::{
     ports::Settings as _,
@@ -19,16 +19,14 @@ use crate::{
     page_token,
 };
 
-/// How many receipts a page has unless asked otherwise.
-const PAGE: usize = 25;
+const DEFAULT_PAGE_SIZE: usize = 25;
 
-/// How many it has at most. A receipt lists up to 500 objects, and an answer of Lambda ends at 6 MB.
-const MAX_PAGE: usize = 100;
+/// A receipt lists up to 500 objects, and an answer of Lambda has at most 6 MB.
+const MAX_PAGE_SIZE: usize = 100;
 
-/// How many of a window's objects are shown; the manifest's checksum is over all of them.
-const SHOWN_OBJECTS: usize = 50;
+/// Per receipt. The manifest's checksum covers all of its objects.
+const MAX_LISTED_OBJECTS: usize = 50;
 
-/// Which receipts.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -36,7 +34,7 @@ pub(crate) struct Parameters {
     /// How many, 1 to 100; 25 if left out.
     #[param(minimum = 1, maximum = 100)]
     pub(crate) page_size: Option<usize>,
-    /// Where the page before this one ended.
+    /// The `nextPageToken` of the page before.
     pub(crate) page_token: Option<String>,
 }
 
@@ -44,25 +42,25 @@ pub(crate) struct Parameters {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// The first instant of the window.
+    /// Start of the window.
     pub(crate) window_from: String,
-    /// The first instant after it.
+    /// End of the window, excluded.
     pub(crate) window_to: String,
-    /// Where its objects lie.
+    /// The bucket with its objects.
     pub(crate) bucket: String,
-    /// The first of its objects, in order.
+    /// The first 50 of its objects, in order.
     pub(crate) objects: Vec<ExportedObject>,
     /// How many objects there are.
     pub(crate) object_count: u64,
-    /// How many recorded events they hold; a heartbeat doesn't count.
+    /// How many recorded events they contain. Heartbeats don't count.
     pub(crate) events: u64,
-    /// How many of these had to be wrapped as malformed.
+    /// How many of these are wrapped, since they are malformed.
     pub(crate) malformed: u64,
     /// The stored bytes of all objects.
     pub(crate) bytes: u64,
     /// SHA-256 of the list of all objects, in the format of `sha256sum`.
     pub(crate) manifest_sha256: String,
-    /// Whether events may be missing, since they were deleted before they could be exported.
+    /// Whether events may be missing because they were deleted before the export.
     pub(crate) gap: bool,
     /// When the last object was stored.
     pub(crate) exported_at: String,
@@ -89,13 +87,13 @@ pub struct ExportedObject {
 pub struct Exports {
     /// The latest window first.
     pub(crate) exports: Vec<Receipt>,
-    /// Leads to the next page, if there is one.
+    /// Set if there is a next page.
     pub(crate) next_page_token: Option<String>,
 }
 
-/// What was exported, the latest window first. Receipts are kept for 400 days.
+/// The receipts of what was exported, the latest window first. They are kept for 400 days.
 #[utoipa::path(get, path = "/v1/exports", operation_id = "listExports", tag = "Exports", params(Parameters), responses(
-    (status = 200, description = "Some receipts", body = Exports),
+    (status = 200, description = "A page of receipts", body = Exports),
 ))]
 pub(crate) async fn list<B: Backend>(
     extract::State(app): extract::State<App<B>>,
@@ -105,22 +103,21 @@ pub(crate) async fn list<B: Backend>(
     page(&app, &caller, parameters).await.map(Json)
 }
 
-/// A page of receipts.
 pub(crate) async fn page<B: Backend>(
     app: &App<B>,
     caller: &Caller<Read>,
     Parameters { page_size, page_token }: Parameters,
 ) -> Result<Exports, Problem> {
-    let most = page_size.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&most) {
-        return Err(Problem::parameter("pageSize", format!("is a number from 1 to {MAX_PAGE}")));
+    let page_size = page_size.unwrap_or(DEFAULT_PAGE_SIZE);
+    if !(1..=MAX_PAGE_SIZE).contains(&page_size) {
+        return Err(Problem::parameter("pageSize", format!("must be a number from 1 to {MAX_PAGE_SIZE}")));
     }
     let position = page_token.map(|token| page_token::decode(&token)).transpose()?;
-    let wrong = || Problem::parameter("pageToken", "is not one that this path gave out");
-    let before = position.map(|text| timestamp::parse_seconds(&text).ok_or_else(wrong)).transpose()?;
-    let mut receipts = app.settings().receipts(caller.tenant(), before, most + 1).await?;
-    let more = receipts.len() > most;
-    receipts.truncate(most);
+    let invalid = || Problem::parameter("pageToken", "is not valid");
+    let before = position.map(|text| timestamp::parse_seconds(&text).ok_or_else(invalid)).transpose()?;
+    let mut receipts = app.settings().receipts(caller.tenant(), before, page_size + 1).await?;
+    let more = receipts.len() > page_size;
+    receipts.truncate(page_size);
     let last = receipts.last().map(|last| timestamp::seconds(last.receipt.window.to));
     let next_page_token = last.filter(|_| more).map(|position| page_token::encode(&position));
     Ok(Exports { exports: receipts.into_iter().map(Receipt::from).collect(), next_page_token })
@@ -134,7 +131,7 @@ impl From<StoredReceipt> for Receipt {
             window_from: timestamp::seconds(receipt.window.from),
             window_to: timestamp::seconds(receipt.window.to),
             bucket: receipt.bucket,
-            objects: receipt.objects.into_iter().take(SHOWN_OBJECTS).map(object).collect(),
+            objects: receipt.objects.into_iter().take(MAX_LISTED_OBJECTS).map(object).collect(),
             object_count,
             events,
             malformed: receipt.malformed,

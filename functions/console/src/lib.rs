@@ -1,23 +1,24 @@
-//! The API on which a tenant's admin connects a bucket, verifies it, sets the schedule and reads the logs.
+//! The API and the pages for a tenant's admin: connect a bucket, verify it, set the schedule, read the logs.
 //!
-//! In reading order: [`app`] (what the handlers are given), [`router`] (paths), then one module for each thing:
-//! [`connector`], [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]; [`openapi`] describes them all.
+//! In reading order: [`app`] (the handlers' state), [`router`] (paths), then one module per resource: [`connector`],
+//! [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]. [`openapi`] describes them. `pages` call the same
+//! functions.
 //!
-//! `pages` show the same to people: they call the same functions.
-//!
-//! A handler decodes, calls the core once, and encodes. Whose data it touches comes from its [`Caller`] and nothing
-//! else: no path, parameter or body names a tenant.
+//! A handler decodes, calls the core once, and encodes. The tenant comes from its [`Caller`] alone: no path, parameter or
+//! body names one.
 //!
 //! [`Caller`]: audit_log_web::caller::Caller
 
 pub mod app;
 pub mod config;
 pub mod connector;
+mod draft;
 pub mod exports;
 pub mod logs;
 pub mod openapi;
 mod page_token;
 mod pages;
+mod problems;
 pub mod settings;
 pub mod status;
 #[cfg(test)]
@@ -36,13 +37,11 @@ use axum::{
     routing::{get, post},
 };
 
-/// The function has 29 seconds, and the API in front of it 30.
+/// The function has 29 seconds, the API in front of it 30.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(27);
 
-/// No body of this API needs more, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// All paths.
 pub fn router<B: Backend>(app: App<B>) -> Router {
     let v1 = Router::new()
         .route("/connector", get(connector::read::<B>).put(connector::connect::<B>).delete(connector::disconnect::<B>))
@@ -55,11 +54,11 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/audit-logs.csv", get(logs::csv::<B>));
     let api = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", with_fallbacks(v1));
     let router = pages::with_fallbacks(api.merge(pages::router())).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    router.layer(middleware::from_fn(in_time)).with_state(app)
+    router.layer(middleware::from_fn(answer_in_time)).with_state(app)
 }
 
-/// Answers before Lambda ends the function, which would leave the client with an answer that tells nothing.
-async fn in_time(request: Request, next: Next) -> Response {
+/// Answers before Lambda ends the function: its own answer says nothing about the reason.
+async fn answer_in_time(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await;
     answer.unwrap_or_else(|_| Problem::unavailable().into_response())
 }

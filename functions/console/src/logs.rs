@@ -1,7 +1,7 @@
-//! The tenant's audit logs: read, counted, and as a file for a spreadsheet.
+//! The tenant's audit logs: events, counts, and CSV.
 
 mod csv;
-mod parameters;
+mod query;
 
 use std::time::Duration;
 
@@ -30,43 +30,43 @@ use crate::{
     app::{App, Backend},
     page_token,
 };
-pub(crate) use parameters::{Filters, Paged, Table};
+pub(crate) use query::{CsvQuery, MAX_VALUE_CHARS};
+use query::{FilterQuery, ListQuery};
 
-/// How far a request looks, at most.
+/// How much a request reads, at most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reach {
-    /// So many events, matching or not.
-    scanned: u64,
-    /// So long.
+pub(crate) struct ScanLimit {
+    /// Matching or not.
+    events: u64,
     time: Duration,
 }
 
-impl Reach {
-    /// For whoever asks for events. An HTTP API gives up after 30 seconds.
-    pub(crate) const FULL: Self = Self { scanned: 20_000, time: Duration::from_secs(15) };
+impl ScanLimit {
+    /// For requests for events. An HTTP API gives up after 30 seconds.
+    pub(crate) const FULL: Self = Self { events: 20_000, time: Duration::from_secs(15) };
 
-    /// For what only goes with something else, which must not wait for it.
-    pub(crate) const SHORT: Self = Self { scanned: 5_000, time: Duration::from_secs(3) };
+    /// For what only accompanies something else.
+    pub(crate) const SHORT: Self = Self { events: 5_000, time: Duration::from_secs(3) };
 }
 
-/// How many bytes of events an answer has, as a text within a JSON string: that is how Lambda's answer to the API holds
-/// it, and at 6 MB ("Lambda quotas" in its developer guide) that answer ends.
-const ESCAPED_BYTES: usize = 5_000_000;
+/// The bytes of an answer's events, escaped in a JSON string as in Lambda's answer to the API. That answer has at most 6 MB
+/// ("Lambda quotas" in its developer guide).
+const MAX_ESCAPED_BYTES: usize = 5_000_000;
 
 /// A page of events.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditLogs {
-    /// The newest first; each as it is exported.
+    /// Newest first, each as it is exported.
     #[schema(value_type = Vec<Object>)]
     events: Vec<Box<RawValue>>,
-    /// The period that was looked at; with the page token, send it again, or it moves on with the clock.
+    /// Start of the period. Send it along with the page token, or the period moves on with the clock.
     from: String,
-    /// Its end, excluded.
+    /// End of the period, excluded.
     to: String,
-    /// Leads on, if there may be more. A page may be short, or empty, and yet not be the last one.
+    /// Set if there may be more events. A page may be short or empty without being the last one.
     next_page_token: Option<String>,
-    /// How many events were looked at.
+    /// How many events were read.
     pub(crate) scanned: u64,
 }
 
@@ -78,11 +78,11 @@ pub struct AuditLogSummary {
     pub(crate) total: u64,
     /// Whether all events of the period were counted.
     pub(crate) complete: bool,
-    /// Where it is not complete: only what was recorded from then on was counted.
+    /// If not complete: only events recorded from then on were counted.
     pub(crate) counted_from: Option<String>,
-    /// How many events were looked at.
+    /// How many events were read.
     pub(crate) scanned: u64,
-    /// Each action, with the number of events that match all other filters; the most frequent first.
+    /// Each action with the number of events that match all other filters, the most frequent first.
     pub(crate) actions: Vec<ValueCount>,
     /// Each user, likewise.
     pub(crate) users: Vec<ValueCount>,
@@ -100,15 +100,15 @@ pub struct ValueCount {
 }
 
 /// The tenant's audit logs, newest first.
-#[utoipa::path(get, path = "/v1/audit-logs", operation_id = "listAuditLogs", tag = "Audit logs", params(Paged),
+#[utoipa::path(get, path = "/v1/audit-logs", operation_id = "listAuditLogs", tag = "Audit logs", params(ListQuery),
     responses((status = 200, description = "Some events", body = AuditLogs)))]
 pub(crate) async fn list<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
-    Query(parameters): Query<Paged>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<AuditLogs>, Problem> {
-    let (search, beyond, most) = (parameters.search(app.time())?, parameters.position()?, parameters.page_size()?);
-    let page = look(&app, caller.tenant(), &search, beyond, most, Reach::FULL).await?;
+    let (search, after, page_size) = (query.search(app.time())?, query.position()?, query.page_size()?);
+    let page = find(&app, caller.tenant(), &search, after, page_size, ScanLimit::FULL).await?;
     let raw = |found: FoundEvent| RawValue::from_string(found.document).ok();
     Ok(Json(AuditLogs {
         events: page.events.into_iter().filter_map(raw).collect(),
@@ -119,31 +119,30 @@ pub(crate) async fn list<B: Backend>(
     }))
 }
 
-/// How many events match, and which values each filter has. At most 20,000 events are looked at, the newest of the period;
-/// the answer says where that ended.
+/// The number of matching events, and the values of each filter. Reads at most the newest 20,000 events of the period; the
+/// answer says how far it got.
 #[utoipa::path(get, path = "/v1/audit-logs/summary", operation_id = "summarizeAuditLogs", tag = "Audit logs",
-    params(Filters), responses((status = 200, description = "The counts", body = AuditLogSummary)))]
+    params(FilterQuery), responses((status = 200, description = "The counts", body = AuditLogSummary)))]
 pub(crate) async fn summary<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
-    Query(parameters): Query<Filters>,
+    Query(query): Query<FilterQuery>,
 ) -> Result<Json<AuditLogSummary>, Problem> {
-    let search = parameters.search(app.time())?;
+    let search = query.search(app.time())?;
     count(&app, caller.tenant(), &search).await.map(Json)
 }
 
-/// Counts what matches.
 pub(crate) async fn count<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
     search: &Search,
 ) -> Result<AuditLogSummary, Problem> {
-    let of = Scope { tenant, shards: shards(app, tenant).await? };
-    let (began, clock) = (app.time(), app.clock());
-    let Reach { scanned, time } = Reach::FULL;
-    let should_stop = || late(began, clock(), time);
-    let bounds = SearchLimits { most: usize::MAX, bytes: usize::MAX, scanned, should_stop: &should_stop };
-    let summary = search::summarize(app.events(), of, search, bounds).await?;
+    let scope = Scope { tenant, shards: event_shards(app, tenant).await? };
+    let (started, clock) = (app.time(), app.clock());
+    let ScanLimit { events, time } = ScanLimit::FULL;
+    let should_stop = || is_over(started, clock(), time);
+    let limits = SearchLimits { most: usize::MAX, bytes: usize::MAX, scanned: events, should_stop: &should_stop };
+    let summary = search::summarize(app.events(), scope, search, limits).await?;
     let counts = |values: &search::ValueCounts| {
         let values = values.most_frequent().into_iter();
         values.map(|(value, count)| ValueCount { value: value.to_owned(), count }).collect()
@@ -159,30 +158,29 @@ pub(crate) async fn count<B: Backend>(
     })
 }
 
-/// The tenant's audit logs as CSV (RFC 4180), newest first, up to 4 MB. The header `Link` leads to the rest, if there is
-/// any. Cells that a spreadsheet would take for a formula begin with an apostrophe.
+/// The tenant's audit logs as CSV (RFC 4180), newest first, up to 4 MB. The header `Link` leads to the rest, if any. Cells
+/// that a spreadsheet would run as a formula begin with an apostrophe.
 #[utoipa::path(get, path = "/v1/audit-logs.csv", operation_id = "downloadAuditLogs", tag = "Audit logs",
-    params(Table), responses((status = 200, description = "A table", body = String, content_type = "text/csv",
-        headers(("Link" = String, description = "With `rel=\"next\"`: where the table goes on")))))]
+    params(CsvQuery), responses((status = 200, description = "A table", body = String, content_type = "text/csv",
+        headers(("Link" = String, description = "With `rel=\"next\"`: the rest of the table")))))]
 pub(crate) async fn csv<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
-    Query(parameters): Query<Table>,
+    Query(query): Query<CsvQuery>,
 ) -> Result<Response, Problem> {
-    table(&app, caller.tenant(), &parameters).await
+    csv_response(&app, caller.tenant(), &query).await
 }
 
-/// What matches, as a file.
-pub(crate) async fn table<B: Backend>(
+pub(crate) async fn csv_response<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
-    parameters: &Table,
+    query: &CsvQuery,
 ) -> Result<Response, Problem> {
-    let (search, beyond) = (parameters.search(app.time())?, parameters.position()?);
-    let page = look(app, tenant, &search, beyond, usize::MAX, Reach::FULL).await?;
-    let (table, shown) = csv::table(&page.events);
-    let next = match page.events.get(shown) {
-        Some(_) => shown.checked_sub(1).and_then(|last| page.events.get(last)).map(|last| last.position.clone()),
+    let (search, after) = (query.search(app.time())?, query.position()?);
+    let page = find(app, tenant, &search, after, usize::MAX, ScanLimit::FULL).await?;
+    let (table, written) = csv::table(&page.events);
+    let next = match page.events.get(written) {
+        Some(_) => written.checked_sub(1).and_then(|last| page.events.get(last)).map(|last| last.position.clone()),
         None => page.next,
     };
     let mut response = table.into_response();
@@ -191,8 +189,8 @@ pub(crate) async fn table<B: Backend>(
     let disposition = HeaderValue::from_static("attachment; filename=\"audit-logs.csv\"");
     headers.insert(header::CONTENT_DISPOSITION, disposition);
     let link = next.map(|next| {
-        let query = parameters.next(&search, &page_token::encode(&next));
-        // Relative to the request's own URL, which this function doesn't know behind a domain of the platform's.
+        let query = query.next(&search, &page_token::encode(&next));
+        // Relative: behind a domain of the platform's, this function doesn't know the request's URL.
         format!("<?{query}>; rel=\"next\"")
     });
     if let Some(Ok(link)) = link.map(HeaderValue::try_from) {
@@ -201,27 +199,29 @@ pub(crate) async fn table<B: Backend>(
     Ok(response)
 }
 
-/// Some of what matches, newest first.
-pub(crate) async fn look<B: Backend>(
+/// Returns matching events, newest first, from `after` on.
+pub(crate) async fn find<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
     search: &Search,
-    beyond: Option<String>,
-    most: usize,
-    Reach { scanned, time }: Reach,
+    after: Option<String>,
+    max_events: usize,
+    ScanLimit { events, time }: ScanLimit,
 ) -> Result<search::SearchPage, Problem> {
-    let of = Scope { tenant, shards: shards(app, tenant).await? };
-    let (began, clock) = (app.time(), app.clock());
-    let bounds = SearchLimits { most, bytes: ESCAPED_BYTES, scanned, should_stop: &|| late(began, clock(), time) };
-    Ok(search::search(app.events(), of, search, beyond.as_deref(), bounds).await?)
+    let scope = Scope { tenant, shards: event_shards(app, tenant).await? };
+    let (started, clock) = (app.time(), app.clock());
+    let should_stop = || is_over(started, clock(), time);
+    let limits =
+        SearchLimits { most: max_events, bytes: MAX_ESCAPED_BYTES, scanned: events, should_stop: &should_stop };
+    Ok(search::search(app.events(), scope, search, after.as_deref(), limits).await?)
 }
 
-fn late(began: DateTime<Utc>, now: DateTime<Utc>, time: Duration) -> bool {
-    (now - began).to_std().is_ok_and(|passed| passed > time)
+fn is_over(started: DateTime<Utc>, now: DateTime<Utc>, time: Duration) -> bool {
+    (now - started).to_std().is_ok_and(|passed| passed > time)
 }
 
-/// Over how many shards the tenant's events are spread. One that can't be read must not pass for one.
-async fn shards<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<EventShards, Problem> {
+/// A stored number that can't be read is an error: with 1 in its place, events would be missing.
+async fn event_shards<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<EventShards, Problem> {
     let config = app.settings().records(tenant).await?.config.unwrap_or_default();
     let Some(text) = config.event_shards else { return Ok(EventShards::ONE) };
     EventShards::parse(&text).map_err(|invalid| {

@@ -1,6 +1,4 @@
-//! The console: a Lambda function behind an HTTP API, on which a tenant's admin sets up and reads the audit logs.
-//!
-//! This is only the shell: it reads the settings, and hands the clock and the random numbers to the router.
+//! The console's Lambda function: builds the router with the adapters, the clock and the random numbers.
 
 use audit_log_aws::{
     Console, events::EventsTable, recorder::RecorderTables, telemetry, tenants::TenantsTable,
@@ -11,14 +9,13 @@ use audit_log_console::{
     config::ConsoleConfig,
     router,
 };
-use audit_log_web::{authority::Authority, invocation};
+use audit_log_web::{access_token::TokenVerifier, invocation};
 use chrono::{DateTime, Utc};
 use lambda_http::{Error, lambda_runtime, service_fn};
 
-/// The ports over AWS.
-struct OverAws(Console);
+struct AwsBackend(Console);
 
-impl Backend for OverAws {
+impl Backend for AwsBackend {
     type Settings = TenantsTable;
     type Events = EventsTable;
     type Recorder = RecorderTables;
@@ -59,14 +56,13 @@ async fn main() -> Result<(), Error> {
         settle: config.shared.settle,
         retention: config.shared.retention,
     };
-    let authority = config.authority.map(Authority::new).transpose()?;
-    let app = App::new(OverAws(console), deployment, authority, wall_clock, fill_with_random);
+    let token_verifier = config.tokens.map(TokenVerifier::new).transpose()?;
+    let app = App::new(AwsBackend(console), deployment, token_verifier, wall_clock, fill_with_random);
     let router = router(app);
     lambda_runtime::run(service_fn(move |event| invocation::answer(router.clone(), event))).await
 }
 
-/// The one place of this function that reads the clock.
-#[allow(clippy::disallowed_methods, reason = "main hands the clock to everyone else")]
+#[allow(clippy::disallowed_methods, reason = "only main reads the clock")]
 fn wall_clock() -> DateTime<Utc> {
     Utc::now()
 }

@@ -1,4 +1,4 @@
-//! The description of this API, made from its handlers and types.
+//! The OpenAPI document of this API, generated from its handlers and types.
 
 use audit_log_web::problem::Problem;
 use axum::response::IntoResponse;
@@ -19,8 +19,8 @@ use crate::{connector, exports, logs, settings, status, verification};
     info(
         title = "Audit log export",
         description = "Connects a tenant's own S3 bucket, verifies it, sets the schedule, and reads the tenant's audit \
-            logs. Whose data it is comes from the access token alone. Refusals are problem details (RFC 9457) with \
-            stable codes."
+            logs. The tenant comes from the access token alone. Refusals are problem details (RFC 9457) with stable \
+            codes."
     ),
     paths(
         connector::read,
@@ -36,14 +36,14 @@ use crate::{connector, exports, logs, settings, status, verification};
         logs::csv
     ),
     components(schemas(Problem)),
-    modifiers(&Everywhere)
+    modifiers(&CommonResponses)
 )]
 struct Api;
 
-/// What holds for every operation: it needs a token, and may be refused in these ways.
-struct Everywhere;
+/// Adds to every operation the access token and the refusals that all share.
+struct CommonResponses;
 
-impl Modify for Everywhere {
+impl Modify for CommonResponses {
     fn modify(&self, api: &mut openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = api.components.get_or_insert_default();
@@ -52,22 +52,22 @@ impl Modify for Everywhere {
         for item in api.paths.paths.values_mut() {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
             for operation in operations.into_iter().flatten() {
-                refusals(operation);
+                add_refusals(operation);
             }
         }
     }
 }
 
-fn refusals(operation: &mut Operation) {
+fn add_refusals(operation: &mut Operation) {
     let parameters = operation.parameters.is_some() || operation.request_body.is_some();
     let body = operation.request_body.is_some();
     for (applies, status, description) in [
-        (parameters, "400", "The request can't be read; the parameter or the place is named"),
+        (parameters, "400", "The request can't be read. The parameter or the place is named"),
         (true, "401", "An access token is missing, has expired, or isn't valid"),
         (true, "403", "The access token lacks the permission"),
         (body, "413", "The body is too large"),
         (body, "415", "The body is not sent as JSON"),
-        (true, "503", "The platform can't do this at the moment; Retry-After says when to try again"),
+        (true, "503", "The service is unavailable. Retry-After says when to try again"),
     ] {
         if applies {
             operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(refusal(description)));
@@ -80,13 +80,13 @@ fn refusal(description: &str) -> Response {
     ResponseBuilder::new().description(description).content("application/problem+json", content).build()
 }
 
-/// The document, as JSON.
+/// As JSON.
 pub fn document() -> String {
-    // Texts and numbers have no way to fail.
+    // Strings and numbers always serialize.
     Api::openapi().to_pretty_json().unwrap_or_default()
 }
 
-/// The document; anyone may read it.
+/// Needs no access token.
 pub(crate) async fn serve() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document())
 }

@@ -1,21 +1,24 @@
-//! The pages on which a tenant's admin does what the API offers, and sees what it tells.
+//! The pages for a tenant's admin. They call the functions that the API's handlers call, and put the results into HTML.
 //!
-//! They call the very functions that the API's handlers call, and only put the answers into words and tables. Without
-//! scripts they are links and forms; htmx replaces parts of them where there are.
+//! Without scripts they are links and forms. With scripts, htmx replaces parts of them.
 //!
-//! In reading order: [`session`] (who looks), [`form`] (who may change something), [`render`] and [`text`] (what all
-//! pages have in common), then one module for each page.
+//! In reading order: [`request`] and [`session`] (who asks for what), [`form`] (what may change something), [`layout`],
+//! [`error_page`] and [`text`] (what pages share), then one module per page.
 
 mod assets;
 mod chart;
 mod connector;
+mod error_page;
 mod event;
 mod form;
+mod layout;
 mod logs;
 mod not_found;
-mod render;
+mod request;
 mod session;
 mod settings;
+mod settings_form;
+mod sign_in;
 mod status;
 mod text;
 
@@ -29,15 +32,16 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use http::{HeaderName, HeaderValue, header};
 
 pub(crate) use self::not_found::with_fallbacks;
-use self::{render::refused, session::Asked};
+use self::{error_page::ErrorPage, request::PageRequest};
 use crate::app::{App, Backend};
 
-/// A little less than the API has: whichever gives up first, answers.
+/// A little less than the API's, so that a page answers before the API does.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(26);
 
-/// All pages, and what they are made with. No link among them begins with a slash: a gateway may put them anywhere.
+/// No link between the pages begins with a slash: a gateway may serve them under any path.
 pub(crate) fn router<B: Backend>() -> Router<App<B>> {
     let pages = Router::new()
         .route("/", get(logs::page::<B>))
@@ -45,27 +49,47 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/event", get(event::page::<B>))
         .route("/status", get(status::page::<B>))
         .route("/connector", get(connector::page::<B>).post(connector::connect::<B>))
-        .route("/connector/disconnect", get(connector::ask::<B>).post(connector::disconnect::<B>))
+        .route("/connector/disconnect", get(connector::confirm_disconnect::<B>).post(connector::disconnect::<B>))
         .route("/connector/template.yaml", get(connector::template::<B>))
         .route("/settings", get(settings::page::<B>).post(settings::save::<B>))
         .route("/settings/verify", post(settings::verify::<B>))
         .route("/settings/preview", post(settings::preview::<B>))
-        .route("/session", post(session::begin::<B>))
-        .route("/session/end", post(session::end))
+        .route("/session", post(sign_in::sign_in::<B>))
+        .route("/session/end", post(sign_in::sign_out))
         .route("/assets/{name}", get(assets::serve));
     guarded(pages)
 }
 
-/// The same router, answering in time, and with the headers that protect pages.
+/// Adds the timeout and the headers that protect pages.
 pub(crate) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router.layer(middleware::from_fn(in_time)).layer(middleware::map_response(session::protect))
+    router.layer(middleware::from_fn(answer_in_time)).layer(middleware::map_response(add_security_headers))
 }
 
-/// Answers before whatever would answer instead, and with less to say. To whoever asks for a page, a page says so; the
-/// page's script puts it above the rest, which stays.
-async fn in_time(request: Request, next: Next) -> Response {
+/// Answers with a page before the API's own timeout answers without one.
+async fn answer_in_time(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let asked = Asked::of(&parts);
+    let page_request = PageRequest::from_parts(&parts);
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, next.run(Request::from_parts(parts, body))).await;
-    answer.unwrap_or_else(|_| refused(&Problem::unavailable(), asked, None).into_response())
+    answer.unwrap_or_else(|_| ErrorPage::new(&Problem::unavailable(), page_request, None).into_response())
+}
+
+/// Browsers load nothing from elsewhere, frame no page and keep nothing. The referrer is sent within the pages: without it,
+/// browsers send forms without an origin.
+async fn add_security_headers(mut response: Response) -> Response {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+        connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    let fixed: [(HeaderName, &'static str); 6] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    let headers = response.headers_mut();
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }

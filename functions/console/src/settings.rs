@@ -1,6 +1,4 @@
-//! Where and how often a tenant's logs are exported.
-
-mod draft;
+//! The export settings: destination, format and schedule.
 
 use audit_log_core::{
     object::ObjectSpec,
@@ -8,7 +6,7 @@ use audit_log_core::{
     ports::{Conditional, Settings as _},
     records::TenantRecords,
     schedule::{Schedule, Window},
-    settings::{Draft, FieldErrors, TenantConfig},
+    settings::{Draft, TenantConfig},
     status::{Status, next_run},
     tenant::TenantId,
     timestamp,
@@ -30,35 +28,35 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, Backend},
     connector::{ConnectorStatus, MAX_ATTEMPTS},
+    draft::SettingsDraft,
+    problems::{changed_meanwhile, connector_required},
     verification::{self, Purpose},
 };
-pub(crate) use draft::Optional;
-pub use draft::SettingsDraft;
 
-/// The export settings as they are stored, and what follows from them.
+/// The stored export settings, and what follows from them.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportSettings {
-    /// How far the tenant has come.
+    /// The state of the connection.
     pub(crate) status: ConnectorStatus,
-    /// The settings; null until they are saved for the first time.
+    /// Null until settings are saved for the first time.
     pub(crate) settings: Option<StoredSettings>,
-    /// When the next export runs; null if none is scheduled.
+    /// When the next export runs. Null if none is scheduled.
     pub(crate) next_run_at: Option<String>,
-    /// All events recorded before this are in the bucket; before the first export, where history begins.
+    /// All events recorded before this are in the bucket. Before the first export, the start of the history.
     pub(crate) exported_until: Option<String>,
     /// The key of the next object.
     pub(crate) example_key: Option<String>,
 }
 
-/// The settings, and by which version they go.
+/// The settings and their version.
 pub(crate) struct Current {
     pub(crate) body: ExportSettings,
     pub(crate) etag: String,
 }
 
-/// The fields of the settings, as they are stored.
-#[derive(Debug, Serialize, ToSchema)]
+/// The stored settings.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredSettings {
     pub(crate) bucket: String,
@@ -71,7 +69,7 @@ pub struct StoredSettings {
     pub(crate) bucket_owner: Option<String>,
 }
 
-/// The settings. The header `ETag` names their version; a save has to bring it along.
+/// The settings. Send their `ETag` along with a save, as `If-Match`.
 #[utoipa::path(get, path = "/v1/export-settings", operation_id = "getExportSettings", tag = "Export settings",
     responses((status = 200, description = "The settings", body = ExportSettings,
         headers(("ETag" = String, description = "The settings' version")))))]
@@ -82,24 +80,23 @@ pub(crate) async fn read<B: Backend>(
     current(&app, &caller).await
 }
 
-/// The settings as they are now.
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Current, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    Ok(show(app, caller.tenant(), &records))
+    Ok(view(app, caller.tenant(), &records))
 }
 
-/// Saves the settings and schedules the next export, once the role has been seen to let in the platform and nobody else.
-/// Saving again never loses or repeats an event: what waits to be exported keeps its windows.
+/// Saves the settings and schedules the next export, after verifying that the role can be assumed only with the external
+/// ID. Saving again neither loses nor repeats events: those that are due keep their windows.
 #[utoipa::path(put, path = "/v1/export-settings", operation_id = "saveExportSettings", tag = "Export settings",
     request_body = SettingsDraft,
     params(("If-Match" = String, Header, description = "The ETag of the settings that the change is based on, or `*`")),
     responses(
-        (status = 200, description = "They are saved", body = ExportSettings,
+        (status = 200, description = "The settings are saved", body = ExportSettings,
             headers(("ETag" = String, description = "The settings' new version"))),
         (status = 409, description = "No role is connected", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else saved in between", body = Problem,
+        (status = 412, description = "Someone else saved changes", body = Problem,
             content_type = "application/problem+json"),
-        (status = 422, description = "Fields can't be used, each is named; or the role can't", body = Problem,
+        (status = 422, description = "Fields can't be used, and each is named; or the role can't be used", body = Problem,
             content_type = "application/problem+json"),
         (status = 428, description = "The header If-Match is missing", body = Problem,
             content_type = "application/problem+json"),
@@ -113,36 +110,35 @@ pub(crate) async fn save<B: Backend>(
     Json(sent): Json<SettingsDraft>,
 ) -> Result<Current, Problem> {
     let given = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok());
-    store(&app, &caller, &BasedOn(given.flat_map(|value| value.split(',')).collect()), sent).await
+    save_settings(&app, &caller, &IfMatch(given.flat_map(|value| value.split(',')).collect()), sent).await
 }
 
-/// Saves settings over the version that they are based on.
-pub(crate) async fn store<B: Backend>(
+pub(crate) async fn save_settings<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
-    based_on: &BasedOn<'_>,
+    if_match: &IfMatch<'_>,
     sent: SettingsDraft,
 ) -> Result<Current, Problem> {
     let tenant = caller.tenant();
     let mut records = app.settings().records(tenant).await?;
-    demand_unchanged(app, tenant, based_on, &records)?;
+    ensure_unchanged(app, tenant, if_match, &records)?;
     let stored = records.config.clone().unwrap_or_default();
-    let filled = sent.onto(&stored);
-    let history = filled.history(&records, app.deployment().retention, app.time());
-    let config = filled.check(tenant, &app.deployment().platform, history.as_ref().err())?;
+    let merged = sent.merge(&stored);
+    let history = merged.history(&records, app.deployment().retention, app.time());
+    let config = merged.check(tenant, &app.deployment().platform, history.as_ref().err())?;
     let history = history.unwrap_or(None);
-    verification::demand_trust(app, caller, stored.clone(), Purpose::Save).await?;
+    verification::ensure_role_is_safe(app, caller, stored.clone(), Purpose::Save).await?;
     for _ in 0..MAX_ATTEMPTS {
         let change = app.change(caller)?;
         let saved = onboarding::save(app.settings(), &records, &config, history, &change).await?;
         if saved == Conditional::Written {
-            tracing::info!(tenant = %tenant, version = config.version + 1, "settings were saved");
+            tracing::info!(tenant = %tenant, version = config.version + 1, "settings saved");
             let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
-            return Ok(show(app, tenant, &records?));
+            return Ok(view(app, tenant, &records?));
         }
-        // An export may have moved the watermark; only if somebody saved or disconnected is it over.
+        // If an export moved the watermark, try again. If an admin saved or disconnected, give up.
         records = app.settings().records(tenant).await?;
-        demand_unchanged(app, tenant, based_on, &records)?;
+        ensure_unchanged(app, tenant, if_match, &records)?;
         if records.config.as_ref() != Some(&stored) {
             break;
         }
@@ -150,16 +146,16 @@ pub(crate) async fn store<B: Backend>(
     Err(changed_meanwhile())
 }
 
-/// The versions, by their ETags, that a save may be based on; `*` is any. By RFC 9110, section 13.1.1.
-pub(crate) struct BasedOn<'a>(pub(crate) Vec<&'a str>);
+/// The ETags of the versions that a save may be based on; `*` is any. By RFC 9110, section 13.1.1.
+pub(crate) struct IfMatch<'a>(pub(crate) Vec<&'a str>);
 
-/// What the next object would be called, and when it would be stored, if these settings were saved now.
+/// The key of the next object and the time of the next run, if these settings were saved now.
 pub(crate) struct Preview {
     pub(crate) key: String,
     pub(crate) next_run_at: DateTime<Utc>,
 }
 
-/// Looks ahead without saving. Bucket, region, key and owner play no role in it, so they may still be missing.
+/// Neither depends on bucket, region, KMS key or bucket owner, so these may be missing or wrong.
 pub(crate) async fn preview<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
@@ -170,9 +166,9 @@ pub(crate) async fn preview<B: Backend>(
     if !ConnectorState::of(&records).is_connected() {
         return Err(connector_required());
     }
-    let filled = sent.onto(&records.config.clone().unwrap_or_default()).anywhere(deployment.region);
-    let history = filled.history(&records, deployment.retention, now);
-    let config = filled.check(tenant, &deployment.platform, history.as_ref().err())?;
+    let merged = sent.merge(&records.config.clone().unwrap_or_default()).without_destination(deployment.region);
+    let history = merged.history(&records, deployment.retention, now);
+    let config = merged.check(tenant, &deployment.platform, history.as_ref().err())?;
     let schedule = onboarding::schedule_after_save(records.watermark.as_ref(), history.unwrap_or(None), now)?;
     Ok(Preview { key: next_key(&config, schedule), next_run_at: next_run(schedule, deployment.settle, now) })
 }
@@ -182,15 +178,15 @@ fn next_key(config: &TenantConfig, schedule: Schedule) -> String {
     ObjectSpec::new(config, window, 1).key
 }
 
-/// That the tenant is connected, and the settings are at the version that the change is based on.
-fn demand_unchanged<B: Backend>(
+/// Checks that the tenant is connected, and the settings have the version that the save is based on.
+fn ensure_unchanged<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
-    BasedOn(given): &BasedOn<'_>,
+    IfMatch(given): &IfMatch<'_>,
     records: &TenantRecords,
 ) -> Result<(), Problem> {
     let state = ConnectorState::of(records);
-    // Whoever was disconnected and has settings that can't be used any more, can't be connected with them either.
+    // Settings that can't be used any more prevent connecting again, so a disconnected tenant may replace them.
     let usable = |draft: &Draft| draft.check(tenant, &app.deployment().platform).is_ok();
     let stuck = state == ConnectorState::Disconnected && !records.config.as_ref().is_some_and(usable);
     if !state.is_connected() && !stuck {
@@ -210,33 +206,7 @@ fn etag(records: &TenantRecords) -> String {
     format!("\"{version}\"")
 }
 
-pub(crate) fn changed_meanwhile() -> Problem {
-    Problem::new(Code::ChangedMeanwhile, "Somebody else changed it in the meantime. Read it again, and decide anew.")
-}
-
-pub(crate) fn connector_required() -> Problem {
-    let detail =
-        "Connect a role first: its ARN, with PUT /v1/connector. Without one there is nothing to export through.";
-    Problem::new(Code::ConnectorRequired, detail)
-}
-
-/// What is wrong with fields, by their names in this API.
-pub(crate) fn problem_of(FieldErrors(errors): FieldErrors) -> Problem {
-    let problem = Problem::new(Code::InvalidFields, "Correct the fields named here and send them again.");
-    errors.into_iter().fold(problem, |problem, error| problem.field(camel_case(error.field), error.message))
-}
-
-/// `frequency_hours` as `frequencyHours`.
-fn camel_case(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |name, word| {
-        let (head, tail) = word.split_at(word.len().min(1));
-        name + &head.to_ascii_uppercase() + tail
-    })
-}
-
-fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Current {
+fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Current {
     let Status { state, exported_until, next_run_at, .. } = Status::of(records, app.deployment().settle, app.time());
     let draft = records.config.clone().unwrap_or_default();
     let config = draft.check(tenant, &app.deployment().platform).ok();
@@ -244,7 +214,7 @@ fn show<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) ->
     let example_key = config.zip(schedule).map(|(config, schedule)| next_key(&config, schedule));
     let body = ExportSettings {
         status: state.into(),
-        settings: StoredSettings::of(draft),
+        settings: StoredSettings::from_draft(draft),
         next_run_at: next_run_at.map(timestamp::seconds),
         exported_until: exported_until.map(timestamp::seconds),
         example_key,
@@ -263,17 +233,31 @@ impl IntoResponse for Current {
 }
 
 impl StoredSettings {
-    /// Of a config that was saved once; none of one that has a role at most.
-    fn of(draft: Draft) -> Option<Self> {
+    /// `None` before the first save, when only a role is connected.
+    fn from_draft(draft: Draft) -> Option<Self> {
+        let Draft {
+            bucket,
+            region,
+            prefix,
+            frequency_hours,
+            format,
+            compression,
+            kms_key_arn,
+            bucket_owner,
+            external_id: _,
+            role_arn: _,
+            event_shards: _,
+            version: _,
+        } = draft;
         Some(Self {
-            bucket: draft.bucket?,
-            region: draft.region.unwrap_or_default(),
-            prefix: draft.prefix.unwrap_or_default(),
-            frequency_hours: draft.frequency_hours.and_then(|hours| hours.parse().ok()).unwrap_or_default(),
-            format: draft.format.unwrap_or_else(|| "json".to_owned()),
-            compression: draft.compression.unwrap_or_else(|| "none".to_owned()),
-            kms_key_arn: draft.kms_key_arn,
-            bucket_owner: draft.bucket_owner,
+            bucket: bucket?,
+            region: region.unwrap_or_default(),
+            prefix: prefix.unwrap_or_default(),
+            frequency_hours: frequency_hours.and_then(|hours| hours.parse().ok()).unwrap_or_default(),
+            format: format.unwrap_or_else(|| "json".to_owned()),
+            compression: compression.unwrap_or_else(|| "none".to_owned()),
+            kms_key_arn,
+            bucket_owner,
         })
     }
 }

@@ -1,7 +1,7 @@
-//! How the tenant's exports fare.
+//! The state of the tenant's exports.
 
 use audit_log_core::{
-    failure::{Code, Party, for_the_tenant},
+    failure::{Code, Party, message_for_tenant},
     onboarding::ConnectorState,
     ports::{Connections as _, Settings as _},
     records::{self, ExportHealth, Finding, LastError},
@@ -22,42 +22,42 @@ use crate::{
     connector::ConnectorStatus,
 };
 
-/// How the tenant's exports fare.
+/// The state of the tenant's exports.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportStatus {
-    /// How far the tenant has come.
+    /// The state of the connection.
     pub(crate) status: ConnectorStatus,
-    /// When the next export runs, or is tried again; null if none is scheduled.
+    /// When the next export runs or is retried. Null if none is scheduled.
     pub(crate) next_run_at: Option<String>,
     /// All events recorded before this are in the bucket.
     pub(crate) exported_until: Option<String>,
-    /// When an export succeeded last.
+    /// When the last export succeeded.
     pub(crate) last_success_at: Option<String>,
-    /// The last object of that export.
+    /// The key of that export's last object.
     pub(crate) last_object_key: Option<String>,
-    /// How many whole hours of events ought to be in the bucket and aren't.
+    /// How many whole hours of events are due but not in the bucket.
     pub(crate) backlog_hours: i64,
-    /// What went wrong since the last success.
+    /// The last error since the last success.
     pub(crate) last_error: Option<ExportError>,
     /// How many exports have failed in a row.
     pub(crate) consecutive_failures: u64,
-    /// When the first of these failed. For a day after it, or after the settings were saved or verified, every tick tries,
-    /// and then one every six hours.
+    /// When the first of these failed. Exports are retried every hour for a day after it, or after the settings were last
+    /// saved or verified. Later, they are retried every six hours.
     pub(crate) failing_since: Option<String>,
-    /// What the last daily check of the connection found; null before the first one of these settings.
+    /// The last daily check of the connection. Null before the first one of these settings.
     pub(crate) connection_check: Option<ConnectionCheck>,
 }
 
-/// What a daily check of the connection found.
+/// A daily check of the connection.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionCheck {
     /// When it ran.
     pub(crate) checked_at: String,
-    /// Whether deliveries would work, and safely; a warning does not stand against it.
+    /// Whether exports work, and safely. It may pass with warnings.
     pub(crate) passed: bool,
-    /// What is wrong; empty if all is well.
+    /// What is wrong. Empty if nothing is.
     pub(crate) findings: Vec<ConnectionFinding>,
 }
 
@@ -72,7 +72,7 @@ pub struct ConnectionFinding {
     pub(crate) code: String,
     /// What was found.
     pub(crate) message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub(crate) hint: Option<String>,
 }
 
@@ -95,24 +95,24 @@ impl From<Finding> for ConnectionFinding {
     }
 }
 
-/// Why the last export failed, and who acts.
+/// Why the last export failed, and who must act.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExportError {
     /// A stable code.
     pub(crate) code: String,
-    /// `customer` or `platform`.
+    /// Who must act: `customer` or `platform`.
     pub(crate) party: String,
     /// What happened.
     pub(crate) message: String,
-    /// What they should do, if that is the customer.
+    /// How the customer fixes it, if the customer must act.
     pub(crate) hint: Option<String>,
-    /// When.
+    /// When it happened.
     pub(crate) at: Option<String>,
 }
 
 impl From<LastError> for ExportError {
     fn from(LastError { code, message, party, at }: LastError) -> Self {
-        // A code that this version doesn't know is of an exporter that is newer; that is for the platform to mend.
+        // An unknown code comes from a newer exporter. The platform must update this function.
         let known = Code::ALL.iter().find(|known| known.as_str() == code);
         let by_code = known.map_or(Party::Platform, |code| code.party());
         let party = match party.as_deref() {
@@ -123,14 +123,14 @@ impl From<LastError> for ExportError {
         Self {
             party: party.to_string(),
             hint: known.filter(|_| party == Party::Customer).map(|code| code.hint().to_owned()),
-            message: for_the_tenant(party, &code, &message),
+            message: message_for_tenant(party, &code, &message),
             code,
             at: at.map(timestamp::seconds),
         }
     }
 }
 
-/// How the tenant's exports fare: the next one, the last one, and what stands in the way.
+/// The state of the tenant's exports: next run, last success, backlog, last error and connection check.
 #[utoipa::path(get, path = "/v1/status", operation_id = "getStatus", tag = "Exports", responses(
     (status = 200, description = "The status", body = ExportStatus),
 ))]
@@ -141,10 +141,9 @@ pub(crate) async fn read<B: Backend>(
     current(&app, &caller).await.map(Json)
 }
 
-/// How the tenant's exports fare now.
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    // Of a tenant that is stopped, or of other settings than these, it says nothing any more.
+    // A check of a disconnected tenant or of other settings is outdated.
     let check = match ConnectorState::of(&records) {
         ConnectorState::Scheduled => app.settings().last_check(caller.tenant()).await?,
         _ => None,

@@ -1,9 +1,9 @@
-//! The API as a client sees it, over the world in memory.
+//! The API as a client sees it, over the fakes.
 
 mod connecting;
 mod isolation;
-mod looking;
 mod pages;
+mod reading;
 mod refusals;
 mod schema;
 mod verifying;
@@ -36,7 +36,7 @@ fn now() -> DateTime<Utc> {
     "2026-11-21T10:03:12.345Z".parse().unwrap()
 }
 
-/// Different in every call, and in every test the same.
+/// Bytes that differ from call to call.
 fn fill(bytes: &mut [u8]) -> bool {
     use std::sync::atomic::{AtomicU64, Ordering};
     static CALLS: AtomicU64 = AtomicU64::new(1);
@@ -46,14 +46,13 @@ fn fill(bytes: &mut [u8]) -> bool {
     true
 }
 
-/// The API and all that is behind it.
+/// The router over the fakes, and an issuer of access tokens.
 struct World {
     fakes: Fakes,
     issuer: TestIssuer,
     router: Router,
 }
 
-/// What came back.
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -69,7 +68,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// StepStatus and code of a refusal, which has to be a problem.
+    /// Status and code of a refusal, which must be a problem.
     fn refusal(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
         (self.status.as_u16(), self.json()["code"].as_str().unwrap().to_owned())
@@ -95,18 +94,18 @@ impl World {
             settle: TimeDelta::minutes(1),
             retention: Some(TimeDelta::days(90)),
         };
-        let app = App::new(fakes.clone(), deployment, Some(issuer.authority()), now, fill);
+        let app = App::new(fakes.clone(), deployment, Some(issuer.token_verifier()), now, fill);
         Self { fakes, issuer, router: router(app) }
     }
 
-    /// With a tenant that has saved settings.
+    /// With a tenant whose settings are saved.
     async fn with(tenant: &str) -> Self {
         let world = Self::new();
         world.onboard(tenant).await;
         world
     }
 
-    /// All that a tenant's admin does.
+    /// Connects a role and saves settings.
     async fn onboard(&self, tenant: &str) {
         self.admin(tenant, "GET", "/v1/connector", None).await;
         let connected = self.admin(tenant, "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
@@ -115,7 +114,7 @@ impl World {
         assert_eq!(saved.status, 200, "{}", saved.text);
     }
 
-    /// Saves settings over whatever is there.
+    /// Saves settings over any version.
     async fn save(&self, tenant: &str, settings: Value) -> Answer {
         self.send(&self.token(tenant, ADMIN), "PUT", "/v1/export-settings", &[("if-match", "*")], Some(settings)).await
     }
@@ -159,13 +158,13 @@ impl World {
         Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
-    /// Plans how a step of every verification ends.
-    fn finds(&self, step: StepName, status: StepStatus, code: Code) {
+    /// Plans the result of a step of all later verifications.
+    fn plan_step(&self, step: StepName, status: StepStatus, code: Code) {
         let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
         self.fakes.state().findings.insert(step, Step { step, status, code: Some(code), message, hint, party: None });
     }
 
-    /// Records an event some minutes ago.
+    /// Records an event.
     fn event(&self, tenant: &str, minutes_ago: i64, action: &str) {
         let at = now() - TimeDelta::minutes(minutes_ago);
         let recorded_at = at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
@@ -180,7 +179,6 @@ impl World {
     }
 }
 
-/// Settings that can be saved.
 fn settings(tenant: &str) -> Value {
     json!({ "bucket": format!("{tenant}-audit-logs"), "region": "eu-west-1", "prefix": "security" })
 }

@@ -1,4 +1,4 @@
-//! Verifying a connection, saved or not: the exporter does it, since this function can't assume roles.
+//! Verifications of a connection. The exporter runs them, since this function can't assume roles.
 
 use std::time::Duration;
 
@@ -15,24 +15,26 @@ use audit_log_web::{
     caller::{Admin, Caller},
     problem::{Code, Problem},
 };
-use axum::extract;
+use axum::extract::{self, FromRequest, Request};
 use chrono::{DurationRound, TimeDelta};
-use serde::Serialize;
+use http::header;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::{
     app::{App, Backend},
-    settings::{Optional, SettingsDraft, connector_required},
+    draft::SettingsDraft,
+    problems::connector_required,
 };
 
-/// How many verifications a tenant has in a minute: each makes half a dozen requests to AWS.
-const TURNS_A_MINUTE: u32 = 10;
+/// Per tenant. A verification makes half a dozen requests to AWS.
+const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
 /// What a verification found.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationReport {
-    /// Whether deliveries would work, and safely; a warning does not stand against it.
+    /// Whether exports would work, and safely. It may pass with warnings.
     pub(crate) passed: bool,
     /// All five steps, always in the same order.
     pub(crate) steps: Vec<VerificationStep>,
@@ -41,7 +43,7 @@ pub struct VerificationReport {
 /// One step of a verification.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationStep {
-    /// Which one: `assume_role`, `external_id_enforced`, `region`, `put_object` or `least_privilege`.
+    /// `assume_role`, `external_id_enforced`, `region`, `put_object` or `least_privilege`.
     pub(crate) step: String,
     /// `passed`, `failed`, `warning`, `inconclusive` (try again) or `skipped`.
     pub(crate) status: String,
@@ -49,7 +51,7 @@ pub struct VerificationStep {
     pub(crate) code: Option<String>,
     /// What was found.
     pub(crate) message: String,
-    /// Who does what about it.
+    /// How to fix it.
     pub(crate) hint: Option<String>,
 }
 
@@ -67,7 +69,7 @@ impl From<Verification> for VerificationReport {
     }
 }
 
-/// What a verification is for, as its audit event has it, and with it what it has to show.
+/// Why the connection is verified. It is part of the audit event, and decides which steps must pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Connect,
@@ -75,12 +77,12 @@ pub(crate) enum Purpose {
     Check,
 }
 
-/// Verifies the settings that are sent, or without a body the saved ones; the role is always the connected one. A role
-/// that answers without the external ID fails, and nothing is written through it.
+/// Verifies the settings in the body or, without a body, the saved ones, with the connected role. If the role can be assumed
+/// without the external ID, the verification fails and writes nothing.
 #[utoipa::path(post, path = "/v1/export-settings/verify", operation_id = "verify", tag = "Export settings",
-    request_body(content = Option<SettingsDraft>, description = "The settings to verify; none for the saved ones"),
+    request_body(content = Option<SettingsDraft>, description = "The settings to verify. Leave it out to verify the saved ones"),
     responses(
-        (status = 200, description = "What was found, good or bad", body = VerificationReport),
+        (status = 200, description = "What was found", body = VerificationReport),
         (status = 409, description = "No role is connected", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many verifications in a minute", body = Problem,
@@ -89,13 +91,12 @@ pub(crate) enum Purpose {
 pub(crate) async fn verify<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Admin>,
-    Optional(sent): Optional<SettingsDraft>,
+    OptionalJson(sent): OptionalJson<SettingsDraft>,
 ) -> Result<Json<VerificationReport>, Problem> {
-    check(&app, &caller, sent).await.map(Json)
+    verify_settings(&app, &caller, sent).await.map(Json)
 }
 
-/// Verifies what was sent, or what is saved.
-pub(crate) async fn check<B: Backend>(
+pub(crate) async fn verify_settings<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     sent: Option<SettingsDraft>,
@@ -109,24 +110,24 @@ pub(crate) async fn check<B: Backend>(
     let draft = match sent {
         None => stored,
         Some(sent) => {
-            let filled = sent.onto(&stored);
-            filled.check(tenant, &app.deployment().platform, None)?;
-            filled.draft
+            let merged = sent.merge(&stored);
+            merged.check(tenant, &app.deployment().platform, None)?;
+            merged.draft
         }
     };
-    run(app, caller, draft, Purpose::Check).await.map(VerificationReport::from)
+    verify_and_record(app, caller, draft, Purpose::Check).await.map(VerificationReport::from)
 }
 
-/// Verifies the role alone, and refuses it unless it lets the platform in with the external ID and nobody without.
-pub(crate) async fn demand_trust<B: Backend>(
+/// Verifies the role alone. Refuses it unless it can be assumed with the external ID, and not without it.
+pub(crate) async fn ensure_role_is_safe<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     draft: Draft,
     purpose: Purpose,
 ) -> Result<(), Problem> {
     let role_alone = Draft { external_id: draft.external_id, role_arn: draft.role_arn, ..Draft::default() };
-    let found = run(app, caller, role_alone, purpose).await?;
-    let Some(step) = found.distrusted() else { return Ok(()) };
+    let found = verify_and_record(app, caller, role_alone, purpose).await?;
+    let Some(step) = found.blocking_role_step() else { return Ok(()) };
     let problem = match step.status {
         StepStatus::Failed if step.code != Some(FailureCode::PlatformDenied) => {
             Problem::new(Code::RoleRefused, step.message.clone())
@@ -143,8 +144,8 @@ pub(crate) async fn demand_trust<B: Backend>(
     })
 }
 
-/// One verification, counted and recorded.
-async fn run<B: Backend>(
+/// Counts against the tenant's limit, and records the result as an audit event.
+async fn verify_and_record<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     draft: Draft,
@@ -163,12 +164,12 @@ async fn run<B: Backend>(
         },
         "roleArn": request.draft.role_arn,
         "bucket": request.draft.bucket,
-        // Without an answer it is not known how far it came.
+        // Null without an answer.
         "steps": found.as_ref().ok().map(|found| found.steps.iter().map(outcome).collect::<Vec<_>>()),
     });
     let passed = found.as_ref().is_ok_and(|found| match purpose {
-        // The role alone was looked at, and the bucket's steps were skipped.
-        Purpose::Connect | Purpose::Save => found.distrusted().is_none(),
+        // The bucket's steps were skipped.
+        Purpose::Connect | Purpose::Save => found.blocking_role_step().is_none(),
         Purpose::Check => found.passed(),
     });
     app.recorder().record(&app.change(caller)?.checked(tenant, passed, &info)).await?;
@@ -177,12 +178,29 @@ async fn run<B: Backend>(
 
 async fn take_verification_slot<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<(), Problem> {
     let now = app.time();
-    let overflow = |_| Failure::new(FailureCode::Unavailable, "The clock can't be right.");
+    let overflow = |_| Failure::new(FailureCode::Unavailable, "The clock is wrong.");
     let minute = now.duration_trunc(TimeDelta::minutes(1)).map_err(overflow)?;
-    if app.settings().take_verification_slot(tenant, minute, TURNS_A_MINUTE).await? {
+    if app.settings().take_verification_slot(tenant, minute, MAX_VERIFICATIONS_PER_MINUTE).await? {
         return Ok(());
     }
     let wait = (minute + TimeDelta::minutes(1) - now).num_seconds().max(1).unsigned_abs();
-    let detail = format!("A tenant has {TURNS_A_MINUTE} verifications in a minute, and these are used up.");
+    let detail =
+        format!("Only {MAX_VERIFICATIONS_PER_MINUTE} verifications a minute are allowed. Wait, then try again.");
     Err(Problem::new(Code::RateLimited, detail).retry_after(Duration::from_secs(wait)))
+}
+
+/// A body that may be missing.
+pub(crate) struct OptionalJson<T>(Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let empty = length == Some("0") || axum::body::HttpBody::is_end_stream(request.body());
+        if empty && !request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(Self(None));
+        }
+        Json::<Option<T>>::from_request(request, state).await.map(|Json(sent)| Self(sent))
+    }
 }

@@ -1,14 +1,14 @@
-//! A batch of due tenants: the message that hands them to another invocation.
+//! A batch: the message that sends due tenants to another invocation.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp;
 
-/// How many tenants a batch has at most: few enough that one invocation is done with them soon.
-const TENANTS_PER_BATCH: usize = 25;
+/// Few enough that one invocation exports them soon.
+const MAX_TENANTS_PER_BATCH: usize = 25;
 
-/// Tenants to be exported for a tick.
+/// Tenants to export for a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The hour of the tick that found them due.
@@ -17,7 +17,7 @@ pub struct Batch {
     pub tenants: Vec<String>,
 }
 
-/// A batch as a message holds it.
+/// The body of a message.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -25,20 +25,19 @@ struct Body {
     tenants: Vec<String>,
 }
 
-/// Why a message holds no batch. The text says what it should hold, and repeats nothing of what it does.
+/// The error for a message that is no batch. Its text repeats nothing of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body of a message is {{\"tick\": \"2026-11-21T11:00:00Z\", \"tenants\": [\"…\"]}} and nothing else")]
 pub struct InvalidBatch;
 
 impl Batch {
-    /// The body of a message.
     pub fn to_body(&self) -> String {
         let body = Body { tick: timestamp::seconds(self.tick), tenants: self.tenants.clone() };
-        // Serialising texts into memory has no way to fail.
+        // Serializing strings into memory can't fail.
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    /// Reads what [`Self::to_body`] writes.
+    /// Parses what [`Self::to_body`] writes.
     ///
     /// # Errors
     /// If it is anything else.
@@ -48,9 +47,9 @@ impl Batch {
     }
 
     pub(crate) fn split(tick: DateTime<Utc>, tenants: &[String]) -> Vec<Self> {
-        let batches = tenants.len().div_ceil(TENANTS_PER_BATCH);
-        // Dealt like cards: in a small remainder, or in one batch of those who have waited longest, each could fail for a
-        // reason of its own, and it would look as if nothing worked.
+        let batches = tenants.len().div_ceil(MAX_TENANTS_PER_BATCH);
+        // Tenants are dealt like cards. In a small last batch, or in one batch of the longest due, all could fail for reasons
+        // of their own, and it would look as if the platform had failed.
         let of_batch = |nth| tenants.iter().skip(nth).step_by(batches).cloned().collect();
         (0..batches).map(|nth| Self { tick, tenants: of_batch(nth) }).collect()
     }
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_read_as_it_was_written_and_nothing_else_is() {
+    fn a_batch_is_parsed_as_it_was_written_and_nothing_else_is() {
         let batch = Batch { tick: "2026-11-21T11:00:00Z".parse().unwrap(), tenants: vec!["acme".to_owned()] };
         assert_eq!(batch.to_body(), r#"{"tick":"2026-11-21T11:00:00Z","tenants":["acme"]}"#);
         assert_eq!(Batch::parse(&batch.to_body()), Ok(batch));

@@ -1,8 +1,8 @@
-//! How far a window that is still due has been stored: a window can be too long for one run.
+//! The checkpoint: the position in a window that is longer than a run.
 //!
-//! After each stored file but the last, the watermark keeps what the next run needs to go on with the same file boundaries
-//! and bytes. It keeps the file size limit as well, so that a window which is begun anew leaves no file of a higher number
-//! behind. Nobody but the holder of the lease writes it.
+//! After each stored file but the last, the run saves on the watermark what the next run needs to go on with the same file
+//! boundaries and bytes. That includes the file size limit, so that a window which begins again leaves no file of a higher
+//! number behind. Only the holder of the lease writes it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -16,28 +16,26 @@ use crate::{
     timestamp,
 };
 
-/// How much of a watermark may be a checkpoint; an item in DynamoDB has at most 400 KB. That is some 2,500 files, and a
-/// window with more of them goes on from there.
+/// An item in DynamoDB has at most 400 KB. This is enough for some 2,500 files; a window with more goes on from there.
 const MAX_CHECKPOINT_BYTES: usize = 256 * 1024;
 
-/// The files of a window that are stored, and where the reading stood after the last of them.
+/// The stored files of a window, and the position of the reading after the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Of which window.
     pub window: Window,
     /// The config's version.
     pub version: u64,
     /// Where a file is split, in uncompressed bytes.
     pub max_object_bytes: u64,
-    /// The last `recorded_at_id` in these files of each shard; none of a shard of which they have nothing.
+    /// The last `recorded_at_id` of each shard in these files; none if they have no event of the shard.
     pub read_until: Vec<Option<String>>,
-    /// The files, from the first; before them, those of late minutes. None where the window has to be begun anew.
+    /// The files of late minutes, then those of the window in order. Empty if the window begins again.
     pub objects: Vec<StoredObject>,
-    /// What the events of the window's last minutes come to that are in these files.
+    /// Counts of the events in these files.
     pub trailing_counts: TrailingCounts,
-    /// How many events came too late for the window before.
+    /// Late arrivals of the window before.
     pub late: u64,
-    /// How many of their events are wrapped as malformed.
+    /// Events that are wrapped as malformed.
     pub malformed: u64,
     /// Whether events may be missing.
     pub gap: bool,
@@ -45,18 +43,18 @@ pub struct Checkpoint {
     pub started: DateTime<Utc>,
 }
 
-/// As the watermark holds it: JSON with short names, and without the keys, which follow from the rest.
+/// The stored form: JSON without the keys, which follow from the rest.
 #[derive(Serialize, Deserialize)]
 struct Text {
     from: String,
     to: String,
-    /// Where the first file is. A config that was changed by hand may have kept its version.
+    /// The location of the first file: a config that was changed by hand may have kept its version.
     first: String,
     version: u64,
     max_object_bytes: u64,
     read_until: Vec<Option<String>>,
     files: Vec<(u64, u64, String)>,
-    /// With the minute.
+    /// The first field is the minute.
     late_files: Vec<(String, u64, u64, String)>,
     late: u64,
     trailing_counts: String,
@@ -66,8 +64,8 @@ struct Text {
 }
 
 impl Checkpoint {
-    /// Where a run that is to export the window goes on: where the watermark says, if the settings are still the same; or
-    /// else at the beginning, with the file size limit that the watermark has of this window, or with that of now.
+    /// Returns where a run begins to export the window: at the stored checkpoint, if the settings are the same. Else at the
+    /// window's beginning, with the file size limit of the stored checkpoint if it is of this window.
     pub fn for_run(
         watermark: &StoredWatermark,
         config: &TenantConfig,
@@ -76,7 +74,7 @@ impl Checkpoint {
         now: DateTime<Utc>,
     ) -> Self {
         let text: Option<Text> = watermark.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        // A save may have made the window end earlier, but its late minutes are the same.
+        // After a save, the window may end earlier, but its late minutes are the same.
         let text = text.filter(|text| text.from == timestamp::seconds(window.from));
         let max_object_bytes = text.as_ref().map_or(max_object_bytes, |text| text.max_object_bytes);
         text.and_then(|text| Self::resume(text, config, window)).unwrap_or_else(|| Self {
@@ -124,7 +122,7 @@ impl Checkpoint {
         })
     }
 
-    /// As the watermark holds it; none if there is too much of it.
+    /// Returns the stored form, or none if it is longer than `MAX_CHECKPOINT_BYTES`.
     pub fn to_text(&self, config: &TenantConfig) -> Option<String> {
         let (mut files, mut late_files) = (Vec::new(), Vec::new());
         for StoredObject { bytes, events, sha256, late, .. } in self.objects.iter().cloned() {
@@ -152,7 +150,7 @@ impl Checkpoint {
     }
 }
 
-/// The number of the next file of a window, or of a late minute, after these.
+/// Returns the number of the next file of a window, or of a late minute.
 pub fn next_number(stored: &[StoredObject], late: Option<Window>) -> u32 {
     let before = stored.iter().filter(|object| object.late == late).count();
     u32::try_from(before + 1).unwrap_or(u32::MAX)
@@ -206,41 +204,41 @@ mod tests {
         }
     }
 
-    fn kept(text: Option<String>) -> StoredWatermark {
+    fn watermark(text: Option<String>) -> StoredWatermark {
         StoredWatermark { checkpoint: text, ..StoredWatermark::default() }
     }
 
     fn for_run(text: Option<String>, config: &TenantConfig, window: Window) -> Checkpoint {
-        Checkpoint::for_run(&kept(text), config, window, 7, checkpoint().started)
+        Checkpoint::for_run(&watermark(text), config, window, 7, checkpoint().started)
     }
 
     #[test]
-    fn it_is_read_back_as_it_was_kept_but_only_where_it_would_go_on_alike_and_with_its_limit_in_any_case() {
+    fn it_is_resumed_only_with_the_same_settings_but_its_limit_is_used_in_any_case() {
         let text = checkpoint().to_text(&config());
         let read = |config: &TenantConfig, window: Window| for_run(text.clone(), config, window);
         assert_eq!(read(&config(), window()), checkpoint());
-        let anew = |read: Checkpoint| (read.objects.len(), read.read_until.len(), read.max_object_bytes);
+        let begun = |read: Checkpoint| (read.objects.len(), read.read_until.len(), read.max_object_bytes);
         let earlier = Window { to: "2026-11-21T10:30:00Z".parse().unwrap(), ..window() };
-        assert_eq!(anew(read(&config(), earlier)), (0, 0, 1 << 20));
+        assert_eq!(begun(read(&config(), earlier)), (0, 0, 1 << 20));
         let next = Window { from: window().to, to: "2026-11-21T12:00:00Z".parse().unwrap() };
-        assert_eq!(anew(read(&config(), next)), (0, 0, 7), "of another window, nothing is known");
+        assert_eq!(begun(read(&config(), next)), (0, 0, 7), "a checkpoint of another window is ignored");
         let saved = TenantConfig { version: config().version + 1, ..config() };
-        assert_eq!(anew(read(&saved, window())), (0, 0, 1 << 20));
+        assert_eq!(begun(read(&saved, window())), (0, 0, 1 << 20));
         let by_hand = [
             TenantConfig { bucket: crate::tenant::BucketName::parse("elsewhere").unwrap(), ..config() },
             TenantConfig { compression: crate::tenant::Compression::Gzip, ..config() },
             TenantConfig { event_shards: crate::tenant::EventShards::parse("2").unwrap(), ..config() },
         ];
         for moved in by_hand {
-            assert_eq!(anew(read(&moved, window())), (0, 0, 1 << 20), "under the same version");
+            assert_eq!(begun(read(&moved, window())), (0, 0, 1 << 20), "another setting under the same version");
         }
         for text in [None, Some(String::new()), Some("{}".to_owned())] {
-            assert_eq!(anew(for_run(text, &config(), window())), (0, 0, 7));
+            assert_eq!(begun(for_run(text, &config(), window())), (0, 0, 7));
         }
     }
 
     #[test]
-    fn what_does_not_fit_into_a_watermark_is_not_kept() {
+    fn a_checkpoint_that_does_not_fit_into_a_watermark_is_not_saved() {
         let sha256 = "a".repeat(64);
         let many = Checkpoint { objects: (1..=2_500).map(|file| object(file, &sha256)).collect(), ..checkpoint() };
         assert!(many.to_text(&config()).is_some());

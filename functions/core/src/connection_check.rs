@@ -1,4 +1,4 @@
-//! An hour's checks: whoever has a turn is verified, and what is found is kept and told.
+//! Verifies the connected tenants whose check is due in an hour, and stores and announces the findings.
 
 #[cfg(test)]
 mod tests;
@@ -13,137 +13,142 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     failure::{Code, Failure, Party},
     new_event::Stamp,
-    onboarding::ConnectorState,
+    onboarding::{ConnectorState, stored_version},
     ports::{Conditional, Connections, Due, Tenants, Verifier},
     records::{ConnectionChange, ConnectionCheck, Finding, TenantRecords},
-    settings::{Draft, FieldError, FieldErrors, parse_version},
+    settings::{Draft, FieldError, FieldErrors},
     system_events,
-    tenant::{Invalid, TenantId},
+    tenant::TenantId,
     timestamp,
     verification::{Step, StepName, StepStatus, Verification, VerificationRequest},
 };
 
-/// In how many hours, its own included, a tenant's turn is taken. What a run could not do, the next ones catch up with.
-const HOURS_TO_CATCH_UP: i64 = 3;
+/// A tenant is checked in its due hour or the two after it, so that a later run catches up with an earlier one.
+const CATCH_UP_HOURS: i64 = 3;
 
-/// How many connections are verified side by side. Each assumes the role five times, at the pace of all exports.
+/// Connections verified at once. Each assumes the role five times, at the pace that all exports share.
 const CONCURRENCY: usize = 8;
 
-/// From how many roles on it is hardly their customers' doing that all of them are refused, and none lets us in.
-const SUSPICIOUS: usize = 3;
+/// If at least so many roles refuse the exporter and none can be assumed, the platform is more likely the cause than the
+/// customers.
+const MIN_REFUSALS_BY_PLATFORM: usize = 3;
 
-/// Among how many other tenants some are looked for whose roles let us in when they were checked last.
-const OTHERS: usize = 50;
+/// The tenants among which roles are looked for that could be assumed at their last check.
+const MAX_SAMPLED_TENANTS: usize = 50;
 
-/// What a run of checks is given of the world outside.
 #[derive(Clone, Copy)]
 pub struct CheckContext<'a> {
-    /// The hour that it stands for.
+    /// The hour that is checked, which may be earlier than `now`.
     pub hour: DateTime<Utc>,
-    /// The wall clock.
     pub now: &'a (dyn Fn() -> DateTime<Utc> + Send + Sync),
-    /// Whether the remaining time is too short to begin with another tenant.
+    /// Whether the remaining time is too short for another tenant.
     pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
-    /// For how long events are kept, if not for ever.
+    /// None keeps events for ever.
     pub retention: Option<TimeDelta>,
 }
 
-/// What the checks of an hour came to. Serialises to a part of the function's answer.
+/// The tenants by the outcome of their check: a part of the function's answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CheckCounts {
-    /// Connections of which something was found out.
     pub checked: u64,
-    /// Of these, those that would fail, or are not safe.
+    /// Checked tenants whose deliveries would fail or be unsafe.
     pub failing: u64,
-    /// Those of which something new is wrong.
+    /// Checked tenants with a new finding.
     pub drifted: u64,
-    /// Those of which something is right again.
+    /// Checked tenants that have recovered from findings.
     pub restored: u64,
-    /// Connections whose turn it was, and of which nothing was found out.
+    /// Due tenants whose check gave no result.
     pub unchecked: u64,
 }
 
-/// How the check of one tenant ended.
+/// The outcome of one tenant's check.
 enum CheckOutcome {
-    /// It was kept.
-    Kept { found: ConnectionCheck, news: Option<ConnectionChange> },
-    /// The role was refused, and that is news. It waits for what becomes of the others.
+    Stored {
+        check: ConnectionCheck,
+        change: Option<ConnectionChange>,
+    },
+    /// The role refuses the exporter, and did not at the last check. Not stored before the other tenants are known.
     Refused(RefusedRole),
-    /// It is not to be checked after all: its admin was faster.
-    Gone,
-    /// Nothing was found out.
-    Unclear,
+    /// The check no longer applies: the admin has saved or disconnected, or another run has checked.
+    Superseded,
+    NoResult,
 }
 
 struct RefusedRole {
     tenant: TenantId,
-    before: Option<ConnectionCheck>,
-    found: ConnectionCheck,
+    last: Option<ConnectionCheck>,
+    check: ConnectionCheck,
 }
 
-/// The checks, over whatever implements their ports.
 pub struct ConnectionChecks<'a, S, V> {
-    /// The tenants' records.
     pub store: &'a S,
-    /// What verifies connections.
     pub verifier: &'a V,
 }
 
 impl<S: Tenants + Connections, V: Verifier> ConnectionChecks<'_, S, V> {
-    /// ConnectionChecks the connected tenants whose turn it is and that have not had it.
+    /// Checks the connected tenants that are due and not yet checked.
     ///
     /// # Errors
-    /// If it could not be read who has had a turn; then nobody was checked.
+    /// If the last checks can't be read; then no tenant was checked.
     pub async fn run(&self, connected: &[Due], context: CheckContext<'_>) -> Result<CheckCounts, Failure> {
         let ids = connected.iter().filter_map(|due| TenantId::parse(&due.tenant).ok());
-        let turns: BTreeMap<TenantId, DateTime<Utc>> =
-            ids.filter_map(|id| due_hour(&id, context.hour).map(|turn| (id, turn))).collect();
-        let ids: Vec<TenantId> = turns.keys().cloned().collect();
-        let mut waiting: Vec<_> = self.store.last_checks(&ids).await?.into_iter().collect();
+        let due_hours: BTreeMap<TenantId, DateTime<Utc>> =
+            ids.filter_map(|id| due_hour(&id, context.hour).map(|due_hour| (id, due_hour))).collect();
+        let ids: Vec<TenantId> = due_hours.keys().cloned().collect();
+        let last = self.store.last_checks(&ids).await?;
         let now = (context.now)();
-        let had_it =
-            |id: &TenantId, last: &ConnectionCheck| turns.get(id).is_none_or(|turn| last.stands_for(*turn, now));
-        waiting.retain(|(id, last)| !last.as_ref().is_some_and(|last| had_it(id, last)));
-        // Whoever has waited longest is the first.
-        waiting.sort_unstable_by(|(a, _), (b, _)| (turns.get(a), a).cmp(&(turns.get(b), b)));
+        let mut unchecked: Vec<_> = last
+            .into_iter()
+            .filter_map(|(id, last)| {
+                let due_hour = *due_hours.get(&id)?;
+                let is_checked = last.as_ref().is_some_and(|last| last.covers(due_hour, now));
+                (!is_checked).then_some((due_hour, id, last))
+            })
+            .collect();
+        // The longest due first.
+        unchecked.sort_unstable_by(|(hour_a, a, _), (hour_b, b, _)| (hour_a, a).cmp(&(hour_b, b)));
 
-        let (mut report, mut refused, mut anyone_let_in) = (CheckCounts::default(), Vec::new(), false);
-        let checks = waiting.into_iter().map(|(tenant, last)| {
-            let turn = turns.get(&tenant).copied().unwrap_or(context.hour);
-            self.check(tenant, last, turn, context)
-        });
+        let (mut counts, mut refused, mut is_any_assumable) = (CheckCounts::default(), Vec::new(), false);
+        let checks = unchecked.into_iter().map(|(due_hour, tenant, last)| self.check(tenant, last, due_hour, context));
         let mut checks = pin!(stream::iter(checks).buffer_unordered(CONCURRENCY));
-        while let Some((end, let_in)) = checks.next().await {
-            anyone_let_in |= let_in;
-            match end {
-                CheckOutcome::Refused(it) => refused.push(it),
-                end => report.add(&end),
+        while let Some((outcome, is_assumable)) = checks.next().await {
+            is_any_assumable |= is_assumable;
+            match outcome {
+                CheckOutcome::Refused(role) => refused.push(role),
+                outcome => counts.add(&outcome),
             }
         }
-        if !refused.is_empty() && !anyone_let_in && self.are_all_refused(&refused, connected, context).await {
-            report.unchecked += refused.len() as u64;
+        if !refused.is_empty() && !is_any_assumable && self.is_every_role_refused(&refused, connected, context).await {
+            counts.unchecked += refused.len() as u64;
             let tenants = refused.len();
-            let what = "every role refuses the exporter: rather than its customers' doing, that is a right or a name of its \
-                        own that is gone, and nobody is told";
-            tracing::error!(tenants, "{what}");
-            return Ok(report);
+            tracing::error!(
+                tenants,
+                "every role refuses the exporter: probably its own role lacks a right or has another name; no tenant is notified"
+            );
+            return Ok(counts);
         }
-        let kept =
-            refused.into_iter().map(|RefusedRole { tenant, before, found }| self.keep(tenant, before, found, context));
-        let kept: Vec<CheckOutcome> = stream::iter(kept).buffer_unordered(CONCURRENCY).collect().await;
-        kept.iter().for_each(|end| report.add(end));
-        Ok(report)
+        let outcomes =
+            refused.into_iter().map(|RefusedRole { tenant, last, check }| self.store(tenant, last, check, context));
+        let outcomes: Vec<CheckOutcome> = stream::iter(outcomes).buffer_unordered(CONCURRENCY).collect().await;
+        outcomes.iter().for_each(|outcome| counts.add(outcome));
+        Ok(counts)
     }
 
-    /// Whether, beside those that are refused, no other tenant's role lets us in either.
-    async fn are_all_refused(&self, refused: &[RefusedRole], connected: &[Due], context: CheckContext<'_>) -> bool {
+    /// Whether enough roles refuse the exporter and no sampled role of another tenant can be assumed.
+    async fn is_every_role_refused(
+        &self,
+        refused: &[RefusedRole],
+        connected: &[Due],
+        context: CheckContext<'_>,
+    ) -> bool {
         let ids = connected.iter().filter_map(|due| TenantId::parse(&due.tenant).ok());
-        let others: Vec<TenantId> = ids.filter(|id| refused.iter().all(|it| it.tenant != *id)).take(OTHERS).collect();
-        let Ok(last) = self.store.last_checks(&others).await else { return refused.len() >= SUSPICIOUS };
-        let well = |last: &ConnectionCheck| !last.fails();
-        let others = last.into_iter().filter(|(_, last)| last.as_ref().is_none_or(well)).take(SUSPICIOUS);
-        let mut count = refused.len();
-        for (tenant, _) in others {
+        let others: Vec<TenantId> =
+            ids.filter(|id| refused.iter().all(|it| it.tenant != *id)).take(MAX_SAMPLED_TENANTS).collect();
+        let mut refusals = refused.len();
+        let Ok(last) = self.store.last_checks(&others).await else { return refusals >= MIN_REFUSALS_BY_PLATFORM };
+        let had_no_failure = |last: &ConnectionCheck| !last.fails();
+        let sampled = last.into_iter().filter(|(_, last)| last.as_ref().is_none_or(had_no_failure));
+        for (tenant, _) in sampled.take(MIN_REFUSALS_BY_PLATFORM) {
             if (context.should_stop)() {
                 break;
             }
@@ -151,72 +156,73 @@ impl<S: Tenants + Connections, V: Verifier> ConnectionChecks<'_, S, V> {
             let role_alone = Draft { external_id: config.external_id, role_arn: config.role_arn, ..Draft::default() };
             let request = VerificationRequest { tenant_id: tenant.to_string(), draft: role_alone };
             let Ok(verification) = self.verifier.verify(&request).await else { continue };
-            if is_let_in(&verification) {
+            if is_role_assumable(&verification) {
                 return false;
             }
-            count += usize::from(verification.steps.iter().any(|step| step.code == Some(Code::AssumeRoleDenied)));
+            refusals += usize::from(verification.steps.iter().any(|step| step.code == Some(Code::AssumeRoleDenied)));
         }
-        count >= SUSPICIOUS
+        refusals >= MIN_REFUSALS_BY_PLATFORM
     }
 
-    /// One tenant's check, and whether its role let the platform in.
+    /// Checks one tenant; also returns whether its role could be assumed.
     async fn check(
         &self,
         tenant: TenantId,
-        before: Option<ConnectionCheck>,
-        turn: DateTime<Utc>,
+        last: Option<ConnectionCheck>,
+        due_hour: DateTime<Utc>,
         context: CheckContext<'_>,
     ) -> (CheckOutcome, bool) {
         if (context.should_stop)() {
-            tracing::info!(tenant = %tenant, "not checked: the remaining time is too short");
-            return (CheckOutcome::Unclear, false);
+            tracing::info!(tenant = %tenant, "connection not checked: the remaining time is too short");
+            return (CheckOutcome::NoResult, false);
         }
-        match self.found(&tenant, turn, context).await {
-            Ok(None) => (CheckOutcome::Gone, false),
-            Ok(Some((verification, found))) => {
-                let let_in = is_let_in(&verification);
-                let Some(found) = found else {
+        match self.verify_saved(&tenant, due_hour, context).await {
+            Ok(None) => (CheckOutcome::Superseded, false),
+            Ok(Some((verification, check))) => {
+                let is_assumable = is_role_assumable(&verification);
+                let Some(check) = check else {
                     let codes: Vec<_> =
                         verification.steps.iter().filter_map(|step| step.code).map(Code::as_str).collect();
                     let codes = codes.join(", ");
-                    if is_the_platforms(&verification) {
-                        tracing::error!(tenant = %tenant, codes, "not checked: the platform itself failed, and has to act");
+                    if is_platform_failure(&verification) {
+                        tracing::error!(tenant = %tenant, codes, "connection not checked: the platform failed and must act");
                     } else {
-                        tracing::warn!(tenant = %tenant, codes, "not checked: there was no clear answer");
+                        tracing::warn!(tenant = %tenant, codes, "connection not checked: AWS gave no clear answer");
                     }
-                    return (CheckOutcome::Unclear, let_in);
+                    return (CheckOutcome::NoResult, is_assumable);
                 };
-                let refused = found.findings.iter().any(|it| it.code == Code::AssumeRoleDenied.as_str());
-                if refused && found.change_since(before.as_ref()).is_some() {
-                    return (CheckOutcome::Refused(RefusedRole { tenant, before, found }), let_in);
+                let is_refused = check.findings.iter().any(|it| it.code == Code::AssumeRoleDenied.as_str());
+                if is_refused && check.change_since(last.as_ref()).is_some() {
+                    return (CheckOutcome::Refused(RefusedRole { tenant, last, check }), is_assumable);
                 }
-                (self.keep(tenant, before, found, context).await, let_in)
+                (self.store(tenant, last, check, context).await, is_assumable)
             }
             Err(Failure { code, message, .. }) => {
-                tracing::warn!(tenant = %tenant, code = %code, reason = message, "not checked");
-                (CheckOutcome::Unclear, false)
+                tracing::warn!(tenant = %tenant, code = %code, reason = message, "connection not checked");
+                (CheckOutcome::NoResult, false)
             }
         }
     }
 
-    /// What the verification of a tenant's saved settings finds; none of a tenant that is not connected any more.
-    async fn found(
+    /// Verifies a tenant's saved settings. None if the tenant is no longer connected; no check if the verification proves
+    /// nothing.
+    async fn verify_saved(
         &self,
         tenant: &TenantId,
-        turn: DateTime<Utc>,
+        due_hour: DateTime<Utc>,
         context: CheckContext<'_>,
     ) -> Result<Option<(Verification, Option<ConnectionCheck>)>, Failure> {
-        let Some((config, version)) = self.saved(tenant).await? else { return Ok(None) };
+        let Some((config, version)) = self.load_saved(tenant).await? else { return Ok(None) };
         let request = VerificationRequest { tenant_id: tenant.to_string(), draft: config };
         let verification = self.verifier.verify(&request).await?;
         let at = timestamp::whole_seconds((context.now)());
-        let found = findings(&request.draft, &verification);
-        let found = found.map(|findings| ConnectionCheck { turn, at, version, findings });
-        Ok(Some((verification, found)))
+        let check =
+            findings(&request.draft, &verification).map(|findings| ConnectionCheck { due_hour, at, version, findings });
+        Ok(Some((verification, check)))
     }
 
-    /// The saved settings of a tenant, and their version; none of one that is not connected any more.
-    async fn saved(&self, tenant: &TenantId) -> Result<Option<(Draft, u64)>, Failure> {
+    /// Loads a tenant's saved settings and their version; none if the tenant is no longer connected.
+    async fn load_saved(&self, tenant: &TenantId) -> Result<Option<(Draft, u64)>, Failure> {
         let records = self.store.load_one(tenant).await?;
         let state = ConnectorState::of(&records);
         let TenantRecords { config, watermark, .. } = records;
@@ -224,120 +230,115 @@ impl<S: Tenants + Connections, V: Verifier> ConnectionChecks<'_, S, V> {
             return Ok(None);
         }
         let Some(config) = config.filter(|_| state == ConnectorState::Scheduled) else {
-            let message = "The tenant is scheduled, but its settings or their role are gone.";
+            let message = "The tenant is scheduled, but it has no settings or no role.";
             return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
         };
-        let version = config.version.as_deref().map_or(Ok(0), parse_version);
-        let damaged = |invalid: Invalid| FieldErrors(vec![FieldError { field: "version", message: invalid.0 }]);
-        Ok(Some((config, version.map_err(|invalid| damaged(invalid).into_failure())?)))
+        let version = stored_version(&config)?;
+        Ok(Some((config, version)))
     }
 
-    /// Keeps what was found, and announces it if it is news.
-    async fn keep(
+    /// Stores a check, and announces its change since the last one.
+    async fn store(
         &self,
         tenant: TenantId,
-        before: Option<ConnectionCheck>,
-        found: ConnectionCheck,
+        last: Option<ConnectionCheck>,
+        check: ConnectionCheck,
         context: CheckContext<'_>,
     ) -> CheckOutcome {
-        let news = found.change_since(before.as_ref());
+        let change = check.change_since(last.as_ref());
         let stamp = Stamp { at: (context.now)(), retention: context.retention };
-        let announcement = news.map(|news| system_events::connection_checked(&tenant, stamp, news, &found));
-        let kept = self.store.save_check(&tenant, before.as_ref(), &found, announcement.as_ref()).await;
-        let kept = match kept {
-            Ok(Conditional::ConditionFailed) => self.is_overtaken(&tenant, &found, context).await,
+        let announcement = change.map(|change| system_events::connection_checked(&tenant, stamp, change, &check));
+        let is_superseded = match self.store.save_check(&tenant, last.as_ref(), &check, announcement.as_ref()).await {
             Ok(Conditional::Written) => {
-                if let Some(news) = news {
-                    let codes: Vec<&str> = found.findings.iter().map(|it| it.code.as_str()).collect();
-                    tracing::warn!(tenant = %tenant, news = ?news, codes = codes.join(", "), "a connection has changed");
+                if let Some(change) = change {
+                    let codes: Vec<&str> = check.findings.iter().map(|it| it.code.as_str()).collect();
+                    tracing::warn!(tenant = %tenant, change = ?change, codes = codes.join(", "), "connection changed");
                 }
-                return CheckOutcome::Kept { found, news };
+                return CheckOutcome::Stored { check, change };
             }
+            Ok(Conditional::ConditionFailed) => self.is_superseded(&tenant, &check, context).await,
             Err(failure) => Err(failure),
         };
-        match kept {
-            Ok(true) => CheckOutcome::Gone,
+        match is_superseded {
+            Ok(true) => CheckOutcome::Superseded,
             Ok(false) => {
-                let what = "the check was refused, although nobody has changed anything";
-                tracing::error!(tenant = %tenant, code = %Code::Rejected, "{what}");
-                CheckOutcome::Unclear
+                tracing::error!(tenant = %tenant, code = %Code::Rejected, "connection check not stored: refused without a change of the records");
+                CheckOutcome::NoResult
             }
             Err(Failure { code, message, .. }) => {
-                tracing::error!(tenant = %tenant, code = %code, reason = message, "what a check found could not be kept");
-                CheckOutcome::Unclear
+                tracing::error!(tenant = %tenant, code = %code, reason = message, "connection check not stored");
+                CheckOutcome::NoResult
             }
         }
     }
 
-    /// Whether somebody was faster: the admin, who has saved or disconnected, or another run with the same turn.
-    async fn is_overtaken(
+    /// Whether the admin has saved or disconnected in the meantime, or another run has checked.
+    async fn is_superseded(
         &self,
         tenant: &TenantId,
-        found: &ConnectionCheck,
+        check: &ConnectionCheck,
         context: CheckContext<'_>,
     ) -> Result<bool, Failure> {
-        let is_same = self.saved(tenant).await?.is_some_and(|(_, version)| version == found.version);
+        let is_same_version = self.load_saved(tenant).await?.is_some_and(|(_, version)| version == check.version);
         let last = self.store.last_check(tenant).await?;
-        Ok(!is_same || last.is_some_and(|last| last.stands_for(found.turn, (context.now)())))
+        Ok(!is_same_version || last.is_some_and(|last| last.covers(check.due_hour, (context.now)())))
     }
 }
 
 impl CheckCounts {
-    fn add(&mut self, end: &CheckOutcome) {
-        match end {
-            CheckOutcome::Kept { found, news } => {
+    fn add(&mut self, outcome: &CheckOutcome) {
+        match outcome {
+            CheckOutcome::Stored { check, change } => {
                 self.checked += 1;
-                self.failing += u64::from(found.fails());
-                self.drifted += u64::from(*news == Some(ConnectionChange::Drifted));
-                self.restored += u64::from(*news == Some(ConnectionChange::Restored));
+                self.failing += u64::from(check.fails());
+                self.drifted += u64::from(*change == Some(ConnectionChange::Drifted));
+                self.restored += u64::from(*change == Some(ConnectionChange::Restored));
             }
-            CheckOutcome::Refused(_) | CheckOutcome::Unclear => self.unchecked += 1,
-            CheckOutcome::Gone => {}
+            CheckOutcome::Refused(_) | CheckOutcome::NoResult => self.unchecked += 1,
+            CheckOutcome::Superseded => {}
         }
     }
 }
 
-/// The last hour, up to this one, that was the tenant's turn: spread over the day by SHA-256 of the id. None if it is too
-/// long ago to be taken now, or before all that an instant can be.
+/// Returns the tenant's last due hour up to `hour`; SHA-256 of the id spreads the tenants over the day. None if it is too
+/// long ago to catch up with, or earlier than the first representable time.
 pub fn due_hour(tenant: &TenantId, hour: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let digest = Sha256::digest(tenant.as_str());
-    // Not the first byte, of which the index's shard is made.
-    let own = digest.iter().skip(8).take(4).fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte)) % 24;
-    let ago = i64::from((hour.hour() + 24 - own) % 24);
-    if ago < HOURS_TO_CATCH_UP { hour.checked_sub_signed(TimeDelta::hours(ago)) } else { None }
+    // The first byte decides the due shard already.
+    let hour_of_day = digest.iter().skip(8).take(4).fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte)) % 24;
+    let ago = i64::from((hour.hour() + 24 - hour_of_day) % 24);
+    if ago < CATCH_UP_HOURS { hour.checked_sub_signed(TimeDelta::hours(ago)) } else { None }
 }
 
-/// What a verification of saved settings found, unless it proves nothing: AWS gave no clear answer, or it was the platform
-/// that failed.
+/// Returns the findings of a verification of saved settings; none if it proves nothing, since AWS gave no clear answer or
+/// the platform failed.
 fn findings(saved: &Draft, verification: &Verification) -> Option<Vec<Finding>> {
     let finding = |step: &Step| {
         let is_failure = step.status == StepStatus::Failed;
         let code = step.code.filter(|_| step.party() == Some(Party::Customer))?;
-        let found = is_failure || step.status == StepStatus::Warning;
+        let is_finding = is_failure || step.status == StepStatus::Warning;
         let message = step.message.clone();
-        found.then(|| Finding { step: step.step.to_string(), is_failure, code: code.to_string(), message })
+        is_finding.then(|| Finding { step: step.step.to_string(), is_failure, code: code.to_string(), message })
     };
-    let mut found: Vec<Finding> = verification.steps.iter().filter_map(finding).collect();
-    found.extend(without_bucket(saved));
-    // What was let in that has to be refused is a fact, whatever stayed unclear.
-    let is_clear = found.iter().any(|it| it.is_failure) || verification.passed();
-    is_clear.then_some(found)
+    let mut findings: Vec<Finding> = verification.steps.iter().filter_map(finding).collect();
+    findings.extend(missing_bucket(saved));
+    // A failed step proves something even if another step is inconclusive.
+    let is_conclusive = findings.iter().any(|it| it.is_failure) || verification.passed();
+    is_conclusive.then_some(findings)
 }
 
-/// Without a bucket, a verification looks at the role alone, as before the first save. Of saved settings that is no pass.
-fn without_bucket(saved: &Draft) -> Option<Finding> {
-    let lost = saved.bucket.as_deref().is_none_or(str::is_empty);
+/// Without a bucket a verification tries the role alone and passes, but saved settings need one.
+fn missing_bucket(saved: &Draft) -> Option<Finding> {
+    let is_missing = saved.bucket.as_deref().is_none_or(str::is_empty);
     let error = || FieldError { field: "bucket", message: "is required".to_owned() };
-    let Failure { code, message, .. } = lost.then(|| FieldErrors(vec![error()]).into_failure())?;
+    let Failure { code, message, .. } = is_missing.then(|| FieldErrors(vec![error()]).into_failure())?;
     Some(Finding { step: StepName::PutObject.to_string(), is_failure: true, code: code.to_string(), message })
 }
 
-/// Whether it was the platform that failed, and not AWS that gave no answer.
-fn is_the_platforms(verification: &Verification) -> bool {
+fn is_platform_failure(verification: &Verification) -> bool {
     verification.steps.iter().any(|step| step.status == StepStatus::Failed && step.party() == Some(Party::Platform))
 }
 
-/// Whether the role can be assumed.
-fn is_let_in(verification: &Verification) -> bool {
+fn is_role_assumable(verification: &Verification) -> bool {
     verification.steps.iter().any(|step| step.step == StepName::AssumeRole && step.passed())
 }

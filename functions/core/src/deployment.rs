@@ -1,11 +1,9 @@
-//! What a function is deployed with: texts by their names, from whoever reads the environment. What is missing or wrong
-//! is named, for the platform to correct.
+//! The configuration that all functions share, parsed from their environment variables.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use chrono::TimeDelta;
 
-/// A setting that is missing or wrong; the platform has to correct the deployment.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("the environment variable {name} {problem}; correct it in infra/template.yaml and deploy again")]
 pub struct ConfigError {
@@ -14,30 +12,25 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// What is wrong with the variable of that name, as the rest of a sentence that begins with it.
+    /// `problem` continues a sentence that begins with the variable's name.
     pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
         Self { name, problem: problem.into() }
     }
 }
 
-/// What every function is deployed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedConfig {
-    /// `TENANTS_TABLE`
     pub tenants_table: String,
-    /// `EVENTS_TABLE`
     pub events_table: String,
-    /// `SETTLE_SECONDS`: how long after its end a window is left alone.
+    /// `SETTLE_SECONDS`: how long after its end a window is read.
     pub settle: TimeDelta,
-    /// `EVENTS_RETENTION_DAYS`: how long events are kept; for ever, if it is 0 or blank.
+    /// `EVENTS_RETENTION_DAYS`; none keeps events for ever.
     pub retention: Option<TimeDelta>,
 }
 
 impl SharedConfig {
-    /// Reads the settings by their names.
-    ///
     /// # Errors
-    /// If a table's name is missing, or a number is not one or out of its range.
+    /// If a table's name is missing, or a number is invalid or out of its range.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let retention_days: i64 = number(&lookup, "EVENTS_RETENTION_DAYS", 0, 0..=36_500)?;
         Ok(Self {
@@ -49,18 +42,16 @@ impl SharedConfig {
     }
 }
 
-/// A text that has to be there.
-///
 /// # Errors
-/// If it is missing or blank.
+/// If the variable is missing or blank.
 pub fn required(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String, ConfigError> {
     lookup(name).filter(|value| !value.is_empty()).ok_or_else(|| ConfigError::new(name, "is missing"))
 }
 
-/// A whole number, or its default if it is missing or blank.
+/// Returns the variable as a whole number, or the default if it is missing or blank.
 ///
 /// # Errors
-/// If it is something else, or out of its range.
+/// If it is no whole number or out of its range.
 pub fn number<N: FromStr + PartialOrd + Display>(
     lookup: impl Fn(&str) -> Option<String>,
     name: &'static str,
@@ -88,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_are_enough_and_everything_else_has_its_documented_default() {
+    fn only_the_tables_are_required_and_the_rest_has_its_documented_default() {
         for none in ["", "0"] {
             let shared = shared(&[("EVENTS_RETENTION_DAYS", none)]).unwrap();
             assert_eq!((shared.settle, shared.retention), (TimeDelta::minutes(1), None));

@@ -1,4 +1,4 @@
-//! One line of an export: a recorded event as it was stored, or one that the system makes itself.
+//! The lines of an export: recorded events, and those that the export adds about a window.
 
 use std::borrow::Cow;
 
@@ -7,29 +7,28 @@ use uuid::Uuid;
 
 use crate::{schedule::Window, tenant::TenantId, timestamp};
 
-/// An event as the events table holds it.
+/// An event as stored in the events table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// `<recorded_at>#<id>`, the table's range key; events are exported in its order.
     pub recorded_at_id: String,
-    /// What was recorded.
     pub body: Body,
 }
 
-/// What the attribute `event` held.
+/// The attribute `event`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// A text, which should be one JSON object.
+    /// A well-formed event is one JSON object.
     Text(String),
-    /// No text: the item had no such attribute, or one of another type. This is all that the item had, as JSON.
+    /// The attribute is absent or has another type. This is the whole item as JSON.
     NoText(String),
 }
 
 impl StoredEvent {
-    /// The event's line in an export, without a line break, and whether it had to be wrapped as malformed.
+    /// Returns the event's line in an export, without a line break, and whether it is malformed.
     ///
-    /// One JSON object goes through byte for byte. If it spans several lines, the whitespace between its tokens is
-    /// taken out, so that a line is an event. Anything else is never dropped: it becomes the text of a system event.
+    /// A JSON object is exported byte for byte; if it has line breaks, the whitespace between its tokens is removed.
+    /// Anything else is malformed: it is exported as the text of a system event, never dropped.
     pub fn line(&self) -> (Cow<'_, str>, bool) {
         let (text, reason) = match &self.body {
             Body::NoText(item) => (item, "the item has no attribute event of type S"),
@@ -52,19 +51,19 @@ impl StoredEvent {
     }
 }
 
-/// Takes the whitespace between tokens out of valid JSON that has line breaks; leaves any other as it is.
+/// Compacts valid JSON that has line breaks and leaves other JSON unchanged.
 ///
-/// A line break inside a JSON string is always escaped, so one that stands there bare is between tokens.
+/// Inside a JSON string a line break is always escaped, so a raw one is between tokens.
 fn on_one_line(json: &str) -> Cow<'_, str> {
     let json = json.trim_ascii();
     let broken = memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some();
     if broken { Cow::Owned(compact(json)) } else { Cow::Borrowed(json) }
 }
 
-/// Takes the whitespace between tokens out of valid JSON.
+/// Removes the whitespace between the tokens of valid JSON.
 pub(crate) fn compact(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
-    let kept = json.chars().filter(|&c| {
+    let characters = json.chars().filter(|&c| {
         let keep = in_string || !c.is_ascii_whitespace();
         if escaped {
             escaped = false;
@@ -75,10 +74,10 @@ pub(crate) fn compact(json: &str) -> String {
         }
         keep
     });
-    kept.collect()
+    characters.collect()
 }
 
-/// An event as it is exported; the order of the fields is the schema's.
+/// An event as exported; the fields have the schema's order.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document<'a, Info> {
@@ -92,26 +91,23 @@ pub(crate) struct Document<'a, Info> {
 
 impl<Info: Serialize> Document<'_, Info> {
     pub(crate) fn to_line(&self) -> String {
-        // Serialising texts, numbers and JSON into memory has no way to fail.
+        // Serializing texts, numbers and JSON into memory can't fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// Who did something.
+/// The user who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// The platform's id for them.
+    /// The platform's id of the user.
     pub id: String,
-    /// Their name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Their address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
 }
 
 impl User {
-    /// The system itself, who has no address.
     pub fn system() -> Self {
         Self { id: "system".to_owned(), name: Some("System".to_owned()), email: None }
     }
@@ -132,19 +128,19 @@ struct WindowInfo {
     event_count: Option<u64>,
 }
 
-/// Says of an empty window that it was exported and had no events.
+/// The only event in the file of an empty window.
 pub fn heartbeat(tenant: &TenantId, window: Window) -> String {
-    about_window(tenant, window, "Audit Log Export Completed", Some(0))
+    window_event(tenant, window, "Audit Log Export Completed", Some(0))
 }
 
-/// Says of a window that it begins before the events' retention, so that some of its events may be missing.
+/// Announces that a window begins before the events' retention, so that events may be missing.
 pub fn retention_exceeded(tenant: &TenantId, window: Window) -> String {
-    about_window(tenant, window, "Audit Log Retention Exceeded", None)
+    window_event(tenant, window, "Audit Log Retention Exceeded", None)
 }
 
-/// An event about a window as a whole. Its id depends on nothing but what it says, so a retry makes the same line.
-fn about_window(tenant: &TenantId, window: Window, action: &'static str, event_count: Option<u64>) -> String {
-    /// The namespace of these ids; never changes.
+/// An event about a whole window. Its id depends on the arguments alone, so that a retry makes the same line.
+fn window_event(tenant: &TenantId, window: Window, action: &'static str, event_count: Option<u64>) -> String {
+    /// Never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x0e66_4ae1_7b8f_4d0c_9a52_61d3_c4f0_8b17);
     let id = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{window}/{action}").as_bytes()).to_string();
     let (window_from, window_to) = (timestamp::seconds(window.from), timestamp::seconds(window.to));
@@ -169,31 +165,34 @@ mod tests {
         StoredEvent { recorded_at_id: "2026-11-21T10:03:12.345Z#01K".to_owned(), body }
     }
 
-    fn check(text: &str, line: &str) {
+    fn assert_line(text: &str, line: &str) {
         let event = stored(Body::Text(text.to_owned()));
         assert_eq!(event.line(), (Cow::Borrowed(line), false));
     }
 
     #[test]
-    fn one_json_object_on_one_line_goes_through_byte_for_byte() {
+    fn a_json_object_on_one_line_is_exported_byte_for_byte() {
         for text in [
             "{}",
             r#"{"id":"1", "n":1.50e+2, "dup":1, "dup":2}"#,
             r#"{"name":"Jürgen 🦀 \u00e9 \ud83e\udd80 \/"}"#,
             "{\"u2028\":\"\u{2028}\"}",
         ] {
-            check(text, text);
+            assert_line(text, text);
         }
     }
 
     #[test]
-    fn a_pretty_printed_event_is_compacted_but_its_strings_are_not_touched() {
-        check("{\n  \"a b\": \"x  \\\" \\n y\\\\\",\r\n\t\"c\": [1, 2]\n}\n", r#"{"a b":"x  \" \n y\\","c":[1,2]}"#);
-        check(" {\"a\": 1}\n", "{\"a\": 1}");
+    fn a_pretty_printed_event_is_compacted_and_its_strings_stay_unchanged() {
+        assert_line(
+            "{\n  \"a b\": \"x  \\\" \\n y\\\\\",\r\n\t\"c\": [1, 2]\n}\n",
+            r#"{"a b":"x  \" \n y\\","c":[1,2]}"#,
+        );
+        assert_line(" {\"a\": 1}\n", "{\"a\": 1}");
     }
 
     #[test]
-    fn whatever_is_not_one_json_object_is_wrapped_and_never_dropped() {
+    fn a_text_that_is_not_one_json_object_is_wrapped_and_never_dropped() {
         for raw in ["", "hello", "[1]", "null", "{\"a\":1", "{} {}", "\u{feff}{}", "{'a':1}", "{\"a\":\"\n\"}", "\u{0}"]
         {
             let event = stored(Body::Text(raw.to_owned()));
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_own_events_depend_on_nothing_but_tenant_and_window() {
+    fn events_about_a_window_depend_on_tenant_and_window_alone() {
         let window =
             Window { from: "2026-11-21T10:00:00Z".parse().unwrap(), to: "2026-11-21T11:00:00Z".parse().unwrap() };
         let acme = TenantId::parse("acme").unwrap();
@@ -223,15 +222,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_line_is_one_line_and_says_the_same(text in r#"[ \n\r\t{}\[\]:,"\\a-c0-9ü]{0,40}"#) {
+        fn a_line_has_no_line_break_and_keeps_the_content(text in r#"[ \n\r\t{}\[\]:,"\\a-c0-9ü]{0,40}"#) {
             let event = stored(Body::Text(text.clone()));
             let (line, malformed) = event.line();
             prop_assert!(!line.contains(['\n', '\r']));
-            let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
             if malformed {
-                prop_assert_eq!(said["additionalInfo"]["raw"].as_str(), Some(text.as_str()));
+                prop_assert_eq!(parsed["additionalInfo"]["raw"].as_str(), Some(text.as_str()));
             } else {
-                prop_assert_eq!(said, serde_json::from_str::<serde_json::Value>(&text).unwrap());
+                prop_assert_eq!(parsed, serde_json::from_str::<serde_json::Value>(&text).unwrap());
             }
         }
     }

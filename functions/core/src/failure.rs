@@ -1,8 +1,7 @@
-//! What went wrong with a tenant's export, who must act, and what they should do.
+//! Failures: a stable code, who must act, and what to do.
 //!
-//! A failure's code is a contract: dashboards, alarms and the table in docs/operations.md go by it, so a code is added but
-//! never renamed. Its message may name the tenant's own bucket, role and region; it never holds an SDK's error text, a
-//! credential or an event.
+//! Codes are a contract with dashboards, alarms and docs/operations.md: add codes, but rename none. A message may name the
+//! tenant's bucket, role and region, but holds no SDK's error text, no credential and no event.
 
 use std::fmt;
 
@@ -12,12 +11,11 @@ use std::fmt;
 pub enum Party {
     /// The tenant's admin, in the customer's AWS account or in the settings.
     Customer,
-    /// Whoever runs this system.
+    /// The operators of this system.
     Platform,
 }
 
 impl Party {
-    /// As logs, tables and the tick's answer have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
@@ -42,20 +40,18 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code there is.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// As logs, tables and the tick's answer have it.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Who has to act, where the failure itself doesn't say otherwise.
+            /// Who has to act, unless the failure says otherwise.
             pub fn party(self) -> Party {
                 match self { $(Self::$name => Party::$party,)* }
             }
 
-            /// What they should do.
+            /// What that party should do.
             pub fn hint(self) -> &'static str {
                 match self { $(Self::$name => $hint,)* }
             }
@@ -70,7 +66,7 @@ codes! {
     /// No bucket has that name.
     BucketNotFound = "bucket_not_found", Customer,
         "Create the bucket, or save the name of one that exists.";
-    /// The bucket lies in another region than the settings say.
+    /// The bucket is in another region than the settings say.
     WrongRegion = "wrong_region", Customer,
         "Save the settings with the region that the bucket is in.";
     /// S3 refused the write.
@@ -82,37 +78,37 @@ codes! {
     /// The bucket belongs to another account than expected: nothing was written.
     BucketOwnerMismatch = "bucket_owner_mismatch", Customer,
         "Check the bucket's name for typing errors; if the bucket is meant to be in another account than the role, save that account as the bucket's owner.";
-    /// The role can be assumed without the tenant's external ID; found when a connection is verified.
+    /// The role can be assumed without the tenant's external ID; found by a verification.
     ExternalIdNotEnforced = "external_id_not_enforced", Customer,
         "Let the role's trust policy demand the external ID with StringEquals on sts:ExternalId, without wildcards and without IfExists; the quick-create template does.";
-    /// The role may do more than a delivery needs; found when a connection is verified, and only a warning.
+    /// The role may do more than a delivery needs: a warning of a verification.
     ExcessRights = "excess_rights", Customer,
         "Narrow the role to s3:PutObject and s3:AbortMultipartUpload under the prefix, as the quick-create template does.";
     /// The tenant's stored settings can't be used.
     ConfigInvalid = "config_invalid", Customer,
         "Correct the field named in the message and save the settings again.";
-    /// An AWS service asked for fewer requests, longer than retries could bridge.
+    /// An AWS service asked for fewer requests, for longer than retries.
     Throttled = "throttled", Platform,
         "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, raise the service's quota or lower MAX_CONCURRENT_EXPORTS.";
-    /// An AWS service did not answer, or with a server's error, longer than retries could bridge.
+    /// An AWS service did not answer, or answered with a server's error, for longer than retries.
     Unavailable = "unavailable", Platform,
         "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, see the AWS Health Dashboard and the exporter's network.";
     /// The exporter's own role may not use its own tables.
     PlatformDenied = "platform_denied", Platform,
         "Compare the exporter's role with infra/template.yaml, and deploy the template again.";
-    /// The events table refuses to be read: a right, the table or its key is gone.
+    /// The events table can't be read: a right, the table or its key is missing.
     EventsUnreadable = "events_unreadable", Platform,
         "Compare the exporter's role with infra/template.yaml, and look whether the events table and the key that encrypts it are there and enabled. Nothing is lost as long as the events are kept; the next tick that can read them catches up.";
-    /// The exporter's or the tenant's temporary credentials ended in the middle.
+    /// The exporter's or the tenant's temporary credentials expired during the export.
     CredentialsExpired = "credentials_expired", Platform,
         "Nothing, if it passes: the next tick assumes the role again. If it stays, check the function's timeout, which must not exceed 15 minutes.";
     /// Events of the window may have been deleted before they could be exported.
     RetentionExceeded = "retention_exceeded", Platform,
         "The receipt, and mostly the object itself, say that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
-    /// A run found its lease gone or expired when it was about to write under it.
+    /// A run found its lease gone or expired before a write.
     LeaseLost = "lease_lost", Platform,
         "Nothing is lost: the watermark did not move, and the run that has the lease now goes on from it. Find out why two runs were at work: a function whose timeout exceeds 15 minutes, a clock that is wrong by many minutes, or a lease that was released by hand.";
-    /// AWS refused a request for a reason that this version doesn't know.
+    /// AWS refused a request with an unknown error.
     Rejected = "rejected", Platform,
         "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";
 }
@@ -137,11 +133,10 @@ impl fmt::Display for Code {
     }
 }
 
-/// Why a tenant's export did not succeed.
+/// Why an export or another request did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Failure {
-    /// Its kind.
     pub code: Code,
     /// Who has to act.
     pub party: Party,
@@ -150,26 +145,26 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of the code's own party.
+    /// A failure for the code's party.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, party: code.party(), message: message.into() }
     }
 
-    /// The same, for a party other than the code's own.
+    /// A failure for another party than the code's.
     pub fn by(party: Party, code: Code, message: impl Into<String>) -> Self {
         Self { code, party, message: message.into() }
     }
 }
 
-/// What a tenant is told of a failure: all of its own, and of the platform's no more than that it is the platform's turn.
-/// The log and the records have the rest.
-pub fn for_the_tenant(party: Party, code: &str, message: &str) -> String {
-    // What may be missing in its bucket is the tenant's business, whoever has to act.
+/// Returns the message that a tenant sees: that of a customer's failure, and a general one for the platform's. The log and
+/// the records have the full message.
+pub fn message_for_tenant(party: Party, code: &str, message: &str) -> String {
+    // Tenants must know what may be missing in their buckets, even if the platform has to act.
     if party == Party::Customer || code == Code::RetentionExceeded.as_str() {
         return message.to_owned();
     }
-    "The platform could not export for a reason of its own. Its operators have to act, and you don't; what is due follows \
-     by itself."
+    "The platform could not export. You don't have to do anything: its operators have to act, and the missing windows are \
+     exported afterwards."
         .to_owned()
 }
 
@@ -178,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_a_snake_case_word_of_its_own_with_a_hint() {
+    fn every_code_is_unique_in_snake_case_and_has_a_hint() {
         let mut seen = std::collections::HashSet::new();
         for code in Code::ALL {
             assert!(seen.insert(code.as_str()), "{code} twice");

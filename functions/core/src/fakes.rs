@@ -1,18 +1,15 @@
-//! The world in memory: every port, with state that can be looked at and faults that can be planned.
+//! In-memory implementations of all ports for tests, with injected faults.
 //!
-//! It passes the same contract tests as the AWS adapters, so what is proved on it holds for them.
+//! They pass the same contract tests as the AWS adapters.
 
 mod buckets;
-mod bus;
 mod connections;
 mod events;
 mod faults;
 mod fleet;
-mod queue;
-mod recorder;
+mod messages;
 mod settings;
 mod tenants;
-mod verifier;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -41,40 +38,37 @@ use crate::{
     verification::{Step, StepName, VerificationRequest},
 };
 
-/// All ports over one shared state; a clone sees the same world.
+/// All ports over one state, which clones share.
 #[derive(Clone, Default)]
 pub struct Fakes {
     state: Arc<Mutex<FakeState>>,
     faults: Faults,
-    /// How many events a page holds at most; 0 for all.
+    /// The events of a page; 0 for no limit.
     pub page_size: usize,
 }
 
-/// What there is.
 #[derive(Default)]
-#[allow(missing_docs, reason = "each is the table or bucket of that name")]
 pub struct FakeState {
     pub tenants: BTreeMap<String, FakeTenant>,
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
     pub ids: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, FakeObject>>,
-    /// Buckets and keys of what was stored, in order, for whoever takes note of it.
+    /// Bucket and key of each stored object, in order.
     pub stored: Vec<(String, String)>,
-    /// Whether requests to store an object that were given up may still be carried out.
+    /// Whether S3 may still carry out a request that was given up.
     pub in_doubt: bool,
     pub queue: Vec<Batch>,
     pub notifications: Vec<Notification>,
-    /// Tenants whose outbox somebody has asked to be published.
+    /// The tenants of the requests to publish.
     pub requested: Vec<String>,
     pub verified: Vec<VerificationRequest>,
     pub findings: BTreeMap<StepName, Step>,
     pub count: Option<ConnectedCount>,
-    pub drawn: u64,
+    pub draws: u64,
 }
 
 /// A tenant's records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the record or attribute of that name")]
 pub struct FakeTenant {
     pub config: Option<Draft>,
     pub watermark: Option<StoredWatermark>,
@@ -88,13 +82,11 @@ pub struct FakeTenant {
     pub verification_slots: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
     pub verification: Option<ConnectionCheck>,
-    /// Whether there is a check that can't be read, in the place of any other.
+    /// Whether the stored check can't be read.
     pub unreadable_verification: bool,
 }
 
-/// An object in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is what S3 calls by that name")]
 pub struct FakeObject {
     pub bytes: Vec<u8>,
     pub content_type: &'static str,
@@ -130,16 +122,16 @@ impl FakeState {
 }
 
 impl FakeTenant {
-    /// Whether a write under this fence holds.
+    /// Whether a write under this fence meets its conditions.
     fn is_within(&self, Fence { lease, as_read }: Fence<'_>) -> bool {
-        let stands = |stored: &StoredWatermark| {
+        let is_unmoved = |stored: &StoredWatermark| {
             (&stored.exported_until, &stored.next_due) == (&as_read.exported_until, &as_read.next_due)
         };
         self.lease.as_ref().is_some_and(|stored| stored.token == lease.token)
-            && self.watermark.as_ref().is_some_and(stands)
+            && self.watermark.as_ref().is_some_and(is_unmoved)
     }
 
-    /// Whether a commit or a checkpoint by this config holds under this fence.
+    /// Whether a commit or a checkpoint meets its conditions.
     fn is_as_read(&self, config: &TenantConfig, fence: Fence<'_>) -> bool {
         let is_connected = self.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
         let was_failing = (self.consecutive_failures > 0) == fence.as_read.failing;
@@ -171,12 +163,11 @@ impl FakeTenant {
 }
 
 impl Fakes {
-    /// The state, to look at or to change. Don't hold it across an await.
+    /// Don't hold the guard across an await.
     pub fn state(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records an event in a tenant's shard.
     pub fn put_event(&self, tenant: &TenantId, shard: u16, event: StoredEvent) {
         let mut state = self.state();
         state.events.entry((tenant.to_string(), shard)).or_default().insert(event.recorded_at_id, event.body);
@@ -209,28 +200,27 @@ impl Fakes {
     /// Fills a slice with bytes that differ from call to call.
     pub fn random(&self, bytes: &mut [u8]) -> bool {
         let mut state = self.state();
-        state.drawn += 1;
-        let drawn = state.drawn.to_be_bytes();
+        state.draws += 1;
+        let drawn = state.draws.to_be_bytes();
         bytes.iter_mut().zip(drawn.iter().cycle()).for_each(|(byte, drawn)| *byte = *drawn);
         true
     }
 
-    /// Ends all planned faults.
+    /// Removes all planned faults.
     pub fn heal(&self) {
         self.faults.clear();
     }
 
-    /// How often an operation was called.
     pub fn calls(&self, op: Op) -> usize {
         self.faults.calls(op)
     }
 
-    async fn pass(&self, op: Op, tenant: &str) -> Result<(), Failure> {
-        self.faults.pass(op, tenant).await
+    async fn inject(&self, op: Op, tenant: &str) -> Result<(), Failure> {
+        self.faults.inject(op, tenant).await
     }
 }
 
-/// The version of a stored config; none if there is no config.
+/// The version of a stored config; none without a config.
 fn version(config: Option<&Draft>) -> Option<u64> {
     config.map(|config| config.version.as_deref().unwrap_or("0").parse().unwrap_or(0))
 }

@@ -1,14 +1,16 @@
-//! An event as the platform sends it, and why one is refused.
+//! Checks incoming events against the published schema and the catalogue.
 //!
-//! What is not of the published schema is refused and never put right: a guess would stand in a log that people rely
-//! on. A reason names the place as a JSON pointer (RFC 6901) and never what stood there.
+//! Invalid events are refused and never repaired: a guess would become part of the audit log. A reason names the place as a
+//! JSON pointer (RFC 6901) and never the invalid value.
 
 mod catalogue;
-mod reasons;
 #[cfg(test)]
 mod tests;
 
-use jsonschema::Validator;
+use jsonschema::{
+    ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -20,13 +22,15 @@ use crate::{
 
 pub use catalogue::Catalogue;
 
-/// How long an event may be, in bytes of compact JSON. With its keys and copies it still fits into an item of 400 KB.
+/// Bytes of compact JSON. With its keys and copies an event still fits into DynamoDB's item limit of 400 KB.
 pub const MAX_EVENT_BYTES: usize = 256 << 10;
 
-/// How many reasons are given at once.
+/// The reasons of one refusal.
 const MAX_REASONS: usize = 5;
 
-/// Checks what is sent.
+/// The characters of an unknown member's name that a reason repeats.
+const MAX_NAME_CHARS: usize = 60;
+
 #[derive(Debug)]
 pub struct EventValidator {
     schema: Value,
@@ -34,11 +38,11 @@ pub struct EventValidator {
     catalogue: Catalogue,
 }
 
-/// An event that was checked, but for its stamp.
+/// A checked event without its stamp.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ValidEvent {
-    /// The sender's id for it.
+    /// The sender's id.
     pub id: Option<String>,
     log_type: String,
     action: String,
@@ -46,14 +50,12 @@ pub struct ValidEvent {
     additional_info: Option<Box<RawValue>>,
 }
 
-/// Why an event is refused, in words for whoever sent it.
+/// Why an event is refused, in words for its sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RefusedEvent(String);
 
 impl EventValidator {
-    /// By the published schema and a catalogue.
-    ///
     /// # Errors
     /// If the text is not a JSON Schema.
     pub fn new(schema: &str, catalogue: Catalogue) -> Result<Self, Invalid> {
@@ -64,22 +66,22 @@ impl EventValidator {
         Ok(Self { schema, validator, catalogue })
     }
 
-    /// The published schema with the log types and actions that are in force.
+    /// Returns the published schema with the catalogue.
     pub fn schema(&self) -> Value {
         let mut schema = self.schema.clone();
         schema["x-catalogue"] = json!(self.catalogue);
-        if let Some(kinds) = self.catalogue.as_schemas() {
+        if let Some(kinds) = self.catalogue.to_schemas() {
             schema["oneOf"] = kinds;
         }
         schema
     }
 
-    /// Reads one event.
+    /// Parses one event.
     ///
     /// # Errors
-    /// If it is anything but an event of the schema and the catalogue.
+    /// If the schema or the catalogue doesn't allow it.
     pub fn check(&self, text: &str) -> Result<ValidEvent, RefusedEvent> {
-        // First of all it has to be JSON. Only then may the whitespace be taken out: `[1 2]` would become `[12]`.
+        // Before the whitespace is removed, which turns the invalid `[1 2]` into `[12]`.
         let event: Value = serde_json::from_str(text)
             .map_err(|error| RefusedEvent(format!("the event can't be read as JSON: {error}")))?;
         let text = compact(text);
@@ -94,32 +96,69 @@ impl EventValidator {
             return Err(RefusedEvent(reason.to_owned()));
         }
         let reasons: Vec<String> =
-            self.validator.iter_errors(&event).take(MAX_REASONS).map(|error| reasons::of(&error)).collect();
+            self.validator.iter_errors(&event).take(MAX_REASONS).map(|error| reason(&error)).collect();
         if !reasons.is_empty() {
             return Err(RefusedEvent(reasons.join("; ")));
         }
-        // What the schema can't say: of a member that stands twice it sees only one.
-        let incoming: ValidEvent = serde_json::from_str(&text).map_err(|error| RefusedEvent(reasons::twice(&error)))?;
-        self.catalogue.check(&incoming.log_type, &incoming.action)?;
-        Ok(incoming)
+        // Finds duplicate members, of which the validator sees only the last.
+        let valid: ValidEvent = serde_json::from_str(&text).map_err(|error| RefusedEvent(duplicate_member(&error)))?;
+        self.catalogue.check(&valid.log_type, &valid.action)?;
+        Ok(valid)
     }
 }
 
 impl ValidEvent {
-    /// Whether both say the same, whatever their ids.
-    pub fn says_the_same_as(&self, other: &Self) -> bool {
-        let parts = |it: &Self| (it.log_type.clone(), it.action.clone(), it.user.clone());
-        let info = |it: &Self| it.additional_info.as_ref().map_or("{}", |info| info.get()).to_owned();
-        parts(self) == parts(other) && info(self) == info(other)
+    /// Whether all but the ids are equal.
+    pub fn has_same_content(&self, other: &Self) -> bool {
+        let Self { id: _, log_type, action, user, additional_info: _ } = self;
+        let info = |event: &Self| event.additional_info.as_ref().map_or("{}", |info| info.get()).to_owned();
+        (log_type, action, user) == (&other.log_type, &other.action, &other.user) && info(self) == info(other)
     }
 
-    /// The event, ready to be stored, in the shard that follows from its id.
+    /// Returns the event to store, in the shard of its id.
     pub fn stamped(&self, tenant: &TenantId, shards: EventShards, stamp: Stamp, id: &str) -> NewEvent {
-        let deed = Activity { log_type: &self.log_type, action: &self.action, user: &self.user };
+        let activity = Activity { log_type: &self.log_type, action: &self.action, user: &self.user };
         let event = match &self.additional_info {
-            Some(info) => NewEvent::new(tenant, stamp, id.to_owned(), deed, info),
-            None => NewEvent::new(tenant, stamp, id.to_owned(), deed, &Map::new()),
+            Some(info) => NewEvent::new(tenant, stamp, id.to_owned(), activity, info),
+            None => NewEvent::new(tenant, stamp, id.to_owned(), activity, &Map::new()),
         };
         NewEvent { shard: shard(id, shards), ..event }
     }
+}
+
+/// Returns what is wrong where. Of the event itself, only the names of members are repeated.
+fn reason(error: &ValidationError<'_>) -> String {
+    let place = error.instance_path().as_str();
+    let at = if place.is_empty() { "the event" } else { place };
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let name = unexpected.first().map(|name| pointer(name)).unwrap_or_default();
+            format!("{place}/{name} is not known here; put additional data under /additionalInfo")
+        }
+        ValidationErrorKind::Required { property: Value::String(name) } => {
+            format!("{place}/{} is required", pointer(name))
+        }
+        ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => format!("{at} must be of type {kind}"),
+        ValidationErrorKind::MinLength { .. } => format!("{at} must not be empty"),
+        ValidationErrorKind::MaxLength { limit } => format!("{at} has {limit} characters at most"),
+        ValidationErrorKind::Pattern { .. } if place == "/id" => {
+            format!("{at} has 1 to 128 letters, digits or any of _.:-, and does not begin with system:")
+        }
+        ValidationErrorKind::Pattern { .. } => format!("{at} must not have control or invisible characters"),
+        ValidationErrorKind::Not { .. } => catalogue::reserved(at),
+        _ => format!("{at} does not match the schema: {}", error.masked()),
+    }
+}
+
+/// The event matches the schema, so a duplicate member is the only error that is left.
+fn duplicate_member(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let name = text.split('`').nth(1).unwrap_or("a member");
+    format!("{name} occurs twice in the same object")
+}
+
+/// A member's name as a part of a JSON pointer.
+fn pointer(name: &str) -> String {
+    let shown: String = name.chars().take(MAX_NAME_CHARS).flat_map(char::escape_debug).collect();
+    shown.replace('~', "~0").replace('/', "~1")
 }

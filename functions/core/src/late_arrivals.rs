@@ -1,8 +1,9 @@
-//! Events that became visible after their window had been read, since their writer broke the settle contract.
+//! Finds late arrivals: events that became visible after their window was read, since their writer broke the settle
+//! contract.
 //!
-//! The watermark keeps what the events of each of the last minutes of the last window come to. The next window's reading
-//! begins with these minutes, and a minute that has other events by then is delivered again, whole, in an object of its
-//! own. Whatever comes later than that is not exported.
+//! The watermark holds counts for each of the last 15 minutes of the last window. The next window's reading begins with
+//! these minutes. A minute whose events have changed is delivered again, as a whole, in an object of its own. Events that
+//! come even later are not exported.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,27 +11,27 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{schedule::Window, timestamp};
 
-/// How far a window's reading looks back.
-pub const LOOK_BACK: TimeDelta = TimeDelta::minutes(15);
+/// How far before a window its reading begins.
+pub const TRAILING_PERIOD: TimeDelta = TimeDelta::minutes(15);
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
-/// What a minute's events come to: how many there are, and the sum of a hash of each. The hash is there since an event that
-/// comes late and one that is deleted leave the same count.
+/// The number of a minute's events, and the sum of a hash of each. The hash tells a late event apart from none when another
+/// was deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Count(u64, u64);
 
-/// What the events of each of a window's last minutes come to.
+/// Counts of the events in each of a window's last minutes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailingCounts {
-    /// The minutes, in order and without gaps. The first may begin in its middle, where a tenant's exports begin.
+    /// In order and without gaps. The first may begin in the middle of a minute, where a tenant's exports begin.
     minutes: Vec<Window>,
-    /// Where each of them begins, as a range key would.
+    /// The beginning of each, as range keys begin.
     begins: Vec<String>,
     counts: Vec<Count>,
 }
 
-/// As the watermark holds it: JSON.
+/// The stored form: JSON.
 #[derive(Serialize, Deserialize)]
 struct Text {
     minutes: String,
@@ -38,9 +39,9 @@ struct Text {
 }
 
 impl TrailingCounts {
-    /// Of a window that nothing was read of yet.
+    /// Zeros for the last minutes of a window.
     pub fn of(window: Window) -> Self {
-        Self::between(window.from.max(window.to - LOOK_BACK), window.to)
+        Self::between(window.from.max(window.to - TRAILING_PERIOD), window.to)
     }
 
     fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
@@ -51,23 +52,21 @@ impl TrailingCounts {
         Self { counts: vec![Count::default(); minutes.len()], minutes, begins }
     }
 
-    /// The same minutes, of which nothing was read yet.
+    /// Zeros for the same minutes.
     #[must_use]
-    pub fn anew(&self) -> Self {
+    pub fn zeroed(&self) -> Self {
         Self { counts: vec![Count::default(); self.counts.len()], ..self.clone() }
     }
 
-    /// Where the first minute begins.
     pub fn from(&self) -> Option<DateTime<Utc>> {
         self.minutes.first().map(|minute| minute.from)
     }
 
-    /// Where the last minute ends.
     pub fn to(&self) -> Option<DateTime<Utc>> {
         self.minutes.last().map(|minute| minute.to)
     }
 
-    /// Counts an event by its `recorded_at_id`, if it is of one of these minutes or later.
+    /// Counts an event by its `recorded_at_id`, unless it is before these minutes.
     pub fn add(&mut self, recorded_at_id: &str) {
         if self.begins.first().is_some_and(|first| recorded_at_id >= first.as_str()) {
             let minute = self.begins.partition_point(|begin| begin.as_str() <= recorded_at_id) - 1;
@@ -78,8 +77,8 @@ impl TrailingCounts {
         }
     }
 
-    /// The minutes that have events now which they did not have before, and at least how many in all. A minute that has fewer,
-    /// and none that is new, can't be told from one of which some were deleted and others came; so it counts, too.
+    /// Returns the minutes that may have new events, and at least how many new events there are. A minute with fewer events
+    /// counts as well: some may have been deleted while others came.
     pub fn changed_since(&self, before: &Self) -> (Vec<Window>, u64) {
         let both = self.minutes.iter().zip(self.counts.iter().zip(&before.counts));
         let changed = both.filter(|(_, (now, before))| now != before && now.0 > 0);
@@ -89,17 +88,17 @@ impl TrailingCounts {
         })
     }
 
-    /// As the watermark and a checkpoint hold it.
+    /// Returns the stored form.
     pub fn to_text(&self) -> String {
         let minutes = self.from().zip(self.to()).map(|(from, to)| Window { from, to }.interval()).unwrap_or_default();
         serde_json::to_string(&Text { minutes, counts: self.counts.clone() }).unwrap_or_default()
     }
 
-    /// Reads what [`TrailingCounts::to_text`] writes, and nothing else.
+    /// Parses what [`TrailingCounts::to_text`] writes, and nothing else.
     pub fn parse(text: &str) -> Option<Self> {
         let Text { minutes, counts } = serde_json::from_str(text).ok()?;
         let Window { from, to } = Window::parse_interval(&minutes)?;
-        let read = (to - from <= LOOK_BACK).then(|| Self::between(from, to))?;
+        let read = (to - from <= TRAILING_PERIOD).then(|| Self::between(from, to))?;
         (read.counts.len() == counts.len()).then_some(Self { counts, ..read })
     }
 }
@@ -125,7 +124,7 @@ mod tests {
         counts.add("2026-11-21T10:59:00.000Z#d");
         let numbers: Vec<u64> = counts.counts.iter().map(|it| it.0).collect();
         assert_eq!((numbers[0], numbers[1], numbers[14]), (2, 0, 1));
-        assert_eq!(numbers.iter().sum::<u64>(), 3, "what is before them is not counted");
+        assert_eq!(numbers.iter().sum::<u64>(), 3, "earlier events are not counted");
         assert_eq!(TrailingCounts::parse(&counts.to_text()), Some(counts));
     }
 
@@ -152,13 +151,13 @@ mod tests {
         let now = counts(&[key(50, "a2"), key(50, "a1"), key(50, "a"), key(51, "other"), key(53, "d")]);
         let changed = [50, 51]
             .map(|minute| window(&format!("2026-11-21T10:{minute}:00Z"), &format!("2026-11-21T10:{}:00Z", minute + 1)));
-        assert_eq!(now.changed_since(&before), (changed.to_vec(), 3), "not the one of which all were deleted");
+        assert_eq!(now.changed_since(&before), (changed.to_vec(), 3), "not the minute whose events were all deleted");
         assert_eq!(counts(&[key(50, "a1"), key(50, "a2")]), counts(&[key(50, "a2"), key(50, "a1")]));
         assert_eq!(before.changed_since(&before), (vec![], 0));
     }
 
     #[test]
-    fn what_is_no_count_is_none() {
+    fn damaged_counts_are_none() {
         for text in [
             "",
             "{}",

@@ -1,15 +1,39 @@
-//! The rules of the export, free of AWS, clocks and environment.
+//! The rules of the export, without AWS, clocks and environment: this crate names no AWS SDK and reads neither a clock nor
+//! the environment.
 //!
-//! In reading order: [`tenant`] (who, and where to: parsed names), [`settings`] (from raw fields to a
-//! [`settings::TenantConfig`], or every error at once), [`schedule`] (who is due, which windows), [`event`] (one line of
-//! an export), [`object`] (keys and bytes), [`failure`] (what went wrong and who must act), [`record`] (an event on its
-//! way into the table), [`records`] (watermarks and receipts), [`lease`] (one run at a time), [`checkpoint`] (a window that is stored in part), [`late`] (what came after its window was read), [`backoff`] (how long a failing tenant waits), [`ports`] (what the export needs of the world), [`export`]
-//! (the one orchestration), [`reconciliation`] (what is missing that no export would notice), [`verify`] (whether a connection would work, before it has to), [`drift`] (whether it still would, day by day), [`connect`] (what an admin
-//! does), [`role_setup`] (what a customer makes the role with), [`status`] (how exports fare), [`notification`] and [`outbox`] (what is published of that), [`search`] (looking at the
-//! events) and [`deployment`] (what the functions are deployed with).
+//! In reading order; docs/architecture.md has the terms:
 //!
-//! What this crate never does: name AWS's SDK, read a clock, read the environment, move a watermark before the object
-//! is stored.
+//! Domain types and pure rules
+//! - [`tenant`]: parsed names: tenants, roles, buckets, formats.
+//! - [`settings`]: checks raw fields and makes a [`settings::TenantConfig`], or returns every error at once.
+//! - [`schedule`]: when a tenant is due, and for which windows.
+//! - [`event`]: one line of an export.
+//! - [`object`]: keys and bytes of exported objects.
+//! - [`failure`]: what went wrong, who must act, and what to do.
+//! - [`records`]: watermarks, receipts and connection checks.
+//! - [`lease`]: the exclusive right to export a tenant for one run.
+//! - [`checkpoint`]: the position in a window that is longer than a run.
+//! - [`late_arrivals`]: events that became visible after their window was read.
+//! - [`backoff`]: when a failing tenant is tried again.
+//! - [`notification`] and [`outbox`]: what is published on the bus, and where it waits.
+//! - [`new_event`], [`ingestion`] and [`system_events`]: events on their way into the table.
+//! - [`batch`]: a message with due tenants.
+//! - [`verification`]: the steps and findings of a verification.
+//! - [`role_setup`]: what a customer makes the role with.
+//! - [`timestamp`]: the written forms of instants.
+//! - [`deployment`]: the settings that all functions share.
+//!
+//! Ports
+//! - [`ports`]: what the services need of AWS.
+//!
+//! Services
+//! - [`export`]: the one path that exports tenants; its docs list the steps of a tick.
+//! - [`verify`]: tries a connection out in five steps.
+//! - [`connection_check`]: verifies saved connections every day.
+//! - [`reconciliation`]: finds lost or damaged records.
+//! - [`onboarding`]: an admin's changes: connect, save, disconnect.
+//! - [`search`]: finds and counts recorded events.
+//! - [`status`]: how a tenant's exports go.
 
 pub mod backoff;
 pub mod batch;

@@ -1,4 +1,4 @@
-//! An audit event on its way into the table: stamped, with an id, and in the schema of the export.
+//! An audit event that is ready to be stored: stamped, with an id, in the schema of the export.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -11,60 +11,51 @@ use crate::{
     timestamp,
 };
 
-/// When an event is recorded, and for how long it is kept.
+/// When an event is recorded and for how long it is kept.
 ///
-/// The contract with the export: this is taken right before the write, and the write is given up within half of the
-/// time that a window settles for.
+/// The contract with the export: the writer takes the time right before the write, and gives the write up within half
+/// of `SETTLE_SECONDS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// The event's `recorded_at` and `date`; its fraction of a second has three digits in the table.
+    /// The event's `recorded_at` and `date`, stored with three fraction digits.
     pub at: DateTime<Utc>,
-    /// How long the event is kept, if not for ever.
+    /// None keeps the event for ever.
     pub retention: Option<TimeDelta>,
 }
 
-/// An event that is ready to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Whose.
     pub tenant: TenantId,
-    /// In which of the tenant's shards.
     pub shard: u16,
-    /// What tells it from all others of the tenant; a second event with it is the same event, sent again.
+    /// Unique within the tenant: a second event with the same id is a repetition.
     pub id: String,
-    /// When, and for how long.
     pub stamp: Stamp,
-    /// A copy, for filters.
+    /// `action`, `log_type` and `user_email` are copies for filters.
     pub action: String,
-    /// A copy, for filters.
     pub log_type: String,
-    /// A copy, for filters.
     pub user_email: Option<String>,
-    /// The event as it is exported, one line of JSON.
+    /// The event as exported: one line of JSON.
     pub document: String,
-    /// SHA-256 of all that it says but its id and date, in lower-case hex: the same event, sent again, has the same.
+    /// SHA-256 in lower-case hex of the event without id and date, to recognize a repetition.
     pub digest: String,
 }
 
-/// What happened, and who did it.
+/// An event's kind and the user who did it.
 #[derive(Debug, Clone, Copy)]
 pub struct Activity<'a> {
-    /// What kind of thing.
     pub log_type: &'a str,
-    /// Which one of that kind.
     pub action: &'a str,
-    /// By whom.
     pub user: &'a User,
 }
 
 impl NewEvent {
-    /// An event of a tenant, in its first shard.
-    pub fn new(tenant: &TenantId, stamp: Stamp, id: String, deed: Activity<'_>, info: &impl Serialize) -> Self {
-        let Activity { log_type, action, user } = deed;
+    /// An event in the tenant's first shard.
+    pub fn new(tenant: &TenantId, stamp: Stamp, id: String, activity: Activity<'_>, info: &impl Serialize) -> Self {
+        let Activity { log_type, action, user } = activity;
         let date = timestamp::millis(stamp.at);
         let document = Document { id: &id, date: &date, log_type, action, user, additional_info: info };
-        let said = Document { id: "", date: "", ..document }.to_line();
-        let digest = Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect();
+        let content = Document { id: "", date: "", ..document }.to_line();
+        let digest = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
         let document = document.to_line();
         Self {
             tenant: tenant.clone(),
@@ -85,24 +76,24 @@ impl NewEvent {
     }
 }
 
-/// A UUID of version 7: of this moment, and random in its other 74 bits.
+/// A UUID of version 7: the time and 74 random bits.
 pub fn time_ordered_id(at: DateTime<Utc>, random: &[u8; 10]) -> String {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
     Builder::from_unix_timestamp_millis(millis, random).into_uuid().to_string()
 }
 
-/// The id of an event that may be sent again: a UUID of version 5 of the tenant, of the key under which it is sent, and of
-/// its place among those that are sent under that key.
+/// The id of an event that may be sent again: a UUID of version 5 of the tenant, the request's idempotency key and the
+/// event's index in the request.
 ///
-/// Neither a tenant's id nor a key has a slash, so no two of these make the same name.
+/// Neither a tenant id nor a key has a slash, so that no two combinations have the same id.
 pub fn repeatable_id(tenant: &TenantId, key: &str, index: usize) -> String {
-    /// The namespace of these ids; never changes.
+    /// Never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x52c8_1b7e_90d3_4c65_a1f7_6e04_d8b9_2f3a);
     Uuid::new_v5(&NAMESPACE, format!("{tenant}/{key}/{index}").as_bytes()).to_string()
 }
 
-/// The shard that an event belongs to, by SHA-256 of its id. An event that is sent again while the number of shards
-/// changes may get another one; the marker of its id does not depend on it.
+/// Returns an event's shard, by SHA-256 of its id. A repetition may get another shard once the number of shards has
+/// changed, but it is recognized by the marker of its id, which doesn't depend on the shard.
 pub fn shard(id: &str, shards: EventShards) -> u16 {
     let digest = Sha256::digest(id);
     let hash = digest.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
@@ -114,13 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_has_the_instant_of_its_key_and_the_schema_of_the_export() {
+    fn an_event_has_the_time_of_its_key_and_the_schema_of_the_export() {
         let at = "2026-11-21T10:03:12.3456Z".parse().unwrap();
         let user = User { id: "u-17".to_owned(), name: None, email: Some("ada@acme.example".to_owned()) };
-        let deed = Activity { log_type: "Scan", action: "Scan Now", user: &user };
+        let activity = Activity { log_type: "Scan", action: "Scan Now", user: &user };
         let stamp = Stamp { at, retention: None };
         let acme = TenantId::parse("acme").unwrap();
-        let event = NewEvent::new(&acme, stamp, "01K".to_owned(), deed, &serde_json::json!({ "scanId": 7 }));
+        let event = NewEvent::new(&acme, stamp, "01K".to_owned(), activity, &serde_json::json!({ "scanId": 7 }));
         assert_eq!(event.recorded_at_id(), "2026-11-21T10:03:12.345Z#01K");
         insta::assert_snapshot!(event.document, @r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Scan","action":"Scan Now","user":{"id":"u-17","email":"ada@acme.example"},"additionalInfo":{"scanId":7}}"#);
     }
@@ -134,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeatable_id_is_of_one_tenant_one_key_and_one_place() {
+    fn a_repeatable_id_differs_by_tenant_key_and_index() {
         let (acme, globex) = (TenantId::parse("acme").unwrap(), TenantId::parse("globex").unwrap());
         assert_eq!(repeatable_id(&acme, "k", 1), "9ba1a6fa-e641-58a7-b9b0-b95073f204bd");
         let ids = [
@@ -147,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_follows_from_the_id_and_every_shard_gets_its_share() {
+    fn the_id_decides_the_shard_and_events_are_spread_evenly() {
         // printf 01K | sha256sum | cut -c 1-16
         assert_eq!(shard("01K", EventShards::parse("64").unwrap()), 10);
         assert_eq!(shard("01K", EventShards::ONE), 0);

@@ -1,7 +1,7 @@
-//! What is published on the bus: how a tenant's exports fare, and what its admin has changed.
+//! Notifications: the events on the bus about a tenant's exports, connection and settings.
 //!
-//! A kind and the fields of its detail are a contract, as codes are: a field is added but never renamed. A notification
-//! holds what the tenant itself may know, and never an external ID or an event.
+//! Kinds and the fields of their details are a contract, as codes are: add fields, but rename none. A notification may
+//! hold what the tenant may know, but no external ID and no event.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,15 @@ use serde_json::{Map, Value, json};
 
 use crate::{tenant::TenantId, timestamp};
 
-/// Where all of these come from: the `source` of each event on the bus.
+/// The `source` of each event on the bus.
 pub const SOURCE: &str = "audit-log-export";
 
-/// The version of the details; raised only by a change that breaks those who read them.
+/// The version of the details. Raise it only for a change that breaks consumers.
 pub const VERSION: &str = "1";
 
 /// Declares each kind once, with the `detail-type` of its events on the bus.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $detail_type:literal;)*) => {
-        /// What a notification is of.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Kind {
@@ -26,7 +25,6 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Every kind there is.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// The `detail-type` of the event on the bus.
@@ -44,13 +42,13 @@ kinds! {
     StillFailing = "Audit Log Export Still Failing";
     /// A window was exported after failures.
     Recovered = "Audit Log Export Recovered";
-    /// The daily check of a connection found something new to be wrong.
+    /// A connection check has a new finding.
     Drifted = "Audit Log Connection Drifted";
-    /// The daily check of a connection found something to be right again.
+    /// A connection check finds a connection in order again.
     Restored = "Audit Log Connection Restored";
     /// An admin connected a role.
     Connected = "Audit Log Connector Connected";
-    /// An admin connected another role in the place of the one before.
+    /// An admin replaced the connected role.
     Changed = "Audit Log Connector Changed";
     /// An admin stopped the exports.
     Disconnected = "Audit Log Connector Disconnected";
@@ -58,26 +56,22 @@ kinds! {
     SettingsChanged = "Audit Log Export Settings Changed";
 }
 
-/// One event for the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// What it is of.
     pub kind: Kind,
-    /// That of the audit event, and the same however often it is published: at least once.
+    /// The audit event's id. It is the same however often the notification is published.
     pub id: String,
-    /// The tenant.
     pub tenant: TenantId,
-    /// When it happened.
     pub at: DateTime<Utc>,
-    /// What the kind has to tell beside these.
+    /// Further fields of the detail, by kind.
     pub info: Map<String, Value>,
-    /// Rises with each notification of the tenant, so that a consumer can tell the order; 0 before it is stored.
+    /// Rises with each notification of the tenant; 0 before the notification is stored.
     pub sequence: u64,
 }
 
 impl Notification {
-    /// The `detail` of the event on the bus: a JSON object with `version`, `id`, `tenantId`, `at` (UTC, whole seconds),
-    /// `sequence` and what the kind has to tell.
+    /// Returns the `detail` of the event on the bus: `version`, `id`, `tenantId`, `at` (UTC, whole seconds), `sequence` and the
+    /// kind's fields.
     pub fn detail(&self) -> Value {
         let Self { kind: _, id, tenant, at, info, sequence } = self;
         let mut detail = json!({
@@ -88,5 +82,37 @@ impl Notification {
             detail[name] = value.clone();
         }
         detail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail_types() -> Vec<&'static str> {
+        let mut types: Vec<_> = Kind::ALL.iter().map(|kind| kind.detail_type()).collect();
+        types.sort_unstable();
+        types
+    }
+
+    #[test]
+    fn the_documented_detail_types_are_exactly_these() {
+        let page = include_str!("../../../docs/notifications.md");
+        let (_, section) = page.split_once("\n## Detail types\n").unwrap();
+        let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `Audit Log "));
+        let mut documented: Vec<_> = rows.map(|row| format!("Audit Log {}", row.split_once('`').unwrap().0)).collect();
+        documented.sort_unstable();
+        assert_eq!(documented, detail_types());
+    }
+
+    #[test]
+    fn each_branch_of_the_schema_describes_its_detail_types_and_no_kind_is_missing() {
+        let schema: Value = serde_json::from_str(include_str!("../schema/notification.json")).unwrap();
+        let branches = schema["anyOf"].as_array().unwrap().iter();
+        let definitions = branches.map(|branch| branch["$ref"].as_str().unwrap().trim_start_matches('#'));
+        let descriptions = definitions.map(|path| schema.pointer(path).unwrap()["description"].as_str().unwrap());
+        let mut described: Vec<_> = descriptions.flat_map(|types| types.split(", ")).collect();
+        described.sort_unstable();
+        assert_eq!(described, detail_types());
     }
 }

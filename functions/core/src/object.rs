@@ -1,4 +1,4 @@
-//! The exported object: its key, its headers and its bytes. The one owner of every name in a customer's bucket.
+//! The exported object: its key, headers and bytes. Every name in a customer's bucket is made here.
 
 mod encoder;
 
@@ -14,42 +14,39 @@ use crate::{
     timestamp,
 };
 
-/// The version of the exported objects' schema, as each object's metadata has it.
+/// The schema's version in each object's metadata.
 pub const SCHEMA_VERSION: &str = "1";
 
-/// The folder that holds everything of one tenant, with the slash at its end: `[<prefix>/]audit-logs/tenant=<id>/`.
-/// A delivery's credentials reach no further.
+/// Returns the folder of all of a tenant's objects: `[<prefix>/]audit-logs/tenant=<id>/`. The credentials of a delivery
+/// are limited to it.
 pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
     let slash = if prefix.as_str().is_empty() { "" } else { "/" };
     format!("{prefix}{slash}audit-logs/tenant={tenant}/")
 }
 
-/// A key that no role limited to this folder may write: right beside it, where a policy that forgot the slash
-/// (`security*` for `security/*`) reaches, too. None without a prefix, since then there is no outside. `unique` keeps
-/// it from ever being a key of the customer's own.
-pub fn key_outside(prefix: &Prefix, unique: &str) -> Option<String> {
+/// Returns a key that a role limited to the prefix can't write. It is next to the prefix, so that a policy without the
+/// slash (`security*` for `security/*`) is noticed too. None without a prefix, since no key is outside then. `unique`
+/// keeps it different from the customer's own keys.
+pub fn key_outside_prefix(prefix: &Prefix, unique: &str) -> Option<String> {
     (!prefix.as_str().is_empty()).then(|| format!("{prefix}-connectivity-check-{unique}.json"))
 }
 
-/// What an object is called and how it is labelled, before there are any bytes.
+/// An object's key and headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectSpec {
-    /// The object's key.
     pub key: String,
-    /// Its Content-Type.
     pub content_type: &'static str,
-    /// Its user-defined metadata, names without `x-amz-meta-`.
+    /// User-defined metadata; the names are without `x-amz-meta-`.
     pub metadata: [(&'static str, String); 4],
 }
 
 impl ObjectSpec {
-    /// The window's object number `file`, counted from 1.
+    /// A window's object; `file` counts from 1.
     pub fn new(config: &TenantConfig, window: Window, file: u32) -> Self {
         Self::named(config, window, &format!("{file:04}"))
     }
 
-    /// The object number `file` of a minute that is delivered again, since some of its events came too late for their
-    /// window.
+    /// An object of a minute that is delivered again because of late arrivals; `file` counts from 1.
     pub fn late(config: &TenantConfig, minute: Window, file: u32) -> Self {
         Self::named(config, minute, &format!("late_{file:04}"))
     }
@@ -74,15 +71,15 @@ impl ObjectSpec {
         }
     }
 
-    /// The object that a verified connection leaves behind, labelled as an export of nothing. Its name is always the
-    /// same, so that there is never more than one; query engines skip what begins with an underscore.
+    /// The object that a verification stores, with the headers of an export. Its name is always the same, so that only
+    /// one exists. It begins with an underscore, since query engines skip such objects.
     pub fn connectivity_check(config: &TenantConfig, at: DateTime<Utc>) -> Self {
         let key = format!("{}_connectivity-check.json", tenant_folder(&config.prefix, &config.tenant));
         Self { key, content_type: Format::Json.content_type(), ..Self::new(config, Window { from: at, to: at }, 1) }
     }
 }
 
-/// SHA-256 of some bytes, in lower-case hex.
+/// SHA-256 in lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -106,7 +103,7 @@ mod tests {
         ObjectSpec::new(&config, window, file)
     }
 
-    /// The keys of every format, as docs/exported-objects.md shows them; they may never change.
+    /// As in docs/exported-objects.md; these never change.
     const KEYS: [&str; 4] = [
         "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.json",
         "audit-logs/tenant=acme/dt=2026-11-21/20261121T100000Z_20261121T110000Z_0001.json.gz",
@@ -126,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_goes_before_the_folders_and_files_are_numbered() {
+    fn a_key_begins_with_the_prefix_and_ends_with_the_number_of_the_file() {
         let prefixed = spec(&Draft { prefix: Some("security".to_owned()), ..draft() }, 12);
         assert_eq!(
             prefixed.key,
@@ -135,19 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_check_is_in_the_tenants_folder_and_the_one_outside_is_right_beside_the_prefix() {
+    fn the_key_of_a_verification_is_in_the_tenants_folder_and_the_one_outside_is_next_to_the_prefix() {
         let draft = Draft { prefix: Some("security/saas".to_owned()), format: Some("ndjson".to_owned()), ..draft() };
         let config = draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
         let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap());
         assert_eq!(check.key, "security/saas/audit-logs/tenant=acme/_connectivity-check.json");
         assert_eq!(check.content_type, "application/json");
-        let outside = key_outside(&config.prefix, "1234");
+        let outside = key_outside_prefix(&config.prefix, "1234");
         assert_eq!(outside.as_deref(), Some("security/saas-connectivity-check-1234.json"));
-        assert_eq!(key_outside(&Prefix::default(), "1234"), None, "there is no outside");
+        assert_eq!(key_outside_prefix(&Prefix::default(), "1234"), None, "there is no outside");
     }
 
     #[test]
-    fn an_object_says_whose_it_is_and_which_window_it_covers() {
+    fn the_metadata_has_the_tenant_and_the_window() {
         let ndjson = spec(&Draft { format: Some("ndjson".to_owned()), ..draft() }, 1);
         assert_eq!(ndjson.content_type, "application/x-ndjson");
         let metadata: Vec<String> = ndjson.metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -1,7 +1,7 @@
-//! What a tenant's admin does: take the external ID, connect a role, save settings, disconnect.
+//! The changes of a tenant's admin: connect a role, save settings, disconnect.
 //!
-//! Everything goes through a read, a decision and a conditional write, so that two admins at once, or an export in
-//! between, can't undo each other. What was exported stays exported, and what waits to be exported keeps its windows.
+//! Each change is a read, a decision and a conditional write, so that two admins or an admin and an export can't undo each
+//! other's changes. Windows that were exported stay exported, and pending windows keep their bounds.
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,6 @@ use crate::{
     tenant::{EventShards, Invalid, Platform, RoleArn, TenantId},
 };
 
-/// How far a tenant has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorState {
     /// There may be an external ID, but no role.
@@ -24,12 +23,11 @@ pub enum ConnectorState {
     Connected,
     /// Exports are scheduled.
     Scheduled,
-    /// Exports were scheduled and are stopped; who connects again goes on where they stopped.
+    /// Exports were scheduled and are stopped; a new connection resumes them where they stopped.
     Disconnected,
 }
 
 impl ConnectorState {
-    /// Of a tenant with these records.
     pub fn of(records: &TenantRecords) -> Self {
         let role = records.config.as_ref().and_then(|config| config.role_arn.as_ref());
         match (role, &records.watermark) {
@@ -46,11 +44,10 @@ impl ConnectorState {
     }
 }
 
-/// Stores the role of a tenant whose external ID was handed out, over the records that were read. A tenant that has settings is scheduled again with them
-/// and the new role.
+/// Stores a tenant's role. A tenant that has settings is scheduled again, with these and the new role.
 ///
 /// # Errors
-/// If the store fails, if there is no external ID yet, or if the stored settings can't be used with this role.
+/// If the store fails, the tenant has no external ID yet, or the stored settings are invalid with this role.
 pub async fn connect<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
@@ -61,13 +58,13 @@ pub async fn connect<S: Settings>(
 ) -> Result<Conditional, Failure> {
     let TenantRecords { config, watermark, .. } = as_read;
     let Some(draft) = config.as_ref().filter(|config| config.external_id.is_some()) else {
-        let message = "The tenant has no external ID yet, so no role can ask for it. Show it to the tenant first.";
+        let message = "The tenant has no external ID yet, so no role can demand it. Show it to the tenant first.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     };
     let is_connected = ConnectorState::of(as_read).is_connected();
     let announcement = change.connected(tenant, role, draft.role_arn.as_deref(), is_connected);
     let Some(watermark) = watermark else {
-        return store.store_role(tenant, Some(role), version(draft)?, &announcement).await;
+        return store.store_role(tenant, Some(role), stored_version(draft)?, &announcement).await;
     };
     let draft = Draft { role_arn: Some(role.as_str().to_owned()), ..draft.clone() };
     let config = draft.check(tenant, platform).map_err(FieldErrors::into_failure)?;
@@ -75,10 +72,10 @@ pub async fn connect<S: Settings>(
     store.save(&config, Some(watermark), schedule, &announcement).await
 }
 
-/// Takes a tenant out of the schedule, or its role back where none was ever saved.
+/// Takes a tenant out of the schedule; before the first save, removes its role.
 ///
 /// # Errors
-/// If the store fails, or what it holds is damaged.
+/// If the store fails or a stored record is damaged.
 pub async fn disconnect<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
@@ -87,31 +84,37 @@ pub async fn disconnect<S: Settings>(
 ) -> Result<Conditional, Failure> {
     let announcement = change.disconnected(tenant);
     match (ConnectorState::of(as_read), &as_read.config) {
-        (ConnectorState::Scheduled, Some(config)) => store.disconnect(tenant, version(config)?, &announcement).await,
-        (ConnectorState::Connected, Some(config)) => {
-            store.store_role(tenant, None, version(config)?, &announcement).await
+        (ConnectorState::Scheduled, Some(config)) => {
+            store.disconnect(tenant, stored_version(config)?, &announcement).await
         }
-        // What isn't connected is disconnected already.
+        (ConnectorState::Connected, Some(config)) => {
+            store.store_role(tenant, None, stored_version(config)?, &announcement).await
+        }
+        // Not connected already.
         _ => Ok(Conditional::Written),
     }
 }
 
-/// The version of a stored config, for whoever changes it.
-fn version(draft: &Draft) -> Result<u64, Failure> {
-    let damaged =
-        |invalid: Invalid| FieldErrors(vec![FieldError { field: "version", message: invalid.0 }]).into_failure();
-    draft.version.as_deref().map_or(Ok(0), |text| parse_version(text).map_err(damaged))
+/// The version of a stored config; 0 without the attribute.
+pub(crate) fn stored_version(draft: &Draft) -> Result<u64, Failure> {
+    draft
+        .version
+        .as_deref()
+        .map_or(Ok(0), |text| parse_version(text).map_err(|invalid| invalid_field("version", invalid)))
 }
 
-/// Saves checked settings over the records that they were decided by, and schedules the next export.
+fn invalid_field(field: &'static str, invalid: Invalid) -> Failure {
+    FieldErrors(vec![FieldError { field, message: invalid.0 }]).into_failure()
+}
+
+/// Saves settings and schedules the next export.
 ///
-/// The first save starts at `start_of_history`, or at the save itself; a later one ignores `start_of_history`, since
-/// what was exported stays exported. If another save or an export came in between, nothing is written and the race is
-/// lost; whoever saves reads again and decides anew.
+/// After the first save, exports begin at `start_of_history`, or else at the save; later saves ignore it. If another save
+/// or an export has changed the records since they were read, nothing is written: read them again and retry.
 ///
 /// # Errors
-/// If the store fails; if the stored watermark is damaged, since it is never overwritten by a guess; or if the events
-/// would be looked for in fewer shards than before, since those in the others would never be exported.
+/// If the store fails; if the stored watermark or the number of shards is damaged, since neither is overwritten by a guess;
+/// or if the settings have fewer event shards than before, since events in the others would never be exported.
 pub async fn save<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
@@ -121,14 +124,11 @@ pub async fn save<S: Settings>(
 ) -> Result<Conditional, Failure> {
     let TenantRecords { config: before, watermark, .. } = as_read;
     let before = before.clone().unwrap_or_default();
-    // Damaged ones are not overwritten by a guess either: events in the shards it leaves out would be lost.
-    let damaged =
-        |invalid: Invalid| FieldErrors(vec![FieldError { field: "event_shards", message: invalid.0 }]).into_failure();
-    let shards = before.event_shards.as_ref().map(|text| EventShards::parse(text).map_err(damaged)).transpose()?;
+    let parse = |text| EventShards::parse(text).map_err(|invalid| invalid_field("event_shards", invalid));
+    let shards = before.event_shards.as_deref().map(parse).transpose()?;
     if shards.is_some_and(|before| before.count() > config.event_shards.count()) {
-        let message = "event_shards may only grow: events in the shards that are left out would never be exported";
-        let field = FieldError { field: "event_shards", message: message.to_owned() };
-        return Err(FieldErrors(vec![field]).into_failure());
+        let message = "event_shards may only grow: events in the other shards would never be exported";
+        return Err(invalid_field("event_shards", Invalid(message.to_owned())));
     }
     let schedule = schedule_after_save(watermark.as_ref(), start_of_history, change.stamp.at)?;
     let begins = watermark.is_none().then_some(schedule.exported_until);
@@ -136,7 +136,7 @@ pub async fn save<S: Settings>(
     store.save(config, watermark.as_ref(), schedule, &announcement).await
 }
 
-/// Where a tenant's schedule stands once its settings are saved at that moment.
+/// Returns the schedule after a save at that time.
 ///
 /// # Errors
 /// If the stored watermark is damaged.
@@ -168,7 +168,6 @@ pub(crate) mod tests {
         text.parse().unwrap()
     }
 
-    /// A change by an admin at an instant.
     pub(crate) fn change_at(at: DateTime<Utc>) -> AdminChange {
         let by = User { id: "u-17".to_owned(), name: Some("Ada".to_owned()), email: None };
         AdminChange { by, stamp: Stamp { at, retention: None }, id: time_ordered_id(at, &[7; 10]) }
@@ -182,7 +181,6 @@ pub(crate) mod tests {
         RoleArn::parse(&format!("arn:aws:iam::222222222222:role/{name}")).unwrap()
     }
 
-    /// What an admin can do, each at an instant.
     struct Admin(Fakes);
 
     impl Admin {
@@ -208,13 +206,13 @@ pub(crate) mod tests {
             self.records().watermark.unwrap().exported_until
         }
 
-        /// The actions of the tenant's own events, in order.
-        fn news(&self) -> Vec<String> {
+        /// The actions of the tenant's events, in order.
+        fn actions(&self) -> Vec<String> {
             self.0.actions("acme")
         }
     }
 
-    /// With an external ID, as after the first look at the connector.
+    /// An admin whose tenant has an external ID but no role.
     fn admin() -> Admin {
         let fakes = Fakes::default();
         let id = ExternalId::parse("3f6c1d2e-external").unwrap();
@@ -223,7 +221,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_tenant_goes_from_nothing_to_scheduled_and_back_and_each_step_is_its_own_event() {
+    fn a_tenant_connects_saves_and_disconnects_and_each_change_is_an_event() {
         let admin = admin();
         assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::NotConnected);
         assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
@@ -235,35 +233,39 @@ pub(crate) mod tests {
         assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::Disconnected);
         assert_eq!(admin.connect("another", "2026-11-22T10:30:00Z"), Ok(Conditional::Written));
         assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::Scheduled);
-        assert_eq!(admin.exported_until().as_deref(), Some("2026-11-21T10:03:00Z"), "it goes on where it stopped");
+        assert_eq!(
+            admin.exported_until().as_deref(),
+            Some("2026-11-21T10:03:00Z"),
+            "exports resume where they stopped"
+        );
         let config = admin.records().config.unwrap();
         assert_eq!(config.role_arn.as_deref(), Some(role("another").as_str()));
         assert_eq!(config.version.as_deref(), Some("4"), "each change raises it");
         let connected =
             ["Connector Connected", "Export Settings Changed", "Connector Disconnected", "Connector Connected"];
-        assert_eq!(admin.news(), connected);
+        assert_eq!(admin.actions(), connected);
     }
 
     #[test]
-    fn a_role_without_settings_is_taken_back_and_disconnecting_twice_changes_nothing() {
+    fn disconnecting_before_the_first_save_removes_the_role_and_a_second_time_changes_nothing() {
         let admin = admin();
         assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
         for _ in 0..2 {
             assert_eq!(admin.disconnect("2026-11-21T09:10:00Z"), Ok(Conditional::Written));
             assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::NotConnected);
         }
-        assert_eq!(admin.news(), ["Connector Connected", "Connector Disconnected"]);
+        assert_eq!(admin.actions(), ["Connector Connected", "Connector Disconnected"]);
         assert_eq!(admin.records().config.unwrap().external_id.as_deref(), Some("3f6c1d2e-external"));
     }
 
     #[test]
-    fn no_role_is_stored_for_a_tenant_that_was_never_given_an_external_id() {
+    fn no_role_is_stored_for_a_tenant_without_an_external_id() {
         let refused = Admin(Fakes::default()).connect("audit", "2026-11-21T09:00:00Z").unwrap_err();
         assert_eq!((refused.code, refused.party), (Code::ConfigInvalid, Party::Platform));
     }
 
     #[test]
-    fn saving_never_loses_events_of_a_shard_or_of_the_future() {
+    fn saving_never_loses_events_of_a_shard_or_after_the_save() {
         let admin = Admin(Fakes::default());
         let config = |shards: Option<&str>, version: &str| {
             let (event_shards, version) = (shards.map(str::to_owned), Some(version.to_owned()));
@@ -277,8 +279,8 @@ pub(crate) mod tests {
             assert!(refused.message.contains("event_shards: event_shards may only grow"), "{refused}");
         }
         assert_eq!(save(&config(Some("8"), "1")), Ok(Conditional::Written));
-        let damage = Some("many".to_owned());
-        admin.0.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = damage;
+        let damaged = Some("many".to_owned());
+        admin.0.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = damaged;
         assert!(save(&config(Some("1"), "2")).unwrap_err().message.contains("event_shards: "));
     }
 }

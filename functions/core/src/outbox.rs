@@ -1,7 +1,7 @@
-//! The outbox: notifications that are stored together with the change that they tell of, and published afterwards.
+//! The outbox: notifications that are stored with the change they announce, and published afterwards.
 //!
-//! So a notification is neither lost where a run dies, nor sent of a change that was never made. It is published at least
-//! once, under the tenant's lease, in the order of its sequence number, and then removed.
+//! So no notification is lost when a run dies, and none announces a change that was never made. Notifications are published
+//! at least once, under the tenant's lease, in the order of their sequence numbers, and then removed.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,56 +14,53 @@ use crate::{
     timestamp,
 };
 
-/// How many entries an outbox has at most. An item in DynamoDB has at most 400 KB, and an entry takes one or two.
+/// An item in DynamoDB has at most 400 KB, and an entry takes one or two.
 pub const MAX_ENTRIES: usize = 100;
 
-/// What is stored together with a change: the tenant's audit event of it, and in most cases a notification.
+/// What is stored with a change: the tenant's audit event of it, and in most cases a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
-    /// The audit event.
     pub event: NewEvent,
-    /// The notification, under the event's id.
+    /// It has the event's id.
     pub notification: Option<Notification>,
 }
 
 impl Announcement {
-    /// An audit event, and a notification under its id.
     pub fn new(event: NewEvent, kind: Kind, at: DateTime<Utc>, info: Map<String, Value>) -> Self {
         let (id, tenant) = (event.id.clone(), event.tenant.clone());
         Self { event, notification: Some(Notification { kind, id, tenant, at, info, sequence: 0 }) }
     }
 }
 
-/// A tenant's outbox, as it is stored.
+/// A tenant's record `outbox`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outbox {
-    /// The number of the last entry that was ever added.
+    /// The sequence number of the entry that was added last.
     pub sequence: u64,
-    /// How many entries were dropped since the outbox was empty, because there were too many.
+    /// Entries that were dropped from the full outbox since it was empty.
     pub dropped: u64,
-    /// What is to be published, in the order of the sequence numbers.
+    /// In the order of their sequence numbers.
     pub entries: Vec<Notification>,
-    /// The ids of entries that can't be read. They stay until an operator removes them.
+    /// Ids of entries that can't be read. They stay until an operator removes them.
     pub unreadable: Vec<String>,
 }
 
-/// What an addition changes.
+/// A change of an outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addition {
-    /// The new entry, numbered.
+    /// The new entry with its sequence number.
     pub entry: Notification,
     /// The id of the entry that makes room for it.
     pub dropped: Option<String>,
 }
 
 impl Outbox {
-    /// Whether there is nothing to publish, and nothing that can't be.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.unreadable.is_empty()
     }
 
-    /// What adding a notification changes: where the outbox is full, the oldest entry of the same kind goes, or the oldest of
-    /// all where there is none.
+    /// Returns what adding a notification changes. If the outbox is full, the oldest entry of the same kind is dropped, or the
+    /// oldest of all if there is none of that kind.
     pub fn addition(&self, notification: &Notification) -> Addition {
         let entry = Notification { sequence: self.sequence + 1, ..notification.clone() };
         let others = self.entries.iter().filter(|it| it.id != entry.id);
@@ -73,7 +70,6 @@ impl Outbox {
         Addition { dropped: oldest.map(|it| it.id.clone()), entry }
     }
 
-    /// The outbox with an addition.
     pub fn add(&mut self, Addition { entry, dropped }: Addition) {
         self.sequence = entry.sequence;
         self.dropped += u64::from(dropped.is_some());
@@ -81,7 +77,7 @@ impl Outbox {
         self.entries.push(entry);
     }
 
-    /// The outbox without entries that are published.
+    /// Removes entries by their ids.
     pub fn remove(&mut self, ids: &[String]) {
         self.entries.retain(|it| !ids.contains(&it.id));
         if self.is_empty() {
@@ -89,13 +85,13 @@ impl Outbox {
         }
     }
 
-    /// When the oldest entry was added.
+    /// Returns when the oldest entry was added.
     pub fn oldest(&self) -> Option<DateTime<Utc>> {
         self.entries.iter().map(|it| it.at).min()
     }
 }
 
-/// An entry as it is stored under its id: JSON.
+/// The stored form of an entry, under its id: JSON.
 #[derive(Serialize, Deserialize)]
 struct Text {
     kind: Kind,
@@ -104,13 +100,13 @@ struct Text {
     info: Map<String, Value>,
 }
 
-/// An entry as it is stored under its id.
+/// Returns the stored form of an entry.
 pub fn to_text(entry: &Notification) -> String {
     let Notification { kind, sequence, at, info, .. } = entry.clone();
     serde_json::to_string(&Text { kind, sequence, at: timestamp::seconds(at), info }).unwrap_or_default()
 }
 
-/// Reads what [`to_text`] writes.
+/// Parses what [`to_text`] writes.
 pub fn parse(tenant: &TenantId, id: &str, text: &str) -> Option<Notification> {
     let Text { kind, sequence, at, info } = serde_json::from_str(text).ok()?;
     let at = timestamp::parse_seconds(&at)?;
@@ -151,16 +147,20 @@ mod tests {
         assert_eq!((outbox.entries.len(), outbox.dropped), (MAX_ENTRIES, 1));
         assert_eq!((ids(&outbox)[..2].to_vec(), ids(&outbox)[99]), (vec!["0", "2"], "more"));
         outbox.add(outbox.addition(&notification("more", Kind::Failed)));
-        assert_eq!((outbox.entries.len(), outbox.dropped), (MAX_ENTRIES, 1), "one that is added again takes no room");
+        assert_eq!(
+            (outbox.entries.len(), outbox.dropped),
+            (MAX_ENTRIES, 1),
+            "an entry that is added again takes no room"
+        );
         outbox.add(outbox.addition(&notification("other", Kind::Drifted)));
-        assert_eq!((ids(&outbox)[0], outbox.dropped), ("2", 2), "none of that kind: the oldest of all");
+        assert_eq!((ids(&outbox)[0], outbox.dropped), ("2", 2), "no entry of that kind: the oldest of all");
         let all: Vec<String> = ids(&outbox).into_iter().map(str::to_owned).collect();
         outbox.remove(&all);
         assert_eq!((outbox.is_empty(), outbox.dropped), (true, 0));
     }
 
     #[test]
-    fn an_entry_is_read_back_as_it_was_stored_and_damage_is_none() {
+    fn an_entry_is_parsed_as_it_was_stored_and_a_damaged_one_is_none() {
         let entry = Notification { sequence: 7, ..notification("system:1", Kind::StillFailing) };
         assert_eq!(parse(&entry.tenant, "system:1", &to_text(&entry)), Some(entry.clone()));
         for text in ["", "{}", r#"{"kind":"Nonsense","sequence":1,"at":"2026-11-21T11:00:00Z","info":{}}"#] {

@@ -1,18 +1,14 @@
-//! What the export needs of the world: few traits, each by its consumer's need.
+//! The ports: what the services need of AWS, one trait for each consumer.
 //!
-//! Each is implemented twice, in memory ([`crate::fakes`]) and against AWS, and both pass the same contract tests.
-//! Implementations retry what is worth retrying; a [`Failure`] that comes out of here is final for this run.
+//! Each is implemented by `fakes` and by the crate `aws`, and both pass the same contract tests. Implementations
+//! retry; a [`Failure`] that they return is final for this run.
 
-mod connections;
-mod fleet;
 mod probes;
 
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-pub use connections::Connections;
-pub use fleet::Fleet;
 pub use probes::{Access, Action, Probes, Reach};
 
 use crate::{
@@ -24,7 +20,7 @@ use crate::{
     notification::Notification,
     object::ObjectSpec,
     outbox::{Announcement, Outbox},
-    records::{ExportHealth, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
+    records::{ConnectedCount, ConnectionCheck, ExportHealth, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
@@ -35,18 +31,17 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Conditional {
-    /// It was written.
     Written,
-    /// The record was no longer as it was read; nothing was written.
+    /// A record was no longer as it was read; nothing was written.
     ConditionFailed,
 }
 
-/// What a lease is acquired for, and with it, on what condition beside there being no other.
+/// What a lease is acquired for. It decides the condition, beside that no other run has the lease.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
-    /// A regular export: the tenant is connected, and due as it was read.
+    /// An export: the tenant is connected, and its schedule is as it was read.
     Export(&'a StoredWatermark),
-    /// Publishing what the outbox holds, of any tenant.
+    /// Publishing the outbox: no other condition.
     Publish,
 }
 
@@ -55,74 +50,64 @@ pub enum Purpose<'a> {
 #[must_use]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub enum Acquisition {
-    /// It is this run's. The record `watermark` was as it is here at that very moment.
+    /// The run has the lease. The record `watermark` was like this at that moment.
     Acquired(StoredWatermark, ExportHealth),
-    /// Another run has it until then.
+    /// Another run has the lease until then.
     HeldUntil(DateTime<Utc>),
-    /// The tenant is no longer as it was read.
+    /// The tenant's schedule is no longer as it was read.
     ConditionFailed,
 }
 
-/// Under what a write to the record `watermark` holds: the run's lease, and the point at which the watermark stood as it was
-/// read.
+/// The condition of a run's writes to the record `watermark`: the run has the lease, and the schedule is as it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Fence<'a> {
-    /// The run's lease.
     pub lease: &'a Lease,
-    /// The watermark as read.
     pub as_read: &'a StoredWatermark,
 }
 
 /// What a commit writes, all or nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Commit<'a> {
-    /// Where the watermark stands afterwards.
+    /// The new schedule.
     pub after: Schedule,
-    /// What was stored.
     pub receipt: &'a Receipt,
     /// The end of failures, if there were any.
     pub announcement: Option<&'a Announcement>,
-    /// Whether the lease ends with it.
+    /// Whether the lease is released.
     pub releases: bool,
 }
 
-/// What is recorded of a failure, all or nothing.
+/// What a failure writes, all or nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct FailureRecord<'a> {
-    /// What went wrong.
     pub failure: &'a Failure,
-    /// When.
     pub at: DateTime<Utc>,
-    /// What is announced of it, if anything.
     pub announcement: Option<&'a Announcement>,
-    /// Whether the lease ends with it.
+    /// Whether the lease is released.
     pub releases: bool,
 }
 
-/// An entry of the index `due`, as it stands there.
+/// An entry of the index `due`, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
-    /// The tenant's id.
     pub tenant: String,
-    /// Since when it has been due.
     pub next_due: String,
 }
 
-/// The tenants' records, as the export sees them.
+/// The tenants' records, for the export.
 pub trait Tenants: Sync {
-    /// Whoever is in one shard of the index with a `next_due` at or before the tick. Only a hint: the index lags.
+    /// Returns one shard's tenants with a `next_due` at or before the tick. Only a hint: the index lags.
     fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> impl Future<Output = Result<Vec<Due>, Failure>> + Send;
 
     /// Whether a shard of the index holds any connected tenant, due or not.
     fn any_connected(&self, shard: DueShard) -> impl Future<Output = Result<bool, Failure>> + Send;
 
-    /// The records of each tenant, read consistently; one entry for each id, in any order.
+    /// Returns the records of each tenant, read consistently; one entry for each id, in any order.
     fn load(
         &self,
         tenants: &[TenantId],
     ) -> impl Future<Output = Result<Vec<(TenantId, TenantRecords)>, Failure>> + Send;
 
-    /// The same for one tenant.
     fn load_one(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send {
         async {
             let loaded = self.load(std::slice::from_ref(tenant)).await?;
@@ -130,8 +115,8 @@ pub trait Tenants: Sync {
         }
     }
 
-    /// Acquires the tenant's lease, if no other [excludes others](Lease::excludes_others) at `now`, or it is this very one: a call
-    /// whose answer was lost is repeated. Conditional as the purpose says.
+    /// Acquires the tenant's lease, on the condition that no lease [excludes others](Lease::excludes_others) at `now`, and on
+    /// that of the purpose. If the stored lease is this very one, it is acquired again: an earlier answer was lost.
     fn acquire_lease(
         &self,
         tenant: &TenantId,
@@ -140,12 +125,12 @@ pub trait Tenants: Sync {
         now: DateTime<Utc>,
     ) -> impl Future<Output = Result<Acquisition, Failure>> + Send;
 
-    /// Ends a lease before its time; nothing is written if it is not this one.
+    /// Removes the tenant's lease if it is this one.
     fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Moves the watermark, clears its last error and when that began, stores the receipt and announces the end of failures, all
-    /// or nothing. Conditional on the fence, on the tenant being connected, on whether it was failing, and on the config's
-    /// version. Never writes `due_shard`. An audit event that was recorded before stays as it is.
+    /// Moves the watermark, clears its failures, stores the receipt and announces the end of failures, all or nothing.
+    /// Conditional on the fence, on the tenant being connected, on whether it was failing, and on the config's version. Never
+    /// writes `due_shard`. An audit event that was recorded before stays as it is.
     fn commit(
         &self,
         config: &TenantConfig,
@@ -153,7 +138,7 @@ pub trait Tenants: Sync {
         commit: Commit<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Keeps on the watermark how far the window that is due was stored; moves nothing. Conditional like a commit.
+    /// Stores a [`Checkpoint`](crate::checkpoint::Checkpoint) of the due window on the watermark. Conditional like a commit.
     fn save_checkpoint(
         &self,
         config: &TenantConfig,
@@ -161,8 +146,8 @@ pub trait Tenants: Sync {
         checkpoint: &str,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Notes a failure on the watermark, and since when there are failures, counts and announces it, all or nothing; moves
-    /// nothing. Conditional on the fence. An audit event that was recorded before stays as it is.
+    /// Notes a failure and the beginning of failures on the watermark, counts and announces it, all or nothing. Conditional on
+    /// the fence. An audit event that was recorded before stays as it is.
     fn record_failure(
         &self,
         tenant: &TenantId,
@@ -170,14 +155,14 @@ pub trait Tenants: Sync {
         record: FailureRecord<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Begins a new first day of a tenant that fails: notes on the watermark that the tenant's settings are known to work at
-    /// that time. Moves nothing; nothing is written where nothing fails.
+    /// Begins a new first day of a failing tenant: notes on the watermark that its settings have been found to work. Writes
+    /// nothing if the tenant doesn't fail.
     fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// The tenant's outbox, read consistently.
+    /// Returns the tenant's outbox, read consistently.
     fn outbox(&self, tenant: &TenantId) -> impl Future<Output = Result<Outbox, Failure>> + Send;
 
-    /// Removes entries that are published from the outbox, by their ids, and no others.
+    /// Removes published entries from the outbox by their ids, and no others.
     fn remove_published(
         &self,
         tenant: &TenantId,
@@ -186,20 +171,19 @@ pub trait Tenants: Sync {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// The tenants' records, as whoever connects a tenant sees them. What an admin changes is recorded as an audit event of
-/// the tenant, together with the change or not at all.
+/// The tenants' records, for their admins. Each change and its announcement are written all or nothing.
 pub trait Settings: Sync {
-    /// Both of the tenant's records, read consistently.
+    /// Returns the tenant's records, read consistently.
     fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;
 
-    /// The tenant's external ID, which from now on never changes: the one that is stored, or else `candidate`.
+    /// Returns the stored external ID, or stores `candidate`. From then on it never changes.
     fn external_id(
         &self,
         tenant: &TenantId,
         candidate: &ExternalId,
     ) -> impl Future<Output = Result<String, Failure>> + Send;
 
-    /// Stores the role of a tenant that has no settings yet, or takes it back; raises the config's version by one.
+    /// Stores or removes the role of a tenant that has no settings yet; raises the config's version by one.
     /// Conditional on that version, on there being an external ID, and on there being no watermark.
     fn store_role(
         &self,
@@ -209,10 +193,9 @@ pub trait Settings: Sync {
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Stores both records and connects the tenant, all or nothing: the config with its version raised by one, the
-    /// watermark at `schedule`, and on it the time of the change, from which on a failing tenant is tried as on its first
-    /// day. Conditional on the config's version, on the watermark as read, and on there being no more
-    /// `event_shards` than the config has.
+    /// Stores both records and connects the tenant: the config with its version raised by one, the watermark with `schedule`
+    /// and the time of the change, which begins a new first day of a failing tenant. Conditional on the config's version, on
+    /// the watermark as read, and on the stored `event_shards` being no more than the config's.
     fn save(
         &self,
         config: &TenantConfig,
@@ -221,8 +204,8 @@ pub trait Settings: Sync {
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Takes the tenant out of the schedule, raises the config's version by one, and keeps everything else, so that a
-    /// reconnected tenant goes on where it stopped. Conditional on that version, and on the tenant being in the schedule.
+    /// Removes the tenant from the schedule and raises the config's version by one. All else stays, so that a reconnected tenant
+    /// goes on where it stopped. Conditional on that version, and on the tenant being in the schedule.
     fn disconnect(
         &self,
         tenant: &TenantId,
@@ -230,7 +213,7 @@ pub trait Settings: Sync {
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// The tenant's receipts whose windows end before an instant, the latest first.
+    /// Returns the tenant's receipts whose windows end before an instant, latest first, at most `most`.
     fn receipts(
         &self,
         tenant: &TenantId,
@@ -238,8 +221,7 @@ pub trait Settings: Sync {
         most: usize,
     ) -> impl Future<Output = Result<Vec<StoredReceipt>, Failure>> + Send;
 
-    /// Takes one of the tenant's `most` turns within the stretch of time that begins at `since`; false if all of them are
-    /// taken.
+    /// Takes one of the tenant's `most` verification slots in the period that begins at `since`; false if none is left.
     fn take_verification_slot(
         &self,
         tenant: &TenantId,
@@ -248,46 +230,89 @@ pub trait Settings: Sync {
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
 }
 
-/// Whether an event was new.
+/// Connection checks.
+pub trait Connections: Sync {
+    /// Returns each tenant's last check, read consistently; one entry for each id, in any order. None also if the stored check
+    /// can't be read.
+    fn last_checks(
+        &self,
+        tenants: &[TenantId],
+    ) -> impl Future<Output = Result<Vec<(TenantId, Option<ConnectionCheck>)>, Failure>> + Send;
+
+    fn last_check(&self, tenant: &TenantId) -> impl Future<Output = Result<Option<ConnectionCheck>, Failure>> + Send {
+        async {
+            let found = self.last_checks(std::slice::from_ref(tenant)).await?;
+            Ok(found.into_iter().find_map(|(_, check)| check))
+        }
+    }
+
+    /// Replaces the last check and announces a change, all or nothing. Conditional on the last check as read (for none, on there
+    /// being none that can be read), on the config's version that was checked, and on the tenant being connected. An audit
+    /// event that was recorded before stays as it is.
+    fn save_check(
+        &self,
+        tenant: &TenantId,
+        as_read: Option<&ConnectionCheck>,
+        found: &ConnectionCheck,
+        announcement: Option<&Announcement>,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+}
+
+/// All tenants at once, for the hourly check. Indexes lag, so what they list is a hint.
+pub trait Fleet: Sync {
+    /// Returns every entry of one shard of the index `due`, due or not: the connected tenants.
+    fn connected(&self, shard: DueShard) -> impl Future<Output = Result<Vec<Due>, Failure>> + Send;
+
+    /// Returns the ids of all tenants with saved settings, connected or not, in any order: the index `saved`.
+    fn saved(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+
+    /// Returns the ids of all tenants whose outbox is not empty, in order: the index `pending`.
+    fn pending(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+
+    /// Returns the last count of connected tenants, read consistently.
+    fn last_count(&self) -> impl Future<Output = Result<Option<ConnectedCount>, Failure>> + Send;
+
+    /// Replaces the last count.
+    fn save_count(&self, count: ConnectedCount) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// How recording an event ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recording {
-    /// It is stored now.
     Created,
-    /// This event was stored before; nothing was written.
+    /// This event had been stored before; nothing was written.
     Duplicate,
-    /// Another event was stored under this id before; nothing was written.
+    /// Another event had been stored under this id; nothing was written.
     Conflict,
 }
 
-/// Where events are recorded.
 pub trait Recorder: Sync {
-    /// Stores an event together with a marker of its id and its digest, on the condition that there is no such marker. Gives up within
-    /// half of the time that windows settle for; an event that was given up may be sent again, with a new stamp.
+    /// Stores an event with a marker of its id and its digest, on the condition that there is no such marker. Fails before half
+    /// of the time that windows take to settle has passed; then the event may be sent again, with a new stamp.
     fn record(&self, event: &NewEvent) -> impl Future<Output = Result<Recording, Failure>> + Send;
 
-    /// Over how many shards the tenant's events may be spread: what its config says, or one where there is none.
+    /// Returns over how many shards the tenant's events may be spread, by its config; without a config, one.
     fn event_shards(&self, tenant: &TenantId) -> impl Future<Output = Result<EventShards, Failure>> + Send;
 }
 
-/// Whoever verifies connections on behalf of those who may not assume roles themselves.
+/// Verifies connections for functions that can't assume customers' roles.
 pub trait Verifier: Sync {
-    /// Verifies a connection; [`crate::verify::verify`] says what that is.
+    /// Verifies a connection as [`crate::verify::verify`] does.
     fn verify(&self, request: &VerificationRequest) -> impl Future<Output = Result<Verification, Failure>> + Send;
 }
 
-/// Where due tenants wait for another invocation to export them.
+/// The queue of batches.
 pub trait Queue: Sync {
-    /// Sends each batch, at least once. Comes back with the places of those that may not have been sent, and why.
+    /// Sends each batch, at least once. Returns the positions of those that may not have been sent, and why.
     fn send(&self, batches: &[Batch]) -> impl Future<Output = Vec<(usize, Failure)>> + Send;
 }
 
-/// Where notifications are published.
 pub trait Bus: Sync {
-    /// Publishes a notification, at least once. Comes back soon, since the tenant's export waits for it.
+    /// Publishes a notification, at least once. Returns soon: the tenant's export waits for it.
     fn publish(&self, notification: &Notification) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// Without a bus, every notification is taken and dropped.
+/// Without a bus, notifications are dropped.
 impl<B: Bus> Bus for Option<B> {
     async fn publish(&self, notification: &Notification) -> Result<(), Failure> {
         match self {
@@ -297,61 +322,56 @@ impl<B: Bus> Bus for Option<B> {
     }
 }
 
-/// Asks the exporter, from outside, to publish what a tenant's outbox holds.
+/// Asks the exporter to publish a tenant's outbox.
 pub trait PublishTrigger: Sync {
-    /// Asks and does not wait for the answer.
+    /// Doesn't wait until the outbox is published.
     fn request_publishing(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// A stretch of one shard's events.
+/// The events of one shard in a window, or the rest of them.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRange<'a> {
-    /// Whose.
     pub tenant: &'a TenantId,
-    /// Of which shard of the tenant.
     pub shard: u16,
-    /// Of which window.
     pub window: Window,
-    /// Going on right beyond this `recorded_at_id`, in the direction of reading, or from where the window begins.
+    /// The reading begins beyond this `recorded_at_id`, in its direction; none: at the window's first event.
     pub after: Option<&'a str>,
 }
 
-/// Some events in order, and whether there may be more.
+/// Some events of a range.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// In `recorded_at_id` order, or the other way round; may be empty although more follow.
+    /// In the direction of reading; may be empty although more follow.
     pub events: Vec<StoredEvent>,
-    /// The last `recorded_at_id` that was looked at, if the stretch does not end with this page.
+    /// The last `recorded_at_id` that was read; none if the range ends with this page.
     pub more_after: Option<String>,
 }
 
-/// The recorded events.
 pub trait Events: Sync {
-    /// The next page of a stretch, read consistently.
-    fn page(&self, stretch: EventRange<'_>) -> impl Future<Output = Result<Page, Failure>> + Send;
+    /// Reads the next page of a range, consistently.
+    fn page(&self, range: EventRange<'_>) -> impl Future<Output = Result<Page, Failure>> + Send;
 
-    /// The next page of a stretch from its latest event backwards, at most `most` events. Not read consistently: this is
-    /// for looking at, and never for exporting.
-    fn page_back(&self, stretch: EventRange<'_>, most: usize) -> impl Future<Output = Result<Page, Failure>> + Send;
+    /// Reads the next page from the latest event backwards, at most `most` events. It is not consistent, so never export what
+    /// it returns.
+    fn page_back(&self, range: EventRange<'_>, most: usize) -> impl Future<Output = Result<Page, Failure>> + Send;
 }
 
 /// The customers' buckets.
 pub trait Buckets: Sync {
-    /// One tenant's bucket under one tenant's credentials, which end with it.
+    /// A bucket with one tenant's credentials, which are dropped with it.
     type Bucket: Bucket;
 
-    /// Assumes the tenant's role. `window`, the first that is exported in the session, names it, so that the customer's
-    /// CloudTrail tells which export it was.
+    /// Assumes the tenant's role. The session's name has `window`, the first that is exported in it, so that the customer finds
+    /// the export in CloudTrail.
     fn open(&self, config: &TenantConfig, window: Window)
     -> impl Future<Output = Result<Self::Bucket, Failure>> + Send;
 }
 
 /// One tenant's folder in its bucket.
 pub trait Bucket: Send + Sync {
-    /// An object on its way.
     type Upload: Upload;
 
-    /// Begins an object. Nothing is visible in the bucket, or even sent, until there are bytes to send.
+    /// Begins an object. Nothing is sent before there are bytes.
     fn upload(&self, spec: ObjectSpec) -> Self::Upload;
 }
 
@@ -359,20 +379,18 @@ pub trait Bucket: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Finish {
-    /// Whether it is stored.
     pub result: Result<(), Failure>,
-    /// Whether an attempt that was given up may still be carried out, whatever came of the others.
+    /// Whether a failed attempt may still be carried out, whatever the result.
     pub in_doubt: bool,
 }
 
-/// An object on its way into a bucket; invisible there until it is finished.
+/// An object that is being uploaded; not visible in the bucket until it is finished.
 pub trait Upload: Send {
-    /// Takes the next bytes.
     fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Stores the object, replacing an earlier one of the same key. `sha256` is that of all its bytes, in lower-case hex.
     fn finish(self, sha256: &str) -> impl Future<Output = Finish> + Send;
 
-    /// Gives the object up and leaves nothing behind that the customer would pay for.
+    /// Aborts the upload and leaves nothing behind that the customer would pay for.
     fn abort(self) -> impl Future<Output = ()> + Send;
 }

@@ -1,12 +1,10 @@
-//! What the tenants table holds of a tenant, beside its config: the watermark and the receipts.
+//! The records of the tenants table, beside the config: watermarks, receipts, connection checks.
 
-mod connected_count;
 mod connection_check;
 mod receipt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
-pub use connected_count::ConnectedCount;
 pub use connection_check::{ConnectionChange, ConnectionCheck, Finding};
 pub use receipt::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
 
@@ -18,9 +16,8 @@ use crate::{
     timestamp,
 };
 
-/// The part of the record `watermark` that says how far a tenant is exported, as it was read.
+/// The part of the record `watermark` that says how far a tenant is exported; fields are the attributes of that name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the attribute of that name")]
 pub struct StoredWatermark {
     pub exported_until: Option<String>,
     pub next_due: Option<String>,
@@ -29,13 +26,12 @@ pub struct StoredWatermark {
     pub checkpoint: Option<String>,
     /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the last window.
     pub trailing_counts: Option<String>,
-    /// Whether runs have failed since the last success; a commit that ends that has a recovery to announce, and one that
-    /// doesn't must not.
+    /// Whether runs have failed since the last success. A commit announces a recovery if and only if this is set.
     pub failing: bool,
 }
 
 impl StoredWatermark {
-    /// What a connected tenant's watermark holds at that point of its schedule.
+    /// The watermark of a connected tenant.
     pub fn connected(tenant: &TenantId, schedule: Schedule) -> Self {
         Self {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
@@ -45,7 +41,7 @@ impl StoredWatermark {
         }
     }
 
-    /// The same watermark, further on, after a window was exported.
+    /// The watermark after a window was exported.
     #[must_use]
     pub fn after(&self, receipt: &Receipt, schedule: Schedule) -> Self {
         Self {
@@ -58,17 +54,15 @@ impl StoredWatermark {
         }
     }
 
-    /// Whether both stand at the same point of the same schedule. All else is a commit's concern alone.
-    pub fn stands_where(&self, other: &Self) -> bool {
-        let point = |it: &Self| (it.exported_until.clone(), it.next_due.clone(), it.due_shard.clone());
-        point(self) == point(other)
+    /// Whether both have the same schedule. The other fields don't matter to a lease or a save.
+    pub fn is_at_same_position(&self, other: &Self) -> bool {
+        let position = |it: &Self| (it.exported_until.clone(), it.next_due.clone(), it.due_shard.clone());
+        position(self) == position(other)
     }
 
-    /// The schedule that the watermark holds.
-    ///
     /// # Errors
-    /// If one of its instants is missing or not written as whole seconds in UTC, or if it is due before it was
-    /// exported. A watermark is never guessed: a wrong guess loses events.
+    /// If an instant is missing or not written as whole seconds in UTC, or if `next_due` is not after `exported_until`. A
+    /// watermark is never guessed: a wrong guess loses events.
     pub fn schedule(&self) -> Result<Schedule, FieldErrors> {
         let mut errors = Vec::new();
         let mut instant = |field: &'static str, text: &Option<String>| {
@@ -96,46 +90,62 @@ impl StoredWatermark {
 /// A tenant's records; each may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantRecords {
-    /// The record `config`, unchecked.
+    /// Unchecked.
     pub config: Option<Draft>,
-    /// The record `watermark`, unchecked.
+    /// Unchecked.
     pub watermark: Option<StoredWatermark>,
-    /// What the watermark says of how exports went.
     pub health: ExportHealth,
-    /// The lease that the record `watermark` holds, expired or not; none where it can't be read.
+    /// The lease in the record `watermark`, expired or not; none if it can't be read.
     pub lease: Option<Lease>,
-    /// Whether the record `outbox` holds anything.
+    /// Whether the outbox is not empty.
     pub has_notifications: bool,
 }
 
-/// How a tenant's last exports went, as the watermark's record has it.
+/// How a tenant's last exports went: the rest of the record `watermark`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportHealth {
     /// When a window was exported last.
     pub last_success_at: Option<DateTime<Utc>>,
     /// The last object of that window.
     pub last_object_key: Option<String>,
-    /// What went wrong since.
+    /// The last failure since.
     pub last_error: Option<LastError>,
-    /// How many runs have failed in a row.
+    /// Runs that have failed in a row.
     pub consecutive_failures: u64,
-    /// The first of these failures.
+    /// When the first of them failed.
     pub failing_since: Option<DateTime<Utc>>,
     /// When the settings were saved, or passed a verification, since the last success.
     pub backoff_reset_at: Option<DateTime<Utc>>,
 }
 
-/// A failure as it was noted.
+/// The last failure in the record `watermark`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
-    /// Its code, which may be of another version than this.
+    /// A code of this or another version.
     pub code: String,
-    /// What happened.
     pub message: String,
-    /// Who has to act, by its name; an older record doesn't say.
+    /// Who has to act; none in older records.
     pub party: Option<String>,
-    /// When.
     pub at: Option<DateTime<Utc>>,
+}
+
+/// A day's first count of connected tenants, and that of the last day before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectedCount {
+    pub day: NaiveDate,
+    pub connected: u64,
+    pub before: Option<u64>,
+}
+
+impl ConnectedCount {
+    /// Returns the count to store after tenants were counted on a day.
+    #[must_use]
+    pub fn after(last: Option<Self>, day: NaiveDate, connected: u64) -> Self {
+        match last {
+            Some(last) if last.day >= day => last,
+            last => Self { day, connected, before: last.map(|last| last.connected) },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +164,7 @@ mod tests {
                 let connected = StoredWatermark::connected(&TenantId::parse("acme").unwrap(), schedule);
                 assert!(
                     StoredWatermark { due_shard: None, ..connected } == stored,
-                    "what was read is what a condition is made of"
+                    "conditions are made of what was read"
                 );
                 vec![]
             }

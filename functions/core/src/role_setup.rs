@@ -1,7 +1,7 @@
-//! What a customer's admin makes the role with: a link into the CloudFormation console, commands for the AWS CLI, or a
-//! Terraform file. All three are filled in, and make the same role.
+//! What a customer creates the role with: a link into the CloudFormation console, commands for the AWS CLI, or a Terraform
+//! file. All three are filled in and create the same role.
 //!
-//! The texts that they are made from stand in `cloudformation/`, where customers read them too.
+//! The template and the Terraform file are in `cloudformation/`.
 
 use std::borrow::Cow;
 
@@ -11,46 +11,37 @@ use url::form_urlencoded;
 
 use crate::tenant::{BucketName, ExternalId, KmsKeyArn, Platform, Prefix, Region};
 
-#[cfg(any(test, feature = "test-util"))]
-pub mod evaluate;
-mod terraform;
 #[cfg(test)]
 mod tests;
 
-/// The CloudFormation template of the customer's stack.
+/// The template of the customer's stack.
 pub const TEMPLATE: &str = include_str!("../../../cloudformation/audit-log-export-role.yaml");
 
-/// The same role as a Terraform file, nothing filled in.
+/// The same role as a Terraform file, without values.
 pub const TERRAFORM: &str = include_str!("../../../cloudformation/audit-log-export-role.tf");
 
-/// The name under which the template is downloaded, where it isn't published.
+/// The file name of the downloaded template, if the template isn't published.
 pub const TEMPLATE_FILE: &str = "audit-log-export-role.yaml";
 
-/// The name of the stack, in the link and in the commands.
-const STACK: &str = "audit-log-export";
+const STACK_NAME: &str = "audit-log-export";
 
-/// What a customer's role is made from.
 #[derive(Debug, Clone)]
 pub struct RoleSetup<'a> {
-    /// Who delivers. The customer's account is in the same partition.
+    /// In the partition of the customer's account.
     pub platform: &'a Platform,
     /// The name of the exporter's role in the platform's account.
     pub role_name: &'a str,
-    /// Where the stack is created: the bucket's region where that is known, else the platform's.
+    /// Where the stack is created: the bucket's region if it is known, else the platform's.
     pub region: Region,
-    /// Where [`TEMPLATE`] is published in S3, an `https` URL; `None` where it isn't.
+    /// The `https` URL in S3 where [`TEMPLATE`] is published, if it is.
     pub template_url: Option<&'a str>,
-    /// What the role asks for when it is assumed.
     pub external_id: &'a ExternalId,
-    /// The customer's bucket, where it is known.
     pub bucket: Option<&'a BucketName>,
-    /// The folder in it.
     pub prefix: Option<&'a Prefix>,
-    /// The key that encrypts it.
     pub kms_key: Option<&'a KmsKeyArn>,
 }
 
-/// A value that is filled in, under both its names.
+/// A value with its names in both files.
 struct Parameter<'a> {
     cloudformation: &'static str,
     terraform: &'static str,
@@ -58,42 +49,42 @@ struct Parameter<'a> {
 }
 
 impl RoleSetup<'_> {
-    /// A link to the console's page *Quick create stack*, by "Create quick-create links for stacks" in the
-    /// CloudFormation user guide. It takes only published templates: `None` where this one isn't.
+    /// Returns a link to the console's page *Quick create stack*. Source: "Create quick-create links for stacks" in the
+    /// CloudFormation user guide. None if the template isn't published.
     pub fn quick_create_url(&self) -> Option<String> {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("templateURL", self.template_url?).append_pair("stackName", STACK);
+        query.append_pair("templateURL", self.template_url?).append_pair("stackName", STACK_NAME);
         for parameter in self.parameters() {
             query.append_pair(&format!("param_{}", parameter.cloudformation), parameter.value);
         }
-        // In a fragment, a plus is no space. One that was a plus is %2B by now.
+        // In a fragment, a plus is not a space. A plus in a value has become %2B already.
         let query = query.finish().replace('+', "%20");
         let (host, region) = (self.region.console_host(), self.region);
         Some(format!("https://{host}/cloudformation/home?region={region}#/stacks/quickcreate?{query}"))
     }
 
-    /// Commands for bash that create the stack, wait for it and print the role's ARN in their last line. Where the
-    /// bucket isn't known, they begin with a variable to fill in, and do nothing until it is. Where the template isn't
-    /// published, they read [`TEMPLATE_FILE`] from the current directory.
+    /// Returns bash commands that create the stack, wait for it and print the role's ARN in the last line. Without a bucket,
+    /// they begin with a variable to fill in, and fail before they create anything if it is blank. Without a published
+    /// template, they read [`TEMPLATE_FILE`] from the current directory.
     pub fn cli(&self) -> String {
-        let place = format!("--stack-name {STACK} --region {}", self.region);
+        let place = format!("--stack-name {STACK_NAME} --region {}", self.region);
         let template = match self.template_url {
-            Some(url) => format!("--template-url {}", quoted(url)),
+            Some(url) => format!("--template-url {}", shell_quoted(url)),
             None => format!("--template-body file://{TEMPLATE_FILE}"),
         };
-        // Each parameter is a JSON object: in the shorthand, an external ID with a comma would end there.
+        // As JSON objects: in the CLI's shorthand, a comma in an external ID would end the value.
         let object = |name: &str, value: &str| json!({ "ParameterKey": name, "ParameterValue": value }).to_string();
         let mut parameters: Vec<String> = self
             .parameters()
             .iter()
-            .map(|parameter| quoted(&object(parameter.cloudformation, parameter.value)).into_owned())
+            .map(|parameter| shell_quoted(&object(parameter.cloudformation, parameter.value)).into_owned())
             .collect();
         let mut variables = "";
         if self.bucket.is_none() {
-            // No apostrophe, which an interactive zsh would take for a quote even here.
+            // Without apostrophes: an interactive zsh reads them as quotes even in a comment.
             variables = "# The name of the bucket that receives the audit logs. It must exist.\nBUCKET=\n\n";
-            let given = r#"'"${BUCKET:?fill in the name of your bucket after BUCKET= in the first lines}"'"#;
-            parameters.push(format!("'{}'", object("BucketName", "@").replace('@', given)));
+            let bucket = r#"'"${BUCKET:?fill in the name of your bucket after BUCKET= in the first lines}"'"#;
+            parameters.push(format!("'{}'", object("BucketName", "@").replace('@', bucket)));
         }
         let parameters = parameters.join(" \\\n    ");
         format!(
@@ -105,24 +96,26 @@ impl RoleSetup<'_> {
         )
     }
 
-    /// [`TERRAFORM`] with the values as its variables' defaults: one file to apply as it is, or to use as a module.
-    /// Where the bucket isn't known, Terraform asks for it.
+    /// Returns [`TERRAFORM`] with the values as the defaults of its variables, to apply or to use as a module. Without a
+    /// bucket, Terraform asks for it.
     pub fn terraform(&self) -> String {
         let parameters = self.parameters();
         let mut values: Vec<_> = parameters.iter().map(|parameter| (parameter.terraform, parameter.value)).collect();
         values.push(("partition", self.platform.partition.as_str()));
-        terraform::filled_in(&values)
+        fill_in(&values)
     }
 
-    /// All that is known, and nothing blank.
+    /// The parameters that have a value.
     fn parameters(&self) -> Vec<Parameter<'_>> {
+        // Without `..`, so that a new value does not compile until it is filled in or left out.
+        let Self { platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } = self;
         let all = [
-            ("BucketName", "bucket_name", self.bucket.map(BucketName::as_str)),
-            ("BucketPrefix", "bucket_prefix", self.prefix.map(Prefix::as_str)),
-            ("KmsKeyArn", "kms_key_arn", self.kms_key.map(KmsKeyArn::as_str)),
-            ("ExternalId", "external_id", Some(self.external_id.as_str())),
-            ("ProviderAccountId", "provider_account_id", Some(self.platform.account.as_str())),
-            ("ProviderRoleName", "provider_role_name", Some(self.role_name)),
+            ("BucketName", "bucket_name", bucket.map(BucketName::as_str)),
+            ("BucketPrefix", "bucket_prefix", prefix.map(Prefix::as_str)),
+            ("KmsKeyArn", "kms_key_arn", kms_key.map(KmsKeyArn::as_str)),
+            ("ExternalId", "external_id", Some(external_id.as_str())),
+            ("ProviderAccountId", "provider_account_id", Some(platform.account.as_str())),
+            ("ProviderRoleName", "provider_role_name", Some(role_name)),
         ];
         let known = all.into_iter().filter_map(|(cloudformation, terraform, value)| {
             Some(Parameter { cloudformation, terraform, value: value.filter(|value| !value.is_empty())? })
@@ -131,7 +124,49 @@ impl RoleSetup<'_> {
     }
 }
 
-/// A word as a shell takes it. A NUL is the one thing that could be refused, and no shell could pass it on either.
-fn quoted(word: &str) -> Cow<'_, str> {
+/// Quotes a word for a shell. NUL alone would be refused, and no shell can pass it on.
+fn shell_quoted(word: &str) -> Cow<'_, str> {
     Quoter::new().allow_nul(true).quote(word).unwrap_or_default()
+}
+
+/// Returns [`TERRAFORM`] with the values as the defaults of its variables; all else stays, comments included.
+fn fill_in(values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(TERRAFORM.len());
+    let mut value = None;
+    for line in TERRAFORM.lines() {
+        if let Some(name) = line.strip_prefix("variable \"").and_then(|rest| rest.strip_suffix("\" {")) {
+            value = values.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value);
+        }
+        match value {
+            Some(_) if line.starts_with("  default ") => continue,
+            Some(value) if line.starts_with("  type ") => {
+                filled.extend([line, "\n  default     = ", &hcl_literal(value)]);
+            }
+            _ => filled.push_str(line),
+        }
+        filled.push('\n');
+        if line == "}" {
+            value = None;
+        }
+    }
+    filled
+}
+
+/// A string literal of HCL. Source: "Quoted templates" in the specification of HCL's native syntax.
+fn hcl_literal(text: &str) -> String {
+    let mut literal = String::from("\"");
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' | '\\' => literal.extend(['\\', character]),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            '\t' => literal.push_str("\\t"),
+            // Doubled, so that they begin no interpolation or directive.
+            '$' | '%' if characters.peek() == Some(&'{') => literal.extend([character, character]),
+            other => literal.push(other),
+        }
+    }
+    literal.push('"');
+    literal
 }

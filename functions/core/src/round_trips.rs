@@ -1,4 +1,4 @@
-//! What is written is read back, and what differs is never written alike: keys, instants, and what the watermark keeps.
+//! Property tests: keys, instants, windows and checkpoints are read back as they were written, and different ones differ.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -33,7 +33,7 @@ fn window() -> impl Strategy<Value = Window> {
     (whole(), whole()).prop_map(|(a, b)| Window { from: a.min(b), to: a.max(b) + TimeDelta::seconds(1) })
 }
 
-/// A few alike and many different ones.
+/// A few equal and many different ones.
 fn config() -> impl Strategy<Value = TenantConfig> {
     let tenant = prop_oneof![select(vec!["a", "A", "a-1", "a_0001"]).prop_map(str::to_owned), "[A-Za-z0-9_-]{1,64}"];
     let prefix = prop_oneof![
@@ -49,9 +49,8 @@ fn config() -> impl Strategy<Value = TenantConfig> {
     })
 }
 
-/// What a key tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct KeyParts {
     prefix: String,
     tenant: String,
     window: Window,
@@ -61,8 +60,8 @@ struct Told {
     gzip: bool,
 }
 
-fn told(config: &TenantConfig, window: Window, late: bool, file: u32) -> Told {
-    Told {
+fn parts(config: &TenantConfig, window: Window, late: bool, file: u32) -> KeyParts {
+    KeyParts {
         prefix: config.prefix.to_string(),
         tenant: config.tenant.to_string(),
         window,
@@ -78,9 +77,9 @@ fn key(config: &TenantConfig, window: Window, late: bool, file: u32) -> String {
     spec(config, window, file).key
 }
 
-/// Reads a key as a customer would who knows nothing but docs/exported-objects.md.
-fn read(key: &str) -> Option<Told> {
-    // A prefix has no equals sign, so the first is the tenant's.
+/// Parses a key by docs/exported-objects.md, as a customer would.
+fn parse_key(key: &str) -> Option<KeyParts> {
+    // A prefix has no equals sign, so the first one belongs to the tenant.
     let (folder, rest) = key.split_once("tenant=")?;
     let prefix = folder.strip_suffix("audit-logs/")?;
     let (tenant, rest) = rest.split_once("/dt=")?;
@@ -93,7 +92,7 @@ fn read(key: &str) -> Option<Told> {
     let window = Window { from: at(from)?, to: at(to)? };
     let number = number.strip_prefix('_')?;
     let (number, late) = number.strip_prefix("late_").map_or((number, false), |number| (number, true));
-    (window.from.format("%Y-%m-%d").to_string() == day && number.len() >= 4).then(|| Told {
+    (window.from.format("%Y-%m-%d").to_string() == day && number.len() >= 4).then(|| KeyParts {
         prefix: prefix.strip_suffix('/').unwrap_or(prefix).to_owned(),
         tenant: tenant.to_owned(),
         window,
@@ -106,9 +105,9 @@ fn read(key: &str) -> Option<Told> {
 
 fn event(at: DateTime<Utc>, id: &str) -> NewEvent {
     let user = User::system();
-    let deed = Activity { log_type: "Scan", action: "Scan Now", user: &user };
+    let activity = Activity { log_type: "Scan", action: "Scan Now", user: &user };
     let stamp = Stamp { at, retention: None };
-    NewEvent::new(&TenantId::parse("acme").unwrap(), stamp, id.to_owned(), deed, &())
+    NewEvent::new(&TenantId::parse("acme").unwrap(), stamp, id.to_owned(), activity, &())
 }
 
 /// Counts of some events.
@@ -122,26 +121,26 @@ fn trailing_counts(window: Window, seconds: &[i64]) -> TrailingCounts {
 
 proptest! {
     #[test]
-    fn a_key_tells_its_tenant_window_and_file(config in config(), window in window(), late: bool, file in 1..=u32::MAX) {
+    fn a_key_has_its_tenant_window_and_file(config in config(), window in window(), late: bool, file in 1..=u32::MAX) {
         let key = key(&config, window, late, file);
-        prop_assert_eq!(read(&key), Some(told(&config, window, late, file)), "{}", key);
+        prop_assert_eq!(parse_key(&key), Some(parts(&config, window, late, file)), "{}", key);
     }
 
     #[test]
     fn two_objects_have_one_key_only_if_they_are_the_same(
         configs in [config(), config()], windows in [window(), window()], lates: [bool; 2], files in [1..20_000_u32, 1..20_000],
-        alike: [bool; 4],
+        equal: [bool; 4],
     ) {
-        // Where they are alike in all but one thing, it is that which tells them apart.
-        let other = |index: usize| usize::from(!alike[index]);
+        // Often equal in all but one part, so that each part is seen to matter.
+        let other = |index: usize| usize::from(!equal[index]);
         let one = (&configs[0], windows[0], lates[0], files[0]);
         let two = (&configs[other(0)], windows[other(1)], lates[other(2)], files[other(3)]);
-        let same = told(one.0, one.1, one.2, one.3) == told(two.0, two.1, two.2, two.3);
+        let same = parts(one.0, one.1, one.2, one.3) == parts(two.0, two.1, two.2, two.3);
         prop_assert_eq!(key(one.0, one.1, one.2, one.3) == key(two.0, two.1, two.2, two.3), same);
     }
 
     #[test]
-    fn range_keys_sort_as_their_instants_do(a in instant(), b in instant(), ids in ["[!-~]{1,12}", "[!-~]{1,12}"]) {
+    fn range_keys_sort_as_their_instants(a in instant(), b in instant(), ids in ["[!-~]{1,12}", "[!-~]{1,12}"]) {
         let [one, two] = [event(a, &ids[0]).recorded_at_id(), event(b, &ids[1]).recorded_at_id()];
         let [a, b] = [a, b].map(|at| at.trunc_subsecs(3));
         prop_assert_eq!(one.cmp(&two), a.cmp(&b).then(ids[0].cmp(&ids[1])));
@@ -150,7 +149,7 @@ proptest! {
 
     #[test]
     fn an_event_is_between_a_windows_bounds_as_texts_if_its_instant_is(at in instant(), window in window(), id in "[!-~]{1,12}") {
-        // Also right at the edges, where it matters.
+        // Also right at the bounds.
         for at in [at, window.from, window.to, window.from - TimeDelta::milliseconds(1), window.to - TimeDelta::nanoseconds(1)] {
             let key = event(at, &id).recorded_at_id();
             let between = (timestamp::millis(window.from)..=timestamp::millis(window.to)).contains(&key);
@@ -179,7 +178,7 @@ proptest! {
         let event_shards = EventShards::parse(&shards.to_string()).unwrap();
         let config = TenantConfig { version, event_shards, ..config };
         let mut objects: Vec<StoredObject> = Vec::new();
-        // Those of late minutes come first.
+        // Objects of late arrivals come first.
         for wants_late in [true, false] {
             for (bytes, events, sha256, minute) in sizes.iter().filter(|(_, _, _, minute)| minute.is_some() == wants_late) {
                 let minute = minute.map(|ago| Window {
@@ -198,8 +197,8 @@ proptest! {
             malformed: counts.1,
             started: started.trunc_subsecs(3),
         };
-        let kept = StoredWatermark { checkpoint: checkpoint.to_text(&config), ..StoredWatermark::default() };
-        let read = Checkpoint::for_run(&kept, &config, window, 1, DateTime::default());
+        let stored = StoredWatermark { checkpoint: checkpoint.to_text(&config), ..StoredWatermark::default() };
+        let read = Checkpoint::for_run(&stored, &config, window, 1, DateTime::default());
         prop_assert_eq!(read, checkpoint);
     }
 }

@@ -7,42 +7,40 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use crate::{tenant::Frequency, timestamp};
 
-/// Longer than this, a run does not wait for a window to settle; the next tick takes it.
-pub const MAX_WAIT: TimeDelta = TimeDelta::minutes(2);
+/// The longest time that a run waits for a window to settle. Longer than that, the next tick exports it.
+pub const MAX_SETTLE_WAIT: TimeDelta = TimeDelta::minutes(2);
 
-/// The hour that a run stands for: that of the event which started it, or the wall clock's where that is earlier (a
-/// clock that runs ahead must not export hours that aren't over).
+/// Returns the hour that a run is for: that of the event which started it, or the wall clock's if that is earlier. An event
+/// from a clock that runs ahead must not export hours that aren't over.
 pub fn tick(event_time: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     full_hour(event_time.min(now))
 }
 
-/// The last full hour at or before an instant.
+/// Returns the last full hour at or before an instant.
 pub fn full_hour(at: DateTime<Utc>) -> DateTime<Utc> {
     // Truncating to an hour fails only for instants that lie centuries outside of what a timestamp can hold.
     at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
 }
 
-/// The first full hour strictly after an instant.
+/// Returns the first full hour strictly after an instant.
 pub fn next_full_hour(at: DateTime<Utc>) -> DateTime<Utc> {
     full_hour(at) + TimeDelta::hours(1)
 }
 
-/// A stretch of time, `from` included and `to` excluded, both in whole seconds.
+/// A period of time, `from` included and `to` excluded, both in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Window {
-    /// The first instant.
     pub from: DateTime<Utc>,
-    /// The first instant after it.
     pub to: DateTime<Utc>,
 }
 
 impl Window {
-    /// As an ISO 8601 interval, the form in which records hold it: `2026-11-21T10:00:00Z/2026-11-21T11:00:00Z`.
+    /// Returns the ISO 8601 interval that records hold: `2026-11-21T10:00:00Z/2026-11-21T11:00:00Z`.
     pub fn interval(self) -> String {
         format!("{}/{}", timestamp::seconds(self.from), timestamp::seconds(self.to))
     }
 
-    /// Reads what [`Window::interval`] writes, and nothing else.
+    /// Parses what [`Window::interval`] writes, and nothing else.
     pub fn parse_interval(text: &str) -> Option<Self> {
         let (from, to) = text.split_once('/')?;
         Some(Self { from: timestamp::parse_seconds(from)?, to: timestamp::parse_seconds(to)? })
@@ -50,7 +48,7 @@ impl Window {
 }
 
 impl std::fmt::Display for Window {
-    /// As keys and session names hold it: `20261121T100000Z_20261121T110000Z`.
+    /// Writes it as keys and session names hold it: `20261121T100000Z_20261121T110000Z`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}_{}", timestamp::compact(self.from), timestamp::compact(self.to))
     }
@@ -66,15 +64,15 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// After the first save: everything from `start` on (the save itself, or the chosen start of history), and the
-    /// first export at the next full hour.
+    /// The schedule after the first save: it begins at `start` (the save itself, or the chosen start of history), and is due
+    /// at the next full hour.
     pub fn first_save(start: DateTime<Utc>) -> Self {
         let exported_until = timestamp::whole_seconds(start);
         Self { exported_until, next_due: next_full_hour(exported_until) }
     }
 
-    /// After any later save: due at the next full hour, or earlier if it already was, so that a backlog keeps its
-    /// windows. A save whose clock is behind what was exported can't make a window that ends where it begins.
+    /// The schedule after a later save: due at the next full hour, or earlier if it already was, so that a backlog keeps its
+    /// windows. If the clock of the save is behind the watermark, the window still doesn't end where it begins.
     pub fn later_save(self, saved_at: DateTime<Utc>) -> Self {
         Self { next_due: self.next_due.min(next_full_hour(saved_at.max(self.exported_until))), ..self }
     }
@@ -84,34 +82,19 @@ impl Schedule {
         (self.next_due <= tick).then_some(Window { from: self.exported_until, to: self.next_due })
     }
 
-    /// After the due window was exported.
+    /// The schedule after the due window was exported.
     pub fn advance(self, frequency: Frequency) -> Self {
         Self { exported_until: self.next_due, next_due: self.next_due + frequency.duration() }
     }
 }
 
-/// Whether a window can be read yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// Whoever recorded an event in it has finished or given up.
-    Settled,
-    /// Not yet, but soon enough to wait for.
-    In(TimeDelta),
-    /// Not within [`MAX_WAIT`].
-    NextTick,
-}
-
+/// Returns how long to wait until a window has settled: zero if it has, none if that is [`MAX_SETTLE_WAIT`] or longer.
+///
 /// A window is read only once the wall clock has passed its end by `settle`: an event is stamped right before it is
 /// written, and the write may take up to half of that.
-pub fn readiness(window: Window, now: DateTime<Utc>, settle: TimeDelta) -> Readiness {
-    let left = window.to + settle - now;
-    if left <= TimeDelta::zero() {
-        Readiness::Settled
-    } else if left < MAX_WAIT {
-        Readiness::In(left)
-    } else {
-        Readiness::NextTick
-    }
+pub fn wait_to_settle(window: Window, now: DateTime<Utc>, settle: TimeDelta) -> Option<TimeDelta> {
+    let wait = (window.to + settle - now).max(TimeDelta::zero());
+    (wait < MAX_SETTLE_WAIT).then_some(wait)
 }
 
 #[cfg(test)]
@@ -156,12 +139,12 @@ mod tests {
         let window = Window { from: at("2026-11-21T10:00:00Z"), to: at("2026-11-21T11:00:00Z") };
         let minute = TimeDelta::minutes(1);
         for (now, expected) in [
-            ("2026-11-21T11:01:00Z", Readiness::Settled),
-            ("2026-11-21T11:00:59Z", Readiness::In(TimeDelta::seconds(1))),
-            ("2026-11-21T10:59:00.001Z", Readiness::In(TimeDelta::milliseconds(119_999))),
-            ("2026-11-21T10:59:00Z", Readiness::NextTick),
+            ("2026-11-21T11:01:00Z", Some(TimeDelta::zero())),
+            ("2026-11-21T11:00:59Z", Some(TimeDelta::seconds(1))),
+            ("2026-11-21T10:59:00.001Z", Some(TimeDelta::milliseconds(119_999))),
+            ("2026-11-21T10:59:00Z", None),
         ] {
-            assert_eq!(readiness(window, at(now), minute), expected, "{now}");
+            assert_eq!(wait_to_settle(window, at(now), minute), expected, "{now}");
         }
     }
 
@@ -175,7 +158,7 @@ mod tests {
         assert_eq!(slow_clock.next_due, at("2026-11-21T04:00:00Z"), "later than what was exported");
     }
 
-    /// What can happen to a tenant between two looks at it.
+    /// What happens to a tenant.
     #[derive(Debug, Clone)]
     enum Step {
         /// The clock goes on by so many seconds, and a tick comes.

@@ -1,6 +1,6 @@
-//! Looking at the recorded events: newest first, filtered, counted.
+//! Searches a tenant's recorded events, newest first, and counts them by filter.
 //!
-//! Every look is bounded. One that ends early says so, and where it ended, and never passes for all that there is.
+//! Every search is limited. A result that is incomplete says where it ends.
 
 mod matching;
 mod newest_first;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use matching::Seen;
+use matching::ParsedEvent;
 use newest_first::NewestFirst;
 
 use crate::{
@@ -19,60 +19,52 @@ use crate::{
     tenant::{EventShards, TenantId},
 };
 
-/// How many of a filter's values a summary lists.
+/// The values of a filter that a summary lists.
 pub const MAX_VALUES: usize = 200;
 
-/// What to look for. Within a filter one of its values has to match, and every filter that has values.
+/// An event matches if it passes each filter that has values. It passes a filter if one of the values matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// When the events were recorded.
+    /// By the time of recording.
     pub window: Window,
-    /// What was done.
     pub actions: Vec<String>,
-    /// By whom: an address, an id or a name.
+    /// Email addresses, ids or names.
     pub users: Vec<String>,
-    /// What kind of thing it was.
     pub log_types: Vec<String>,
-    /// Words that all have to be somewhere in the event's values, in any case.
+    /// Words that must all occur in the event's values, in any case.
     pub text: String,
 }
 
-/// Whose events, and in how many shards.
+/// The partitions to search.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// Whose.
     pub tenant: &'a TenantId,
-    /// Over how many shards they are spread.
     pub shards: EventShards,
 }
 
-/// Where a look ends, if not at the first event of its window.
+/// Where a search ends before the window is read to its beginning.
 #[derive(Clone, Copy)]
 pub struct SearchLimits<'a> {
-    /// After so many matching events.
+    /// The number of matching events.
     pub most: usize,
-    /// Before so many bytes of them are exceeded, escaped as a JSON text; at least one event comes anyway.
+    /// The bytes of the matching events, escaped as JSON strings; a first event of any size is returned.
     pub bytes: usize,
-    /// After so many events, matching or not.
+    /// The number of events read.
     pub scanned: u64,
-    /// Once the time is up.
     pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
-/// A matching event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundEvent {
-    /// Its `recorded_at_id`.
+    /// The event's `recorded_at_id`.
     pub position: String,
-    /// The event as it is exported: one JSON object.
+    /// The event as exported: one JSON object.
     pub document: String,
-    /// The parts of it that a table shows.
     pub columns: Columns,
 }
 
-/// The parts of an event that a table shows; blank where it has none.
+/// The properties of an event that a table shows; blank if absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the event's property of that name")]
 pub struct Columns {
     pub id: String,
     pub date: String,
@@ -84,47 +76,43 @@ pub struct Columns {
     pub additional_info: String,
 }
 
-/// Some matching events, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchPage {
     /// Newest first.
     pub events: Vec<FoundEvent>,
-    /// The `recorded_at_id` beyond which to look on; none if there is nothing more in the window.
+    /// The `recorded_at_id` before which the next page begins; none at the window's beginning.
     pub next: Option<String>,
-    /// How many events were looked at.
+    /// The number of events read.
     pub scanned: u64,
 }
 
-/// The next page of what matches, beyond a `recorded_at_id` or from the window's end.
-///
-/// # Errors
-/// If the events can't be read.
+/// Returns the matching events before a `recorded_at_id`, or from the window's end.
 pub async fn search<E: Events>(
     events: &E,
-    of: Scope<'_>,
+    scope: Scope<'_>,
     search: &Search,
-    beyond: Option<&str>,
-    bounds: SearchLimits<'_>,
+    before: Option<&str>,
+    limits: SearchLimits<'_>,
 ) -> Result<SearchPage, Failure> {
-    let wanted = matching::Wanted::of(search);
-    let mut backwards = NewestFirst::new(events, of, search.window, beyond);
+    let matcher = matching::Matcher::new(search);
+    let mut newest_first = NewestFirst::new(events, scope, search.window, before);
     let (mut page, mut bytes, mut last) = (SearchPage::default(), 0, None);
-    while let Some(event) = backwards.next().await? {
+    while let Some(event) = newest_first.next().await? {
         let position = event.recorded_at_id.clone();
-        let seen = Seen::of(&event);
-        if wanted.matches(&seen).all() {
-            let found = seen.into_found(&position);
+        let parsed = ParsedEvent::new(&event);
+        if matcher.matches(&parsed).all() {
+            let found = parsed.into_found(&position);
             bytes += escaped_len(&found.document);
-            if bytes > bounds.bytes && !page.events.is_empty() {
+            if bytes > limits.bytes && !page.events.is_empty() {
                 page.next = last;
                 return Ok(page);
             }
             page.events.push(found);
         }
         page.scanned += 1;
-        let full = page.events.len() >= bounds.most || page.scanned >= bounds.scanned;
-        if full || (bounds.should_stop)() {
-            page.next = backwards.has_more().await?.then_some(position);
+        let is_full = page.events.len() >= limits.most || page.scanned >= limits.scanned;
+        if is_full || (limits.should_stop)() {
+            page.next = newest_first.has_more().await?.then_some(position);
             return Ok(page);
         }
         last = Some(position);
@@ -132,7 +120,7 @@ pub async fn search<E: Events>(
     Ok(page)
 }
 
-/// How long a text becomes within a JSON string, where quotes, backslashes and control characters take more room.
+/// Returns the length of a text once it is escaped in a JSON string.
 pub fn escaped_len(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
@@ -142,24 +130,21 @@ pub fn escaped_len(text: &str) -> usize {
     text.bytes().map(escaped).sum()
 }
 
-/// How much of what there is.
+/// The number of matching events and, for each filter, of those that match all other filters, by value. So one sees what
+/// choosing another value would add.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The events that match.
     pub total: u64,
-    /// Scope each action, how many events match the other filters.
     pub actions: ValueCounts,
-    /// Scope each user, likewise.
     pub users: ValueCounts,
-    /// Scope each log type, likewise.
     pub log_types: ValueCounts,
-    /// How many events were looked at.
+    /// The number of events read.
     pub scanned: u64,
-    /// From when on the events were looked at, if the look ended before the first of them.
+    /// If a limit ended the search: the time from which on events were counted.
     pub cut_at: Option<DateTime<Utc>>,
 }
 
-/// A filter's values with their counts.
+/// The number of events for each value of a filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ValueCounts(BTreeMap<String, u64>);
 
@@ -170,7 +155,7 @@ impl ValueCounts {
         }
     }
 
-    /// The most frequent, at most [`MAX_VALUES`]; of equally frequent ones, in alphabetical order.
+    /// The most frequent values, at most [`MAX_VALUES`]; equally frequent ones in alphabetical order.
     pub fn most_frequent(&self) -> Vec<(&str, u64)> {
         let mut values: Vec<(&str, u64)> = self.0.iter().map(|(value, count)| (value.as_str(), *count)).collect();
         values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -179,37 +164,31 @@ impl ValueCounts {
     }
 }
 
-/// Counts what matches. Scope a filter that has values, the other values are counted as well, so that one can see what
-/// choosing them would add.
-///
-/// # Errors
-/// If the events can't be read.
 pub async fn summarize<E: Events>(
     events: &E,
-    of: Scope<'_>,
+    scope: Scope<'_>,
     search: &Search,
-    bounds: SearchLimits<'_>,
+    limits: SearchLimits<'_>,
 ) -> Result<Summary, Failure> {
-    let wanted = matching::Wanted::of(search);
-    let mut backwards = NewestFirst::new(events, of, search.window, None);
+    let matcher = matching::Matcher::new(search);
+    let mut newest_first = NewestFirst::new(events, scope, search.window, None);
     let mut summary = Summary::default();
-    while let Some(event) = backwards.next().await? {
-        let seen = Seen::of(&event);
-        let matches = wanted.matches(&seen);
+    while let Some(event) = newest_first.next().await? {
+        let parsed = ParsedEvent::new(&event);
+        let matches = matcher.matches(&parsed);
         summary.total += u64::from(matches.all());
-        let (columns, user) = (seen.columns(), seen.user());
         if matches.all_but_action() {
-            summary.actions.count(&columns.action);
+            summary.actions.count(&parsed.columns.action);
         }
         if matches.all_but_user() {
-            summary.users.count(user);
+            summary.users.count(parsed.user());
         }
         if matches.all_but_log_type() {
-            summary.log_types.count(&columns.log_type);
+            summary.log_types.count(&parsed.columns.log_type);
         }
         summary.scanned += 1;
-        if summary.scanned >= bounds.scanned || (bounds.should_stop)() {
-            if backwards.has_more().await? {
+        if summary.scanned >= limits.scanned || (limits.should_stop)() {
+            if newest_first.has_more().await? {
                 let recorded_at = event.recorded_at_id.split('#').next().unwrap_or_default();
                 summary.cut_at = recorded_at.parse().ok().or(Some(search.window.to));
             }

@@ -1,7 +1,6 @@
-//! From raw fields to a tenant's configuration, or to every error at once.
+//! Checks the fields of a tenant's settings, and reports every error at once.
 //!
-//! What an admin saves and what the table holds go through the same door, so a record that was damaged is refused with
-//! the same words, and the field named, as a form that was filled in wrong.
+//! Forms and stored records are checked by the same code, so that an error names the field of a damaged record too.
 
 use crate::{
     failure::{Code, Failure, Party},
@@ -11,58 +10,44 @@ use crate::{
     },
 };
 
-/// A tenant's configuration, each field checked, and the fields against each other.
+/// A tenant's configuration; each field is checked alone and against the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantConfig {
-    /// Whose it is.
     pub tenant: TenantId,
-    /// What the customer's role asks for.
     pub external_id: ExternalId,
-    /// The customer's role.
     pub role: RoleArn,
-    /// Where the objects go.
     pub bucket: BucketName,
-    /// The bucket's region.
     pub region: Region,
-    /// The folder in the bucket.
     pub prefix: Prefix,
-    /// How often.
     pub frequency: Frequency,
-    /// How events are laid out.
     pub format: Format,
-    /// How objects are compressed.
     pub compression: Compression,
-    /// The key for SSE-KMS; without one, the bucket's own default applies.
+    /// The key for SSE-KMS; without one, the bucket's default encryption applies.
     pub kms_key: Option<KmsKeyArn>,
-    /// The account that the bucket must belong to, where it isn't the role's.
+    /// The bucket's account, if it isn't the role's.
     pub bucket_owner: Option<AccountId>,
-    /// Over how many partitions the tenant's events are spread.
     pub event_shards: EventShards,
-    /// Grows with every save; 0 where a record has none.
+    /// Each save raises it by one; 0 in a record without the attribute.
     pub version: u64,
 }
 
 impl TenantConfig {
-    /// The account that every write expects the bucket to belong to; S3 refuses it otherwise.
+    /// Returns the account that each write names; S3 refuses the write if the bucket has another owner.
     pub fn expected_bucket_owner(&self) -> &AccountId {
         self.bucket_owner.as_ref().unwrap_or(self.role.account())
     }
 }
 
-/// The part of a tenant's configuration that there is before any bucket: a role, and what it asks for.
+/// A role with its external ID: what is configured before the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// Whose it is.
     pub tenant: TenantId,
-    /// What the customer's role asks for.
     pub external_id: ExternalId,
-    /// The customer's role.
     pub role: RoleArn,
 }
 
-/// The fields as someone typed or stored them. Numbers are text here, so that a wrong one can be named as it was.
+/// Unchecked fields, named as in the table. Numbers are text, so that an error can quote a wrong one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the field of the same name of `TenantConfig`, by its name in the table")]
 pub struct Draft {
     pub external_id: Option<String>,
     pub role_arn: Option<String>,
@@ -78,42 +63,40 @@ pub struct Draft {
     pub version: Option<String>,
 }
 
-/// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// The field's name in the table.
     pub field: &'static str,
-    /// What is wrong with it, in words for whoever fills it in.
+    /// In words for the person who fills in the field.
     pub message: String,
 }
 
-/// What is wrong with a draft, field by field; never empty.
+/// Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
 impl FieldErrors {
-    /// The same as a failure of the tenant's export. The admin can correct what an admin sets; the rest is the
-    /// platform's.
+    /// Returns a failure of the tenant's export. The party is the customer, unless the platform sets one of the fields.
     pub fn into_failure(self) -> Failure {
-        const PLATFORMS_OWN: &[&str] = &["external_id", "event_shards", "version", "exported_until", "next_due"];
-        let platform = self.0.iter().any(|error| PLATFORMS_OWN.contains(&error.field));
+        const PLATFORM_FIELDS: &[&str] = &["external_id", "event_shards", "version", "exported_until", "next_due"];
+        let platform = self.0.iter().any(|error| PLATFORM_FIELDS.contains(&error.field));
         let party = if platform { Party::Platform } else { Party::Customer };
         let fields: Vec<String> = self.0.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
         Failure::by(party, Code::ConfigInvalid, format!("The settings can't be used. {}.", fields.join("; ")))
     }
 }
 
-/// Collects errors, so that all of them come at once.
+/// Collects the errors of all fields.
 #[derive(Default)]
-struct Fields(Vec<FieldError>);
+struct FieldChecks(Vec<FieldError>);
 
-impl Fields {
+impl FieldChecks {
     fn fail(&mut self, field: &'static str, message: impl Into<String>) {
         self.0.push(FieldError { field, message: message.into() });
     }
 
-    /// A field that no form has: left out or right, never blank.
-    fn given<T>(
+    /// Checks a field that no form has: it may be absent, but not blank.
+    fn present<T>(
         &mut self,
         field: &'static str,
         text: Option<&String>,
@@ -122,14 +105,14 @@ impl Fields {
         text.and_then(|text| parse(text).map_err(|invalid| self.fail(field, invalid.0)).ok())
     }
 
-    /// A field that a form may leave blank.
+    /// Checks a field that a form may leave blank.
     fn optional<T>(
         &mut self,
         field: &'static str,
         text: Option<&String>,
         parse: impl Fn(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
-        self.given(field, text.filter(|text| !text.is_empty()), parse)
+        self.present(field, text.filter(|text| !text.is_empty()), parse)
     }
 
     fn required<T>(
@@ -146,61 +129,92 @@ impl Fields {
 }
 
 impl Draft {
-    /// The fields of a checked config, at a version; what the table holds after a save.
+    /// Returns the fields that the table holds once `config` is saved as `version`.
     pub fn of(config: &TenantConfig, version: u64) -> Self {
+        // Without `..`, so that a new setting does not compile until it is stored.
+        let TenantConfig {
+            tenant: _,
+            external_id,
+            role,
+            bucket,
+            region,
+            prefix,
+            frequency,
+            format,
+            compression,
+            kms_key,
+            bucket_owner,
+            event_shards,
+            version: _,
+        } = config;
         Self {
-            external_id: Some(config.external_id.to_string()),
-            role_arn: Some(config.role.as_str().to_owned()),
-            bucket: Some(config.bucket.to_string()),
-            region: Some(config.region.to_string()),
-            prefix: Some(config.prefix.to_string()),
-            frequency_hours: Some(config.frequency.hours().to_string()),
-            format: Some(config.format.as_str().to_owned()),
-            compression: Some(config.compression.as_str().to_owned()),
-            kms_key_arn: config.kms_key.as_ref().map(ToString::to_string),
-            bucket_owner: config.bucket_owner.as_ref().map(ToString::to_string),
-            event_shards: Some(config.event_shards.count().to_string()),
+            external_id: Some(external_id.to_string()),
+            role_arn: Some(role.as_str().to_owned()),
+            bucket: Some(bucket.to_string()),
+            region: Some(region.to_string()),
+            prefix: Some(prefix.to_string()),
+            frequency_hours: Some(frequency.hours().to_string()),
+            format: Some(format.as_str().to_owned()),
+            compression: Some(compression.as_str().to_owned()),
+            kms_key_arn: kms_key.as_ref().map(ToString::to_string),
+            bucket_owner: bucket_owner.as_ref().map(ToString::to_string),
+            event_shards: Some(event_shards.count().to_string()),
             version: Some(version.to_string()),
         }
     }
 
-    /// Checks what is needed to assume the role, whatever the other fields hold.
+    /// Checks only the fields that are needed to assume the role.
     ///
     /// # Errors
     /// As [`Draft::check`].
     pub fn check_connection(&self, tenant: &TenantId, platform: &Platform) -> Result<Connection, FieldErrors> {
-        let mut fields = Fields::default();
+        let mut fields = FieldChecks::default();
         match self.connection(&mut fields, platform) {
             (Some(external_id), Some(role)) => Ok(Connection { tenant: tenant.clone(), external_id, role }),
             _ => Err(FieldErrors(fields.0)),
         }
     }
 
-    fn connection(&self, fields: &mut Fields, platform: &Platform) -> (Option<ExternalId>, Option<RoleArn>) {
+    fn connection(&self, fields: &mut FieldChecks, platform: &Platform) -> (Option<ExternalId>, Option<RoleArn>) {
         (
             fields.required("external_id", self.external_id.as_ref(), ExternalId::parse),
-            fields.required("role_arn", self.role_arn.as_ref(), |text| role_of_a_customer(text, platform)),
+            fields.required("role_arn", self.role_arn.as_ref(), |text| parse_customer_role(text, platform)),
         )
     }
 
-    /// Checks every field, and the fields against each other and against the platform.
+    /// Checks each field alone, against the others and against the platform.
     ///
     /// # Errors
-    /// All that is wrong. A role in the platform's own account or in another partition is refused here: the first
-    /// would let a tenant name the platform's roles, the second can't be assumed.
+    /// All errors at once. A role in the platform's own account is refused, since a tenant could name the platform's
+    /// roles; a role in another partition is refused, since it can't be assumed.
     pub fn check(&self, tenant: &TenantId, platform: &Platform) -> Result<TenantConfig, FieldErrors> {
-        let mut fields = Fields::default();
+        let mut fields = FieldChecks::default();
         let (external_id, role) = self.connection(&mut fields, platform);
-        let bucket = fields.required("bucket", self.bucket.as_ref(), BucketName::parse);
-        let region = fields.required("region", self.region.as_ref(), |text| region_of(text, platform));
-        let prefix = fields.optional("prefix", self.prefix.as_ref(), Prefix::parse);
-        let frequency = fields.required("frequency_hours", self.frequency_hours.as_ref(), Frequency::parse);
-        let format = fields.optional("format", self.format.as_ref(), Format::parse);
-        let compression = fields.optional("compression", self.compression.as_ref(), Compression::parse);
-        let kms_key = fields.optional("kms_key_arn", self.kms_key_arn.as_ref(), KmsKeyArn::parse);
-        let bucket_owner = fields.optional("bucket_owner", self.bucket_owner.as_ref(), AccountId::parse);
-        let event_shards = fields.given("event_shards", self.event_shards.as_ref(), EventShards::parse);
-        let version = fields.given("version", self.version.as_ref(), parse_version);
+        // Without `..`, so that a new setting does not compile until it is checked.
+        let Self {
+            external_id: _,
+            role_arn: _,
+            bucket,
+            region,
+            prefix,
+            frequency_hours,
+            format,
+            compression,
+            kms_key_arn,
+            bucket_owner,
+            event_shards,
+            version,
+        } = self;
+        let bucket = fields.required("bucket", bucket.as_ref(), BucketName::parse);
+        let region = fields.required("region", region.as_ref(), |text| parse_region(text, platform));
+        let prefix = fields.optional("prefix", prefix.as_ref(), Prefix::parse);
+        let frequency = fields.required("frequency_hours", frequency_hours.as_ref(), Frequency::parse);
+        let format = fields.optional("format", format.as_ref(), Format::parse);
+        let compression = fields.optional("compression", compression.as_ref(), Compression::parse);
+        let kms_key = fields.optional("kms_key_arn", kms_key_arn.as_ref(), KmsKeyArn::parse);
+        let bucket_owner = fields.optional("bucket_owner", bucket_owner.as_ref(), AccountId::parse);
+        let event_shards = fields.present("event_shards", event_shards.as_ref(), EventShards::parse);
+        let version = fields.present("version", version.as_ref(), parse_version);
         if let (Some(key), Some(region)) = (&kms_key, region)
             && key.region() != region
         {
@@ -231,13 +245,13 @@ impl Draft {
     }
 }
 
-/// A config's version, which can be raised by one.
+/// Parses a config's version; `u64::MAX` is refused, since the next save could not raise it.
 pub(crate) fn parse_version(text: &str) -> Result<u64, Invalid> {
     let version = text.parse::<u64>().ok().filter(|version| *version < u64::MAX);
     version.ok_or_else(|| Invalid(format!("is a whole number, not {}", quoted(text))))
 }
 
-fn role_of_a_customer(text: &str, platform: &Platform) -> Result<RoleArn, Invalid> {
+fn parse_customer_role(text: &str, platform: &Platform) -> Result<RoleArn, Invalid> {
     let role = RoleArn::parse(text)?;
     if role.partition() != platform.partition {
         return Err(Invalid(format!(
@@ -252,7 +266,7 @@ fn role_of_a_customer(text: &str, platform: &Platform) -> Result<RoleArn, Invali
     Ok(role)
 }
 
-fn region_of(text: &str, platform: &Platform) -> Result<Region, Invalid> {
+fn parse_region(text: &str, platform: &Platform) -> Result<Region, Invalid> {
     let region = Region::parse(text)?;
     if region.partition() != platform.partition {
         return Err(Invalid(format!(
@@ -285,13 +299,13 @@ pub(crate) mod tests {
         }
     }
 
-    fn errors_of(draft: &Draft) -> Vec<&'static str> {
+    fn wrong_fields(draft: &Draft) -> Vec<&'static str> {
         let acme = TenantId::parse("acme").unwrap();
         draft.check(&acme, &platform()).unwrap_err().0.into_iter().map(|error| error.field).collect()
     }
 
     #[test]
-    fn what_is_left_out_has_its_documented_default() {
+    fn an_absent_setting_has_its_documented_default() {
         let config = draft().check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
         assert_eq!(config.expected_bucket_owner().as_str(), "222222222222", "the account in the role's ARN");
         assert_eq!((config.prefix.as_str(), config.format, config.compression), ("", Format::Json, Compression::None));
@@ -301,7 +315,7 @@ pub(crate) mod tests {
     #[test]
     fn every_wrong_field_is_named_at_once() {
         assert_eq!(
-            errors_of(&Draft::default()),
+            wrong_fields(&Draft::default()),
             ["external_id", "role_arn", "bucket", "region", "frequency_hours"],
             "nothing filled in"
         );
@@ -321,7 +335,7 @@ pub(crate) mod tests {
             version: text("-1"),
         };
         assert_eq!(
-            errors_of(&wrong),
+            wrong_fields(&wrong),
             [
                 "external_id",
                 "role_arn",
@@ -353,22 +367,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn fields_are_held_against_each_other() {
+    fn fields_are_checked_against_each_other() {
         let text = |text: &str| Some(text.to_owned());
         let blank = Draft { event_shards: text(""), prefix: text(""), kms_key_arn: text(""), ..draft() };
-        assert_eq!(errors_of(&blank), ["event_shards"], "no form has it, so a blank one is damage");
+        assert_eq!(wrong_fields(&blank), ["event_shards"], "no form has it, so a blank one is a damaged record");
         let elsewhere = text("arn:aws:kms:us-east-1:222222222222:key/1234");
-        assert_eq!(errors_of(&Draft { kms_key_arn: elsewhere, ..draft() }), ["kms_key_arn"]);
-        assert_eq!(errors_of(&Draft { region: text("cn-north-1"), ..draft() }), ["region"]);
+        assert_eq!(wrong_fields(&Draft { kms_key_arn: elsewhere, ..draft() }), ["kms_key_arn"]);
+        assert_eq!(wrong_fields(&Draft { region: text("cn-north-1"), ..draft() }), ["region"]);
     }
 
     #[test]
-    fn the_party_of_a_damaged_config_is_whoever_can_set_the_field() {
+    fn the_party_of_a_damaged_config_is_the_one_that_can_set_the_field() {
         let check =
             |draft: Draft| draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap_err().into_failure();
-        let admins = check(Draft { frequency_hours: Some("99".to_owned()), ..draft() });
-        assert_eq!((admins.code, admins.party), (Code::ConfigInvalid, Party::Customer));
-        assert!(admins.message.contains("frequency_hours: "), "{}", admins.message);
+        let by_the_admin = check(Draft { frequency_hours: Some("99".to_owned()), ..draft() });
+        assert_eq!((by_the_admin.code, by_the_admin.party), (Code::ConfigInvalid, Party::Customer));
+        assert!(by_the_admin.message.contains("frequency_hours: "), "{}", by_the_admin.message);
         assert_eq!(check(Draft { external_id: None, ..draft() }).party, Party::Platform);
     }
 }

@@ -1,34 +1,30 @@
-//! How a tenant's export fares, for whoever looks at it.
+//! The status of a tenant's exports, for API and pages.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     onboarding::ConnectorState,
     records::{ExportHealth, TenantRecords},
-    schedule::{MAX_WAIT, Schedule, full_hour},
+    schedule::{MAX_SETTLE_WAIT, Schedule, full_hour},
 };
 
-/// How long after a full hour the rule fires.
-const TICK: TimeDelta = TimeDelta::minutes(1);
+/// The hourly rule fires this long after the full hour.
+const TICK_OFFSET: TimeDelta = TimeDelta::minutes(1);
 
-/// What can be said of a tenant's exports at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// How far it has come.
     pub state: ConnectorState,
     /// All events recorded before this are in the bucket.
     pub exported_until: Option<DateTime<Utc>>,
-    /// The tick that exports next, or tries to; none if nothing is scheduled.
+    /// The next tick that tries to export; none if nothing is scheduled.
     pub next_run_at: Option<DateTime<Utc>>,
-    /// Since when exports have failed, if they do.
     pub failing_since: Option<DateTime<Utc>>,
-    /// How many whole hours of events ought to be in the bucket and aren't.
+    /// The whole hours of events that earlier ticks should have exported.
     pub backlog_hours: i64,
 }
 
 impl Status {
-    /// Of a tenant with these records, whose windows are left alone for `settle`. A watermark that can't be read has
-    /// nothing to say; its tenant's exports fail, and the last error tells of that.
+    /// Of a watermark that can't be read, nothing is known: the tenant's exports fail, and the last error says why.
     pub fn of(records: &TenantRecords, settle: TimeDelta, now: DateTime<Utc>) -> Self {
         let state = ConnectorState::of(records);
         let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
@@ -43,34 +39,34 @@ impl Status {
     }
 }
 
-/// How long after its end the first tick comes that waits for a window to settle.
-fn first_tick(settle: TimeDelta) -> TimeDelta {
-    let mut after = TICK;
-    while settle - after >= MAX_WAIT {
+/// How long after a window's end the first tick comes that can wait for the window to settle.
+fn first_tick_offset(settle: TimeDelta) -> TimeDelta {
+    let mut after = TICK_OFFSET;
+    while settle - after >= MAX_SETTLE_WAIT {
         after += TimeDelta::hours(1);
     }
     after
 }
 
-/// The first tick from now on at which the tenant's next window is exported.
+/// The first tick from now on that exports the tenant's next window.
 pub fn next_run(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
-    let tick = full_hour(now) + TICK;
+    let tick = full_hour(now) + TICK_OFFSET;
     let next = if tick < now { tick + TimeDelta::hours(1) } else { tick };
-    next.max(schedule.next_due + first_tick(settle))
+    next.max(schedule.next_due + first_tick_offset(settle))
 }
 
-/// The same of a tenant whose exports may have failed for so long that not every tick tries.
+/// As [`next_run`], but skips the ticks that the backoff skips.
 fn next_try(schedule: Schedule, health: &ExportHealth, settle: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
     let mut next = next_run(schedule, settle, now);
-    while !health.is_tried(full_hour(next)) {
+    while !health.is_attempted(full_hour(next)) {
         next += TimeDelta::hours(1);
     }
     next
 }
 
-/// A window is missed once its own tick is over.
+/// A window counts as backlog once the tick that should have exported it is over.
 fn backlog(schedule: Schedule, settle: TimeDelta, now: DateTime<Utc>) -> i64 {
-    let last_end = full_hour(now - first_tick(settle));
+    let last_end = full_hour(now - first_tick_offset(settle));
     if schedule.next_due > last_end { 0 } else { (last_end - schedule.exported_until).num_hours() }
 }
 
@@ -94,19 +90,19 @@ mod tests {
             ("16:00:00", "10:20:00", "16:01:00"),
             ("11:00:00", "11:00:30", "11:01:00"),
             ("11:00:00", "11:01:00", "11:01:00"),
-            // Behind: it is tried again with every tick.
+            // A tenant that is behind is tried at every tick.
             ("03:00:00", "10:20:00", "11:01:00"),
         ] {
             let schedule = schedule("02:00:00", due);
             assert_eq!(next_run(schedule, TimeDelta::minutes(1), at(now)), at(expected), "{due} {now}");
         }
-        // No tick waits for so long, so the next one takes the window.
+        // No tick waits for so long, so the next one exports the window.
         let slow = TimeDelta::minutes(10);
         assert_eq!(next_run(schedule("10:00:00", "11:00:00"), slow, at("10:20:00")), at("12:01:00"));
     }
 
     #[test]
-    fn the_next_run_of_a_tenant_that_has_failed_for_days_is_its_next_try() {
+    fn the_next_run_of_a_tenant_that_has_failed_for_days_follows_the_backoff() {
         let error =
             |at| LastError { code: String::new(), message: String::new(), party: Some("customer".to_owned()), at };
         let health = ExportHealth {
@@ -123,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_is_what_earlier_ticks_ought_to_have_exported() {
+    fn a_backlog_is_what_earlier_ticks_should_have_exported() {
         for (until, due, now, expected) in [
             ("10:00:00", "11:00:00", "10:59:59", 0),
             ("10:00:00", "11:00:00", "11:00:59", 0),

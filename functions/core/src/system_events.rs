@@ -1,52 +1,48 @@
-//! The events that this system records of itself: what a tenant's admin did to the export, and how it fares.
+//! The events that this system records itself: admins' changes, failures and recoveries, and findings of connection
+//! checks.
 //!
-//! They are audit events of the tenant like all others, so they reach its bucket too. Whoever sends events from outside
-//! can't use their log types, or an event could be made up that looks like the system's own word.
-
-mod connection;
+//! They are audit events of the tenant, so they are exported too. The recorder refuses their log types: otherwise a
+//! sender could forge them.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use connection::connection_checked;
-
 use crate::{
     backoff,
     event::User,
-    failure::{Failure, Party, for_the_tenant},
+    failure::{Failure, Party, message_for_tenant},
     new_event::{Activity, NewEvent, Stamp},
     notification::Kind,
     outbox::Announcement,
+    records::{ConnectionChange, ConnectionCheck},
     schedule::Window,
     settings::Draft,
     tenant::{RoleArn, TenantId},
     timestamp,
 };
 
-/// The log type of all of these.
+/// The log type of all system events but those about a window.
 pub const LOG_TYPE: &str = "Audit Log Export";
 
-/// What only the system itself may record: its own doings, and the heartbeats and notices of an export.
+/// The log types that the recorder refuses; events about a window have "System".
 pub const RESERVED_LOG_TYPES: [&str; 2] = [LOG_TYPE, "System"];
 
-/// How ids begin that only the system itself uses. Anyone could work them out, and whoever recorded an event under one
-/// first would silence the system's own.
+/// The recorder refuses ids with this prefix: they can be computed, and an event that was recorded first under such an id
+/// would suppress the system event.
 pub const RESERVED_ID_PREFIX: &str = "system:";
 
-/// What an admin does: by whom, when, and under which id it is recorded.
+/// The admin, time and event id of a change.
 #[derive(Debug, Clone)]
 pub struct AdminChange {
-    /// The admin.
     pub by: User,
-    /// When.
     pub stamp: Stamp,
-    /// The event's id, another one for each change.
+    /// Unique for each change.
     pub id: String,
 }
 
 impl AdminChange {
-    /// The tenant is connected through a role, perhaps in the place of another. `is_connected` says whether it was before.
+    /// `before` is the role's ARN before the change; `is_connected` says whether the tenant was connected then.
     pub fn connected(
         &self,
         tenant: &TenantId,
@@ -61,13 +57,11 @@ impl AdminChange {
         self.announce(tenant, action, kind, info)
     }
 
-    /// The tenant is taken out of the schedule.
     pub fn disconnected(&self, tenant: &TenantId) -> Announcement {
         self.announce(tenant, "Connector Disconnected", Kind::Disconnected, json!({}))
     }
 
-    /// The settings were saved: each field that differs, as it was and as it is, and with the first save, where exports
-    /// begin.
+    /// Lists each changed field with its old and new value and, after the first save, where exports begin.
     pub fn settings_changed(
         &self,
         tenant: &TenantId,
@@ -75,22 +69,9 @@ impl AdminChange {
         after: &Draft,
         begins: Option<DateTime<Utc>>,
     ) -> Announcement {
-        let changes = [
-            ("roleArn", &before.role_arn, &after.role_arn),
-            ("bucket", &before.bucket, &after.bucket),
-            ("region", &before.region, &after.region),
-            ("prefix", &before.prefix, &after.prefix),
-            ("frequencyHours", &before.frequency_hours, &after.frequency_hours),
-            ("format", &before.format, &after.format),
-            ("compression", &before.compression, &after.compression),
-            ("kmsKeyArn", &before.kms_key_arn, &after.kms_key_arn),
-            ("bucketOwner", &before.bucket_owner, &after.bucket_owner),
-        ];
-        let blank = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-        let changed = changes.into_iter().filter(|(_, from, to)| blank(from) != blank(to));
-        let changes: Map<String, Value> = changed
-            .map(|(name, from, to)| (name.to_owned(), json!({ "from": blank(from), "to": blank(to) })))
-            .collect();
+        let changed = audited_fields(before).into_iter().zip(audited_fields(after)).filter(|(from, to)| from != to);
+        let changes: Map<String, Value> =
+            changed.map(|((name, from), (_, to))| (name.to_owned(), json!({ "from": from, "to": to }))).collect();
         let mut info = json!({ "changes": changes });
         if let Some(begins) = begins {
             info["exportsFrom"] = timestamp::seconds(begins).into();
@@ -98,17 +79,17 @@ impl AdminChange {
         self.announce(tenant, "Export Settings Changed", Kind::SettingsChanged, info)
     }
 
-    /// A connection was verified because an admin asked for it; `info` tells which, what for, and how each step went.
+    /// The audit event of a verification that an admin requested.
     pub fn checked(&self, tenant: &TenantId, passed: bool, info: &Value) -> NewEvent {
         self.event(tenant, if passed { "Connection Check Passed" } else { "Connection Check Failed" }, info)
     }
 
     fn event(&self, tenant: &TenantId, action: &str, info: &Value) -> NewEvent {
-        let deed = Activity { log_type: LOG_TYPE, action, user: &self.by };
-        NewEvent::new(tenant, self.stamp, self.id.clone(), deed, info)
+        let activity = Activity { log_type: LOG_TYPE, action, user: &self.by };
+        NewEvent::new(tenant, self.stamp, self.id.clone(), activity, info)
     }
 
-    /// The event, and a notification that also names the admin, as the event does.
+    /// The notification has the event's `info` and names the admin too.
     fn announce(&self, tenant: &TenantId, action: &str, kind: Kind, info: Value) -> Announcement {
         let event = self.event(tenant, action, &info);
         let mut info = info.as_object().cloned().unwrap_or_default();
@@ -117,26 +98,52 @@ impl AdminChange {
     }
 }
 
-/// A failure that is announced.
+/// The fields whose changes are audited, by their names in the event; blank and absent are the same.
+fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 9] {
+    // Without `..`, so that a new setting does not compile until it is audited or left out.
+    let Draft {
+        external_id: _,
+        role_arn,
+        bucket,
+        region,
+        prefix,
+        frequency_hours,
+        format,
+        compression,
+        kms_key_arn,
+        bucket_owner,
+        event_shards: _,
+        version: _,
+    } = draft;
+    [
+        ("roleArn", role_arn),
+        ("bucket", bucket),
+        ("region", region),
+        ("prefix", prefix),
+        ("frequencyHours", frequency_hours),
+        ("format", format),
+        ("compression", compression),
+        ("kmsKeyArn", kms_key_arn),
+        ("bucketOwner", bucket_owner),
+    ]
+    .map(|(name, field)| (name, field.as_deref().filter(|text| !text.is_empty())))
+}
+
+/// A failure that is announced: the first one after a success, or one of exports that have failed for days.
 #[derive(Debug, Clone, Copy)]
 pub struct FailingExport<'a> {
-    /// The tenant.
     pub tenant: &'a TenantId,
-    /// Where the watermark stands, as it is stored.
+    /// As stored in the watermark.
     pub exported_until: &'a str,
-    /// When exports failed first.
     pub since: DateTime<Utc>,
-    /// After how many days it is announced once more; 0 for the first failure.
+    /// The number of days for which exports have failed; 0 for the first failure.
     pub days: i64,
-    /// How many runs have failed in a row, this one included.
+    /// Consecutive failures, with this one.
     pub failures: u64,
-    /// The latest failure.
     pub failure: &'a Failure,
 }
 
 impl FailingExport<'_> {
-    /// The first failure after exports went well, or one that has lasted for days; of events that are kept for as long as the
-    /// stamp says.
     pub fn announce(&self, stamp: Stamp) -> Announcement {
         let Self { tenant, exported_until, since, days, failures, failure } = *self;
         let Failure { code, party, message } = failure;
@@ -145,21 +152,21 @@ impl FailingExport<'_> {
             "exportedUntil": exported_until,
             "code": code,
             "party": party,
-            "message": for_the_tenant(*party, code.as_str(), message),
+            "message": message_for_tenant(*party, code.as_str(), message),
             "hint": hint,
         }));
         let lasting = object(json!({ "failingSince": timestamp::seconds(since), "days": days }));
         let (kind, event) = if days == 0 {
-            (Kind::Failed, by_the_system(tenant, stamp, exported_until, "Export Failed", &json!(info)))
+            (Kind::Failed, system_event(tenant, stamp, exported_until, "Export Failed", &json!(info)))
         } else {
-            let mut of_event = info.clone();
-            of_event.extend(lasting.clone());
+            let mut event_info = info.clone();
+            event_info.extend(lasting.clone());
             let point = format!("{exported_until}/{days}");
-            (Kind::StillFailing, by_the_system(tenant, stamp, &point, "Export Still Failing", &json!(of_event)))
+            (Kind::StillFailing, system_event(tenant, stamp, &point, "Export Still Failing", &json!(event_info)))
         };
         info.extend(lasting);
-        let kept_until = backoff::kept_until(exported_until, stamp.retention).map(timestamp::seconds);
-        info.extend(object(json!({ "consecutiveFailures": failures, "eventsKeptUntil": kept_until })));
+        let retained_until = backoff::retained_until(exported_until, stamp.retention).map(timestamp::seconds);
+        info.extend(object(json!({ "consecutiveFailures": failures, "eventsKeptUntil": retained_until })));
         Announcement::new(event, kind, stamp.at, info)
     }
 }
@@ -171,26 +178,43 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// The first window that was exported after failures since an instant.
+/// Announces the first window that was exported after failures.
 pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window, since: Option<DateTime<Utc>>) -> Announcement {
     let (from, to) = (timestamp::seconds(window.from), timestamp::seconds(window.to));
     let mut info = object(json!({ "windowFrom": from, "windowTo": to }));
-    let event = by_the_system(tenant, stamp, &from, "Export Recovered", &json!(info));
+    let event = system_event(tenant, stamp, &from, "Export Recovered", &json!(info));
     info.insert("failingSince".to_owned(), json!(since.map(timestamp::seconds)));
     Announcement::new(event, Kind::Recovered, stamp.at, info)
 }
 
-/// The same failure or recovery has the same id, whichever run records it: the watermark stands at one point for one failure
-/// and its recovery.
-fn id_of(tenant: &TenantId, point: &str, action: &str) -> String {
-    /// The namespace of these ids; never changes.
+/// Announces the change that a daily connection check found; at most one a day.
+pub fn connection_checked(
+    tenant: &TenantId,
+    stamp: Stamp,
+    change: ConnectionChange,
+    check: &ConnectionCheck,
+) -> Announcement {
+    let (action, kind) = match change {
+        ConnectionChange::Drifted => ("Connection Drifted", Kind::Drifted),
+        ConnectionChange::Restored => ("Connection Restored", Kind::Restored),
+    };
+    let day = check.due_hour.date_naive().to_string();
+    let info = check.info();
+    let event = system_event(tenant, stamp, &day, action, &info.clone().into());
+    Announcement::new(event, kind, check.at, info)
+}
+
+/// `point` identifies the occurrence, so that all runs that record it use the same id. For failures and recoveries it is
+/// the watermark's position, which stays the same from the failure to the recovery.
+fn event_id(tenant: &TenantId, point: &str, action: &str) -> String {
+    /// Never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x3d0f_5c1e_7a42_4f0b_8e19_2b6a_94c7_d583);
     let name = Uuid::new_v5(&NAMESPACE, format!("{tenant}/{point}/{action}").as_bytes());
     format!("{RESERVED_ID_PREFIX}{name}")
 }
 
-fn by_the_system(tenant: &TenantId, stamp: Stamp, point: &str, action: &str, info: &Value) -> NewEvent {
-    let id = id_of(tenant, point, action);
+fn system_event(tenant: &TenantId, stamp: Stamp, point: &str, action: &str, info: &Value) -> NewEvent {
+    let id = event_id(tenant, point, action);
     NewEvent::new(tenant, stamp, id, Activity { log_type: LOG_TYPE, action, user: &User::system() }, info)
 }
 
@@ -218,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_settings_tells_what_was_and_what_is_but_never_the_external_id() {
+    fn a_change_of_settings_has_old_and_new_values_but_not_the_external_id() {
         let after = Draft::of(&draft().check(&acme(), &platform()).unwrap(), 1);
         let first = change().settings_changed(&acme(), &Draft::default(), &after, Some(change().stamp.at));
         assert_eq!(info(&first.event)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
@@ -233,8 +257,8 @@ mod tests {
     }
 
     #[test]
-    fn what_two_runs_tell_of_one_failure_is_one_event() {
-        let told = |at: &str, until: &str, days| {
+    fn two_runs_record_the_same_failure_as_one_event() {
+        let event = |at: &str, until: &str, days| {
             let stamp = Stamp { at: at.parse().unwrap(), retention: None };
             let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
             let failing = FailingExport {
@@ -247,12 +271,12 @@ mod tests {
             };
             failing.announce(stamp).event
         };
-        let failed = |at: &str, until: &str| told(at, until, 0).id;
+        let failed = |at: &str, until: &str| event(at, until, 0).id;
         let id = failed("2026-11-21T11:01:00Z", "2026-11-21T10:00:00Z");
         assert_eq!(id, failed("2026-11-21T11:02:00Z", "2026-11-21T10:00:00Z"));
         assert_ne!(id, failed("2026-11-21T11:02:00Z", "2026-11-21T11:00:00Z"), "another failure");
-        let [one, three] = [1, 3].map(|days| told("2026-11-21T11:02:00Z", "2026-11-21T10:00:00Z", days));
-        assert!(one.id != id && one.id != three.id, "each mark is news of its own");
+        let [one, three] = [1, 3].map(|days| event("2026-11-21T11:02:00Z", "2026-11-21T10:00:00Z", days));
+        assert!(one.id != id && one.id != three.id, "each of these days has its own event");
         assert_eq!((info(&three)["days"].as_i64(), &info(&three)["code"]), (Some(3), &json!("access_denied")));
     }
 }

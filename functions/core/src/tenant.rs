@@ -1,6 +1,6 @@
-//! Who an export is for and where it goes: names parsed once, by the rules of whoever owns them.
+//! Parsed names of tenants, roles, buckets and other AWS resources.
 //!
-//! Every type here is proof that its text was checked; nothing downstream checks again.
+//! A value of one of these types proves that its text was checked; no other code checks it again.
 
 mod arn;
 mod destination;
@@ -12,12 +12,12 @@ pub use destination::{BucketName, Partition, Prefix, Region};
 pub use file_format::{Compression, Format};
 pub use identity::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform, TenantId};
 
-/// Why a text is not what it should be, in words for the person who typed it.
+/// Why a text is invalid, in words for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
 
-/// A text as an error shows it: quoted, and cut where it is longer than any right one would be.
+/// Quotes a text for an error message, cut to 60 characters.
 pub(crate) fn quoted(text: &str) -> String {
     let shown: String = text.chars().take(60).collect();
     let rest = if shown.len() < text.len() { "…" } else { "" };
@@ -25,16 +25,14 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 impl Invalid {
-    fn new<T>(reason: impl Into<String>) -> Result<T, Self> {
+    fn err<T>(reason: impl Into<String>) -> Result<T, Self> {
         Err(Self(reason.into()))
     }
 }
 
-/// Gives a parsed text its accessors; the check itself stands with each type.
 macro_rules! text_accessors {
     ($type:ident) => {
         impl $type {
-            /// The checked text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

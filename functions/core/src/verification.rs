@@ -1,4 +1,4 @@
-//! The answer of a verification: five steps, each with what was found and who does what about it.
+//! A verification's request and its answer: five steps, each with a finding and a hint.
 
 use std::fmt;
 
@@ -9,54 +9,107 @@ use crate::{
     settings::Draft,
 };
 
-/// A connection as it was asked for, saved or not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A connection to verify, saved or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RequestFields", into = "RequestFields")]
 pub struct VerificationRequest {
-    /// Whose connection it is to be.
     pub tenant_id: String,
-    /// Its fields, under the very rules of saved settings; frequency, format and the like play no role. Without a
-    /// bucket only the role is verified.
+    /// Checked by the rules of saved settings; frequency, format and the like are ignored. Without a bucket only the role
+    /// is verified.
     pub draft: Draft,
 }
 
-/// What there is to do about an answer that is none.
-const TRY_AGAIN: &str = "Nobody has to change anything yet: try again in a minute. If it stays like this, the platform's operators find the reason in the exporter's log.";
+/// The request's fields as JSON: what the console sends and the exporter reads.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RequestFields {
+    tenant_id: String,
+    role_arn: Option<String>,
+    external_id: Option<String>,
+    bucket: Option<String>,
+    region: Option<String>,
+    prefix: Option<String>,
+    kms_key_arn: Option<String>,
+    bucket_owner: Option<String>,
+}
 
-/// A step, in the order of the answer.
+impl From<RequestFields> for VerificationRequest {
+    fn from(fields: RequestFields) -> Self {
+        let RequestFields { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner } =
+            fields;
+        let draft = Draft {
+            role_arn,
+            external_id,
+            bucket,
+            region,
+            prefix,
+            kms_key_arn,
+            bucket_owner,
+            frequency_hours: None,
+            format: None,
+            compression: None,
+            event_shards: None,
+            version: None,
+        };
+        Self { tenant_id, draft }
+    }
+}
+
+impl From<VerificationRequest> for RequestFields {
+    fn from(VerificationRequest { tenant_id, draft }: VerificationRequest) -> Self {
+        let Draft {
+            role_arn,
+            external_id,
+            bucket,
+            region,
+            prefix,
+            kms_key_arn,
+            bucket_owner,
+            frequency_hours: _,
+            format: _,
+            compression: _,
+            event_shards: _,
+            version: _,
+        } = draft;
+        Self { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner }
+    }
+}
+
+/// The hint of an inconclusive step.
+const TRY_AGAIN: &str = "Change nothing yet: try again in a minute. If it stays like this, ask the platform's operators: the exporter's log has the reason.";
+
+/// In the order of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepName {
-    /// The role lets itself be assumed with the external ID.
+    /// The role can be assumed with the external ID.
     AssumeRole,
-    /// And neither with a wrong one nor without any.
+    /// The role can be assumed neither with a wrong external ID nor without one.
     ExternalIdEnforced,
-    /// The bucket is in the region that the settings say.
+    /// The bucket is in the region of the settings.
     Region,
     /// A delivery can be stored.
     PutObject,
-    /// The role can do nothing beyond that.
+    /// The role has no right that a delivery doesn't need.
     LeastPrivilege,
 }
 
 impl StepName {
-    /// All five, in order.
     pub const ALL: [Self; 5] =
         [Self::AssumeRole, Self::ExternalIdEnforced, Self::Region, Self::PutObject, Self::LeastPrivilege];
 }
 
-/// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
-    /// It is as it should be.
     Passed,
-    /// It isn't, and deliveries would fail or be unsafe.
+    /// Deliveries would fail or be unsafe.
     Failed,
-    /// It isn't, but deliveries would work.
+    /// Deliveries would work, but something should be corrected.
     Warning,
-    /// AWS gave no clear answer; this proves nothing either way.
+    /// AWS gave no clear answer.
     Inconclusive,
-    /// It was not tried.
+    /// Not tried.
     Skipped,
 }
 
@@ -72,20 +125,16 @@ impl fmt::Display for StepStatus {
     }
 }
 
-/// One step of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// Which one.
     pub step: StepName,
-    /// How it ended.
     pub status: StepStatus,
-    /// A stable code, where something was found.
+    /// Absent if the step passed or was skipped.
     pub code: Option<Code>,
-    /// What was found, in plain words.
     pub message: String,
-    /// Who does what about it.
+    /// Names the party that must act and what to do; absent if the step passed or was skipped.
     pub hint: Option<String>,
-    /// Who has to act, where that is not the code's own party. The answer has it in the hint alone.
+    /// The finding's party. It is not serialized, so it is absent in a parsed answer.
     #[serde(skip)]
     pub party: Option<Party>,
 }
@@ -99,13 +148,13 @@ impl Step {
         Self { step, status: StepStatus::Skipped, code: None, message: message.into(), hint: None, party: None }
     }
 
-    /// A finding that someone has to act on.
+    /// A finding that a party must act on.
     pub(crate) fn finding(step: StepName, status: StepStatus, failure: &Failure) -> Self {
-        let who = match failure.party {
-            Party::Customer => "For the admin of the AWS account or of these settings",
+        let addressee = match failure.party {
+            Party::Customer => "How to fix it",
             Party::Platform => "For the platform's operators",
         };
-        let hint = Some(format!("{who}: {}", failure.code.hint()));
+        let hint = Some(format!("{addressee}: {}", failure.code.hint()));
         let (code, party) = (Some(failure.code), Some(failure.party));
         Self { step, status, code, message: failure.message.clone(), hint, party }
     }
@@ -115,43 +164,42 @@ impl Step {
         Self { step, status: StepStatus::Inconclusive, code, message, hint: Some(TRY_AGAIN.to_owned()), party: None }
     }
 
-    /// A failure of what has to work. What may pass by itself is no finding.
-    pub(crate) fn of(step: StepName, failure: &Failure) -> Self {
+    /// A failed step, or an inconclusive one if the failure may pass by itself.
+    pub(crate) fn from_failure(step: StepName, failure: &Failure) -> Self {
         match failure.code {
             Code::Throttled | Code::Unavailable | Code::CredentialsExpired => Self::inconclusive(step, failure),
             _ => Self::finding(step, StepStatus::Failed, failure),
         }
     }
 
-    /// Who has to act, where something was found.
+    /// The party that must act; none if the step passed or was skipped.
     pub fn party(&self) -> Option<Party> {
         self.party.or(self.code.map(Code::party))
     }
 
-    /// Whether it is as it should be.
     pub fn passed(&self) -> bool {
         self.status == StepStatus::Passed
     }
 }
 
-/// The whole answer. Serialises to the function's.
+/// The answer of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
-    /// All five steps, in order.
+    /// All five steps in order.
     pub steps: Vec<Step>,
 }
 
 impl Verification {
-    /// Whether deliveries would work, and safely; a warning does not stand against it.
+    /// Whether deliveries would work and be safe; warnings are allowed.
     pub fn passed(&self) -> bool {
         self.steps.iter().all(|step| matches!(step.status, StepStatus::Passed | StepStatus::Warning))
     }
 
-    /// The first step that keeps the role from being used: it can be assumed, and by nobody else, or nothing may be done
-    /// with it. What is wrong with the bucket doesn't count here.
-    pub fn distrusted(&self) -> Option<&Step> {
-        let about_the_role = [StepName::AssumeRole, StepName::ExternalIdEnforced];
-        self.steps.iter().find(|step| about_the_role.contains(&step.step) && !step.passed())
+    /// Returns the first step that forbids using the role: one of the two steps about it that has not passed. Steps
+    /// about the bucket don't count.
+    pub fn blocking_role_step(&self) -> Option<&Step> {
+        let role_steps = [StepName::AssumeRole, StepName::ExternalIdEnforced];
+        self.steps.iter().find(|step| role_steps.contains(&step.step) && !step.passed())
     }
 }
 
@@ -164,15 +212,15 @@ impl Steps {
         self.0.push(step);
     }
 
-    /// The answer; the steps that are left are skipped, for that reason.
-    pub(crate) fn rest_skipped(mut self, reason: &str) -> Verification {
-        let rest = StepName::ALL.into_iter().skip(self.0.len());
-        self.0.extend(rest.map(|name| Step::skip(name, reason)));
+    /// Returns the answer, with the remaining steps skipped.
+    pub(crate) fn skip_remaining(mut self, reason: &str) -> Verification {
+        let remaining = StepName::ALL.into_iter().skip(self.0.len());
+        self.0.extend(remaining.map(|name| Step::skip(name, reason)));
         Verification { steps: self.0 }
     }
 
-    /// The answer, with its last step.
-    pub(crate) fn and_last(mut self, step: Step) -> Verification {
+    /// Returns the answer with its last step.
+    pub(crate) fn finish_with(mut self, step: Step) -> Verification {
         self.0.push(step);
         Verification { steps: self.0 }
     }

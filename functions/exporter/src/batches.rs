@@ -1,15 +1,14 @@
-//! Tenants that a tick has handed over to this function through the queue.
+//! Decodes the queue's messages, which hold batches of due tenants, and answers which of them failed.
 //!
-//! A message is either done or named in the answer, so that the queue sends it again and in the end puts it aside; by
-//! "Handling errors for an SQS event source in Lambda" in the Lambda developer guide.
+//! The queue delivers a failed message again and in the end moves it to the dead-letter queue; by "Handling errors for an SQS
+//! event source in Lambda" in the Lambda developer guide.
 
 use audit_log_core::batch::Batch;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 
-/// Messages, apart by whether they hold a batch.
 pub(crate) struct Messages {
-    /// What they hold.
     pub(crate) batches: Vec<Batch>,
+    /// The message ids of the batches.
     ids: Vec<Option<String>>,
     unreadable: Vec<Option<String>>,
 }
@@ -32,13 +31,13 @@ impl Messages {
         read
     }
 
-    /// The answer that names each message that has to come again.
+    /// Names each message that failed; `failed` has the indexes of batches.
     pub(crate) fn answer(&self, failed: &[usize]) -> SqsBatchResponse {
-        let failed = failed.iter().filter_map(|at| self.ids.get(*at));
+        let failed = failed.iter().filter_map(|index| self.ids.get(*index));
         let mut response = SqsBatchResponse::default();
         for message_id in self.unreadable.iter().chain(failed) {
             let mut failure = BatchItemFailure::default();
-            // A message without an id can't be named, and a blank name fails them all: then nothing is lost.
+            // A message without an id can't be named. A blank name fails the whole batch, so that nothing is lost.
             failure.item_identifier = message_id.clone().unwrap_or_default();
             response.batch_item_failures.push(failure);
         }
@@ -56,22 +55,22 @@ mod tests {
         message
     }
 
-    fn named(response: &SqsBatchResponse) -> Vec<&str> {
+    fn failed_ids(response: &SqsBatchResponse) -> Vec<&str> {
         response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
     }
 
     #[test]
-    fn only_what_cannot_be_read_and_what_has_failed_comes_again() {
+    fn only_unreadable_and_failed_messages_are_delivered_again() {
         let body = |tenant: &str| format!(r#"{{"tick":"2026-11-21T11:00:00Z","tenants":["{tenant}"]}}"#);
         let messages = Messages::read(vec![
             message(Some("a"), &body("acme")),
-            message(Some("b"), "nonsense"),
+            message(Some("b"), "no batch"),
             message(Some("c"), &body("globex")),
             message(None, &body("initech")),
         ]);
         assert_eq!(messages.batches.len(), 3);
-        assert_eq!(named(&messages.answer(&[])), ["b"]);
-        assert_eq!(named(&messages.answer(&[1])), ["b", "c"]);
-        assert_eq!(named(&messages.answer(&[2])), ["b", ""]);
+        assert_eq!(failed_ids(&messages.answer(&[])), ["b"]);
+        assert_eq!(failed_ids(&messages.answer(&[1])), ["b", "c"]);
+        assert_eq!(failed_ids(&messages.answer(&[2])), ["b", ""]);
     }
 }

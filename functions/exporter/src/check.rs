@@ -1,12 +1,10 @@
-//! The hourly check: what is missing in the whole fleet, the connections whose turn it is, and the notifications that are
-//! left.
+//! The hourly check: reconciles the fleet, verifies the connections of the hour, and publishes the outboxes.
 
 use std::time::Duration;
 
 use audit_log_aws::telemetry::Metrics;
 use audit_log_core::{
-    connection_check,
-    connection_check::ConnectionChecks,
+    connection_check::{CheckContext, CheckCounts, ConnectionChecks},
     export::{PUBLISH_TIMEOUT, Publishing},
     failure::Failure,
     ports::Verifier,
@@ -19,28 +17,27 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::Error;
 use serde::Serialize;
 
-use crate::{Invocation, RESERVE, failed, wall_clock};
+use crate::{Invocation, RESERVE, log_failure, wall_clock};
 
-/// How long the verification of one connection may take. Nobody waits for it, and its roles are assumed at a pace that may
-/// be slow.
+/// Longer than for an admin's verification: no user waits, and the pace of AssumeRole may be slow.
 const VERIFY_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
-/// What of the time is kept for publishing, however many connections are to be verified.
-const KEPT_FOR_PUBLISHING: TimeDelta = TimeDelta::seconds(120);
+/// The time for publishing, however many connections are to be verified.
+const PUBLISHING_RESERVE: TimeDelta = TimeDelta::seconds(120);
 
-/// What a check found; the function's answer.
+/// The function's answer to a check.
 #[derive(Serialize)]
-pub(crate) struct Checked {
+pub(crate) struct CheckReport {
     #[serde(flatten)]
     reconciliation: Reconciliation,
-    connections: connection_check::CheckCounts,
+    connections: CheckCounts,
     notifications: Publishing,
 }
 
-/// Verifies connections within an invocation.
-struct Within<'a>(&'a Invocation<'a>);
+/// Verifies connections in this invocation.
+struct InvocationVerifier<'a>(&'a Invocation<'a>);
 
-impl Verifier for Within<'_> {
+impl Verifier for InvocationVerifier<'_> {
     async fn verify(&self, request: &VerificationRequest) -> Result<Verification, Failure> {
         let Invocation { exporter, platform, context, .. } = self.0;
         let within = VERIFY_TIMEOUT.to_std().unwrap_or(Duration::ZERO);
@@ -50,13 +47,13 @@ impl Verifier for Within<'_> {
 }
 
 impl Invocation<'_> {
-    /// Looks for what no tick would notice, and publishes what runs and the console have left.
-    pub(crate) async fn check(&self, time: DateTime<Utc>) -> Result<Checked, Error> {
+    /// Finds what no tick would notice, and publishes the notifications that runs and the console have left.
+    pub(crate) async fn check(&self, time: DateTime<Utc>) -> Result<CheckReport, Error> {
         let started = wall_clock();
         let hour = schedule::tick(time, started);
-        let log = |failure: &Failure| failed("check", hour, failure);
-        let found = self.found(hour, started).await.inspect_err(log);
-        // Whatever became of the rest.
+        let log = |failure: &Failure| log_failure("check", hour, failure);
+        let found = self.reconcile_and_verify(hour, started).await.inspect_err(log);
+        // Even if the rest failed.
         let notifications = self.publish_pending(hour, started).await.inspect_err(log);
         let duration = wall_clock() - started;
         let connections = found.as_ref().ok().map(|(_, connections)| connections);
@@ -81,32 +78,33 @@ impl Invocation<'_> {
             duration_ms = duration.num_milliseconds(),
             "check"
         );
-        Ok(Checked { reconciliation, connections, notifications })
+        Ok(CheckReport { reconciliation, connections, notifications })
     }
 
-    /// What is missing, and what is wrong with connections.
-    async fn found(
+    async fn reconcile_and_verify(
         &self,
         hour: DateTime<Utc>,
         started: DateTime<Utc>,
-    ) -> Result<(Reconciliation, connection_check::CheckCounts), Failure> {
+    ) -> Result<(Reconciliation, CheckCounts), Failure> {
         let export = &self.exporter.export;
         let (tenants, retention) = (&export.tenants, export.options.retention);
         let connected = reconciliation::connected(tenants).await?;
         let reconciliation =
-            reconciliation::take(tenants, &export.events, &connected, hour.date_naive(), started, retention).await?;
-        // What is found before counts, whatever becomes of the connections.
+            reconciliation::reconcile(tenants, &export.events, &connected, hour.date_naive(), started, retention)
+                .await?;
+        // Counted even if the connections can't be checked.
         Metrics::reconciliation(&reconciliation);
-        // Whoever is begun with has to be done before the invocation ends.
-        let should_stop = self.should_stop(RESERVE + KEPT_FOR_PUBLISHING + VERIFY_TIMEOUT);
-        let run = connection_check::CheckContext { hour, now: &wall_clock, should_stop: &should_stop, retention };
-        let connections = ConnectionChecks { store: tenants, verifier: &Within(self) }.run(&connected, run).await?;
+        // A verification that starts must finish before the invocation ends.
+        let should_stop = self.should_stop(RESERVE + PUBLISHING_RESERVE + VERIFY_TIMEOUT);
+        let run = CheckContext { hour, now: &wall_clock, should_stop: &should_stop, retention };
+        let connections =
+            ConnectionChecks { store: tenants, verifier: &InvocationVerifier(self) }.run(&connected, run).await?;
         Ok((reconciliation, connections))
     }
 
     async fn publish_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Publishing, Failure> {
         let should_stop =
-            self.should_stop(RESERVE + TimeDelta::from_std(PUBLISH_TIMEOUT).unwrap_or(KEPT_FOR_PUBLISHING));
+            self.should_stop(RESERVE + TimeDelta::from_std(PUBLISH_TIMEOUT).unwrap_or(PUBLISHING_RESERVE));
         self.exporter.export.publish_pending(self.run(hour, started, &should_stop)).await
     }
 }

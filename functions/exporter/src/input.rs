@@ -1,27 +1,31 @@
-//! What the function can be invoked with.
+//! Decodes the events that the function is invoked with.
 
-use audit_log_core::{settings::Draft, tenant::TenantId, verification::VerificationRequest};
+use audit_log_core::{tenant::TenantId, verification::VerificationRequest};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A decoded event.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Input {
     /// The hourly rule fired at that time.
-    Tick { time: DateTime<Utc> },
-    /// A tick has handed tenants over.
+    Tick {
+        time: DateTime<Utc>,
+    },
+    /// A tick has sent tenants through the queue.
     Batches(Vec<SqsMessage>),
     /// The rule for the hourly check fired at that time.
-    Check { time: DateTime<Utc> },
-    /// A change in the console has left a notification in a tenant's outbox.
-    Publish { tenant: TenantId },
-    /// Someone wants to know whether a connection would work.
+    Check {
+        time: DateTime<Utc>,
+    },
+    /// A change in the console has left a notification in the tenant's outbox.
+    Publish {
+        tenant: TenantId,
+    },
     Verify(Box<VerificationRequest>),
 }
 
-/// The parts of an EventBridge event that matter here; by "Events" in the EventBridge user guide.
+/// The fields of an EventBridge event that are needed here; by "Events" in the EventBridge user guide.
 #[derive(Deserialize)]
 struct Scheduled {
     source: String,
@@ -30,121 +34,65 @@ struct Scheduled {
     time: DateTime<Utc>,
 }
 
-/// What the rule for the hourly check makes of its event.
+/// The requests of this system's own rule and console. Their fields are checked by those who use them.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Check {
-    check: Checked,
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+enum Request {
+    Check { time: DateTime<Utc> },
+    Publish { tenant_id: String },
+    Verify(Box<VerificationRequest>),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Checked {
-    time: DateTime<Utc>,
-}
-
-/// What the console sends after a change.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Publish {
-    publish: Published,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Published {
-    tenant_id: String,
-}
-
-/// The body of a verification. Nothing but its shape is checked here: what its fields hold is the core's matter.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Verification {
-    verify: Connection,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Connection {
-    tenant_id: String,
-    role_arn: Option<String>,
-    external_id: Option<String>,
-    bucket: Option<String>,
-    region: Option<String>,
-    prefix: Option<String>,
-    kms_key_arn: Option<String>,
-    bucket_owner: Option<String>,
-}
-
-impl From<Verification> for Input {
-    fn from(Verification { verify }: Verification) -> Self {
-        let Connection { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner } = verify;
-        let draft =
-            Draft { role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner, ..Draft::default() };
-        Self::Verify(Box::new(VerificationRequest { tenant_id, draft }))
-    }
-}
-
-/// Why an event is none of ours. The text says what would be.
+/// Why an event is refused. The text says which events are accepted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, {{\"publish\": {{\"tenantId\": \"…\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
-pub(crate) struct NotForUs(String);
+pub(crate) struct UnsupportedEvent(String);
 
-/// Reads an event.
-///
 /// # Errors
-/// If it is anything but a connection to verify, an hourly check, a tenant whose outbox is to be published, messages of a
-/// queue, or a scheduled event of EventBridge with a time in the years 1970 to 9999: a tick is never guessed from the clock
-/// alone.
-pub(crate) fn decode(payload: Value) -> Result<Input, NotForUs> {
-    if payload.get("verify").is_some() {
-        let verification: Verification = serde_json::from_value(payload).map_err(|error| {
-            // serde's text may hold a value, and this one ends in the log.
-            NotForUs(match error.to_string() {
-                text if text.starts_with("unknown field") || text.starts_with("missing field") => text,
-                _ => "\"verify\" is an object of texts".to_owned(),
-            })
+/// If it is none of the inputs, or its time is not in the years 1970 to 9999: a tick is never guessed from the clock alone.
+pub(crate) fn decode(payload: Value) -> Result<Input, UnsupportedEvent> {
+    if let Some(name) = ["check", "publish", "verify"].into_iter().find(|name| payload.get(name).is_some()) {
+        let request = serde_json::from_value(payload).map_err(|error| {
+            // serde's text may hold a value, and this one is logged.
+            let has_no_value = ["unknown field", "missing field", "invalid value: map"];
+            let text = error.to_string();
+            let is_harmless = has_no_value.iter().any(|start| text.starts_with(start));
+            UnsupportedEvent(if is_harmless { text } else { format!("{name:?} is not an object of the right texts") })
         })?;
-        return Ok(verification.into());
-    }
-    if payload.get("check").is_some() {
-        let Check { check: Checked { time } } =
-            serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
-        return Ok(Input::Check { time: plausible(time)? });
-    }
-    if payload.get("publish").is_some() {
-        let Publish { publish: Published { tenant_id } } =
-            serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
-        let tenant = TenantId::parse(&tenant_id).map_err(|invalid| NotForUs(invalid.to_string()))?;
-        return Ok(Input::Publish { tenant });
+        return match request {
+            Request::Check { time } => Ok(Input::Check { time: plausible(time)? }),
+            Request::Publish { tenant_id } => TenantId::parse(&tenant_id)
+                .map(|tenant| Input::Publish { tenant })
+                .map_err(|invalid| UnsupportedEvent(invalid.to_string())),
+            Request::Verify(request) => Ok(Input::Verify(request)),
+        };
     }
     if payload.get("Records").is_some() {
         let SqsEvent { records, .. } = serde_json::from_value(payload)
-            .map_err(|_| NotForUs("\"Records\" is not the list of a queue's messages".to_owned()))?;
-        let ours = records.iter().all(|record| record.event_source.as_deref() == Some("aws:sqs"));
-        return if ours {
-            Ok(Input::Batches(records))
-        } else {
-            Err(NotForUs("these Records are not of SQS".to_owned()))
-        };
+            .map_err(|_| UnsupportedEvent("\"Records\" is not the list of a queue's messages".to_owned()))?;
+        let is_sqs = records.iter().all(|record| record.event_source.as_deref() == Some("aws:sqs"));
+        return is_sqs
+            .then_some(Input::Batches(records))
+            .ok_or_else(|| UnsupportedEvent("these Records are not of SQS".to_owned()));
     }
-    let scheduled: Scheduled = serde_json::from_value(payload).map_err(|error| NotForUs(error.to_string()))?;
+    let scheduled: Scheduled = serde_json::from_value(payload).map_err(|error| UnsupportedEvent(error.to_string()))?;
     match (scheduled.source.as_str(), scheduled.detail_type.as_str()) {
         ("aws.events", "Scheduled Event") => Ok(Input::Tick { time: plausible(scheduled.time)? }),
-        (source, detail_type) => Err(NotForUs(format!("this is a {detail_type:?} from {source:?}"))),
+        (source, detail_type) => Err(UnsupportedEvent(format!("this is a {detail_type:?} from {source:?}"))),
     }
 }
 
-/// A time that hours can be counted from, back and ahead, and that is written with a year of four digits.
-fn plausible(time: DateTime<Utc>) -> Result<DateTime<Utc>, NotForUs> {
+/// Refuses times from which no hours can be counted, or whose year is not written with four digits.
+fn plausible(time: DateTime<Utc>) -> Result<DateTime<Utc>, UnsupportedEvent> {
     let is_plausible = (1970..=9999).contains(&time.year());
-    is_plausible.then_some(time).ok_or_else(|| NotForUs("\"time\" is not in the years 1970 to 9999".to_owned()))
+    is_plausible.then_some(time).ok_or_else(|| UnsupportedEvent("\"time\" is not in the years 1970 to 9999".to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use audit_log_core::settings::Draft;
     use serde_json::json;
 
     use super::*;
@@ -160,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_is_told_from_a_tick_by_more_than_its_time() {
+    fn a_check_has_a_time_and_nothing_else() {
         let time = "2026-11-21T11:31:00Z";
         assert_eq!(decode(json!({ "check": { "time": time } })), Ok(Input::Check { time: time.parse().unwrap() }));
         for event in [
@@ -195,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_no_clock_shows_is_refused() {
-        for (time, is_taken) in [
+    fn an_implausible_time_is_refused() {
+        for (time, is_accepted) in [
             ("-262143-01-01T00:31:00Z", false),
             ("1969-12-31T23:59:59Z", false),
             ("1970-01-01T00:00:00Z", true),
@@ -206,7 +154,7 @@ mod tests {
             let tick = json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time });
             for event in [tick, json!({ "check": { "time": time } })] {
                 let refused = decode(event.clone()).map_err(|refusal| refusal.to_string());
-                assert_eq!(refused.is_ok(), is_taken, "{event}");
+                assert_eq!(refused.is_ok(), is_accepted, "{event}");
                 assert!(refused.err().is_none_or(|it| it.contains("in the years 1970 to 9999")), "{event}");
             }
         }
@@ -245,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_verification_is_refused_without_repeating_what_it_holds() {
+    fn a_malformed_verification_is_refused_without_repeating_its_values() {
         for (event, words) in [
             (json!({ "verify": { "tenantId": "acme", "externalID": "secret-id" } }), "unknown field `externalID`"),
             (json!({ "verify": { "externalId": "secret-id" } }), "missing field `tenantId`"),
-            (json!({ "verify": { "tenantId": "acme" }, "tick": true }), "unknown field `tick`"),
-            (json!({ "verify": "secret-id" }), "an object of texts"),
-            (json!({ "verify": { "tenantId": "acme", "externalId": ["secret-id"] } }), "an object of texts"),
-            (json!({ "verify": null }), "an object of texts"),
+            (json!({ "verify": { "tenantId": "acme" }, "tick": true }), "a single key"),
+            (json!({ "verify": "secret-id" }), "an object of the right texts"),
+            (json!({ "verify": { "tenantId": "acme", "externalId": ["secret-id"] } }), "an object of the right texts"),
+            (json!({ "verify": null }), "an object of the right texts"),
         ] {
             let refusal = decode(event).unwrap_err().to_string();
             assert!(refusal.contains(words) && refusal.contains("\"roleArn\""), "{refusal}");
@@ -261,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_what_was_expected() {
+    fn any_other_event_is_refused_with_a_list_of_the_accepted_ones() {
         for event in [
             json!({}),
             json!(null),

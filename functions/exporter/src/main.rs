@@ -1,9 +1,7 @@
-//! The exporter: a Lambda function that EventBridge invokes every hour for a tick and for a check of all tenants, that
-//! takes what a tick has handed over through a queue, and that publishes a tenant's notifications or verifies a connection
-//! when it is asked to.
+//! The exporter: a Lambda function that EventBridge invokes every hour for a tick and for a check, SQS for batches of due
+//! tenants, and the console to verify a connection or to publish a tenant's notifications.
 //!
-//! This is only the shell. It decodes the event, hands the clock, the deadline and the random numbers to
-//! `audit_log_core::export`, `reconciliation`, `drift` or `verify`, and encodes the answer.
+//! It decodes the event, gives the clock, the deadline and random numbers to `audit_log_core`, and encodes the answer.
 
 mod batches;
 mod check;
@@ -19,7 +17,7 @@ use audit_log_aws::{
     telemetry::{self, Metrics},
 };
 use audit_log_core::{
-    export::{Done, Publishing, Report, Run},
+    export::{BatchResult, Publishing, Report, Run},
     failure::{Code, Failure},
     schedule,
     tenant::{Platform, TenantId},
@@ -29,29 +27,27 @@ use audit_log_core::{
 };
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use batches::Messages;
-use check::Checked;
+use check::CheckReport;
 use chrono::{DateTime, TimeDelta, Utc};
 use input::Input;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The end of the invocation that belongs to giving up in good order: a window that is being read is abandoned, its
-/// upload aborted, and the answer written.
+/// The time at the end of an invocation to abandon a window, abort its upload and write the answer.
 const RESERVE: TimeDelta = TimeDelta::seconds(20);
 
-/// How long an invocation lasts at most, by "Lambda quotas" in the Lambda developer guide.
+/// By "Lambda quotas" in the Lambda developer guide.
 const MAX_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
-/// How long a verification may take: someone sits before a page and waits, behind an API that gives up at 29 seconds.
+/// An admin waits, behind an HTTP API that times out after 30 seconds.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the function answers.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
     Tick(Box<Report>),
-    Check(Box<Checked>),
+    Check(Box<CheckReport>),
     Publishing(Publishing),
     Batches(SqsBatchResponse),
     Verification(Verification),
@@ -74,7 +70,7 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
     let invocation = Invocation { exporter, metrics, platform: &platform, context: &context };
     match input {
         Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Tick(Box::new(report))),
-        Input::Check { time } => invocation.check(time).await.map(|checked| Answer::Check(Box::new(checked))),
+        Input::Check { time } => invocation.check(time).await.map(|report| Answer::Check(Box::new(report))),
         Input::Publish { tenant } => invocation.publish(&tenant).await.map(Answer::Publishing),
         Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
         Input::Verify(request) => {
@@ -109,7 +105,6 @@ async fn verify(
     verification
 }
 
-/// A run of the export within this invocation.
 struct Invocation<'a> {
     exporter: &'a Exporter,
     metrics: Metrics,
@@ -118,25 +113,25 @@ struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    /// When Lambda ends the invocation, if that can be read.
+    /// When Lambda ends the invocation; `None` if the context has no valid time.
     fn deadline(&self) -> Option<DateTime<Utc>> {
         i64::try_from(self.context.deadline).ok().and_then(DateTime::from_timestamp_millis)
     }
 
-    /// Whether no more than a reserve is left of the time.
+    /// Returns a function that says whether only the reserve is left before the deadline.
     fn should_stop(&self, reserve: TimeDelta) -> impl Fn() -> bool + Send + Sync + use<> {
         let deadline = self.deadline();
         move || deadline.is_some_and(|deadline| wall_clock() + reserve > deadline)
     }
 
-    /// A run for a tick that began at an instant.
     fn run<'a>(
         &'a self,
         tick: DateTime<Utc>,
         started: DateTime<Utc>,
         should_stop: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> Run<'a> {
-        // Leases last beyond the deadline. One that is too long costs a tenant a tick, one that is too short is unsafe.
+        // Leases last beyond the deadline. If it is unknown, assume the latest: a lease that is too long costs a tenant a
+        // tick, and one that is too short is unsafe.
         let deadline = self.deadline().unwrap_or(started + MAX_INVOCATION);
         Run { tick, platform: self.platform, now: &wall_clock, should_stop, deadline, random: &fill_with_random }
     }
@@ -147,10 +142,10 @@ impl Invocation<'_> {
         let run = self.run(tick, started, &should_stop);
         let Exporter { export, queue } = self.exporter;
         let report = match queue {
-            Some(queue) => export.hand_over(run, queue).await,
+            Some(queue) => export.enqueue_due(run, queue).await,
             None => export.tick(run).await,
         };
-        let report = report.inspect_err(|failure| failed("tick", tick, failure))?;
+        let report = report.inspect_err(|failure| log_failure("tick", tick, failure))?;
         if report.no_connected_tenant {
             tracing::error!(
                 tick = report.tick,
@@ -170,20 +165,19 @@ impl Invocation<'_> {
         let tick = schedule::tick(latest, started);
         let run = self.run(tick, started, &should_stop);
         let Exporter { export, queue } = self.exporter;
-        let Done { report, failed } = export.batches(run, &messages.batches, queue.as_ref()).await;
+        let BatchResult { report, failed } = export.export_batches(run, &messages.batches, queue.as_ref()).await;
         let duration = wall_clock() - started;
         log("batch", &report, duration);
         self.metrics.batches(&report, duration);
         messages.answer(&failed)
     }
 
-    /// Publishes what one tenant's outbox holds.
     async fn publish(&self, tenant: &TenantId) -> Result<Publishing, Error> {
         let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
         let hour = schedule::full_hour(started);
         let published = self.exporter.export.publish_one(self.run(hour, started, &should_stop), tenant).await;
         self.metrics.flush();
-        let published = published.inspect_err(|failure| failed("publishing", hour, failure))?;
+        let published = published.inspect_err(|failure| log_failure("publishing", hour, failure))?;
         let Publishing { published: notifications, left, dropped, .. } = published;
         let duration_ms = (wall_clock() - started).num_milliseconds();
         tracing::info!(tenant = %tenant, notifications, left, dropped, duration_ms, "published");
@@ -191,7 +185,7 @@ impl Invocation<'_> {
     }
 }
 
-fn failed(what: &str, tick: DateTime<Utc>, failure: &Failure) {
+fn log_failure(what: &str, tick: DateTime<Utc>, failure: &Failure) {
     let Failure { code, party, message } = failure;
     tracing::error!(tick = timestamp::seconds(tick), code = %code, party = %party, reason = message, hint = code.hint(), "the {what} failed");
 }
@@ -220,8 +214,7 @@ fn log(what: &str, report: &Report, duration: TimeDelta) {
     );
 }
 
-/// The one place of this function that reads the clock.
-#[allow(clippy::disallowed_methods, reason = "main hands the clock to everyone else")]
+#[allow(clippy::disallowed_methods, reason = "the one place of this function that reads the clock")]
 fn wall_clock() -> DateTime<Utc> {
     Utc::now()
 }

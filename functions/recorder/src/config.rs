@@ -1,4 +1,4 @@
-//! The recorder's settings, read from its environment once, at start.
+//! Reads the recorder's configuration from its environment.
 
 use std::env;
 
@@ -6,28 +6,26 @@ use audit_log_core::{
     deployment::{ConfigError, SharedConfig, required},
     ingestion::Catalogue,
 };
-use audit_log_web::authority::AuthorityConfig;
+use audit_log_web::access_token::TokenConfig;
 
 use crate::schema;
 
-/// What the recorder is deployed with.
 #[derive(Debug, Clone)]
 pub struct RecorderConfig {
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
     pub function_name: String,
-    /// What it has in common with the other functions.
     pub shared: SharedConfig,
-    /// The published catalogue and `EXTRA_ACTIONS`
+    /// The published catalogue and `EXTRA_ACTIONS`.
     pub catalogue: Catalogue,
-    /// `TOKEN_…`; nobody is let in over HTTP while none of them is set
-    pub authority: Option<AuthorityConfig>,
+    /// `TOKEN_…`. If none of them is set, every request over HTTP is refused.
+    pub tokens: Option<TokenConfig>,
 }
 
 impl RecorderConfig {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// If a table's name is missing, or something can't be used.
+    /// If a table's name is missing, or a variable is invalid.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the recorder's environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
@@ -43,7 +41,7 @@ impl RecorderConfig {
             shared: SharedConfig::from_lookup(&lookup)?,
             catalogue: catalogue("EXTRA_ACTIONS", schema::CATALOGUE)?
                 .extended(catalogue("EXTRA_ACTIONS", extra.as_deref().unwrap_or("{}"))?),
-            authority: AuthorityConfig::from_lookup(&lookup)?,
+            tokens: TokenConfig::from_lookup(&lookup)?,
         })
     }
 }
@@ -60,14 +58,14 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_are_enough_and_everything_else_has_its_documented_default() {
+    fn all_but_the_tables_has_its_documented_default() {
         let config = config(&[("EXTRA_ACTIONS", " ")]).unwrap();
         assert_eq!(config.catalogue, Catalogue::parse(schema::CATALOGUE).unwrap());
-        assert_eq!(config.authority, None);
+        assert_eq!(config.tokens, None);
     }
 
     #[test]
-    fn what_is_set_counts() {
+    fn extra_actions_and_the_issuer_are_read() {
         let config = config(&[
             ("EXTRA_ACTIONS", r#"{"Billing": ["Invoice Paid"]}"#),
             ("TOKEN_ISSUER", "https://id.test/"),
@@ -76,11 +74,11 @@ mod tests {
         ]);
         let config = config.unwrap();
         assert_ne!(config.catalogue, Catalogue::parse(schema::CATALOGUE).unwrap());
-        assert_eq!(config.authority.unwrap().issuer, "https://id.test/");
+        assert_eq!(config.tokens.unwrap().issuer, "https://id.test/");
     }
 
     #[test]
-    fn a_wrong_setting_is_named() {
+    fn an_invalid_variable_is_named() {
         for (name, value) in [
             ("TENANTS_TABLE", ""),
             ("EXTRA_ACTIONS", "Billing"),

@@ -1,14 +1,12 @@
-//! The way in over HTTP: `POST /v1/events`, of the tenant that the caller's token is bound to.
-
-mod answer;
+//! Receives events over HTTP: `POST /v1/events`, for the tenant of the caller's token.
 
 use std::{sync::Arc, time::Duration};
 
 use audit_log_core::{ingestion::RefusedEvent, new_event::repeatable_id, ports::Recorder, tenant::TenantId};
 use audit_log_web::{
-    authority::Authority,
+    access_token::TokenVerifier,
     body::{self, Json},
-    caller::{Caller, HasAuthority, WriteEvents},
+    caller::{Caller, HasTokenVerifier, WriteEvents},
     problem::{Code, Problem},
 };
 use axum::{
@@ -23,32 +21,28 @@ use lambda_http::RequestExt as _;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-pub use answer::{Outcome, Recorded, Refusal, Status};
-
 use crate::{
+    answer,
     invocation::time_left,
     openapi,
     store::{Entry, NoRandomness, Store},
 };
 
-/// How long a body may be, in bytes. Lambda takes 6 MB for a request with all that belongs to it.
+/// Lambda takes 6 MB for a request as a whole.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// How many events a request may bring.
 pub const MAX_EVENTS: usize = 500;
 
-/// When to answer at the latest. An HTTP API waits for 30 seconds, and what it then answers tells of no event.
+/// An HTTP API times out after 30 seconds, and its own answer has no outcomes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The header under whose value a request may be sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// What the handlers share.
 struct App<R>(Arc<Shared<R>>);
 
 struct Shared<R> {
     store: Arc<Store<R>>,
-    authority: Option<Authority>,
+    token_verifier: Option<TokenVerifier>,
 }
 
 impl<R> Clone for App<R> {
@@ -57,9 +51,9 @@ impl<R> Clone for App<R> {
     }
 }
 
-impl<R: Recorder> HasAuthority for App<R> {
-    fn authority(&self) -> Option<&Authority> {
-        self.0.authority.as_ref()
+impl<R: Recorder> HasTokenVerifier for App<R> {
+    fn token_verifier(&self) -> Option<&TokenVerifier> {
+        self.0.token_verifier.as_ref()
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -67,29 +61,31 @@ impl<R: Recorder> HasAuthority for App<R> {
     }
 }
 
-/// The events of a request. Each is read on its own, so that one that can't be read takes no other along.
+/// The events of a request. Each is parsed on its own, so that an invalid one doesn't fail the others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Events {
     events: Vec<Box<RawValue>>,
 }
 
-/// The routes. Without an authority everything but the two documents is refused.
-pub fn router<R: Recorder + Send + Sync + 'static>(store: Arc<Store<R>>, authority: Option<Authority>) -> Router {
+/// Without a token verifier, everything but the two documents is refused.
+pub fn router<R: Recorder + Send + Sync + 'static>(
+    store: Arc<Store<R>>,
+    token_verifier: Option<TokenVerifier>,
+) -> Router {
     let schema = store.validator().schema();
     let document = openapi::document();
     let routes = Router::new()
         .route("/v1/events", post(record::<R>).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
         .route("/v1/events/openapi.json", get(async move || published(document)))
         .route("/v1/events/schema.json", get(async move || published(schema)));
-    body::with_fallbacks(routes).with_state(App(Arc::new(Shared { store, authority })))
+    body::with_fallbacks(routes).with_state(App(Arc::new(Shared { store, token_verifier })))
 }
 
 fn published(document: Value) -> Response {
     Json(document).into_response()
 }
 
-/// How long a handler has.
 struct TimeLeft(Duration);
 
 impl<R: Recorder + Send + Sync> FromRequestParts<App<R>> for TimeLeft {
@@ -115,14 +111,14 @@ async fn record<R: Recorder + Send + Sync + 'static>(
         let problem = Problem::new(Code::InvalidFields, "Send from 1 to 500 events in a request.");
         return Err(problem.field("events", format!("has 1 to {MAX_EVENTS} events")));
     }
-    let read = events.iter().enumerate().map(|(index, event)| entry(store, tenant, key, index, event.get()));
-    let read: Vec<Result<Entry, RefusedEvent>> = read.collect::<Result<_, NoRandomness>>().map_err(|error| {
+    let parsed = events.iter().enumerate().map(|(index, event)| entry(store, tenant, key, index, event.get()));
+    let parsed: Vec<Result<Entry, RefusedEvent>> = parsed.collect::<Result<_, NoRandomness>>().map_err(|error| {
         tracing::error!(%tenant, reason = %error, "a request failed");
         Problem::unavailable()
     })?;
-    let entries: Vec<Entry> = read.iter().flatten().cloned().collect();
-    let stored = store.all(&entries, within).await;
-    let outcomes = answer::outcomes(&read, stored, tenant);
+    let entries: Vec<Entry> = parsed.iter().flatten().cloned().collect();
+    let stored = store.store_all(&entries, within).await;
+    let outcomes = answer::outcomes(&parsed, stored, tenant);
     let counts = answer::counts(&outcomes);
     tracing::info!(
         %tenant,
@@ -136,7 +132,7 @@ async fn record<R: Recorder + Send + Sync + 'static>(
     Ok(answer::answer(counts, outcomes))
 }
 
-/// Reads one event of a request.
+/// Checks one event of a request and gives it an id.
 fn entry<R: Recorder>(
     store: &Store<R>,
     tenant: &TenantId,
@@ -156,7 +152,6 @@ fn entry<R: Recorder>(
     Ok(Ok(Entry { tenant: tenant.clone(), id, event }))
 }
 
-/// The value of the header `Idempotency-Key`, if there is one.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };

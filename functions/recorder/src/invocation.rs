@@ -1,4 +1,4 @@
-//! What the function can be invoked with: a queue's batch, or a request of an HTTP API.
+//! Handles an invocation: a batch of a queue, or a request of an HTTP API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,19 +14,18 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{queue, store::Store};
 
-/// The end of the invocation that belongs to answering.
+/// The time at the end of an invocation for the answer.
 const RESERVE: TimeDelta = TimeDelta::seconds(3);
 
-/// The time of an invocation whose end Lambda did not say.
-const WITHOUT_A_DEADLINE: Duration = Duration::from_secs(20);
+/// For an invocation without a deadline.
+const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(20);
 
-/// A decoded event.
 enum Input {
     Queue(SqsEvent),
     Http(Box<LambdaRequest>),
 }
 
-/// What tells the events apart.
+/// The fields that decide which input it is.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(rename = "Records")]
@@ -46,17 +45,15 @@ struct RequestContext {
     http: Option<IgnoredAny>,
 }
 
-/// Why an event is none of ours. The text says what would be.
+/// Why an event is refused. The text says which events are accepted.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this is {0}; the recorder takes batches of an SQS queue, whose Records have the eventSource aws:sqs, and requests of an HTTP API or a function URL with the payload format 2.0"
 )]
-struct NotForUs(&'static str);
+struct UnsupportedEvent(&'static str);
 
-/// Does what the function was invoked for.
-///
 /// # Errors
-/// If the event is neither a batch nor a request. What is wrong inside of one is answered in its own way.
+/// If the event is neither a batch nor a request. An error inside of one of these is part of its answer.
 pub async fn handle<R: Recorder>(
     store: &Arc<Store<R>>,
     router: &Router,
@@ -65,8 +62,8 @@ pub async fn handle<R: Recorder>(
     let LambdaEvent { payload, context } = event;
     match decode(&payload)? {
         Input::Queue(batch) => {
-            let within = time_left(&context, store.now()).unwrap_or(WITHOUT_A_DEADLINE);
-            Ok(to_raw_value(&queue::take(store, batch, within).await)?)
+            let within = time_left(&context, store.now()).unwrap_or(DEFAULT_TIME_LEFT);
+            Ok(to_raw_value(&queue::record_batch(store, batch, within).await)?)
         }
         Input::Http(request) => {
             let answer = invocation::answer(router.clone(), LambdaEvent::new(*request, context)).await?;
@@ -75,26 +72,27 @@ pub async fn handle<R: Recorder>(
     }
 }
 
-/// How long there is until an answer has to be under way; nothing, if that is over.
+/// The time until the function has to answer: zero if that time is over, `None` without a deadline.
 pub(crate) fn time_left(context: &Context, now: DateTime<Utc>) -> Option<Duration> {
     let deadline = i64::try_from(context.deadline).ok().filter(|millis| *millis > 0)?;
     let deadline = DateTime::from_timestamp_millis(deadline)?;
     Some((deadline - RESERVE - now).to_std().unwrap_or_default())
 }
 
-/// serde's own texts may hold what was sent, so none is repeated.
-fn decode(payload: &RawValue) -> Result<Input, NotForUs> {
-    let envelope: Envelope = serde_json::from_str(payload.get()).map_err(|_| NotForUs("an event of another shape"))?;
+/// serde's texts may hold what was sent, so none is repeated.
+fn decode(payload: &RawValue) -> Result<Input, UnsupportedEvent> {
+    let envelope: Envelope =
+        serde_json::from_str(payload.get()).map_err(|_| UnsupportedEvent("an event of another shape"))?;
     if let Some(records) = envelope.records {
         if records.is_empty() || records.iter().any(|record| record.event_source.as_deref() != Some("aws:sqs")) {
-            return Err(NotForUs("a batch of another source"));
+            return Err(UnsupportedEvent("a batch of another source"));
         }
-        return serde_json::from_str(payload.get()).map(Input::Queue).map_err(|_| NotForUs("a damaged batch"));
+        return serde_json::from_str(payload.get()).map(Input::Queue).map_err(|_| UnsupportedEvent("a damaged batch"));
     }
     match envelope.request_context {
         Some(RequestContext { http: Some(_) }) => serde_json::from_str(payload.get())
             .map(|request| Input::Http(Box::new(request)))
-            .map_err(|_| NotForUs("a damaged request")),
-        _ => Err(NotForUs("an event of another kind")),
+            .map_err(|_| UnsupportedEvent("a damaged request")),
+        _ => Err(UnsupportedEvent("an event of another kind")),
     }
 }

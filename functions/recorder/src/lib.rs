@@ -1,17 +1,17 @@
-//! The recorder: takes audit events in and stores them, once each.
+//! The recorder: receives audit events and stores each of them once.
 //!
-//! In reading order: [`store`] (events that were checked, into the table), [`queue`] and [`http`] (the two ways in),
-//! [`openapi`] and [`schema`] (what is published about the second), [`invocation`] (which of the two it is), [`config`].
+//! [`store`] stores valid events. They come through [`queue`] and [`http`], and [`invocation`] decides which of the two it is.
+//! [`answer`] has the answers over HTTP, [`openapi`] and [`schema`] the published descriptions, [`config`] the configuration.
 //!
-//! What it never does: answer that an event is stored before it is, drop one without saying so, or log one.
+//! It never answers that an event is stored before it is, never drops one without saying so, and never logs one.
 
+pub mod answer;
 pub mod config;
 pub mod http;
 pub mod invocation;
 pub mod openapi;
 pub mod queue;
 pub mod schema;
-mod shards;
 pub mod store;
 #[cfg(test)]
 mod tests;

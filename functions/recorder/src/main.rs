@@ -1,6 +1,6 @@
-//! The recorder: a Lambda function that takes audit events in, from a queue and over HTTP.
+//! The recorder: a Lambda function that receives audit events, from a queue and over HTTP.
 //!
-//! This is only the shell. It sets up, and hands the clock and randomness to the library.
+//! It reads the configuration, and gives clock and random numbers to the library.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use audit_log_recorder::{
     http, invocation, schema,
     store::{Counts, NoRandomness, Store, World},
 };
-use audit_log_web::authority::Authority;
+use audit_log_web::access_token::TokenVerifier;
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -25,20 +25,19 @@ async fn main() -> Result<(), Error> {
     let recorder = audit_log_aws::recorder(&config.shared).await;
     let validator =
         EventValidator::new(schema::AUDIT_EVENT, config.catalogue).context("the published schema can't be used")?;
-    let authority = config.authority.map(Authority::new).transpose()?;
+    let token_verifier = config.tokens.map(TokenVerifier::new).transpose()?;
     let observe = move |Counts { recorded, duplicate, refused, failed }| {
         metrics.events(recorded, duplicate, refused, failed);
     };
     let world = World { now: Box::new(wall_clock), random: Box::new(random), observe: Box::new(observe) };
     let store = Arc::new(Store::new(recorder, validator, config.shared.retention, world));
-    let router = http::router(Arc::clone(&store), authority);
+    let router = http::router(Arc::clone(&store), token_verifier);
     let (store, router) = (&store, &router);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| invocation::handle(store, router, event)))
         .await
 }
 
-/// The one place of this function that reads the clock.
-#[allow(clippy::disallowed_methods, reason = "main hands the clock to everyone else")]
+#[allow(clippy::disallowed_methods, reason = "the one place of this function that reads the clock")]
 fn wall_clock() -> DateTime<Utc> {
     Utc::now()
 }

@@ -1,4 +1,4 @@
-//! What the way in over HTTP is, for programs: an OpenAPI document.
+//! Describes the HTTP API as an OpenAPI document.
 
 use serde_json::Value;
 use utoipa::{
@@ -12,18 +12,17 @@ use utoipa::{
 use audit_log_web::problem::Problem;
 
 use crate::{
-    http::{Recorded, Refusal},
+    answer::{Recorded, Refusal},
     schema,
 };
 
-/// The name of the schema of an event.
 const AUDIT_EVENT: &str = "AuditEvent";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Recording audit events",
-        description = "Takes a tenant's audit events in. The tenant is the one that the access token is bound to.",
+        description = "Records a tenant's audit events. The access token decides which tenant that is.",
     ),
     paths(record_events, schema_of_events, this_document),
     components(schemas(Problem)),
@@ -46,54 +45,54 @@ impl Modify for AccessToken {
 
 /// The events of a request.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is of use: the events are read one by one")]
+#[allow(dead_code, reason = "only its schema is used: the events are parsed one by one")]
 struct RecordEvents {
     /// From 1 to 500 events.
     #[schema(min_items = 1, max_items = 500)]
     events: Vec<AuditEvent>,
 }
 
-/// Stands for the published schema.
+/// A placeholder for the published schema.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "only its name is of use")]
+#[allow(dead_code, reason = "only its name is used")]
 struct AuditEvent {}
 
 /// Record events
 ///
-/// Each event that is as it should be is stored, also if others of the request are not. Two events with one id are one
-/// event. Stored events are exported with the deliveries of the tenant.
+/// Each valid event is stored, even if others in the request are not valid. Two events with the same id are one event.
+/// Stored events are exported to the tenant's bucket.
 #[utoipa::path(
     post,
     path = "/v1/events",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes the ids of events that come without one follow from it, so that the same request can be sent again and doubles nothing.", pattern = "^[A-Za-z0-9_.:-]{1,128}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Gives events without an id the same ids each time, so that you can send the same request again without storing events twice.", pattern = "^[A-Za-z0-9_.:-]{1,128}$"),
     ),
     request_body(content = RecordEvents, description = "At most 4 MiB."),
     responses(
         (status = 200, description = "Every event is stored.", body = Recorded),
         (status = 400, description = "The body or a header can't be read. Nothing is stored.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "There is no access token that counts. Nothing is stored.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "There is no valid access token. Nothing is stored.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the permission events:write. Nothing is stored.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large. Nothing is stored.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not sent as JSON. Nothing is stored.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some events are not as they should be: results says of each what became of it, and the others are stored. Without results, the number of events is wrong and nothing is stored.", body = Refusal, content_type = "application/problem+json"),
-        (status = 503, description = "Some events could not be stored; results says which. Without results, none is.", body = Refusal, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "In seconds."))),
+        (status = 422, description = "Some events are refused, and the others are stored; results has the outcome of each. Without results, the number of events is wrong and nothing is stored.", body = Refusal, content_type = "application/problem+json"),
+        (status = 503, description = "Some events could not be stored; results says which. Without results, none is stored.", body = Refusal, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "In seconds."))),
     ),
     security(("accessToken" = [])),
 )]
-#[allow(dead_code, reason = "it stands for the handler, which is generic")]
+#[allow(dead_code, reason = "a placeholder for the handler, which is generic")]
 fn record_events() {}
 
 /// The schema of an event
 ///
-/// As JSON Schema (draft 2020-12), with the log types and actions that are in force.
+/// A JSON Schema (draft 2020-12) with the accepted log types and actions.
 #[utoipa::path(
     get,
     path = "/v1/events/schema.json",
     responses((status = 200, description = "A JSON Schema.", body = Object, content_type = "application/json")),
     security(()),
 )]
-#[allow(dead_code, reason = "it stands for a closure")]
+#[allow(dead_code, reason = "a placeholder for a closure")]
 fn schema_of_events() {}
 
 /// This document
@@ -103,14 +102,13 @@ fn schema_of_events() {}
     responses((status = 200, description = "An OpenAPI document.", body = Object, content_type = "application/json")),
     security(()),
 )]
-#[allow(dead_code, reason = "it stands for a closure")]
+#[allow(dead_code, reason = "a placeholder for a closure")]
 fn this_document() {}
 
-/// The document.
 pub fn document() -> Value {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
     let mut event: Value = serde_json::from_str(schema::AUDIT_EVENT).unwrap_or_default();
-    // Inside of an OpenAPI document a schema is of its dialect, and has no name of its own.
+    // In an OpenAPI document, a schema has the document's dialect and no id of its own.
     if let Some(members) = event.as_object_mut() {
         members.retain(|name, _| !name.starts_with('$'));
     }

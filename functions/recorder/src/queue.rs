@@ -1,8 +1,8 @@
-//! The way in from a queue: one event a message, of whichever tenant the message says. Who may send to the queue is its
-//! own policy's to say.
+//! Receives events from a queue: one event a message, for the tenant that the message names. The queue's policy decides who
+//! may send.
 //!
-//! A message is either stored or reported as failed, so that the queue sends it again and in the end puts it aside; by
-//! "Handling errors for an SQS event source in Lambda" in the Lambda developer guide. Order is not kept.
+//! A message is either stored or reported as failed. The queue delivers a failed one again and in the end moves it to the
+//! dead-letter queue; by "Handling errors for an SQS event source in Lambda" in the Lambda developer guide. Order is not kept.
 
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ struct Body<'a> {
     event: &'a RawValue,
 }
 
-/// Stores a batch's events, and names the messages that have to come again.
-pub async fn take<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Duration) -> SqsBatchResponse {
+/// Stores the events of a batch, and returns the failed messages.
+pub async fn record_batch<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Duration) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
     let mut counts = Counts::default();
-    // A message without an id can't be named, and a blank name fails the whole batch: then nothing is lost.
+    // A message without an id can't be named. A blank name fails the whole batch, so that nothing is lost.
     let mut fail = |message: Option<String>| {
         let mut failure = BatchItemFailure::default();
         failure.item_identifier = message.unwrap_or_default();
@@ -35,7 +35,7 @@ pub async fn take<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Durati
     let messages = batch.records.len();
     let (mut entries, mut ids) = (Vec::new(), Vec::new());
     for message in batch.records {
-        match read(store, &message) {
+        match parse(store, &message) {
             Ok(entry) => {
                 entries.push(entry);
                 ids.push(message.message_id);
@@ -47,7 +47,7 @@ pub async fn take<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Durati
             }
         }
     }
-    let stored = store.all(&entries, within).await;
+    let stored = store.store_all(&entries, within).await;
     for ((entry, message_id), stored) in entries.iter().zip(ids).zip(stored) {
         match stored {
             Stored::Recorded => counts.recorded += 1,
@@ -71,14 +71,15 @@ pub async fn take<R: Recorder>(store: &Store<R>, batch: SqsEvent, within: Durati
     response
 }
 
-/// Why a message holds no event, and whose it would be, if it says so.
+/// Why a message has no valid event.
 struct Unreadable {
+    /// The tenant that the message names, if it names one.
     tenant: Option<String>,
     reason: String,
 }
 
-fn read<R: Recorder>(store: &Store<R>, message: &SqsMessage) -> Result<Entry, Unreadable> {
-    // serde's own text may hold what was sent, and this one ends in the log.
+fn parse<R: Recorder>(store: &Store<R>, message: &SqsMessage) -> Result<Entry, Unreadable> {
+    // serde's text may hold what was sent, and this one is logged.
     let body: Body<'_> = serde_json::from_str(message.body.as_deref().unwrap_or_default()).map_err(|_| {
         let shape = "the body of a message is {\"tenantId\": \"…\", \"event\": {…}} and nothing else";
         Unreadable { tenant: None, reason: shape.to_owned() }

@@ -1,7 +1,8 @@
-//! Events that were checked, into the table: each once, and each with its outcome.
+//! Stores valid events, each once, and returns the outcome of each.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,111 +17,107 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::shards::{READ_TIMEOUT, Shards};
+const MAX_CONCURRENT_REQUESTS: usize = 32;
 
-/// How many writes, and reads before them, are on their way side by side.
-const CONCURRENCY: usize = 32;
+/// Short, since events can be stored without knowing the number of shards.
+const SHARDS_READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The world outside, as the shell hands it in.
+/// How long a number of shards is cached. The number only grows, so an old one names shards that are exported.
+const SHARDS_TTL: TimeDelta = TimeDelta::seconds(60);
+
+const MAX_CACHED_TENANTS: usize = 10_000;
+
+/// What the library needs from the function's `main`.
 #[allow(missing_debug_implementations, reason = "it holds nothing but functions")]
 pub struct World {
-    /// The time.
     pub now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     /// Random bytes, for the ids of events that come without one.
     pub random: Box<dyn Fn() -> Result<[u8; 10], NoRandomness> + Send + Sync>,
-    /// Is told of each batch and each request.
+    /// Called after each batch and each request.
     pub observe: Box<dyn Fn(Counts) + Send + Sync>,
 }
 
-/// The system has no random bytes to give.
 #[derive(Debug, thiserror::Error)]
-#[error("the system has no random bytes to give: {0}")]
+#[error("the system has no random numbers: {0}")]
 pub struct NoRandomness(pub String);
 
-/// What became of the events of a batch or a request.
+/// The outcomes of the events of a batch or a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Stored now.
+    /// Stored by this batch or request.
     pub recorded: u64,
     /// Stored before.
     pub duplicate: u64,
-    /// Not events as they should be.
+    /// Not valid.
     pub refused: u64,
-    /// Not stored, though they should be.
+    /// Valid, and not stored.
     pub failed: u64,
 }
 
-/// An event that was checked, whose it is, and its id.
+/// A valid event with its tenant and id.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Whose.
     pub tenant: TenantId,
-    /// The sender's id for it, or one that was made.
+    /// From the sender, or generated.
     pub id: String,
-    /// What is to be stored.
     pub event: ValidEvent,
 }
 
-/// What became of an entry.
+/// The outcome of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// It is stored now.
     Recorded,
-    /// An event of this id was stored before: by an earlier entry, an earlier request, or a try of this very request
-    /// whose answer got lost.
+    /// The same event was stored before: by an earlier entry, an earlier request, or an attempt whose response got lost.
     Duplicate,
-    /// Another event has this id already, and this one is not stored.
+    /// Another event has this id. This one is not stored.
     Conflict,
-    /// It is not known to be stored.
+    /// It may not be stored.
     Failed(Failure),
 }
 
-/// Why an event whose id is another's is refused, for whoever sent it.
-pub(crate) const CONFLICT: &str = "/id is that of another event, which is stored; send this one with an id, or under an \
-                                Idempotency-Key, of its own";
+/// The reason for the sender.
+pub(crate) const CONFLICT: &str = "/id is that of another event, which is stored; send this one with another id, or another \
+                                   Idempotency-Key";
 
-/// Where events go.
 #[allow(missing_debug_implementations, reason = "it holds functions")]
 pub struct Store<R> {
     recorder: R,
     validator: EventValidator,
     retention: Option<TimeDelta>,
     world: World,
-    shards: Shards,
+    /// The number of shards of tenants, and when each was read.
+    shards: Mutex<HashMap<TenantId, (EventShards, DateTime<Utc>)>>,
 }
 
 impl<R: Recorder> Store<R> {
-    /// Stores what `validator` accepts, and keeps it for the time of `retention`, or for ever.
+    /// Without a `retention`, events are never deleted.
     pub fn new(recorder: R, validator: EventValidator, retention: Option<TimeDelta>, world: World) -> Self {
-        Self { recorder, validator, retention, world, shards: Shards::default() }
+        Self { recorder, validator, retention, world, shards: Mutex::default() }
     }
 
-    /// What is accepted.
     pub fn validator(&self) -> &EventValidator {
         &self.validator
     }
 
-    /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.world.now)()
     }
 
-    /// An id for an event that has none.
+    /// An id for an event without one.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If there are no random numbers.
     pub fn new_id(&self) -> Result<String, NoRandomness> {
         Ok(time_ordered_id(self.now(), &(self.world.random)()?))
     }
 
-    /// Tells the shell what became of a batch or a request.
     pub fn observe(&self, counts: Counts) {
         (self.world.observe)(counts);
     }
 
-    /// Stores entries, and says of each, in their order, what became of it. Of several entries with one id the first is
-    /// written, and the others share its fate if they say the same. What is not done when the time is up has failed.
-    pub async fn all(&self, entries: &[Entry], within: Duration) -> Vec<Stored> {
+    /// Stores entries and returns the outcome of each, in their order. Of several entries with one id the first is written,
+    /// and the others have its outcome if they say the same. Entries that are not stored in time have failed.
+    pub async fn store_all(&self, entries: &[Entry], within: Duration) -> Vec<Stored> {
         let until = Instant::now() + within;
         let mut firsts = HashMap::new();
         let first_of: Vec<usize> = entries
@@ -129,20 +126,21 @@ impl<R: Recorder> Store<R> {
             .map(|(index, entry)| *firsts.entry((&entry.tenant, &entry.id)).or_insert(index))
             .collect();
         let tenants = entries.iter().map(|entry| &entry.tenant).collect();
-        let shards = self.shards_of(tenants, until.min(Instant::now() + READ_TIMEOUT)).await;
-        let one = |index: usize| {
+        let shards = self.shards_of(tenants, until.min(Instant::now() + SHARDS_READ_TIMEOUT)).await;
+        let store = |index: usize| {
             let entry = &entries[index];
             let shards = shards.get(&entry.tenant).copied().unwrap_or(EventShards::ONE);
-            async move { (index, self.one(entry, shards, until).await) }
+            async move { (index, self.store_one(entry, shards, until).await) }
         };
-        let writes: Vec<_> = (0..entries.len()).filter(|index| first_of[*index] == *index).map(one).collect();
-        let stored: HashMap<usize, Stored> = stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
-        let fate = |(index, first): (usize, &usize)| match &stored[first] {
-            _ if !entries[index].event.says_the_same_as(&entries[*first].event) => Stored::Conflict,
+        let writes: Vec<_> = (0..entries.len()).filter(|index| first_of[*index] == *index).map(store).collect();
+        let stored: HashMap<usize, Stored> =
+            stream::iter(writes).buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
+        let outcome = |(index, first): (usize, &usize)| match &stored[first] {
+            _ if !entries[index].event.has_same_content(&entries[*first].event) => Stored::Conflict,
             Stored::Recorded if index != *first => Stored::Duplicate,
             stored => stored.clone(),
         };
-        first_of.iter().enumerate().map(fate).collect()
+        first_of.iter().enumerate().map(outcome).collect()
     }
 
     async fn shards_of<'a>(
@@ -150,14 +148,38 @@ impl<R: Recorder> Store<R> {
         tenants: BTreeSet<&'a TenantId>,
         until: Instant,
     ) -> BTreeMap<&'a TenantId, EventShards> {
-        let of = |tenant| async move { (tenant, self.shards.of(tenant, &self.recorder, self.now(), until).await) };
-        let reads: Vec<_> = tenants.into_iter().map(of).collect();
-        stream::iter(reads).buffer_unordered(CONCURRENCY).collect().await
+        let read = |tenant| async move { (tenant, self.event_shards(tenant, until).await) };
+        let reads: Vec<_> = tenants.into_iter().map(read).collect();
+        stream::iter(reads).buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await
     }
 
-    /// A first try that gets no answer has half of the time that is left, so that there is some for a second one. That
-    /// one has another stamp, by the contract of [`Stamp`]; the marker of the id keeps it from storing a second event.
-    async fn one(&self, entry: &Entry, shards: EventShards, until: Instant) -> Stored {
+    /// The number of a tenant's shards. It is one, which every export reads, if the real number can't be read in time.
+    async fn event_shards(&self, tenant: &TenantId, until: Instant) -> EventShards {
+        let now = self.now();
+        if let Some((shards, read_at)) = self.shards.lock().unwrap_or_else(PoisonError::into_inner).get(tenant)
+            && (now - *read_at).abs() < SHARDS_TTL
+        {
+            return *shards;
+        }
+        let reason = match timeout_at(until, self.recorder.event_shards(tenant)).await {
+            Ok(Ok(shards)) => {
+                let mut cached = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+                if cached.len() >= MAX_CACHED_TENANTS {
+                    cached.clear();
+                }
+                cached.insert(tenant.clone(), (shards, now));
+                return shards;
+            }
+            Ok(Err(Failure { message, .. })) => message,
+            Err(_) => "DynamoDB did not answer in time.".to_owned(),
+        };
+        tracing::warn!(%tenant, reason, "event_shards could not be read; the events go into shard 0");
+        EventShards::ONE
+    }
+
+    /// The first attempt gets half of the time, so that there is some left for a second one after no answer. That one has
+    /// another stamp, by the contract of [`Stamp`]; the marker of the id keeps it from storing a second event.
+    async fn store_one(&self, entry: &Entry, shards: EventShards, until: Instant) -> Stored {
         let halfway = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
         match self.try_until(halfway, entry, shards).await {
             Stored::Failed(Failure { code: Code::Unavailable, .. }) => self.try_until(until, entry, shards).await,
@@ -166,9 +188,10 @@ impl<R: Recorder> Store<R> {
     }
 
     async fn try_until(&self, until: Instant, entry: &Entry, shards: EventShards) -> Stored {
-        let late = || Stored::Failed(Failure::new(Code::Unavailable, "The time was up before the event was stored."));
+        let timed_out =
+            || Stored::Failed(Failure::new(Code::Unavailable, "The time was up before the event was stored."));
         if Instant::now() >= until {
-            return late();
+            return timed_out();
         }
         let stamp = Stamp { at: self.now(), retention: self.retention };
         let event = entry.event.stamped(&entry.tenant, shards, stamp, &entry.id);
@@ -177,7 +200,7 @@ impl<R: Recorder> Store<R> {
             Ok(Ok(Recording::Duplicate)) => Stored::Duplicate,
             Ok(Ok(Recording::Conflict)) => Stored::Conflict,
             Ok(Err(failure)) => Stored::Failed(failure),
-            Err(_) => late(),
+            Err(_) => timed_out(),
         }
     }
 }

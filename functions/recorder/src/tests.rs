@@ -1,4 +1,4 @@
-//! The recorder on the world in memory.
+//! Tests of the recorder on the core's fakes.
 
 mod http;
 mod invocation;
@@ -34,22 +34,22 @@ use crate::{
     store::{Counts, Store, World},
 };
 
-/// The memory, and what memory alone can't do.
+/// The fakes, with lost answers and writes that hang.
 #[derive(Clone, Default)]
-struct Probe {
+struct FaultyRecorder {
     fakes: Fakes,
-    /// Every write that was begun.
-    begun: Arc<Mutex<Vec<NewEvent>>>,
-    /// How many answers of writes get lost from now on.
+    /// Every write that was started.
+    started: Arc<Mutex<Vec<NewEvent>>>,
+    /// How many of the next answers to writes get lost.
     lost_answers: Arc<Mutex<usize>>,
-    /// Whether no write comes back.
-    stuck: Arc<Mutex<bool>>,
+    /// Whether writes never end.
+    hangs: Arc<Mutex<bool>>,
 }
 
-impl Recorder for Probe {
+impl Recorder for FaultyRecorder {
     async fn record(&self, event: &NewEvent) -> Result<Recording, Failure> {
-        self.begun.lock().unwrap().push(event.clone());
-        if *self.stuck.lock().unwrap() {
+        self.started.lock().unwrap().push(event.clone());
+        if *self.hangs.lock().unwrap() {
             std::future::pending::<()>().await;
         }
         let recorded = self.fakes.record(event).await?;
@@ -66,14 +66,14 @@ impl Recorder for Probe {
     }
 }
 
-/// A recorder with its world.
+/// A recorder with its fakes.
 struct Bench {
-    probe: Probe,
+    recorder: FaultyRecorder,
     issuer: TestIssuer,
     /// Milliseconds since the start.
     clock: Arc<AtomicI64>,
     observed: Arc<Mutex<Vec<Counts>>>,
-    store: Arc<Store<Probe>>,
+    store: Arc<Store<FaultyRecorder>>,
     router: Router,
 }
 
@@ -83,13 +83,13 @@ fn start() -> DateTime<Utc> {
 
 impl Bench {
     fn new() -> Self {
-        let (probe, issuer) = (Probe::default(), TestIssuer::es256(start()));
+        let (recorder, issuer) = (FaultyRecorder::default(), TestIssuer::es256(start()));
         let (clock, random) = (Arc::new(AtomicI64::new(0)), AtomicU8::new(0));
         let observed = Arc::<Mutex<Vec<Counts>>>::default();
         let world = World {
             now: Box::new({
                 let clock = Arc::clone(&clock);
-                // A clock that never stands still, so that a later stamp can be told from an earlier one.
+                // Each reading differs, so that a later stamp differs from an earlier one.
                 move || start() + TimeDelta::milliseconds(clock.fetch_add(1, Relaxed))
             }),
             random: Box::new(move || Ok([random.fetch_add(1, Relaxed); 10])),
@@ -99,25 +99,23 @@ impl Bench {
             }),
         };
         let validator = EventValidator::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).unwrap()).unwrap();
-        let store = Arc::new(Store::new(probe.clone(), validator, Some(TimeDelta::days(90)), world));
-        let router = crate::http::router(Arc::clone(&store), Some(issuer.authority()));
-        Self { probe, issuer, clock, observed, store, router }
+        let store = Arc::new(Store::new(recorder.clone(), validator, Some(TimeDelta::days(90)), world));
+        let router = crate::http::router(Arc::clone(&store), Some(issuer.token_verifier()));
+        Self { recorder, issuer, clock, observed, store, router }
     }
 
     fn fakes(&self) -> &Fakes {
-        &self.probe.fakes
+        &self.recorder.fakes
     }
 
     fn token(&self, tenant: &str) -> String {
         self.issuer.token_for(tenant, &["events:write"])
     }
 
-    /// A request of a tenant's.
     async fn post(&self, tenant: &str, body: &Value) -> (StatusCode, Value) {
         self.post_with(tenant, &[], body).await
     }
 
-    /// The same with more headers.
     async fn post_with(&self, tenant: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
         let mut request = Request::post("/v1/events")
             .header("authorization", format!("Bearer {}", self.token(tenant)))
@@ -156,12 +154,12 @@ fn login(id: &str) -> Value {
     json!({ "id": id, "logType": "Authentication", "action": "Login", "user": { "id": "u-17" } })
 }
 
-/// One without.
+/// An event without an id.
 fn scan() -> Value {
     json!({ "logType": "Scan", "action": "Scan Now", "user": { "id": "u-17", "email": "ada@acme.example" } })
 }
 
-/// What became of each event of an answer.
+/// The status of each event in an answer.
 fn statuses(answer: &Value) -> Vec<&str> {
     answer["results"].as_array().unwrap().iter().map(|result| result["status"].as_str().unwrap()).collect()
 }

@@ -1,6 +1,6 @@
-//! What is sent, read or refused; and the answers to paths and methods that there are not.
+//! Reads JSON bodies and query parameters, and answers what can't be read, and unknown paths and methods, with problems.
 //!
-//! Limits on a body's length are for the router to set, with [`axum::extract::DefaultBodyLimit`].
+//! The router limits the length of bodies, with [`axum::extract::DefaultBodyLimit`].
 
 #[cfg(test)]
 mod tests;
@@ -16,14 +16,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::problem::{Code, Problem};
 
-/// How much of a name that was sent is said again, in characters.
-const MAX_NAME: usize = 60;
+/// Longer names are cut, since the client sends them.
+const MAX_FIELD_CHARS: usize = 60;
 
-/// A body of JSON; also as an answer.
+/// A JSON body, of a request or an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
-/// The parameters of a query; one that is a list may come several times, as in `action=a&action=b`.
+/// The parameters of a query. A list is one parameter several times: `action=a&action=b`.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
 
@@ -36,8 +36,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
         let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge, "Send less, or in several requests."),
-            _ => Problem::new(Code::MalformedBody, "The body broke off."),
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge, "Send a smaller body or more requests."),
+            _ => Problem::new(Code::MalformedBody, "The body is incomplete."),
         })?;
         let mut json = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -62,20 +62,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let query = parts.uri.query().unwrap_or_default().as_bytes();
         let parameters = serde_html_form::Deserializer::from_bytes(query);
         serde_path_to_error::deserialize(parameters).map(Self).map_err(|error| {
-            let (field, message) = blame(&error.path().to_string(), &error.inner().to_string());
+            let (field, message) = describe(&error.path().to_string(), &error.inner().to_string());
             Problem::parameter(field, message)
         })
     }
 }
 
-/// The same router, refusing unknown paths and methods with problems, too. It comes last: routes that are added later
-/// don't have it.
+/// Answers unknown paths and methods with problems. Call it last: it doesn't apply to routes that are added later.
 pub fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router
-        .fallback(async || Problem::new(Code::NotFound, "There is nothing under this path."))
-        .method_not_allowed_fallback(async || {
-            Problem::new(Code::MethodNotAllowed, "This path takes only the methods that the header Allow names.")
-        })
+    router.fallback(async || Problem::new(Code::NotFound, "This path does not exist.")).method_not_allowed_fallback(
+        async || Problem::new(Code::MethodNotAllowed, "Use one of the methods in the header Allow."),
+    )
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -84,20 +81,20 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Says where and what kind of mistake; serde's own text may hold what was sent.
+/// Names the place and the kind of a mistake, without serde's text, which may hold what was sent.
 fn malformed(path: &str, error: &serde_json::Error) -> Problem {
     let (line, column) = (error.line(), error.column());
     if !error.is_data() {
-        let detail = format!("The body is not JSON; what is wrong is at line {line}, column {column}.");
+        let detail = format!("The body is not JSON: see line {line}, column {column}.");
         return Problem::new(Code::MalformedBody, detail);
     }
-    let detail = format!("The body has not the right shape at line {line}, column {column}.");
-    let (field, message) = blame(path, &error.to_string());
+    let detail = format!("The body does not match the schema: see line {line}, column {column}.");
+    let (field, message) = describe(path, &error.to_string());
     Problem::new(Code::MalformedBody, detail).field(field, message)
 }
 
-/// Which field or parameter is to blame, and for what, from the path to it and serde's text.
-fn blame(path: &str, text: &str) -> (String, &'static str) {
+/// Returns the wrong field or parameter, and what is wrong with it, from its path and serde's text.
+fn describe(path: &str, text: &str) -> (String, &'static str) {
     // serde's path to the root is a dot.
     let path = path.trim_start_matches('.');
     let name = || text.split('`').nth(1).unwrap_or_default();
@@ -105,11 +102,11 @@ fn blame(path: &str, text: &str) -> (String, &'static str) {
     let (field, message) = if text.starts_with("missing field") {
         (inside(name()), "is required")
     } else if text.starts_with("unknown field") {
-        (path.to_owned(), "is not known here")
+        (path.to_owned(), "is unknown")
     } else if text.starts_with("duplicate field") {
-        (inside(name()), "stands twice")
+        (inside(name()), "is given twice")
     } else {
-        (path.to_owned(), "has a value of the wrong kind")
+        (path.to_owned(), "has the wrong type or is out of range")
     };
-    (field.chars().take(MAX_NAME).collect(), message)
+    (field.chars().take(MAX_FIELD_CHARS).collect(), message)
 }

@@ -1,7 +1,7 @@
-//! The authority that a handler asks for by naming it in its arguments.
+//! The extractor with which a handler requires a permission.
 //!
-//! A handler that takes a [`Caller`] can't be reached without a verified token that has the permission, and whose
-//! tenant it is about comes from nowhere but that token.
+//! A handler that takes a [`Caller`] is reached only with a verified token that has the permission. Its tenant comes only
+//! from that token.
 
 #[cfg(test)]
 mod tests;
@@ -14,25 +14,24 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
-    authority::{Actor, Authority, Permissions, Refusal, Verified},
+    access_token::{Actor, Permissions, TokenVerifier, VerifiedToken},
     problem::Problem,
+    token_error::TokenError,
 };
 
-/// A state that knows whose tokens count.
-pub trait HasAuthority {
-    /// Who decides; `None` if that has not been set up, and so nobody is let in.
-    fn authority(&self) -> Option<&Authority>;
+/// A router's state that can verify tokens.
+pub trait HasTokenVerifier {
+    /// `None` if tokens are not configured, so every request is refused.
+    fn token_verifier(&self) -> Option<&TokenVerifier>;
 
-    /// The time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// A permission that a handler may ask for.
+/// A permission that a handler can require.
 pub trait Permission: sealed::Sealed + Send + Sync + 'static {
     /// Its name in tokens.
     const NAME: &'static str;
 
-    /// Whether it is among these.
     fn is_in(permissions: Permissions) -> bool;
 }
 
@@ -59,84 +58,81 @@ macro_rules! permissions {
 }
 
 permissions! {
-    /// Looking at the tenant's audit logs and settings.
+    /// Allows to read the tenant's audit logs and settings.
     Read = "audit-logs:read", read;
-    /// Changing the tenant's settings; whoever may do that may also look.
+    /// Allows to change the tenant's settings, and implies [`Read`].
     Admin = "audit-logs:admin", admin;
-    /// Recording events, and nothing else.
+    /// Allows to record events, and nothing else.
     WriteEvents = "events:write", write_events;
 }
 
-/// A caller who has the permission `P` for one tenant. It is proof of a verified token: nothing else makes one.
+/// A caller with the permission `P` for one tenant. Only a verified token makes one.
 #[derive(Debug, Clone)]
 pub struct Caller<P> {
-    verified: Verified,
+    token: VerifiedToken,
     permission: PhantomData<fn() -> P>,
 }
 
 impl<P> Caller<P> {
-    /// The one tenant that the caller acts for.
     pub fn tenant(&self) -> &TenantId {
-        self.verified.tenant()
+        self.token.tenant()
     }
 
-    /// Who it is.
     pub fn actor(&self) -> &Actor {
-        self.verified.actor()
+        self.token.actor()
     }
 
-    /// What else they may do, for answers that say so.
+    /// All permissions of the token.
     pub fn permissions(&self) -> Permissions {
-        self.verified.permissions()
+        self.token.permissions()
     }
 
-    /// From when on the token no longer counts.
+    /// When the token expires.
     pub fn expires_at(&self) -> DateTime<Utc> {
-        self.verified.expires_at()
+        self.token.expires_at()
     }
 }
 
 impl<P: Permission> Caller<P> {
-    /// Whoever a token is of that came some other way than in its own header, such as a page's cookie.
+    /// Verifies a token that did not come in the header `Authorization`, such as a cookie's.
     ///
     /// # Errors
-    /// If the token does not count, or lacks the permission.
-    pub async fn of_token<S: HasAuthority>(token: &str, state: &S) -> Result<Self, Problem> {
-        let authority = state.authority().ok_or(Refusal::NotConfigured)?;
-        let verified = authority.authenticate(token, state.now()).await?;
-        Self::of(verified)
+    /// If the token is not valid, or lacks the permission.
+    pub async fn from_token<S: HasTokenVerifier>(token: &str, state: &S) -> Result<Self, Problem> {
+        Self::verify(Ok(token), state).await
     }
 
-    fn of(verified: Verified) -> Result<Self, Problem> {
-        if !P::is_in(verified.permissions()) {
-            tracing::info!(tenant = %verified.tenant(), permission = P::NAME, "a permission is lacking");
-            return Err(Problem::lacking(P::NAME));
+    /// Without a verifier, also a request without a token is answered with [`TokenError::NotConfigured`].
+    async fn verify<S: HasTokenVerifier>(token: Result<&str, TokenError>, state: &S) -> Result<Self, Problem> {
+        let verifier = state.token_verifier().ok_or(TokenError::NotConfigured)?;
+        let token = verifier.verify(token?, state.now()).await?;
+        if !P::is_in(token.permissions()) {
+            tracing::info!(tenant = %token.tenant(), permission = P::NAME, "permission missing");
+            return Err(Problem::missing_permission(P::NAME));
         }
-        Ok(Self { verified, permission: PhantomData })
+        Ok(Self { token, permission: PhantomData })
     }
 }
 
-impl<S: HasAuthority + Send + Sync, P: Permission> FromRequestParts<S> for Caller<P> {
+impl<S: HasTokenVerifier + Send + Sync, P: Permission> FromRequestParts<S> for Caller<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let authority = state.authority().ok_or(Refusal::NotConfigured)?;
-        let verified = authority.authenticate(bearer(&parts.headers)?, state.now()).await?;
-        Self::of(verified)
+        Self::verify(bearer_token(&parts.headers), state).await
     }
 }
 
-/// The token of the one header that may bring it, by RFC 6750, section 2.1. Of two headers, whatever stands before this
-/// function may have looked at the other one.
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// Returns the token of the one header `Authorization`, by RFC 6750, section 2.1. Two of them are refused: a proxy may
+/// have checked the other one.
+fn bearer_token(headers: &HeaderMap) -> Result<&str, TokenError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or(Refusal::Missing)?;
+    let value = values.next().ok_or(TokenError::Missing)?;
     if values.next().is_some() {
-        return Err(Refusal::Malformed("there are two headers Authorization"));
+        return Err(TokenError::Malformed("two headers Authorization"));
     }
-    let value = value.to_str().map_err(|_| Refusal::Malformed("it is not ASCII"))?;
+    let value = value.to_str().map_err(|_| TokenError::Malformed("not ASCII"))?;
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(Refusal::Missing),
+        _ => Err(TokenError::Missing),
     }
 }

@@ -1,9 +1,9 @@
-//! A request of an HTTP API, on its way from Lambda to a router.
+//! Passes a request of an HTTP API from Lambda to a router.
 //!
-//! The HTTP types hold only what is a URL, and `lambda_http` panics on anything else. The query is the client's own,
-//! though, and an API hands it on as it was sent (`rawQueryString` of the payload format 2.0, by "Create AWS Lambda proxy
-//! integrations for HTTP APIs" in the API Gateway developer guide). So it is encoded here as browsers do; everything
-//! else comes from the API itself, and is no request if it can't be read.
+//! `lambda_http` panics if the parts of a request are not a valid URL. An API passes the client's query on as it was sent
+//! (`rawQueryString` of the payload format 2.0, by "Create AWS Lambda proxy integrations for HTTP APIs" in the API Gateway
+//! developer guide), so the query is encoded here as browsers do. All other parts come from the API itself, and a request
+//! with an invalid one is refused.
 
 use axum::Router;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,27 +15,24 @@ use lambda_http::{
 use serde::Serialize;
 use url::Url;
 
-/// An event that is none of an HTTP API's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("this is a damaged request; an HTTP API or a function URL sends an address and a body that can be read")]
-pub struct Damaged;
+#[error("the event is not a valid request of an HTTP API or a function URL")]
+pub struct MalformedRequest;
 
-/// Has a router answer a request.
-///
 /// # Errors
-/// [`Damaged`]. What a client has sent is never the reason.
+/// [`MalformedRequest`]. Nothing that a client can send causes it.
 pub async fn answer(
     router: Router,
     LambdaEvent { payload, context }: LambdaEvent<LambdaRequest>,
 ) -> Result<impl Serialize, Error> {
-    let LambdaRequest::ApiGatewayV2(request) = payload else { return Err(Damaged.into()) };
-    let request = LambdaRequest::ApiGatewayV2(readable(request)?);
+    let LambdaRequest::ApiGatewayV2(request) = payload else { return Err(MalformedRequest.into()) };
+    let request = LambdaRequest::ApiGatewayV2(encode_query(request)?);
     Ok(Adapter::from(router).call(LambdaEvent::new(request, context)).await?)
 }
 
-/// The same request with a query that is part of a URL.
-fn readable(mut request: ApiGatewayV2httpRequest) -> Result<ApiGatewayV2httpRequest, Damaged> {
-    // Nobody here asks by which scheme a request came, and this could be any text.
+/// Encodes the query, so that the request's parts are a valid URL.
+fn encode_query(mut request: ApiGatewayV2httpRequest) -> Result<ApiGatewayV2httpRequest, MalformedRequest> {
+    // It could be any text, and nothing here needs the scheme.
     request.headers.remove("x-forwarded-proto");
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or(request.request_context.domain_name.as_deref()).unwrap_or("localhost");
@@ -43,7 +40,7 @@ fn readable(mut request: ApiGatewayV2httpRequest) -> Result<ApiGatewayV2httpRequ
     let stage = request.request_context.stage.as_deref().filter(|stage| *stage != "$default");
     let is_path = path.starts_with('/') && stage.is_none_or(|stage| !stage.is_empty() && !stage.contains(['?', '#']));
     let stage = stage.map(|stage| format!("/{stage}")).unwrap_or_default();
-    let mut url = Url::parse(&format!("https://{host}{stage}{path}")).map_err(|_| Damaged)?;
+    let mut url = Url::parse(&format!("https://{host}{stage}{path}")).map_err(|_| MalformedRequest)?;
     url.set_query(request.raw_query_string.as_deref().filter(|query| !query.is_empty()));
     let body = request.body.as_deref().filter(|_| request.is_base64_encoded).unwrap_or_default();
     if !is_path
@@ -51,7 +48,7 @@ fn readable(mut request: ApiGatewayV2httpRequest) -> Result<ApiGatewayV2httpRequ
         || Uri::try_from(url.as_str()).is_err()
         || STANDARD.decode(body).is_err()
     {
-        return Err(Damaged);
+        return Err(MalformedRequest);
     }
     request.raw_query_string = url.query().map(str::to_owned);
     Ok(request)
@@ -84,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_a_client_asks_for_is_answered() {
+    async fn any_query_and_path_of_a_client_are_answered() {
         for (query, read) in [
             ("a=b&c=%2Fd+e", "a=b&c=%2Fd+e"),
             ("a=<b>\"c\" d#e", "a=%3Cb%3E%22c%22%20d%23e"),
@@ -105,23 +102,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_api_sends_is_no_request() {
-        let damaged = Err(Damaged.to_string());
+    async fn a_request_that_no_api_sends_is_refused() {
+        let refused = Err(MalformedRequest.to_string());
         for path in ["", "v1/events", "@evil.test/", ":99999/"] {
-            assert_eq!(answered(|request| request["rawPath"] = json!(path)).await, damaged, "{path}");
+            assert_eq!(answered(|request| request["rawPath"] = json!(path)).await, refused, "{path}");
         }
         for host in ["", "a b", "999.999.999.999", "[::1", "a/../b\\", "api.test/v2", "api.test?"] {
-            assert_eq!(answered(|request| request["headers"]["host"] = json!(host)).await, damaged, "{host}");
+            assert_eq!(answered(|request| request["headers"]["host"] = json!(host)).await, refused, "{host}");
         }
         for stage in ["", "?", "a#b"] {
-            assert_eq!(answered(|request| request["requestContext"]["stage"] = json!(stage)).await, damaged, "{stage}");
+            assert_eq!(answered(|request| request["requestContext"]["stage"] = json!(stage)).await, refused, "{stage}");
         }
         let long = answered(|request| request["rawQueryString"] = json!("a".repeat(70_000))).await;
-        assert_eq!(long, damaged, "API Gateway takes 10,240 bytes");
+        assert_eq!(long, refused, "API Gateway takes 10,240 bytes");
         let base64 = answered(|request| {
             request["isBase64Encoded"] = json!(true);
             request["body"] = json!("no base64");
         });
-        assert_eq!(base64.await, damaged);
+        assert_eq!(base64.await, refused);
     }
 }

@@ -1,5 +1,5 @@
-//! An issuer of tokens, good and forged, with keys of its own that are made when it is.
-#![allow(clippy::expect_used, reason = "only tests and the demo use it, and there a failure is to stop them")]
+//! A test issuer of valid and forged tokens. It makes its own key.
+#![allow(clippy::expect_used, reason = "only tests and the demo use it")]
 
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
@@ -18,21 +18,18 @@ use base64::{
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::authority::{Authority, AuthorityConfig, KeySource};
+use crate::access_token::{KeySource, TokenConfig, TokenVerifier};
 
-/// How long its tokens are good, in seconds.
-const GOOD_FOR: i64 = 3600;
+const LIFETIME_SECONDS: i64 = 3600;
 
-/// An issuer with one key.
 #[derive(Debug)]
 pub struct TestIssuer {
     /// The claim `iss`.
     pub issuer: String,
     /// The claim `aud`.
     pub audience: String,
-    /// The key's id.
     pub kid: String,
-    /// When its tokens are issued.
+    /// The time at which it issues tokens.
     pub now: DateTime<Utc>,
     key: KeyPair,
 }
@@ -58,7 +55,7 @@ impl TestIssuer {
         Self::with(KeyPair::P384(key.expect("a P-384 key")), now)
     }
 
-    /// Signs with RS256; its key takes some tenths of a second to make.
+    /// Signs with RS256. Making the key takes some tenths of a second.
     pub fn rs256(now: DateTime<Utc>) -> Self {
         Self::with(KeyPair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).expect("an RSA key")), now)
     }
@@ -73,13 +70,12 @@ impl TestIssuer {
         Self { issuer, audience, kid: "test-key".to_owned(), now, key }
     }
 
-    /// The same with another key id.
     #[must_use]
     pub fn with_kid(self, kid: &str) -> Self {
         Self { kid: kid.to_owned(), ..self }
     }
 
-    /// Its public key as a JSON Web Key.
+    /// The public key as a JSON Web Key.
     pub fn jwk(&self) -> Value {
         let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
         let point = |curve: &str, key: &EcdsaKeyPair| {
@@ -101,75 +97,72 @@ impl TestIssuer {
         jwk
     }
 
-    /// Its key set, as it would publish it.
+    /// The key set as an issuer publishes it.
     pub fn jwks(&self) -> String {
         json!({ "keys": [self.jwk()] }).to_string()
     }
 
-    /// The settings of a system that trusts it.
-    pub fn config(&self) -> AuthorityConfig {
-        AuthorityConfig::new(&self.issuer, &self.audience, KeySource::Inline(self.jwks()))
+    /// The settings of a system that trusts this issuer.
+    pub fn config(&self) -> TokenConfig {
+        TokenConfig::new(&self.issuer, &self.audience, KeySource::Inline(self.jwks()))
     }
 
-    /// The same by their names in the environment.
+    /// [`TestIssuer::config`] as environment variables.
     pub fn settings(&self) -> [(&'static str, String); 3] {
         [("TOKEN_ISSUER", self.issuer.clone()), ("TOKEN_AUDIENCE", self.audience.clone()), ("TOKEN_JWKS", self.jwks())]
     }
 
-    /// An authority that trusts it.
-    pub fn authority(&self) -> Authority {
-        Authority::new(self.config()).expect("its own keys are usable")
+    pub fn token_verifier(&self) -> TokenVerifier {
+        TokenVerifier::new(self.config()).expect("its own keys are usable")
     }
 
-    /// The claims of a good token; of the same tenant, always the same person.
+    /// The claims of a valid token. A tenant always has the same user.
     pub fn claims(&self, tenant: &str, permissions: &[&str]) -> Value {
         let now = self.now.timestamp();
         json!({
-            "iss": self.issuer, "aud": self.audience, "iat": now, "exp": now + GOOD_FOR, "tenant_id": tenant,
+            "iss": self.issuer, "aud": self.audience, "iat": now, "exp": now + LIFETIME_SECONDS, "tenant_id": tenant,
             "permissions": permissions, "sub": format!("{tenant}-user"), "name": "Ada Lovelace",
             "email": format!("ada@{tenant}.example"),
         })
     }
 
-    /// The header of a good token.
+    /// The header of a valid token.
     pub fn header(&self) -> Value {
         json!({ "typ": "JWT", "alg": self.algorithm(), "kid": self.kid })
     }
 
-    /// A good token for a tenant.
     pub fn token_for(&self, tenant: &str, permissions: &[&str]) -> String {
         self.token(&self.claims(tenant, permissions))
     }
 
-    /// A token with these claims, signed as it should be.
+    /// A token with these claims and a valid header.
     pub fn token(&self, claims: &Value) -> String {
         self.token_with(&self.header(), claims)
     }
 
-    /// A token with this header, whatever that says, signed with the issuer's key.
+    /// A token with this header, signed with the issuer's key.
     pub fn token_with(&self, header: &Value, claims: &Value) -> String {
         self.token_of(&header.to_string(), &claims.to_string())
     }
 
-    /// A token of these two texts, JSON or not, signed with the issuer's key.
+    /// A token of two texts that need not be JSON, signed with the issuer's key.
     pub fn token_of(&self, header: &str, claims: &str) -> String {
         token(header, claims, |signed| self.sign(signed))
     }
 
-    /// A forged token: it says that it needs no signature, and has none.
+    /// A forged token with the algorithm `none` and no signature.
     pub fn unsigned_token(&self, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": "none", "kid": self.kid });
         token(&header.to_string(), &claims.to_string(), |_| Vec::new())
     }
 
-    /// A forged token: signed with a secret that is none, such as the public key.
+    /// A forged token, signed with something public as if it were a shared secret.
     pub fn hs256_token(&self, secret: &[u8], claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": "HS256", "kid": self.kid });
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
         token(&header.to_string(), &claims.to_string(), |signed| hmac::sign(&key, signed).as_ref().to_vec())
     }
 
-    /// Its public key as a PEM file.
     pub fn public_key_pem(&self) -> String {
         let der: Result<PublicKeyX509Der<'_>, _> = match &self.key {
             KeyPair::P256(key) | KeyPair::P384(key) => key.public_key().as_der(),

@@ -1,12 +1,12 @@
-//! What the functions that face the web share, so that both refuse the same things in the same words.
+//! What the recorder and the console share, so that both refuse the same requests with the same answers.
 //!
-//! In reading order: [`problem`] (every refusal, as RFC 9457 has it), [`authority`] (from an access token to who is
-//! asking, or why not), `keys` (the issuer's public keys), [`caller`] (the authority that a handler asks for by naming
-//! it in its arguments), [`body`] (what is sent, read or refused), [`invocation`] (a request on its way to all of that).
+//! In reading order: [`problem`] (error answers), [`token_error`] (why a token is refused), `keys` (the issuer's public
+//! keys), [`access_token`] (verifies tokens), [`caller`] (requires a permission), [`body`] (reads bodies and queries),
+//! [`invocation`] (passes requests from Lambda to a router).
 //!
-//! What this crate never does: read a clock or the environment, log a token, or repeat in an answer what was sent.
+//! This crate never reads a clock or the environment, never logs a token, and never repeats in an answer what was sent.
 
-pub mod authority;
+pub mod access_token;
 pub mod body;
 pub mod caller;
 pub mod invocation;
@@ -15,3 +15,4 @@ pub mod issuer;
 mod keys;
 pub mod problem;
 mod strict;
+pub mod token_error;

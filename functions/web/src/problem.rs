@@ -1,6 +1,6 @@
-//! Refusals, as RFC 9457 (Problem Details for HTTP APIs) has them: for programs a code, for people a sentence.
+//! Error answers by RFC 9457 (Problem Details for HTTP APIs), with a code for programs and a sentence for people.
 //!
-//! A problem never holds an SDK's text, a token, or what a body held.
+//! A problem never holds an SDK's text, a token, or the content of a body.
 
 mod code;
 
@@ -17,14 +17,12 @@ use utoipa::{
 
 pub use code::Code;
 
-/// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// When to try again after an outage that mostly passes by itself.
-const OUTAGE_PASSES_IN: Duration = Duration::from_secs(5);
+const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
 
-/// Why a request was refused. Its headers follow from it: `Retry-After` where one was set, and `WWW-Authenticate`, by
-/// RFC 6750, with every 401 and with a 403 that lacks a permission.
+/// Why a request was refused. The answer has the header `Retry-After` if it is set, and `WWW-Authenticate` (RFC 6750) with
+/// every 401 and with a 403 for a missing permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     code: Code,
@@ -41,16 +39,16 @@ pub struct Problem {
 pub struct FieldProblem {
     /// The field's name, or the path to it.
     pub field: String,
-    /// What is wrong with it, in words for whoever fills it in.
+    /// What is wrong with it, for the person who fills it in.
     pub message: String,
 }
 
-/// A problem as it is sent.
+/// Why a request was refused (RFC 9457).
 #[derive(Serialize, ToSchema)]
 struct Document<'a> {
     /// The kind of problem as a URI: `urn:audit-log-export:problem:` and the code.
     r#type: String,
-    /// The kind of problem, stable.
+    /// The kind of problem. Codes are stable.
     code: Code,
     /// The kind of problem in a few words.
     title: &'a str,
@@ -58,101 +56,95 @@ struct Document<'a> {
     status: u16,
     /// What happened, in a sentence.
     detail: &'a str,
-    /// The fields or parameters that are to blame.
+    /// The wrong fields or parameters.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldProblem],
-    /// Who has to act, `customer` or `platform`; left out where it is whoever sent the request.
+    /// Who must act, `customer` or `platform`. Absent if it is the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
     party: Option<Party>,
-    /// What they should do.
+    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     hint: Option<&'a str>,
 }
 
 impl Problem {
-    /// A problem with a sentence for people: what happened and, unless it is obvious, what to do.
+    /// The detail is a sentence for people: what happened and, unless it is obvious, what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { code, detail, errors: Vec::new(), party: None, hint: None, retry_after: None, scope: None }
     }
 
-    /// A parameter of the query or the path that can't be used.
+    /// A wrong parameter of the query or the path.
     pub fn parameter(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(Code::InvalidParameter, "A parameter of the request can't be used.").field(name, message)
+        Self::new(Code::InvalidParameter, "A parameter of the request is invalid.").field(name, message)
     }
 
-    /// A permission that the caller's token does not have.
-    pub fn lacking(permission: &'static str) -> Self {
-        let detail = format!("This needs the permission {permission}, which the access token does not have.");
+    pub fn missing_permission(permission: &'static str) -> Self {
+        let detail = format!("The access token lacks the permission {permission}.");
         Self { scope: Some(permission), ..Self::new(Code::PermissionDenied, detail) }
     }
 
-    /// Something that this system needs does not answer, and mostly will in a moment.
+    /// Something that this system depends on does not answer at the moment.
     pub fn unavailable() -> Self {
-        Self::new(Code::Unavailable, "The service can't do this at the moment.")
+        Self::new(Code::Unavailable, "The service is temporarily unavailable. Try again.")
             .party(Party::Platform)
-            .retry_after(OUTAGE_PASSES_IN)
+            .retry_after(RETRY_AFTER_OUTAGE)
     }
 
-    /// The same, naming one more field that is to blame.
+    /// Adds a wrong field.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
         self.errors.push(FieldProblem { field: field.into(), message: message.into() });
         self
     }
 
-    /// The same, saying who has to act.
+    /// Sets who must act.
     #[must_use]
     pub fn party(self, party: Party) -> Self {
         Self { party: Some(party), ..self }
     }
 
-    /// The same, saying what they should do.
+    /// Sets what to do.
     #[must_use]
     pub fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// The same, saying when to try again; in whole seconds.
+    /// Sets when to try again, sent in whole seconds.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 
-    /// Its code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// What happened, in a sentence.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The fields or parameters that are to blame.
     pub fn errors(&self) -> &[FieldProblem] {
         &self.errors
     }
 
-    /// Who has to act, where it isn't whoever sent the request.
-    pub fn whose_turn(&self) -> Option<Party> {
+    /// `None` if the client must act.
+    pub fn acting_party(&self) -> Option<Party> {
         self.party
     }
 
-    /// What they should do.
     pub fn what_to_do(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// When to try again.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// By RFC 6750, section 3: an error is named only to those who presented a token.
+    /// By RFC 6750, section 3, an error is named only if the request had a token.
     fn challenge(&self) -> Option<String> {
         const BEARER: &str = r#"Bearer realm="audit-log-export""#;
         match (self.code, self.scope) {
@@ -192,12 +184,12 @@ impl IntoResponse for Problem {
 }
 
 impl From<Failure> for Problem {
-    /// The customer is told what the customer can change. What is the platform's own is logged here, and answered
-    /// without its text.
+    /// The answer has the text of a failure that the customer can fix. The platform's failures are logged here, and
+    /// answered without their text.
     fn from(failure: Failure) -> Self {
         let Failure { code, party, message } = failure;
         if party == Party::Platform {
-            tracing::error!(code = %code, party = %party, reason = message, hint = code.hint(), "a request failed");
+            tracing::error!(code = %code, party = %party, reason = message, hint = code.hint(), "request failed");
             return Self::unavailable();
         }
         let kind = match code {
@@ -233,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_problem_is_sent_with_all_that_is_known_and_nothing_that_is_not() {
+    async fn a_problem_is_sent_without_members_that_are_not_set() {
         let problem = Problem::new(Code::RateLimited, "Slow down.").retry_after(Duration::from_secs(7));
         let (parts, body) = sent(problem).await;
         assert_eq!((parts.status.as_u16(), &parts.headers["retry-after"]), (429, &HeaderValue::from(7)));
@@ -250,12 +242,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_challenge_names_an_error_only_to_those_who_presented_a_token() {
+    async fn the_challenge_names_an_error_only_if_there_was_a_token() {
         for (problem, challenge) in [
             (Problem::new(Code::MissingToken, ""), Some(r#"Bearer realm="audit-log-export""#)),
             (Problem::new(Code::ExpiredToken, ""), Some(r#"Bearer realm="audit-log-export", error="invalid_token""#)),
             (
-                Problem::lacking("events:write"),
+                Problem::missing_permission("events:write"),
                 Some(r#"Bearer realm="audit-log-export", error="insufficient_scope", scope="events:write""#),
             ),
             (Problem::new(Code::NotFound, ""), None),
@@ -278,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_has_the_members_that_are_sent_and_demands_those_that_always_are() {
+    fn the_schema_has_the_members_that_are_sent_and_requires_those_that_always_are() {
         let schema = serde_json::to_value(Problem::schema()).unwrap();
         let members: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
         assert_eq!(members, ["code", "detail", "errors", "hint", "party", "status", "title", "type"]);

@@ -1,7 +1,6 @@
-//! JSON that says each thing once.
+//! A JSON reader that refuses duplicate members at any depth.
 //!
-//! Where a member stands twice, readers differ in which one they believe; whoever signs and whoever verifies a token
-//! must not. So such a text is refused, at any depth.
+//! JSON readers differ in which of two duplicates they use. The signer and the verifier of a token must not.
 
 use std::fmt;
 
@@ -11,11 +10,9 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// Reads a JSON object in which no object has two members of one name.
-///
 /// # Errors
-/// If the text is anything else.
-pub(crate) fn object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+/// If the text is not a JSON object, or an object in it has two members of one name.
+pub(crate) fn parse_object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     match serde_json::from_slice(text)? {
         Strict(Value::Object(members)) => Ok(members),
         Strict(_) => Err(Error::custom("not an object")),
@@ -75,7 +72,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut members = Map::new();
         while let Some((name, Strict(value))) = map.next_entry::<String, _>()? {
             if members.insert(name, value).is_some() {
-                return Err(Error::custom("a member stands twice"));
+                return Err(Error::custom("duplicate member"));
             }
         }
         Ok(members.into())
@@ -89,11 +86,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_read_as_it_is_unless_it_says_something_twice() {
-        let read = object(br#"{"a": [1, -1, 1.5, null, true, "x"], "b": {"a": {}}}"#).unwrap();
+    fn an_object_is_read_unless_it_has_duplicate_members() {
+        let read = parse_object(br#"{"a": [1, -1, 1.5, null, true, "x"], "b": {"a": {}}}"#).unwrap();
         assert_eq!(Value::Object(read), json!({ "a": [1, -1, 1.5, null, true, "x"], "b": { "a": {} } }));
         for bad in [r#"{"a": 1, "a": 1}"#, r#"{"a": [{"b": 1, "\u0062": 2}]}"#, "[]", "{} {}", "{", ""] {
-            assert!(object(bad.as_bytes()).is_err(), "{bad}");
+            assert!(parse_object(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -1,4 +1,4 @@
-"""A Lambda runtime for handler.py: asks the Runtime API for invocations and answers them, as AWS's own does."""
+"""A Lambda runtime for handler.py: requests invocations from the Runtime API and answers them."""
 
 import http.client
 import json

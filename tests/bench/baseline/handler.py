@@ -1,9 +1,9 @@
 """The export as a competent engineer writes it in a day, in Python with boto3.
 
-It reads the same tables and delivers the same events to the same keys as the exporter in Rust. It does less: it checks
-neither settings nor events, conditions no write and keeps no receipts. Where Python offers a faster and a slower way,
-this takes the faster one: clients and not resources, whose types cost; events as the text that they are stored as,
-never parsed; a page joined and encoded at once; files and not memory, and uploads in parts by the transfer manager.
+It reads the same tables and delivers the same events to the same keys as the exporter. It does less: it checks neither
+settings nor events, conditions no write and stores no receipts. It uses the faster of Python's ways: clients and not
+resources, events as stored text without parsing, a page joined and encoded at once, files and not memory, and uploads in
+parts by the transfer manager.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-//! A tenant whose events are spread over several partitions, each with DynamoDB's limit of throughput.
+//! A tenant with events in several partitions, each with DynamoDB's throughput limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use anyhow::Result;
 use crate::context::Context;
 use crate::figures::{Figures, count, seconds};
 use crate::row::{Row, Target};
-use crate::world::{Behaviour, Tenant};
+use crate::world::{Behavior, Tenant};
 
-/// How much sooner eight shards are read than one.
-const SOONER: f64 = 7.0;
+/// The time with one shard divided by the time with eight.
+const MIN_SPEEDUP: f64 = 7.0;
 
-/// A partition gives 3,000 read units a second, and a consistent page of 1 MB takes 256 of them (by "Read and write
-/// operations" and "Partitions" in the DynamoDB developer guide): a page every 85 ms.
+/// A partition has 3,000 read units a second, and a consistent page of 1 MB takes 256 of them: "Read and write operations"
+/// and "Partitions" in the DynamoDB developer guide.
 const PACE: Duration = Duration::from_millis(85);
 
-/// Eight shards beside one, with the same events.
+/// Compares eight shards with one, with the same events.
 pub(super) async fn parallel(context: &Context<'_>) -> Result<Vec<Row>> {
     let events = context.amount(400_000, 100_000);
     let setting =
         format!("{} events in eight partitions beside one, a page every 85 ms from each", count(events as f64));
     let mut row = Row::new("shards", "Wall time of a tenant in eight shards", setting);
-    let behaviour = Behaviour { pace: Some(PACE), ..Behaviour::default() };
+    let behavior = Behavior { pace: Some(PACE), ..Behavior::default() };
     let data = |shards| Arc::new(context.data(vec![Tenant::new("acme", events, shards)]).prepared());
     let exporter = &context.programs().exporter;
     context.check(&[exporter], context.data(vec![Tenant::new("acme", 60_000, 8)])).await?;
@@ -33,7 +33,7 @@ pub(super) async fn parallel(context: &Context<'_>) -> Result<Vec<Row>> {
     for repeat in 1..=repeats {
         for ((name, data), walls) in datasets.iter().zip(&mut walls) {
             let doing = format!("shards {repeat}/{repeats}, {name}");
-            let trial = context.trial(&doing, exporter, data, behaviour, &[]).await?;
+            let trial = context.trial(&doing, exporter, data, behavior, &[]).await?;
             walls.push(trial.wall.as_secs_f64());
             row.calls_of(*name, Some(&trial));
         }
@@ -41,8 +41,8 @@ pub(super) async fn parallel(context: &Context<'_>) -> Result<Vec<Row>> {
     let [one, eight] = walls;
     let one: Figures = row.figures("one shard wall seconds", one);
     let eight: Figures = row.figures("eight shards wall seconds", eight);
-    row.tell("one shard", one.median, one.show(seconds));
-    row.tell("eight shards", eight.median, eight.show(seconds));
-    row.ratio("ratio", one.median / eight.median, Target::AtLeast(SOONER));
+    row.show("one shard", one.median, one.show(seconds));
+    row.show("eight shards", eight.median, eight.show(seconds));
+    row.ratio("ratio", one.median / eight.median, Target::AtLeast(MIN_SPEEDUP));
     Ok(vec![row])
 }

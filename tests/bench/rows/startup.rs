@@ -1,4 +1,4 @@
-//! From nothing to being ready for the first invocation.
+//! The time until a process is ready for its first invocation.
 
 use anyhow::Result;
 
@@ -7,13 +7,13 @@ use crate::figures::seconds;
 use crate::process::{self, Program};
 use crate::row::{Row, Target};
 
-/// How much longer than a function that does nothing.
-const LONGER: f64 = 1.5;
+/// The exporter's startup divided by that of a function that does nothing.
+const MAX_RATIO: f64 = 1.5;
 
-/// Nobody is there: a program that calls AWS before it is invoked does not get far.
-const NOWHERE: &str = "127.0.0.1:9";
+/// No server listens there, so a program that calls AWS at its start fails.
+const NO_SERVER: &str = "127.0.0.1:9";
 
-/// Beside the least that a Lambda function in Rust can be.
+/// Compares with a minimal Lambda function in Rust.
 pub(super) async fn beside_hello(context: &Context<'_>) -> Result<Vec<Row>> {
     let repeats = context.amount(51, 21);
     let setting = format!("from the spawn of the process to its first request for an invocation, {repeats} times");
@@ -28,15 +28,15 @@ pub(super) async fn beside_hello(context: &Context<'_>) -> Result<Vec<Row>> {
     let [exporter, hello] = starts;
     let exporter = row.figures("exporter seconds", exporter);
     let hello = row.figures("hello seconds", hello);
-    context.say(&format!("startup: exporter {}, hello {}", seconds(exporter.median), seconds(hello.median)));
-    row.tell("exporter", exporter.median, exporter.show(seconds));
-    row.tell("hello", hello.median, hello.show(seconds));
-    row.ratio("ratio", exporter.median / hello.median, Target::AtMost(LONGER));
+    context.log_progress(&format!("startup: exporter {}, hello {}", seconds(exporter.median), seconds(hello.median)));
+    row.show("exporter", exporter.median, exporter.show(seconds));
+    row.show("hello", hello.median, hello.show(seconds));
+    row.ratio("ratio", exporter.median / hello.median, Target::AtMost(MAX_RATIO));
     Ok(vec![row])
 }
 
 async fn once(context: &Context<'_>, program: &Program) -> Result<f64> {
-    let process = process::start(program, NOWHERE, &[], context.bench.scratch()).await?;
+    let process = process::start(program, NO_SERVER, &[], context.bench.scratch()).await?;
     let startup = process.startup.as_secs_f64();
     process.stop().await?;
     Ok(startup)

@@ -1,4 +1,4 @@
-//! Events per CPU second from Query to PUT, one tenant with one window: plain and compressed.
+//! Events per CPU second from Query to PUT, of one tenant's window, plain and compressed.
 
 use std::sync::Arc;
 
@@ -9,14 +9,13 @@ use crate::figures::{Figures, count};
 use crate::process::Program;
 use crate::row::{Row, Target};
 use crate::trial::Trial;
-use crate::world::{Behaviour, Tenant};
+use crate::world::{Behavior, Tenant};
 
-/// What is wanted: so many times the events of the baseline for the same CPU time.
-const BESIDE_BOTO3: f64 = 20.0;
-const BESIDE_STOCK: f64 = 2.0;
-const BESIDE_BOTO3_WITH_GZIP: f64 = 4.0;
+/// Targets: the exporter's throughput divided by the other's.
+const MIN_RATIO_TO_BOTO3: f64 = 20.0;
+const MIN_RATIO_TO_STOCK: f64 = 2.0;
+const MIN_RATIO_TO_BOTO3_WITH_GZIP: f64 = 4.0;
 
-/// A program's trials.
 struct Measured<'a> {
     program: &'a Program,
     trials: Vec<Trial>,
@@ -33,14 +32,14 @@ impl Measured<'_> {
         row.figures(of("events per CPU second"), self.trials.iter().map(Trial::events_per_cpu_second))
     }
 
-    /// The bytes that S3 took, which are the same in every trial.
+    /// The bytes that S3 received, the same in every trial.
     fn stored_bytes(&self) -> f64 {
         self.trials.first().map_or(f64::NAN, |trial| trial.stored_bytes as f64)
     }
 }
 
-/// Runs the programs in turns, so that whatever else happens on the machine happens to all of them.
-async fn in_turns<'a>(
+/// Runs the programs alternately, so that other load on the machine affects all of them.
+async fn alternate<'a>(
     context: &Context<'_>,
     doing: &str,
     programs: &[&'a Program],
@@ -52,13 +51,13 @@ async fn in_turns<'a>(
     for repeat in 1..=repeats {
         for Measured { program, trials } in &mut measured {
             let doing = format!("{doing} {repeat}/{repeats}");
-            trials.push(context.trial(&doing, program, &data, Behaviour::default(), &[]).await?);
+            trials.push(context.trial(&doing, program, &data, Behavior::default(), &[]).await?);
         }
     }
     Ok(measured)
 }
 
-/// Beside the baseline, and beside the exporter with the SDK's own decoding.
+/// Compares with the baseline, and with the exporter that decodes by the SDK.
 pub(super) async fn plain(context: &Context<'_>) -> Result<Vec<Row>> {
     let programs = context.programs();
     let mut compared = vec![&programs.exporter, &programs.baseline];
@@ -66,7 +65,7 @@ pub(super) async fn plain(context: &Context<'_>) -> Result<Vec<Row>> {
     context.check(&compared, context.data(vec![Tenant::new("acme", 100_000, 1)])).await?;
     let events = context.amount(400_000, 60_000);
     let repeats = context.amount(5, 2);
-    let measured = in_turns(context, "throughput", &compared, Tenant::new("acme", events, 1), repeats).await?;
+    let measured = alternate(context, "throughput", &compared, Tenant::new("acme", events, 1), repeats).await?;
 
     let setting = format!("one tenant, one window of {} events", count(events as f64));
     let mut beside_boto3 = Row::new("throughput", "Events per CPU second, beside boto3", setting.clone());
@@ -74,36 +73,36 @@ pub(super) async fn plain(context: &Context<'_>) -> Result<Vec<Row>> {
     let [exporter, baseline, rest @ ..] = &measured[..] else { return Ok(vec![]) };
     let ours = exporter.throughput(&mut beside_boto3);
     let theirs = baseline.throughput(&mut beside_boto3);
-    beside_boto3.tell("exporter", ours.median, ours.show(count));
-    beside_boto3.tell("boto3", theirs.median, theirs.show(count));
-    beside_boto3.ratio("ratio", ours.median / theirs.median, Target::AtLeast(BESIDE_BOTO3));
+    beside_boto3.show("exporter", ours.median, ours.show(count));
+    beside_boto3.show("boto3", theirs.median, theirs.show(count));
+    beside_boto3.ratio("ratio", ours.median / theirs.median, Target::AtLeast(MIN_RATIO_TO_BOTO3));
     if let [stock, ..] = rest {
         exporter.throughput(&mut beside_stock);
         let theirs = stock.throughput(&mut beside_stock);
-        beside_stock.tell("exporter", ours.median, ours.show(count));
-        beside_stock.tell("stock", theirs.median, theirs.show(count));
-        beside_stock.ratio("ratio", ours.median / theirs.median, Target::AtLeast(BESIDE_STOCK));
+        beside_stock.show("exporter", ours.median, ours.show(count));
+        beside_stock.show("stock", theirs.median, theirs.show(count));
+        beside_stock.ratio("ratio", ours.median / theirs.median, Target::AtLeast(MIN_RATIO_TO_STOCK));
     } else {
-        beside_stock.notes.push("there is no feature stock-decoding to build the other exporter with".to_owned());
+        beside_stock.notes.push("no exporter was built with the feature stock-decoding".to_owned());
     }
     Ok(vec![beside_boto3, beside_stock])
 }
 
-/// Beside the baseline, both with gzip.
+/// Compares with the baseline, both with gzip.
 pub(super) async fn gzip(context: &Context<'_>) -> Result<Vec<Row>> {
     let compared = [&context.programs().exporter, &context.programs().baseline];
     context.check(&compared, context.data(vec![Tenant::new("acme", 20_000, 1).gzipped()])).await?;
     let events = context.amount(200_000, 40_000);
     let repeats = context.amount(5, 2);
-    let measured = in_turns(context, "gzip", &compared, Tenant::new("acme", events, 1).gzipped(), repeats).await?;
+    let measured = alternate(context, "gzip", &compared, Tenant::new("acme", events, 1).gzipped(), repeats).await?;
 
     let setting = format!("one tenant, one window of {} events, gzip on both sides", count(events as f64));
     let mut row = Row::new("gzip", "Events per CPU second with gzip, beside boto3 with gzip", setting);
     let [exporter, baseline] = &measured[..] else { return Ok(vec![]) };
     let (ours, theirs) = (exporter.throughput(&mut row), baseline.throughput(&mut row));
-    row.tell("exporter", ours.median, ours.show(count));
-    row.tell("boto3", theirs.median, theirs.show(count));
-    row.ratio("ratio", ours.median / theirs.median, Target::AtLeast(BESIDE_BOTO3_WITH_GZIP));
+    row.show("exporter", ours.median, ours.show(count));
+    row.show("boto3", theirs.median, theirs.show(count));
+    row.ratio("ratio", ours.median / theirs.median, Target::AtLeast(MIN_RATIO_TO_BOTO3_WITH_GZIP));
     let size = exporter.stored_bytes() / baseline.stored_bytes();
     row.measure("size ratio", size, Target::AtMost(1.0), |ratio| format!("{ratio:.3}"));
     Ok(vec![row])

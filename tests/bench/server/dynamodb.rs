@@ -1,4 +1,4 @@
-//! DynamoDB: the operations that an export uses, over AWS JSON 1.0.
+//! DynamoDB: the operations of an export, over AWS JSON 1.0.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -6,12 +6,10 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Reply, unknown};
-use crate::data::{self, Page, Partition};
-use crate::world::{Tenant, WINDOW_FROM, WINDOW_TO, World};
+use crate::data::{self, Page, Partition, WINDOW_FROM, WINDOW_TO};
+use crate::world::{Tenant, World};
 
-/// The tables' names, as every program is told them.
 pub(crate) const TENANTS: &str = "tenants";
-/// The other's.
 pub(crate) const EVENTS: &str = "events";
 
 pub(super) async fn answer(world: &World, operation: &str, body: &[u8]) -> Reply {
@@ -55,7 +53,7 @@ pub(super) async fn answer(world: &World, operation: &str, body: &[u8]) -> Reply
     }
 }
 
-/// With the checksum that DynamoDB sends along.
+/// With the checksum header that DynamoDB sends.
 fn send(crc32: u32, body: Bytes) -> Reply {
     Response::builder()
         .status(StatusCode::OK)
@@ -66,10 +64,10 @@ fn send(crc32: u32, body: Bytes) -> Reply {
         .unwrap_or_default()
 }
 
-/// A stretch of one partition's events, in the order of their keys.
+/// A page of a partition's events, in the order of their keys.
 async fn query_events(world: &World, request: &Value) -> Reply {
     world.count("Query events");
-    let Some((partition, start, end)) = stretch(world, request) else {
+    let Some((partition, start, end)) = requested_range(world, request) else {
         return unknown(world, format!("Query {request}"));
     };
     world.pace(partition).await;
@@ -82,8 +80,8 @@ async fn query_events(world: &World, request: &Value) -> Reply {
     send(crc32, body)
 }
 
-/// What a Query of the events asks for. Names of the values are the client's choice, and what they are shows.
-fn stretch<'a>(world: &'a World, request: &Value) -> Option<(&'a Partition, u64, u64)> {
+/// The events that a Query requests. Clients choose the names of values, so values are recognized by their content.
+fn requested_range<'a>(world: &'a World, request: &Value) -> Option<(&'a Partition, u64, u64)> {
     for unserved in ["ProjectionExpression", "FilterExpression", "IndexName"] {
         if !request[unserved].is_null() {
             return None;
@@ -98,7 +96,7 @@ fn stretch<'a>(world: &'a World, request: &Value) -> Option<(&'a Partition, u64,
     let [from, to] = texts[..] else { return None };
     let range = data::between(partition, from, to)?;
     let start = match request["ExclusiveStartKey"]["recorded_at_id"]["S"].as_str() {
-        Some(after) => data::number_of(after)? + 1,
+        Some(after) => data::event_number(after)? + 1,
         None => range.start,
     };
     Some((partition, start.min(range.end), range.end))
@@ -125,7 +123,7 @@ fn record(world: &World, key: &Value) -> Option<Value> {
     match key["record"]["S"].as_str()? {
         "config" => Some(config(tenant)),
         "watermark" => Some(watermark(world, tenant)),
-        // Nobody's outbox was ever written to.
+        // No tenant has an outbox.
         _ => None,
     }
 }
@@ -149,28 +147,28 @@ fn watermark(world: &World, tenant: &Tenant) -> Value {
         "exported_until": { "S": WINDOW_FROM }, "next_due": { "S": WINDOW_TO },
         "last_success_at": { "S": "2025-11-21T10:01:02Z" }, "consecutive_failures": { "N": "0" },
     });
-    let seen = world.seen();
-    for (name, attribute) in seen.leases.get(&tenant.id).into_iter().flatten() {
+    let observed = world.observed();
+    for (name, attribute) in observed.leases.get(&tenant.id).into_iter().flatten() {
         watermark[name] = attribute.clone();
     }
-    if let Some(checkpoint) = seen.checkpoints.get(&tenant.id) {
+    if let Some(checkpoint) = observed.checkpoints.get(&tenant.id) {
         watermark["checkpoint"] = json!({ "S": checkpoint });
     }
     watermark
 }
 
-/// Acquires a tenant's lease, which nobody else has here, and answers with the whole record; or releases it.
+/// Acquires or releases a tenant's lease. No other run has one here.
 fn update_lease(world: &World, update: &Value) -> Option<Value> {
     let tenant = &world.data.tenants[*world.data.by_id.get(update["Key"]["tenant_id"]["S"].as_str()?)?];
     let values = &update["ExpressionAttributeValues"];
     match update["UpdateExpression"].as_str()? {
         "SET lease = :lease, lease_until = :until" if update["ReturnValues"] == "ALL_NEW" => {
             let lease = [("lease", values[":lease"].clone()), ("lease_until", values[":until"].clone())];
-            world.seen().leases.insert(tenant.id.clone(), lease);
+            world.observed().leases.insert(tenant.id.clone(), lease);
             Some(json!({ "Attributes": watermark(world, tenant) }))
         }
         "REMOVE lease, lease_until" => {
-            world.seen().leases.remove(&tenant.id);
+            world.observed().leases.remove(&tenant.id);
             Some(json!({}))
         }
         _ => None,
@@ -180,31 +178,31 @@ fn update_lease(world: &World, update: &Value) -> Option<Value> {
 fn transact(world: &World, request: &Value) -> Option<Value> {
     for item in request["TransactItems"].as_array()? {
         if item["Update"].is_object() {
-            move_under_lease(world, &item["Update"])?;
+            update_under_lease(world, &item["Update"])?;
         }
     }
     Some(json!({}))
 }
 
-/// Moves a tenant's watermark, or keeps a checkpoint on it, under the tenant's lease.
-fn move_under_lease(world: &World, update: &Value) -> Option<Value> {
+/// Moves a tenant's watermark or stores a checkpoint, if the update names the tenant's lease.
+fn update_under_lease(world: &World, update: &Value) -> Option<Value> {
     let tenant = update["Key"]["tenant_id"]["S"].as_str()?;
     let values = &update["ExpressionAttributeValues"];
-    let [(_, token), _] = world.seen().leases.get(tenant).cloned()?;
+    let [(_, token), _] = world.observed().leases.get(tenant).cloned()?;
     if values[":lease"] != token {
         return None;
     }
     if let Some(checkpoint) = values[":checkpoint"]["S"].as_str() {
-        world.seen().checkpoints.insert(tenant.to_owned(), checkpoint.to_owned());
+        world.observed().checkpoints.insert(tenant.to_owned(), checkpoint.to_owned());
         return Some(json!({}));
     }
     if update["UpdateExpression"].as_str()?.contains("lease_until") {
-        world.seen().leases.remove(tenant);
+        world.observed().leases.remove(tenant);
     }
     move_watermark(world, update)
 }
 
-/// Notes that a tenant's window is committed, if this says so and not that it failed.
+/// Records the commit of a tenant's window; none for any other update.
 fn move_watermark(world: &World, update: &Value) -> Option<Value> {
     let tenant = update["Key"]["tenant_id"]["S"].as_str()?;
     let moved = update["UpdateExpression"].as_str()?.contains("exported_until");
@@ -212,6 +210,6 @@ fn move_watermark(world: &World, update: &Value) -> Option<Value> {
     if !moved || !values.values().any(|value| value["S"] == WINDOW_TO) {
         return None;
     }
-    world.seen().commits.insert(tenant.to_owned(), std::time::Instant::now());
+    world.observed().commits.insert(tenant.to_owned(), std::time::Instant::now());
     Some(json!({}))
 }

@@ -1,4 +1,4 @@
-//! S3: objects in one request or in parts, taken as fast as they come.
+//! S3: PutObject and multipart uploads.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::world::World;
 const XML: &str = "application/xml";
 
 pub(super) async fn answer(world: &World, request: Request<Incoming>) -> Reply {
-    let place = request.uri().path().trim_start_matches('/').to_owned();
+    let path = request.uri().path().trim_start_matches('/').to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query: HashMap<&str, &str> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
     let upload = query.get("uploadId").map(|id| (*id).to_owned());
@@ -21,21 +21,21 @@ pub(super) async fn answer(world: &World, request: Request<Incoming>) -> Reply {
         (Method::PUT, None) => {
             world.count("PutObject");
             let headers = request.headers().clone();
-            let Some(object) = take(world, request).await else { return broken_off() };
-            world.seen().objects.extend(object.map(|object| (place, object)));
+            let Some(object) = read_body(world, request).await else { return incomplete_body() };
+            world.observed().objects.extend(object.map(|object| (path, object)));
             stored(&headers)
         }
         (Method::PUT, Some(upload)) => {
             world.count("UploadPart");
             let headers = request.headers().clone();
             let number = query.get("partNumber").and_then(|number| number.parse().ok()).unwrap_or(0);
-            let Some(part) = take(world, request).await else { return broken_off() };
-            world.seen().parts.extend(part.map(|part| ((upload, number), part)));
+            let Some(part) = read_body(world, request).await else { return incomplete_body() };
+            world.observed().parts.extend(part.map(|part| ((upload, number), part)));
             stored(&headers)
         }
         (Method::POST, None) if query.contains_key("uploads") => {
             let number = world.count("CreateMultipartUpload");
-            let (bucket, key) = place.split_once('/').unwrap_or_default();
+            let (bucket, key) = path.split_once('/').unwrap_or_default();
             reply(
                 StatusCode::OK,
                 XML,
@@ -46,8 +46,8 @@ pub(super) async fn answer(world: &World, request: Request<Incoming>) -> Reply {
         }
         (Method::POST, Some(upload)) => {
             world.count("CompleteMultipartUpload");
-            complete(world, &place, &upload);
-            let (bucket, key) = place.split_once('/').unwrap_or_default();
+            complete(world, &path, &upload);
+            let (bucket, key) = path.split_once('/').unwrap_or_default();
             reply(
                 StatusCode::OK,
                 XML,
@@ -60,26 +60,26 @@ pub(super) async fn answer(world: &World, request: Request<Incoming>) -> Reply {
             world.count("AbortMultipartUpload");
             reply(StatusCode::NO_CONTENT, XML, "")
         }
-        (method, _) => unknown(world, format!("{method} {place}")),
+        (method, _) => unknown(world, format!("{method} {path}")),
     }
 }
 
-/// Puts an upload's parts together, in the order of their numbers.
-fn complete(world: &World, place: &str, upload: &str) {
-    if !world.behaviour.keep_objects {
+/// Joins an upload's parts.
+fn complete(world: &World, path: &str, upload: &str) {
+    if !world.behavior.keep_objects {
         return;
     }
-    let mut seen = world.seen();
-    let parts = seen.parts.iter().filter(|((id, _), _)| id == upload);
+    let mut observed = world.observed();
+    let parts = observed.parts.iter().filter(|((id, _), _)| id == upload);
     let object: Vec<u8> = parts.flat_map(|(_, part)| part.iter().copied()).collect();
-    seen.parts.retain(|(id, _), _| id != upload);
-    seen.objects.insert(place.to_owned(), object);
+    observed.parts.retain(|(id, _), _| id != upload);
+    observed.objects.insert(path.to_owned(), object);
 }
 
-/// Takes a body in; none if it breaks off. What came is given back only where objects are kept.
-async fn take(world: &World, request: Request<Incoming>) -> Option<Option<Vec<u8>>> {
+/// Reads a body; none if it is incomplete. The inner option holds the bytes, with `keep_objects`.
+async fn read_body(world: &World, request: Request<Incoming>) -> Option<Option<Vec<u8>>> {
     let mut body = request.into_body();
-    let (mut bytes, mut kept) = (0, world.behaviour.keep_objects.then(Vec::new));
+    let (mut bytes, mut kept) = (0, world.behavior.keep_objects.then(Vec::new));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
         bytes += data.len() as u64;
@@ -87,11 +87,11 @@ async fn take(world: &World, request: Request<Incoming>) -> Option<Option<Vec<u8
             kept.extend_from_slice(&data);
         }
     }
-    world.seen().stored_bytes += bytes;
+    world.observed().stored_bytes += bytes;
     Some(kept)
 }
 
-/// With the checksums that the client sent, as S3 answers them.
+/// Returns the client's checksums, as S3 does.
 fn stored(sent: &HeaderMap) -> Reply {
     let mut answer = Response::builder().status(StatusCode::OK).header("etag", "\"0123456789abcdef0123456789abcdef\"");
     for (name, value) in sent {
@@ -102,6 +102,6 @@ fn stored(sent: &HeaderMap) -> Reply {
     answer.body(Full::new(Bytes::new())).unwrap_or_default()
 }
 
-fn broken_off() -> Reply {
+fn incomplete_body() -> Reply {
     reply(StatusCode::BAD_REQUEST, XML, "<Error><Code>IncompleteBody</Code></Error>")
 }

@@ -1,4 +1,4 @@
-// The connector's page.
+// Steps on the connector page.
 
 import assert from "node:assert/strict";
 import * as words from "../words.js";
@@ -18,7 +18,7 @@ export async function looksAtTheConnector(visitor) {
     await copy.waitFor();
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), externalId);
   } else {
-    assert.equal(await copy.count(), 0, "a button that does nothing without scripts");
+    assert.equal(await copy.count(), 0, "a button that needs a script");
   }
   await looksAtEachWay(visitor, externalId);
   const quickCreateUrl = await page.getByRole("link", { name: connector.quickCreate }).getAttribute("href");
@@ -32,7 +32,7 @@ export async function looksAtTheConnector(visitor) {
   return { externalId, quickCreateUrl };
 }
 
-/** By the keyboard from one way to the next; each is filled in. */
+/** Moves from way to way by keyboard, and checks that each is filled in. */
 async function looksAtEachWay({ page }, externalId) {
   const { first, ...others } = connector.ways;
   await page.getByRole("radio", { name: first }).focus();
@@ -42,12 +42,12 @@ async function looksAtEachWay({ page }, externalId) {
     const code = page.getByRole("region", { name: way }).locator("pre");
     await code.waitFor();
     assert.ok((await code.innerText()).includes(externalId), way);
-    assert.equal(await page.locator("pre:visible").count(), 1, "one way is shown at a time");
+    assert.equal(await page.locator("pre:visible").count(), 1, "several ways are shown");
   }
   await page.getByRole("radio", { name: first }).check();
 }
 
-/** The role is refused, the page says why beside the field, and what was typed is still there. */
+/** Connects a role that is refused: the field keeps its value and shows the reason. */
 export async function isRefused(visitor, { roleArn, because }) {
   const role = visitor.page.getByLabel(connector.role);
   await role.fill(roleArn);

@@ -1,4 +1,4 @@
-// The page on which audit logs are read.
+// Steps on the audit logs page.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -9,24 +9,24 @@ const { logs } = words;
 const rows = ({ page }) => page.getByRole("table", { name: logs.table }).locator("tbody").getByRole("row");
 const escaped = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-/** Changes something about what is asked for, and waits until the address says so and the rows have followed. */
-async function ask(visitor, isAsked, change) {
+/** Changes the query, and waits until the address has it and the page is loaded. */
+async function changeQuery(visitor, hasChanged, change) {
   const { page } = visitor;
   await change();
   if (!visitor.scripts) await page.getByRole("button", { name: logs.apply }).click();
-  await page.waitForURL((url) => isAsked(url.searchParams), { waitUntil: "commit" });
+  await page.waitForURL((url) => hasChanged(url.searchParams), { waitUntil: "commit" });
   await page.waitForLoadState();
 }
 
 async function clear(visitor) {
   await visitor.page.getByRole("link", { name: logs.clear }).first().click();
-  const isAsked = (query) => ["action", "user", "logType", "q"].some((name) => query.get(name));
-  await visitor.page.waitForURL((url) => !isAsked(url.searchParams));
+  const isFiltered = (query) => ["action", "user", "logType", "q"].some((name) => query.get(name));
+  await visitor.page.waitForURL((url) => !isFiltered(url.searchParams));
 }
 
 async function choosePeriod(visitor, label, name) {
   const change = () => visitor.page.getByRole("radio", { name: label, exact: true }).check();
-  await ask(visitor, (query) => query.get("period") === name, change);
+  await changeQuery(visitor, (query) => query.get("period") === name, change);
 }
 
 /** From the day before yesterday to three hours ago. */
@@ -34,39 +34,39 @@ async function chooseDates(visitor) {
   const { page } = visitor;
   const [from, to] = [48, 3].map((hours) => new Date(Date.now() - hours * 3_600_000).toISOString().slice(0, 16));
   const before = await rows(visitor).allInnerTexts();
-  const isAsked = (query) => query.get("from") === from && query.get("to") === to;
-  await ask(visitor, isAsked, async () => {
+  const hasChanged = (query) => query.get("from") === from && query.get("to") === to;
+  await changeQuery(visitor, hasChanged, async () => {
     await page.getByRole("radio", { name: logs.periods.custom, exact: true }).check();
     await page.getByLabel(logs.from).fill(from);
     await page.getByLabel(logs.to).fill(to);
   });
-  await changed(visitor, before);
+  await rowsChange(visitor, before);
 }
 
-/** Takes a value of a filter that matches, and tells which that is. */
+/** Chooses the value of a filter that matches. */
 async function choose(visitor, facet, text) {
   const { page } = visitor;
   let value;
   const change = async () => {
     await page.locator("summary").filter({ hasText: logs.facets[facet] }).click();
-    // Behind the value stands how often it occurs.
+    // The number of events follows the value.
     const option = page.getByRole("checkbox", { name: new RegExp(`^(${text})\\s*[\\d,. ]*$`) });
     value = await option.getAttribute("value");
     await option.check();
   };
-  await ask(visitor, (query) => query.has(facet) && query.getAll(facet).includes(value), change);
+  await changeQuery(visitor, (query) => query.has(facet) && query.getAll(facet).includes(value), change);
   await visitor.page.keyboard.press("Escape");
 }
 
-/** The event is there, and so is nothing that the filter should have kept away. */
-async function finds(visitor, { user }, isMeant = () => true) {
+/** Checks that the rows contain the event, and only rows that match. */
+async function finds(visitor, { user }, matches = () => true) {
   await visitor.sees(rows(visitor).filter({ hasText: user.name }));
   const texts = await rows(visitor).allInnerTexts();
   assert.equal(texts.filter((text) => text.includes(user.name)).length, 1, texts.join("\n"));
-  assert.deepEqual(texts.filter((text) => !isMeant(text)), []);
+  assert.deepEqual(texts.filter((text) => !matches(text)), []);
 }
 
-/** By each filter alone; and nothing that it should keep away. */
+/** Filters by period, dates, each filter and a word. */
 export async function findsByEachFilter(visitor, { event }) {
   const { page } = visitor;
   await finds(visitor, event);
@@ -88,37 +88,37 @@ export async function findsByEachFilter(visitor, { event }) {
     user: [Object.values(event.user).map(escaped).join("|"), (text) => text.includes(event.user.name)],
     logType: [escaped(event.logType), (text) => text.includes(event.logType)],
   };
-  for (const [facet, [text, isMeant]] of Object.entries(filters)) {
+  for (const [facet, [text, matches]] of Object.entries(filters)) {
     const before = await rows(visitor).allInnerTexts();
     await choose(visitor, facet, text);
-    await changed(visitor, before);
-    await finds(visitor, event, isMeant);
-    // The address alone finds the same.
+    await rowsChange(visitor, before);
+    await finds(visitor, event, matches);
+    // The address alone shows the same rows.
     const found = await rows(visitor).allInnerTexts();
     await page.reload();
     assert.deepEqual(await rows(visitor).allInnerTexts(), found);
     await clear(visitor);
-    await changed(visitor, found);
+    await rowsChange(visitor, found);
   }
 
   const before = await rows(visitor).allInnerTexts();
-  await ask(visitor, (query) => query.get("q") === "haystack", () => page.getByLabel(logs.search).fill("haystack"));
-  await changed(visitor, before);
+  await changeQuery(visitor, (query) => query.get("q") === "haystack", () => page.getByLabel(logs.search).fill("haystack"));
+  await rowsChange(visitor, before);
   assert.equal(await rows(visitor).count(), 1);
   await finds(visitor, event);
   const found = await rows(visitor).allInnerTexts();
-  await ask(visitor, (query) => query.get("q") === "unheard-of", () => page.getByLabel(logs.search).fill("unheard-of"));
+  await changeQuery(visitor, (query) => query.get("q") === "unheard-of", () => page.getByLabel(logs.search).fill("unheard-of"));
   await visitor.sees(page.getByText(logs.nothing));
   await visitor.inspect();
-  // Back leads to what was asked for before.
+  // Back shows the previous query.
   await page.goBack();
-  await changed(visitor, []);
+  await rowsChange(visitor, []);
   assert.deepEqual(await rows(visitor).allInnerTexts(), found);
   await clear(visitor);
-  await changed(visitor, found);
+  await rowsChange(visitor, found);
 }
 
-/** A period that ends before it begins is refused at its dates, and without dates it says which it is. */
+/** Without dates, the page says which period it shows. An end before the start is refused at the fields. */
 export async function asksForWrongDates(visitor) {
   const { page } = visitor;
   await visitor.goto(`${words.pages.logs.path}?period=custom`);
@@ -134,7 +134,7 @@ export async function asksForWrongDates(visitor) {
   await visitor.goto(words.pages.logs.path);
 }
 
-/** By the keyboard: where the list is another after each choice, the focus is still at what was chosen. */
+/** By keyboard: the focus stays on the chosen value when the list changes. */
 export async function choosesByTheKeyboard(visitor) {
   const { page } = visitor;
   await visitor.goto(words.pages.logs.path);
@@ -155,22 +155,22 @@ export async function choosesByTheKeyboard(visitor) {
   await visitor.goto(words.pages.logs.path);
 }
 
-/** Waits for other rows than before. */
-async function changed(visitor, before) {
+/** Waits until the rows differ. */
+async function rowsChange(visitor, before) {
   for (const until = Date.now() + 10_000; Date.now() < until; ) {
-    // There is nothing to be read while one page gives way to another.
+    // Rows can't be read while a page is replaced.
     const now = await rows(visitor).allInnerTexts().catch(() => []);
     if (now.length > 0 && JSON.stringify(now) !== JSON.stringify(before)) return;
     await visitor.page.waitForTimeout(50);
   }
-  throw new Error("the rows stay as they were");
+  throw new Error("the rows did not change");
 }
 
-/** The whole event, as it was sent. */
+/** Opens the event, and compares it with what was sent. */
 export async function opensAnEvent(visitor, { event }) {
   const { page } = visitor;
   const row = rows(visitor).filter({ hasText: event.user.name });
-  // What the icon and the time say to a mouse can be reached by it.
+  // The mouse reaches the tooltips of the icon and the time.
   for (const part of [row.locator(".type svg"), row.locator("time")]) await part.hover({ trial: true });
   if (visitor.scripts) await row.getByRole("cell").filter({ hasText: event.action }).first().click();
   else await row.locator("summary").click();
@@ -187,28 +187,28 @@ export async function opensAnEvent(visitor, { event }) {
 export async function loadsMore(visitor) {
   const first = await rows(visitor).allInnerTexts();
   await visitor.page.getByRole("link", { name: logs.more }).click();
-  await changed(visitor, first);
+  await rowsChange(visitor, first);
   const more = await rows(visitor).allInnerTexts();
-  // With scripts they are appended; without, there is a page of them.
+  // Scripts append the rows. Without scripts, there is a new page.
   const fresh = visitor.scripts ? more.slice(first.length) : more;
   if (visitor.scripts) assert.deepEqual(more.slice(0, first.length), first);
   assert.ok(fresh.length > 0 && fresh.every((text) => !first.includes(text)));
   if (visitor.scripts) {
     await rows(visitor).nth(first.length).locator("summary:focus").waitFor();
-    await visitor.page.locator("#said").getByText(`${fresh.length} more events`).waitFor({ state: "attached" });
+    await visitor.page.locator("#announcer").getByText(`${fresh.length} more events`).waitFor({ state: "attached" });
   }
   await visitor.inspect();
   await visitor.goto(words.pages.logs.path);
 }
 
-/** The file has what the page is filtered by, and a line for each. */
+/** Downloads the CSV, which has the filtered events only. */
 export async function downloads(visitor, { event }) {
   const { page } = visitor;
-  await ask(visitor, (query) => query.get("q") === "haystack", () => page.getByLabel(logs.search).fill("haystack"));
+  await changeQuery(visitor, (query) => query.get("q") === "haystack", () => page.getByLabel(logs.search).fill("haystack"));
   await visitor.sees(page.getByText(/^1 event$/));
-  const coming = page.waitForEvent("download");
+  const started = page.waitForEvent("download");
   await page.getByRole("link", { name: logs.file }).click();
-  const download = await coming;
+  const download = await started;
   assert.match(download.suggestedFilename(), /^audit-logs.*\.csv$/);
   const lines = (await readFile(await download.path(), "utf8")).trim().split(/\r?\n/);
   assert.equal(lines.length, 2, lines.join("\n"));

@@ -1,29 +1,29 @@
-// Pictures of the pages, for the documentation.
+// Screenshots of the pages for the documentation.
 
 import path from "node:path";
 import * as words from "../words.js";
 
-/** In CSS pixels. What a page has below the highest is more of the same. */
+/** In CSS pixels. A screenshot ends at the greatest height. */
 const SCREENS = [
-  { width: 1280, lowest: 800, highest: 1_200 },
-  { width: 390, lowest: 844, highest: 1_600 },
+  { width: 1280, minHeight: 800, maxHeight: 1_200 },
+  { width: 390, minHeight: 844, maxHeight: 1_600 },
 ];
 
 /**
- * Takes pictures in light and dark, on a desk and on a phone, of these pages by the pictures' names; of the page as it
- * stands where there is none.
+ * Takes screenshots in light and dark colors, for desktop and phone. `pages` has the page of each screenshot by its name;
+ * null is the page as it is.
  */
 export async function pictures(visitor, { folder, pages }) {
   const { page } = visitor;
   for (const [picture, name] of Object.entries(pages)) {
     if (name) await visitor.refused([401], () => visitor.goto(words.pages[name].path));
-    for (const { width, lowest, highest } of SCREENS) {
+    for (const { width, minHeight, maxHeight } of SCREENS) {
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
-        await page.setViewportSize({ width, height: lowest });
+        await page.setViewportSize({ width, height: minHeight });
         const whole = await page.evaluate(() => document.documentElement.scrollHeight);
-        await page.setViewportSize({ width, height: Math.min(whole, highest) });
-        // Whatever was done on the page may have scrolled it.
+        await page.setViewportSize({ width, height: Math.min(whole, maxHeight) });
+        // Earlier steps may have scrolled the page.
         await page.evaluate(() => scrollTo(0, 0));
         const file = path.join(folder, `${picture}-${colorScheme}-${width}.png`);
         await page.screenshot({ path: file, animations: "disabled" });

@@ -1,4 +1,4 @@
-// Signing in and out, and what is kept from whom.
+// Signing in and out, permissions, and the menu.
 
 import assert from "node:assert/strict";
 import * as words from "../words.js";
@@ -9,13 +9,13 @@ async function asksToSignIn(visitor, address) {
   await visitor.sees(visitor.heading(words.signedOut));
 }
 
-/** Nobody is signed in yet. */
+/** Visits every page without being signed in. */
 export async function isAStranger(visitor) {
   for (const { path } of Object.values(words.pages)) await asksToSignIn(visitor, path);
   await visitor.inspect();
 }
 
-/** As a page of the platform would do it. */
+/** Signs in by a form, as a page of the platform does. */
 async function sendsTheForm(visitor, page, token) {
   await page.setContent(`<form method="post" action="${visitor.base}/session">
     <input type="hidden" name="token" value="${token}"><button>Open</button></form>`);
@@ -23,11 +23,11 @@ async function sendsTheForm(visitor, page, token) {
   await page.getByRole("heading", { level: 1, name: words.pages.logs.heading }).waitFor();
 }
 
-/** By the platform's link, in a tab that is on these pages already or not. */
+/** Signs in by a link, in a tab that shows a page already or not. */
 async function followsTheLink(visitor, token, already) {
   const { page } = visitor;
   if (already) await asksToSignIn(visitor, "");
-  // The token has to be out of the address before anything is sent: what is sent leads to another address anyway.
+  // Check the address when the token is sent: the answer leads to another one.
   let address;
   await page.route("**/session", (route) => {
     address = page.url();
@@ -39,11 +39,11 @@ async function followsTheLink(visitor, token, already) {
   });
   await page.unroute("**/session");
   assert.equal(address, `${visitor.base}/`, "the token stays out of the address");
-  // That is said once, and not in an address that is kept.
+  // The script removes the notice from the address.
   await page.waitForURL(`${visitor.base}/`);
 }
 
-/** With scripts by a link, without by a form. */
+/** Signs in by a link, or without scripts by a form. */
 export async function signsIn(visitor, { token, already = false }) {
   if (visitor.scripts) await followsTheLink(visitor, token, already);
   else await sendsTheForm(visitor, visitor.page, token);
@@ -53,7 +53,7 @@ export async function signsIn(visitor, { token, already = false }) {
   assert.deepEqual([cookie.httpOnly, cookie.sameSite, others.length], [true, "Lax", 0]);
 }
 
-/** The session ends before what was typed is saved; after signing in in another tab, it still can be. */
+/** The session ends before a save. After signing in in another tab, the form is resubmitted. */
 export async function losesTheSession(visitor, { token, saved }) {
   const { page, context } = visitor;
   await context.clearCookies();
@@ -73,7 +73,7 @@ export async function losesTheSession(visitor, { token, saved }) {
   await visitor.sees(page.getByText(words.settings.saved));
 }
 
-/** Goes to a page by the menu. */
+/** Opens a page from the menu. */
 export async function goes(visitor, { to }) {
   const { path, entry, heading } = words.pages[to];
   const menu = visitor.page.getByRole("navigation", { name: "Main" });
@@ -84,13 +84,13 @@ export async function goes(visitor, { to }) {
   await visitor.inspect();
 }
 
-/** May look, and change nothing. */
+/** Visits every page with the read permission. */
 export async function isAReader(visitor) {
-  // For whom, is said on a phone too.
-  const desk = visitor.page.viewportSize();
+  // A phone shows the tenant, too.
+  const desktop = visitor.page.viewportSize();
   await visitor.page.setViewportSize({ width: 390, height: 844 });
   await visitor.sees(visitor.page.getByText(words.tenant));
-  await visitor.page.setViewportSize(desk);
+  await visitor.page.setViewportSize(desktop);
   const menu = visitor.page.getByRole("navigation", { name: "Main" });
   for (const [name, { path, entry, heading }] of Object.entries(words.pages)) {
     const link = menu.getByRole("link", { name: entry, exact: true });
@@ -109,14 +109,14 @@ export async function isAReader(visitor) {
   }
 }
 
-/** What every page costs a browser that comes for the first time, in bytes. */
+/** Returns the bytes of each page at the first visit. */
 export async function weighsThePages(visitor) {
   const weights = {};
   for (const [name, { path }] of Object.entries(words.pages)) weights[name] = await visitor.weigh(path);
   return weights;
 }
 
-/** And is a stranger again. */
+/** Signs out, and then sees no page. */
 export async function signsOut(visitor) {
   await visitor.refused([401], async () => {
     await visitor.page.getByRole("button", { name: words.signOut }).click();

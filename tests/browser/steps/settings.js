@@ -1,11 +1,11 @@
-// The settings' page.
+// Steps on the settings page.
 
 import assert from "node:assert/strict";
 import * as words from "../words.js";
 
 const { settings, badges, outage } = words;
 
-/** Fills in what is given, and nothing else. */
+/** Fills in the given fields. */
 export async function fillsIn(visitor, { historyFrom, ...given }) {
   const { page } = visitor;
   for (const [field, value] of Object.entries(given)) {
@@ -18,7 +18,7 @@ export async function fillsIn(visitor, { historyFrom, ...given }) {
   }
 }
 
-/** The next object's key follows what is typed, without a click. */
+/** The key of the next file follows the input, without a click. */
 export async function seesThePreview(visitor, { key }) {
   await visitor.sees(visitor.page.getByRole("complementary", { name: settings.preview }).getByText(key));
   await visitor.inspect();
@@ -27,7 +27,7 @@ export async function seesThePreview(visitor, { key }) {
 async function verify(visitor, verdict) {
   await visitor.page.getByRole("button", { name: settings.verify }).click();
   await visitor.sees(visitor.page.getByText(verdict));
-  // Whoever has pressed the button by the keyboard goes on with what was found.
+  // The focus moves to the report, for the keyboard.
   if (visitor.scripts) await visitor.page.locator(".report:focus").waitFor();
   const finding = visitor.page.getByRole("listitem").filter({ hasNot: visitor.page.getByRole("link") });
   const found = (await finding.allInnerTexts()).map((text) => text.replaceAll(/\s+/g, " "));
@@ -40,7 +40,7 @@ export async function verifies(visitor) {
   assert.equal(found.filter((text) => text.includes(settings.passed)).length, settings.steps, found.join("\n"));
 }
 
-/** One step fails, and says so. */
+/** A verification in which one step fails. */
 export async function verifiesInVain(visitor, { because }) {
   const found = await verify(visitor, settings.wouldFail);
   const failed = found.filter((text) => text.includes(settings.failed));
@@ -48,7 +48,7 @@ export async function verifiesInVain(visitor, { because }) {
   assert.ok(failed[0].includes(because), failed[0]);
 }
 
-/** A save is refused, each wrong field says why, and what was typed is still there. */
+/** A save is refused: the wrong field keeps its value and shows the reason. */
 export async function savesInVain(visitor, { field, value, because }) {
   await fillsIn(visitor, { [field]: value });
   await visitor.refused([422], async () => {
@@ -62,7 +62,7 @@ export async function savesInVain(visitor, { field, value, because }) {
   await visitor.inspect();
 }
 
-/** A gateway that answers with something else than a page takes nothing away, and what it has led to is gone with the next answer. */
+/** A gateway's answer that is no page leaves the page as it is. The error goes with the next answer. */
 export async function verifiesThroughAnOutage(visitor) {
   const { page } = visitor;
   const answer = { status: 503, contentType: "application/json", body: '{"message":"Service Unavailable"}' };
@@ -73,17 +73,17 @@ export async function verifiesThroughAnOutage(visitor) {
     await visitor.sees(page.getByText(outage));
   });
   assert.equal(await page.getByText("Service Unavailable").count(), 0);
-  assert.equal(await page.evaluate(() => document.activeElement.id), "verify", "the focus stays at the button");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "verify", "the button has lost the focus");
   await visitor.inspect();
   await page.unroute("**/settings/verify");
   await verifies(visitor);
   assert.equal(await page.getByText(outage).count(), 0);
 }
 
-/** What was stopped on its way to the server can be sent again. */
+/** A save that was stopped can be sent again. */
 export async function stopsASave(visitor) {
   const { page } = visitor;
-  // An answer without a page leaves this one as it is, like one that is not waited for.
+  // An answer without content keeps the page, like a stopped request.
   await page.route("**/settings", (route) => route.fulfill({ status: 204 }));
   await page.getByRole("button", { name: settings.save, exact: true }).click();
   await page.locator("#settings-form.sending").waitFor();

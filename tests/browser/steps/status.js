@@ -1,9 +1,9 @@
-// The page that tells how the exports are doing.
+// Steps on the export status page.
 
 import assert from "node:assert/strict";
 import * as words from "../words.js";
 
-/** Each window's object is listed, and nothing is behind. */
+/** Each object is listed once, with its whole key. */
 export async function seesTheExports(visitor, { keys }) {
   const { page } = visitor;
   await visitor.sees(visitor.heading(words.badges.active));

@@ -1,4 +1,4 @@
-//! The hourly check end to end: the deployed function and its second rule, and what its log says for the alarms.
+//! The hourly check end to end: the deployed function, its second rule, and its metrics.
 
 mod connections;
 mod reconciliation;
@@ -10,24 +10,23 @@ use audit_log_tests::Platform;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// `20T10:31` and the like.
+/// A time such as `20T10:31`.
 fn at(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-{time}:00Z").parse()?)
 }
 
-/// What an invocation answers, and the metrics that it writes for CloudWatch.
-struct Ran {
+/// An invocation's answer and its metrics.
+struct Invocation {
     answer: Value,
     metrics: BTreeMap<String, f64>,
 }
 
-/// Invokes the function, and reads the metrics of that invocation off its log.
-async fn ran(platform: &Platform<'_>, invoke: impl Future<Output = Result<Value>>) -> Result<Ran> {
-    // A function that was never invoked has no log.
+/// Waits for an invocation's answer and reads its metrics from the log.
+async fn invoke(platform: &Platform<'_>, answer: impl Future<Output = Result<Value>>) -> Result<Invocation> {
     let before = platform.logs().await.map_or(0, |lines| lines.len());
-    let answer = invoke.await?;
+    let answer = answer.await?;
     let mut metrics = BTreeMap::new();
-    // The answer can be there before the log is.
+    // The answer can arrive before the log.
     for _ in 0..50 {
         let lines = platform.logs().await?;
         metrics = metrics_in(lines.iter().skip(before));
@@ -37,10 +36,10 @@ async fn ran(platform: &Platform<'_>, invoke: impl Future<Output = Result<Value>
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     ensure!(!metrics.is_empty(), "no metrics were written");
-    Ok(Ran { answer, metrics })
+    Ok(Invocation { answer, metrics })
 }
 
-/// Every metric with its value. There is a line for each set of dimensions.
+/// The metrics with values. Each set of dimensions has its own line.
 fn metrics_in<'a>(lines: impl Iterator<Item = &'a String>) -> BTreeMap<String, f64> {
     let mut metrics = BTreeMap::new();
     for line in lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
@@ -53,10 +52,10 @@ fn metrics_in<'a>(lines: impl Iterator<Item = &'a String>) -> BTreeMap<String, f
     metrics
 }
 
-async fn check(platform: &Platform<'_>, time: &str) -> Result<Ran> {
-    ran(platform, platform.check(at(time)?)).await
+async fn check(platform: &Platform<'_>, time: &str) -> Result<Invocation> {
+    invoke(platform, platform.check(at(time)?)).await
 }
 
-async fn tick(platform: &Platform<'_>, time: &str) -> Result<Ran> {
-    ran(platform, platform.tick(at(time)?)).await
+async fn tick(platform: &Platform<'_>, time: &str) -> Result<Invocation> {
+    invoke(platform, platform.tick(at(time)?)).await
 }

@@ -1,17 +1,17 @@
-//! What is missing that no tick would notice, what is stuck, and a fleet that misses nothing.
+//! The hourly check finds records that are missing or stuck, and raises no alarm for a healthy fleet.
 
-#![allow(clippy::disallowed_methods, reason = "a lease excludes others until an instant of the present")]
+#![allow(clippy::disallowed_methods, reason = "leases are as of now")]
 
 use anyhow::{Result, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::tenant::{DueShard, TenantId};
-use audit_log_tests::{Fixture, Item, PLATFORM_ACCOUNT, Platform, REGION, Table, on_the_platform, tools};
+use audit_log_tests::{Fixture, Item, PLATFORM_ACCOUNT, Platform, REGION, Table, run_on_platform, tools};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Ran, check, tick};
+use super::{Invocation, check, tick};
 
-/// What the alarms go by, in this order.
+/// The metrics of the alarms.
 const ALARMING: [&str; 10] = [
     "NoConnectedTenants",
     "TenantsShrunken",
@@ -25,15 +25,15 @@ const ALARMING: [&str; 10] = [
     "OutboxesStale",
 ];
 
-/// Where nothing alarms.
+/// No alarm.
 const QUIET: [f64; 10] = [0.0; 10];
 
-/// The value of each; a metric that an invocation doesn't write alarms nobody.
-fn alarming(ran: &Ran) -> [f64; 10] {
-    ALARMING.map(|name| ran.metrics.get(name).copied().unwrap_or_default())
+/// The values of the metrics; 0 for those that the invocation doesn't write.
+fn alarming(invocation: &Invocation) -> [f64; 10] {
+    ALARMING.map(|name| invocation.metrics.get(name).copied().unwrap_or_default())
 }
 
-/// The alarms of these metrics, each for one tenant.
+/// These metrics at 1, the others at 0.
 fn only(names: &[&str]) -> [f64; 10] {
     ALARMING.map(|name| f64::from(u8::from(names.contains(&name))))
 }
@@ -47,7 +47,7 @@ fn record(tenant: &str, record: &str, attributes: &[(&str, AttributeValue)]) -> 
     keys.iter().chain(attributes).map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
-/// A tenant that exports once a day, next at 03:00 of the 21st.
+/// A tenant that exports daily, next at 03:00 of the 21st.
 async fn put_tenant(platform: &Platform<'_>, tenant: &str) -> Result<()> {
     let config = [
         ("external_id", s("some-external-id")),
@@ -73,8 +73,8 @@ async fn put_fleet(platform: &Platform<'_>, tenants: usize) -> Result<()> {
     Ok(())
 }
 
-/// Loses a record, as a slip of somebody's hand would.
-async fn lose(fixture: &Fixture, tenant: &str, record: &str) -> Result<()> {
+/// Deletes a record.
+async fn delete_record(fixture: &Fixture, tenant: &str, record: &str) -> Result<()> {
     let table = &fixture.platform.outputs().tenants_table_name;
     let key = json!({ "tenant_id": { "S": tenant }, "record": { "S": record } }).to_string();
     let delete = ["dynamodb", "delete-item", "--table-name", table, "--key", &key];
@@ -84,7 +84,7 @@ async fn lose(fixture: &Fixture, tenant: &str, record: &str) -> Result<()> {
 
 #[test]
 fn a_healthy_fleet_that_exports_once_a_day_raises_no_alarm_at_any_hour() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 4).await?;
         for hour in [4, 14, 23] {
@@ -102,12 +102,12 @@ fn a_healthy_fleet_that_exports_once_a_day_raises_no_alarm_at_any_hour() -> Resu
 }
 
 #[test]
-fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn each_lost_record_raises_an_alarm_and_is_logged_with_its_tenant() -> Result<()> {
+    run_on_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 4).await?;
-        lose(fixture, "tenant-1", "config").await?;
-        lose(fixture, "tenant-2", "watermark").await?;
+        delete_record(fixture, "tenant-1", "config").await?;
+        delete_record(fixture, "tenant-2", "watermark").await?;
         let found = check(platform, "20T10:31").await?;
         assert_eq!(
             alarming(&found),
@@ -131,27 +131,27 @@ fn each_record_that_is_lost_is_an_alarm_that_names_its_tenant() -> Result<()> {
 }
 
 #[test]
-fn a_fleet_that_shrank_over_night_is_an_alarm() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_fleet_that_shrinks_overnight_raises_an_alarm() -> Result<()> {
+    run_on_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 10).await?;
         assert_eq!(alarming(&check(platform, "19T00:31").await?), QUIET);
         for number in 0..4 {
             for record in ["config", "watermark"] {
-                lose(fixture, &format!("tenant-{number}"), record).await?;
+                delete_record(fixture, &format!("tenant-{number}"), record).await?;
             }
         }
         let shrunken = check(platform, "20T00:31").await?;
         assert_eq!(alarming(&shrunken), only(&["TenantsShrunken"]), "{}", shrunken.answer);
         assert_eq!(shrunken.metrics["ConnectedTenants"], 6.0);
-        assert_eq!(alarming(&check(platform, "21T00:31").await?), QUIET, "it ends by itself");
+        assert_eq!(alarming(&check(platform, "21T00:31").await?), QUIET, "the alarm ends by itself");
         Ok(())
     })
 }
 
 #[test]
-fn a_lease_that_no_run_lets_go_and_a_notification_that_cannot_be_read_are_alarms() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_lease_that_is_not_released_and_an_unreadable_notification_raise_alarms() -> Result<()> {
+    run_on_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 1).await?;
         let mut watermark = platform.record("tenant-0", "watermark").await?;
@@ -159,7 +159,7 @@ fn a_lease_that_no_run_lets_go_and_a_notification_that_cannot_be_read_are_alarms
         watermark.insert("lease".to_owned(), s(&"7".repeat(32)));
         watermark.insert("lease_until".to_owned(), AttributeValue::N(until.timestamp_millis().to_string()));
         platform.put_item(Table::Tenants, watermark).await?;
-        // The run before may have died; twice is once too often.
+        // The run may have been killed. Leased at two ticks is an alarm.
         for (hour, expected) in [("21T03:01", QUIET), ("21T04:01", only(&["TenantsLeasedAgain"]))] {
             let ticked = tick(platform, hour).await?;
             assert_eq!((&ticked.answer["deferred"], &ticked.answer["leased"]), (&1.into(), &1.into()), "{hour}");
@@ -171,7 +171,7 @@ fn a_lease_that_no_run_lets_go_and_a_notification_that_cannot_be_read_are_alarms
         let outbox =
             [("entries", entries), ("sequence", AttributeValue::N("7".to_owned())), ("pending_shard", s(&shard))];
         platform.put_item(Table::Tenants, record("tenant-0", "outbox", &outbox)).await?;
-        // Also while it is left to the run that has the lease.
+        // Also while another run has the lease.
         for hour in ["21T04:31", "21T05:31"] {
             let checked = check(platform, hour).await?;
             let found = (checked.metrics["OutboxesPending"], alarming(&checked));
@@ -186,8 +186,8 @@ fn a_lease_that_no_run_lets_go_and_a_notification_that_cannot_be_read_are_alarms
 }
 
 #[test]
-fn an_events_table_that_refuses_reads_is_an_alarm_before_and_after_somebody_is_due() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn an_events_table_that_refuses_reads_raises_an_alarm_before_and_after_a_tenant_is_due() -> Result<()> {
+    run_on_platform(async |fixture| {
         let platform = &fixture.platform;
         put_fleet(platform, 1).await?;
         let role = platform.outputs().exporter_role_arn.rsplit('/').next().unwrap_or_default();

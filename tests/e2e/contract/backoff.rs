@@ -1,4 +1,4 @@
-//! What the watermark keeps for the sake of backoff, and what listeners hear on the bus.
+//! The watermark's attributes for backoff, and publishing on the bus.
 
 use anyhow::{Context as _, Result};
 use audit_log_core::{
@@ -17,17 +17,17 @@ use crate::world::{
 };
 
 on_both_worlds! {
-    the_first_failure_begins_it_and_a_commit_ends_it
-    a_save_begins_a_new_first_day_and_leaves_the_failure
-    a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_other_trace
-    notifications_are_heard_as_they_were_published
+    the_first_failure_starts_the_backoff_and_a_commit_ends_it
+    a_save_resets_the_backoff_and_leaves_the_failure
+    a_verification_resets_only_the_backoff_of_a_failing_tenant
+    notifications_arrive_as_published
 }
 
 async fn health(world: &impl World, tenant: &TenantId) -> Result<ExportHealth> {
     Ok(load(world, tenant).await?.health)
 }
 
-/// A tenant whose exports fail at these times.
+/// Connects a tenant whose exports fail at these times.
 async fn failing(world: &impl World, times: &[&str]) -> Result<AsRead> {
     let acme = connect_and_acquire(world, "acme").await?;
     for time in times {
@@ -43,7 +43,7 @@ async fn commit(world: &impl World, acme: &AsRead) -> Result<()> {
     Ok(())
 }
 
-async fn the_first_failure_begins_it_and_a_commit_ends_it(world: &impl World) -> Result<()> {
+async fn the_first_failure_starts_the_backoff_and_a_commit_ends_it(world: &impl World) -> Result<()> {
     let acme = failing(world, &["11:02", "12:02"]).await?;
     let tenant = &acme.config.tenant;
     let ExportHealth { failing_since, last_error, .. } = health(world, tenant).await?;
@@ -55,7 +55,7 @@ async fn the_first_failure_begins_it_and_a_commit_ends_it(world: &impl World) ->
     Ok(())
 }
 
-async fn a_save_begins_a_new_first_day_and_leaves_the_failure(world: &impl World) -> Result<()> {
+async fn a_save_resets_the_backoff_and_leaves_the_failure(world: &impl World) -> Result<()> {
     let acme = failing(world, &["11:02", "12:02"]).await?;
     let tenant = &acme.config.tenant;
     let watermark = stored_watermark(world, tenant).await?;
@@ -64,33 +64,35 @@ async fn a_save_begins_a_new_first_day_and_leaves_the_failure(world: &impl World
     assert_eq!(saved, Conditional::Written);
     let after = health(world, tenant).await?;
     assert_eq!((after.backoff_reset_at, after.failing_since), (Some(clock("12:30")?), Some(clock("11:02")?)));
-    assert_eq!(after.consecutive_failures, 2, "it is not known yet whether the failure is over");
+    assert_eq!(after.consecutive_failures, 2, "the failure may still last");
     let config = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
     commit(world, &AsRead { config, ..acme.clone() }).await?;
     assert_eq!(health(world, tenant).await?.backoff_reset_at, None);
     Ok(())
 }
 
-async fn a_verification_resets_the_backoff_of_a_failing_tenant_and_leaves_no_other_trace(
-    world: &impl World,
-) -> Result<()> {
+async fn a_verification_resets_only_the_backoff_of_a_failing_tenant(world: &impl World) -> Result<()> {
     let acme = failing(world, &["11:02"]).await?;
     let tenant = &acme.config.tenant;
     let before = load(world, tenant).await?;
     world.tenants().reset_backoff(tenant, clock("11:30")?).await?;
     let after = load(world, tenant).await?;
     assert_eq!(after.health.backoff_reset_at, Some(clock("11:30")?));
-    assert_eq!((&after.config, &after.watermark), (&before.config, &before.watermark), "the run that has it goes on");
+    assert_eq!(
+        (&after.config, &after.watermark),
+        (&before.config, &before.watermark),
+        "the run with the lease continues"
+    );
     commit(world, &acme).await?;
     let before = load(world, tenant).await?;
     world.tenants().reset_backoff(tenant, clock("12:30")?).await?;
     world.tenants().reset_backoff(&id("unknown")?, clock("12:30")?).await?;
-    assert_eq!(load(world, tenant).await?, before, "nothing fails any more");
+    assert_eq!(load(world, tenant).await?, before, "the tenant doesn't fail anymore");
     assert_eq!(load(world, &id("unknown")?).await?, Default::default());
     Ok(())
 }
 
-async fn notifications_are_heard_as_they_were_published(world: &impl World) -> Result<()> {
+async fn notifications_arrive_as_published(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let (tenant, since, failure) = (&acme.config.tenant, clock("11:02")?, Failure::new(Code::AccessDenied, "No."));
     let failing = FailingExport {
@@ -109,11 +111,11 @@ async fn notifications_are_heard_as_they_were_published(world: &impl World) -> R
     let notifications = announced.into_iter().filter_map(|it| it.notification);
     let notifications: Vec<Notification> = notifications.zip(1..).map(numbered).collect();
     assert_eq!(notifications.len(), 2);
-    let mut heard = world.hear(&notifications).await?;
-    heard.sort();
+    let mut received = world.publish_and_receive(&notifications).await?;
+    received.sort();
     let mut published: Vec<_> =
         notifications.iter().map(|it| (it.kind.detail_type().to_owned(), it.detail().to_string())).collect();
     published.sort();
-    assert_eq!(heard, published);
+    assert_eq!(received, published);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How far a window that is not committed yet was stored.
+//! The checkpoint of a window that isn't committed yet.
 
 use anyhow::Result;
 use audit_log_core::{
@@ -9,7 +9,7 @@ use audit_log_core::{
 use crate::world::{AsRead, World, connect_and_acquire, denied, stored_watermark};
 
 on_both_worlds! {
-    a_checkpoint_is_kept_until_the_window_is_committed
+    a_checkpoint_is_stored_until_the_window_is_committed
     a_failure_leaves_the_checkpoint
 }
 
@@ -19,13 +19,13 @@ async fn save(world: &impl World, acme: &AsRead, checkpoint: &str) -> Result<()>
     Ok(())
 }
 
-async fn a_checkpoint_is_kept_until_the_window_is_committed(world: &impl World) -> Result<()> {
+async fn a_checkpoint_is_stored_until_the_window_is_committed(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     for checkpoint in ["first", "second"] {
-        // Nobody else writes it under the lease, so it is no part of what has to be as it was read.
+        // No other run writes it under the lease, so the fence doesn't compare it.
         save(world, &acme, checkpoint).await?;
         let stored = StoredWatermark { checkpoint: Some(checkpoint.to_owned()), ..acme.watermark.clone() };
-        assert_eq!(stored_watermark(world, &acme.config.tenant).await?, stored, "and nothing has moved");
+        assert_eq!(stored_watermark(world, &acme.config.tenant).await?, stored, "nothing else changes");
     }
     let receipt = acme.receipt("a");
     assert_eq!(acme.commit(world, &receipt).await?, Conditional::Written);

@@ -1,4 +1,4 @@
-//! What the console and the recorder need of the tables beside the export's own.
+//! The tables as the console and the recorder use them.
 
 use anyhow::Result;
 use audit_log_core::{
@@ -15,19 +15,19 @@ use futures::future::join_all;
 use crate::world::{self, AsRead, World, announcement, announcement_of, change, clock, id, load};
 
 on_both_worlds! {
-    the_first_external_id_is_kept_whoever_asks_and_however_often
-    a_role_is_stored_and_taken_back_until_there_are_settings
-    a_role_is_not_stored_unless_the_config_is_as_it_was_read
+    the_first_external_id_is_stored_and_never_replaced
+    a_role_is_stored_and_removed_until_there_are_settings
+    a_role_is_not_stored_unless_the_config_is_unchanged
     receipts_come_latest_first_and_page_by_page
-    turns_run_out_for_one_tenant_and_one_stretch_of_time
-    an_event_is_recorded_once_however_often_it_is_sent
-    of_many_who_send_one_event_at_once_exactly_one_has_recorded_it
+    verification_slots_are_limited_per_tenant_and_minute
+    an_event_that_is_sent_repeatedly_is_recorded_once
+    of_many_concurrent_requests_for_one_event_exactly_one_records_it
     an_event_goes_into_the_shard_that_it_names
     a_tenant_has_one_shard_unless_its_config_says_more
-    events_are_read_backwards_page_by_page_and_beyond_the_cursor
+    events_are_read_backwards_page_by_page_from_the_cursor
 }
 
-async fn the_first_external_id_is_kept_whoever_asks_and_however_often(world: &impl World) -> Result<()> {
+async fn the_first_external_id_is_stored_and_never_replaced(world: &impl World) -> Result<()> {
     let (acme, globex) = (id("acme")?, id("globex")?);
     let candidates = (0..8).map(|n| Ok(ExternalId::parse(&format!("candidate-{n}"))?)).collect::<Result<Vec<_>>>()?;
     let asked = candidates.iter().map(|candidate| world.settings().external_id(&acme, candidate));
@@ -40,7 +40,7 @@ async fn the_first_external_id_is_kept_whoever_asks_and_however_often(world: &im
     Ok(())
 }
 
-async fn a_role_is_stored_and_taken_back_until_there_are_settings(world: &impl World) -> Result<()> {
+async fn a_role_is_stored_and_removed_until_there_are_settings(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let settings = world.settings();
@@ -57,11 +57,11 @@ async fn a_role_is_stored_and_taken_back_until_there_are_settings(world: &impl W
     }
     let scheduled = world::connect(world, "globex").await?;
     let lost = settings.store_role(&scheduled.config.tenant, None, 1, &announcement("globex", "10:30")?).await?;
-    assert_eq!(lost, Conditional::ConditionFailed, "it has a watermark");
+    assert_eq!(lost, Conditional::ConditionFailed, "the tenant has a watermark");
     Ok(())
 }
 
-async fn a_role_is_not_stored_unless_the_config_is_as_it_was_read(world: &impl World) -> Result<()> {
+async fn a_role_is_not_stored_unless_the_config_is_unchanged(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let announcement = announcement("acme", "10:00")?;
@@ -97,7 +97,7 @@ async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Resu
     Ok(())
 }
 
-async fn turns_run_out_for_one_tenant_and_one_stretch_of_time(world: &impl World) -> Result<()> {
+async fn verification_slots_are_limited_per_tenant_and_minute(world: &impl World) -> Result<()> {
     let (acme, globex) = (id("acme")?, id("globex")?);
     let (now, later) = (clock("10:00")?, clock("10:01")?);
     for (tenant, since, expected) in
@@ -108,13 +108,13 @@ async fn turns_run_out_for_one_tenant_and_one_stretch_of_time(world: &impl World
     Ok(())
 }
 
-async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) -> Result<()> {
+async fn an_event_that_is_sent_repeatedly_is_recorded_once(world: &impl World) -> Result<()> {
     let first = announcement("acme", "10:00")?.event;
     let again = NewEvent { stamp: change("10:05")?.stamp, id: first.id.clone(), ..first.clone() };
     let others = NewEvent { tenant: id("acme-2")?, ..first.clone() };
     assert_eq!(world.recorder().record(&first).await?, Recording::Created);
     assert_eq!(world.recorder().record(&again).await?, Recording::Duplicate);
-    assert_eq!(world.recorder().record(&others).await?, Recording::Created, "another tenant's event of that id");
+    assert_eq!(world.recorder().record(&others).await?, Recording::Created, "another tenant's event with that id");
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let otherwise = change("10:06")?.connected(&first.tenant, &role, None, false).event;
     let otherwise = NewEvent { id: first.id.clone(), ..otherwise };
@@ -128,7 +128,7 @@ async fn an_event_is_recorded_once_however_often_it_is_sent(world: &impl World) 
     Ok(())
 }
 
-async fn of_many_who_send_one_event_at_once_exactly_one_has_recorded_it(world: &impl World) -> Result<()> {
+async fn of_many_concurrent_requests_for_one_event_exactly_one_records_it(world: &impl World) -> Result<()> {
     let event = announcement("acme", "10:00")?.event;
     let at = |millis| NewEvent {
         stamp: audit_log_core::new_event::Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
@@ -167,7 +167,7 @@ async fn a_tenant_has_one_shard_unless_its_config_says_more(world: &impl World) 
     Ok(())
 }
 
-async fn events_are_read_backwards_page_by_page_and_beyond_the_cursor(world: &impl World) -> Result<()> {
+async fn events_are_read_backwards_page_by_page_from_the_cursor(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let mut keys = Vec::new();
     for number in 0..7 {

@@ -15,11 +15,11 @@ use crate::{
 
 on_both_worlds! {
     events_come_in_the_order_of_their_keys_whatever_the_order_of_writing
-    a_window_has_its_first_instant_and_not_its_last
+    a_window_includes_its_start_and_not_its_end
     only_the_tenants_own_shard_is_read
-    reading_goes_on_right_after_the_cursor
-    a_stretch_of_many_pages_is_read_whole_and_in_order
-    an_event_comes_byte_for_byte
+    reading_continues_right_after_the_cursor
+    a_window_of_many_pages_is_read_completely_and_in_order
+    an_event_is_read_byte_for_byte
     an_item_without_a_text_is_not_skipped
     a_window_without_events_has_one_empty_page
     an_event_is_read_as_soon_as_it_is_written
@@ -36,12 +36,12 @@ async fn record(world: &impl World, tenant: &TenantId, keys: &[&str]) -> Result<
     Ok(())
 }
 
-/// All pages of a shard's window, followed by their cursors.
+/// All pages of a shard's window, read by their cursors.
 async fn pages(world: &impl World, tenant: &TenantId, shard: u16, window: Window) -> Result<Vec<Page>> {
     let (mut pages, mut after) = (Vec::new(), None);
     loop {
         let page = world.events().page(EventRange { tenant, shard, window, after: after.as_deref() }).await?;
-        ensure!(page.more_after.is_none() || page.more_after > after, "the cursor does not advance: {after:?}");
+        ensure!(page.more_after.is_none() || page.more_after > after, "the cursor doesn't advance: {after:?}");
         after.clone_from(&page.more_after);
         pages.push(page);
         if after.is_none() {
@@ -79,7 +79,7 @@ async fn events_come_in_the_order_of_their_keys_whatever_the_order_of_writing(wo
     Ok(())
 }
 
-async fn a_window_has_its_first_instant_and_not_its_last(world: &impl World) -> Result<()> {
+async fn a_window_includes_its_start_and_not_its_end(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let edges = [
         "2026-11-20T09:59:59.999Z#before",
@@ -91,7 +91,7 @@ async fn a_window_has_its_first_instant_and_not_its_last(world: &impl World) -> 
     ];
     record(world, &acme, &edges).await?;
     assert_eq!(keys(world, &acme, window("10:00", "11:00")?).await?, edges[1..3]);
-    // Side by side, the windows have every event once.
+    // Adjacent windows together have every event once.
     let mut tiled = Vec::new();
     for (from, to) in [("09:00", "10:00"), ("10:00", "11:00"), ("11:00", "12:00")] {
         tiled.extend(keys(world, &acme, window(from, to)?).await?);
@@ -115,13 +115,13 @@ async fn only_the_tenants_own_shard_is_read(world: &impl World) -> Result<()> {
     Ok(())
 }
 
-async fn reading_goes_on_right_after_the_cursor(world: &impl World) -> Result<()> {
+async fn reading_continues_right_after_the_cursor(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let stored =
         ["2026-11-20T10:10:00.000Z#a", "2026-11-20T10:10:00.000Z#b", "2026-11-20T10:20:00.000Z#a"].map(str::to_owned);
     record(world, &acme, &stored.each_ref().map(String::as_str)).await?;
     let window = window("10:00", "11:00")?;
-    // The last of them names no event: one that was deleted since, or never was.
+    // The last cursor is of a deleted event.
     for (after, expected) in [
         (&stored[0][..], &stored[1..]),
         (&stored[1], &stored[2..]),
@@ -135,8 +135,8 @@ async fn reading_goes_on_right_after_the_cursor(world: &impl World) -> Result<()
     Ok(())
 }
 
-/// More than 2 MB, where a page of DynamoDB ends at 1 MB.
-async fn a_stretch_of_many_pages_is_read_whole_and_in_order(world: &impl World) -> Result<()> {
+/// More than 2 MB. DynamoDB ends a page at 1 MB.
+async fn a_window_of_many_pages_is_read_completely_and_in_order(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let mut expected = Vec::new();
     for number in 0..25 {
@@ -146,17 +146,17 @@ async fn a_stretch_of_many_pages_is_read_whole_and_in_order(world: &impl World) 
         expected.push(event(&key, &text));
     }
     let pages = pages(world, &acme, 0, window("10:00", "11:00")?).await?;
-    ensure!(pages.len() > 2, "not several pages: {}", pages.len());
+    ensure!(pages.len() > 2, "expected several pages: {}", pages.len());
     for page in &pages {
         let last = page.events.last().map(|event| &event.recorded_at_id);
-        ensure!(page.more_after.is_none() || page.more_after.as_ref() == last, "the cursor is not the last event read");
+        ensure!(page.more_after.is_none() || page.more_after.as_ref() == last, "the cursor isn't the last event");
     }
     let read: Vec<_> = pages.into_iter().flat_map(|page| page.events).collect();
     ensure!(read == expected, "events are missing, doubled or out of order");
     Ok(())
 }
 
-async fn an_event_comes_byte_for_byte(world: &impl World) -> Result<()> {
+async fn an_event_is_read_byte_for_byte(world: &impl World) -> Result<()> {
     let acme = id("acme")?;
     let texts = [
         "{\"name\":\"J\u{fc}rgen \u{2603} \u{1f600}\",\"n\":1.00,\"n\":1e400}",
@@ -186,9 +186,9 @@ async fn an_item_without_a_text_is_not_skipped(world: &impl World) -> Result<()>
     assert_eq!(keys, ["0", "1", "2"]);
     assert_eq!(read[0].body, Body::Text("{}".to_owned()));
     let [Body::NoText(_), Body::NoText(number)] = [&read[1].body, &read[2].body] else {
-        anyhow::bail!("taken for texts: {read:?}")
+        anyhow::bail!("expected no texts: {read:?}")
     };
-    ensure!(number.contains(r#""event":{"N":"42"}"#), "what there was is lost: {number}");
+    ensure!(number.contains(r#""event":{"N":"42"}"#), "the value is lost: {number}");
     Ok(())
 }
 
@@ -212,7 +212,7 @@ async fn an_event_is_read_as_soon_as_it_is_written(world: &impl World) -> Result
     Ok(())
 }
 
-/// An object of the customer has it, so that whoever broke the contract can be found by all that the item says.
+/// The exported object has the whole item, so that the service that broke the contract can be found.
 #[test]
 fn an_item_without_a_text_comes_with_all_its_attributes() -> Result<()> {
     on_local_aws(async |world| {

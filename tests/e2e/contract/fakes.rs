@@ -1,4 +1,4 @@
-//! The world in memory.
+//! The contract's world on the fakes.
 
 use anyhow::{Context as _, Result};
 use audit_log_core::{
@@ -14,13 +14,13 @@ use audit_log_tests::Object;
 
 use crate::world::{LeaseDamage, Recorded, World, config};
 
-/// A page holds this many events: few, so that bodies which read several pages do so here, too.
-const PAGE: usize = 10;
+/// Few, so that tests read several pages.
+const EVENTS_PER_PAGE: usize = 10;
 
-/// Runs a body in a memory of its own.
+/// Runs a test on new fakes.
 pub(crate) fn in_memory(body: impl AsyncFnOnce(&Fakes) -> Result<()>) -> Result<()> {
     let mut fakes = Fakes::default();
-    fakes.page_size = PAGE;
+    fakes.page_size = EVENTS_PER_PAGE;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(body(&fakes))
 }
 
@@ -53,14 +53,14 @@ impl World for Fakes {
         self
     }
 
-    async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
+    async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
         for notification in notifications {
             self.publish(notification).await?;
         }
-        let heard = |notification: &Notification| {
+        let published = |notification: &Notification| {
             (notification.kind.detail_type().to_owned(), notification.detail().to_string())
         };
-        Ok(self.state().notifications.iter().map(heard).collect())
+        Ok(self.state().notifications.iter().map(published).collect())
     }
 
     async fn put_records(
@@ -123,7 +123,7 @@ impl World for Fakes {
     }
 
     async fn unfinished(&self, _config: &TenantConfig) -> Result<Vec<String>> {
-        // An upload in memory is a value; dropped, it is gone.
+        // An unfinished upload of the fake is dropped.
         Ok(Vec::new())
     }
 }

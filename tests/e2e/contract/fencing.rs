@@ -1,4 +1,4 @@
-//! What a run writes under its lease, and under what it doesn't: a commit, a checkpoint, a recorded failure.
+//! Conditions for a run's writes: a commit, a checkpoint, a recorded failure.
 
 use anyhow::Result;
 use audit_log_core::{
@@ -18,18 +18,18 @@ use crate::{
 };
 
 on_both_worlds! {
-    under_its_lease_and_with_the_tenant_as_read_each_write_holds
-    without_its_lease_no_write_holds
-    no_write_holds_at_another_point_of_the_schedule
+    with_the_lease_and_an_unchanged_tenant_each_write_succeeds
+    without_the_lease_each_write_fails
+    each_write_fails_if_the_schedule_changed
     after_a_save_only_a_failure_is_recorded
     after_a_disconnect_only_a_failure_is_recorded
-    whether_the_tenant_fails_is_a_commits_concern_and_a_checkpoints
-    a_tenant_without_records_gets_none
+    commits_and_checkpoints_fail_if_the_tenant_began_or_ceased_to_fail
+    a_tenant_without_records_gets_no_records
     a_lease_ends_with_the_commit_that_releases_it
     a_lease_ends_with_the_recorded_failure_that_releases_it
 }
 
-/// What is written under a fence.
+/// A write under a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Write {
     Commit,
@@ -39,7 +39,7 @@ enum Write {
 
 const ALL: [Write; 3] = [Write::Commit, Write::Checkpoint, Write::Failure];
 
-/// Writes, with an announcement where there can be one.
+/// Writes, with an announcement if possible.
 async fn attempt(world: &impl World, as_read: &AsRead, write: Write, releases: bool) -> Result<Conditional> {
     let AsRead { config, .. } = as_read;
     let (tenants, announcement) = (world.tenants(), of_the_write(&config.tenant)?);
@@ -62,7 +62,7 @@ fn of_the_write(tenant: &TenantId) -> Result<Announcement> {
     announcement_of(tenant.as_str(), "of-the-write", "11:05")
 }
 
-/// Everything that these writes may change.
+/// All that these writes may change.
 async fn snapshot(
     world: &impl World,
     tenant: &TenantId,
@@ -72,7 +72,7 @@ async fn snapshot(
     Ok((load(world, tenant).await?, receipts, world.tenants().outbox(tenant).await?, events))
 }
 
-/// These writes don't hold, and change nothing.
+/// Asserts that these writes fail and change nothing.
 async fn fail(world: &impl World, as_read: &AsRead, writes: &[Write]) -> Result<()> {
     let tenant = &as_read.config.tenant;
     let before = snapshot(world, tenant).await?;
@@ -84,11 +84,11 @@ async fn fail(world: &impl World, as_read: &AsRead, writes: &[Write]) -> Result<
     Ok(())
 }
 
-async fn under_its_lease_and_with_the_tenant_as_read_each_write_holds(world: &impl World) -> Result<()> {
+async fn with_the_lease_and_an_unchanged_tenant_each_write_succeeds(world: &impl World) -> Result<()> {
     for (number, write) in ALL.into_iter().enumerate() {
         let acme = connect_and_acquire(world, &format!("acme-{number}")).await?;
         let tenant = &acme.config.tenant;
-        // What is no part of the fence doesn't matter.
+        // Other attributes may differ.
         let watermark = StoredWatermark { due_shard: None, ..acme.watermark.clone() };
         let as_read = AsRead { watermark, ..acme.clone() };
         assert_eq!(attempt(world, &as_read, write, false).await?, Conditional::Written, "{write:?}");
@@ -106,7 +106,7 @@ async fn under_its_lease_and_with_the_tenant_as_read_each_write_holds(world: &im
     Ok(())
 }
 
-async fn without_its_lease_no_write_holds(world: &impl World) -> Result<()> {
+async fn without_the_lease_each_write_fails(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     fail(world, &acme, &ALL).await?;
     let other = AsRead { lease: lease(2, "11:45")?, ..acme.clone() };
@@ -115,7 +115,7 @@ async fn without_its_lease_no_write_holds(world: &impl World) -> Result<()> {
     world.tenants().release_lease(&acme.config.tenant, &other.lease).await?;
     fail(world, &other, &ALL).await?;
     fail(world, &acme, &ALL).await?;
-    // An expired one, once another run has it.
+    // An expired lease that another run acquired.
     acquire(world, &acme).await?;
     let purpose = Purpose::Export(&acme.watermark);
     let later = lease(3, "12:30")?;
@@ -124,7 +124,7 @@ async fn without_its_lease_no_write_holds(world: &impl World) -> Result<()> {
     fail(world, &acme, &ALL).await
 }
 
-async fn no_write_holds_at_another_point_of_the_schedule(world: &impl World) -> Result<()> {
+async fn each_write_fails_if_the_schedule_changed(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let text = |text: &str| Some(text.to_owned());
     let stored = &acme.watermark;
@@ -137,7 +137,7 @@ async fn no_write_holds_at_another_point_of_the_schedule(world: &impl World) -> 
     ] {
         fail(world, &AsRead { watermark, ..acme.clone() }, &ALL).await?;
     }
-    // A window that is committed is not committed again.
+    // A committed window isn't committed again.
     assert_eq!(attempt(world, &acme, Write::Commit, false).await?, Conditional::Written);
     fail(world, &acme, &ALL).await
 }
@@ -145,12 +145,12 @@ async fn no_write_holds_at_another_point_of_the_schedule(world: &impl World) -> 
 async fn after_a_save_only_a_failure_is_recorded(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
-    // The same settings and the same schedule: only the version tells.
+    // Settings and schedule are equal. Only the version differs.
     let saved = announcement("acme", "10:30")?;
     let saved = world.settings().save(&acme.config, Some(&acme.watermark), acme.schedule, &saved).await?;
     assert_eq!((saved, stored_watermark(world, tenant).await?), (Conditional::Written, acme.watermark.clone()));
     fail(world, &acme, &[Write::Commit, Write::Checkpoint]).await?;
-    // Under the version that is stored now, all goes on.
+    // With the stored version, all writes succeed.
     let again = AsRead { config: TenantConfig { version: 2, ..acme.config.clone() }, ..acme.clone() };
     assert_eq!(attempt(world, &again, Write::Checkpoint, false).await?, Conditional::Written);
     assert_eq!(attempt(world, &acme, Write::Failure, false).await?, Conditional::Written);
@@ -171,11 +171,11 @@ async fn after_a_disconnect_only_a_failure_is_recorded(world: &impl World) -> Re
     }
     assert_eq!(attempt(world, &acme, Write::Failure, false).await?, Conditional::Written);
     let stored = stored_watermark(world, tenant).await?;
-    assert_eq!((stored.due_shard, stored.failing), (None, true), "it stays disconnected");
+    assert_eq!((stored.due_shard, stored.failing), (None, true), "the tenant stays disconnected");
     Ok(())
 }
 
-async fn whether_the_tenant_fails_is_a_commits_concern_and_a_checkpoints(world: &impl World) -> Result<()> {
+async fn commits_and_checkpoints_fail_if_the_tenant_began_or_ceased_to_fail(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let failing = StoredWatermark { failing: true, ..acme.watermark.clone() };
     let failing = AsRead { watermark: failing, ..acme.clone() };
@@ -184,14 +184,14 @@ async fn whether_the_tenant_fails_is_a_commits_concern_and_a_checkpoints(world: 
     for as_read in [&failing, &acme] {
         assert_eq!(attempt(world, as_read, Write::Failure, false).await?, Conditional::Written);
     }
-    // There would be a recovery to announce.
+    // The commit would have to announce a recovery.
     fail(world, &acme, &both).await?;
     assert_eq!(attempt(world, &failing, Write::Checkpoint, false).await?, Conditional::Written);
     assert_eq!(attempt(world, &failing, Write::Commit, false).await?, Conditional::Written);
     Ok(())
 }
 
-async fn a_tenant_without_records_gets_none(world: &impl World) -> Result<()> {
+async fn a_tenant_without_records_gets_no_records(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let of = |tenant: &str| -> Result<AsRead> {
         let config = TenantConfig { tenant: id(tenant)?, version: 0, ..acme.config.clone() };
@@ -202,7 +202,7 @@ async fn a_tenant_without_records_gets_none(world: &impl World) -> Result<()> {
         fail(world, &AsRead { watermark, ..unknown.clone() }, &ALL).await?;
     }
     assert_eq!(load(world, &unknown.config.tenant).await?, TenantRecords::default());
-    // A watermark alone.
+    // With a watermark alone.
     let without_config = of("without-config")?;
     let tenant = &without_config.config.tenant;
     let watermark = Some(acme.watermark.clone());
@@ -211,7 +211,7 @@ async fn a_tenant_without_records_gets_none(world: &impl World) -> Result<()> {
     fail(world, &without_config, &[Write::Commit, Write::Checkpoint]).await
 }
 
-/// That write ends the lease, and only if it is to.
+/// Asserts that a write releases the lease, and only on request.
 async fn releases(world: &impl World, write: Write) -> Result<()> {
     for releases in [false, true] {
         let acme = connect_and_acquire(world, &format!("acme-{releases}")).await?;

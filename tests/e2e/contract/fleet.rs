@@ -1,4 +1,4 @@
-//! All tenants at once: who is connected, who has settings, and how many there were.
+//! Listing connected tenants and tenants with settings, and the count of the last check.
 
 use std::collections::BTreeSet;
 
@@ -18,15 +18,15 @@ use chrono::TimeDelta;
 use crate::world::{World, announcement, clock, connect, id};
 
 on_both_worlds! {
-    whoever_is_connected_is_listed_in_its_shard_due_or_not
-    whoever_has_settings_is_listed_connected_or_not
-    a_count_is_there_once_it_is_kept_and_the_last_one_stays
+    connected_tenants_are_listed_in_their_shard_due_or_not
+    tenants_with_settings_are_listed_connected_or_not
+    the_last_stored_count_is_returned
 }
 
-async fn whoever_is_connected_is_listed_in_its_shard_due_or_not(world: &impl World) -> Result<()> {
+async fn connected_tenants_are_listed_in_their_shard_due_or_not(world: &impl World) -> Result<()> {
     assert_eq!(reconciliation::connected(world.fleet()).await?, []);
     let mut expected = Vec::new();
-    // More tenants than shards, so that some share one.
+    // More tenants than shards, so that some share a shard.
     for number in 0..40 {
         let tenant = id(&format!("tenant-{number:02}"))?;
         let due = clock("11:00")? + TimeDelta::hours(number * 1000);
@@ -48,18 +48,18 @@ async fn whoever_is_connected_is_listed_in_its_shard_due_or_not(world: &impl Wor
     Ok(())
 }
 
-async fn whoever_has_settings_is_listed_connected_or_not(world: &impl World) -> Result<()> {
+async fn tenants_with_settings_are_listed_connected_or_not(world: &impl World) -> Result<()> {
     assert_eq!(world.fleet().saved().await?, [""; 0]);
     let acme = connect(world, "acme").await?;
     let globex = connect(world, "globex").await?;
     let left = announcement("globex", "10:10")?;
     assert_eq!(world.settings().disconnect(&globex.config.tenant, 1, &left).await?, Conditional::Written);
-    // What there is before a first save is no settings.
+    // Before the first save there are no settings.
     world.settings().external_id(&id("initech")?, &acme.config.external_id).await?;
     let came = announcement("initech", "10:10")?;
     let connected = world.settings().store_role(&id("initech")?, Some(&acme.config.role), 0, &came).await?;
     assert_eq!(connected, Conditional::Written);
-    // Only the config counts; its watermark may be gone.
+    // Only the config matters. The watermark may be missing.
     let config = Some(Draft { region: Some(REGION.to_owned()), ..Draft::default() });
     world.put_records(&id("hooli")?, TenantRecords { config, ..TenantRecords::default() }).await?;
     let saved: BTreeSet<String> = world.fleet().saved().await?.into_iter().collect();
@@ -67,7 +67,7 @@ async fn whoever_has_settings_is_listed_connected_or_not(world: &impl World) -> 
     Ok(())
 }
 
-async fn a_count_is_there_once_it_is_kept_and_the_last_one_stays(world: &impl World) -> Result<()> {
+async fn the_last_stored_count_is_returned(world: &impl World) -> Result<()> {
     connect(world, "acme").await?;
     assert_eq!(world.fleet().last_count().await?, None);
     let day = clock("11:00")?.date_naive();
@@ -77,7 +77,7 @@ async fn a_count_is_there_once_it_is_kept_and_the_last_one_stays(world: &impl Wo
         world.fleet().save_count(count).await?;
         assert_eq!(world.fleet().last_count().await?, Some(count));
     }
-    // It is nobody's record, and in no list of tenants.
+    // The count isn't listed as a tenant.
     assert_eq!(world.fleet().saved().await?, ["acme"]);
     assert_eq!(reconciliation::connected(world.fleet()).await?.len(), 1);
     Ok(())

@@ -23,16 +23,16 @@ use crate::{
 
 on_both_worlds! {
     a_free_lease_is_acquired_and_comes_with_the_watermark
-    a_lease_keeps_others_away_until_its_very_end
-    a_lease_that_ends_implausibly_late_keeps_nobody_away
-    a_lease_that_can_not_be_read_keeps_nobody_away
-    a_run_that_repeats_its_call_has_its_lease
-    of_many_runs_at_once_exactly_one_has_the_lease
-    a_lease_for_an_export_is_acquired_only_if_the_tenant_is_as_it_was_read
-    one_lease_is_for_all_purposes
-    publishing_needs_no_watermark_and_keeps_nobody_from_a_first_save
-    publishing_for_a_disconnected_tenant_leaves_it_so
-    a_lease_is_released_by_its_own_run_alone
+    a_lease_excludes_other_runs_until_its_end
+    a_lease_that_ends_implausibly_late_excludes_no_run
+    an_unreadable_lease_excludes_no_run
+    a_run_that_repeats_its_call_acquires_its_own_lease
+    of_many_concurrent_runs_exactly_one_acquires_the_lease
+    a_lease_for_an_export_is_acquired_only_if_the_tenant_is_unchanged
+    a_tenant_has_one_lease_for_all_purposes
+    publishing_needs_no_watermark_and_does_not_prevent_a_first_save
+    publishing_for_a_disconnected_tenant_leaves_it_disconnected
+    only_its_own_run_releases_a_lease
 }
 
 async fn acquire(world: &impl World, acme: &AsRead, lease: &Lease, now: DateTime<Utc>) -> Result<Acquisition> {
@@ -65,7 +65,7 @@ async fn a_free_lease_is_acquired_and_comes_with_the_watermark(world: &impl Worl
     Ok(())
 }
 
-async fn a_lease_keeps_others_away_until_its_very_end(world: &impl World) -> Result<()> {
+async fn a_lease_excludes_other_runs_until_its_end(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let end = clock("11:45")? + TimeDelta::milliseconds(123);
     let (first, second) = (Lease::new([1; 16], end), Lease::new([2; 16], end + TimeDelta::hours(1)));
@@ -79,21 +79,21 @@ async fn a_lease_keeps_others_away_until_its_very_end(world: &impl World) -> Res
     Ok(())
 }
 
-async fn a_lease_that_ends_implausibly_late_keeps_nobody_away(world: &impl World) -> Result<()> {
+async fn a_lease_that_ends_implausibly_late_excludes_no_run(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let now = clock("11:02")?;
     let longest = Lease::new([1; 16], now + MAX_LEASE);
     assert!(is_acquired(&acquire(world, &acme, &longest, now).await?));
     let next = lease(2, "11:45")?;
     assert_eq!(acquire(world, &acme, &next, now).await?, Acquisition::HeldUntil(longest.until));
-    // To a clock that is behind, it ends later than any lease may.
+    // For a slow clock, it ends later than any lease may.
     let behind = now - TimeDelta::milliseconds(1);
     assert!(is_acquired(&acquire(world, &acme, &next, behind).await?));
     assert_eq!(held(world, &acme).await?, Some(next));
     Ok(())
 }
 
-async fn a_lease_that_can_not_be_read_keeps_nobody_away(world: &impl World) -> Result<()> {
+async fn an_unreadable_lease_excludes_no_run(world: &impl World) -> Result<()> {
     for (number, damage) in LeaseDamage::ALL.into_iter().enumerate() {
         let acme = connect(world, &format!("tenant-{number}")).await?;
         world.put_unreadable_lease(&acme.config.tenant, damage).await?;
@@ -105,7 +105,7 @@ async fn a_lease_that_can_not_be_read_keeps_nobody_away(world: &impl World) -> R
     Ok(())
 }
 
-async fn a_run_that_repeats_its_call_has_its_lease(world: &impl World) -> Result<()> {
+async fn a_run_that_repeats_its_call_acquires_its_own_lease(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let first = acquire(world, &acme, &acme.lease, clock("11:03")?).await?;
     assert!(is_acquired(&first));
@@ -114,7 +114,7 @@ async fn a_run_that_repeats_its_call_has_its_lease(world: &impl World) -> Result
     Ok(())
 }
 
-async fn of_many_runs_at_once_exactly_one_has_the_lease(world: &impl World) -> Result<()> {
+async fn of_many_concurrent_runs_exactly_one_acquires_the_lease(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let leases = (1..=8).map(|token| lease(token, "11:45")).collect::<Result<Vec<_>>>()?;
     let now = clock("11:02")?;
@@ -128,7 +128,7 @@ async fn of_many_runs_at_once_exactly_one_has_the_lease(world: &impl World) -> R
     Ok(())
 }
 
-async fn a_lease_for_an_export_is_acquired_only_if_the_tenant_is_as_it_was_read(world: &impl World) -> Result<()> {
+async fn a_lease_for_an_export_is_acquired_only_if_the_tenant_is_unchanged(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let text = |text: &str| Some(text.to_owned());
     let stored = &acme.watermark;
@@ -159,7 +159,7 @@ async fn a_lease_for_an_export_is_acquired_only_if_the_tenant_is_as_it_was_read(
     let disconnected = world.settings().disconnect(&acme.config.tenant, 1, &announcement("acme", "10:10")?).await?;
     assert_eq!(disconnected, Conditional::Written);
     is_refused(&acme).await?;
-    // Another run's lease is the reason that is told, whatever else has changed.
+    // Another run's lease is the reported reason, whatever else changed.
     let until = clock("11:20")?;
     let publisher = Lease::new([9; 16], until);
     let tenant = &acme.config.tenant;
@@ -169,7 +169,7 @@ async fn a_lease_for_an_export_is_acquired_only_if_the_tenant_is_as_it_was_read(
     Ok(())
 }
 
-async fn one_lease_is_for_all_purposes(world: &impl World) -> Result<()> {
+async fn a_tenant_has_one_lease_for_all_purposes(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let (tenant, tenants) = (&acme.config.tenant, world.tenants());
     let publisher = lease(2, "11:04")?;
@@ -182,7 +182,7 @@ async fn one_lease_is_for_all_purposes(world: &impl World) -> Result<()> {
     Ok(())
 }
 
-async fn publishing_needs_no_watermark_and_keeps_nobody_from_a_first_save(world: &impl World) -> Result<()> {
+async fn publishing_needs_no_watermark_and_does_not_prevent_a_first_save(world: &impl World) -> Result<()> {
     let (tenant, tenants, settings) = (id("acme")?, world.tenants(), world.settings());
     settings.external_id(&tenant, &ExternalId::parse("made-for-acme")?).await?;
     let (publisher, now) = (lease(9, "10:02")?, clock("10:00")?);
@@ -190,7 +190,7 @@ async fn publishing_needs_no_watermark_and_keeps_nobody_from_a_first_save(world:
     assert_eq!(acquired, Acquisition::Acquired(StoredWatermark::default(), ExportHealth::default()));
     let records = load(world, &tenant).await?;
     assert_eq!((&records.watermark, records.lease.as_ref()), (&None, Some(&publisher)));
-    // A lease alone is no watermark, neither to one who connects a role nor to one who saves.
+    // A record with a lease alone counts as no watermark, for connecting a role and for saving.
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let stored = settings.store_role(&tenant, Some(&role), 0, &announcement("acme", "10:00")?).await?;
     assert_eq!(stored, Conditional::Written);
@@ -204,7 +204,7 @@ async fn publishing_needs_no_watermark_and_keeps_nobody_from_a_first_save(world:
     tenants.release_lease(&tenant, &publisher).await?;
     let records = load(world, &tenant).await?;
     assert_eq!((records.watermark, records.lease), (Some(connected), None));
-    // What is left of a lease that was all that there was is no watermark, either.
+    // The record that is left after the release counts as no watermark either.
     let globex = id("globex")?;
     assert!(is_acquired(&tenants.acquire_lease(&globex, Purpose::Publish, &publisher, now).await?));
     tenants.release_lease(&globex, &publisher).await?;
@@ -212,7 +212,7 @@ async fn publishing_needs_no_watermark_and_keeps_nobody_from_a_first_save(world:
     connect(world, "globex").await.map(|_| ())
 }
 
-async fn publishing_for_a_disconnected_tenant_leaves_it_so(world: &impl World) -> Result<()> {
+async fn publishing_for_a_disconnected_tenant_leaves_it_disconnected(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let disconnected = world.settings().disconnect(tenant, 1, &announcement("acme", "10:10")?).await?;
@@ -225,7 +225,7 @@ async fn publishing_for_a_disconnected_tenant_leaves_it_so(world: &impl World) -
     Ok(())
 }
 
-async fn a_lease_is_released_by_its_own_run_alone(world: &impl World) -> Result<()> {
+async fn only_its_own_run_releases_a_lease(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let (tenant, tenants) = (&acme.config.tenant, world.tenants());
     let before = load(world, tenant).await?;
@@ -240,7 +240,7 @@ async fn a_lease_is_released_by_its_own_run_alone(world: &impl World) -> Result<
     Ok(())
 }
 
-/// Operators' commands go by these attributes.
+/// The commands in docs/operations.md use these attributes.
 #[test]
 fn the_table_has_a_lease_as_a_text_and_its_end_in_milliseconds() -> Result<()> {
     on_local_aws(async |world| {

@@ -1,4 +1,4 @@
-//! The world on the local AWS: the deployed tables, customers with stacks of their own, the deployed exporter's role.
+//! The contract's world on the local AWS: the deployed tables, customers' stacks, and the deployed exporter's role.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -25,8 +25,8 @@ use audit_log_core::{
     tenant::TenantId,
 };
 use audit_log_tests::{
-    Bucket, Fixture, Item, Listener, Object, PLATFORM_ACCOUNT, Table, exporter_session, on_the_platform, onboard,
-    open_exporter_role,
+    Bucket, Fixture, Item, Listener, Object, PLATFORM_ACCOUNT, Table, exporter_session, onboard, open_exporter_role,
+    run_on_platform,
 };
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -34,7 +34,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::world::{LeaseDamage, Recorded, World, clock, config};
 
-/// The adapters on the platform that all tests of this binary share.
+/// The adapters on the shared platform.
 pub(crate) struct OnLocalAws<'a> {
     pub(crate) fixture: &'a Fixture,
     tenants: TenantsTable,
@@ -45,15 +45,15 @@ pub(crate) struct OnLocalAws<'a> {
     bus: EventBus,
 }
 
-/// Runs a body on the local AWS, its tables empty.
+/// Runs a test on the local AWS with empty tables.
 pub(crate) fn on_local_aws(body: impl AsyncFnOnce(&OnLocalAws<'_>) -> Result<()>) -> Result<()> {
-    on_the_platform(async |fixture| body(&OnLocalAws::new(fixture).await?).await)
+    run_on_platform(async |fixture| body(&OnLocalAws::new(fixture).await?).await)
 }
 
 impl<'a> OnLocalAws<'a> {
     async fn new(fixture: &'a Fixture) -> Result<Self> {
         let outputs = fixture.platform.outputs();
-        // Settings are saved by the console, which has other rights than the exporter.
+        // The console saves settings, and its rights differ from the exporter's.
         let console = fixture.aws.sdk_config(PLATFORM_ACCOUNT);
         let exporter = fixture.aws.sdk_config_with(exporters_credentials(fixture).await?);
         let events = |config| EventsTable::new(dynamodb::Client::new(config), &outputs.events_table_name);
@@ -77,14 +77,14 @@ impl<'a> OnLocalAws<'a> {
         })
     }
 
-    /// A record of a tenant as the table holds it, or `None`.
+    /// A tenant's record as stored.
     pub(crate) async fn record(&self, tenant: &TenantId, record: &str) -> Result<Option<Item>> {
         let items = self.fixture.platform.items(Table::Tenants, tenant.as_str()).await?;
         Ok(items.into_iter().find(|item| text(item, "record").as_deref() == Some(record)))
     }
 
     fn bucket(&self, config: &TenantConfig) -> Bucket {
-        Bucket::of(self.fixture.aws, config.role.account().as_str(), config.bucket.as_str())
+        Bucket::new(self.fixture.aws, config.role.account().as_str(), config.bucket.as_str())
     }
 
     fn customers_s3(&self, config: &TenantConfig) -> s3::Client {
@@ -92,7 +92,7 @@ impl<'a> OnLocalAws<'a> {
     }
 }
 
-/// The text of an attribute, a number's digits included.
+/// An attribute that is a text or number.
 pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
     match item.get(name)? {
         AttributeValue::S(text) | AttributeValue::N(text) => Some(text.clone()),
@@ -100,7 +100,7 @@ pub(crate) fn text(item: &Item, name: &str) -> Option<String> {
     }
 }
 
-/// One session for all tests.
+/// A session that all tests share.
 async fn exporters_credentials(fixture: &Fixture) -> Result<Credentials> {
     static SESSION: OnceCell<Credentials> = OnceCell::const_new();
     let begin = async || {
@@ -139,16 +139,16 @@ impl World for OnLocalAws<'_> {
         &self.buckets
     }
 
-    async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
+    async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {
         let Fixture { aws, platform } = self.fixture;
-        let listener = Listener::to(aws, &platform.outputs().notification_bus_name, "acme").await?;
+        let listener = Listener::new(aws, &platform.outputs().notification_bus_name, "acme").await?;
         for notification in notifications {
             self.bus.publish(notification).await?;
         }
-        let heard = listener.hear(notifications.len()).await?;
+        let events = listener.receive(notifications.len()).await?;
         let text =
             |event: &Value| (event["detail-type"].as_str().unwrap_or_default().to_owned(), event["detail"].to_string());
-        Ok(heard.iter().map(text).collect())
+        Ok(events.iter().map(text).collect())
     }
 
     async fn put_records(
@@ -160,7 +160,7 @@ impl World for OnLocalAws<'_> {
         {
             let Some(fields) = fields else { continue };
             let keys = [("tenant_id", Some(tenant.to_string())), ("record", Some(record.to_owned()))];
-            // As text, wrong numbers included; but some are compared as the numbers that they are.
+            // As text, wrong numbers included, except for those that conditions compare as numbers.
             let attribute = |(name, value): (&str, Option<String>)| {
                 let (numbers, value) = (["version", "event_shards"], value?);
                 let number = numbers.contains(&name) && value.parse::<i64>().is_ok();
@@ -215,7 +215,7 @@ impl World for OnLocalAws<'_> {
     }
 
     async fn customer(&self, tenant: &str) -> Result<TenantConfig> {
-        // A stack takes a second, and the customers' accounts last as long as the binary.
+        // Stacks are shared, since each takes a second.
         static CUSTOMERS: Mutex<BTreeMap<String, Draft>> = Mutex::const_new(BTreeMap::new());
         let mut customers = CUSTOMERS.lock().await;
         let settings = match customers.get(tenant) {

@@ -1,11 +1,10 @@
-//! The contract of the ports: what `audit_log_core::ports` promises, proved of the fake in memory and of the adapters.
+//! The contract of the ports: tests that both the fakes and the adapters pass.
 //!
-//! Each test body is written once, over the traits, and runs against both: whatever core's own tests prove on
-//! [`Fakes`](audit_log_core::fakes::Fakes) therefore holds on AWS. The adapters run on the local AWS, against the
-//! deployed tables and customers' stacks, under the deployed exporter's role; a right that the templates forget fails
-//! here.
+//! Each test is written once over the traits and runs against both. So what the core's tests prove on
+//! [`Fakes`](audit_log_core::fakes::Fakes) also holds on AWS. The adapters run on the local AWS with the deployed tables,
+//! customers' stacks and the exporter's role, so a right that is missing in the templates fails a test.
 
-/// Makes two tests of each body.
+/// Makes two tests of each function: on the fakes and on the local AWS.
 macro_rules! on_both_worlds {
     ($($body:ident)*) => {$(
         mod $body {
@@ -25,8 +24,8 @@ macro_rules! on_both_worlds {
 mod backoff;
 mod buckets;
 mod checkpoint;
-mod checks;
 mod connecting;
+mod connection_checks;
 mod events;
 mod fakes;
 mod fencing;

@@ -1,4 +1,4 @@
-//! Notifications that are stored with the change that they tell of, until they are published.
+//! Storing notifications with a change, until they are published.
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
@@ -24,14 +24,14 @@ use crate::{
 
 on_both_worlds! {
     each_change_adds_its_notification_in_order
-    an_entry_is_the_notification_as_it_was_announced
-    changes_at_once_lose_no_notification
-    a_change_that_is_not_made_is_not_announced
-    a_notification_is_stored_again_although_its_event_was_recorded_before
-    what_is_published_is_removed_and_what_came_meanwhile_stays
-    numbers_go_on_after_all_is_published
-    a_full_outbox_drops_the_oldest_of_a_kind_and_counts_it
-    a_tenant_is_in_the_index_while_its_outbox_holds_anything
+    an_entry_is_the_announced_notification
+    concurrent_changes_lose_no_notification
+    a_failed_change_is_not_announced
+    a_notification_is_stored_again_if_its_event_was_recorded_before
+    published_entries_are_removed_and_newer_ones_stay
+    sequence_numbers_continue_after_all_is_published
+    a_full_outbox_drops_the_oldest_entry_of_a_kind_and_counts_it
+    a_tenant_is_in_the_index_while_its_outbox_has_entries
     an_unknown_tenants_outbox_is_empty_and_stays_so
 }
 
@@ -39,7 +39,7 @@ async fn outbox(world: &impl World, tenant: &TenantId) -> Result<Outbox> {
     Ok(world.tenants().outbox(tenant).await?)
 }
 
-/// The ids and numbers of what is in an outbox.
+/// Ids and sequence numbers of an outbox's entries.
 async fn entries(world: &impl World, tenant: &TenantId) -> Result<Vec<(String, u64)>> {
     Ok(outbox(world, tenant).await?.entries.into_iter().map(|entry| (entry.id, entry.sequence)).collect())
 }
@@ -48,7 +48,7 @@ fn numbered(entries: &[(&str, u64)]) -> Vec<(String, u64)> {
     entries.iter().map(|(id, sequence)| ((*id).to_owned(), *sequence)).collect()
 }
 
-/// Records a failure that is announced under an id.
+/// Records a failure with an announcement.
 async fn fail(world: &impl World, acme: &AsRead, event_id: &str, time: &str) -> Result<Conditional> {
     let announcement = announcement_of(acme.config.tenant.as_str(), event_id, time)?;
     let (failure, at) = (denied(), clock(time)?);
@@ -56,7 +56,7 @@ async fn fail(world: &impl World, acme: &AsRead, event_id: &str, time: &str) -> 
     Ok(world.tenants().record_failure(&acme.config.tenant, acme.fence(), record).await?)
 }
 
-/// Removes everything that is there.
+/// Removes all entries.
 async fn publish_all(world: &impl World, tenant: &TenantId) -> Result<()> {
     let outbox = outbox(world, tenant).await?;
     let ids: Vec<String> = outbox.entries.iter().map(|entry| entry.id.clone()).collect();
@@ -81,7 +81,7 @@ async fn each_change_adds_its_notification_in_order(world: &impl World) -> Resul
     Ok(())
 }
 
-async fn an_entry_is_the_notification_as_it_was_announced(world: &impl World) -> Result<()> {
+async fn an_entry_is_the_announced_notification(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let announced = announcement("acme", "10:00")?.notification.context("no notification")?;
     let expected = Notification { sequence: 1, ..announced };
@@ -90,10 +90,10 @@ async fn an_entry_is_the_notification_as_it_was_announced(world: &impl World) ->
     Ok(())
 }
 
-async fn changes_at_once_lose_no_notification(world: &impl World) -> Result<()> {
+async fn concurrent_changes_lose_no_notification(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let (tenant, settings) = (&acme.config.tenant, world.settings());
-    // A run, and an admin: they write different records, and meet in the outbox alone.
+    // A run and an admin write different records and only share the outbox.
     for round in 0..4_u64 {
         let name = format!("round-{round}");
         let version = round + 1;
@@ -114,18 +114,18 @@ async fn changes_at_once_lose_no_notification(world: &impl World) -> Result<()> 
     Ok(())
 }
 
-async fn a_change_that_is_not_made_is_not_announced(world: &impl World) -> Result<()> {
+async fn a_failed_change_is_not_announced(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let before = (outbox(world, tenant).await?, keys(world, tenant, window("10:00", "12:00")?).await?);
-    assert_eq!(fail(world, &acme, "failed", "11:02").await?, Conditional::ConditionFailed, "it has no lease");
+    assert_eq!(fail(world, &acme, "failed", "11:02").await?, Conditional::ConditionFailed, "the run has no lease");
     let left = world.settings().disconnect(tenant, 7, &announcement("acme", "11:02")?).await?;
-    assert_eq!(left, Conditional::ConditionFailed, "of another version");
+    assert_eq!(left, Conditional::ConditionFailed, "the version differs");
     assert_eq!((outbox(world, tenant).await?, keys(world, tenant, window("10:00", "12:00")?).await?), before);
     Ok(())
 }
 
-async fn a_notification_is_stored_again_although_its_event_was_recorded_before(world: &impl World) -> Result<()> {
+async fn a_notification_is_stored_again_if_its_event_was_recorded_before(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let recorded = async || -> Result<usize> {
@@ -134,7 +134,7 @@ async fn a_notification_is_stored_again_although_its_event_was_recorded_before(w
     };
     for (time, sequence) in [("11:02", 2), ("11:04", 3)] {
         assert_eq!(fail(world, &acme, "failed", time).await?, Conditional::Written);
-        // In the place of the one before, which nobody has heard of yet.
+        // Replaces the earlier entry, which isn't published yet.
         let expected = [("change-at-10:00", 1), ("failed", sequence)];
         assert_eq!((entries(world, tenant).await?, recorded().await?), (numbered(&expected), 1));
     }
@@ -145,19 +145,19 @@ async fn a_notification_is_stored_again_although_its_event_was_recorded_before(w
     Ok(())
 }
 
-async fn what_is_published_is_removed_and_what_came_meanwhile_stays(world: &impl World) -> Result<()> {
+async fn published_entries_are_removed_and_newer_ones_stay(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let (tenant, tenants) = (&acme.config.tenant, world.tenants());
     assert_eq!(fail(world, &acme, "second", "11:02").await?, Conditional::Written);
     let as_read = outbox(world, tenant).await?;
     assert_eq!(fail(world, &acme, "third", "11:03").await?, Conditional::Written);
-    // All that it has read, though not all that there is.
+    // All that were read, but not all that there are.
     let both = ["change-at-10:00".to_owned(), "second".to_owned()];
     tenants.remove_published(tenant, &as_read, &both).await?;
     assert_eq!(entries(world, tenant).await?, numbered(&[("third", 3)]));
     assert!(load(world, tenant).await?.has_notifications);
     assert_eq!(world.fleet().pending().await?, ["acme"]);
-    // Removed once more, after an answer that was lost.
+    // Removed again, after a lost answer.
     tenants.remove_published(tenant, &as_read, &both).await?;
     assert_eq!(entries(world, tenant).await?, numbered(&[("third", 3)]));
     // The first of two.
@@ -168,7 +168,7 @@ async fn what_is_published_is_removed_and_what_came_meanwhile_stays(world: &impl
     Ok(())
 }
 
-async fn numbers_go_on_after_all_is_published(world: &impl World) -> Result<()> {
+async fn sequence_numbers_continue_after_all_is_published(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
     publish_all(world, tenant).await?;
@@ -180,7 +180,7 @@ async fn numbers_go_on_after_all_is_published(world: &impl World) -> Result<()> 
     Ok(())
 }
 
-async fn a_full_outbox_drops_the_oldest_of_a_kind_and_counts_it(world: &impl World) -> Result<()> {
+async fn a_full_outbox_drops_the_oldest_entry_of_a_kind_and_counts_it(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
     for number in 1..MAX_ENTRIES + 2 {
@@ -188,19 +188,19 @@ async fn a_full_outbox_drops_the_oldest_of_a_kind_and_counts_it(world: &impl Wor
     }
     let full = outbox(world, tenant).await?;
     assert_eq!((full.entries.len(), full.dropped, full.sequence), (MAX_ENTRIES, 2, MAX_ENTRIES as u64 + 2));
-    // The one of the save is of the same kind, and the oldest.
+    // The save's entry is of the same kind and the oldest.
     assert_eq!(full.entries.first().map(|entry| entry.id.as_str()), Some("n2"));
     assert_eq!(full.entries.last().map(|entry| entry.id.as_str()), Some("n101"));
     publish_all(world, tenant).await?;
     let expected = Outbox { sequence: full.sequence, ..Outbox::default() };
-    assert_eq!(outbox(world, tenant).await?, expected, "the count ends with what it is of");
+    assert_eq!(outbox(world, tenant).await?, expected, "the count ends with its kind's entries");
     Ok(())
 }
 
-async fn a_tenant_is_in_the_index_while_its_outbox_holds_anything(world: &impl World) -> Result<()> {
+async fn a_tenant_is_in_the_index_while_its_outbox_has_entries(world: &impl World) -> Result<()> {
     assert_eq!(world.fleet().pending().await?, [""; 0]);
     let mut expected = Vec::new();
-    // More tenants than shards, so that some share one.
+    // More tenants than shards, so that some share a shard.
     for number in (0..24).rev() {
         expected.insert(0, connect(world, &format!("tenant-{number:02}")).await?.config.tenant);
     }
@@ -225,9 +225,9 @@ async fn an_unknown_tenants_outbox_is_empty_and_stays_so(world: &impl World) -> 
     Ok(())
 }
 
-/// Operators' commands and the index go by these attributes.
+/// The commands in docs/operations.md and the index use these attributes.
 #[test]
-fn the_table_has_an_outbox_as_a_map_and_its_shard_while_there_is_anything_in_it() -> Result<()> {
+fn the_table_has_an_outbox_as_a_map_and_its_shard_while_it_has_entries() -> Result<()> {
     on_local_aws(async |world| {
         let acme = connect(world, "acme").await?;
         let tenant = &acme.config.tenant;
@@ -245,7 +245,7 @@ fn the_table_has_an_outbox_as_a_map_and_its_shard_while_there_is_anything_in_it(
 }
 
 #[test]
-fn an_entry_that_can_not_be_read_stays_until_an_operator_removes_it() -> Result<()> {
+fn an_unreadable_entry_stays_until_an_operator_removes_it() -> Result<()> {
     on_local_aws(async |world| {
         let acme = connect(world, "acme").await?;
         let tenant = &acme.config.tenant;

@@ -1,4 +1,4 @@
-//! What is kept of a window that was stored.
+//! Storing receipts.
 
 use anyhow::{Context as _, Result};
 use audit_log_core::{
@@ -15,23 +15,21 @@ use crate::{
 };
 
 on_both_worlds! {
-    a_receipt_tells_where_the_window_lies_and_what_bytes_it_has
+    a_receipt_has_the_windows_objects_with_their_checksums
     there_is_no_receipt_for_a_window_that_was_not_stored
     a_receipt_of_very_many_objects_is_stored
 }
 
-/// Commits a receipt.
 async fn store(world: &impl World, tenant: &AsRead, receipt: &Receipt) -> Result<()> {
     assert_eq!(tenant.commit(world, receipt).await?, Conditional::Written);
     Ok(())
 }
 
-/// The tenant's receipts.
 async fn stored(world: &impl World, tenant: &AsRead) -> Result<Vec<StoredReceipt>> {
     Ok(world.settings().receipts(&tenant.config.tenant, None, 10).await?)
 }
 
-async fn a_receipt_tells_where_the_window_lies_and_what_bytes_it_has(world: &impl World) -> Result<()> {
+async fn a_receipt_has_the_windows_objects_with_their_checksums(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let mut receipt = acme.receipt("a");
     let minute = Window { from: receipt.window.from - TimeDelta::minutes(1), to: receipt.window.from };
@@ -49,7 +47,7 @@ async fn there_is_no_receipt_for_a_window_that_was_not_stored(world: &impl World
     Ok(())
 }
 
-/// More than an item of the table could list one by one.
+/// More than fit into an item one by one.
 async fn a_receipt_of_very_many_objects_is_stored(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let object = |number: u32| StoredObject {
@@ -64,14 +62,14 @@ async fn a_receipt_of_very_many_objects_is_stored(world: &impl World) -> Result<
     let stored = stored(world, &acme).await?.pop().context("no receipt")?;
     let all = StoredReceipt::of(&receipt);
     let counts = |it: &StoredReceipt| (it.object_count, it.events, it.bytes, it.manifest_sha256.clone());
-    assert_eq!(counts(&stored), counts(&all), "of all of them");
+    assert_eq!(counts(&stored), counts(&all), "the counts include all objects");
     assert!(receipt.objects.starts_with(&stored.receipt.objects) && !stored.receipt.objects.is_empty());
     Ok(())
 }
 
-/// The console shows these attributes, and the table's TTL goes by one of them.
+/// The console shows these attributes, and TTL uses one of them.
 #[test]
-fn the_table_keeps_a_receipt_with_its_counts_for_400_days() -> Result<()> {
+fn the_table_has_a_receipt_with_its_counts_for_400_days() -> Result<()> {
     on_local_aws(async |world| {
         let acme = connect_and_acquire(world, "acme").await?;
         store(world, &acme, &acme.receipt("a")).await?;

@@ -1,4 +1,4 @@
-//! Saving settings and leaving.
+//! Saving settings, disconnecting and reconnecting.
 
 use anyhow::{Error, Result};
 use audit_log_core::{
@@ -15,17 +15,17 @@ use futures::future::join_all;
 use crate::world::{self, World, announcement, change, clock, config, id, load, platform, stored_watermark};
 
 on_both_worlds! {
-    a_save_never_takes_back_shards_that_were_added_meanwhile
+    a_save_never_reduces_shards_that_were_added_meanwhile
     the_first_save_stores_every_field_and_connects_the_tenant
     a_later_save_replaces_the_settings_and_raises_the_version_by_one
-    a_save_is_lost_if_another_one_came_first
-    a_save_is_lost_if_an_export_came_first
-    a_first_save_is_lost_if_there_are_records_already
-    of_many_saves_at_once_exactly_one_is_stored
-    who_disconnects_keeps_everything_but_the_place_in_the_schedule
-    a_save_neither_needs_nor_touches_what_an_export_has_on_the_watermark
-    who_reconnects_goes_on_where_it_stopped
-    who_was_never_connected_can_be_disconnected
+    a_save_fails_after_another_save
+    a_save_fails_after_an_export
+    a_first_save_fails_if_there_are_records
+    of_many_concurrent_saves_exactly_one_is_stored
+    a_disconnect_removes_only_the_due_shard
+    a_save_neither_needs_nor_changes_the_attributes_of_an_export
+    after_a_reconnect_exports_continue_at_the_watermark
+    a_tenant_that_was_never_connected_can_be_disconnected
 }
 
 fn every_field(bucket: &str) -> Draft {
@@ -47,7 +47,7 @@ fn schedule(from: &str, due: &str) -> Result<Schedule> {
     Ok(Schedule { exported_until: clock(from)?, next_due: clock(due)? })
 }
 
-/// The stored settings, checked again.
+/// The stored settings, checked.
 async fn stored_config(world: &impl World, tenant: &str) -> Result<TenantConfig> {
     config(tenant, load(world, &id(tenant)?).await?.config.unwrap_or_default())
 }
@@ -74,7 +74,7 @@ async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world:
         world.settings().save(&first, None, began, &announcement("acme", "10:03")?).await?,
         Conditional::Written
     );
-    // Nothing of the earlier settings shows through what these leave out; shards may only grow.
+    // Fields that these settings leave out have no earlier value, except shards, which may only grow.
     let event_shards = first.event_shards;
     let plain = TenantConfig { version: 1, event_shards, ..config("acme", Draft::default())? };
     let (as_read, sooner) = (StoredWatermark::connected(&plain.tenant, began), schedule("10:03", "10:30")?);
@@ -87,8 +87,8 @@ async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world:
     Ok(())
 }
 
-/// A save is lost, and nothing is written.
-async fn is_lost(world: &impl World, config: &TenantConfig, as_read: Option<&StoredWatermark>) -> Result<()> {
+/// Asserts that a save fails and writes nothing.
+async fn assert_save_fails(world: &impl World, config: &TenantConfig, as_read: Option<&StoredWatermark>) -> Result<()> {
     let before = load(world, &config.tenant).await?;
     let saved = world
         .settings()
@@ -99,15 +99,15 @@ async fn is_lost(world: &impl World, config: &TenantConfig, as_read: Option<&Sto
     Ok(())
 }
 
-async fn a_save_is_lost_if_another_one_came_first(world: &impl World) -> Result<()> {
+async fn a_save_fails_after_another_save(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     for version in [0, 2] {
-        is_lost(world, &TenantConfig { version, ..acme.config.clone() }, Some(&acme.watermark)).await?;
+        assert_save_fails(world, &TenantConfig { version, ..acme.config.clone() }, Some(&acme.watermark)).await?;
     }
     Ok(())
 }
 
-async fn a_save_is_lost_if_an_export_came_first(world: &impl World) -> Result<()> {
+async fn a_save_fails_after_an_export(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     let text = |text: &str| Some(text.to_owned());
     for watermark in [
@@ -116,23 +116,23 @@ async fn a_save_is_lost_if_an_export_came_first(world: &impl World) -> Result<()
         StoredWatermark { due_shard: None, ..acme.watermark.clone() },
         StoredWatermark::default(),
     ] {
-        is_lost(world, &acme.config, Some(&watermark)).await?;
+        assert_save_fails(world, &acme.config, Some(&watermark)).await?;
     }
     Ok(())
 }
 
-async fn a_first_save_is_lost_if_there_are_records_already(world: &impl World) -> Result<()> {
+async fn a_first_save_fails_if_there_are_records(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
-    is_lost(world, &acme.config, None).await?;
-    is_lost(world, &TenantConfig { version: 0, ..acme.config }, None).await?;
-    // A config alone, without the watermark that a save would have made.
+    assert_save_fails(world, &acme.config, None).await?;
+    assert_save_fails(world, &TenantConfig { version: 0, ..acme.config }, None).await?;
+    // A config alone, without a watermark.
     let stray = TenantConfig { version: 0, ..config("stray", Draft::default())? };
     let records = TenantRecords { config: Some(Draft::of(&stray, 3)), watermark: None, ..TenantRecords::default() };
     world.put_records(&stray.tenant, records).await?;
-    is_lost(world, &stray, None).await
+    assert_save_fails(world, &stray, None).await
 }
 
-async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Result<()> {
+async fn of_many_concurrent_saves_exactly_one_is_stored(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     let change = |number: u32| config("acme", Draft { bucket: Some(format!("bucket-{number}")), ..Draft::default() });
     let changes: Vec<_> = (0..8).map(change).collect::<Result<_>>()?;
@@ -146,12 +146,12 @@ async fn of_many_saves_at_once_exactly_one_is_stored(world: &impl World) -> Resu
     Ok(())
 }
 
-async fn a_save_never_takes_back_shards_that_were_added_meanwhile(world: &impl World) -> Result<()> {
+async fn a_save_never_reduces_shards_that_were_added_meanwhile(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     let mut records = load(world, &acme.config.tenant).await?;
     records.config = records.config.map(|config| Draft { event_shards: Some("4".to_owned()), ..config });
     world.put_records(&acme.config.tenant, records).await?;
-    is_lost(world, &acme.config, Some(&acme.watermark)).await?;
+    assert_save_fails(world, &acme.config, Some(&acme.watermark)).await?;
     let four = TenantConfig { event_shards: EventShards::parse("4")?, ..acme.config.clone() };
     let saved =
         world.settings().save(&four, Some(&acme.watermark), acme.schedule, &announcement("acme", "10:40")?).await?;
@@ -159,7 +159,7 @@ async fn a_save_never_takes_back_shards_that_were_added_meanwhile(world: &impl W
     Ok(())
 }
 
-async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &impl World) -> Result<()> {
+async fn a_disconnect_removes_only_the_due_shard(world: &impl World) -> Result<()> {
     let acme = world::connect_and_acquire(world, "acme").await?;
     let (tenant, settings) = (&acme.config.tenant, world.settings());
     let kept = world.tenants().save_checkpoint(&acme.config, acme.fence(), "so far").await?;
@@ -168,7 +168,7 @@ async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &
     let left = announcement("acme", "10:10")?;
     let disconnect = async |version| settings.disconnect(tenant, version, &left).await.map_err(Error::from);
     for version in [0, 2] {
-        assert_eq!(disconnect(version).await?, Conditional::ConditionFailed, "of version {version}");
+        assert_eq!(disconnect(version).await?, Conditional::ConditionFailed, "version {version}");
         assert_eq!(load(world, tenant).await?, before);
     }
     assert_eq!(disconnect(1).await?, Conditional::Written);
@@ -183,7 +183,7 @@ async fn who_disconnects_keeps_everything_but_the_place_in_the_schedule(world: &
     Ok(())
 }
 
-async fn a_save_neither_needs_nor_touches_what_an_export_has_on_the_watermark(world: &impl World) -> Result<()> {
+async fn a_save_neither_needs_nor_changes_the_attributes_of_an_export(world: &impl World) -> Result<()> {
     let acme = world::connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let receipt = acme.receipt("a");
@@ -204,7 +204,7 @@ async fn a_save_neither_needs_nor_touches_what_an_export_has_on_the_watermark(wo
     Ok(())
 }
 
-async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<()> {
+async fn after_a_reconnect_exports_continue_at_the_watermark(world: &impl World) -> Result<()> {
     let acme = world::connect(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let disconnected =
@@ -225,7 +225,7 @@ async fn who_reconnects_goes_on_where_it_stopped(world: &impl World) -> Result<(
     Ok(())
 }
 
-async fn who_was_never_connected_can_be_disconnected(world: &impl World) -> Result<()> {
+async fn a_tenant_that_was_never_connected_can_be_disconnected(world: &impl World) -> Result<()> {
     let unknown = id("unknown")?;
     let disconnected = world.settings().disconnect(&unknown, 0, &announcement("unknown", "10:10")?).await?;
     assert_eq!(disconnected, Conditional::ConditionFailed);

@@ -1,4 +1,4 @@
-//! Who is due, who is connected, and what their records say.
+//! Listing due and connected tenants, and reading their records.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::world::{World, announcement, clock, connect, id};
 
 on_both_worlds! {
-    a_tenant_is_due_from_its_instant_on_and_only_in_its_own_shard
+    a_tenant_is_due_from_next_due_on_and_only_in_its_shard
     a_disconnected_tenant_is_neither_due_nor_connected
-    a_tenant_that_is_not_due_is_connected_all_the_same
-    each_tenant_of_many_comes_with_the_records_that_it_has
-    records_come_as_they_are_stored_right_or_wrong
-    a_write_is_seen_by_the_very_next_read
-    nobody_is_loaded_for_nobody
+    a_tenant_that_is_not_due_is_listed_as_connected
+    each_of_many_tenants_is_loaded_with_its_records
+    records_are_loaded_as_stored_valid_or_not
+    the_next_read_sees_a_write
+    loading_no_tenants_returns_none
 }
 
-/// Whoever is due in each shard that has any.
+/// The due tenants of each shard that has any.
 async fn due(world: &impl World, tick: DateTime<Utc>) -> Result<BTreeMap<String, Vec<String>>> {
     let mut by_shard = BTreeMap::new();
     for shard in DueShard::all() {
@@ -39,7 +39,7 @@ async fn due(world: &impl World, tick: DateTime<Utc>) -> Result<BTreeMap<String,
     Ok(by_shard)
 }
 
-/// The shards in which any tenant is connected.
+/// The shards with a connected tenant.
 async fn connected(world: &impl World) -> Result<Vec<String>> {
     let mut shards = Vec::new();
     for shard in DueShard::all() {
@@ -54,10 +54,10 @@ fn shard(tenant: &str) -> Result<String> {
     Ok(DueShard::of(&id(tenant)?).to_string())
 }
 
-async fn a_tenant_is_due_from_its_instant_on_and_only_in_its_own_shard(world: &impl World) -> Result<()> {
+async fn a_tenant_is_due_from_next_due_on_and_only_in_its_shard(world: &impl World) -> Result<()> {
     let tick = clock("11:00")?;
     let mut expected = BTreeMap::<_, Vec<_>>::new();
-    // More tenants than shards, so that some share one.
+    // More tenants than shards, so that some share a shard.
     for number in 0..40 {
         let tenant = format!("tenant-{number:02}");
         let due = tick + TimeDelta::seconds(number - 20);
@@ -68,7 +68,7 @@ async fn a_tenant_is_due_from_its_instant_on_and_only_in_its_own_shard(world: &i
             expected.entry(shard(&tenant)?).or_default().push(tenant);
         }
     }
-    assert_eq!(expected.values().map(Vec::len).sum::<usize>(), 21, "the one that is due at the tick itself included");
+    assert_eq!(expected.values().map(Vec::len).sum::<usize>(), 21, "with the tenant that is due exactly at the tick");
     assert_eq!(due(world, tick).await?, expected);
     Ok(())
 }
@@ -84,21 +84,21 @@ async fn a_disconnected_tenant_is_neither_due_nor_connected(world: &impl World) 
     Ok(())
 }
 
-async fn a_tenant_that_is_not_due_is_connected_all_the_same(world: &impl World) -> Result<()> {
+async fn a_tenant_that_is_not_due_is_listed_as_connected(world: &impl World) -> Result<()> {
     connect(world, "acme").await?;
     assert_eq!(due(world, clock("10:59")?).await?, BTreeMap::new());
     assert_eq!(connected(world).await?, [shard("acme")?]);
     Ok(())
 }
 
-async fn each_tenant_of_many_comes_with_the_records_that_it_has(world: &impl World) -> Result<()> {
+async fn each_of_many_tenants_is_loaded_with_its_records(world: &impl World) -> Result<()> {
     let mut stored = BTreeMap::new();
     for number in 0..120 {
         let tenant = id(&format!("tenant-{number:03}"))?;
         let due = clock("11:00")? + TimeDelta::seconds(number);
         let schedule = Schedule { exported_until: clock("10:00")?, next_due: due };
         let draft = Draft { bucket: Some(format!("bucket-{number}")), ..Draft::default() };
-        // Both, only the one, only the other, none.
+        // Both records, either one, none.
         let records = TenantRecords {
             config: (number % 4 < 2).then_some(draft),
             watermark: (number % 2 == 0).then(|| StoredWatermark::connected(&tenant, schedule)),
@@ -115,7 +115,7 @@ async fn each_tenant_of_many_comes_with_the_records_that_it_has(world: &impl Wor
     Ok(())
 }
 
-async fn records_come_as_they_are_stored_right_or_wrong(world: &impl World) -> Result<()> {
+async fn records_are_loaded_as_stored_valid_or_not(world: &impl World) -> Result<()> {
     let some = |text: &str| Some(text.to_owned());
     let records = TenantRecords {
         config: Some(Draft {
@@ -145,7 +145,7 @@ async fn records_come_as_they_are_stored_right_or_wrong(world: &impl World) -> R
     Ok(())
 }
 
-async fn a_write_is_seen_by_the_very_next_read(world: &impl World) -> Result<()> {
+async fn the_next_read_sees_a_write(world: &impl World) -> Result<()> {
     let (tenant, schedule) = (id("acme")?, |minute: i64| -> Result<Schedule> {
         let from = clock("10:00")?;
         Ok(Schedule { exported_until: from, next_due: from + TimeDelta::minutes(minute) })
@@ -164,7 +164,7 @@ async fn a_write_is_seen_by_the_very_next_read(world: &impl World) -> Result<()>
     Ok(())
 }
 
-async fn nobody_is_loaded_for_nobody(world: &impl World) -> Result<()> {
+async fn loading_no_tenants_returns_none(world: &impl World) -> Result<()> {
     connect(world, "acme").await?;
     assert_eq!(world.tenants().load(&[]).await?, <[(TenantId, TenantRecords); 0]>::default());
     Ok(())

@@ -1,4 +1,4 @@
-//! Moving the watermark, and noting that it could not be moved; `fencing` is for when neither holds.
+//! Commits and recorded failures. `fencing` tests when they fail.
 
 use anyhow::Result;
 use audit_log_core::{
@@ -18,10 +18,10 @@ use crate::{
 
 on_both_worlds! {
     a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error
-    a_commit_of_a_window_with_a_gap_tells_of_the_loss
-    of_many_commits_at_once_exactly_one_holds
-    a_commit_on_a_config_without_a_version_counts_it_as_the_first
-    a_failure_is_noted_and_counted_and_moves_nothing
+    a_commit_of_a_window_with_a_gap_announces_the_loss
+    of_many_concurrent_commits_exactly_one_succeeds
+    a_commit_counts_a_config_without_a_version_as_version_one
+    a_failure_is_recorded_and_counted_and_moves_nothing
 }
 
 async fn a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error(world: &impl World) -> Result<()> {
@@ -38,16 +38,12 @@ async fn a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error(wo
     assert_eq!(watermark, acme.watermark.after(&receipt, acme.after()));
     assert_eq!(watermark.schedule().ok(), Some(acme.after()));
     assert_eq!(failures(world, tenant).await?, Failures::default());
-    assert_eq!(
-        (after.config, after.lease),
-        (before.config, before.lease),
-        "the settings are not the export's to change"
-    );
+    assert_eq!((after.config, after.lease), (before.config, before.lease), "an export doesn't change the settings");
     assert_eq!(world.settings().receipts(tenant, None, 10).await?, [StoredReceipt::of(&receipt)]);
     Ok(())
 }
 
-async fn a_commit_of_a_window_with_a_gap_tells_of_the_loss(world: &impl World) -> Result<()> {
+async fn a_commit_of_a_window_with_a_gap_announces_the_loss(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let receipt = Receipt { gap: true, ..acme.receipt("a") };
     assert_eq!(acme.commit(world, &receipt).await?, Conditional::Written);
@@ -56,8 +52,8 @@ async fn a_commit_of_a_window_with_a_gap_tells_of_the_loss(world: &impl World) -
     Ok(())
 }
 
-/// Their answers may have been lost, and they are of one run.
-async fn of_many_commits_at_once_exactly_one_holds(world: &impl World) -> Result<()> {
+/// Repetitions of one run's call, for example after lost answers.
+async fn of_many_concurrent_commits_exactly_one_succeeds(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let receipts: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|sha256| acme.receipt(sha256)).into();
     let commits = join_all(receipts.iter().map(|receipt| acme.commit(world, receipt))).await;
@@ -70,7 +66,7 @@ async fn of_many_commits_at_once_exactly_one_holds(world: &impl World) -> Result
     Ok(())
 }
 
-async fn a_commit_on_a_config_without_a_version_counts_it_as_the_first(world: &impl World) -> Result<()> {
+async fn a_commit_counts_a_config_without_a_version_as_version_one(world: &impl World) -> Result<()> {
     let acme = connect(world, "acme").await?;
     let hand_made = id("hand-made")?;
     let stored = load(world, &acme.config.tenant).await?;
@@ -84,14 +80,14 @@ async fn a_commit_on_a_config_without_a_version_counts_it_as_the_first(world: &i
     Ok(())
 }
 
-async fn a_failure_is_noted_and_counted_and_moves_nothing(world: &impl World) -> Result<()> {
+async fn a_failure_is_recorded_and_counted_and_moves_nothing(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
     let before = load(world, tenant).await?;
     let throttled = Failure::new(Code::Throttled, "Too many requests.");
     for (failure, count) in [(denied(), 1), (denied(), 2), (throttled, 3)] {
         assert_eq!(acme.fail(world, &failure, "11:02").await?, Conditional::Written);
-        assert_eq!(failures(world, tenant).await?, Failures::of(failure.code, &failure.message, count));
+        assert_eq!(failures(world, tenant).await?, Failures::new(failure.code, &failure.message, count));
     }
     let after = load(world, tenant).await?;
     assert_eq!((after.config, after.lease), (before.config, before.lease));
@@ -99,7 +95,7 @@ async fn a_failure_is_noted_and_counted_and_moves_nothing(world: &impl World) ->
     Ok(())
 }
 
-/// The console reads these attributes, so their names are a contract of their own.
+/// The console reads these attributes, so their names are a contract.
 #[test]
 fn the_table_says_when_a_tenant_last_succeeded_and_last_failed() -> Result<()> {
     on_local_aws(async |world| {

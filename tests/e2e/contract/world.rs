@@ -1,4 +1,4 @@
-//! A world that the ports are implemented on, and the fixtures that all bodies share.
+//! What implements the ports, and the fixtures that all tests share.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use audit_log_core::{
@@ -22,73 +22,62 @@ use audit_log_core::{
 use audit_log_tests::{Object, PLATFORM_ACCOUNT, REGION};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The ports, and what a test may see and do beside them.
+/// The ports, and what tests need in addition.
 pub(crate) trait World {
-    /// The tenants as the export sees them.
     fn tenants(&self) -> &impl Tenants;
 
-    /// All tenants at once.
     fn fleet(&self) -> &impl Fleet;
 
-    /// What daily checks have found.
     fn connections(&self) -> &impl Connections;
 
-    /// The tenants as whoever saves settings sees them.
     fn settings(&self) -> &impl Settings;
 
-    /// Where events are recorded.
     fn recorder(&self) -> &impl Recorder;
 
-    /// The recorded events.
     fn events(&self) -> &impl Events;
 
-    /// The customers' buckets.
     fn buckets(&self) -> &impl Buckets;
 
-    /// Publishes notifications of `acme`, and comes back with type and detail of what a listener has heard of them.
-    async fn hear(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>>;
+    /// Publishes notifications of `acme`, and returns types and details as a listener receives them.
+    async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>>;
 
-    /// Puts a tenant's records there as they are, right or wrong.
+    /// Stores a tenant's records without checking them.
     async fn put_records(&self, tenant: &TenantId, records: TenantRecords) -> Result<()>;
 
-    /// Puts a lease that can't be read in the place of a connected tenant's own, damaged in one of several ways.
+    /// Replaces a connected tenant's lease by an unreadable one.
     async fn put_unreadable_lease(&self, tenant: &TenantId, damage: LeaseDamage) -> Result<()>;
 
-    /// Puts a check that can't be read in the place of a connected tenant's last one; without that attribute, or with all
-    /// that a check has.
+    /// Replaces a connected tenant's last connection check by an unreadable one, without an attribute or with all.
     async fn put_unreadable_check(&self, tenant: &TenantId, without: Option<&str>) -> Result<()>;
 
-    /// Records an event in a tenant's shard.
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()>;
 
-    /// The settings of a customer with a bucket and a role of its own; the same for the same tenant, so that tests
-    /// share it.
+    /// The settings of a customer with its own bucket and role. Tests share the customer of a tenant.
     async fn customer(&self, tenant: &str) -> Result<TenantConfig>;
 
-    /// Deletes a customer's bucket, which has to be empty.
+    /// Deletes a customer's empty bucket.
     async fn delete_bucket(&self, config: &TenantConfig) -> Result<()>;
 
-    /// The keys of all objects in a customer's bucket, in order.
+    /// The keys in a customer's bucket, in order.
     async fn keys(&self, config: &TenantConfig) -> Result<Vec<String>>;
 
-    /// An object that is in a customer's bucket.
     async fn object(&self, config: &TenantConfig, key: &str) -> Result<Object>;
 
-    /// The keys of uploads that were begun and neither finished nor aborted; the customer pays for their parts.
+    /// The keys of uploads that are neither completed nor aborted. Customers pay for their parts.
     async fn unfinished(&self, config: &TenantConfig) -> Result<Vec<String>>;
 }
 
-/// What the watermark says of failures.
+/// The watermark's attributes of failures.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures {
-    /// Code and message of the last, unless an export succeeded since.
+    /// Code and message of the last failure, unless an export succeeded since.
     pub(crate) last: Option<(String, String)>,
-    /// How many since the last success.
+    /// The number since the last success.
     pub(crate) in_a_row: u64,
 }
 
 impl Failures {
-    pub(crate) fn of(code: Code, message: &str, in_a_row: u64) -> Self {
+    pub(crate) fn new(code: Code, message: &str, in_a_row: u64) -> Self {
         Self { last: Some((code.to_string(), message.to_owned())), in_a_row }
     }
 }
@@ -96,13 +85,9 @@ impl Failures {
 /// How a lease is damaged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LeaseDamage {
-    /// Its token is a number.
     TokenIsANumber,
-    /// Its end is a text.
     EndIsAText,
-    /// It has no end.
     NoEnd,
-    /// It has an end and no token.
     NoToken,
 }
 
@@ -110,14 +95,11 @@ impl LeaseDamage {
     pub(crate) const ALL: [Self; 4] = [Self::TokenIsANumber, Self::EndIsAText, Self::NoEnd, Self::NoToken];
 }
 
-/// What a writer put into the attribute `event`.
+/// The attribute `event` of an item.
 #[derive(Debug, Clone)]
 pub(crate) enum Recorded {
-    /// A text, as the contract has it.
     Text(String),
-    /// A number, against the contract.
     Number(u32),
-    /// Nothing, against the contract.
     Nothing,
 }
 
@@ -125,7 +107,7 @@ pub(crate) fn id(tenant: &str) -> Result<TenantId> {
     Ok(TenantId::parse(tenant)?)
 }
 
-/// `10:00` and the like, on the day of these tests.
+/// A time such as `10:00` on the day of these tests.
 pub(crate) fn clock(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-20T{time}:00Z").parse()?)
 }
@@ -134,7 +116,7 @@ pub(crate) fn window(from: &str, to: &str) -> Result<Window> {
     Ok(Window { from: clock(from)?, to: clock(to)? })
 }
 
-/// Checked settings of a tenant: `draft`, with a default for what it leaves out.
+/// Checked settings: `draft` with defaults.
 pub(crate) fn config(tenant: &str, draft: Draft) -> Result<TenantConfig> {
     let or = |field: Option<String>, default: &str| field.or(Some(default.to_owned()));
     let draft = Draft {
@@ -152,23 +134,20 @@ pub(crate) fn platform() -> Result<Platform> {
     Ok(Platform { account: AccountId::parse(PLATFORM_ACCOUNT)?, partition: Partition::Aws })
 }
 
-/// What an admin does at a time.
 pub(crate) fn change(time: &str) -> Result<AdminChange> {
     let stamp = Stamp { at: clock(time)?, retention: None };
     Ok(AdminChange { by: User::system(), stamp, id: format!("change-at-{time}") })
 }
 
-/// What announces a change.
 pub(crate) fn announcement(tenant: &str, time: &str) -> Result<Announcement> {
     Ok(change(time)?.disconnected(&id(tenant)?))
 }
 
-/// The same under an id.
 pub(crate) fn announcement_of(tenant: &str, event_id: &str, time: &str) -> Result<Announcement> {
     Ok(AdminChange { id: event_id.to_owned(), ..change(time)? }.disconnected(&id(tenant)?))
 }
 
-/// A lease until a time that is told from others by its token.
+/// A lease with a token made of one byte.
 pub(crate) fn lease(token: u8, until: &str) -> Result<Lease> {
     Ok(Lease::new([token; 16], clock(until)?))
 }
@@ -177,7 +156,7 @@ pub(crate) fn denied() -> Failure {
     Failure::new(Code::AccessDenied, "S3 refused it.")
 }
 
-/// A tenant as a run has read it, under the run's lease.
+/// A tenant as a run read it, and the run's lease.
 #[derive(Debug, Clone)]
 pub(crate) struct AsRead {
     pub(crate) config: TenantConfig,
@@ -186,7 +165,7 @@ pub(crate) struct AsRead {
     pub(crate) lease: Lease,
 }
 
-/// Connects a tenant whose first window is from 10:00 to 11:00.
+/// Connects a tenant with a first window from 10:00 to 11:00.
 pub(crate) async fn connect(world: &impl World, tenant: &str) -> Result<AsRead> {
     let new = config(tenant, Draft::default())?;
     let schedule = Schedule { exported_until: clock("10:00")?, next_due: clock("11:00")? };
@@ -203,7 +182,7 @@ pub(crate) async fn connect_and_acquire(world: &impl World, tenant: &str) -> Res
     Ok(connected)
 }
 
-/// Acquires the lease for an export at 11:02, if nothing stands in the way.
+/// Acquires the lease for an export at 11:02.
 pub(crate) async fn acquire(world: &impl World, AsRead { config, watermark, lease, .. }: &AsRead) -> Result<()> {
     let purpose = Purpose::Export(watermark);
     let acquired = world.tenants().acquire_lease(&config.tenant, purpose, lease, clock("11:02")?).await?;
@@ -216,24 +195,24 @@ impl AsRead {
         Fence { lease: &self.lease, as_read: &self.watermark }
     }
 
-    /// Commits a receipt for the window that is due, and keeps the lease.
+    /// Commits the due window, without releasing the lease.
     pub(crate) async fn commit(&self, world: &impl World, receipt: &Receipt) -> Result<Conditional> {
         let commit = Commit { after: self.after(), receipt, announcement: None, releases: false };
         Ok(world.tenants().commit(&self.config, self.fence(), commit).await?)
     }
 
-    /// Records a failure, and keeps the lease.
+    /// Records a failure, without releasing the lease.
     pub(crate) async fn fail(&self, world: &impl World, failure: &Failure, time: &str) -> Result<Conditional> {
         let record = FailureRecord { failure, at: clock(time)?, announcement: None, releases: false };
         Ok(world.tenants().record_failure(&self.config.tenant, self.fence(), record).await?)
     }
 
-    /// The schedule after the window that is due.
+    /// The schedule after the due window.
     pub(crate) fn after(&self) -> Schedule {
         self.schedule.advance(self.config.frequency)
     }
 
-    /// A receipt for the window that is due, of one object whose bytes are told from others by their checksum.
+    /// A receipt for the due window, with one object with this checksum.
     pub(crate) fn receipt(&self, sha256: &str) -> Receipt {
         let window = Window { from: self.schedule.exported_until, to: self.schedule.next_due };
         let key = format!("audit-logs/tenant={}/{window}_0001.json", self.config.tenant);
@@ -251,10 +230,9 @@ impl AsRead {
     }
 }
 
-/// A tenant's records as a run would read them now.
 pub(crate) async fn load(world: &impl World, tenant: &TenantId) -> Result<TenantRecords> {
     let loaded = world.tenants().load(std::slice::from_ref(tenant)).await?;
-    let [(of, records)] = &loaded[..] else { return Err(anyhow!("not one entry: {loaded:?}")) };
+    let [(of, records)] = &loaded[..] else { return Err(anyhow!("expected one entry: {loaded:?}")) };
     ensure!(of == tenant, "the records of {of}");
     Ok(records.clone())
 }

@@ -1,11 +1,11 @@
-//! What is delivered: every event, once, in order, in the form that was asked for.
+//! Every event is delivered once, in order, in the chosen format.
 
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Table, on_the_platform, onboard, tools};
+use audit_log_tests::{Table, onboard, run_on_platform, tools};
 use chrono::TimeDelta;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::{clock, events_before, minute_one, with};
 
 #[test]
 fn twelve_thousand_events_of_a_kilobyte_arrive_complete_and_in_order() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let busy = onboard(aws, platform, "busy", "200000000011", Draft::default(), clock("10:00")?).await?;
         let mut events = events_before("busy", "11:00", 12_000)?;
@@ -21,7 +21,7 @@ fn twelve_thousand_events_of_a_kilobyte_arrive_complete_and_in_order() -> Result
             let padding = "x".repeat(1024_usize.saturating_sub(event.document.len() + 13));
             event.document.insert_str(event.document.len() - 1, &format!(",\"padding\":\"{padding}\""));
         }
-        // The last of them lies exactly at the window's end.
+        // The last event is exactly at the window's end.
         let last = events.last_mut().context("no events")?;
         last.recorded_at = clock("11:00")?;
         platform.put_events("busy", &events).await?;
@@ -31,8 +31,11 @@ fn twelve_thousand_events_of_a_kilobyte_arrive_complete_and_in_order() -> Result
         let report = platform.tick(minute_one("12:00")?).await?;
         assert_eq!(report["events"], 1, "{report}");
         let exports = busy.exports().await?;
-        // Not `assert_eq`: nobody wants to read twelve megabytes twice.
-        assert!(exports[0].1 == super::as_json(&events[..11_999]), "not the events of the window, in order");
+        // Not `assert_eq`, which would print twelve megabytes twice.
+        assert!(
+            exports[0].1 == super::as_json(&events[..11_999]),
+            "the events of the window differ or are out of order"
+        );
         assert_eq!(exports[1].1, super::as_json(&events[11_999..]));
         assert!(exports[0].1.len() > 8 * 1024 * 1024, "large enough for a multipart upload");
         Ok(())
@@ -40,8 +43,8 @@ fn twelve_thousand_events_of_a_kilobyte_arrive_complete_and_in_order() -> Result
 }
 
 #[test]
-fn a_tenant_gets_the_format_the_compression_and_the_folder_that_it_chose() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_tenant_gets_its_chosen_format_compression_and_folder() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let choices = with(|draft| {
             draft.format = Some("ndjson".to_owned());
@@ -74,8 +77,8 @@ fn a_tenant_gets_the_format_the_compression_and_the_folder_that_it_chose() -> Re
 }
 
 #[test]
-fn a_tenant_with_a_key_gets_everything_encrypted_with_it() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_tenant_with_a_kms_key_gets_all_objects_encrypted_with_it() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let made = tools::aws_cli(aws, "200000000019", &["kms", "create-key"]).await?;
         let key = made["KeyMetadata"]["Arn"].as_str().context("no key")?.to_owned();
@@ -91,7 +94,7 @@ fn a_tenant_with_a_key_gets_everything_encrypted_with_it() -> Result<()> {
 
 #[test]
 fn an_item_that_breaks_the_contract_is_exported_as_malformed() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let sloppy = onboard(aws, platform, "sloppy", "200000000013", Draft::default(), clock("10:00")?).await?;
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -125,8 +128,8 @@ fn an_item_that_breaks_the_contract_is_exported_as_malformed() -> Result<()> {
 }
 
 #[test]
-fn who_is_not_due_gets_nothing_and_who_was_empty_gets_a_heartbeat() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_tenant_that_is_not_due_gets_nothing_and_an_empty_window_gets_a_heartbeat() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let quiet = onboard(aws, platform, "quiet", "200000000014", Draft::default(), clock("10:00")?).await?;
         let six = with(|draft| draft.frequency_hours = Some("6".to_owned()));
@@ -143,11 +146,11 @@ fn who_is_not_due_gets_nothing_and_who_was_empty_gets_a_heartbeat() -> Result<()
 
 #[test]
 fn each_event_reaches_its_own_tenants_bucket_and_no_other() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let one = onboard(aws, platform, "one", "200000000016", Draft::default(), clock("10:00")?).await?;
         let two = onboard(aws, platform, "two", "200000000017", Draft::default(), clock("10:00")?).await?;
-        // Ids that begin with another's, in keys that sort next to another's.
+        // Ids that begin with another tenant's id, so that their keys sort next to each other.
         for tenant in ["one", "two", "one-", "on"] {
             platform.put_events(tenant, &events_before(tenant, "11:00", 20)?).await?;
         }
@@ -163,7 +166,7 @@ fn each_event_reaches_its_own_tenants_bucket_and_no_other() -> Result<()> {
 
 #[test]
 fn an_event_is_exported_once_whatever_minute_its_window_ends_at() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let odd_start = clock("10:00")? + TimeDelta::milliseconds(754_321);
         let odd = onboard(aws, platform, "odd", "200000000018", Draft::default(), odd_start).await?;

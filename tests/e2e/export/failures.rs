@@ -1,9 +1,9 @@
-//! Who fails, who doesn't, and what the platform and its logs say about it.
+//! A failing tenant affects no other, and its failure is reported.
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Bucket, Item, Table, delete_stack, on_the_platform, onboard};
+use audit_log_tests::{Bucket, Item, Table, delete_stack, onboard, run_on_platform};
 use serde_json::{Value, json};
 
 use super::{as_json, clock, events_before, minute_one};
@@ -20,8 +20,8 @@ fn on_watermark(records: &[Item], name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_deleted_role_fails_its_own_tenant_and_the_backlog_arrives_once_it_is_back() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_deleted_role_fails_only_its_tenant_and_the_backlog_is_exported_after_it_is_back() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let healthy = onboard(aws, platform, "healthy", "200000000021", Draft::default(), clock("10:00")?).await?;
         let mut broken = onboard(aws, platform, "broken", "200000000022", Draft::default(), clock("10:00")?).await?;
@@ -56,7 +56,7 @@ fn a_deleted_role_fails_its_own_tenant_and_the_backlog_arrives_once_it_is_back()
 
 #[test]
 fn each_mistake_of_a_customer_has_its_code() -> Result<()> {
-    on_the_platform(async |fixture| {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let mut lost = onboard(aws, platform, "lost", "200000000023", Draft::default(), clock("10:00")?).await?;
         lost.settings.bucket = Some("no-such-bucket-anywhere".to_owned());
@@ -94,8 +94,8 @@ fn each_mistake_of_a_customer_has_its_code() -> Result<()> {
 }
 
 #[test]
-fn a_damaged_config_fails_its_own_tenant_with_the_field_named() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_damaged_config_fails_only_its_tenant_and_the_failure_names_the_field() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let fine = onboard(aws, platform, "fine", "200000000027", Draft::default(), clock("10:00")?).await?;
         onboard(aws, platform, "damaged", "200000000028", Draft::default(), clock("10:00")?).await?;
@@ -114,8 +114,8 @@ fn a_damaged_config_fails_its_own_tenant_with_the_field_named() -> Result<()> {
 }
 
 #[test]
-fn a_tick_without_any_connected_tenant_is_loud() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_tick_without_any_connected_tenant_logs_an_error() -> Result<()> {
+    run_on_platform(async |fixture| {
         let platform = &fixture.platform;
         let report = platform.tick(minute_one("11:00")?).await?;
         assert_eq!(report["due"], 0);
@@ -126,7 +126,7 @@ fn a_tick_without_any_connected_tenant_is_loud() -> Result<()> {
     })
 }
 
-/// The value of a metric in a log line in CloudWatch's embedded format.
+/// The value of a metric in a log line of CloudWatch's embedded metric format.
 fn metric(line: &str, name: &str) -> Option<f64> {
     let line: Value = serde_json::from_str(line).ok()?;
     let declared = line["_aws"]["CloudWatchMetrics"].as_array()?.iter().any(|metrics| {
@@ -137,8 +137,8 @@ fn metric(line: &str, name: &str) -> Option<f64> {
 }
 
 #[test]
-fn logs_say_what_was_exported_and_hold_no_event_and_no_external_id() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn logs_have_each_export_and_no_event_and_no_external_id() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         onboard(aws, platform, "private", "200000000029", Draft::default(), clock("10:00")?).await?;
         let events = events_before("private", "11:00", 3)?;
@@ -160,8 +160,8 @@ fn logs_say_what_was_exported_and_hold_no_event_and_no_external_id() -> Result<(
 }
 
 #[test]
-fn an_event_that_is_not_the_rules_is_refused_with_what_was_expected() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn an_unknown_event_is_refused_with_the_reason() -> Result<()> {
+    run_on_platform(async |fixture| {
         let refused = fixture.platform.invoke(&json!({ "hello": "world" })).await.err().context("taken")?;
         assert!(format!("{refused:#}").contains("Scheduled Event"), "{refused:#}");
         Ok(())

@@ -1,8 +1,8 @@
-//! A tick twice, two ticks at once, a tick during a run, a restored table: the same objects, byte for byte.
+//! Repeated ticks, ticks at once, a tick during a run and a restored table lead to the same bytes.
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Table, on_the_platform, onboard, until};
+use audit_log_tests::{Table, onboard, run_on_platform, wait_until};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ use super::{as_json, clock, events_before, minute_one};
 const KEY: &str = "audit-logs/tenant=";
 
 #[test]
-fn the_same_tick_again_leaves_the_same_bytes() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_repeated_tick_leaves_the_same_bytes() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let acme = onboard(aws, platform, "again", "200000000001", Draft::default(), clock("10:00")?).await?;
         let events = events_before("again", "11:00", 25)?;
@@ -31,19 +31,18 @@ fn the_same_tick_again_leaves_the_same_bytes() -> Result<()> {
     })
 }
 
-/// A number of an answer.
 fn number(answer: &Value, name: &str) -> Result<u64> {
     answer[name].as_u64().with_context(|| format!("no {name} in {answer}"))
 }
 
 #[test]
-fn two_ticks_at_once_put_each_object_once_and_fail_nobody() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn two_ticks_at_once_store_each_object_once_and_fail_no_tenant() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let mut customers = Vec::new();
         for (tenant, account) in [("atonce", "200000000002"), ("both", "200000000005")] {
             let customer = onboard(aws, platform, tenant, account, Draft::default(), clock("08:00")?).await?;
-            customer.bucket.keep_versions().await?;
+            customer.bucket.enable_versioning().await?;
             let mut expected = Vec::new();
             for hour in ["09:00", "10:00", "11:00"] {
                 let events = events_before(tenant, hour, 300)?;
@@ -76,23 +75,23 @@ fn two_ticks_at_once_put_each_object_once_and_fail_nobody() -> Result<()> {
 }
 
 #[test]
-fn a_tick_by_hand_during_a_run_defers_the_tenant_and_puts_nothing() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn a_tick_by_hand_during_a_run_defers_the_tenant_and_stores_nothing() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        // Far behind, so that its run takes a while.
+        // A long backlog, so that the run takes a while.
         let hours = 120;
         let start = clock("11:00")? - TimeDelta::hours(hours);
         let busy = onboard(aws, platform, "byhand", "200000000006", Draft::default(), start).await?;
-        busy.bucket.keep_versions().await?;
+        busy.bucket.enable_versioning().await?;
         let tick = minute_one("11:00")?;
         let by_hand = async {
             let begun = async || Ok(platform.record("byhand", "watermark").await?.remove("lease"));
-            let lease = until("a run has the lease", begun).await?;
+            let lease = wait_until("a run has the lease", begun).await?;
             let answer = platform.tick(tick).await?;
             anyhow::Ok((lease, answer, platform.record("byhand", "watermark").await?))
         };
         let (report, (lease, answer, watermark)) = futures::try_join!(platform.tick(tick), by_hand)?;
-        assert_eq!(watermark.get("lease"), Some(&lease), "the first run was over too soon to prove anything");
+        assert_eq!(watermark.get("lease"), Some(&lease), "the first run ended too early for this test");
         for (name, expected) in [("due", 1), ("deferred", 1), ("leased", 1), ("failed", 0), ("objects", 0)] {
             assert_eq!(number(&answer, name)?, expected, "{name}: {answer}");
         }
@@ -103,22 +102,23 @@ fn a_tick_by_hand_during_a_run_defers_the_tenant_and_puts_nothing() -> Result<()
             "{versions:?}"
         );
         let logs = platform.logs().await?;
-        let said = |line: &String| line.contains("byhand") && line.contains("another run has the tenant's lease");
-        ensure!(logs.iter().any(said), "the log does not say why");
+        let is_deferral =
+            |line: &String| line.contains("byhand") && line.contains("another run has the tenant's lease");
+        ensure!(logs.iter().any(is_deferral), "the log doesn't give the reason");
         Ok(())
     })
 }
 
 #[test]
-fn after_a_restore_of_the_tenants_table_windows_are_delivered_again_and_none_is_lost() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn after_a_restore_of_the_tenants_table_windows_are_exported_again_and_none_is_lost() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let acme = onboard(aws, platform, "restored", "200000000003", Draft::default(), clock("08:00")?).await?;
-        acme.bucket.keep_versions().await?;
+        acme.bucket.enable_versioning().await?;
         let mut expected = Vec::new();
         let mut before = Vec::new();
         for hour in ["09:00", "10:00", "11:00", "12:00"] {
-            // As of right before the tick of 11:00.
+            // The state right before the tick of 11:00.
             if hour == "11:00" {
                 before = platform.items(Table::Tenants, "restored").await?;
             }
@@ -129,7 +129,7 @@ fn after_a_restore_of_the_tenants_table_windows_are_delivered_again_and_none_is_
         }
         let first = acme.exports().await?;
 
-        // Nobody stops recording for a restore.
+        // Recording continues during a restore.
         let events = events_before("restored", "13:00", 50)?;
         platform.put_events("restored", &events).await?;
         expected.push(as_json(&events));
@@ -145,7 +145,7 @@ fn after_a_restore_of_the_tenants_table_windows_are_delivered_again_and_none_is_
         assert_eq!(exports.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), expected);
         let versions: Vec<Vec<String>> = acme.bucket.versions().await?.into_values().collect();
         assert_eq!(versions.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2, 2, 1], "{versions:?}");
-        ensure!(versions[2..4].iter().all(|all| all[0] == all[1]), "with other bytes: {versions:?}");
+        ensure!(versions[2..4].iter().all(|all| all[0] == all[1]), "the bytes differ: {versions:?}");
         let records = platform.items(Table::Tenants, "restored").await?;
         assert_eq!(records.len(), 3 + 5, "config, watermark, outbox and a receipt for each window");
         Ok(())
@@ -153,8 +153,8 @@ fn after_a_restore_of_the_tenants_table_windows_are_delivered_again_and_none_is_
 }
 
 #[test]
-fn a_days_outage_is_caught_up_with_the_very_files_of_hourly_ticks() -> Result<()> {
-    on_the_platform(async |fixture| {
+fn after_a_days_outage_the_files_are_the_same_as_those_of_hourly_ticks() -> Result<()> {
+    run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let start = clock("00:00")?;
         let late = onboard(aws, platform, "late", "200000000004", Draft::default(), start).await?;

@@ -1,13 +1,16 @@
-//! The exporter's real binary, killed at each of its AWS calls, and with each of them failing in each way that it can.
+//! Kills the exporter's binary at each of its AWS calls, and makes each call fail in each possible way.
 //!
-//! README.md beside this says what is done and what is promised. In reading order: [`world`] is the platform with its tenants,
-//! [`scenario`] what a run is about, [`start`] what it finds, [`run`] is one run behind the fault proxy, [`state`] is what it
-//! leaves, [`announcements`] what is announced and heard, [`plan`] says what is done to which call, [`tally`] counts.
+//! README.md explains the tests. In reading order: [`scenario`] is what a run does, [`start`] the tables at its start,
+//! [`world`] the platform with its tenants, [`run`] a run behind the fault proxy, [`restore`] resets everything, [`shared`]
+//! shares worlds among the tests, [`state`] is what a run leaves, [`announcements`] compares notifications, [`plan`] chooses
+//! faults and expects their effects, [`tally`] counts.
 
 mod announcements;
 mod plan;
+mod restore;
 mod run;
 mod scenario;
+mod shared;
 mod start;
 mod state;
 mod tally;
@@ -20,22 +23,25 @@ use audit_log_tests::fault_proxy::{Fault, Service};
 
 use plan::Case;
 use run::Outcome;
-use scenario::{CALLS, Scenario};
+use scenario::{CALLS, FAILING, Scenario};
+use shared::SharedWorld;
 use state::State;
-use tally::{End, TenantReport};
-use world::{FAILING, Turns, World};
+use tally::{Recovery, Tally};
+use world::World;
 
-static KILLED: Turns = Turns::new();
-static FAULTY: Turns = Turns::new();
+static KILLED: SharedWorld = SharedWorld::new();
+static FAULTY: SharedWorld = SharedWorld::new();
 
-/// A scenario without a fault: what its run did, what that leaves, and what another run of the same hour leaves after it.
+/// A scenario without a fault.
 struct Undisturbed {
     outcome: Outcome,
+    /// After the run.
     first: State,
+    /// After another run for the same hour.
     next: State,
 }
 
-async fn undisturbed(world: &World, scenario: Scenario) -> Result<Undisturbed> {
+async fn run_undisturbed(world: &World, scenario: Scenario) -> Result<Undisturbed> {
     world.restore(scenario).await?;
     let outcome = world.run(scenario, scenario.hour(), None).await?;
     ensure!(!outcome.failed, "the undisturbed run failed: {:?}", outcome.answers);
@@ -43,68 +49,68 @@ async fn undisturbed(world: &World, scenario: Scenario) -> Result<Undisturbed> {
     world.run(scenario, scenario.hour(), None).await?;
     let next = world.state(scenario).await?;
     for state in [&first, &next] {
-        ensure!(state.unfinished.is_empty(), "left behind: {:?}", state.unfinished);
-        ensure!(state.is_unsettled().is_empty(), "after an undisturbed run, {}", state.is_unsettled());
+        ensure!(state.unfinished.is_empty(), "unfinished uploads: {:?}", state.unfinished);
+        ensure!(state.open_work().is_empty(), "after an undisturbed run, {}", state.open_work());
     }
     Ok(Undisturbed { outcome, first, next })
 }
 
-/// Does one thing to one call, on the state of the start, and lets later runs do what is left to do.
-async fn disturbed(world: &World, scenario: Scenario, case: &Case, without: &Undisturbed) -> Result<End> {
+/// Runs a scenario with a fault, and then runs without one until everything is done.
+async fn run_with_fault(world: &World, scenario: Scenario, case: &Case, without: &Undisturbed) -> Result<Recovery> {
     let (call, fault) = case;
     world.restore(scenario).await?;
     let outcome = world.run(scenario, scenario.hour(), Some(case)).await?;
-    ensure!(outcome.hit, "the call never came; there were {:#?}", outcome.calls);
+    ensure!(outcome.hit, "the planned call was not made: {:#?}", outcome.calls);
     let aborted = outcome.calls.iter().any(|call| call.name.operation == "AbortMultipartUpload");
-    let refused = [Fault::Deny, Fault::LoseForGood].contains(fault);
+    let refused = [Fault::Deny, Fault::LoseAnswerAndDenyRetry].contains(fault);
     let in_parts = ["UploadPart", "CompleteMultipartUpload"].contains(&plan::operation(&call.name));
     ensure!(scenario == Scenario::PartRefused || aborted == (refused && in_parts), "aborted: {aborted}");
     let state = world.state(scenario).await?;
     let orphans = plan::orphans(scenario, call, *fault);
-    ensure!(state.unfinished.len() == orphans, "left behind: {:?}", state.unfinished);
+    ensure!(state.unfinished.len() == orphans, "unfinished uploads: {:?}", state.unfinished);
     let leased = plan::leased(scenario, &without.outcome, &outcome, case);
-    ensure!(state.leased == leased, "{:?} are leased, and should be {leased:?}", state.leased);
+    ensure!(state.leased == leased, "leased: {:?}, expected {leased:?}", state.leased);
     let is_done = !fault.kills() && state.differs_from(&without.first).is_empty();
-    if is_done && state.is_unsettled().is_empty() {
-        return Ok(End::RiddenOut);
+    if is_done && state.open_work().is_empty() {
+        return Ok(Recovery::SameRun);
     }
     let due = state.leased_and_due(scenario.hour())?;
-    let meeting = if due.is_empty() { None } else { Some(deferring(world, scenario, &due).await?) };
-    world.let_leases_end().await?;
-    let mending = world.run(scenario, scenario.hour(), None).await?;
-    ensure!(!mending.failed, "the next run failed, too: {:?}", mending.answers);
-    ensure!(mending.deferred.is_empty(), "{:?} are leased without a lease", mending.deferred);
-    // A tick that has answered has handed every tenant over, and what is not done comes again without another tick. Only a
-    // customer's failure, noted or not, keeps no batch from being done; nor does a notification that is left, or a lease.
-    let handed_over = scenario == Scenario::FannedOut && !outcome.answers.is_empty() && !outcome.failed;
-    let is_noting =
+    let deferral = if due.is_empty() { None } else { Some(check_deferral(world, scenario, &due).await?) };
+    world.expire_leases().await?;
+    let repair = world.run(scenario, scenario.hour(), None).await?;
+    ensure!(!repair.failed, "the next run failed too: {:?}", repair.answers);
+    ensure!(repair.deferred.is_empty(), "deferred without a lease: {:?}", repair.deferred);
+    // A tick that answered has queued every tenant. The queue redelivers a batch unless the run did everything or the failure
+    // is the customer's, recorded or not.
+    let queued = scenario == Scenario::FannedOut && !outcome.answers.is_empty() && !outcome.failed;
+    let records_failure =
         plan::tenant(&call.name) == FAILING && ["TransactWriteItems", "GetItem"].contains(&plan::operation(&call.name));
-    let is_customers = matches!(call.name.service, Service::S3 | Service::Sts) || is_noting;
-    let stays_away = is_done || is_customers && !fault.kills();
-    let redelivered = meeting.as_ref().unwrap_or(&mending).redelivered;
-    ensure!(redelivered || !handed_over || stays_away, "the batch did not come again");
-    ensure!(meeting.is_none() || !mending.redelivered, "a batch that met a lease was not acknowledged");
+    let is_customer_failure = matches!(call.name.service, Service::S3 | Service::Sts) || records_failure;
+    let is_acknowledged = is_done || is_customer_failure && !fault.kills();
+    let redelivered = deferral.as_ref().unwrap_or(&repair).redelivered;
+    ensure!(redelivered || !queued || is_acknowledged, "the batch was not redelivered");
+    ensure!(deferral.is_none() || !repair.redelivered, "a batch of a leased tenant was not acknowledged");
     let state = world.state(scenario).await?;
     let differences = state.differs_from(&without.next);
     ensure!(differences.is_empty(), "after the next run, {differences}");
-    ensure!(state.unfinished.len() == orphans, "left behind: {:?}", state.unfinished);
+    ensure!(state.unfinished.len() == orphans, "unfinished uploads: {:?}", state.unfinished);
     let left_leased = !leased.is_empty();
-    if state.is_unsettled().is_empty() {
-        return Ok(End::Mended { left_leased });
+    if state.open_work().is_empty() {
+        return Ok(Recovery::NextRun { left_leased });
     }
-    // A tenant that is not due has its notifications published, and its lease acquired again, at its next tick.
+    // For a tenant that isn't due anymore, its next tick publishes notifications and acquires the lease.
     world.run(scenario, scenario.next_hour(), None).await?;
-    let unsettled = world.state(scenario).await?.is_unsettled();
-    ensure!(unsettled.is_empty(), "after the next hour's tick, {unsettled}");
-    Ok(End::SettledLater { left_leased })
+    let open_work = world.state(scenario).await?.open_work();
+    ensure!(open_work.is_empty(), "after the next hour's tick, {open_work}");
+    Ok(Recovery::NextTick { left_leased })
 }
 
-/// A run before leases end: it defers these tenants, says so, and leaves all that is stored of them as it is.
-async fn deferring(world: &World, scenario: Scenario, leased: &BTreeSet<String>) -> Result<Outcome> {
+/// Runs once before the leases end. The run must defer these tenants and change nothing of theirs.
+async fn check_deferral(world: &World, scenario: Scenario, leased: &BTreeSet<String>) -> Result<Outcome> {
     let before = world.stored(leased).await?;
     let outcome = world.run(scenario, scenario.hour(), None).await?;
     ensure!(!outcome.failed, "the run before the lease's end failed: {:?}", outcome.answers);
-    ensure!(outcome.deferred == *leased, "{:?} are deferred, and should be {leased:?}", outcome.deferred);
+    ensure!(outcome.deferred == *leased, "deferred: {:?}, expected {leased:?}", outcome.deferred);
     if scenario != Scenario::FannedOut {
         let answer = &outcome.answers[0];
         ensure!(answer["leased"] == leased.len() && answer["deferred"] == leased.len(), "the answer is {answer}");
@@ -113,16 +119,16 @@ async fn deferring(world: &World, scenario: Scenario, leased: &BTreeSet<String>)
         ensure!(failed.iter().all(|tenant| !leased.contains(*tenant)), "the answer is {answer}");
     }
     let after = world.stored(leased).await?;
-    ensure!(before == after, "what is stored of {leased:?} was {before:?}, and is {after:?}");
+    ensure!(before == after, "records or objects of {leased:?} changed from {before:?} to {after:?}");
     Ok(outcome)
 }
 
 #[test]
-fn undisturbed_runs_make_every_kind_of_call_and_their_receipts_tell_what_lies_in_the_buckets() -> Result<()> {
-    FAULTY.take(async |world| {
+fn undisturbed_runs_make_every_kind_of_call_and_their_receipts_match_the_buckets() -> Result<()> {
+    FAULTY.run_alone(async |world| {
         let mut made = BTreeSet::new();
         for scenario in Scenario::ALL {
-            let Undisturbed { outcome, first, .. } = undisturbed(world, scenario).await?;
+            let Undisturbed { outcome, first, .. } = run_undisturbed(world, scenario).await?;
             made.extend(outcome.calls.into_iter().map(|call| call.name.operation));
             world.check_receipts(scenario).await?;
             let is_late = |key: &String| key.contains("_late_");
@@ -134,40 +140,40 @@ fn undisturbed_runs_make_every_kind_of_call_and_their_receipts_tell_what_lies_in
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_call_is_made_up_for_by_the_first_tick_after_its_leases_end() -> Result<()> {
-    KILLED.take(async |world| {
-        let mut tally = TenantReport::of("killed");
+fn after_a_run_is_killed_at_any_call_the_first_tick_after_its_leases_end_exports_everything() -> Result<()> {
+    KILLED.run_alone(async |world| {
+        let mut tally = Tally::new("killed");
         for scenario in Scenario::ALL {
-            let without = undisturbed(world, scenario).await?;
+            let without = run_undisturbed(world, scenario).await?;
             let cases = plan::kills(scenario, &without.outcome);
             tally.expect(cases.len());
             for case in cases {
-                tally.note(&case, disturbed(world, scenario, &case, &without).await);
+                tally.note(&case, run_with_fault(world, scenario, &case, &without).await);
             }
         }
-        ensure!(tally.operations() == BTreeSet::from(CALLS), "killed at {:?} alone", tally.operations());
+        ensure!(tally.operations() == BTreeSet::from(CALLS), "killed only at {:?}", tally.operations());
         tally.finish()
     })
 }
 
 #[test]
-fn a_call_that_fails_in_any_way_is_ridden_out_or_made_up_for_by_a_later_run() -> Result<()> {
-    FAULTY.take(async |world| failing(world, "failing", &Scenario::ALL[..4]).await)
+fn after_a_call_fails_in_any_way_this_run_or_a_later_one_exports_everything() -> Result<()> {
+    FAULTY.run_alone(async |world| test_faults(world, "failing", &Scenario::ALL[..4]).await)
 }
 
 #[test]
-fn so_is_a_call_of_a_later_tick_and_of_one_that_is_refused_something() -> Result<()> {
-    KILLED.take(async |world| failing(world, "failing later", &Scenario::ALL[4..]).await)
+fn after_a_call_of_a_later_tick_fails_in_any_way_this_run_or_a_later_one_exports_everything() -> Result<()> {
+    KILLED.run_alone(async |world| test_faults(world, "failing later", &Scenario::ALL[4..]).await)
 }
 
-async fn failing(world: &World, title: &'static str, scenarios: &[Scenario]) -> Result<()> {
-    let mut tally = TenantReport::of(title);
+async fn test_faults(world: &World, title: &'static str, scenarios: &[Scenario]) -> Result<()> {
+    let mut tally = Tally::new(title);
     for scenario in scenarios {
-        let without = undisturbed(world, *scenario).await?;
+        let without = run_undisturbed(world, *scenario).await?;
         let cases = plan::faults(*scenario, &without.outcome);
         tally.expect(cases.len());
         for case in cases {
-            tally.note(&case, disturbed(world, *scenario, &case, &without).await);
+            tally.note(&case, run_with_fault(world, *scenario, &case, &without).await);
         }
     }
     tally.finish()

@@ -1,4 +1,4 @@
-//! One run: a process of the exporter, what it is invoked with, and what it answered.
+//! A run: a process of the exporter, its invocations and answers.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_tests::fault_proxy::{Call, Fault, FaultProxy};
-use audit_log_tests::lambda::{Launch, Process, Said};
+use audit_log_tests::lambda::{Launch, Process, ProcessEvent};
 use serde_json::{Value, json};
 
 use crate::scenario::{CALLS, Scenario};
@@ -16,40 +16,38 @@ use crate::world::World;
 /// By signal(7).
 const SIGKILL: i32 = 9;
 
-/// How long an invocation may take with all its retries.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
+/// For an invocation with all its retries.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A tick, its batch, and what that hands over again: more than so many are one of them for ever.
+/// A tick, its batch, and batches that are queued again. More would never end.
 const MAX_INVOCATIONS: usize = 6;
 
-/// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) calls: Vec<Call>,
-    /// Whether the planned call came.
+    /// Whether the planned call was made.
     pub(crate) hit: bool,
-    /// The answers, in order; of a run that was killed, those before.
+    /// In order. A killed run has those before.
     pub(crate) answers: Vec<Value>,
-    /// Whether an invocation ended in an error.
     pub(crate) failed: bool,
-    /// Whether a batch waited from the run before, and there was no tick.
+    /// Whether the run began with a batch that was left in the queue, and not with a tick.
     pub(crate) redelivered: bool,
-    /// The tenants that were deferred since another run has their lease.
+    /// The tenants deferred because another run has their lease.
     pub(crate) deferred: BTreeSet<String>,
 }
 
 impl World {
-    /// Runs the exporter in a new process, for the tick of an hour, with a fault at one call or undisturbed. What waits in the
-    /// queue from a run before comes first, and no tick beside it: the queue brings a batch again long before the next one.
-    /// What is handed over is taken until nothing is, or something goes wrong.
+    /// Runs the exporter in a new process for the tick of an hour, with a fault at a call or without. If messages are left in the
+    /// queue, it is invoked with these and not with a tick, since the queue redelivers long before the next tick. Queued batches
+    /// are exported until none is left or an invocation fails.
     pub(crate) async fn run(&self, scenario: Scenario, hour: &str, plan: Option<&(Call, Fault)>) -> Result<Outcome> {
-        let proxy = FaultProxy::start(self.aws, plan.cloned(), scenario.refused()).await?;
+        let proxy = FaultProxy::start(self.aws, plan.cloned(), scenario.denied()).await?;
         let environment = self.environment(scenario, proxy.endpoint()).await?;
         let (function_arn, scratch) = (self.function_arn.as_str(), self.scratch.as_path());
         let (name, path, environment) = ("exporter", self.binary.as_path(), environment.as_slice());
         let launch = Launch { name, path, arguments: &[], function_arn, environment, scratch };
         let mut process = Process::start(launch).await?;
-        proxy.aim_at(process.id()?)?;
+        proxy.set_kill_target(process.id()?)?;
         let may_die = plan.is_some_and(|(_, fault)| fault.kills());
         let (mut answers, mut failed) = (Vec::new(), false);
         let fans_out = scenario == Scenario::FannedOut;
@@ -57,39 +55,38 @@ impl World {
         let redelivered = !messages.0.is_empty();
         let mut next = Some(messages.event().unwrap_or(self.tick(hour)?));
         while let Some(event) = next.take() {
-            ensure!(answers.len() < MAX_INVOCATIONS, "what is handed over is never done");
+            ensure!(answers.len() < MAX_INVOCATIONS, "batches are queued again and again");
             let invoked = invoke(&mut process, &event).await?;
             let done = if let Invoked::Answered(answer, false) = &invoked { Some(answer) } else { None };
-            let comes_again = std::mem::take(&mut messages).give_back(self, done).await?;
+            let redelivers = std::mem::take(&mut messages).acknowledge(self, done).await?;
             match invoked {
-                Invoked::Answered(answer, went_wrong) => {
-                    failed |= went_wrong;
+                Invoked::Answered(answer, is_error) => {
+                    failed |= is_error;
                     answers.push(answer);
                 }
                 Invoked::Ended(status) if may_die && status.signal() == Some(SIGKILL) => break,
                 Invoked::Ended(status) => bail!("the process ended ({status}):\n{}", process.log_tail()),
             }
-            if fans_out && !comes_again {
+            if fans_out && !redelivers {
                 messages = Messages::receive(self).await?;
                 next = messages.event();
             }
         }
         let log = process.log();
         process.stop().await?;
-        let passed = proxy.end().await?;
-        ensure!(!log.contains("panicked"), "the process panicked:\n{}", audit_log_tests::tools::last_lines(&log, 15));
+        let proxied = proxy.finish().await?;
+        ensure!(!log.contains("panicked"), "the process panicked:\n{}", audit_log_tests::project::last_lines(&log, 15));
         ensure!(!log.contains("external-id-of-"), "an external ID is in the log:\n{log}");
         ensure!(!log.contains("additionalInfo"), "an event is in the log:\n{log}");
-        ensure!(!log.contains("lease_lost"), "a run has lost its lease:\n{log}");
+        ensure!(!log.contains("lease_lost"), "a run lost its lease:\n{log}");
         let deferred = deferred(&log)?;
-        let unknown = passed.calls.iter().find(|call| !CALLS.contains(&call.name.operation.as_str()));
-        ensure!(unknown.is_none(), "a call of a kind that is not in the list: {unknown:?}");
-        Ok(Outcome { calls: passed.calls, hit: passed.hit, answers, failed, redelivered, deferred })
+        let unknown = proxied.calls.iter().find(|call| !CALLS.contains(&call.name.operation.as_str()));
+        ensure!(unknown.is_none(), "the kind of call isn't in CALLS: {unknown:?}");
+        Ok(Outcome { calls: proxied.calls, hit: proxied.hit, answers, failed, redelivered, deferred })
     }
 }
 
-/// The tenants that a log calls deferred since another run has their lease. Each answer counts them, or the line in the log
-/// that stands for it.
+/// The tenants that the log names as deferred because of a lease. The report in the log must count the same.
 fn deferred(log: &str) -> Result<BTreeSet<String>> {
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let is_leased =
@@ -97,13 +94,13 @@ fn deferred(log: &str) -> Result<BTreeSet<String>> {
     let leased: Vec<_> = lines.iter().filter(is_leased).filter_map(|line| line["span"]["tenant"].as_str()).collect();
     let is_report = |line: &&Value| line["message"] == "tick" || line["message"] == "batch";
     let counted: u64 = lines.iter().filter(is_report).filter_map(|line| line["leased"].as_u64()).sum();
-    ensure!(leased.len() as u64 == counted, "{counted} are counted as leased, and {leased:?} are named");
+    ensure!(leased.len() as u64 == counted, "{counted} tenants are counted as leased, {leased:?} are named");
     Ok(leased.into_iter().map(str::to_owned).collect())
 }
 
-/// What a process made of an invocation.
+/// The result of an invocation.
 enum Invoked {
-    /// It has answered; and whether that is an error.
+    /// The answer, and whether it is an error.
     Answered(Value, bool),
     Ended(ExitStatus),
 }
@@ -111,17 +108,19 @@ enum Invoked {
 async fn invoke(process: &mut Process, event: &Value) -> Result<Invoked> {
     process.runtime.invoke(event)?;
     loop {
-        let said = tokio::time::timeout(ANSWERED_WITHIN, process.said()).await;
-        match said.with_context(|| format!("no answer in time:\n{}", process.log_tail()))?? {
-            // It asks for the invocation that it has got by now.
-            Said::Next(_) => {}
-            Said::Answer { body, failed, .. } => return Ok(Invoked::Answered(serde_json::from_slice(&body)?, failed)),
-            Said::Ended(status) => return Ok(Invoked::Ended(status)),
+        let event = tokio::time::timeout(ANSWER_TIMEOUT, process.next_event()).await;
+        match event.with_context(|| format!("no answer in time:\n{}", process.log_tail()))?? {
+            // The request for this invocation.
+            ProcessEvent::Ready(_) => {}
+            ProcessEvent::Answered { body, failed, .. } => {
+                return Ok(Invoked::Answered(serde_json::from_slice(&body)?, failed));
+            }
+            ProcessEvent::Exited(status) => return Ok(Invoked::Ended(status)),
         }
     }
 }
 
-/// What waits in the export queue, as Lambda would hand it over: each message stays there until it is done.
+/// Messages of the export queue. They stay there until they are acknowledged.
 #[derive(Default)]
 struct Messages(Vec<Message>);
 
@@ -155,16 +154,16 @@ impl Messages {
         (!self.0.is_empty()).then(|| json!({ "Records": self.0.iter().map(record).collect::<Vec<_>>() }))
     }
 
-    /// Deletes what the function is done with, by its answer; the rest may be received again at once. Whether there is such.
-    async fn give_back(self, world: &World, answer: Option<&Value>) -> Result<bool> {
-        let mut comes_again = false;
+    /// Deletes messages as the function's answer says, and makes the others visible again. Returns whether there are others.
+    async fn acknowledge(self, world: &World, answer: Option<&Value>) -> Result<bool> {
+        let mut redelivers = false;
         for Message { id, receipt, .. } in self.0 {
             let again = answer.is_none_or(|answer| {
                 let failures = answer["batchItemFailures"].as_array().map(Vec::as_slice).unwrap_or_default();
                 answer.get("batchItemFailures").is_none() || failures.iter().any(|it| it["itemIdentifier"] == id)
             });
             let queue = &world.export_queue;
-            comes_again |= again;
+            redelivers |= again;
             if again {
                 let visible = world.sqs.change_message_visibility().queue_url(queue).receipt_handle(receipt);
                 visible.visibility_timeout(0).send().await?;
@@ -172,7 +171,7 @@ impl Messages {
                 world.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await?;
             }
         }
-        Ok(comes_again)
+        Ok(redelivers)
     }
 }
 
@@ -180,7 +179,7 @@ impl World {
     /// Empties the export queue.
     pub(crate) async fn drain(&self) -> Result<()> {
         let done = json!({ "batchItemFailures": [] });
-        Messages::receive(self).await?.give_back(self, Some(&done)).await?;
+        Messages::receive(self).await?.acknowledge(self, Some(&done)).await?;
         Ok(())
     }
 }

@@ -1,16 +1,23 @@
-//! What a run is about: which tenants there are, which hour it is, and what AWS refuses.
+//! Scenarios: the tenants, the hour, and what AWS denies.
 
-use audit_log_tests::fault_proxy::{Name, Service};
+use audit_log_tests::fault_proxy::{CallName, Service};
 
-use crate::world::{FAILING, RECOVERING, SHARDED};
+/// The tenant that fails in every run.
+pub(crate) const FAILING: &str = "denied";
 
-/// The tenants of a tick at 11:00 with files of 64 KiB; in the order of the tick.
+/// A tenant that failed before, with two due windows. The first is empty.
+pub(crate) const RECOVERING: &str = "recovering";
+
+/// A tenant that failed before, with events in several shards and gzip.
+pub(crate) const SHARDED: &str = "sharded";
+pub(crate) const SHARDS: u32 = 3;
+
+/// The tenants of a tick at 11:00, in its order.
 const SMALL: [&str; 4] = [RECOVERING, FAILING, FILES, SHARDED];
 
-/// The tenant whose window makes several files.
+/// The tenant with several files in its window.
 pub(crate) const FILES: &str = "files";
 
-/// Every kind of call that a tick makes.
 pub(crate) const CALLS: [&str; 22] = [
     "AbortMultipartUpload",
     "AbortMultipartUpload of none",
@@ -36,23 +43,22 @@ pub(crate) const CALLS: [&str; 22] = [
     "UploadPart",
 ];
 
-/// What is done, and by which kind of invocation.
+/// What a run does, and how it is invoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// A tick exports every tenant itself, in files of 64 KiB.
+    /// A tick exports all tenants, with files of 64 KiB.
     Inline,
-    /// A tick exports one tenant whose file has several parts.
+    /// A tick exports one tenant with a file of several parts.
     Parts,
-    /// A tick hands every tenant over, and the messages are handed to the function. A run exports one window of a tenant,
-    /// and hands a tenant that has another one over again.
+    /// A tick queues all tenants, and batches export one window of each. They queue tenants with another window again.
     FannedOut,
-    /// A tick finds no tenant due.
+    /// No tenant is due.
     Idle,
-    /// The tick after the inline one: one tenant fails again, and the other has an event that came late.
+    /// The tick after the inline one: one tenant fails again, the other has a late arrival.
     Later,
-    /// Of the file with several parts, S3 refuses each part.
+    /// S3 denies each part of the file with several parts.
     PartRefused,
-    /// Of the window with several files, S3 refuses the last one: so nothing that is stored before it is committed.
+    /// S3 denies the last file of the window with several files, so that no stored file is committed.
     FileRefused,
 }
 
@@ -60,7 +66,6 @@ impl Scenario {
     pub(crate) const ALL: [Self; 7] =
         [Self::Inline, Self::Parts, Self::FannedOut, Self::Idle, Self::Later, Self::PartRefused, Self::FileRefused];
 
-    /// The tenants that there are.
     pub(crate) fn tenants(self) -> &'static [&'static str] {
         match self {
             Self::Inline | Self::FannedOut => &SMALL,
@@ -70,7 +75,7 @@ impl Scenario {
         }
     }
 
-    /// The hour of the first run, and of those that make up for it.
+    /// The hour of the run with the fault, and of the runs after it.
     pub(crate) fn hour(self) -> &'static str {
         match self {
             Self::Idle => "09:00",
@@ -79,7 +84,7 @@ impl Scenario {
         }
     }
 
-    /// The hour of the tick after these.
+    /// The hour of the next tick.
     pub(crate) fn next_hour(self) -> &'static str {
         match self {
             Self::Idle => "10:00",
@@ -88,7 +93,7 @@ impl Scenario {
         }
     }
 
-    /// Where files end, in bytes.
+    /// `MAX_OBJECT_BYTES`.
     pub(crate) fn file_size(self) -> u64 {
         if self.is_in_parts() { 256 << 20 } else { 64 << 10 }
     }
@@ -97,18 +102,18 @@ impl Scenario {
         matches!(self, Self::Parts | Self::PartRefused)
     }
 
-    /// Whether a run delivers every tenant but the one that always fails all there is.
+    /// Whether a run delivers all events of all tenants except [`FAILING`].
     pub(crate) fn delivers(self) -> bool {
         matches!(self, Self::Inline | Self::Parts | Self::FannedOut)
     }
 
-    /// Whether no run commits the window of a tenant.
+    /// Whether no run commits the tenant's window.
     pub(crate) fn never_commits(self, tenant: &str) -> bool {
         tenant == FAILING || matches!(self, Self::PartRefused | Self::FileRefused)
     }
 
-    /// What AWS refuses in every run.
-    pub(crate) fn refused(self) -> fn(&Name) -> bool {
+    /// What AWS denies in every run.
+    pub(crate) fn denied(self) -> fn(&CallName) -> bool {
         match self {
             Self::PartRefused => |name| name.operation == "UploadPart",
             Self::FileRefused => |name| name.operation == "PutObject" && name.subject.ends_with("_0003.json"),
@@ -116,8 +121,8 @@ impl Scenario {
         }
     }
 
-    /// Whether all is done to such a call here: no scenario before this one makes it, or not under these circumstances.
-    pub(crate) fn tests(self, name: &Name) -> bool {
+    /// Whether this scenario is the one that tests the faults of a call.
+    pub(crate) fn tests(self, name: &CallName) -> bool {
         let operation = name.operation.as_str();
         match self {
             Self::Inline => true,

@@ -1,4 +1,4 @@
-//! What was done, and what came of it: progress while it is done, and a table in the end.
+//! Counts faults and their outcomes, and prints progress and a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -9,95 +9,94 @@ use audit_log_tests::fault_proxy::{Call, Fault};
 
 use crate::plan::Case;
 
-/// How a disturbed run ended.
+/// How a run recovered from a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum End {
-    /// It did all that it would have done anyway.
-    RiddenOut,
-    /// The next run made up for it, or the one after the end of the lease that was left.
-    Mended { left_leased: bool },
-    /// The same, but for notifications or a lease of a tenant that was not due any more: the next hour's tick saw to them.
-    SettledLater { left_leased: bool },
+pub(crate) enum Recovery {
+    /// The run itself did everything.
+    SameRun,
+    /// The next run did the rest, after the end of a lease that was left.
+    NextRun { left_leased: bool },
+    /// The next hour's tick published notifications or released a lease of a tenant that wasn't due anymore.
+    NextTick { left_leased: bool },
 }
 
-/// The cases of one test.
-pub(crate) struct TenantReport {
+/// The cases of a test.
+pub(crate) struct Tally {
     title: &'static str,
-    began: Instant,
+    started: Instant,
     planned: usize,
     done: usize,
-    ends: BTreeMap<(String, Fault), Ends>,
-    wrong: Vec<String>,
+    counts: BTreeMap<(String, Fault), Counts>,
+    failures: Vec<String>,
 }
 
 #[derive(Default)]
-struct Ends {
+struct Counts {
     calls: BTreeSet<Call>,
-    ridden_out: usize,
-    mended: usize,
-    settled_later: usize,
-    /// Of all of these, those that left a lease.
+    same_run: usize,
+    next_run: usize,
+    next_tick: usize,
+    /// Of all these, the ones that left a lease.
     left_leased: usize,
 }
 
-impl TenantReport {
-    pub(crate) fn of(title: &'static str) -> Self {
-        Self { title, began: Instant::now(), planned: 0, done: 0, ends: BTreeMap::new(), wrong: Vec::new() }
+impl Tally {
+    pub(crate) fn new(title: &'static str) -> Self {
+        Self { title, started: Instant::now(), planned: 0, done: 0, counts: BTreeMap::new(), failures: Vec::new() }
     }
 
-    /// More is planned.
     pub(crate) fn expect(&mut self, cases: usize) {
         self.planned += cases;
     }
 
-    pub(crate) fn note(&mut self, (call, fault): &Case, end: Result<End>) {
-        let ends = self.ends.entry((call.name.operation.clone(), *fault)).or_default();
-        ends.calls.insert(call.clone());
-        match end {
-            Ok(End::RiddenOut) => ends.ridden_out += 1,
-            Ok(End::Mended { left_leased }) => {
-                ends.mended += 1;
-                ends.left_leased += usize::from(left_leased);
+    pub(crate) fn note(&mut self, (call, fault): &Case, recovery: Result<Recovery>) {
+        let counts = self.counts.entry((call.name.operation.clone(), *fault)).or_default();
+        counts.calls.insert(call.clone());
+        match recovery {
+            Ok(Recovery::SameRun) => counts.same_run += 1,
+            Ok(Recovery::NextRun { left_leased }) => {
+                counts.next_run += 1;
+                counts.left_leased += usize::from(left_leased);
             }
-            Ok(End::SettledLater { left_leased }) => {
-                ends.settled_later += 1;
-                ends.left_leased += usize::from(left_leased);
+            Ok(Recovery::NextTick { left_leased }) => {
+                counts.next_tick += 1;
+                counts.left_leased += usize::from(left_leased);
             }
-            Err(wrong) => {
-                say(&format!("{}: {fault:?} at {call}: {wrong:#}", self.title));
-                self.wrong.push(format!("{fault:?} at {call}: {wrong:#}"));
+            Err(error) => {
+                print(&format!("{}: {fault:?} at {call}: {error:#}", self.title));
+                self.failures.push(format!("{fault:?} at {call}: {error:#}"));
             }
         }
         self.done += 1;
         if self.done.is_multiple_of(20) || self.done == self.planned {
-            let seconds = self.began.elapsed().as_secs();
-            say(&format!("{}: {} of {} after {seconds} s", self.title, self.done, self.planned));
+            let seconds = self.started.elapsed().as_secs();
+            print(&format!("{}: {} of {} after {seconds} s", self.title, self.done, self.planned));
         }
     }
 
-    /// The kinds of calls that something was done to.
+    /// The operations that got a fault.
     pub(crate) fn operations(&self) -> BTreeSet<&str> {
-        self.ends.keys().map(|(operation, _)| operation.as_str()).collect()
+        self.counts.keys().map(|(operation, _)| operation.as_str()).collect()
     }
 
-    /// Prints everything, and fails if anything was wrong.
+    /// Prints the table, and fails if any case failed.
     pub(crate) fn finish(self) -> Result<()> {
-        say(&format!("  {}:", self.title));
-        say("  operation | fault | calls | ridden out | mended | settled by the next hour's tick | left a lease");
-        for ((operation, fault), ends) in &self.ends {
-            let Ends { calls, ridden_out, mended, settled_later, left_leased } = ends;
+        print(&format!("  {}:", self.title));
+        print("  operation | fault | calls | recovered in the run | by the next run | by the next tick | left a lease");
+        for ((operation, fault), counts) in &self.counts {
+            let Counts { calls, same_run, next_run, next_tick, left_leased } = counts;
             let calls = calls.len();
-            say(&format!(
-                "  {operation} | {fault:?} | {calls} | {ridden_out} | {mended} | {settled_later} | {left_leased}"
+            print(&format!(
+                "  {operation} | {fault:?} | {calls} | {same_run} | {next_run} | {next_tick} | {left_leased}"
             ));
         }
-        let wrong = self.wrong.len();
-        ensure!(wrong == 0, "{wrong} of {} went wrong:\n{}", self.done, self.wrong.join("\n"));
+        let failures = self.failures.len();
+        ensure!(failures == 0, "{failures} of {} failed:\n{}", self.done, self.failures.join("\n"));
         Ok(())
     }
 }
 
-/// Past the test harness, which keeps what a test prints until it is over.
-fn say(line: &str) {
+/// To stderr, past the test harness, which holds a test's output back.
+fn print(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }

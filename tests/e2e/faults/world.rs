@@ -1,49 +1,46 @@
-//! A platform with a few customers, and the exporter's real binary outside of it, as a process.
+//! A platform with a few customers, and the exporter's binary to run as a process.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::{dynamodb, s3, sqs};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
     Customer, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, deploy_platform, exporter_session, onboard,
-    open_exporter_role, tools,
+    open_exporter_role, project, tools,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
-use tokio::runtime::Runtime;
+use serde_json::{Value, json};
 
-use crate::announcements::{Announcement, listen};
-use crate::scenario::{FILES, Scenario};
-use crate::start::Records;
+use crate::announcements::Announcement;
+use crate::scenario::{FAILING, FILES, RECOVERING, SHARDED, SHARDS, Scenario};
+use crate::start::InitialRecords;
 
-/// All that the tests of this binary share. They take turns.
 pub(crate) struct World {
     pub(crate) aws: &'static LocalAws,
     pub(crate) platform: Platform<'static>,
     pub(crate) dynamodb: dynamodb::Client,
     pub(crate) sqs: sqs::Client,
-    /// What lies at the start in both tables.
-    pub(crate) start: Records,
-    /// The function's environment as it is deployed.
+    pub(crate) start: InitialRecords,
+    /// As deployed.
     environment: BTreeMap<String, String>,
     pub(crate) function_arn: String,
     pub(crate) export_queue: String,
-    /// Where what is published on the bus arrives; and what of it was heard, with its sequence numbers.
+    /// Receives all notifications from the bus.
     pub(crate) notifications_queue: String,
-    pub(crate) heard: Mutex<Vec<(u64, Announcement)>>,
+    /// The received notifications, with sequence numbers.
+    pub(crate) received: Mutex<Vec<(u64, Announcement)>>,
     pub(crate) binary: PathBuf,
-    /// For the exporter's log; it goes when the local AWS goes.
+    /// For the exporter's log. It is removed with the local AWS.
     pub(crate) scratch: PathBuf,
-    /// Each tenant with the documents of its events, in order.
+    /// Each tenant, with its events' documents in order.
     customers: Vec<(Customer, Vec<String>)>,
 }
 
-/// A tenant, and what is special about it.
 struct Member {
     tenant: &'static str,
     account: &'static str,
@@ -56,21 +53,10 @@ fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// `10:00` and the like, on the day of these tests.
+/// A time such as `10:00` on the day of these tests.
 pub(crate) fn clock(time: &str) -> Result<DateTime<Utc>> {
     Ok(format!("2026-11-20T{time}:00Z").parse()?)
 }
-
-/// The tenant that fails in every run, and is never done.
-pub(crate) const FAILING: &str = "denied";
-
-/// A tenant that has failed before, and has two windows to catch up with, of which the first is empty.
-pub(crate) const RECOVERING: &str = "recovering";
-
-/// Another one that has failed before, and has one window. Its events lie in several shards, and go into a gzipped file; and
-/// how many shards these are.
-pub(crate) const SHARDED: &str = "sharded";
-pub(crate) const SHARDS: u32 = 3;
 
 fn members() -> Result<Vec<Member>> {
     let hour = |tenant: &str, count| -> Result<Vec<Event>> {
@@ -78,11 +64,11 @@ fn members() -> Result<Vec<Member>> {
     };
     let member = |tenant, account, choices, events| Member { tenant, account, choices, start: "10:00", events };
     let sharded = |(at, event)| Event { shard: u32::try_from(at).unwrap_or_default() % SHARDS, ..event };
-    // Few items of many bytes, so that there are few pages: 9 MB, of which 8 MiB are the first part.
+    // Few large items make few pages. Of 9 MB, the first part has 8 MiB.
     let long = |event: Event| Event { document: event.document.replacen('{', &filler(), 1), ..event };
     Ok(vec![
         Member { start: "09:00", ..member(RECOVERING, "200000000201", Draft::default(), hour(RECOVERING, 3)?) },
-        // The role is limited to another folder than the one that the settings say.
+        // The role is limited to another folder than the settings'.
         member(FAILING, "200000000202", Draft { prefix: text("allowed"), ..Draft::default() }, hour(FAILING, 3)?),
         member(FILES, "200000000203", Draft::default(), hour(FILES, 450)?),
         member(
@@ -104,48 +90,20 @@ fn filler() -> String {
     format!(r#"{{"filler":"{}","#, "audit-log ".repeat(30_000))
 }
 
-/// One of two worlds, each with tests that take turns in it: while those of one wait for a retry, the other is at work.
-pub(crate) struct Turns {
-    // The SDK's connections die with the runtime that made them, so all tests of a world run on one.
-    begun: LazyLock<Result<(Runtime, World)>>,
-    turn: Mutex<()>,
-}
-
-impl Turns {
-    pub(crate) const fn new() -> Self {
-        Self { begun: LazyLock::new(begin), turn: Mutex::new(()) }
-    }
-
-    /// Runs a test after those before it are done.
-    pub(crate) fn take(&self, test: impl AsyncFnOnce(&World) -> Result<()>) -> Result<()> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let (runtime, world) = self.begun.as_ref().map_err(|error| anyhow!("{error:#}"))?;
-        runtime.block_on(test(world))
-    }
-}
-
-fn begin() -> Result<(Runtime, World)> {
-    let runtime = Runtime::new()?;
-    // A static is never dropped; the local AWS ends with this process all the same, and removes what lies in its folder.
-    let aws: &'static LocalAws = Box::leak(Box::new(runtime.block_on(LocalAws::start())?));
-    let world = runtime.block_on(World::begin(aws))?;
-    Ok((runtime, world))
-}
-
 impl World {
-    async fn begin(aws: &'static LocalAws) -> Result<Self> {
+    pub(crate) async fn start(aws: &'static LocalAws) -> Result<Self> {
         let platform = deploy_platform(aws, &[("FanOut", "true"), ("EventsRetentionDays", "0")]).await?;
-        // Or the real hour has the deployed function run in between.
+        // A tick of the real hour must not run in between.
         platform.pause_rules().await?;
         let outputs = platform.outputs();
         let function = outputs.exporter_function_name.clone();
         let export_queue = outputs.export_queue_url.clone().context("no export queue")?;
-        let ask = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await;
-        // The deployed function must not take what is handed over: here the tests do.
-        let mappings = ask(&["lambda", "list-event-source-mappings", "--function-name", &function]).await?;
+        let call = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await;
+        // The tests receive the queue's messages, not the deployed function.
+        let mappings = call(&["lambda", "list-event-source-mappings", "--function-name", &function]).await?;
         let mapping = mappings["EventSourceMappings"][0]["UUID"].as_str().context("no mapping")?;
-        ask(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled"]).await?;
-        let deployed = ask(&["lambda", "get-function-configuration", "--function-name", &function]).await?;
+        call(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled"]).await?;
+        let deployed = call(&["lambda", "get-function-configuration", "--function-name", &function]).await?;
         let function_arn = deployed["FunctionArn"].as_str().context("a function without an ARN")?.to_owned();
         let environment = serde_json::from_value(deployed["Environment"]["Variables"].clone())?;
         open_exporter_role(aws, &platform).await?;
@@ -159,7 +117,7 @@ impl World {
                 customer.save(aws, &platform, clock(start)?).await?;
             }
             platform.put_events(tenant, &events).await?;
-            // The tenant that fails has nothing delivered.
+            // The failing tenant gets nothing delivered.
             let documents = events.into_iter().map(|event| event.document).filter(|_| tenant != FAILING);
             customers.push((customer, documents.collect()));
         }
@@ -167,8 +125,8 @@ impl World {
         let binary = unpack(&scratch).await?;
         let config = aws.sdk_config(PLATFORM_ACCOUNT);
         let (dynamodb, sqs) = (dynamodb::Client::new(&config), sqs::Client::new(&config));
-        let start = Records::at_the_start(&dynamodb, outputs).await?;
-        let mut world = Self {
+        let start = InitialRecords::load(&dynamodb, outputs).await?;
+        Ok(Self {
             aws,
             platform,
             dynamodb,
@@ -178,24 +136,22 @@ impl World {
             function_arn,
             export_queue,
             notifications_queue,
-            heard: Mutex::default(),
+            received: Mutex::default(),
             binary,
             scratch,
             customers,
-        };
-        world.start.later = world.after_a_tick().await?;
-        Ok(world)
+        })
     }
 
-    /// A tenant's bucket, with a client of the customer's.
+    /// A tenant's bucket, with the customer's client.
     pub(crate) fn bucket(&self, tenant: &str) -> Result<(String, s3::Client)> {
         let (customer, _) = self.find(tenant)?;
         let config = self.aws.sdk_config(&customer.stack.account);
         Ok((customer.stack.outputs.bucket_name.clone(), s3::Client::new(&config)))
     }
 
-    /// The environment as it is deployed, at this endpoint, and with a session of the function's role. One export at a time
-    /// and files of a size: the same calls in every run, in an order that hardly varies.
+    /// The deployed environment with this endpoint and a session of the function's role. With one export at a time and the same
+    /// file size, every run makes the same calls in nearly the same order.
     pub(crate) async fn environment(&self, scenario: Scenario, endpoint: String) -> Result<Vec<(String, String)>> {
         let session = exporter_session(self.aws, &self.platform).await?;
         let mut environment = self.environment.clone();
@@ -215,7 +171,7 @@ impl World {
         Ok(environment.into_iter().collect())
     }
 
-    /// The documents that a tenant has to be delivered, in order.
+    /// The documents to deliver to a tenant, in order.
     pub(crate) fn events(&self, tenant: &str) -> Result<impl Iterator<Item = &str>> {
         let (_, documents) = self.find(tenant)?;
         Ok(documents.iter().map(String::as_str))
@@ -226,16 +182,58 @@ impl World {
         found.with_context(|| format!("no tenant is {tenant}"))
     }
 
-    /// The rule's event of 11:01, or of another hour.
+    /// The notifications since the last clear, in order. The local AWS delivers events before it answers, and keeps their order.
+    pub(crate) async fn received(&self) -> Result<Vec<(u64, Announcement)>> {
+        let queue = &self.notifications_queue;
+        loop {
+            let receive = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10);
+            let messages = receive.visibility_timeout(3600).send().await?.messages.unwrap_or_default();
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                let event = serde_json::from_str(message.body().context("no body")?)?;
+                let received = Announcement::from_bus(&event)?;
+                self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+                let delete = self.sqs.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
+                delete.send().await?;
+            }
+        }
+        Ok(self.received.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    pub(crate) async fn clear_received(&self) -> Result<()> {
+        self.received().await?;
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    /// The rule's event at an hour.
     pub(crate) fn tick(&self, hour: &str) -> Result<Value> {
         self.platform.rule_event(clock(hour)? + TimeDelta::minutes(1))
     }
 }
 
-/// The binary in the zip that is deployed.
+/// Makes a queue that receives all notifications from the bus, and returns its URL.
+async fn listen(aws: &LocalAws, bus: &str) -> Result<String> {
+    let call = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await;
+    let queue = call(&["sqs", "create-queue", "--queue-name", "notifications"]).await?;
+    let queue = queue["QueueUrl"].as_str().context("a queue without a URL")?.to_owned();
+    let arn = ["sqs", "get-queue-attributes", "--attribute-names", "QueueArn", "--queue-url", &queue];
+    let arn = call(&arn).await?;
+    let arn = arn["Attributes"]["QueueArn"].as_str().context("a queue without an ARN")?;
+    let pattern = json!({ "source": ["audit-log-export"] }).to_string();
+    call(&["events", "put-rule", "--event-bus-name", bus, "--name", "notifications", "--event-pattern", &pattern])
+        .await?;
+    let target = format!("Id=queue,Arn={arn}");
+    call(&["events", "put-targets", "--event-bus-name", bus, "--rule", "notifications", "--targets", &target]).await?;
+    Ok(queue)
+}
+
+/// The binary from the deployed zip.
 async fn unpack(scratch: &Path) -> Result<PathBuf> {
-    let zip = tools::repository().join("target/lambda/exporter/bootstrap.zip");
-    let mut python = tokio::process::Command::new(tools::installed(".venv/bin/python")?);
+    let zip = project::repository().join("target/lambda/exporter/bootstrap.zip");
+    let mut python = tokio::process::Command::new(project::installed(".venv/bin/python")?);
     tools::run(python.args(["-m", "zipfile", "-e"]).arg(&zip).arg(scratch)).await?;
     let binary = scratch.join("bootstrap");
     std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755))?;

@@ -1,4 +1,4 @@
-//! Names of AWS that a tenant hands over: what is accepted prints as it was read, and is nobody else's.
+//! ARNs, buckets and other names from tenants: an accepted name prints as it was read, and can't mean another's resource.
 
 use std::{fmt::Display, net::Ipv4Addr};
 
@@ -10,95 +10,95 @@ use audit_log_core::{
     },
 };
 
-/// Takes a text and reads it as each kind of name; it is accepted if it is a role, a key or a bucket.
+/// Parses a text as each kind of name. It is accepted if it is a role, a key or a bucket.
 pub fn check(data: &[u8]) -> bool {
     let text = &*String::from_utf8_lossy(data);
-    a_number(text);
-    a_name(text);
-    a_prefix(text);
-    // Not one after the other until one is accepted: each has to be tried.
-    [is_role(text), is_key(text), is_bucket(text)].contains(&true)
+    check_number(text);
+    check_name(text);
+    check_prefix(text);
+    // An array, since `||` would skip some.
+    [check_role(text), check_key(text), check_bucket(text)].contains(&true)
 }
 
-/// What was accepted; of what was not, the reason can be shown and logged.
+/// Returns an accepted name, or checks that the reason of a refusal can be shown and logged.
 pub(crate) fn accepted<T>(read: Result<T, Invalid>) -> Option<T> {
     if let Err(Invalid(reason)) = &read {
-        assert!(!reason.is_empty() && reason.len() < 1000, "a reason is too long");
-        assert!(!reason.chars().any(char::is_control), "a reason breaks its line");
+        assert!(!reason.is_empty() && reason.len() < 1000, "the reason is empty or too long");
+        assert!(!reason.chars().any(char::is_control), "the reason has a line break");
     }
     read.ok()
 }
 
-fn prints_as_it_was_read(name: impl Display, text: &str) {
-    assert_eq!(name.to_string(), text, "it was read as something else");
-    assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "a character that no name has");
+fn check_printed(name: impl Display, text: &str) {
+    assert_eq!(name.to_string(), text, "the name was changed");
+    assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "an invalid character");
 }
 
-fn is_role(text: &str) -> bool {
+fn check_role(text: &str) -> bool {
     let Some(role) = accepted(RoleArn::parse(text)) else { return false };
-    prints_as_it_was_read(role.as_str(), text);
-    let whose = format!("arn:{}:iam::{}:role/", role.partition(), role.account());
-    assert!(text.starts_with(&whose), "another account's, or another partition's");
-    is_account(role.account());
+    check_printed(role.as_str(), text);
+    let prefix = format!("arn:{}:iam::{}:role/", role.partition(), role.account());
+    assert!(text.starts_with(&prefix), "another account or partition");
+    check_account(role.account());
     let name = text.rsplit('/').next().unwrap_or_default();
-    assert!((1..=64).contains(&name.len()) && !name.contains([':', '*', '?', '$']), "no role has that name");
+    assert!((1..=64).contains(&name.len()) && !name.contains([':', '*', '?', '$']), "not a role's name");
     true
 }
 
-fn is_key(text: &str) -> bool {
+fn check_key(text: &str) -> bool {
     let Some(key) = accepted(KmsKeyArn::parse(text)) else { return false };
-    prints_as_it_was_read(&key, text);
+    check_printed(&key, text);
     let region = key.region();
     let account = text.split(':').nth(4).unwrap_or_default();
-    assert!(text.starts_with(&format!("arn:{}:kms:{region}:{account}:key/", region.partition())), "another region's");
-    is_account(&AccountId::parse(account).expect("the account was checked"));
-    assert!(!text.contains(['*', '?', '$']) && text.matches('/').count() == 1, "a policy would read it otherwise");
+    assert!(text.starts_with(&format!("arn:{}:kms:{region}:{account}:key/", region.partition())), "another region");
+    check_account(&AccountId::parse(account).expect("the account was checked"));
+    assert!(!text.contains(['*', '?', '$']) && text.matches('/').count() == 1, "a policy would read it differently");
     true
 }
 
-fn is_bucket(text: &str) -> bool {
+fn check_bucket(text: &str) -> bool {
     let Some(bucket) = accepted(BucketName::parse(text)) else { return false };
-    prints_as_it_was_read(&bucket, text);
+    check_printed(&bucket, text);
     let in_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    assert!(text.bytes().all(in_host) && (3..=63).contains(&text.len()), "no bucket has that name");
-    assert!(text.parse::<Ipv4Addr>().is_err(), "an address is no bucket");
+    assert!(text.bytes().all(in_host) && (3..=63).contains(&text.len()), "not a bucket's name");
+    assert!(text.parse::<Ipv4Addr>().is_err(), "an IP address");
     true
 }
 
-fn a_prefix(text: &str) {
+fn check_prefix(text: &str) {
     let Some(prefix) = accepted(Prefix::parse(text)) else { return };
-    assert_eq!(Prefix::parse(prefix.as_str()).as_ref(), Ok(&prefix), "what is normal is normalised again");
-    assert_eq!(prefix.as_str().replace('/', ""), text.replace('/', ""), "more than slashes was taken out");
+    assert_eq!(Prefix::parse(prefix.as_str()).as_ref(), Ok(&prefix), "normalizing twice changes it");
+    assert_eq!(prefix.as_str().replace('/', ""), text.replace('/', ""), "more than slashes was removed");
     let acme = TenantId::parse("acme").expect("a tenant");
     let folder = tenant_folder(&prefix, &acme);
     assert!(folder.starts_with(prefix.as_str()) && folder.ends_with("audit-logs/tenant=acme/"));
-    is_key_of_s3(&folder);
+    check_object_key(&folder);
 }
 
-fn a_name(text: &str) {
+fn check_name(text: &str) {
     if let Some(tenant) = accepted(TenantId::parse(text)) {
-        prints_as_it_was_read(&tenant, text);
-        assert!(!text.contains(['/', '#', '.', ':']), "it could reach another tenant's folder or key");
+        check_printed(&tenant, text);
+        assert!(!text.contains(['/', '#', '.', ':']), "it could name another tenant's folder or key");
     }
     if let Some(id) = accepted(ExternalId::parse(text)) {
-        prints_as_it_was_read(&id, text);
-        assert_eq!(format!("{id:?}"), "ExternalId(…)", "it would stand in logs");
-        assert_ne!(id.another("salt"), id);
+        check_printed(&id, text);
+        assert_eq!(format!("{id:?}"), "ExternalId(…)", "logs would show it");
+        assert_ne!(id.decoy("salt"), id);
     }
     if let Some(account) = accepted(AccountId::parse(text)) {
-        prints_as_it_was_read(&account, text);
-        is_account(&account);
+        check_printed(&account, text);
+        check_account(&account);
     }
     if let Some(region) = accepted(Region::parse(text)) {
-        prints_as_it_was_read(region, text);
+        check_printed(region, text);
     }
     if let Some(platform) = accepted(Platform::from_function_arn(text)) {
-        assert!(text.starts_with(&format!("arn:{}:lambda:", platform.partition)), "another partition's");
-        is_account(&platform.account);
+        assert!(text.starts_with(&format!("arn:{}:lambda:", platform.partition)), "another partition");
+        check_account(&platform.account);
     }
 }
 
-fn a_number(text: &str) {
+fn check_number(text: &str) {
     if let Some(frequency) = accepted(Frequency::parse(text)) {
         assert!((1..=24).contains(&frequency.hours()));
         assert_eq!(Frequency::parse(&frequency.hours().to_string()), Ok(frequency));
@@ -109,16 +109,16 @@ fn a_number(text: &str) {
     }
 }
 
-fn is_account(account: &AccountId) {
+fn check_account(account: &AccountId) {
     let text = account.as_str();
-    assert!(text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()), "no account has that number");
+    assert!(text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()), "not an account ID");
 }
 
 /// By "Naming Amazon S3 objects" in the Amazon S3 user guide: at most 1,024 bytes, of characters that need no special
-/// handling (and the `=` of the folders), and no part that a client would resolve.
-pub(crate) fn is_key_of_s3(key: &str) {
+/// handling, besides the `=` of the folders, and no part that a client would resolve.
+pub(crate) fn check_object_key(key: &str) {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"!_.'()-/=".contains(&byte);
-    assert!(key.len() <= 1024 && key.bytes().all(safe), "no key is written like that: {key:?}");
+    assert!(key.len() <= 1024 && key.bytes().all(safe), "not a safe object key: {key:?}");
     let folders = key.strip_suffix('/').unwrap_or(key).split('/');
     assert!(folders.into_iter().all(|part| !matches!(part, "" | "." | "..")), "a client would resolve {key:?}");
 }

@@ -1,8 +1,7 @@
-//! What an admin's browser or program sends to the console: it is answered, never with an error of the console's own, and
-//! it neither reads nor changes anything of another tenant.
+//! Requests to the console: no answer is a server error, and no request reads or changes anything of another tenant.
 //!
-//! An input is a request: a line `<method> <path and query>`, a line with the content type, and the body. `CSRF` in a body
-//! stands for the token that a form of the session has.
+//! An input is a line `<method> <path and query>`, a line with the content type, and the body. `CSRF` in a body stands for
+//! the token of the session's forms.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -25,12 +24,12 @@ use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-/// What only the other tenant may read.
+/// Only the other tenant may read it.
 const SECRET: &str = "none-of-your-business";
 
 const OTHER: &str = "globex";
 
-/// A console, and who is signed in.
+/// A console with a signed-in admin.
 struct Console {
     runtime: Runtime,
     fakes: Fakes,
@@ -57,12 +56,12 @@ static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
         bytes.fill(7);
         true
     };
-    let router = router(App::new(fakes.clone(), deployment, Some(issuer.authority()), now, random));
+    let router = router(App::new(fakes.clone(), deployment, Some(issuer.token_verifier()), now, random));
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let token = issuer.token_for("acme", &["audit-logs:admin"]);
     let mut console = Console { runtime, fakes, router, token, csrf: String::new() };
     console.reset();
-    let (_, page) = console.answer("GET", "/settings", "", "").expect("a page");
+    let (_, page) = console.send("GET", "/settings", "", "").expect("a page");
     let csrf = page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
     console.csrf = csrf.expect("a form").to_owned();
     Mutex::new(console)
@@ -73,7 +72,7 @@ fn now() -> DateTime<Utc> {
 }
 
 impl Console {
-    /// Two tenants that have saved settings and recorded an event.
+    /// Stores two tenants, each with settings and an event.
     fn reset(&self) {
         let mut state = FakeState::default();
         for (tenant, text) in [("acme", "own"), (OTHER, SECRET)] {
@@ -104,15 +103,15 @@ impl Console {
         *self.fakes.state() = state;
     }
 
-    /// All that the other tenant has.
-    fn of_the_other(&self) -> (Option<FakeTenant>, Vec<String>) {
+    /// Returns all data of the other tenant.
+    fn other_tenant(&self) -> (Option<FakeTenant>, Vec<String>) {
         let state = self.fakes.state();
         let events = state.events.iter().filter(|((tenant, _), _)| tenant == OTHER);
         (state.tenants.get(OTHER).cloned(), events.flat_map(|(_, events)| events.keys().cloned()).collect())
     }
 
-    /// Status and text of an answer, if it is a request at all.
-    fn answer(&self, method: &str, target: &str, content_type: &str, body: &str) -> Option<(u64, String)> {
+    /// Returns the answer's status and body; `None` if the input is not a request.
+    fn send(&self, method: &str, target: &str, content_type: &str, body: &str) -> Option<(u64, String)> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let request = json!({
             "version": "2.0", "rawPath": path, "rawQueryString": query,
@@ -134,7 +133,7 @@ impl Console {
     }
 }
 
-/// Sends a request; whether the console did what was asked for.
+/// Takes a request. It is accepted if the answer is not an error.
 pub fn check(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -142,10 +141,10 @@ pub fn check(data: &[u8]) -> bool {
     let Some((method, target)) = line.split_once(' ') else { return false };
     let console = CONSOLE.lock().expect("no other panic");
     console.reset();
-    let before = console.of_the_other();
-    let Some((status, answer)) = console.answer(method, target, content_type, body) else { return false };
-    assert!(status < 500, "the console failed: {answer}");
-    assert!(!answer.contains(SECRET), "another tenant's is shown");
-    assert_eq!(console.of_the_other(), before, "another tenant's is changed");
+    let before = console.other_tenant();
+    let Some((status, answer)) = console.send(method, target, content_type, body) else { return false };
+    assert!(status < 500, "a server error: {answer}");
+    assert!(!answer.contains(SECRET), "another tenant's data is shown");
+    assert_eq!(console.other_tenant(), before, "another tenant's data is changed");
     status < 400
 }

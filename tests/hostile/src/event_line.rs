@@ -1,54 +1,54 @@
-//! The body of an event: whatever the table holds becomes one line of an export, and nothing of it is lost.
+//! Event bodies: any body in the table becomes one line of an export, and none of it is lost.
 
 use audit_log_core::event::{Body, StoredEvent};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// Takes a text; it is accepted if it goes through unwrapped.
+/// Takes a body. It is accepted if it is exported without a wrapper.
 pub fn check(data: &[u8]) -> bool {
     let text = String::from_utf8_lossy(data).into_owned();
-    let usual = format!("2026-11-21T10:03:12.345Z#{text}");
-    let accepted = is_kept(&usual, &text);
-    // A key without an id, and a body that was no text.
-    is_kept(&text.replace('#', ""), &text);
-    let (line, malformed) = line_of(&usual, Body::NoText(text.clone()));
-    assert!(malformed, "what is no text is always wrapped");
-    is_wrapped(&line, &usual, &text);
+    let key = format!("2026-11-21T10:03:12.345Z#{text}");
+    let accepted = check_body(&key, &text);
+    // A key without an id, and an attribute that is not a string.
+    check_body(&text.replace('#', ""), &text);
+    let (line, malformed) = export_line(&key, Body::NoText(text.clone()));
+    assert!(malformed, "an attribute that is not a string is not wrapped");
+    check_wrapper(&line, &key, &text);
     accepted
 }
 
-fn line_of(recorded_at_id: &str, body: Body) -> (String, bool) {
+fn export_line(recorded_at_id: &str, body: Body) -> (String, bool) {
     let event = StoredEvent { recorded_at_id: recorded_at_id.to_owned(), body };
     let (line, malformed) = event.line();
-    assert!(!line.contains(['\n', '\r']), "a line has a line break");
-    // Only what is one object begins with a brace and can be read to its end.
-    assert!(line.starts_with('{') && serde_json::from_str::<IgnoredAny>(&line).is_ok(), "a line is not one object");
+    assert!(!line.contains(['\n', '\r']), "the line has a line break");
+    // Only an object begins with a brace and is valid JSON to its end.
+    assert!(line.starts_with('{') && serde_json::from_str::<IgnoredAny>(&line).is_ok(), "the line is not one object");
     (line.into_owned(), malformed)
 }
 
-fn is_kept(recorded_at_id: &str, text: &str) -> bool {
-    let (line, malformed) = line_of(recorded_at_id, Body::Text(text.to_owned()));
+fn check_body(recorded_at_id: &str, text: &str) -> bool {
+    let (line, malformed) = export_line(recorded_at_id, Body::Text(text.to_owned()));
     if malformed {
-        is_wrapped(&line, recorded_at_id, text);
+        check_wrapper(&line, recorded_at_id, text);
         return false;
     }
     if text.trim_ascii().contains(['\n', '\r']) {
-        let rest = |text: &str| text.replace(|c: char| c.is_ascii_whitespace(), "");
-        assert_eq!(rest(&line), rest(text), "more than whitespace was taken out");
+        let without_whitespace = |text: &str| text.replace(|c: char| c.is_ascii_whitespace(), "");
+        assert_eq!(without_whitespace(&line), without_whitespace(text), "more than whitespace was removed");
     } else {
         assert_eq!(line, text.trim_ascii(), "an event on one line was changed");
     }
-    // There is JSON that serde_json has no value for, such as 1e999; it goes through all the same.
-    if let Ok(said) = serde_json::from_str::<Value>(text) {
-        assert_eq!(serde_json::from_str::<Value>(&line).ok(), Some(said), "a line says something else");
+    // serde_json has no value for some JSON, such as 1e999, which is exported all the same.
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        assert_eq!(serde_json::from_str::<Value>(&line).ok(), Some(value), "the line has another value");
     }
     true
 }
 
-fn is_wrapped(line: &str, recorded_at_id: &str, text: &str) {
-    let said: Value = serde_json::from_str(line).expect("what is wrapped can be read");
-    assert_eq!(said["additionalInfo"]["raw"], text, "something of an event was lost");
+fn check_wrapper(line: &str, recorded_at_id: &str, text: &str) {
+    let wrapper: Value = serde_json::from_str(line).expect("a wrapper is JSON");
+    assert_eq!(wrapper["additionalInfo"]["raw"], text, "a part of the event was lost");
     let (date, id) = recorded_at_id.split_once('#').unwrap_or((recorded_at_id, ""));
-    assert_eq!((said["date"].as_str(), said["id"].as_str()), (Some(date), Some(id)), "it is another event");
-    assert_eq!(said["action"], "Malformed Audit Event");
+    assert_eq!((wrapper["date"].as_str(), wrapper["id"].as_str()), (Some(date), Some(id)), "another event");
+    assert_eq!(wrapper["action"], "Malformed Audit Event");
 }

@@ -1,9 +1,8 @@
-//! What must hold of any input, whoever made it: it is accepted and means what it says, or it is refused; never a panic.
+//! Checks that untrusted input is accepted with its exact meaning or refused, and never causes a panic.
 //!
-//! A target takes bytes, makes sure of what has to hold, and says whether they were accepted. The same functions are
-//! the fuzz targets of `fuzz/` and are run by `corpus.rs` with every test run: on the checked-in corpus, and on some
-//! thousand mutations of it.
-#![allow(clippy::expect_used, clippy::panic, reason = "whatever does not hold is to stop the fuzzer or the test")]
+//! A target takes bytes, asserts what must hold, and returns whether the bytes were accepted. `fuzz/` fuzzes the targets.
+//! `corpus.rs` runs them in every test run, on the checked-in corpus and on some thousand mutations of it.
+#![allow(clippy::expect_used, clippy::panic, reason = "a violation must stop the fuzzer or the test")]
 
 pub mod arn;
 pub mod console;
@@ -13,16 +12,15 @@ pub mod query_page;
 pub mod settings;
 pub mod token;
 
-/// A door through which hostile input comes.
+/// A way by which untrusted input comes in.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name in `fuzz/fuzz_targets` and `fuzz/corpus`.
+    /// As in `fuzz/fuzz_targets` and `fuzz/corpus`.
     pub name: &'static str,
-    /// Whether the input is accepted; panics if something doesn't hold that has to.
+    /// Returns whether the input is accepted. Panics at a violation.
     pub check: fn(&[u8]) -> bool,
 }
 
-/// All of them.
 pub const TARGETS: [Target; 7] = [
     Target { name: "arn", check: arn::check },
     Target { name: "console", check: console::check },

@@ -1,9 +1,8 @@
-//! DynamoDB's answers, which we scan ourselves: an answer that serde_json reads the same way is taken, and any other is
-//! damage or means the same.
+//! DynamoDB's answers, which the reader decodes itself: it reads the same page as serde_json, or refuses the answer.
 
 use std::collections::{BTreeMap, HashMap};
 
-use audit_log_aws::events::decode_answer;
+use audit_log_aws::events::decode_response;
 use audit_log_core::{
     event::{Body, StoredEvent},
     ports::Page,
@@ -13,28 +12,28 @@ use serde_json::Value;
 
 /// Takes the body of an answer.
 pub fn check(data: &[u8]) -> bool {
-    let decoded = decode_answer(data);
-    let expected = std::str::from_utf8(data).ok().and_then(read);
+    let decoded = decode_response(data);
+    let expected = std::str::from_utf8(data).ok().and_then(read_with_serde);
     match (&decoded, expected) {
-        (Some(decoded), Some(expected)) => assert_eq!(*decoded, expected, "another page than serde_json reads"),
-        (None, Some(_)) => panic!("a good answer is taken for damage"),
-        // In what it passes over, the scanner is not as strict: `01` is no number, and a name may stand there twice.
-        (Some(page), None) => assert!(page.events.len() <= data.len() / 10, "more events than there is room for"),
+        (Some(decoded), Some(expected)) => assert_eq!(*decoded, expected, "serde_json reads another page"),
+        (None, Some(_)) => panic!("a valid answer is refused"),
+        // In the parts that it skips, the decoder is less strict: it allows `01` and duplicate names.
+        (Some(page), None) => assert!(page.events.len() <= data.len() / 10, "more events than fit into the answer"),
         (None, None) => {}
     }
     decoded.is_some()
 }
 
-/// The page, by serde_json, if all of the answer is as DynamoDB sends it.
-fn read(text: &str) -> Option<Page> {
-    // Texts that are borrowed are written without escapes.
+/// Reads the page with serde_json, if all of the answer has the form that DynamoDB sends.
+fn read_with_serde(text: &str) -> Option<Page> {
+    // serde borrows only names without escapes.
     serde_json::from_str::<HashMap<&str, IgnoredAny>>(text).ok()?;
     let answer: Value = serde_json::from_str(text).ok()?;
-    if names(&answer) != colons(text) {
+    if count_members(&answer) != count_colons(text) {
         return None;
     }
     let items = answer.get("Items")?.as_array()?;
-    let events = items.iter().map(event).collect::<Option<Vec<_>>>()?;
+    let events = items.iter().map(read_event).collect::<Option<Vec<_>>>()?;
     if answer.get("Count")?.as_u64()? != events.len() as u64 {
         return None;
     }
@@ -51,17 +50,17 @@ fn read(text: &str) -> Option<Page> {
     Some(Page { events, more_after })
 }
 
-/// How many members all objects have together; one that stands twice is counted once.
-fn names(value: &Value) -> usize {
+/// Counts the members of all objects; duplicates count once.
+fn count_members(value: &Value) -> usize {
     match value {
-        Value::Object(members) => members.len() + members.values().map(names).sum::<usize>(),
-        Value::Array(elements) => elements.iter().map(names).sum(),
+        Value::Object(members) => members.len() + members.values().map(count_members).sum::<usize>(),
+        Value::Array(elements) => elements.iter().map(count_members).sum(),
         _ => 0,
     }
 }
 
-/// How many members all objects have together, by the colons outside of texts.
-fn colons(json: &str) -> usize {
+/// Counts the members of all objects, with duplicates, by the colons outside strings.
+fn count_colons(json: &str) -> usize {
     let (mut in_text, mut escaped, mut colons) = (false, false, 0);
     for byte in json.bytes() {
         match byte {
@@ -75,7 +74,7 @@ fn colons(json: &str) -> usize {
     colons
 }
 
-/// An item's attributes by their names, each of one type, with its value.
+/// Reads an item's attributes: by name, the type and the value.
 fn attributes(item: &Value) -> Option<BTreeMap<&str, (&str, &Value)>> {
     fn attribute<'a>((name, value): (&'a String, &'a Value)) -> Option<(&'a str, (&'a str, &'a Value))> {
         let types = value.as_object().filter(|types| types.len() == 1)?;
@@ -84,18 +83,18 @@ fn attributes(item: &Value) -> Option<BTreeMap<&str, (&str, &Value)>> {
     item.as_object()?.iter().map(attribute).collect()
 }
 
-fn event(item: &Value) -> Option<StoredEvent> {
+fn read_event(item: &Value) -> Option<StoredEvent> {
     let all = attributes(item)?;
     let text = |name| all.get(name).filter(|(r#type, _)| *r#type == "S").and_then(|(_, value)| value.as_str());
     let recorded_at_id = text("recorded_at_id")?.to_owned();
     let body = match text("event") {
         Some(text) => Body::Text(text.to_owned()),
-        None => Body::NoText(in_order(item)),
+        None => Body::NoText(sorted_json(item)),
     };
     Some(StoredEvent { recorded_at_id, body })
 }
 
-fn in_order(item: &Value) -> String {
+fn sorted_json(item: &Value) -> String {
     let mut item = item.clone();
     item.sort_all_objects();
     item.to_string()

@@ -1,4 +1,4 @@
-//! A tenant's settings as someone typed or stored them: what is accepted means what it says, and stays it when saved.
+//! Tenant settings as typed or stored: accepted settings are safe, and saving doesn't change them.
 
 use audit_log_core::{
     object::{ObjectSpec, tenant_folder},
@@ -8,25 +8,25 @@ use audit_log_core::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::arn::{accepted, is_key_of_s3};
+use crate::arn::{accepted, check_object_key};
 
-/// Takes lines of `<field>=<text>`, by the fields' names in the table.
+/// Takes lines of `<field>=<text>`, with the fields' names in the table.
 pub fn check(data: &[u8]) -> bool {
     let (tenant, platform) = (tenant(), platform());
     let draft = draft(&String::from_utf8_lossy(data));
     let connection = draft.check_connection(&tenant, &platform);
     match draft.check(&tenant, &platform) {
         Ok(config) => {
-            let connection = connection.expect("a part of what is right is right");
+            let connection = connection.expect("the connection of valid settings is valid");
             assert_eq!((&connection.external_id, &connection.role), (&config.external_id, &config.role));
-            is_nobody_elses(&config, &platform);
-            has_good_keys(&config);
+            check_ownership(&config, &platform);
+            check_object_keys(&config);
             let saved = Draft::of(&config, config.version);
-            assert_eq!(saved.check(&tenant, &platform), Ok(config), "the saved settings are others");
+            assert_eq!(saved.check(&tenant, &platform), Ok(config), "saving changes the settings");
             true
         }
         Err(errors) => {
-            assert!(!errors.0.is_empty(), "refused without a reason");
+            assert!(!errors.0.is_empty(), "refused without an error");
             for error in errors.0 {
                 accepted::<()>(Err(audit_log_core::tenant::Invalid(error.message)));
             }
@@ -67,20 +67,20 @@ fn draft(text: &str) -> Draft {
     draft
 }
 
-fn is_nobody_elses(config: &TenantConfig, platform: &Platform) {
+fn check_ownership(config: &TenantConfig, platform: &Platform) {
     assert_eq!(config.tenant, tenant());
-    assert_ne!(*config.role.account(), platform.account, "a role of the platform's own");
-    assert_eq!(config.role.partition(), platform.partition, "it can't be assumed");
-    assert_eq!(config.region.partition(), platform.partition, "it can't be written to");
+    assert_ne!(*config.role.account(), platform.account, "a role of the platform");
+    assert_eq!(config.role.partition(), platform.partition, "the role is in another partition");
+    assert_eq!(config.region.partition(), platform.partition, "the region is in another partition");
     if let Some(key) = &config.kms_key {
-        assert_eq!(key.region(), config.region, "S3 would refuse the key");
+        assert_eq!(key.region(), config.region, "the key is in another region");
     }
     let owner = config.expected_bucket_owner();
     assert!(config.bucket_owner.as_ref().is_none_or(|named| named == owner));
     assert!(config.bucket_owner.is_some() || owner == config.role.account());
 }
 
-fn has_good_keys(config: &TenantConfig) {
+fn check_object_keys(config: &TenantConfig) {
     let at = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
     let folder = tenant_folder(&config.prefix, &config.tenant);
     let window = Window { from: at("2026-11-21T10:00:00Z"), to: at("2026-11-22T10:00:00Z") };
@@ -91,7 +91,7 @@ fn has_good_keys(config: &TenantConfig) {
         ObjectSpec::connectivity_check(config, window.from),
     ];
     for spec in specs {
-        is_key_of_s3(&spec.key);
-        assert!(spec.key.starts_with(&folder) && spec.key.len() > folder.len(), "outside of the tenant's folder");
+        check_object_key(&spec.key);
+        assert!(spec.key.starts_with(&folder) && spec.key.len() > folder.len(), "outside the tenant's folder");
     }
 }

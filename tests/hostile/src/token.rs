@@ -1,10 +1,10 @@
-//! Access tokens: whatever a request brings, only what the issuer has signed and what it says counts.
+//! Access tokens: only a token that the issuer has signed is accepted, and only with its own claims.
 
 use std::sync::LazyLock;
 
 use audit_log_web::{
-    authority::Authority,
-    caller::{Admin, Caller, HasAuthority, Permission, Read, WriteEvents},
+    access_token::TokenVerifier,
+    caller::{Admin, Caller, HasTokenVerifier, Permission, Read, WriteEvents},
     issuer::TestIssuer,
 };
 use axum::{extract::FromRequestParts, response::IntoResponse};
@@ -13,20 +13,20 @@ use futures::FutureExt as _;
 use http::{HeaderValue, Request, header};
 use serde_json::Value;
 
-struct World {
+struct App {
     issuer: TestIssuer,
-    authority: Authority,
+    token_verifier: TokenVerifier,
 }
 
-/// A key of its own for each process: no corpus can hold a token that it has signed.
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+/// Each process makes its own key, so no corpus can hold a token that it has signed.
+static APP: LazyLock<App> = LazyLock::new(|| {
     let issuer = TestIssuer::es256("2026-11-21T12:00:00Z".parse().expect("an instant"));
-    World { authority: issuer.authority(), issuer }
+    App { token_verifier: issuer.token_verifier(), issuer }
 });
 
-impl HasAuthority for World {
-    fn authority(&self) -> Option<&Authority> {
-        Some(&self.authority)
+impl HasTokenVerifier for App {
+    fn token_verifier(&self) -> Option<&TokenVerifier> {
+        Some(&self.token_verifier)
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -34,59 +34,60 @@ impl HasAuthority for World {
     }
 }
 
-/// Takes the header of a token and its claims, a line each, which are signed by the issuer; or, if they don't begin with
-/// a brace, headers Authorization, a line each, of which none can be good.
+/// Takes a token's header and claims, a line each, and signs them. If the input doesn't begin with a brace, it is headers
+/// `Authorization`, a line each, and none is valid.
 pub fn check(data: &[u8]) -> bool {
     let text = String::from_utf8_lossy(data);
     if !text.starts_with('{') {
         let lines = data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let headers: Vec<_> = lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
-        assert!(!may::<Read>(&headers).1, "nobody has signed this");
+        assert!(!authorize::<Read>(&headers).1, "a token without the issuer's signature");
         return false;
     }
     let (header, claims) = text.split_once('\n').unwrap_or((&text, ""));
-    let token = format!("Bearer {}", WORLD.issuer.token_of(header, claims));
+    let token = format!("Bearer {}", APP.issuer.token_of(header, claims));
     let headers = [HeaderValue::try_from(token).expect("a token is ASCII")];
-    let (tenant, read) = may::<Read>(&headers);
-    let (_, admin) = may::<Admin>(&headers);
-    let (writer, write) = may::<WriteEvents>(&headers);
-    assert!(read || !admin, "whoever administrates may look");
+    let (tenant, read) = authorize::<Read>(&headers);
+    let (_, admin) = authorize::<Admin>(&headers);
+    let (writer, write) = authorize::<WriteEvents>(&headers);
+    assert!(read || !admin, "admin implies read");
     if let Some(tenant) = tenant.or(writer) {
-        is_what_it_says(header, claims, &tenant);
+        check_claims(header, claims, &tenant);
     }
     read || write
 }
 
-/// Whose the caller is, if their token has the permission, and whether it does.
-fn may<P: Permission>(headers: &[HeaderValue]) -> (Option<String>, bool) {
+/// Returns the tenant, and whether the token has the permission.
+fn authorize<P: Permission>(headers: &[HeaderValue]) -> (Option<String>, bool) {
     let mut request = Request::new(());
     for value in headers {
         request.headers_mut().append(header::AUTHORIZATION, value.clone());
     }
     let (mut parts, ()) = request.into_parts();
-    let caller = Caller::<P>::from_request_parts(&mut parts, &*WORLD).now_or_never().expect("the keys are at hand");
+    let caller =
+        Caller::<P>::from_request_parts(&mut parts, &*APP).now_or_never().expect("inline keys need no download");
     match caller {
         Ok(caller) => {
-            assert!(caller.expires_at() > WORLD.now() - TimeDelta::seconds(31), "it has expired");
+            assert!(caller.expires_at() > APP.now() - TimeDelta::seconds(31), "the token has expired");
             assert!(!caller.actor().id.is_empty() && caller.actor().id.chars().count() <= 255);
             (Some(caller.tenant().to_string()), true)
         }
         Err(problem) => {
             let status = problem.into_response().status().as_u16();
-            assert!([401, 403].contains(&status), "{status} is no refusal of a token");
+            assert!([401, 403].contains(&status), "{status} for a refused token");
             (None, false)
         }
     }
 }
 
-fn is_what_it_says(header: &str, claims: &str, tenant: &str) {
-    let header: Value = serde_json::from_str(header).expect("what counts can be read");
-    let claims: Value = serde_json::from_str(claims).expect("what counts can be read");
+fn check_claims(header: &str, claims: &str, tenant: &str) {
+    let header: Value = serde_json::from_str(header).expect("a valid token is JSON");
+    let claims: Value = serde_json::from_str(claims).expect("a valid token is JSON");
     assert_eq!((&header["alg"], header.get("crit")), (&Value::from("ES256"), None));
-    assert_eq!(claims["iss"], WORLD.issuer.issuer.as_str());
+    assert_eq!(claims["iss"], APP.issuer.issuer.as_str());
     let audience = &claims["aud"];
-    let ours = Value::from(WORLD.issuer.audience.as_str());
-    assert!(*audience == ours || audience.as_array().is_some_and(|list| list.contains(&ours)), "someone else's");
-    assert_eq!(claims["tenant_id"], tenant, "another tenant's");
+    let ours = Value::from(APP.issuer.audience.as_str());
+    assert!(*audience == ours || audience.as_array().is_some_and(|list| list.contains(&ours)), "another audience");
+    assert_eq!(claims["tenant_id"], tenant, "another tenant");
     assert!(claims["exp"].is_number() && claims["sub"].is_string());
 }

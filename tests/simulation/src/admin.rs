@@ -1,4 +1,4 @@
-//! The tenants' admins: they save, disconnect and connect in the middle of all that goes on.
+//! The tenants' admins, who save, disconnect and reconnect while runs are at work.
 
 use std::sync::Arc;
 
@@ -25,43 +25,38 @@ use crate::{
     world::World,
 };
 
-/// What an admin does.
 #[derive(Debug, Clone)]
-pub enum Activity {
-    /// Saves these settings; the first save may begin so much earlier.
+pub enum AdminAction {
+    /// The settings; with the first save, how much earlier the exports begin.
     Save(Box<Draft>, Option<TimeDelta>),
-    /// Stops the exports.
     Disconnect,
-    /// Goes on with them.
     Reconnect,
 }
 
-/// An admin, and how far the console's clock is off.
 pub struct Admin {
-    /// The world.
     pub world: Arc<World>,
-    /// Whose admin.
+    /// The index in [`TENANTS`].
     pub tenant: usize,
-    /// In milliseconds.
+    /// How far the console's clock is off.
     pub skew_ms: i64,
 }
 
 impl Admin {
-    /// Does it, and again from the start if another write came in between.
-    pub async fn act(&self, deed: &Activity) {
+    /// Repeats the action from the start if another write came first.
+    pub async fn act(&self, action: &AdminAction) {
         for _ in 0..5 {
-            let result = self.try_once(deed).await;
-            self.world.say(|| format!("admin of {} {}: {result:?}", TENANTS[self.tenant], deed.name()));
-            self.world.look();
+            let result = self.try_once(action).await;
+            self.world.say(|| format!("admin of {} {}: {result:?}", TENANTS[self.tenant], action.name()));
+            self.world.check_step();
             if result != Ok(Conditional::ConditionFailed) {
                 return;
             }
         }
     }
 
-    async fn try_once(&self, deed: &Activity) -> Result<Conditional, Failure> {
+    async fn try_once(&self, action: &AdminAction) -> Result<Conditional, Failure> {
         let world = &self.world;
-        let tenant = TenantId::parse(TENANTS[self.tenant]).map_err(damaged)?;
+        let tenant = TenantId::parse(TENANTS[self.tenant]).map_err(to_failure)?;
         let records = world.fakes.records(&tenant).await?;
         world.delay().await;
         let at = world.now() + TimeDelta::milliseconds(self.skew_ms);
@@ -75,40 +70,41 @@ impl Admin {
         };
         // The write may take as long as any other.
         world.delay().await;
-        let result = match deed {
-            Activity::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
-            Activity::Disconnect => onboarding::disconnect(&world.fakes, &records, &tenant, &change).await,
-            Activity::Reconnect => {
+        let result = match action {
+            AdminAction::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
+            AdminAction::Disconnect => onboarding::disconnect(&world.fakes, &records, &tenant, &change).await,
+            AdminAction::Reconnect => {
                 let Some(role) = records.config.as_ref().and_then(|config| config.role_arn.as_deref()) else {
                     return Ok(Conditional::Written);
                 };
-                let role = RoleArn::parse(role).map_err(damaged)?;
+                let role = RoleArn::parse(role).map_err(to_failure)?;
                 onboarding::connect(&world.fakes, &records, &tenant, &role, &world.platform, &change).await
             }
         };
-        // What is disconnected already is not disconnected again.
-        if result == Ok(Conditional::Written) && (!matches!(deed, Activity::Disconnect) || is_scheduled(&records)) {
-            self.note_change(&tenant, deed, &records, &change);
+        // Disconnecting a disconnected tenant changes nothing.
+        if result == Ok(Conditional::Written) && (!matches!(action, AdminAction::Disconnect) || is_scheduled(&records))
+        {
+            self.note_change(&tenant, action, &records, &change);
         }
         result
     }
 
-    fn note_change(&self, tenant: &TenantId, deed: &Activity, records: &TenantRecords, change: &AdminChange) {
+    fn note_change(&self, tenant: &TenantId, action: &AdminAction, records: &TenantRecords, change: &AdminChange) {
         let (world, id) = (&self.world, tenant.to_string());
         let (at, now) = (change.stamp.at, world.now());
         let mut facts = world.facts();
-        if !matches!(deed, Activity::Disconnect) {
-            facts.renewed.insert(id.clone(), at);
+        if !matches!(action, AdminAction::Disconnect) {
+            facts.saved_at.insert(id.clone(), at);
         }
-        facts.changed.insert(id.clone(), now);
+        facts.settings_changed_at.insert(id.clone(), now);
         if let Some(until) = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone()) {
-            facts.changed_at.insert((id.clone(), until));
+            facts.change_positions.insert((id.clone(), until));
         }
-        let (action, kind) = deed.announced();
-        facts.changes.insert(change.id.clone(), (id.clone(), action, kind));
+        let (event_action, kind) = action.announced();
+        facts.changes.insert(change.id.clone(), (id.clone(), event_action, kind));
         drop(facts);
         world.note_visible(&id, 0, &format!("{}#{}", timestamp::millis(at), change.id));
-        // The console asks for what it can't do itself, and does not wait for the answer.
+        // The console asks the exporter to publish, and does not wait for the answer.
         if !world.happens(400) {
             let (world, tenant, skew_ms) = (Arc::clone(world), tenant.clone(), world.skew_ms());
             self.world.spawn(async move {
@@ -146,7 +142,7 @@ impl Admin {
         result
     }
 
-    /// Before it is saved: a run may go by it right after.
+    /// Call it before the save: a run may use the settings right after.
     fn note_config(&self, config: &TenantConfig) {
         let mut facts = self.world.facts();
         let folder = (config.bucket.to_string(), tenant_folder(&config.prefix, &config.tenant));
@@ -160,7 +156,7 @@ fn is_scheduled(records: &TenantRecords) -> bool {
     records.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some())
 }
 
-impl Activity {
+impl AdminAction {
     fn name(&self) -> &'static str {
         match self {
             Self::Save(..) => "saves",
@@ -179,6 +175,6 @@ impl Activity {
     }
 }
 
-fn damaged(Invalid(message): Invalid) -> Failure {
+fn to_failure(Invalid(message): Invalid) -> Failure {
     Failure::new(Code::ConfigInvalid, message)
 }

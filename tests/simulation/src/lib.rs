@@ -1,13 +1,15 @@
-//! The core under everything that can go wrong at once: from a seed, deterministic, and held against a model.
+//! Plays the core under all faults at once, deterministically from a seed, and compares the result with a model.
 //!
-//! In reading order: [`plan`] (what a seed wants to happen), [`world`] (the clock, the dice and what is known to be true),
-//! [`ports`] (the fakes with faults around them), [`runs`] (the function as the platform invokes it), [`admin`] (saves,
-//! disconnections and reconnections in the middle), [`monitor`] (what must hold at every step), [`backoff`] and [`model`] (what
-//! must hold in the end), [`mod@play`] (a seed from its beginning to its verdict) and [`bugs`] (what all of this must catch).
+//! In reading order: [`plan`] (what happens in a seed), [`facts`] (the truth), [`world`] (clock, dice, trace), [`ports`] (fakes
+//! with faults), [`runs`] (invokes the exporter), [`admin`] (saves, disconnects and reconnects), [`monitor`] (checks every
+//! step), [`backoff`] and [`model`] (checks the end), `lines` (reads stored objects), [`mod@play`] (plays a seed) and [`bugs`]
+//! (what the simulation must catch).
 
 pub mod admin;
 pub mod backoff;
 pub mod bugs;
+pub mod facts;
+mod lines;
 pub mod model;
 pub mod monitor;
 pub mod plan;

@@ -1,6 +1,6 @@
-//! Plays many seeds, or one of them with all that happens in it.
+//! Plays many seeds, one seed with its trace, or planted bugs.
 
-#![allow(clippy::print_stdout, reason = "it is what this is for")]
+#![allow(clippy::print_stdout, reason = "it is a command-line program")]
 
 use std::{
     process::ExitCode,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use audit_log_simulation::{
-    bugs::{Bug, score},
+    bugs::{Bug, plant},
     play,
 };
 
@@ -17,10 +17,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match given[..] {
-        ["seed", seed] => number(seed).and_then(one),
-        ["seeds", count] => number(count).and_then(|count| many(0, count)),
-        ["bugs", count] => number(count).and_then(bugs),
-        ["seeds", count, "from", first] => number(count).and_then(|count| many(number(first)?, count)),
+        ["seed", seed] => parse_number(seed).and_then(play_one),
+        ["seeds", count] => parse_number(count).and_then(|count| play_many(0, count)),
+        ["bugs", count] => parse_number(count).and_then(play_bugs),
+        ["seeds", count, "from", first] => parse_number(count).and_then(|count| play_many(parse_number(first)?, count)),
         _ => Err("simulate seeds <count> [from <first>] | seed <seed> | bugs <seeds>".to_owned()),
     };
     match result {
@@ -32,12 +32,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn number(text: &str) -> Result<u64, String> {
+fn parse_number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
 }
 
-/// Every planted bug, and the first seed that catches it.
-fn bugs(seeds: u64) -> Result<(), String> {
+/// Prints the first seed that catches each planted bug.
+fn play_bugs(seeds: u64) -> Result<(), String> {
     let (next, missed) = (AtomicU64::new(0), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -45,10 +45,11 @@ fn bugs(seeds: u64) -> Result<(), String> {
             while let Some(bug) =
                 Bug::ALL.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
             {
-                let result = match score(*bug, seeds) {
-                    Ok(score) => score.caught.map(|(seed, violation)| format!("seed {seed:<6} {violation}")),
+                plant(Some(*bug));
+                let result = (0..seeds).find_map(|seed| match play(seed, false) {
+                    Ok(verdict) => verdict.violation.map(|violation| format!("seed {seed:<6} {violation}")),
                     Err(error) => Some(error.to_string()),
-                };
+                });
                 missed.fetch_add(u64::from(result.is_none()), Ordering::Relaxed);
                 let result: String = result.unwrap_or_else(|| "NOT CAUGHT".to_owned()).chars().take(110).collect();
                 println!("{:<30} {result}", format!("{bug:?}"));
@@ -61,31 +62,31 @@ fn bugs(seeds: u64) -> Result<(), String> {
     if missed * 20 > all { Err("that is less than 95 %".to_owned()) } else { Ok(()) }
 }
 
-/// One seed, with all that happens in it.
-fn one(seed: u64) -> Result<(), String> {
+/// Prints all that happens in a seed.
+fn play_one(seed: u64) -> Result<(), String> {
     let verdict = play(seed, true).map_err(|error| error.to_string())?;
     for line in &verdict.trace {
         println!("{line}");
     }
     match verdict.violation {
         None => {
-            println!("seed {seed}: all is well after {} runs and {} windows", verdict.runs, verdict.windows);
+            println!("seed {seed}: no violation in {} runs and {} windows", verdict.runs, verdict.windows);
             Ok(())
         }
         Some(violation) => Err(format!("seed {seed}: {violation}")),
     }
 }
 
-/// How many seeds may fail before it is enough.
-const ENOUGH: u64 = 20;
+/// After this many failed seeds, the rest is not played.
+const MAX_FAILED_SEEDS: u64 = 20;
 
-/// Many seeds, on all processors; each that fails is named.
-fn many(first: u64, count: u64) -> Result<(), String> {
+/// Plays seeds on all processors, and names each that fails.
+fn play_many(first: u64, count: u64) -> Result<(), String> {
     let (next, runs, windows) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
     let (failed, began) = (AtomicU64::new(0), Instant::now());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let worker = || -> Result<(), String> {
-        while failed.load(Ordering::Relaxed) < ENOUGH {
+        while failed.load(Ordering::Relaxed) < MAX_FAILED_SEEDS {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count {
                 return Ok(());
@@ -95,7 +96,7 @@ fn many(first: u64, count: u64) -> Result<(), String> {
             windows.fetch_add(verdict.windows as u64, Ordering::Relaxed);
             if let Some(violation) = verdict.violation {
                 failed.fetch_add(1, Ordering::Relaxed);
-                println!("seed {seed}: {violation}\n  make simulate SEED={seed} shows how it came to this");
+                println!("seed {seed}: {violation}\n  make simulate SEED={seed} shows how");
             }
             let done = seed - first + 1;
             if done.is_multiple_of(5_000) {
@@ -114,11 +115,11 @@ fn many(first: u64, count: u64) -> Result<(), String> {
     let seconds = began.elapsed().as_secs_f64();
     match failed.into_inner() {
         0 => {}
-        ENOUGH => return Err(format!("{ENOUGH} seeds have failed, and the rest was not tried")),
-        failed => return Err(format!("{failed} of {count} seeds have failed, in {seconds:.0} s")),
+        MAX_FAILED_SEEDS => return Err(format!("{MAX_FAILED_SEEDS} seeds failed, and the rest was not played")),
+        failed => return Err(format!("{failed} of {count} seeds failed, in {seconds:.0} s")),
     }
     println!(
-        "{count} seeds: all is well after {runs} runs and {windows} windows, in {seconds:.0} s ({:.0} seeds a second)",
+        "{count} seeds: no violation in {runs} runs and {windows} windows, in {seconds:.0} s ({:.0} seeds a second)",
         count as f64 / seconds
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! A seed from its beginning to its verdict.
+//! Plays a seed from its first action to its verdict.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -12,39 +12,37 @@ use audit_log_core::{
 use chrono::TimeDelta;
 
 use crate::{
-    admin::{Activity, Admin},
+    admin::{Admin, AdminAction},
     model,
-    plan::{Action, Plan, SHARED, TENANTS, dice},
+    plan::{Action, Plan, SHARED_BUCKET, TENANTS, dice},
     runs,
     world::World,
 };
 
-/// What came of a seed.
 #[derive(Debug, Clone)]
 pub struct Verdict {
-    /// What must never be, if it was.
+    /// The first violation.
     pub violation: Option<String>,
-    /// All that happened, if somebody wants to read it.
+    /// Empty unless it was asked for.
     pub trace: Vec<String>,
-    /// How many runs there were.
     pub runs: u64,
-    /// How many windows were committed.
+    /// The number of committed windows.
     pub windows: usize,
 }
 
-/// Plays a seed. The same seed always has the same verdict, and the same trace.
+/// The same seed always has the same verdict and the same trace.
 ///
 /// # Errors
-/// If this machine can't run it.
+/// If the async runtime can't start.
 pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
-    // Its time stands still while anybody is at work, and jumps to whatever is waited for next.
+    // Its clock stops while a task is at work, and then jumps to the next timer.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let account = AccountId::parse("111111111111").map_err(|invalid| std::io::Error::other(invalid.0))?;
     let platform = Platform { account, partition: Partition::Aws };
     let actors = tokio::task::LocalSet::new();
     Ok(runtime.block_on(actors.run_until(async {
         let world = Arc::new(World::new(Plan::new(seed), platform, dice(seed, 2), traced));
-        story(&world).await;
+        run_plan(&world).await;
         if world.violation().is_none()
             && let Err(violation) = model::check(&world)
         {
@@ -59,9 +57,10 @@ pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
     })))
 }
 
-async fn story(world: &Arc<World>) {
+async fn run_plan(world: &Arc<World>) {
     let own = TENANTS.iter().flat_map(|tenant| [1, 2].map(|number| format!("{tenant}-bucket-{number}")));
-    world.fakes.state().buckets = own.chain([SHARED.to_owned()]).map(|bucket| (bucket, Default::default())).collect();
+    world.fakes.state().buckets =
+        own.chain([SHARED_BUCKET.to_owned()]).map(|bucket| (bucket, Default::default())).collect();
     for (at, action) in world.plan.timeline.clone() {
         world.sleep_until(at).await;
         if world.violation().is_some() {
@@ -72,17 +71,17 @@ async fn story(world: &Arc<World>) {
     world.sleep_until(world.plan.ends).await;
     world.calm.store(true, Ordering::Relaxed);
     world.facts().refused.clear();
-    world.say(|| "the trouble is over".to_owned());
-    all_at_rest(world).await;
+    world.say(|| "no more faults".to_owned());
+    wait_for_tasks(world).await;
     let stored = |name: &str| world.fakes.state().tenants.get(name).cloned();
     for (tenant, name) in TENANTS.iter().enumerate() {
         let watermark = stored(name).and_then(|stored| stored.watermark);
         if watermark.is_some_and(|watermark| watermark.due_shard.is_none()) && world.roll(2) == 0 {
-            Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&Activity::Reconnect).await;
+            Admin { world: Arc::clone(world), tenant, skew_ms: 0 }.act(&AdminAction::Reconnect).await;
         }
     }
-    // Two ticks are enough for most: one for what is due, and one for what it waits for. The lease of a dead run has to end
-    // first, and a tenant that has failed for days is tried every six hours.
+    // Most tenants need two ticks: one for the due windows and one for the deferred ones. The lease of a dead run must end
+    // first, and a tenant that has failed for days is attempted every six hours.
     for nth in 0..10 {
         let is_waiting = |name: &&str| {
             stored(name).is_some_and(|stored| {
@@ -96,16 +95,16 @@ async fn story(world: &Arc<World>) {
         let tick = next_full_hour(world.now()) + TimeDelta::minutes(1);
         world.sleep_until(tick).await;
         runs::tick(world, tick, 0).await;
-        all_at_rest(world).await;
+        wait_for_tasks(world).await;
         runs::check(world, 0).await;
-        all_at_rest(world).await;
+        wait_for_tasks(world).await;
     }
 }
 
 fn act(world: &Arc<World>, action: Action) {
-    let admin = |tenant, skew_ms, deed: Activity| {
+    let admin = |tenant, skew_ms, action: AdminAction| {
         let admin = Admin { world: Arc::clone(world), tenant, skew_ms };
-        world.spawn(async move { admin.act(&deed).await });
+        world.spawn(async move { admin.act(&action).await });
     };
     match action {
         Action::Put { tenant, shard, key, body } => {
@@ -114,9 +113,9 @@ fn act(world: &Arc<World>, action: Action) {
             world.note_visible(TENANTS[tenant], shard, &key);
             world.fakes.state().events.entry(place).or_default().insert(key, body);
         }
-        Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, Activity::Save(draft, history)),
-        Action::Disconnect { tenant, skew_ms } => admin(tenant, skew_ms, Activity::Disconnect),
-        Action::Reconnect { tenant, skew_ms } => admin(tenant, skew_ms, Activity::Reconnect),
+        Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, AdminAction::Save(draft, history)),
+        Action::Disconnect { tenant, skew_ms } => admin(tenant, skew_ms, AdminAction::Disconnect),
+        Action::Reconnect { tenant, skew_ms } => admin(tenant, skew_ms, AdminAction::Reconnect),
         Action::Tick { event_time, skew_ms } => {
             let of = Arc::clone(world);
             world.spawn(async move { runs::tick(&of, event_time, skew_ms).await });
@@ -126,28 +125,28 @@ fn act(world: &Arc<World>, action: Action) {
             world.spawn(async move { runs::check(&of, skew_ms).await });
         }
         Action::Refuse { tenant, at_the_role } => {
-            world.say(|| format!("{} is refused from now on, at the role: {at_the_role}", TENANTS[tenant]));
+            world.say(|| format!("the customer of {} refuses everything, at the role: {at_the_role}", TENANTS[tenant]));
             world.facts().refused.insert(TENANTS[tenant].to_owned(), at_the_role);
         }
         Action::Allow { tenant } => {
-            world.say(|| format!("{} is let in again", TENANTS[tenant]));
+            world.say(|| format!("the customer of {} refuses nothing", TENANTS[tenant]));
             world.facts().refused.remove(TENANTS[tenant]);
         }
         Action::Resize(bytes) => {
-            world.say(|| format!("files are split at {bytes} bytes from now on"));
+            world.say(|| format!("MAX_OBJECT_BYTES is {bytes}"));
             world.facts().sizes.insert(bytes);
             world.max_object_bytes.store(bytes, Ordering::Relaxed);
         }
     }
 }
 
-/// Waits until nothing is at work, or on its way, any more.
-async fn all_at_rest(world: &World) {
+/// Waits until no task is at work and no request is in flight.
+async fn wait_for_tasks(world: &World) {
     let since = world.now();
     while world.active.load(Ordering::Relaxed) > 0 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if world.now() - since > TimeDelta::days(3) {
-            world.violate("something never comes to rest".to_owned());
+            world.violate("a task never ends".to_owned());
             return;
         }
     }

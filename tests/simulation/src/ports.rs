@@ -1,5 +1,5 @@
-//! The fakes with faults around them: every call of a run goes through here, and may fail, lose its reply, be made twice,
-//! never come back, or land after it was given up.
+//! The ports of a run: fakes with faults. A call may fail, lose its reply, be made twice, never return, or take effect after
+//! it was given up.
 
 mod buckets;
 mod bus;
@@ -10,10 +10,11 @@ mod writes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use audit_log_core::{
+    batch::Batch,
     failure::{Code, Failure},
     fakes::{FakeUpload, Fakes},
     settings::Draft,
@@ -21,46 +22,48 @@ use audit_log_core::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::{backoff, world::World};
+use crate::{
+    backoff,
+    world::{World, lock},
+};
 
-/// The ports of one run.
 #[derive(Clone)]
 pub struct Ports {
-    /// The world that they reach.
-    pub world: Arc<World>,
+    world: Arc<World>,
     /// The run's number.
-    pub run: u64,
+    run: u64,
+    /// Delivers a message of the queue to the function.
+    deliver: fn(&Arc<World>, &Batch),
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What a run was told by its ports.
+/// What a run has seen through its ports.
 #[derive(Default)]
 pub struct Seen {
-    /// The hour that the run stands for.
     pub tick: Option<DateTime<Utc>>,
-    /// Parts of the index that could not be read.
+    /// The number of due shards that could not be read.
     pub unread: u32,
-    /// Tenants that the index has listed.
+    /// Tenants that the index listed as due.
     pub listed: BTreeSet<String>,
-    /// Tenants that were handed over.
+    /// Tenants that were queued.
     pub sent: BTreeSet<String>,
-    /// Tenants that were loaded, and whether the model has them wait: at the first look, and at any.
+    /// Loaded tenants, and whether the model's backoff applies: at the first load, and at any.
     pub backed_off: BTreeMap<String, (bool, bool)>,
-    /// Tenants whose lease another run has.
+    /// Tenants whose lease another run holds.
     pub leased: BTreeSet<String>,
     /// Tenants whose lease ended with a write of this run.
     pub released: BTreeSet<String>,
-    /// Until when this run's lease of each tenant lasts.
+    /// The end of this run's lease of each tenant.
     pub leases: BTreeMap<String, DateTime<Utc>>,
-    /// When the run has looked at a tenant's settings, and since when it has read events since then.
-    looked: BTreeMap<String, (DateTime<Utc>, Option<DateTime<Utc>>)>,
-    /// Puts that a planted bug makes too late.
+    /// When the run last read a tenant's settings, and when it first read events after that.
+    settings_read: BTreeMap<String, (DateTime<Utc>, Option<DateTime<Utc>>)>,
+    /// Puts that a planted bug delays.
     postponed: Vec<(FakeUpload, String)>,
-    /// Each tenant's config as it was read first, for a planted bug.
+    /// Each tenant's config at the first read, for a planted bug.
     first_configs: BTreeMap<String, Option<Draft>>,
 }
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Well,
@@ -68,22 +71,15 @@ enum Fate {
     LosesReply,
     Twice,
     Hangs,
-    /// An attempt is given up while it is on its way, and may be repeated.
+    /// An attempt is given up while it is in flight, and may be repeated.
     GivenUp,
 }
 
-/// Whatever a panic elsewhere has left of it.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Ports {
-    /// Of a run.
-    pub fn new(world: &Arc<World>, run: u64) -> Self {
-        Self { world: Arc::clone(world), run, seen: Arc::default() }
+    pub fn new(world: &Arc<World>, run: u64, deliver: fn(&Arc<World>, &Batch)) -> Self {
+        Self { world: Arc::clone(world), run, deliver, seen: Arc::default() }
     }
 
-    /// What the run was told.
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         lock(&self.seen)
     }
@@ -92,7 +88,7 @@ impl Ports {
         &self.world.fakes
     }
 
-    fn fate(&self) -> Fate {
+    fn roll_fate(&self) -> Fate {
         let (world, faults) = (&self.world, self.world.plan.faults);
         if world.is_calm() {
             Fate::Well
@@ -111,32 +107,32 @@ impl Ports {
         }
     }
 
-    fn failure(&self) -> Failure {
+    fn roll_failure(&self) -> Failure {
         let code = match self.world.roll(4) {
             0 => Code::Throttled,
             1 => Code::PlatformDenied,
             2 => Code::CredentialsExpired,
             _ => Code::Unavailable,
         };
-        Failure::new(code, "The simulation wanted it so.")
+        Failure::new(code, "A simulated fault.")
     }
 
     fn say(&self, line: impl FnOnce() -> String) {
         self.world.say(|| format!("run {:<3} {}", self.run, line()));
     }
 
-    /// A call that changes nothing.
-    async fn reads<R>(
+    /// Makes a call that changes nothing.
+    async fn read<R>(
         &self,
         what: &str,
         of: &str,
         call: impl Future<Output = Result<R, Failure>>,
     ) -> Result<R, Failure> {
         self.world.delay().await;
-        match self.fate() {
+        match self.roll_fate() {
             Fate::Fails | Fate::LosesReply => {
                 self.say(|| format!("{what} {of}: fails"));
-                Err(self.failure())
+                Err(self.roll_failure())
             }
             Fate::Hangs => {
                 self.say(|| format!("{what} {of}: hangs"));
@@ -150,13 +146,12 @@ impl Ports {
         }
     }
 
-    /// Whether the tenant's lease is this run's.
-    fn has_lease(&self, tenant: &str) -> bool {
+    fn holds_lease(&self, tenant: &str) -> bool {
         let lease = self.fakes().state().tenants.get(tenant).and_then(|stored| stored.lease.clone());
-        lease.is_some_and(|lease| self.world.facts().holders.get(&lease.token) == Some(&self.run))
+        lease.is_some_and(|lease| self.world.facts().lease_runs.get(&lease.token) == Some(&self.run))
     }
 
-    /// Takes note of which tenants have to wait by the model.
+    /// Records for which tenants the model's backoff applies.
     fn note_backoff(&self, tenants: &[TenantId]) {
         let Some(tick) = self.seen().tick else { return };
         let (state, facts) = (self.fakes().state(), self.world.facts());
@@ -166,8 +161,8 @@ impl Ports {
         }
     }
 
-    /// Takes note that the run has looked at a tenant's settings.
-    fn note_looked(&self, tenant: &TenantId) {
-        self.seen().looked.insert(tenant.to_string(), (self.world.now(), None));
+    /// Records that the run has read a tenant's settings.
+    fn note_settings_read(&self, tenant: &TenantId) {
+        self.seen().settings_read.insert(tenant.to_string(), (self.world.now(), None));
     }
 }

@@ -1,5 +1,4 @@
-//! The function as the platform invokes it: by the rule and by the queue, again after it failed, and never for longer than
-//! its time.
+//! Invokes the exporter as the platform does: by rule and queue, with retries, and within a time limit.
 
 use std::{
     fmt::Debug,
@@ -11,7 +10,7 @@ use std::{
 
 use audit_log_core::{
     batch::Batch,
-    export::{Budget, Done, Export, GRACE, Options, Report, Run},
+    export::{BatchResult, Budget, Export, GRACE, Options, Report, Run},
     failure::Failure,
     schedule,
     tenant::TenantId,
@@ -26,16 +25,16 @@ use crate::{
     world::World,
 };
 
-/// How often a message is received before it is put aside.
-const RECEIVES: u32 = 5;
+/// After this, a message goes to the dead-letter queue.
+const MAX_RECEIVES: u32 = 5;
 
-/// A run that stops being polled at some await, as a process that is killed there.
-struct Fragile<F> {
+/// A run that is no longer polled after some await, as if its process had been killed.
+struct Killable<F> {
     run: Pin<Box<F>>,
     polls_left: Option<u32>,
 }
 
-impl<F: Future> Future for Fragile<F> {
+impl<F: Future> Future for Killable<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -47,7 +46,7 @@ impl<F: Future> Future for Fragile<F> {
     }
 }
 
-/// One run and the surroundings of its invocation.
+/// One run with its ports and clock.
 struct Invocation {
     world: Arc<World>,
     ports: Ports,
@@ -58,7 +57,7 @@ struct Invocation {
 impl Invocation {
     fn new(world: &Arc<World>, skew_ms: i64) -> Self {
         let number = world.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let ports = Ports::new(world, number);
+        let ports = Ports::new(world, number, deliver);
         Self { world: Arc::clone(world), ports, number, skew: TimeDelta::milliseconds(skew_ms) }
     }
 
@@ -76,8 +75,8 @@ impl Invocation {
         Export { tenants: ports(), events: ports(), buckets: ports(), bus: ports(), options }
     }
 
-    /// Runs something for as long as an invocation may take, unless it dies before; none if it does.
-    async fn within<R: Debug>(&self, event_time: DateTime<Utc>, job: impl AsyncFnOnce(Run<'_>) -> R) -> Option<R> {
+    /// Runs a job within an invocation's time limit. Returns `None` if the run dies.
+    async fn run<R: Debug>(&self, event_time: DateTime<Utc>, job: impl AsyncFnOnce(Run<'_>) -> R) -> Option<R> {
         let Self { world, number, skew, .. } = self;
         let now = || world.now() + *skew;
         let tick = schedule::tick(event_time, now());
@@ -98,10 +97,10 @@ impl Invocation {
         let platform = &world.platform;
         let deadline = now() + TimeDelta::from_std(killed_after).unwrap_or_default();
         let run = Run { tick, platform, now: &now, should_stop: &should_stop, deadline, random: &random };
-        // Most runs are short, so that a crash among their first steps must be as likely as one among hundreds.
+        // Most runs are short, so a crash in the first steps must be as likely as one after hundreds.
         let polls_left = world.happens(world.plan.crashes).then(|| 1 + world.roll(1 << (2 + world.roll(9))));
-        let fragile = Fragile { run: Box::pin(job(run)), polls_left };
-        let result = tokio::time::timeout(killed_after, fragile).await.ok().flatten();
+        let killable = Killable { run: Box::pin(job(run)), polls_left };
+        let result = tokio::time::timeout(killed_after, killable).await.ok().flatten();
         match &result {
             Some(result) => world.say(|| format!("run {number:<3} ends: {result:?}")),
             None => world.say(|| format!("run {number:<3} dies")),
@@ -110,83 +109,82 @@ impl Invocation {
     }
 
     async fn tick(&self, event_time: DateTime<Utc>) -> Option<Result<Report, Failure>> {
-        // In the end, one run does everything itself.
+        // In the end, one run exports everything itself.
         let fan_out = self.world.plan.fan_out && !self.world.is_calm();
         let export = self.export();
         let job = async |run: Run<'_>| {
-            if fan_out { export.hand_over(run, &self.ports).await } else { export.tick(run).await }
+            if fan_out { export.enqueue_due(run, &self.ports).await } else { export.tick(run).await }
         };
-        let result = self.within(event_time, job).await;
+        let result = self.run(event_time, job).await;
         if let Some(result) = &result {
             if fan_out {
-                self.handed_over(result);
+                self.check_queued(result);
             }
-            self.adds_up(result.as_ref().ok());
+            self.check_report(result.as_ref().ok());
             let unread = self.ports.seen().unread;
             if unread > 0 && result.is_ok() {
-                self.world
-                    .violate("a part of the index could not be read, and the tick says that all is well".to_owned());
+                self.world.violate("a due shard could not be read, and the tick succeeds".to_owned());
             }
         }
         result
     }
 
-    /// What was listed as due was handed over, or the run says that it failed.
-    fn handed_over(&self, result: &Result<Report, Failure>) {
+    /// All listed tenants were queued, or the run fails.
+    fn check_queued(&self, result: &Result<Report, Failure>) {
         let seen = self.ports.seen();
         if result.is_ok() && !seen.listed.is_subset(&seen.sent) {
-            self.world.violate(format!("{:?} were due and only {:?} were handed over", seen.listed, seen.sent));
+            self.world.violate(format!("{:?} were due and only {:?} were queued", seen.listed, seen.sent));
         }
     }
 
-    fn adds_up(&self, report: Option<&Report>) {
+    fn check_report(&self, report: Option<&Report>) {
         let Some(report) = report else { return };
         let (seen, world) = (self.ports.seen(), &self.world);
         // A deferred tenant may have been queued after all.
         if report.due != report.queued + report.exported + report.failed + report.deferred {
-            world.violate(format!("the figures of a run don't add up: {report:?}"));
+            world.violate(format!("the counts of a report don't add up: {report:?}"));
         }
-        // Another run's failure may have come in between, but no tenant has to wait without one.
-        let most = seen.backed_off.values().filter(|(_, ever)| *ever).count() as u64;
-        if report.backed_off > most {
-            world.violate(format!("{} tenants have to wait, and by the model {most}", report.backed_off));
+        // Another run may have recorded a failure meanwhile, but no backoff applies without a failure.
+        let max = seen.backed_off.values().filter(|(_, ever)| *ever).count() as u64;
+        if report.backed_off > max {
+            world.violate(format!("backoff applies to {} tenants, and by the model to {max}", report.backed_off));
         }
         if report.leased != seen.leased.len() as u64 {
             world.violate(format!("{} tenants are leased to other runs, and not {}", seen.leased.len(), report.leased));
         }
         if let Some(failed) = report.failures.iter().find(|failed| seen.leased.contains(&failed.tenant_id)) {
-            world.violate(format!("another run has the lease, and that is taken for a failure: {failed:?}"));
+            world.violate(format!("another run's lease is reported as a failure: {failed:?}"));
         }
         if report.lease_lost > seen.released.len() as u64 {
             world.violate(format!("a run lost its lease: {:?}", report.failures));
         }
     }
 
-    async fn batches(&self, batches: &[Batch]) -> Option<Done> {
+    async fn export_batches(&self, batches: &[Batch]) -> Option<BatchResult> {
         let latest = batches.iter().map(|batch| batch.tick).max()?;
         let export = self.export();
-        let job = async |run: Run<'_>| export.batches(run, batches, Some(&self.ports)).await;
-        let done = self.within(latest, job).await?;
-        self.adds_up(Some(&done.report));
+        let job = async |run: Run<'_>| export.export_batches(run, batches, Some(&self.ports)).await;
+        let done = self.run(latest, job).await?;
+        self.check_report(Some(&done.report));
         let sent = self.ports.seen().sent.clone();
-        let comes_again = |tenant: &String| {
+        let is_received_again = |tenant: &String| {
             done.failed.iter().any(|at| batches.get(*at).is_some_and(|it| it.tenants.contains(tenant)))
         };
         for tenant in &done.report.unfinished {
-            if !sent.contains(tenant) && !comes_again(tenant) {
-                self.world.violate(format!("nothing goes on with {tenant}, which a run left unfinished"));
+            if !sent.contains(tenant) && !is_received_again(tenant) {
+                self.world.violate(format!("no run continues {tenant}, which a run left unfinished"));
             }
         }
         for tenant in &done.report.failed_by_platform {
-            if !comes_again(tenant) {
-                self.world.violate(format!("the platform failed at {tenant}, and its batch does not come again"));
+            if !is_received_again(tenant) {
+                self.world.violate(format!("the platform failed at {tenant}, and its batch is not received again"));
             }
         }
         Some(done)
     }
 }
 
-/// Invokes the function until it succeeds, and three times at most, as the platform does.
+/// Invokes the function until it succeeds, at most three times, as the platform does.
 async fn invoke(world: &Arc<World>, mut attempt: impl AsyncFnMut(&Arc<World>) -> bool) {
     for repeated in 0..3_u64 {
         tokio::time::sleep(Duration::from_secs(repeated * 60)).await;
@@ -196,53 +194,53 @@ async fn invoke(world: &Arc<World>, mut attempt: impl AsyncFnMut(&Arc<World>) ->
     }
 }
 
-/// A tick by the rule, and its repetitions if it fails.
+/// A tick by the rule, with retries.
 pub async fn tick(world: &Arc<World>, event_time: DateTime<Utc>, skew_ms: i64) {
     let attempt =
         async |world: &Arc<World>| matches!(Invocation::new(world, skew_ms).tick(event_time).await, Some(Ok(_)));
     invoke(world, attempt).await;
 }
 
-/// The hourly check, as far as it publishes what outboxes hold.
+/// The part of the hourly check that publishes outboxes.
 pub async fn check(world: &Arc<World>, skew_ms: i64) {
     let attempt = async |world: &Arc<World>| {
         let invocation = Invocation::new(world, skew_ms);
         let export = invocation.export();
         let job = async |run: Run<'_>| export.publish_pending(run).await;
-        matches!(invocation.within(world.now(), job).await, Some(Ok(_)))
+        matches!(invocation.run(world.now(), job).await, Some(Ok(_)))
     };
     invoke(world, attempt).await;
 }
 
-/// What the console asks for after a change.
+/// Publishes a tenant's outbox, as the console requests after a change.
 pub async fn publish(world: &Arc<World>, tenant: &TenantId, skew_ms: i64) {
     let attempt = async |world: &Arc<World>| {
         let invocation = Invocation::new(world, skew_ms);
         let export = invocation.export();
         let job = async |run: Run<'_>| export.publish_one(run, tenant).await;
-        matches!(invocation.within(world.now(), job).await, Some(Ok(_)))
+        matches!(invocation.run(world.now(), job).await, Some(Ok(_)))
     };
     invoke(world, attempt).await;
 }
 
-/// A message on its way to the function, once or twice.
-pub fn deliver(world: &Arc<World>, batch: &Batch) {
+/// Delivers a message once or twice.
+fn deliver(world: &Arc<World>, batch: &Batch) {
     for _ in 0..1 + u32::from(world.happens(150)) {
-        let message = message(Arc::clone(world), batch.clone());
-        world.spawn(message);
+        let task = receive(Arc::clone(world), batch.clone());
+        world.spawn(task);
     }
 }
 
-/// Received until it is done with, and five times at most.
-fn message(world: Arc<World>, batch: Batch) -> Pin<Box<dyn Future<Output = ()>>> {
+/// Receives a message until it is done, at most [`MAX_RECEIVES`] times.
+fn receive(world: Arc<World>, batch: Batch) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async move {
-        // Several messages may come in one invocation.
+        // One invocation may get several messages.
         let apart = world.roll(2) == 0;
         let alone = |tenant: &String| Batch { tick: batch.tick, tenants: vec![tenant.clone()] };
         let mut batches = if apart { batch.tenants.iter().map(alone).collect() } else { vec![batch.clone()] };
-        for _ in 0..RECEIVES {
+        for _ in 0..MAX_RECEIVES {
             world.sleep_ms(if world.happens(100) { 3_000_000 } else { 5_000 }).await;
-            if let Some(done) = Invocation::new(&world, world.skew_ms()).batches(&batches).await {
+            if let Some(done) = Invocation::new(&world, world.skew_ms()).export_batches(&batches).await {
                 batches = done.failed.iter().filter_map(|at| batches.get(*at).cloned()).collect();
             }
             if batches.is_empty() {
@@ -250,6 +248,6 @@ fn message(world: Arc<World>, batch: Batch) -> Pin<Box<dyn Future<Output = ()>>>
             }
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
-        world.say(|| format!("put aside: {batches:?}"));
+        world.say(|| format!("dead-lettered: {batches:?}"));
     })
 }

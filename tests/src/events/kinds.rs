@@ -1,21 +1,19 @@
-//! What happens in a small security product, and who does it.
+//! The kinds of generated events, and the users: those of a small security product.
 
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-/// A kind of event.
 pub(super) struct Kind {
     pub(super) log_type: &'static str,
     pub(super) action: &'static str,
-    /// How often it happens, relative to the others.
+    /// The relative frequency.
     weight: u32,
     pub(super) by_system: bool,
     pub(super) info: fn(&mut ChaCha8Rng, &str) -> Value,
 }
 
-/// Someone who does things.
 pub(super) struct Person {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
@@ -23,10 +21,9 @@ pub(super) struct Person {
     pub(super) mailbox: Option<&'static str>,
 }
 
-/// What the product does on its own.
 pub(super) const SYSTEM: Person = Person { id: "system", name: "System", mailbox: None };
 
-/// Names as they are in the world: most consumers' bugs with text are in the ones beyond ASCII.
+/// Many names aren't ASCII, since consumers' bugs with text often concern those.
 pub(super) const PEOPLE: [Person; 12] = [
     person("usr_01", "Priya Raman", "priya.raman"),
     person("usr_02", "Zoë Müller", "zoe.mueller"),
@@ -46,8 +43,8 @@ const fn person(id: &'static str, name: &'static str, mailbox: &'static str) -> 
     Person { id, name, mailbox: Some(mailbox) }
 }
 
-/// One of the kinds, by its weight.
-pub(super) fn any(rng: &mut ChaCha8Rng) -> &'static Kind {
+/// A random kind, by weight.
+pub(super) fn choose(rng: &mut ChaCha8Rng) -> &'static Kind {
     KINDS.choose_weighted(rng, |kind| kind.weight).unwrap_or(&KINDS[0])
 }
 
@@ -156,7 +153,7 @@ fn pick_person(rng: &mut ChaCha8Rng) -> &'static str {
     PEOPLE.choose(rng).map_or("", |person| person.name)
 }
 
-/// An address of the blocks that are set aside for documentation.
+/// An address from the blocks reserved for documentation.
 fn ip(rng: &mut ChaCha8Rng) -> String {
     format!("{}.{}", pick(rng, &["192.0.2", "198.51.100", "203.0.113"]), rng.random_range(1..255))
 }

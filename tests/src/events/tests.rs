@@ -1,5 +1,3 @@
-//! What tests and the demo rely on in the generated events.
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
@@ -25,7 +23,7 @@ fn a_day_is_the_same_in_every_run() -> Result<()> {
 }
 
 #[test]
-fn a_day_has_an_offices_rhythm_and_several_kinds_of_events() -> Result<()> {
+fn a_day_has_most_events_in_office_hours_and_several_kinds() -> Result<()> {
     let events = generate("acme", 2000, day()?);
     let during =
         |hours: std::ops::Range<u32>| events.iter().filter(|event| hours.contains(&event.recorded_at.hour())).count();
@@ -38,7 +36,7 @@ fn a_day_has_an_offices_rhythm_and_several_kinds_of_events() -> Result<()> {
 }
 
 #[test]
-fn an_item_keeps_the_tables_contract() -> Result<()> {
+fn an_item_is_as_the_tables_contract_says() -> Result<()> {
     for event in generate("acme", 200, day()?) {
         let key = event.recorded_at_id();
         let (at, id) = key.split_once('#').context("no id in the key")?;
@@ -54,7 +52,7 @@ fn an_item_keeps_the_tables_contract() -> Result<()> {
 }
 
 #[test]
-fn a_window_holds_all_its_events_in_order() -> Result<()> {
+fn a_window_has_all_its_events_in_order() -> Result<()> {
     let from = "2026-11-20T10:00:00Z".parse()?;
     let to = from + Duration::hours(1);
     let events = generate("acme", 500, Spread::Window { from, to });

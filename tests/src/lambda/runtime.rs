@@ -1,6 +1,4 @@
-//! Lambda's Runtime API: hands a program one invocation and takes its answer.
-//!
-//! By "Using the Lambda runtime API for custom runtimes" in the Lambda developer guide.
+//! Lambda's Runtime API for one process, by "Using the Lambda runtime API for custom runtimes" in the Lambda developer guide.
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -16,68 +14,60 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::server::{Reply, Server, body, reply};
 
-/// How long an invocation may take, by the deadline that programs are told; Lambda's own longest.
+/// An invocation's deadline; the longest that Lambda allows.
 pub const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// One program's Runtime API.
 #[derive(Debug)]
 pub struct Runtime {
     pub(super) server: Server,
-    events: UnboundedSender<Bytes>,
-    said: UnboundedReceiver<Said>,
+    invocations: UnboundedSender<Bytes>,
+    process_events: UnboundedReceiver<ProcessEvent>,
 }
 
-/// What a program says, and when.
+/// What a process does.
 #[derive(Debug)]
-pub enum Said {
-    /// It asks for an invocation: it is ready.
-    Next(Instant),
-    /// It answers one. Nothing is answered to it until the sender goes, so that it can be looked at as it is.
-    Answer {
-        /// What it answers.
+pub enum ProcessEvent {
+    /// It requested an invocation.
+    Ready(Instant),
+    /// It answered an invocation.
+    Answered {
         body: Bytes,
-        /// Whether that is an error.
+        /// Whether the answer is an error.
         failed: bool,
-        /// When it came.
         at: Instant,
-        /// What the program waits for.
+        /// The process waits until this is dropped, so that it can be measured.
         hold: oneshot::Sender<()>,
     },
-    /// It has ended instead.
-    Ended(ExitStatus),
+    Exited(ExitStatus),
 }
 
 struct State {
     function_arn: String,
-    events: Mutex<UnboundedReceiver<Bytes>>,
-    said: UnboundedSender<Said>,
+    invocations: Mutex<UnboundedReceiver<Bytes>>,
+    process_events: UnboundedSender<ProcessEvent>,
 }
 
 impl Runtime {
     pub(super) async fn start(function_arn: &str) -> Result<Self> {
-        let (events, waiting) = unbounded_channel();
-        let (saying, said) = unbounded_channel();
+        let (invocations, queued) = unbounded_channel();
+        let (sender, process_events) = unbounded_channel();
         let function_arn = function_arn.to_owned();
-        let state = Arc::new(State { function_arn, events: Mutex::new(waiting), said: saying });
+        let state = Arc::new(State { function_arn, invocations: Mutex::new(queued), process_events: sender });
         let server = Server::start(move |request| {
             let state = Arc::clone(&state);
             async move { Ok(answer(&state, request).await) }
         })
         .await?;
-        Ok(Self { server, events, said })
+        Ok(Self { server, invocations, process_events })
     }
 
-    /// Hands the program an event.
-    ///
-    /// # Errors
-    /// When nobody is there to take it.
+    /// Queues an event for the process.
     pub fn invoke(&self, event: &serde_json::Value) -> Result<()> {
-        self.events.send(Bytes::from(event.to_string())).context("the Runtime API has ended")
+        self.invocations.send(Bytes::from(event.to_string())).context("the Runtime API has ended")
     }
 
-    /// What the program says next.
-    pub(super) async fn said(&mut self) -> Result<Said> {
-        self.said.recv().await.context("the Runtime API has ended")
+    pub(super) async fn next_event(&mut self) -> Result<ProcessEvent> {
+        self.process_events.recv().await.context("the Runtime API has ended")
     }
 }
 
@@ -96,10 +86,10 @@ async fn answer(state: &State, request: Request<Incoming>) -> Reply {
 }
 
 async fn next(state: &State) -> Reply {
-    let mut events = state.events.lock().await;
-    drop(state.said.send(Said::Next(Instant::now())));
-    // Without an event it stays open, until the program or the server goes.
-    let Some(event) = events.recv().await else { return reply(StatusCode::GONE, "application/json", "{}") };
+    let mut invocations = state.invocations.lock().await;
+    drop(state.process_events.send(ProcessEvent::Ready(Instant::now())));
+    // Without an event, the request stays open until the process or the server ends.
+    let Some(event) = invocations.recv().await else { return reply(StatusCode::GONE, "application/json", "{}") };
     let deadline = SystemTime::now() + TIMEOUT;
     let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     Response::builder()
@@ -116,7 +106,7 @@ async fn done(state: &State, request: Request<Incoming>, failed: bool) -> Reply 
     let at = Instant::now();
     let body = body(request).await;
     let (hold, released) = oneshot::channel();
-    drop(state.said.send(Said::Answer { body, failed, at, hold }));
+    drop(state.process_events.send(ProcessEvent::Answered { body, failed, at, hold }));
     drop(released.await);
     reply(StatusCode::ACCEPTED, "application/json", r#"{"status":"OK"}"#)
 }

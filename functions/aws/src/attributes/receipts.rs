@@ -1,4 +1,4 @@
-//! Receipts: the records `export#<window end>` of the tenants table.
+//! Converts receipts, the records `export#<window end>` of the tenants table.
 
 use audit_log_core::{
     late_arrivals::TrailingCounts,
@@ -12,16 +12,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Item, key, n, s, text};
 
-/// How many of a window's objects its receipt lists; an item of DynamoDB ends at 400 KB. The receipt's
-/// `manifest_sha256` covers all of them.
-const LISTED_OBJECTS: usize = 500;
+/// How many objects a receipt lists, since an item of DynamoDB has at most 400 KB. Its `manifest_sha256` covers all objects.
+const MAX_LISTED_OBJECTS: usize = 500;
 
-/// The record name of a window's receipt.
 pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
     format!("export#{}", timestamp::seconds(window_end))
 }
 
-/// The record `export#<window end>`.
 pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
     let object = |object: &StoredObject| {
         let mut item = Item::from([
@@ -33,7 +30,7 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
         item.extend(object.late.map(|minute| ("late".to_owned(), s(minute.interval()))));
         AttributeValue::M(item)
     };
-    let objects = receipt.objects.iter().take(LISTED_OBJECTS).map(object).collect();
+    let objects = receipt.objects.iter().take(MAX_LISTED_OBJECTS).map(object).collect();
     let mut item = key(tenant, &receipt_record(receipt.window.to));
     item.extend(
         [
@@ -57,7 +54,7 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
     item
 }
 
-/// None where the item lacks what a receipt has.
+/// `None` if an attribute is missing or damaged.
 pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
     let number = |item: &Item, name: &str| text(item, name)?.parse::<u64>().ok();
     let object = |object: &AttributeValue| {

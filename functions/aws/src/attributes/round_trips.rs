@@ -1,4 +1,4 @@
-//! What is written to an item is read back from it, whatever it is.
+//! Tests that what is written to an item is read back, with random values.
 
 use audit_log_core::{
     event::{Body, StoredEvent, User},
@@ -15,7 +15,7 @@ use audit_log_core::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::events::decode_answer;
+use crate::events::decode_response;
 
 const PLATFORM: &str = "arn:aws:lambda:eu-central-1:111111111111:function:exporter";
 
@@ -36,7 +36,7 @@ fn tenant() -> impl Strategy<Value = TenantId> {
     "[A-Za-z0-9_-]{1,64}".prop_map(|text| TenantId::parse(&text).unwrap())
 }
 
-/// Settings that are accepted, with everything that may be left out there or not.
+/// Valid settings, with or without each optional field.
 fn settings() -> impl Strategy<Value = Draft> {
     let regions: Vec<_> = Region::all().filter(|region| region.partition() == Partition::Aws).collect();
     let prefix = "[A-Za-z0-9!_.'()/-]{0,40}".prop_filter("no dots alone", |text| Prefix::parse(text).is_ok());
@@ -84,8 +84,8 @@ fn object() -> impl Strategy<Value = StoredObject> {
         .prop_map(|(key, (bytes, events), sha256, late)| StoredObject { key, bytes, events, sha256, late })
 }
 
-fn a_receipt() -> impl Strategy<Value = Receipt> {
-    // More than are listed, now and then.
+fn any_receipt() -> impl Strategy<Value = Receipt> {
+    // Sometimes more than are listed.
     let objects = prop_oneof![9 => vec(object(), 1..12), 1 => (object(), 499..503_usize).prop_map(|(object, count)| vec![object; count])];
     let numbers = (any::<u64>(), any::<u64>(), 0..i64::from(u32::MAX));
     (window(), "[a-z0-9.-]{3,63}", objects, numbers, any::<bool>(), instant()).prop_map(
@@ -120,24 +120,24 @@ proptest! {
     #[test]
     fn an_event_is_exported_as_it_was_stored(
         tenant in tenant(), at in instant(), id in "[A-Za-z0-9_.:-]{1,128}", words in [".{1,40}", ".{1,40}"],
-        who in (".{1,40}", option::of(".{0,40}"), option::of(".{0,40}")), info in vec((".{0,9}", ".{0,40}"), 0..4),
+        user in (".{1,40}", option::of(".{0,40}"), option::of(".{0,40}")), info in vec((".{0,9}", ".{0,40}"), 0..4),
         days in option::of(1..400_i64), shard in 0..64_u16,
     ) {
-        let user = User { id: who.0, name: who.1, email: who.2 };
-        let deed = Activity { log_type: &words[0], action: &words[1], user: &user };
+        let user = User { id: user.0, name: user.1, email: user.2 };
+        let activity = Activity { log_type: &words[0], action: &words[1], user: &user };
         let stamp = Stamp { at, retention: days.map(TimeDelta::days) };
         let info: std::collections::BTreeMap<_, _> = info.into_iter().collect();
-        let event = NewEvent { shard, ..NewEvent::new(&tenant, stamp, id, deed, &info) };
+        let event = NewEvent { shard, ..NewEvent::new(&tenant, stamp, id, activity, &info) };
         let item = event_item(&event);
         let answer = format!(r#"{{"Count":1,"Items":[{}]}}"#, as_json(&item));
         let read = StoredEvent { recorded_at_id: event.recorded_at_id(), body: Body::Text(event.document.clone()) };
         prop_assert_eq!(read.line(), (event.document.as_str().into(), false));
-        prop_assert_eq!(decode_answer(answer.as_bytes()).map(|page| page.events), Some(vec![read]));
+        prop_assert_eq!(decode_response(answer.as_bytes()).map(|page| page.events), Some(vec![read]));
 
-        // The copies that filters look at say what the event says.
-        let said: Value = serde_json::from_str(&event.document).unwrap();
+        // Searches filter by copies of what the event says.
+        let document: Value = serde_json::from_str(&event.document).unwrap();
         for (copy, pointer) in [("action", "/action"), ("log_type", "/logType"), ("user_email", "/user/email")] {
-            prop_assert_eq!(text(&item, copy).map(Value::from), said.pointer(pointer).cloned());
+            prop_assert_eq!(text(&item, copy).map(Value::from), document.pointer(pointer).cloned());
         }
         prop_assert_eq!(text(&item, "tenant_shard"), Some(format!("{tenant}#{shard}")));
         let expires = days.map(|days| (at + TimeDelta::days(days)).timestamp().to_string());
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn an_outbox_is_read_back_in_order_and_what_can_not_be_read_is_named(
+    fn an_outbox_is_read_back_in_order_with_the_ids_of_unreadable_entries(
         tenant in tenant(), ids in proptest::collection::hash_set(".{1,20}", 0..9), at in whole(), numbers in [any::<u64>(), any::<u64>()],
         info in vec((".{0,9}", ".{0,40}"), 0..3), damage in option::of(Just(["{}", "no JSON"])),
     ) {
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn a_receipt_is_read_back_with_as_many_objects_as_it_lists(tenant in tenant(), written in a_receipt()) {
+    fn a_receipt_is_read_back_with_as_many_objects_as_it_lists(tenant in tenant(), written in any_receipt()) {
         let item = receipt(&tenant, &written);
         let all = StoredReceipt::of(&written);
         let listed = written.objects.iter().take(500).cloned().collect();

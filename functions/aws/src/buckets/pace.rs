@@ -1,152 +1,102 @@
-//! How fast roles are assumed: STS has one quota for an account and region, and whoever exceeds it is refused for all.
+//! How fast roles are assumed: STS has one quota for an account in a region, and refuses everybody beyond it.
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        interceptors::{Intercept, context::FinalizerInterceptorContextRef, dyn_dispatch_hint},
-        runtime_components::RuntimeComponents,
-    },
-};
-use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetadata as _};
+use governor::{Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, state::InMemoryState, state::NotKeyed};
+use tokio::sync::Mutex;
 
-use tokio::time::{Instant, sleep_until};
+/// Tokio's clock, which tests can pause.
+#[derive(Debug, Clone)]
+struct TokioClock(Instant);
 
-use crate::errors::is_throttle;
+impl Clock for TokioClock {
+    type Instant = Duration;
 
-/// How much slower than asked for it gets at most.
-const SLOWEST: u32 = 32;
-
-/// Lets so many through a second, one after the other; fewer for a while once STS has asked for fewer.
-#[derive(Debug)]
-pub struct Pace {
-    fastest: Duration,
-    state: Mutex<State>,
+    fn now(&self) -> Duration {
+        tokio::time::Instant::now().into_std() - self.0
+    }
 }
 
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
+
+/// Spaces AssumeRole calls out.
+///
+/// It stays as it is when STS throttles. The SDK then tries the call again, each time after a longer pause with jitter, and
+/// the call's tenant keeps its place among `MAX_CONCURRENT_EXPORTS` meanwhile. So the more calls are throttled, the fewer
+/// are sent.
 #[derive(Debug)]
-struct State {
-    interval: Duration,
-    next: Option<Instant>,
-    slowed_down: Option<Instant>,
+pub struct Pace {
+    limiter: Limiter,
+    clock: TokioClock,
+    /// Held by the call that is next, since the limiter doesn't know the order of those that wait.
+    next: Mutex<()>,
 }
 
 impl Pace {
-    /// So many a second.
-    pub fn per_second(turns: NonZeroU32) -> Self {
-        let fastest = Duration::from_secs(1) / turns.get();
-        Self { fastest, state: Mutex::new(State { interval: fastest, next: None, slowed_down: None }) }
+    pub fn per_second(calls: NonZeroU32) -> Self {
+        // A timer fires up to a millisecond late. Calls that missed their time by less than 10 ms may follow at once.
+        let burst = NonZeroU32::new(calls.get() / 100).unwrap_or(NonZeroU32::MIN);
+        let clock = TokioClock(tokio::time::Instant::now().into_std());
+        let limiter = RateLimiter::direct_with_clock(Quota::per_second(calls).allow_burst(burst), clock.clone());
+        Self { limiter, clock, next: Mutex::new(()) }
     }
 
-    /// Waits for a turn. Turns come in the order in which they are asked for.
-    pub async fn turn(&self) {
-        let turn = {
-            let now = Instant::now();
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = state.next.unwrap_or(now).max(now);
-            state.next = Some(turn + state.interval);
-            turn
-        };
-        sleep_until(turn).await;
-    }
-
-    /// Takes notice of how a turn went: half as fast after a refusal (those of one second count once), and little by
-    /// little faster after each that went well. That is how TCP finds out how much a line takes.
-    fn heard(&self, throttled: bool) {
-        let now = Instant::now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !throttled {
-            state.interval = (state.interval - state.interval / 32).max(self.fastest);
-        } else if state.slowed_down.is_none_or(|at| now - at >= Duration::from_secs(1)) {
-            state.interval = (state.interval * 2).min(self.fastest * SLOWEST);
-            state.slowed_down = Some(now);
+    /// Waits until another AssumeRole may be sent. Callers are served in the order in which they ask.
+    pub async fn wait_for_sts_slot(&self) {
+        let _next = self.next.lock().await;
+        while let Err(too_early) = self.limiter.check() {
+            tokio::time::sleep(too_early.wait_time_from(self.clock.now())).await;
         }
-    }
-}
-
-/// Tells a pace how each attempt went.
-#[derive(Debug)]
-pub(super) struct Listening(pub(super) Arc<Pace>);
-
-#[dyn_dispatch_hint]
-impl Intercept for Listening {
-    fn name(&self) -> &'static str {
-        "Listening"
-    }
-
-    fn read_after_attempt(
-        &self,
-        context: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(went) = context.output_or_error() {
-            let code = went
-                .as_ref()
-                .err()
-                .and_then(|error| error.as_operation_error()?.downcast_ref::<AssumeRoleError>()?.code());
-            self.0.heard(code.is_some_and(is_throttle));
-        }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::{Instant, sleep};
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn it_gets_slower_when_it_is_asked_to_and_finds_back() {
-        let pace = Pace::per_second(NonZeroU32::new(10).unwrap());
-        let ten_turns = async || {
-            let started = Instant::now();
-            for _ in 0..10 {
-                pace.turn().await;
-            }
-            started.elapsed().as_millis()
-        };
-        ten_turns().await;
-        for _ in 0..5 {
-            pace.heard(true);
+    async fn time_of_11_calls(pace: &Pace) -> u128 {
+        let started = Instant::now();
+        for _ in 0..11 {
+            pace.wait_for_sts_slot().await;
         }
-        ten_turns().await;
-        let slow = ten_turns().await;
-        assert!((1_900..2_100).contains(&slow), "of refusals in one second, one counts: {slow}");
-        for _ in 0..100 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            pace.heard(true);
-        }
-        ten_turns().await;
-        let slowest = ten_turns().await;
-        assert!((31_000..33_000).contains(&slowest), "it never stands still: {slowest}");
-        for _ in 0..200 {
-            pace.heard(false);
-        }
-        ten_turns().await;
-        let found_back = ten_turns().await;
-        assert!((900..1_100).contains(&found_back), "{found_back}");
+        started.elapsed().as_millis()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn turns_are_spread_and_those_that_nobody_took_are_gone() {
+    async fn calls_are_spaced_out_and_a_pause_is_no_credit() {
         let pace = Pace::per_second(NonZeroU32::new(10).unwrap());
+        let first = time_of_11_calls(&pace).await;
+        assert!((1_000..1_020).contains(&first), "{first}");
+        sleep(Duration::from_secs(60)).await;
+        let later = time_of_11_calls(&pace).await;
+        assert!((1_000..1_020).contains(&later), "{later}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_highest_pace_is_kept_although_timers_are_late() {
+        let pace = Pace::per_second(NonZeroU32::new(500).unwrap());
         let started = Instant::now();
-        for _ in 0..11 {
-            pace.turn().await;
+        for _ in 0..1_000 {
+            pace.wait_for_sts_slot().await;
         }
         let millis = started.elapsed().as_millis();
-        assert!((1_000..1_020).contains(&millis), "{millis}");
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let later = Instant::now();
-        for _ in 0..11 {
-            pace.turn().await;
-        }
-        assert!(later.elapsed().as_millis() >= 1_000, "a pause is no credit");
+        assert!((1_985..2_010).contains(&millis), "{millis}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_are_served_in_order() {
+        let pace = Pace::per_second(NonZeroU32::new(10).unwrap());
+        let served = std::sync::Mutex::new(Vec::new());
+        let call = async |number: usize| {
+            pace.wait_for_sts_slot().await;
+            served.lock().unwrap().push(number);
+        };
+        futures::future::join_all((0..20).map(call)).await;
+        assert_eq!(*served.lock().unwrap(), (0..20).collect::<Vec<_>>());
     }
 }

@@ -1,4 +1,4 @@
-//! What a verification tries in the customer's account, under the role's own rights or a delivery's.
+//! What a verification tries in the customer's account, with all rights of the role or with those of a delivery.
 
 use audit_log_core::{
     export::Budget,
@@ -10,20 +10,20 @@ use audit_log_core::{
 };
 use chrono::DateTime;
 
-use super::{Ask, AssumedBuckets, S3Upload, session};
+use super::{AssumedBuckets, RoleRequest, S3Upload, session};
 use crate::errors::AwsError;
 
 impl Probes for AssumedBuckets {
     type Reach = S3Reach;
 
     async fn assume(&self, connection: &Connection, external_id: Option<&ExternalId>) -> Result<(), Failure> {
-        let session_name = session::name_of_check(&connection.tenant);
-        let ask = Ask { role: &connection.role, external_id, session_name, policy: None };
-        self.assume(ask).await.map(drop)
+        let session_name = session::check_name(&connection.tenant);
+        let request = RoleRequest { role: &connection.role, external_id, session_name, policy: None };
+        self.assume_role(request).await.map(drop)
     }
 
     async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), Failure> {
-        let bucket = self.open_as(config, session::name_of_check(&config.tenant)).await?;
+        let bucket = self.open_as(config, session::check_name(&config.tenant)).await?;
         let mut upload = bucket.upload(spec);
         let sha256 = sha256(&bytes);
         upload.write(bytes).await?;
@@ -32,13 +32,13 @@ impl Probes for AssumedBuckets {
 
     async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {
         let (role, external_id) = (&config.role, Some(&config.external_id));
-        let session_name = session::name_of_check(&config.tenant);
-        let credentials = self.assume(Ask { role, external_id, session_name, policy: None }).await?;
+        let session_name = session::check_name(&config.tenant);
+        let credentials = self.assume_role(RoleRequest { role, external_id, session_name, policy: None }).await?;
         Ok(S3Reach { client: self.client(config, credentials), config: config.clone() })
     }
 }
 
-/// One tenant's bucket, with all that the role may do there.
+/// One tenant's bucket, with all rights of the role.
 #[derive(Debug)]
 pub struct S3Reach {
     client: aws_sdk_s3::Client,
@@ -46,7 +46,7 @@ pub struct S3Reach {
 }
 
 impl S3Reach {
-    /// With the headers of a delivery: a bucket policy may refuse what comes without them, and that would hide a right.
+    /// Sends the headers of a delivery. A bucket policy may refuse requests without them, and that would hide a right.
     async fn put_empty(&self, key: &str) -> Result<(), AwsError> {
         let labels = ObjectSpec::connectivity_check(&self.config, DateTime::UNIX_EPOCH);
         let spec = ObjectSpec { key: key.to_owned(), ..labels };
@@ -59,24 +59,24 @@ impl Reach for S3Reach {
         let bucket = self.config.bucket.as_str();
         let owner = self.config.expected_bucket_owner().as_str();
         let s3 = &self.client;
-        let answer = match action {
+        let result = match action {
             Action::Get => {
                 let get = s3.get_object().bucket(bucket).key(key).expected_bucket_owner(owner).send().await;
-                get.map(drop).map_err(|error| AwsError::of(&error))
+                get.map(drop).map_err(|error| AwsError::from_sdk(&error))
             }
             Action::List => {
                 let list = s3.list_objects_v2().bucket(bucket).prefix(key).max_keys(1).expected_bucket_owner(owner);
-                list.send().await.map(drop).map_err(|error| AwsError::of(&error))
+                list.send().await.map(drop).map_err(|error| AwsError::from_sdk(&error))
             }
             Action::Delete => {
                 let delete = s3.delete_object().bucket(bucket).key(key).expected_bucket_owner(owner).send().await;
-                delete.map(drop).map_err(|error| AwsError::of(&error))
+                delete.map(drop).map_err(|error| AwsError::from_sdk(&error))
             }
             Action::Put => self.put_empty(key).await,
         };
-        match answer {
+        match result {
             Ok(()) => Access::Allowed,
-            Err(answer) => answer.access(bucket, self.config.region.as_str(), key),
+            Err(error) => error.access(bucket, self.config.region.as_str(), key),
         }
     }
 }

@@ -1,35 +1,33 @@
-//! What an assumed session is called and what it may do.
+//! The names and policies of assumed sessions.
 
 use audit_log_core::{object::tenant_folder, schedule::Window, settings::TenantConfig, tenant::TenantId, timestamp};
 use serde_json::json;
 
-/// The longest session name that STS takes.
-const NAME_MAX: usize = 64;
+/// STS takes 2 to 64 of the characters `[\w+=,.@-]` as a `RoleSessionName`. All characters of a tenant id are among them.
+const MAX_NAME_CHARACTERS: usize = 64;
 
-/// `<tenant>-<from>-<to>`, for the customer's CloudTrail. The window stands whole; the tenant is cut to what is left.
-///
-/// Every character of a tenant id is one that STS allows in a `RoleSessionName` (`[\w+=,.@-]`, 2 to 64 characters).
-pub(super) fn name(tenant: &TenantId, window: Window) -> String {
-    named(tenant, &format!("{}-{}", timestamp::compact(window.from), timestamp::compact(window.to)))
+/// `<tenant>-<from>-<to>`, for the customer's CloudTrail. Only the tenant is cut if the name is too long.
+pub(super) fn export_name(tenant: &TenantId, window: Window) -> String {
+    name(tenant, &format!("{}-{}", timestamp::compact(window.from), timestamp::compact(window.to)))
 }
 
 /// `<tenant>-connectivity-check`, cut in the same way.
-pub(super) fn name_of_check(tenant: &TenantId) -> String {
-    named(tenant, "connectivity-check")
+pub(super) fn check_name(tenant: &TenantId) -> String {
+    name(tenant, "connectivity-check")
 }
 
-fn named(tenant: &TenantId, purpose: &str) -> String {
-    let left = NAME_MAX - purpose.len() - 1;
-    let tenant: String = tenant.as_str().chars().take(left).collect();
+fn name(tenant: &TenantId, purpose: &str) -> String {
+    let max = MAX_NAME_CHARACTERS - purpose.len() - 1;
+    let tenant: String = tenant.as_str().chars().take(max).collect();
     format!("{tenant}-{purpose}")
 }
 
-/// The inline session policy. A session has no more rights than this and the role have in common, so even a role that
-/// is open too wide lets one tenant's delivery reach no other tenant's folder, nor read or delete anything.
+/// The inline session policy. A session has only the rights that both this and the role give. So a delivery can't reach
+/// another tenant's folder, read or delete, whatever the role allows.
 ///
-/// The use of a KMS key is limited to S3 in the bucket's region. Without a key in the settings any key is meant, since
-/// the bucket may encrypt with one by default; the role's own rights decide. S3 needs `kms:Decrypt` beside
-/// `kms:GenerateDataKey` for multipart uploads (by "Protecting data using SSE-KMS" in the S3 user guide).
+/// KMS keys can be used only through S3 in the bucket's region. Without a key in the settings the policy allows any key,
+/// since the bucket may encrypt with one by default; the rights of the role decide. S3 needs `kms:Decrypt` beside
+/// `kms:GenerateDataKey` for multipart uploads ("Protecting data using SSE-KMS" in the S3 user guide).
 pub(super) fn policy(config: &TenantConfig) -> String {
     let partition = config.role.partition();
     let folder = tenant_folder(&config.prefix, &config.tenant);
@@ -74,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_named_after_tenant_and_window_and_the_window_is_never_cut() {
+    fn a_session_name_has_tenant_and_window_and_the_window_is_never_cut() {
         let window =
             Window { from: "2026-11-21T10:00:00Z".parse().unwrap(), to: "2026-11-21T11:00:00Z".parse().unwrap() };
-        let name = |tenant: &str| name(&TenantId::parse(tenant).unwrap(), window);
+        let name = |tenant: &str| export_name(&TenantId::parse(tenant).unwrap(), window);
         assert_eq!(name("acme"), "acme-20261121T100000Z-20261121T110000Z");
         assert_eq!(name(&"x".repeat(64)), format!("{}-20261121T100000Z-20261121T110000Z", "x".repeat(30)));
         assert_eq!(name(&"x".repeat(64)).len(), 64);
-        assert_eq!(name_of_check(&TenantId::parse("acme").unwrap()), "acme-connectivity-check");
+        assert_eq!(check_name(&TenantId::parse("acme").unwrap()), "acme-connectivity-check");
     }
 
     #[test]
@@ -105,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_uses_the_settings_key_alone_where_there_is_one() {
+    fn a_session_can_use_only_the_key_of_the_settings() {
         let key = "arn:aws:kms:eu-west-1:222222222222:key/1234";
         let draft =
             Draft { region: Some("eu-west-1".to_owned()), kms_key_arn: Some(key.to_owned()), ..Draft::default() };
@@ -113,7 +111,7 @@ mod tests {
         assert_eq!(policy["Statement"][1]["Resource"], key);
     }
 
-    /// STS takes at most 2,048 characters of inline policy.
+    /// STS takes up to 2,048 characters of inline policy.
     #[test]
     fn the_longest_policy_fits() {
         let draft = Draft {

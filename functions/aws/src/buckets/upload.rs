@@ -1,5 +1,5 @@
-//! One object on its way: a single PUT if it fits into one buffer, a multipart upload if it doesn't. A part goes while the
-//! next one is filled.
+//! Uploads one object: in a single PUT if it fits into one buffer, otherwise in parts. One part is sent while the next is
+//! filled.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use audit_log_core::{
-    export::{Budget, FREE_BYTES, Taken},
+    export::{Budget, BudgetPermit, EXEMPT_BYTES},
     failure::{Code, Failure},
     object::ObjectSpec,
     ports::{Finish, Upload},
@@ -44,18 +44,17 @@ use tracing::Instrument as _;
 
 use crate::errors::AwsError;
 
-/// The size of a part; of an object, at most one is held and one is on its way. S3 takes parts from 5 MiB on, and 10,000 of them.
+/// The size of a part. An upload holds at most two: one in the buffer, one being sent. S3 takes 10,000 parts of at least 5 MiB.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;
 
-/// S3 combines the parts' CRC-64/NVME into that of the whole object, and checks both what arrives and what it keeps.
+/// S3 combines the CRC-64/NVME of the parts into that of the object, and checks what it receives and what it stores.
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
-/// An object on its way to S3.
 #[derive(Debug)]
 pub struct S3Upload {
     budget: Budget,
-    /// For the buffer, once it is more than what is free.
-    taken: Option<Taken>,
+    /// Reserves memory for the buffer, once that is larger than the exempt bytes.
+    permit: Option<BudgetPermit>,
     client: Client,
     bucket: String,
     region: &'static str,
@@ -64,26 +63,23 @@ pub struct S3Upload {
     spec: ObjectSpec,
     buffer: Vec<u8>,
     multipart: Option<Multipart>,
-    /// Those to make the object visible.
+    /// The attempts to make the object visible.
     attempts: Arc<Attempts>,
 }
 
 #[derive(Debug)]
 struct Multipart {
     id: String,
-    /// How many parts were begun.
-    begun: i32,
-    /// Dropped, they are given up.
-    on_their_way: JoinSet<Result<CompletedPart, AwsError>>,
-    parts: Vec<CompletedPart>,
+    started_parts: i32,
+    /// Dropping it cancels them.
+    in_flight: JoinSet<Result<CompletedPart, AwsError>>,
+    completed: Vec<CompletedPart>,
 }
 
 impl Multipart {
-    /// Waits until no more than so many parts are on their way.
-    async fn wait(&mut self, until: usize) -> Result<(), AwsError> {
-        while self.on_their_way.len() > until {
-            let Some(part) = self.on_their_way.join_next().await else { break };
-            self.parts.push(part.map_err(|_| AwsError::nonsense("PartGivenUp"))??);
+    async fn wait_for_parts(&mut self) -> Result<(), AwsError> {
+        while let Some(part) = self.in_flight.join_next().await {
+            self.completed.push(part.map_err(|_| AwsError::invalid_response("PartCancelled"))??);
         }
         Ok(())
     }
@@ -93,7 +89,7 @@ impl S3Upload {
     pub(super) fn new(client: Client, config: &TenantConfig, spec: ObjectSpec, budget: Budget) -> Self {
         Self {
             budget,
-            taken: None,
+            permit: None,
             client,
             bucket: config.bucket.to_string(),
             region: config.region.as_str(),
@@ -114,8 +110,7 @@ impl S3Upload {
         self.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
     }
 
-    /// The object in a single request, with all its headers. Where its SHA-256 is known, S3 is asked to check that very
-    /// one, and not one that is computed anew.
+    /// Sends the object in a single request. S3 checks the body against `sha256`; without it, the SDK computes one.
     pub(super) async fn put(&self, bytes: Vec<u8>, sha256: Option<&str>) -> Result<(), AwsError> {
         let put = self
             .client
@@ -130,15 +125,15 @@ impl S3Upload {
             .set_ssekms_key_id(self.kms_key.clone())
             .body(ByteStream::from(bytes))
             .customize()
-            .interceptor(Counting(Arc::clone(&self.attempts)));
+            .interceptor(AttemptCounter(Arc::clone(&self.attempts)));
         let put = match sha256 {
-            Some(sha256) => put.interceptor(Signing(PayloadSigningOverride::Precomputed(sha256.to_owned()))),
+            Some(sha256) => put.interceptor(PayloadHash(PayloadSigningOverride::Precomputed(sha256.to_owned()))),
             None => put,
         };
-        put.send().await.map(|_| ()).map_err(|error| AwsError::of(&error))
+        put.send().await.map(|_| ()).map_err(|error| AwsError::from_sdk(&error))
     }
 
-    async fn begin_multipart(&self) -> Result<Multipart, AwsError> {
+    async fn create_multipart(&self) -> Result<Multipart, AwsError> {
         let create = self
             .client
             .create_multipart_upload()
@@ -150,21 +145,21 @@ impl S3Upload {
             .set_metadata(Some(self.metadata()))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone());
-        let created = create.send().await.map_err(|error| AwsError::of(&error))?;
-        let id = created.upload_id.ok_or_else(|| AwsError::nonsense("NoUploadId"))?;
-        Ok(Multipart { id, begun: 0, on_their_way: JoinSet::new(), parts: Vec::new() })
+        let created = create.send().await.map_err(|error| AwsError::from_sdk(&error))?;
+        let id = created.upload_id.ok_or_else(|| AwsError::invalid_response("NoUploadId"))?;
+        Ok(Multipart { id, started_parts: 0, in_flight: JoinSet::new(), completed: Vec::new() })
     }
 
-    /// Sends a part off, once the one before it has arrived.
-    async fn part(&mut self, bytes: Vec<u8>) -> Result<(), AwsError> {
-        let taken = self.taken.take();
+    /// Starts to send a part, once the one before it is stored.
+    async fn send_part(&mut self, bytes: Vec<u8>) -> Result<(), AwsError> {
+        let permit = self.permit.take();
         let mut multipart = match self.multipart.take() {
             Some(multipart) => multipart,
-            None => self.begin_multipart().await?,
+            None => self.create_multipart().await?,
         };
-        let arrived = multipart.wait(0).await;
-        multipart.begun += 1;
-        let number = multipart.begun;
+        let previous = multipart.wait_for_parts().await;
+        multipart.started_parts += 1;
+        let number = multipart.started_parts;
         let upload = self
             .client
             .upload_part()
@@ -175,25 +170,25 @@ impl S3Upload {
             .part_number(number)
             .checksum_algorithm(CHECKSUM)
             .body(ByteStream::from(bytes));
-        if arrived.is_ok() {
+        if previous.is_ok() {
             let upload = async move {
-                let part = upload.send().await.map_err(|error| AwsError::of(&error))?;
-                drop(taken);
+                let part = upload.send().await.map_err(|error| AwsError::from_sdk(&error))?;
+                drop(permit);
                 let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
                 Ok(completed.set_checksum_crc64_nvme(part.checksum_crc64_nvme).build())
             };
-            multipart.on_their_way.spawn(upload.in_current_span());
+            multipart.in_flight.spawn(upload.in_current_span());
         }
         // Kept even if a part failed, so that the upload can be aborted.
         self.multipart = Some(multipart);
-        arrived
+        previous
     }
 
-    /// Puts the object together from its parts and these last bytes.
+    /// Sends the last part and completes the upload.
     async fn finish_multipart(&mut self, last: Vec<u8>) -> Result<(), AwsError> {
-        self.part(last).await?;
+        self.send_part(last).await?;
         match &mut self.multipart {
-            Some(multipart) => multipart.wait(0).await?,
+            Some(multipart) => multipart.wait_for_parts().await?,
             None => return Ok(()),
         }
         match &self.multipart {
@@ -203,7 +198,7 @@ impl S3Upload {
     }
 
     async fn complete(&self, multipart: &Multipart) -> Result<(), AwsError> {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(multipart.parts.clone())).build();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(multipart.completed.clone())).build();
         let complete = self
             .client
             .complete_multipart_upload()
@@ -212,21 +207,22 @@ impl S3Upload {
             .expected_bucket_owner(&self.expected_owner)
             .upload_id(&multipart.id)
             .multipart_upload(parts);
-        // S3 can take minutes to put many parts together (CompleteMultipartUpload in the S3 API reference).
+        // S3 can take minutes to combine many parts ("CompleteMultipartUpload" in the S3 API reference).
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(120))
             .operation_timeout(Duration::from_secs(300));
         let longer = aws_sdk_s3::config::Config::builder().timeout_config(timeouts.build());
-        let complete = complete.customize().config_override(longer).interceptor(Counting(Arc::clone(&self.attempts)));
-        complete.send().await.map(|_| ()).map_err(|error| AwsError::of(&error))
+        let complete =
+            complete.customize().config_override(longer).interceptor(AttemptCounter(Arc::clone(&self.attempts)));
+        complete.send().await.map(|_| ()).map_err(|error| AwsError::from_sdk(&error))
     }
 
-    /// Tells a bucket of another account from missing rights. S3 answers both with the same refusal, so this asks for
-    /// something harmless, with and without naming the owner: to abort an upload that never was. Whoever may abort
-    /// hears that there is no such upload. Only a refusal that goes away with the owner's name is about the owner.
-    async fn diagnose(&self, answer: AwsError) -> Failure {
-        let failure = answer.from_s3(&self.bucket, self.region, &self.spec.key);
-        if !answer.is_access_denied() {
+    /// Finds out whether the bucket belongs to another account or rights are missing. S3 refuses both in the same way, so
+    /// this tries to abort an upload that doesn't exist, with and without the expected owner. A role that may abort gets
+    /// `NoSuchUpload`. If only the request with the owner is refused, the owner is wrong.
+    async fn diagnose(&self, error: AwsError) -> Failure {
+        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key);
+        if !error.is_access_denied() {
             return failure;
         }
         let refused_with_owner = self.may_abort(Some(&self.expected_owner)).await == Some(false);
@@ -240,7 +236,7 @@ impl S3Upload {
         failure
     }
 
-    /// Whether the role may abort uploads of this object; none if S3 gave no clear answer.
+    /// Whether the role may abort uploads of this object; `None` if S3 gave no clear answer.
     async fn may_abort(&self, expected_owner: Option<&str>) -> Option<bool> {
         let abort = self
             .client
@@ -251,7 +247,7 @@ impl S3Upload {
             .upload_id("no-such-upload");
         match abort.send().await {
             Ok(_) => Some(true),
-            Err(error) => match AwsError::of(&error).code.as_str() {
+            Err(error) => match AwsError::from_sdk(&error).code.as_str() {
                 "NoSuchUpload" => Some(true),
                 "AccessDenied" => Some(false),
                 _ => None,
@@ -260,7 +256,7 @@ impl S3Upload {
     }
 }
 
-/// How many attempts to store an object were sent, and to how many of them S3 has given a clear answer.
+/// Counts the attempts to store an object that were sent, and those that S3 answered clearly.
 #[derive(Debug, Default)]
 struct Attempts {
     sent: AtomicU32,
@@ -268,20 +264,19 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// Whether S3 may still carry one of them out, whatever it answered to the others.
+    /// Whether S3 may still carry one of them out, however it answered the others.
     fn are_in_doubt(&self) -> bool {
         self.sent.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
     }
 }
 
-/// Counts attempts.
 #[derive(Debug)]
-struct Counting(Arc<Attempts>);
+struct AttemptCounter(Arc<Attempts>);
 
 #[dyn_dispatch_hint]
-impl Intercept for Counting {
+impl Intercept for AttemptCounter {
     fn name(&self) -> &'static str {
-        "Counting"
+        "AttemptCounter"
     }
 
     fn read_before_transmit(
@@ -300,9 +295,9 @@ impl Intercept for Counting {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let is_stored = context.output_or_error().is_some_and(|went| went.is_ok());
-        // An error of 200 is one that S3 came upon while it was completing an upload.
-        let is_refused = context.response().is_some_and(|answer| (300..500).contains(&answer.status().as_u16()));
+        let is_stored = context.output_or_error().is_some_and(|result| result.is_ok());
+        // S3 answers 200 before it has completed an upload, and can still fail then: that is no refusal.
+        let is_refused = context.response().is_some_and(|response| (300..500).contains(&response.status().as_u16()));
         if is_stored || is_refused {
             self.0.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -310,14 +305,14 @@ impl Intercept for Counting {
     }
 }
 
-/// Which SHA-256 of the body is signed.
+/// Signs a SHA-256 of the body that is known already.
 #[derive(Debug)]
-struct Signing(PayloadSigningOverride);
+struct PayloadHash(PayloadSigningOverride);
 
 #[dyn_dispatch_hint]
-impl Intercept for Signing {
+impl Intercept for PayloadHash {
     fn name(&self) -> &'static str {
-        "Signing"
+        "PayloadHash"
     }
 
     fn read_before_execution(
@@ -336,14 +331,14 @@ impl Upload for S3Upload {
         while self.buffer.len() > PART_BYTES {
             let rest = self.buffer.split_off(PART_BYTES);
             let part = std::mem::replace(&mut self.buffer, rest);
-            if let Err(answer) = self.part(part).await {
-                return Err(self.diagnose(answer).await);
+            if let Err(error) = self.send_part(part).await {
+                return Err(self.diagnose(error).await);
             }
         }
-        if self.buffer.len() > FREE_BYTES && self.taken.is_none() {
-            self.taken = self.budget.take(PART_BYTES).await;
-            // A vector that doubles would take twice of what was asked for.
-            self.buffer.reserve_exact((PART_BYTES + FREE_BYTES / 2).saturating_sub(self.buffer.len()));
+        if self.buffer.len() > EXEMPT_BYTES && self.permit.is_none() {
+            self.permit = self.budget.reserve(PART_BYTES).await;
+            // A vector that grows by doubling would exceed the permit.
+            self.buffer.reserve_exact((PART_BYTES + EXEMPT_BYTES / 2).saturating_sub(self.buffer.len()));
         }
         Ok(())
     }
@@ -357,8 +352,8 @@ impl Upload for S3Upload {
         let in_doubt = self.attempts.are_in_doubt();
         match stored {
             Ok(()) => Finish { result: Ok(()), in_doubt },
-            Err(answer) => {
-                let failure = self.diagnose(answer).await;
+            Err(error) => {
+                let failure = self.diagnose(error).await;
                 self.abort().await;
                 Finish { result: Err(failure), in_doubt }
             }
@@ -367,8 +362,8 @@ impl Upload for S3Upload {
 
     async fn abort(self) {
         let Some(mut multipart) = self.multipart else { return };
-        // A part that arrives after the abort would stay.
-        multipart.on_their_way.shutdown().await;
+        // A part that S3 receives after the abort would stay.
+        multipart.in_flight.shutdown().await;
         let abort = self
             .client
             .abort_multipart_upload()
@@ -377,14 +372,14 @@ impl Upload for S3Upload {
             .expected_bucket_owner(&self.expected_owner)
             .upload_id(&multipart.id);
         if let Err(error) = abort.send().await {
-            // A lifecycle rule, which a bucket made by the customer's template has, drops it; the log says where it is.
-            let code = AwsError::of(&error).code;
+            // In a bucket of the customer's template, a lifecycle rule deletes it.
+            let code = AwsError::from_sdk(&error).code;
             tracing::warn!(
                 bucket = self.bucket,
                 key = self.spec.key,
                 upload_id = multipart.id,
                 aws_code = code,
-                "an unfinished upload was left behind"
+                "an unfinished upload is left in the bucket"
             );
         }
     }

@@ -1,11 +1,11 @@
-//! Our decoding of Query's answers, in the place of the SDK's own.
+//! Replaces the SDK's decoding of responses to Query.
 //!
-//! The SDK makes a map of attribute values out of each item, which costs more than all the rest of an export without
-//! compression. Of an item, an export needs two texts. So the SDK goes on finding the endpoint, signing, sending, timing
-//! out and trying again, but an answer with status 200 is decoded in [`super::page`]; any other is still the SDK's.
+//! The SDK makes a map of attribute values from each item, which costs more than all the rest of an export without
+//! compression. An export needs two texts of an item. So a response with status 200 is decoded in [`super::page`]; the SDK
+//! still decodes any other, and finds the endpoint, signs, sends, times out and retries.
 //!
-//! It is done where the SDK decodes, within an attempt. So an answer that is damaged counts as an attempt that failed: the
-//! SDK waits and asks again, [`crate::clients::MAX_ATTEMPTS`] times in all, and what comes of it then is
+//! This runs where the SDK decodes, within an attempt. So a damaged response is a failed attempt: the SDK waits and tries
+//! again, up to [`crate::clients::MAX_ATTEMPTS`] times. After that the failure is
 //! [`audit_log_core::failure::Code::Unavailable`].
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,35 +33,33 @@ use aws_smithy_types::config_bag::ConfigBag;
 use super::{page, scanner::Damage};
 use crate::errors::AwsError;
 
-/// Sends a query and decodes its answer.
 pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
-    let decoded = Decoded::default();
-    let query = query.customize().config_override(retries).interceptor(Decoding(decoded.clone()));
+    let decoded = DecodedPage::default();
+    let query = query.customize().config_override(retries).interceptor(DeserializerOverride(decoded.clone()));
     let sent = query.send().await;
-    sent.map_err(|error| AwsError::of(&error).from_events())?;
-    // An answer that was decoded by anyone else has no page, which is not the same as a page without events.
-    decoded.put(None).ok_or_else(|| AwsError::nonsense("ResponseError").from_events())
+    sent.map_err(|error| AwsError::from_sdk(&error).events_failure())?;
+    // A response that the SDK decoded has no page, which is not the same as a page without events.
+    decoded.replace(None).ok_or_else(|| AwsError::invalid_response("ResponseError").events_failure())
 }
 
-/// What the last attempt's answer was decoded to.
+/// The page of the last attempt's response.
 #[derive(Debug, Clone, Default)]
-struct Decoded(Arc<Mutex<Option<Page>>>);
+struct DecodedPage(Arc<Mutex<Option<Page>>>);
 
-impl Decoded {
-    /// Replaces it and returns what was there.
-    fn put(&self, page: Option<Page>) -> Option<Page> {
+impl DecodedPage {
+    fn replace(&self, page: Option<Page>) -> Option<Page> {
         std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), page)
     }
 }
 
-/// Puts our decoding in the place of the SDK's, for one operation.
+/// Makes the SDK use [`PageDeserializer`] for one operation.
 #[derive(Debug)]
-struct Decoding(Decoded);
+struct DeserializerOverride(DecodedPage);
 
 #[dyn_dispatch_hint]
-impl Intercept for Decoding {
+impl Intercept for DeserializerOverride {
     fn name(&self) -> &'static str {
-        "Decoding"
+        "DeserializerOverride"
     }
 
     fn read_before_execution(
@@ -75,7 +73,7 @@ impl Intercept for Decoding {
 }
 
 #[derive(Debug)]
-struct PageDeserializer(Decoded);
+struct PageDeserializer(DecodedPage);
 
 impl DeserializeResponse for PageDeserializer {
     fn deserialize_nonstreaming_with_config(
@@ -83,36 +81,34 @@ impl DeserializeResponse for PageDeserializer {
         response: &HttpResponse,
         config: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        self.0.put(None);
+        self.0.replace(None);
         if response.status().as_u16() != 200 {
-            return by_the_sdk(response, config);
+            return deserialize_with_sdk(response, config);
         }
         match decode(response) {
             Ok(page) => {
-                self.0.put(Some(page));
+                self.0.replace(Some(page));
                 Ok(Output::erase(QueryOutput::builder().build()))
             }
             Err(damage) => {
-                tracing::warn!(%damage, "DynamoDB's answer is damaged");
+                tracing::warn!(%damage, "a response of DynamoDB is damaged");
                 Err(OrchestratorError::response(damage.into()))
             }
         }
     }
 }
 
-/// What the SDK would make of an answer.
-fn by_the_sdk(response: &HttpResponse, config: &ConfigBag) -> Result<Output, OrchestratorError<Error>> {
-    let sdks_own = Query::new().config();
-    match sdks_own.as_ref().and_then(|layer| layer.load::<SharedResponseDeserializer>()) {
-        Some(sdks_own) => sdks_own.deserialize_nonstreaming_with_config(response, config),
+fn deserialize_with_sdk(response: &HttpResponse, config: &ConfigBag) -> Result<Output, OrchestratorError<Error>> {
+    let plugin = Query::new().config();
+    match plugin.as_ref().and_then(|layer| layer.load::<SharedResponseDeserializer>()) {
+        Some(deserializer) => deserializer.deserialize_nonstreaming_with_config(response, config),
         None => Err(OrchestratorError::other("the SDK has no deserializer")),
     }
 }
 
 fn decode(response: &HttpResponse) -> Result<Page, Damage> {
     let body = response.body().bytes().ok_or(Damage("it was not read"))?;
-    // DynamoDB sends the CRC-32 of what it sends ("DynamoDB low-level API" in the developer guide); a proxy or an
-    // emulator may not.
+    // DynamoDB sends the CRC-32 of the body ("DynamoDB low-level API" in the developer guide). A proxy or an emulator may not.
     if let Some(checksum) = response.headers().get("x-amz-crc32")
         && checksum.parse() != Ok(crc32fast::hash(body))
     {

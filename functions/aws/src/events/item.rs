@@ -1,4 +1,4 @@
-//! Items of any shape, kept as DynamoDB writes them in JSON.
+//! Items of any shape, as DynamoDB writes them in JSON.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -18,7 +18,7 @@ impl Item {
         self.0.0.is_empty()
     }
 
-    /// The text of an attribute, a number's digits included; none for any other type.
+    /// The text of an attribute, or the digits of a number; `None` for any other type.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.of_type(name, "S").or_else(|| self.of_type(name, "N"))
     }
@@ -35,14 +35,14 @@ impl Item {
         }
     }
 
-    /// Itself, its members in the order of their names, so that the same item always gives the same bytes.
+    /// Sorted by name, so that the same item always gives the same bytes.
     pub(super) fn into_json(self) -> Value {
         let attribute = |Attribute { r#type, value: Any(value) }| Value::from_iter([(r#type, value)]);
         Value::from_iter(self.0.0.into_iter().map(|(name, value)| (name, attribute(value))))
     }
 }
 
-/// An attribute: what type it says that it is, and its value, which may be of a type that this version doesn't know.
+/// An attribute with its type's name. The type may be one that this version doesn't know.
 #[derive(Debug)]
 struct Attribute {
     r#type: String,
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Attribute {
     }
 }
 
-/// An object's members, none of them twice.
+/// The members of an object without duplicate names.
 #[derive(Debug)]
 struct Members<T>(BTreeMap<String, T>);
 
@@ -71,7 +71,7 @@ impl<T> Members<T> {
         let mut members = BTreeMap::new();
         while let Some((name, value)) = map.next_entry()? {
             if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member is there twice"));
+                return Err(A::Error::custom("a member is duplicate"));
             }
         }
         Ok(Self(members))
@@ -96,7 +96,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     }
 }
 
-/// Any JSON without members of the same name.
+/// Any JSON without duplicate names.
 #[derive(Debug)]
 struct Any(Value);
 

@@ -1,22 +1,22 @@
-//! Reads JSON from front to back, at the speed at which pages of events come.
+//! Reads JSON from front to back, as fast as pages of events arrive.
 //!
-//! Why not a library: nearly all of a page is JSON within JSON strings, so what counts is how fast a text full of `\"`
-//! is unescaped. A page took `serde_json` 1.6 times and `sonic-rs` 1.15 times as long as a first version of this, which
-//! needs no further dependency and no unsafe code. Whatever is not JSON is [`Damage`]; nothing is guessed.
+//! Why not a library: nearly all of a page is JSON within JSON strings, so the time goes into unescaping texts full of
+//! `\"`. For a page, `serde_json` took 1.6 times and `sonic-rs` 1.15 times as long as a first version of this, which needs
+//! no dependency and no unsafe code. Anything but JSON is [`Damage`]; nothing is guessed.
 
-/// Why an answer is not what DynamoDB can have sent. Says what is wrong, and nothing of what the answer held.
+/// Why DynamoDB can't have sent a body. The text repeats nothing of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Damage(pub(super) &'static str);
 
 const ENDS_EARLY: Damage = Damage("it ends too early");
-const ESCAPE: Damage = Damage("an escape sequence is none");
+const ESCAPE: Damage = Damage("an escape sequence is not valid");
 
-/// How deep values may be nested that are skipped. DynamoDB nests 32 attributes, which are 64 levels of JSON ("Quotas in
-/// Amazon DynamoDB").
-const DEEPEST: u32 = 128;
+/// The limit for values that are skipped. DynamoDB nests 32 attributes, which are 64 levels of JSON ("Quotas in Amazon
+/// DynamoDB").
+const MAX_DEPTH: u32 = 128;
 
-/// Where reading stands.
+/// A position in the bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
@@ -28,7 +28,7 @@ impl<'a> Scanner<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// The next byte that is not whitespace, which stays the next.
+    /// Returns the next byte that is not whitespace, without consuming it.
     pub(super) fn peek(&mut self) -> Result<u8, Damage> {
         loop {
             match self.bytes.get(self.at) {
@@ -38,87 +38,87 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether that is the next byte, which is then passed.
-    pub(super) fn passes(&mut self, byte: u8) -> Result<bool, Damage> {
-        let passes = self.peek()? == byte;
-        self.at += usize::from(passes);
-        Ok(passes)
+    /// Consumes the next byte if it is this one.
+    pub(super) fn consume(&mut self, byte: u8) -> Result<bool, Damage> {
+        let is_next = self.peek()? == byte;
+        self.at += usize::from(is_next);
+        Ok(is_next)
     }
 
     fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), Damage> {
-        if self.passes(byte)? { Ok(()) } else { Err(Damage(otherwise)) }
+        if self.consume(byte)? { Ok(()) } else { Err(Damage(otherwise)) }
     }
 
-    /// Makes sure that nothing follows.
+    /// Fails if anything but whitespace follows.
     pub(super) fn end(mut self) -> Result<(), Damage> {
         if self.peek() == Err(ENDS_EARLY) { Ok(()) } else { Err(Damage("something follows its end")) }
     }
 
-    /// Reads an object; `member` has to read each member's value, and gets its name as it stands there, escaped.
+    /// Reads an object. `member` has to read each member's value; it gets the name still escaped.
     pub(super) fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, &'a [u8]) -> Result<(), Damage>,
     ) -> Result<(), Damage> {
         self.expect(b'{', "an object is missing")?;
-        if self.passes(b'}')? {
+        if self.consume(b'}')? {
             return Ok(());
         }
         loop {
             let name = self.raw_text()?;
             self.expect(b':', "a member has no value")?;
             member(self, name)?;
-            if self.passes(b'}')? {
+            if self.consume(b'}')? {
                 return Ok(());
             }
             self.expect(b',', "members are not apart")?;
         }
     }
 
-    /// Reads an array; `element` has to read each element.
+    /// Reads an array. `element` has to read each element.
     pub(super) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Damage>) -> Result<(), Damage> {
         self.expect(b'[', "an array is missing")?;
-        if self.passes(b']')? {
+        if self.consume(b']')? {
             return Ok(());
         }
         loop {
             element(self)?;
-            if self.passes(b']')? {
+            if self.consume(b']')? {
                 return Ok(());
             }
             self.expect(b',', "elements are not apart")?;
         }
     }
 
-    /// Passes any value and returns it as it stands there. What its texts hold is not looked at.
+    /// Skips any value and returns its bytes. Texts in it are not checked.
     pub(super) fn skip(&mut self) -> Result<&'a [u8], Damage> {
         self.peek()?;
         let start = self.at;
-        self.pass_value(0)?;
+        self.skip_value(0)?;
         Ok(&self.bytes[start..self.at])
     }
 
-    fn pass_value(&mut self, depth: u32) -> Result<(), Damage> {
-        if depth > DEEPEST {
+    fn skip_value(&mut self, depth: u32) -> Result<(), Damage> {
+        if depth > MAX_DEPTH {
             return Err(Damage("it is nested too deep"));
         }
         match self.peek()? {
-            b'{' => self.object(|scanner, _| scanner.pass_value(depth + 1)),
-            b'[' => self.array(|scanner| scanner.pass_value(depth + 1)),
+            b'{' => self.object(|scanner, _| scanner.skip_value(depth + 1)),
+            b'[' => self.array(|scanner| scanner.skip_value(depth + 1)),
             b'"' => self.raw_text().map(|_| ()),
             _ => {
-                let of_a_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+                let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
                 let rest = &self.bytes[self.at..];
-                let word = &rest[..rest.iter().take_while(|byte| of_a_word(byte)).count()];
+                let word = &rest[..rest.iter().take_while(|byte| is_word(byte)).count()];
                 self.at += word.len();
                 match word {
                     b"true" | b"false" | b"null" | [b'-' | b'0'..=b'9', ..] => Ok(()),
-                    _ => Err(Damage("a value is none")),
+                    _ => Err(Damage("a value is not valid")),
                 }
             }
         }
     }
 
-    /// Passes a text and returns it as it stands there, escaped and without its quotes.
+    /// Skips a text and returns it still escaped, without its quotes.
     pub(super) fn raw_text(&mut self) -> Result<&'a [u8], Damage> {
         self.expect(b'"', "a text is missing")?;
         let start = self.at;
@@ -137,7 +137,7 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     return Ok(&self.bytes[start..self.at - 1]);
                 }
-                // What is escaped can't be the closing quote. Of what is beyond the end, nothing is to be had.
+                // An escaped byte can't be the closing quote.
                 b'\\' => self.at = (self.at + 2).min(self.bytes.len()),
                 0..=0x1f => return Err(Damage("a text has a control character")),
                 _ => self.at += 1,
@@ -145,7 +145,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a text and appends it, unescaped.
+    /// Reads a text and appends it unescaped.
     pub(super) fn text(&mut self, into: &mut Vec<u8>) -> Result<(), Damage> {
         self.expect(b'"', "a text is missing")?;
         let mut stage = Stage { bytes: [0; STAGE], len: 0, into };
@@ -156,8 +156,8 @@ impl<'a> Scanner<'a> {
                 }
                 continue;
             };
-            // Eight bytes at a time, all of them copied in one go and those too many overwritten. Behind an escape
-            // sequence it goes on in the same eight: in JSON within JSON the next one is seldom far.
+            // Copies eight bytes at once, and overwrites those that are too many. After an escape sequence it continues in
+            // the same eight bytes: in JSON within JSON the next escape sequence is near.
             let mut word = u64::from_le_bytes(word);
             let (mut specials, mut left) = (specials(word), 8);
             loop {
@@ -168,8 +168,8 @@ impl<'a> Scanner<'a> {
                     break;
                 }
                 let special = self.at;
-                // What is a quote or a backslash behind a backslash, as most are.
-                let passed = if let [b'\\', same @ (b'"' | b'\\'), ..] = self.bytes[self.at..] {
+                // Most escape sequences are a quote or a backslash.
+                let consumed = if let [b'\\', same @ (b'"' | b'\\'), ..] = self.bytes[self.at..] {
                     stage.push(u64::from(same), 1);
                     self.at += 2;
                     plain + 2
@@ -180,17 +180,17 @@ impl<'a> Scanner<'a> {
                     }
                     plain + (self.at - special)
                 };
-                if passed >= left {
+                if consumed >= left {
                     break;
                 }
-                (word, specials, left) = (word >> (8 * passed), specials >> (8 * passed), left - passed);
+                (word, specials, left) = (word >> (8 * consumed), specials >> (8 * consumed), left - consumed);
             }
         }
         stage.flush();
         Ok(())
     }
 
-    /// Reads one byte or one escape sequence of a text; true if it was the closing quote.
+    /// Reads one byte or one escape sequence of a text; true if it is the closing quote.
     fn text_byte(&mut self, into: &mut Stage<'_>) -> Result<bool, Damage> {
         let plain = match self.bytes.get(self.at).ok_or(ENDS_EARLY)? {
             b'"' => {
@@ -221,7 +221,7 @@ impl<'a> Scanner<'a> {
         Ok(false)
     }
 
-    /// Reads what follows a backslash: `uXXXX`, or two of these that are one character together.
+    /// Reads what follows a backslash: `uXXXX`, or a pair of these for one character.
     #[cold]
     fn character(&mut self, into: &mut Vec<u8>) -> Result<(), Damage> {
         let mut code = self.code_unit()?;
@@ -236,7 +236,7 @@ impl<'a> Scanner<'a> {
             }
             code = 0x1_0000 + ((code - 0xd800) << 10) + (low - 0xdc00);
         }
-        // Half of a pair is no character.
+        // Half of a pair is not a character.
         let character = char::from_u32(code).ok_or(ESCAPE)?;
         into.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         Ok(())
@@ -251,7 +251,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Where an unescaped text is put together: a vector that grows by a byte here and seven there costs more than the copy.
+/// A buffer for an unescaped text: appending a few bytes at a time to a vector costs more than this copy.
 struct Stage<'v> {
     bytes: [u8; STAGE],
     len: usize,
@@ -279,18 +279,18 @@ impl Stage<'_> {
 
 const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
-/// The highest bit of each of eight bytes that a text can't hold as it is: quotes, backslashes and control characters.
+/// Sets the highest bit of each of eight bytes that end plain text: quotes, backslashes and control characters.
 #[inline]
 fn specials(word: u64) -> u64 {
     const fn all(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
-    // Set for each byte that is zero, and for no other: the sum of no byte carries over into the next one.
+    // Set exactly for the bytes that are zero: no byte's sum carries over into the next one.
     let zeros = |word: u64| !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS);
     zeros(word ^ all(b'"')) | zeros(word ^ all(b'\\')) | zeros(word & all(0xe0))
 }
 
-/// Which byte has the lowest bit set, and so comes first.
+/// The index of the first byte with a bit set.
 #[inline]
 fn first(specials: u64) -> usize {
     (specials.trailing_zeros() / 8) as usize

@@ -1,4 +1,4 @@
-//! The SDK's own decoding, to be compared with.
+//! Decodes pages with the SDK, for comparison.
 
 use audit_log_core::{
     event::{Body, StoredEvent},
@@ -14,12 +14,11 @@ use crate::{
     errors::AwsError,
 };
 
-/// Sends a query and takes its answer from the SDK.
 pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {
     let sent = query.customize().config_override(retries).send().await;
-    let answer = sent.map_err(|error| AwsError::of(&error).from_events())?;
-    let more_after = answer.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
-    let events = answer.items.unwrap_or_default().into_iter().map(event).collect();
+    let output = sent.map_err(|error| AwsError::from_sdk(&error).events_failure())?;
+    let more_after = output.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
+    let events = output.items.unwrap_or_default().into_iter().map(event).collect();
     Ok(Page { events, more_after })
 }
 

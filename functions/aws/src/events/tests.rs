@@ -1,4 +1,4 @@
-//! What is made of answers: of good ones, and of those that DynamoDB can't have sent.
+//! Tests of decoding valid and damaged responses.
 
 use audit_log_core::{
     event::{Body, StoredEvent},
@@ -20,18 +20,18 @@ fn text(text: &str) -> Body {
     Body::Text(text.to_owned())
 }
 
-/// An answer with these items, as they are.
-fn answer(items: &[&str]) -> String {
+/// The body of a response with these items.
+fn body_with(items: &[&str]) -> String {
     format!("{{\"Count\":{},\"Items\":[{}],\"ScannedCount\":9}}", items.len(), items.join(","))
 }
 
 fn only(item: &str) -> Result<StoredEvent, Damage> {
-    decode(answer(&[item]).as_bytes()).map(|mut page| page.events.remove(0))
+    decode(body_with(&[item]).as_bytes()).map(|mut page| page.events.remove(0))
 }
 
 const USUAL: &str = r#"{"recorded_at_id":{"S":"k"},"event":{"S":"{}"}}"#;
 
-/// Has a bit of everything.
+/// A body with every kind of value, and its page.
 fn sample() -> (String, Page) {
     let body = concat!(
         r#"{"Count":3,"Items":[{"log_type":{"S":"Scan \"x\" \\"},"event":{"S":"{\"name\":\"J\u00fcrgen ☃ \ud83e\udd80\",\"a\":\"\\n\\\"\"}"},"#,
@@ -50,24 +50,23 @@ fn sample() -> (String, Page) {
 }
 
 #[test]
-fn an_answer_is_decoded_whole() {
+fn a_response_is_decoded() {
     let (body, page) = sample();
     assert_eq!(decode(body.as_bytes()), Ok(page));
-    assert_eq!(decode(answer(&[]).as_bytes()), Ok(Page::default()));
+    assert_eq!(decode(body_with(&[]).as_bytes()), Ok(Page::default()));
 }
 
 #[test]
-fn an_answer_that_is_cut_off_anywhere_is_damaged() {
+fn a_response_that_is_cut_off_anywhere_is_damaged() {
     let (body, _) = sample();
     for end in 0..body.len() {
-        assert!(decode(&body.as_bytes()[..end]).is_err(), "taken for a page: {:?}", body.get(..end));
+        assert!(decode(&body.as_bytes()[..end]).is_err(), "accepted as a page: {:?}", body.get(..end));
     }
 }
 
-/// Without its checksum an answer can't be told from another that is as good. One with bytes missing is never a page of
-/// fewer events, and one with other bytes never a page of more or fewer.
+/// Without its checksum, a damaged body may still be a valid one. But it must never be a page with more or fewer events.
 #[test]
-fn an_answer_that_lost_a_stretch_or_has_another_byte_is_never_a_page_of_another_length() {
+fn a_response_without_some_bytes_or_with_another_byte_is_never_a_page_of_another_length() {
     let (body, page) = sample();
     let same_length = |bytes: &[u8], what: &str| {
         if let Ok(decoded) = decode(bytes) {
@@ -89,7 +88,7 @@ fn an_answer_that_lost_a_stretch_or_has_another_byte_is_never_a_page_of_another_
 }
 
 #[test]
-fn whatever_dynamodb_cannot_have_sent_is_damage() {
+fn what_dynamodb_can_not_have_sent_is_damaged() {
     let (good, _) = sample();
     for body in [
         "",
@@ -115,8 +114,8 @@ fn whatever_dynamodb_cannot_have_sent_is_damage() {
         r#"{"Count":0,"Items":[],"LastEvaluatedKey":{"tenant_shard":{"S":"acme#0"}}}"#,
         r#"{"Count":0,"Items":[],"LastEvaluatedKey":{"recorded_at_id":{"BOOL":true}}}"#,
         r#"{"Count":0,"Items":[],"LastEvaluatedKey":"k"}"#,
-        &answer(&["null"]),
-        &answer(&["[]"]),
+        &body_with(&["null"]),
+        &body_with(&["[]"]),
         &good.replace("},\n", "}\n"),
         &good.replace("J\\u00fc", "J\u{1}"),
     ] {
@@ -129,7 +128,7 @@ fn whatever_dynamodb_cannot_have_sent_is_damage() {
 }
 
 #[test]
-fn invalid_utf8_is_damage_wherever_it_is() {
+fn invalid_utf8_is_damage_at_any_position() {
     let (body, _) = sample();
     for place in ["Jürgen", "Scan", "17", "10:00:00.000Z#3\"},\"event", "]}\"}"] {
         let body = body.replace("J\\u00fc", "Jü");
@@ -141,7 +140,7 @@ fn invalid_utf8_is_damage_wherever_it_is() {
 }
 
 #[test]
-fn an_empty_last_key_says_the_same_as_none() {
+fn an_empty_last_key_means_the_same_as_none() {
     for key in ["{}", "null", " { } "] {
         let body = format!("{{\"Count\":0,\"Items\":[],\"LastEvaluatedKey\":{key}}}");
         assert_eq!(decode(body.as_bytes()), Ok(Page::default()));
@@ -149,13 +148,13 @@ fn an_empty_last_key_says_the_same_as_none() {
 }
 
 #[test]
-fn an_item_without_a_text_is_kept_as_it_is_with_its_names_in_order() {
+fn an_item_without_a_text_is_kept_whole_and_sorted_by_name() {
     for item in [
         r#"{"recorded_at_id":{"S":"k"}}"#,
         r#"{"event":{"N":"1.50"},"recorded_at_id":{"S":"k"}}"#,
         r#"{"event":{"NULL":true},"recorded_at_id":{"S":"k"}}"#,
         r#"{"event":{"M":{"S":{"S":"x"},"a":{"L":[{"BS":["AQ==","Ag=="]},{"NS":["1"]}]}}},"recorded_at_id":{"S":"k"}}"#,
-        // A type that is not known yet is no less worth keeping.
+        // A type that is not known yet is kept, too.
         r#"{"event":{"Z":{"b":[1,-2,2.5,null,{}],"c":"ü"}},"recorded_at_id":{"S":"k"}}"#,
     ] {
         assert_eq!(only(item), Ok(event("k", Body::NoText(item.to_owned()))));
@@ -166,20 +165,20 @@ fn an_item_without_a_text_is_kept_as_it_is_with_its_names_in_order() {
 }
 
 #[test]
-fn an_item_without_its_key_is_damage_since_the_table_has_none() {
+fn an_item_without_its_key_is_damaged() {
     for item in ["{}", r#"{"event":{"S":"x"}}"#, r#"{"recorded_at_id":{"N":"7"},"event":{"S":"x"}}"#] {
         assert!(only(item).is_err(), "{item}");
     }
 }
 
 #[test]
-fn names_are_known_however_they_are_written() {
+fn escaped_names_are_recognized() {
     let item = r#"{"recorded\u005fat_id":{"\u0053":"k"},"\u0065vent":{"S":"x"}}"#;
     assert_eq!(only(item), Ok(event("k", text("x"))));
 }
 
 #[test]
-fn what_is_there_twice_or_of_two_types_is_damage_and_not_a_choice() {
+fn a_duplicate_or_an_attribute_of_two_types_is_damage() {
     for item in [
         r#"{"recorded_at_id":{"S":"k"},"event":{"S":"x"},"event":{"S":"y"}}"#,
         r#"{"recorded_at_id":{"S":"k"},"event":{"S":"x"},"\u0065vent":{"S":"y"}}"#,
@@ -196,7 +195,7 @@ fn what_is_there_twice_or_of_two_types_is_damage_and_not_a_choice() {
 }
 
 #[test]
-fn half_a_character_or_an_unknown_escape_is_damage() {
+fn half_a_surrogate_pair_or_an_unknown_escape_is_damage() {
     assert_eq!(
         only(&USUAL.replace("{}", r"\ud83e\uDD80\/\b\f\r\t")).map(|event| event.body),
         Ok(text("🦀/\u{8}\u{c}\r\t"))
@@ -222,7 +221,7 @@ fn half_a_character_or_an_unknown_escape_is_damage() {
     }
 }
 
-/// A text in JSON, every `also`th character and all that have to be escaped by their codes.
+/// A text in JSON, with every `also`th character escaped by its code.
 fn quoted(text: &str, also: usize) -> String {
     let escaped = |(place, c): (usize, char)| match c {
         '"' | '\\' if place % 2 == 0 => format!("\\{c}"),
@@ -237,7 +236,7 @@ fn quoted(text: &str, also: usize) -> String {
 
 proptest! {
     #[test]
-    fn a_text_is_unescaped_as_by_any_other_parser(text in "(?s)[\"\\\\/a-f\u{0}-\u{1f}ü☃🦀]{0,40}.{0,30}", also in 0..5usize, rest in ".{0,9}") {
+    fn a_text_is_unescaped_as_serde_json_does(text in "(?s)[\"\\\\/a-f\u{0}-\u{1f}ü☃🦀]{0,40}.{0,30}", also in 0..5usize, rest in ".{0,9}") {
         let quoted = quoted(&text, also);
         prop_assert_eq!(serde_json::from_str::<Value>(&quoted).unwrap(), Value::from(text.clone()));
         let json = format!("{quoted}{rest}");
@@ -249,10 +248,10 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_is_a_page_or_damage_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in r#"[{}\[\]",:\\uSCount0 ]{0,60}"#) {
+    fn any_input_is_a_page_or_damage_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in r#"[{}\[\]",:\\uSCount0 ]{0,60}"#) {
         prop_assert!(decode(&bytes).is_err());
         let _ = decode(text.as_bytes());
-        let _ = decode(answer(&[&text]).as_bytes());
+        let _ = decode(body_with(&[&text]).as_bytes());
         let _ = only(&USUAL.replace("{}", &text));
     }
 }

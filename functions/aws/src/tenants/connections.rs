@@ -1,4 +1,4 @@
-//! What daily checks have found, in the record `verification` of each tenant.
+//! Stores the results of connection checks, in the record `connection_check` of each tenant.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use audit_log_core::{
 };
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem};
 
-use super::{TenantsTable, at_version};
+use super::{TenantsTable, is_at_version};
 use crate::attributes::{Item, key, n, s, text};
 
 const RECORD: &str = "connection_check";
@@ -20,8 +20,8 @@ const RECORD: &str = "connection_check";
 impl Connections for TenantsTable {
     async fn last_checks(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, Option<ConnectionCheck>)>, Failure> {
         let keys: Vec<Item> = tenants.iter().map(|tenant| key(tenant, RECORD)).collect();
-        let items = self.items(&keys, "the last checks were read").await?;
-        let found = items.into_iter().filter_map(|item| Some((text(&item, "tenant_id")?, checked(&item)?)));
+        let items = self.items(&keys, "the last connection checks were read").await?;
+        let found = items.into_iter().filter_map(|item| Some((text(&item, "tenant_id")?, connection_check(&item)?)));
         let mut found: HashMap<String, ConnectionCheck> = found.collect();
         Ok(tenants.iter().map(|id| (id.clone(), found.remove(id.as_str()))).collect())
     }
@@ -36,24 +36,24 @@ impl Connections for TenantsTable {
         let put = Put::builder().table_name(&self.table).set_item(Some(item(tenant, found)));
         let put = match as_read {
             None => {
-                let stored = self.items(&[key(tenant, RECORD)], "the last check was read").await?.pop();
+                let stored = self.items(&[key(tenant, RECORD)], "the last connection check was read").await?.pop();
                 let stored = stored.unwrap_or_default();
-                if checked(&stored).is_some() {
+                if connection_check(&stored).is_some() {
                     return Ok(Conditional::ConditionFailed);
                 }
-                // One that can't be read is as good as none, as long as it stays as it is.
-                let (condition, values) = as_it_is(stored);
+                // A damaged record counts as none, as long as it doesn't change.
+                let (condition, values) = is_unchanged(stored);
                 put.condition_expression(condition).set_expression_attribute_values(values)
             }
             Some(as_read) => put
                 .condition_expression("checked_for = :read_for AND checked_at = :read_at")
-                .expression_attribute_values(":read_for", s(timestamp::seconds(as_read.turn)))
+                .expression_attribute_values(":read_for", s(timestamp::seconds(as_read.due_hour)))
                 .expression_attribute_values(":read_at", s(timestamp::seconds(as_read.at))),
         };
         let same_config = ConditionCheck::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "config")))
-            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(found.version)))
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", is_at_version(found.version)))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(found.version));
         let is_connected = ConditionCheck::builder()
@@ -65,15 +65,14 @@ impl Connections for TenantsTable {
             TransactWriteItem::builder().set_condition_check(same_config.build().ok()).build(),
             TransactWriteItem::builder().set_condition_check(is_connected.build().ok()).build(),
         ];
-        self.transact_and_announce(items, announcement, "what a check found was kept").await
+        self.transact_and_announce(items, announcement, "a connection check was stored").await
     }
 }
 
-/// What a check is kept in.
 const ATTRIBUTES: [&str; 4] = ["checked_for", "checked_at", "config_version", "findings"];
 
-/// The condition that a check which can't be read, or none at all, is still what is stored; and the values that it names.
-fn as_it_is(mut stored: Item) -> (String, Option<Item>) {
+/// The condition that a damaged or missing record is still the same, and its values.
+fn is_unchanged(mut stored: Item) -> (String, Option<Item>) {
     let stored = ATTRIBUTES.map(|name| (name, stored.remove(name)));
     let condition = stored.each_ref().map(|(name, value)| match value {
         Some(_) => format!("{name} = :{name}"),
@@ -84,7 +83,7 @@ fn as_it_is(mut stored: Item) -> (String, Option<Item>) {
     (condition.join(" AND "), Some(values).filter(|values| !values.is_empty()))
 }
 
-fn item(tenant: &TenantId, ConnectionCheck { turn, at, version, findings }: &ConnectionCheck) -> Item {
+fn item(tenant: &TenantId, ConnectionCheck { due_hour, at, version, findings }: &ConnectionCheck) -> Item {
     let finding = |Finding { step, is_failure, code, message }: &Finding| {
         let status = if *is_failure { FAILED } else { "warning" };
         let texts = [("step", step.as_str()), ("status", status), ("code", code), ("message", message)];
@@ -92,7 +91,7 @@ fn item(tenant: &TenantId, ConnectionCheck { turn, at, version, findings }: &Con
     };
     let mut item = key(tenant, RECORD);
     item.extend(ATTRIBUTES.map(str::to_owned).into_iter().zip([
-        s(timestamp::seconds(*turn)),
+        s(timestamp::seconds(*due_hour)),
         s(timestamp::seconds(*at)),
         n(version),
         AttributeValue::L(findings.iter().map(finding).collect()),
@@ -100,11 +99,11 @@ fn item(tenant: &TenantId, ConnectionCheck { turn, at, version, findings }: &Con
     item
 }
 
-/// How a finding is marked that is more than a warning.
+/// The status of a finding that is no warning.
 const FAILED: &str = "failed";
 
-/// None where the item lacks what a check has; then the next one takes its place.
-fn checked(item: &Item) -> Option<ConnectionCheck> {
+/// `None` if an attribute is missing or damaged; then the next check replaces the record.
+fn connection_check(item: &Item) -> Option<ConnectionCheck> {
     let instant = |name| timestamp::parse_seconds(&text(item, name)?);
     let finding = |finding: &AttributeValue| {
         let finding = finding.as_m().ok()?;
@@ -114,7 +113,7 @@ fn checked(item: &Item) -> Option<ConnectionCheck> {
     };
     let findings: Option<Vec<Finding>> = item.get("findings")?.as_l().ok()?.iter().map(finding).collect();
     Some(ConnectionCheck {
-        turn: instant("checked_for")?,
+        due_hour: instant("checked_for")?,
         at: instant("checked_at")?,
         version: text(item, "config_version")?.parse().ok()?,
         findings: findings?,

@@ -1,4 +1,4 @@
-//! The tenants table as the export sees it.
+//! Implements the export's port: due tenants, leases, watermarks and receipts.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,10 @@ use aws_sdk_dynamodb::{
 };
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use super::{TenantsTable, as_read_within_fence, at_version, stands_as_read, within_fence, write, write_or_refusal};
+use super::{
+    TenantsTable, fence_holds, fence_holds_while_connected, is_at_version, watermark_unchanged, write,
+    write_with_output,
+};
 use crate::{
     attributes::{self, Item, key, n, s, text},
     errors::AwsError,
@@ -29,7 +32,7 @@ impl TenantsTable {
         let check = ConditionCheck::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "config")))
-            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(config.version)))
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", is_at_version(config.version)))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version));
         TransactWriteItem::builder().set_condition_check(check.build().ok()).build()
@@ -45,11 +48,11 @@ impl Tenants for TenantsTable {
             .key_condition_expression("due_shard = :shard AND next_due <= :tick")
             .expression_attribute_values(":shard", s(shard.to_string()))
             .expression_attribute_values(":tick", s(timestamp::seconds(tick)));
-        self.listed(query, "the due tenants were read").await
+        self.query_due_index(query, "the due tenants were read").await
     }
 
     async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {
-        let answer = self
+        let output = self
             .client
             .query()
             .table_name(&self.table)
@@ -59,8 +62,8 @@ impl Tenants for TenantsTable {
             .limit(1)
             .send()
             .await
-            .map_err(|error| AwsError::of(&error).from_dynamodb("the connected tenants were read"))?;
-        Ok(answer.count() > 0)
+            .map_err(|error| AwsError::from_sdk(&error).dynamodb_failure("the connected tenants were read"))?;
+        Ok(output.count() > 0)
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
@@ -92,14 +95,14 @@ impl Tenants for TenantsTable {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
-        // As exact as a lease's end, so that the condition and what is made of its failure agree.
+        // In milliseconds, as `lease_until` is, so that this condition and `excludes_others` agree.
         let now = now.trunc_subsecs(3);
         let is_free = "attribute_not_exists(lease) OR NOT attribute_type(lease, :text) OR attribute_not_exists(lease_until) \
                        OR NOT attribute_type(lease_until, :number) OR lease_until < :now OR lease_until > :implausible OR \
                        lease = :lease";
         let (condition, values) = match purpose {
             Purpose::Export(as_read) => {
-                let (condition, values) = stands_as_read(as_read);
+                let (condition, values) = watermark_unchanged(as_read);
                 (format!("({is_free}) AND {condition}"), values)
             }
             Purpose::Publish => (is_free.to_owned(), Vec::new()),
@@ -120,15 +123,15 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":number", s("N"))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match write_or_refusal("a lease was acquired", || update.clone().send()).await? {
-            Ok(answer) => {
-                let item = answer.attributes.unwrap_or_default();
+        match write_with_output("a lease was acquired", || update.clone().send()).await? {
+            Ok(output) => {
+                let item = output.attributes.unwrap_or_default();
                 let watermark = attributes::watermark(&item).unwrap_or_default();
                 Ok(Acquisition::Acquired(watermark, attributes::health(&item)))
             }
-            Err(refusal) => {
-                let item = match refusal.into_service_error() {
-                    UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
+            Err(error) => {
+                let item = match error.into_service_error() {
+                    UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
                     _ => None,
                 };
                 let held = item.as_ref().and_then(attributes::lease).filter(|held| held.token != lease.token);
@@ -156,7 +159,7 @@ impl Tenants for TenantsTable {
         fence: Fence<'_>,
         Commit { after, receipt, announcement, releases }: Commit<'_>,
     ) -> Result<Conditional, Failure> {
-        let (condition, values) = as_read_within_fence(fence);
+        let (condition, values) = fence_holds_while_connected(fence);
         let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
         let mut set = "exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
                        consecutive_failures = :none, trailing_counts = :counts"
@@ -165,13 +168,13 @@ impl Tenants for TenantsTable {
         if releases {
             removed.extend(["lease", "lease_until"]);
         }
-        let mut values_of_loss = Vec::new();
+        let mut loss_values = Vec::new();
         match receipt.loss() {
-            None => removed.extend(attributes::ERROR),
+            None => removed.extend(attributes::FAILURE_ATTRIBUTES),
             Some(loss) => {
                 let (error, values) = attributes::failure(&loss, receipt.exported_at);
                 set = format!("{set}, {error}");
-                values_of_loss = values;
+                loss_values = values;
             }
         }
         let watermark = Update::builder()
@@ -179,7 +182,7 @@ impl Tenants for TenantsTable {
             .set_key(Some(key(&config.tenant, "watermark")))
             .update_expression(format!("SET {set} REMOVE {}", removed.join(", ")))
             .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.into_iter().chain(values_of_loss).collect()))
+            .set_expression_attribute_values(Some(values.into_iter().chain(loss_values).collect()))
             .expression_attribute_values(":until", s(timestamp::seconds(after.exported_until)))
             .expression_attribute_values(":due", s(timestamp::seconds(after.next_due)))
             .expression_attribute_values(":at", s(timestamp::seconds(receipt.exported_at)))
@@ -187,7 +190,7 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":counts", s(receipt.trailing_counts.to_text()))
             .expression_attribute_values(":none", n(0));
         let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
-        // Each has all that its builder asks for; should one not, DynamoDB refuses the whole transaction.
+        // `build` can't fail: all have all required fields. Without one, DynamoDB would refuse the whole transaction.
         let items = vec![
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
             self.config_is_at_version_of(config),
@@ -202,7 +205,7 @@ impl Tenants for TenantsTable {
         fence: Fence<'_>,
         checkpoint: &str,
     ) -> Result<Conditional, Failure> {
-        let (condition, values) = as_read_within_fence(fence);
+        let (condition, values) = fence_holds_while_connected(fence);
         let watermark = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "watermark")))
@@ -223,7 +226,7 @@ impl Tenants for TenantsTable {
         fence: Fence<'_>,
         FailureRecord { failure, at, announcement, releases }: FailureRecord<'_>,
     ) -> Result<Conditional, Failure> {
-        let (condition, values) = within_fence(fence);
+        let (condition, values) = fence_holds(fence);
         let (set, error) = attributes::failure(failure, at);
         let removed = if releases { " REMOVE lease, lease_until" } else { "" };
         let update = Update::builder()
@@ -236,7 +239,7 @@ impl Tenants for TenantsTable {
             .set_expression_attribute_values(Some(values.into_iter().chain(error).collect()))
             .expression_attribute_values(":one", n(1));
         let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
-        self.transact_and_announce(items, announcement, "a failure was noted").await
+        self.transact_and_announce(items, announcement, "a failure was recorded").await
     }
 
     async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
@@ -248,8 +251,8 @@ impl Tenants for TenantsTable {
             .update_expression("SET backoff_reset_at = :at")
             .condition_expression("attribute_exists(failing_since)")
             .expression_attribute_values(":at", s(timestamp::seconds(at)));
-        // What doesn't fail has no backoff.
-        write("a verification was noted", || update.clone().send()).await.map(|_| ())
+        // A tenant that doesn't fail has no backoff.
+        write("the backoff was reset", || update.clone().send()).await.map(|_| ())
     }
 
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {

@@ -1,4 +1,4 @@
-//! The tenants table as a look at all tenants sees it.
+//! Implements the port for all tenants together: the connected, the saved and those with notifications, and their count.
 
 use audit_log_core::{
     failure::Failure,
@@ -13,7 +13,7 @@ use crate::{
     errors::AwsError,
 };
 
-/// The key of the count. No tenant's id has a `#`, so no tenant has such a record.
+/// No tenant has this key: a tenant id has no `#`.
 fn count_key() -> Item {
     Item::from([("tenant_id".to_owned(), s("#platform")), ("record".to_owned(), s("reconciliation"))])
 }
@@ -22,35 +22,36 @@ impl Fleet for TenantsTable {
     async fn connected(&self, shard: DueShard) -> Result<Vec<Due>, Failure> {
         let query = self.client.query().table_name(&self.table).key_condition_expression("due_shard = :shard");
         let query = query.expression_attribute_values(":shard", s(shard.to_string()));
-        self.listed(query, "the connected tenants were read").await
+        self.query_due_index(query, "the connected tenants were read").await
     }
 
     async fn saved(&self) -> Result<Vec<String>, Failure> {
         let scan = self.client.scan().table_name(&self.table).index_name("saved");
-        self.scanned(scan, "the saved settings were listed").await
+        self.scan_tenants(scan, "the saved settings were listed").await
     }
 
     async fn pending(&self) -> Result<Vec<String>, Failure> {
         let scan = self.client.scan().table_name(&self.table).index_name("pending");
-        // Other records wait in this index, too.
+        // The index has other records, too.
         let outboxes = scan.filter_expression("#record = :outbox").expression_attribute_names("#record", "record");
         let outboxes = outboxes.expression_attribute_values(":outbox", s("outbox"));
-        let mut pending = self.scanned(outboxes, "the outboxes that hold anything were listed").await?;
+        let mut pending = self.scan_tenants(outboxes, "the outboxes with notifications were listed").await?;
         pending.sort_unstable();
-        // What changes while the index is read can be listed twice.
+        // A record that changes while the index is read can be listed twice.
         pending.dedup();
         Ok(pending)
     }
 
     async fn last_count(&self) -> Result<Option<ConnectedCount>, Failure> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(count_key())).consistent_read(true);
-        let answer = get.send().await.map_err(|error| AwsError::of(&error).from_dynamodb("the last count was read"))?;
+        let output =
+            get.send().await.map_err(|error| AwsError::from_sdk(&error).dynamodb_failure("the last count was read"))?;
         let count = |item: Item| {
             let number = |name| text(&item, name)?.parse().ok();
             let (day, connected) = (text(&item, "day")?.parse().ok()?, number("connected")?);
             Some(ConnectedCount { day, connected, before: number("connected_before") })
         };
-        Ok(answer.item.and_then(count))
+        Ok(output.item.and_then(count))
     }
 
     async fn save_count(&self, ConnectedCount { day, connected, before }: ConnectedCount) -> Result<(), Failure> {

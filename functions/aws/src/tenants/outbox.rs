@@ -1,5 +1,4 @@
-//! Changes that are announced: the tenant's audit event and its notification are written in the transaction that makes the
-//! change.
+//! Writes the audit event and the notification of a change in the transaction of that change, and removes published ones.
 
 use std::collections::HashMap;
 
@@ -12,7 +11,7 @@ use audit_log_core::{
 };
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
-use super::{MAX_ATTEMPTS, TenantsTable, Transacted, pause, still_busy, transact, within, write};
+use super::{MAX_ATTEMPTS, TenantsTable, TransactionResult, pause, still_busy, transact, with_timeout, write};
 use crate::{
     attributes::{self, Item, key, n, s},
     errors::AwsError,
@@ -21,7 +20,8 @@ use crate::{
 const RECORD: &str = "outbox";
 
 impl TenantsTable {
-    /// Writes all or nothing, and with it what announces the change. If its audit event takes too long, all of it is given up.
+    /// Writes all items and the announcement, or nothing. With an announcement it times out, since the audit event has to be
+    /// stored before its window is read.
     pub(super) async fn transact_and_announce(
         &self,
         items: Vec<TransactWriteItem>,
@@ -30,7 +30,9 @@ impl TenantsTable {
     ) -> Result<Conditional, Failure> {
         match announcement {
             None => transact(&self.client, &items, doing).await.map(Conditional::from),
-            Some(announcement) => within(self.within, doing, self.announce(&items, announcement, doing)).await,
+            Some(announcement) => {
+                with_timeout(self.write_timeout, doing, self.announce(&items, announcement, doing)).await
+            }
         }
     }
 
@@ -41,39 +43,39 @@ impl TenantsTable {
         doing: &str,
     ) -> Result<Conditional, Failure> {
         let mut event = self.events.puts(event).to_vec();
-        let mut tried = 1;
+        let mut attempt = 1;
         loop {
             let mut items = change.to_vec();
             if let Some(notification) = notification {
-                items.push(self.addition(notification, doing).await?);
+                items.push(self.outbox_update(notification, doing).await?);
             }
-            let of_event = items.len();
+            let event_index = items.len();
             items.extend_from_slice(&event);
             let failed = match transact(&self.client, &items, doing).await? {
-                Transacted::Written => return Ok(Conditional::Written),
-                Transacted::Refused(failed) => failed,
+                TransactionResult::Written => return Ok(Conditional::Written),
+                TransactionResult::ConditionFailed(failed) => failed,
             };
             let mut indexes = failed.iter().map(|(index, _)| *index);
             if indexes.clone().any(|index| index < change.len()) {
                 return Ok(Conditional::ConditionFailed);
             }
-            // An event whose id is known was recorded before: the rest is written without it.
-            if indexes.clone().any(|index| index >= of_event) {
+            // The event's id is known, so the event was recorded before. Write the rest without it.
+            if indexes.clone().any(|index| index >= event_index) {
                 event.clear();
             }
-            // Another transaction has added to the outbox meanwhile.
-            if indexes.any(|index| index < of_event) {
-                if tried >= MAX_ATTEMPTS {
+            // Another transaction has changed the outbox meanwhile.
+            if indexes.any(|index| index < event_index) {
+                if attempt >= MAX_ATTEMPTS {
                     return Err(still_busy(doing));
                 }
-                pause(tried).await;
-                tried += 1;
+                pause(attempt).await;
+                attempt += 1;
             }
         }
     }
 
-    /// What adds a notification to its tenant's outbox as it is now, unless another one is added first.
-    async fn addition(&self, notification: &Notification, doing: &str) -> Result<TransactWriteItem, Failure> {
+    /// The update that adds a notification to its tenant's outbox, on the condition that no other is added first.
+    async fn outbox_update(&self, notification: &Notification, doing: &str) -> Result<TransactWriteItem, Failure> {
         let tenant = &notification.tenant;
         let stored = self.outbox_item(tenant, doing).await?;
         let mut outbox = attributes::outbox(tenant, &stored);
@@ -114,19 +116,19 @@ impl TenantsTable {
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values));
-        // It has all that its builder asks for; should it not, DynamoDB refuses the whole transaction.
+        // `build` can't fail: the update has all required fields. Without one, DynamoDB would refuse the whole transaction.
         Ok(TransactWriteItem::builder().set_update(update.build().ok()).build())
     }
 
-    /// The record `outbox` of a tenant, read consistently; empty if there is none.
+    /// Reads the record `outbox` consistently; it is empty if there is none.
     pub(super) async fn outbox_item(&self, tenant: &TenantId, doing: &str) -> Result<Item, Failure> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key(tenant, RECORD)));
-        let answer = get.consistent_read(true).send().await;
-        let answer = answer.map_err(|error| AwsError::of(&error).from_dynamodb(doing))?;
-        Ok(answer.item.unwrap_or_default())
+        let output = get.consistent_read(true).send().await;
+        let output = output.map_err(|error| AwsError::from_sdk(&error).dynamodb_failure(doing))?;
+        Ok(output.item.unwrap_or_default())
     }
 
-    /// Removes entries of an outbox; with the last of them, it leaves the index `pending`.
+    /// Removes entries of an outbox. Without entries, the outbox leaves the index `pending`.
     pub(super) async fn remove_entries(
         &self,
         tenant: &TenantId,
@@ -160,7 +162,7 @@ impl TenantsTable {
         if paths.is_empty() {
             return Ok(());
         }
-        // Something is left, or was added meanwhile. Without the map there is nothing to remove.
+        // Entries are left, or were added meanwhile. Without the map there is nothing to remove.
         let some = update
             .update_expression(format!("REMOVE {}", paths.join(", ")))
             .condition_expression("attribute_type(entries, :map)")

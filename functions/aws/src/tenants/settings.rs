@@ -1,4 +1,4 @@
-//! The tenants table as whoever connects a tenant sees it.
+//! Implements the console's port: settings, the connector, receipts and verification slots.
 
 use audit_log_core::{
     failure::{Code, Failure, Party},
@@ -13,16 +13,16 @@ use audit_log_core::{
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{TenantsTable, at_version, stands_as_read, write};
+use super::{TenantsTable, is_at_version, watermark_unchanged, write};
 use crate::{
     attributes::{self, key, n, s, text},
     errors::AwsError,
 };
 
-/// How long a count of turns is kept; it is of no use once its stretch of time is over.
-const TURNS_RETENTION: TimeDelta = TimeDelta::days(1);
+/// How long a count of verification slots is stored. It is of no use once its period is over.
+const SLOTS_RETENTION: TimeDelta = TimeDelta::days(1);
 
-/// The condition that a tenant has no watermark. There may be a lease on its record all the same.
+/// The condition that a tenant has no watermark. Its record may exist and hold a lease.
 const NO_WATERMARK: &str = "attribute_not_exists(exported_until)";
 
 impl Settings for TenantsTable {
@@ -31,7 +31,7 @@ impl Settings for TenantsTable {
     }
 
     async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
-        // Only the first look writes: a write meets the transactions of saves and exports.
+        // Write only if there is none yet, since writes conflict with the transactions of saves and exports.
         if self.load_one(tenant).await?.config.is_none_or(|config| config.external_id.is_none()) {
             let update = self
                 .client
@@ -41,8 +41,8 @@ impl Settings for TenantsTable {
                 .update_expression("SET external_id = :candidate")
                 .condition_expression("attribute_not_exists(external_id)")
                 .expression_attribute_values(":candidate", s(candidate.as_str()));
-            // Whoever loses this race finds the winner's.
-            let _ = write("the external ID was made", || update.clone().send()).await?;
+            // If another request wrote one first, that one is read below.
+            let _ = write("the external ID was created", || update.clone().send()).await?;
         }
         let missing = || Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant's external_id is gone.");
         let config = self.load_one(tenant).await?.config;
@@ -62,7 +62,7 @@ impl Settings for TenantsTable {
             .table_name(&self.table)
             .set_key(Some(key(tenant, "config")))
             .update_expression(format!("SET {change}{removal}"))
-            .condition_expression(format!("attribute_exists(external_id) AND ({})", at_version(version)))
+            .condition_expression(format!("attribute_exists(external_id) AND ({})", is_at_version(version)))
             .expression_attribute_names("#version", "version")
             .set_expression_attribute_values(role.map(|role| [(":role".to_owned(), s(role.as_str()))].into()))
             .expression_attribute_values(":version", n(version))
@@ -86,7 +86,7 @@ impl Settings for TenantsTable {
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         let (condition, values) = match as_read {
-            Some(as_read) => stands_as_read(as_read),
+            Some(as_read) => watermark_unchanged(as_read),
             None => (NO_WATERMARK.to_owned(), Vec::new()),
         };
         let StoredWatermark { exported_until, next_due, due_shard, .. } =
@@ -107,10 +107,10 @@ impl Settings for TenantsTable {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(attributes::config(config, config.version + 1, saved_at)))
-            // Whoever runs the platform sets event_shards by hand, and a put would take that back.
+            // An operator raises event_shards by hand, and this put must not lower it.
             .condition_expression(format!(
                 "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :shards)",
-                at_version(config.version)
+                is_at_version(config.version)
             ))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(config.version))
@@ -137,7 +137,7 @@ impl Settings for TenantsTable {
             .table_name(&self.table)
             .set_key(Some(key(tenant, "config")))
             .update_expression("SET #version = :next")
-            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", at_version(version)))
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", is_at_version(version)))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(version))
             .expression_attribute_values(":next", n(version + 1));
@@ -150,9 +150,9 @@ impl Settings for TenantsTable {
         &self,
         tenant: &TenantId,
         before: Option<DateTime<Utc>>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<StoredReceipt>, Failure> {
-        // '$' comes right after '#', so this is beyond every receipt.
+        // '$' follows '#', so this sorts after every receipt.
         let before = before.map_or_else(|| "export$".to_owned(), attributes::receipt_record);
         let mut pages = self
             .client
@@ -165,14 +165,14 @@ impl Settings for TenantsTable {
             .expression_attribute_values(":before", s(&before))
             .scan_index_forward(false)
             .into_paginator()
-            .page_size(i32::try_from(most + 1).unwrap_or(i32::MAX))
+            .page_size(i32::try_from(limit + 1).unwrap_or(i32::MAX))
             .items()
             .send();
         let mut receipts = Vec::new();
-        while receipts.len() < most
+        while receipts.len() < limit
             && let Some(item) = pages.next().await
         {
-            let item = item.map_err(|error| AwsError::of(&error).from_dynamodb("the receipts were read"))?;
+            let item = item.map_err(|error| AwsError::from_sdk(&error).dynamodb_failure("the receipts were read"))?;
             if text(&item, "record").is_some_and(|record| record != before) {
                 receipts.extend(attributes::stored_receipt(&item));
             }
@@ -180,22 +180,17 @@ impl Settings for TenantsTable {
         Ok(receipts)
     }
 
-    async fn take_verification_slot(
-        &self,
-        tenant: &TenantId,
-        since: DateTime<Utc>,
-        most: u32,
-    ) -> Result<bool, Failure> {
+    async fn take_verification_slot(&self, tenant: &TenantId, since: DateTime<Utc>, max: u32) -> Result<bool, Failure> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(tenant, &format!("verification_slots#{}", timestamp::seconds(since)))))
             .update_expression("SET expires_at = :expires ADD taken :one")
-            .condition_expression("attribute_not_exists(taken) OR taken < :most")
-            .expression_attribute_values(":expires", n((since + TURNS_RETENTION).timestamp()))
-            .expression_attribute_values(":most", n(most))
+            .condition_expression("attribute_not_exists(taken) OR taken < :max")
+            .expression_attribute_values(":expires", n((since + SLOTS_RETENTION).timestamp()))
+            .expression_attribute_values(":max", n(max))
             .expression_attribute_values(":one", n(1));
-        Ok(write("a turn was taken", || update.clone().send()).await? == Conditional::Written)
+        Ok(write("a verification slot was taken", || update.clone().send()).await? == Conditional::Written)
     }
 }

@@ -1,4 +1,4 @@
-//! How a customer's role is asked for, and what refusals of it mean.
+//! Tests of AssumeRole: the requests, and what the errors mean.
 
 use serde_json::json;
 
@@ -56,9 +56,9 @@ async fn a_role_is_assumed_for_one_window_and_one_folder_with_the_external_id() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tenants_credentials_sign_what_goes_to_s3_and_the_exporters_own_only_what_goes_to_sts() {
+async fn requests_to_s3_have_the_tenants_credentials_and_those_to_sts_the_exporters() {
     let aws = Aws::new().on("PutObject", [Reply::ok("")]);
-    store(&aws, CHECKED).await.unwrap();
+    store(&aws, BODY).await.unwrap();
     let signed_by = |operation: &str, credential: &str| {
         let request = aws.sent(operation).remove(0);
         let authorization = request.header("authorization").unwrap().to_owned();
@@ -68,11 +68,11 @@ async fn the_tenants_credentials_sign_what_goes_to_s3_and_the_exporters_own_only
     assert_eq!(signed_by("AssumeRole", "AKIAPLATFORM").1, None);
     let (authorization, token) = signed_by("PutObject", "ASIATENANT");
     assert_eq!(token.as_deref(), Some("tenant-token"));
-    assert!(authorization.contains("/eu-west-1/s3/aws4_request"), "not for the bucket's region: {authorization}");
+    assert!(authorization.contains("/eu-west-1/s3/aws4_request"), "signed for another region: {authorization}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_role_is_the_customers_to_mend_and_not_asked_for_again() {
+async fn a_refused_role_is_the_customers_failure_and_not_retried() {
     let aws = Aws::new().on("AssumeRole", [Reply::sts(403, "AccessDenied")]);
     let failure = open(&aws, &config(Draft::default())).await.unwrap_err();
     assert_eq!(failure.code, Code::AssumeRoleDenied);
@@ -81,7 +81,7 @@ async fn a_refused_role_is_the_customers_to_mend_and_not_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_between_the_exporter_and_sts_is_not_the_customers() {
+async fn other_errors_of_sts_are_the_platforms_failures() {
     for (reply, code, tries) in [
         (Reply::sts(400, "Throttling"), Code::Throttled, MAX_ATTEMPTS),
         (Reply::sts(500, "InternalFailure"), Code::Unavailable, MAX_ATTEMPTS),
@@ -101,9 +101,9 @@ async fn what_stands_between_the_exporter_and_sts_is_not_the_customers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_role_is_assumed_in_the_end() {
+async fn a_throttled_call_is_retried_until_it_succeeds() {
     let throttled = || Reply::sts(400, "Throttling");
-    let aws = Aws::new().on("AssumeRole", [throttled(), throttled(), stub::granted()]);
+    let aws = Aws::new().on("AssumeRole", [throttled(), throttled(), stub::role_credentials()]);
     open(&aws, &config(Draft::default())).await.unwrap();
     assert_eq!(aws.sent("AssumeRole").len(), 3);
 }

@@ -1,4 +1,4 @@
-//! Notifications on their way to the bus.
+//! Tests of publishing notifications on the bus.
 
 use audit_log_core::{
     notification::{Kind, Notification},
@@ -22,8 +22,8 @@ fn notification() -> Notification {
     }
 }
 
-/// An answer that takes the event, or leaves it out with a code.
-fn answer(refused: Option<&str>) -> Reply {
+/// A response that accepts the event, or refuses it with a code.
+fn response(refused: Option<&str>) -> Reply {
     let entry = match refused {
         Some(code) => json!({ "ErrorCode": code, "ErrorMessage": "no" }),
         None => json!({ "EventId": "e" }),
@@ -33,12 +33,12 @@ fn answer(refused: Option<&str>) -> Reply {
 
 async fn publish(aws: &Aws) -> Result<(), Code> {
     let published = EventBus::new(&aws.sdk_config(), "bus").publish(&notification()).await;
-    published.inspect_err(tells_no_secret).map_err(|failure| failure.code)
+    published.inspect_err(assert_no_secrets).map_err(|failure| failure.code)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notification_goes_with_source_type_and_detail() {
-    let aws = Aws::new().on(OPERATION, [answer(None)]);
+async fn a_notification_has_source_type_and_detail() {
+    let aws = Aws::new().on(OPERATION, [response(None)]);
     assert_eq!(publish(&aws).await, Ok(()));
     let body: Value = serde_json::from_str(&aws.sent(OPERATION)[0].body).unwrap();
     let [entry] = &body["Entries"].as_array().unwrap()[..] else { panic!("{body}") };
@@ -55,23 +55,23 @@ async fn a_notification_goes_with_source_type_and_detail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_out_for_a_while_is_sent_again_and_what_is_refused_for_good_is_not() {
-    let passing =
-        Aws::new().on(OPERATION, [answer(Some("InternalFailure")), answer(Some("InternalException")), answer(None)]);
-    assert_eq!((publish(&passing).await, passing.operations().len()), (Ok(()), 3));
-    let busy = Aws::new().on(OPERATION, [answer(Some("ThrottlingException"))]);
+async fn transient_refusals_are_retried_and_others_are_not() {
+    let transient = Aws::new()
+        .on(OPERATION, [response(Some("InternalFailure")), response(Some("InternalException")), response(None)]);
+    assert_eq!((publish(&transient).await, transient.operations().len()), (Ok(()), 3));
+    let busy = Aws::new().on(OPERATION, [response(Some("ThrottlingException"))]);
     assert_eq!((publish(&busy).await, busy.operations().len()), (Err(Code::Throttled), 4));
-    let hopeless = Aws::new().on(OPERATION, [answer(Some("NotAuthorizedForSourceException"))]);
-    assert_eq!((publish(&hopeless).await, hopeless.operations().len()), (Err(Code::Rejected), 1));
-    let empty = Aws::new().on(OPERATION, [Reply::ok(r#"{"FailedEntryCount":0,"Entries":[]}"#), answer(None)]);
-    assert_eq!((publish(&empty).await, empty.operations().len()), (Ok(()), 2), "only what has an id is published");
+    let permanent = Aws::new().on(OPERATION, [response(Some("NotAuthorizedForSourceException"))]);
+    assert_eq!((publish(&permanent).await, permanent.operations().len()), (Err(Code::Rejected), 1));
+    let empty = Aws::new().on(OPERATION, [Reply::ok(r#"{"FailedEntryCount":0,"Entries":[]}"#), response(None)]);
+    assert_eq!((publish(&empty).await, empty.operations().len()), (Ok(()), 2), "only an event with an id is published");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_refuses_or_is_silent_holds_nobody_up_for_long() {
+async fn a_bus_that_refuses_or_never_answers_costs_five_seconds_at_most() {
     let denied = Aws::new().on(OPERATION, [Reply::dynamodb(400, "AccessDeniedException", "")]);
     assert_eq!(publish(&denied).await, Err(Code::PlatformDenied));
-    let began = tokio::time::Instant::now();
+    let start_time = tokio::time::Instant::now();
     assert_eq!(publish(&Aws::new().on(OPERATION, [Reply::Silence])).await, Err(Code::Unavailable));
-    assert!(began.elapsed() <= std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(start_time.elapsed() <= std::time::Duration::from_secs(5), "{:?}", start_time.elapsed());
 }

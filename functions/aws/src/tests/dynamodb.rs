@@ -1,4 +1,4 @@
-//! The tables when DynamoDB is busy or closed; the others are for when somebody else writes as well.
+//! Tests of the tables when DynamoDB is busy or refuses. The modules below test concurrent writes.
 
 mod leases;
 mod outbox;
@@ -25,10 +25,10 @@ use serde_json::Value;
 use super::*;
 use crate::{clients::MAX_ATTEMPTS, events::EventsTable, tenants::TenantsTable};
 
-/// How often the adapter itself sends what DynamoDB has cancelled or left.
-const OWN_TRIES: usize = 8;
+/// How often the adapter sends what DynamoDB has cancelled or not processed.
+const ADAPTER_ATTEMPTS: usize = 8;
 
-/// A client with a budget of retries of its own; the SDK's is one for all tests of this process.
+/// A client with its own budget of retries, which is otherwise one for all tests of the process.
 pub(super) fn client(aws: &Aws) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(&aws.sdk_config());
     aws_sdk_dynamodb::Client::from_conf(config.retry_partition(RetryPartition::custom("tests").build()).build())
@@ -68,7 +68,7 @@ fn receipt() -> Receipt {
 }
 
 fn checked() -> ConnectionCheck {
-    ConnectionCheck { turn: window().from, at: window().to, version: 0, findings: Vec::new() }
+    ConnectionCheck { due_hour: window().from, at: window().to, version: 0, findings: Vec::new() }
 }
 
 async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
@@ -77,12 +77,12 @@ async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
     let after = schedule().advance(config.frequency);
     let commit = Commit { after, receipt: &receipt(), announcement: None, releases: true };
     let fence = Fence { lease: &lease, as_read: &as_read };
-    table(aws).commit(&config, fence, commit).await.inspect_err(tells_no_secret)
+    table(aws).commit(&config, fence, commit).await.inspect_err(assert_no_secrets)
 }
 
 async fn save(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
-    table(aws).save(&config, None, schedule(), &announcement()).await.inspect_err(tells_no_secret)
+    table(aws).save(&config, None, schedule(), &announcement()).await.inspect_err(assert_no_secrets)
 }
 
 async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
@@ -91,12 +91,12 @@ async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
     let failure = Failure::new(Code::AccessDenied, "S3 refused it.");
     let record = FailureRecord { failure: &failure, at: window().to, announcement: None, releases: false };
     let fence = Fence { lease: &lease, as_read: &as_read };
-    table(aws).record_failure(&config.tenant, fence, record).await.inspect_err(tells_no_secret)
+    table(aws).record_failure(&config.tenant, fence, record).await.inspect_err(assert_no_secrets)
 }
 
 async fn due(aws: &Aws) -> Result<Vec<String>, Failure> {
     let shard = DueShard::of(&config(Draft::default()).tenant);
-    let due = table(aws).due(shard, window().to).await.inspect_err(tells_no_secret)?;
+    let due = table(aws).due(shard, window().to).await.inspect_err(assert_no_secrets)?;
     Ok(due.into_iter().map(|due| due.tenant).collect())
 }
 
@@ -104,16 +104,16 @@ async fn events(aws: &Aws) -> Result<(), Failure> {
     let table = EventsTable::new(client(aws), "events");
     let tenant = config(Draft::default()).tenant;
     let page = table.page(EventRange { tenant: &tenant, shard: 0, window: window(), after: None });
-    page.await.map(|_| ()).inspect_err(tells_no_secret)
+    page.await.map(|_| ()).inspect_err(assert_no_secrets)
 }
 
-/// A cancelled transaction, with the reason for each of its items.
+/// A cancelled transaction with a reason for each item.
 fn cancelled(reasons: &[&str]) -> Reply {
     let reasons: Vec<_> = reasons.iter().map(|reason| format!("{{\"Code\":\"{reason}\"}}")).collect();
     Reply::dynamodb(400, "TransactionCanceledException", &format!(",\"CancellationReasons\":[{}]", reasons.join(",")))
 }
 
-/// The items of each transaction that was sent.
+/// The items of each transaction.
 fn transactions(aws: &Aws) -> Vec<Vec<Value>> {
     let items = |sent: &stub::Sent| -> Vec<Value> {
         let body: Value = serde_json::from_str(&sent.body).unwrap();
@@ -127,7 +127,7 @@ fn throttled() -> Reply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_table_is_waited_for_and_then_named() {
+async fn a_throttled_table_is_retried_and_then_a_failure() {
     let aws = Aws::new().on("Query", [throttled(), throttled(), Reply::ok("{\"Items\":[],\"Count\":0}")]);
     assert_eq!(due(&aws).await, Ok(Vec::new()));
     assert_eq!(aws.operations(), ["Query"; 3]);
@@ -146,7 +146,7 @@ async fn a_throttled_table_is_waited_for_and_then_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
+async fn a_table_that_refuses_the_exporter_is_the_platforms_failure() {
     for code in ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"] {
         let refused = || Reply::dynamodb(400, code, "");
         let aws = ["Query", "Scan", "BatchGetItem", "GetItem", "TransactWriteItems", "UpdateItem", "PutItem"]
@@ -174,16 +174,16 @@ async fn a_table_that_is_closed_to_the_exporter_is_the_platforms_to_mend() {
             table.save_check(&tenant, None, &checked(), None).await.unwrap_err(),
             table.save_count(ConnectedCount::after(None, window().from.date_naive(), 1)).await.unwrap_err(),
         ] {
-            tells_no_secret(&failure);
+            assert_no_secrets(&failure);
             assert_eq!(failure.code, Code::PlatformDenied, "{code}: {failure}");
         }
         assert_eq!(events(&aws).await.unwrap_err().code, Code::EventsUnreadable);
-        assert_eq!(aws.operations().len(), 20, "none is tried again");
+        assert_eq!(aws.operations().len(), 20, "none is retried");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn expired_credentials_and_a_table_that_does_not_answer_are_told_apart() {
+async fn expired_credentials_and_a_table_without_an_answer_have_different_codes() {
     for (reply, code) in [
         (Reply::dynamodb(400, "ExpiredTokenException", ""), Code::CredentialsExpired),
         (Reply::dynamodb(500, "InternalServerError", ""), Code::Unavailable),
@@ -197,8 +197,8 @@ async fn expired_credentials_and_a_table_that_does_not_answer_are_told_apart() {
     }
 }
 
-/// BatchGetItem's answer: which tenants' configs came, and for which it asks to be called again.
-fn batch(came: &[&str], left: &[&str]) -> Reply {
+/// A response to BatchGetItem: configs that are returned, and keys that are left for another call.
+fn batch(returned: &[&str], left: &[&str]) -> Reply {
     let config = |tenant: &&str| {
         format!(
             "{{\"tenant_id\":{{\"S\":\"{tenant}\"}},\"record\":{{\"S\":\"config\"}},\"bucket\":{{\"S\":\"of-{tenant}\"}}}}"
@@ -206,25 +206,25 @@ fn batch(came: &[&str], left: &[&str]) -> Reply {
     };
     let key = |tenant: &&str| format!("{{\"tenant_id\":{{\"S\":\"{tenant}\"}},\"record\":{{\"S\":\"config\"}}}}");
     let list = |items: Vec<String>| items.join(",");
-    let (came, left) = (list(came.iter().map(config).collect()), list(left.iter().map(key).collect()));
+    let (returned, left) = (list(returned.iter().map(config).collect()), list(left.iter().map(key).collect()));
     let unprocessed = if left.is_empty() {
         "{}".to_owned()
     } else {
         format!("{{\"tenants\":{{\"Keys\":[{left}],\"ConsistentRead\":true}}}}")
     };
-    Reply::ok(format!("{{\"Responses\":{{\"tenants\":[{came}]}},\"UnprocessedKeys\":{unprocessed}}}"))
+    Reply::ok(format!("{{\"Responses\":{{\"tenants\":[{returned}]}},\"UnprocessedKeys\":{unprocessed}}}"))
 }
 
-/// How many keys a BatchGetItem asked for.
+/// The number of keys in a BatchGetItem.
 fn keys(sent: &stub::Sent) -> usize {
     let body: Value = serde_json::from_str(&sent.body).unwrap();
-    let asked = &body["RequestItems"]["tenants"];
-    assert_eq!(asked["ConsistentRead"], true, "{asked}");
-    asked["Keys"].as_array().unwrap().len()
+    let request = &body["RequestItems"]["tenants"];
+    assert_eq!(request["ConsistentRead"], true, "{request}");
+    request["Keys"].as_array().unwrap().len()
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_were_not_processed_are_fetched_again_and_only_those() {
+async fn only_keys_that_were_not_processed_are_requested_again() {
     let aws =
         Aws::new().on("BatchGetItem", [batch(&["a"], &["b", "c"]), batch(&[], &["b", "c"]), batch(&["c", "b"], &[])]);
     let tenants = ["a", "b", "c"].map(|tenant| TenantId::parse(tenant).unwrap());
@@ -240,12 +240,12 @@ async fn keys_that_are_never_processed_are_a_failure_and_not_missing_records() {
     let aws = Aws::new().on("BatchGetItem", [batch(&["a"], &["b"])]);
     let tenants = ["a", "b"].map(|tenant| TenantId::parse(tenant).unwrap());
     let failure = table(&aws).load(&tenants).await.unwrap_err();
-    tells_no_secret(&failure);
-    assert_eq!((failure.code, aws.operations().len()), (Code::Throttled, OWN_TRIES));
+    assert_no_secrets(&failure);
+    assert_eq!((failure.code, aws.operations().len()), (Code::Throttled, ADAPTER_ATTEMPTS));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_has_no_more_keys_than_dynamodb_takes() {
+async fn a_batch_has_at_most_100_keys() {
     let aws = Aws::new().on("BatchGetItem", [batch(&[], &[])]);
     let tenants: Vec<_> = (0..120).map(|number| TenantId::parse(&format!("tenant-{number}")).unwrap()).collect();
     assert_eq!(table(&aws).load(&tenants).await.unwrap().len(), 120);
@@ -257,7 +257,7 @@ async fn due_tenants_are_read_to_the_last_page() {
     let tenant = |tenant: &str| format!("{{\"tenant_id\":{{\"S\":\"{tenant}\"}}}}");
     let more = |after: &str| format!(",\"LastEvaluatedKey\":{}", tenant(after));
     let page = |items: &str, more: &str| Reply::ok(format!("{{\"Items\":[{items}],\"Count\":1{more}}}"));
-    // A page may be empty although more follow.
+    // An empty page need not be the last.
     let pages = [page(&tenant("a"), &more("a")), page("", &more("b")), page(&tenant("c"), "")];
     let aws = Aws::new().on("Query", pages);
     assert_eq!(due(&aws).await, Ok(vec!["a".to_owned(), "c".to_owned()]));
@@ -275,9 +275,9 @@ async fn a_failure_in_the_middle_of_the_due_tenants_is_not_the_end_of_the_list()
     assert_eq!(due(&aws).await.map_err(|failure| failure.code), Err(Code::PlatformDenied));
 }
 
-/// The local AWS has one copy of a table; DynamoDB has three, and answers from any of them unless it is told otherwise.
+/// The local AWS has one copy of a table. DynamoDB has three, and reads from any of them unless a read is consistent.
 #[tokio::test(start_paused = true)]
-async fn whatever_a_decision_is_made_on_is_read_consistently() {
+async fn records_for_decisions_are_read_consistently() {
     let aws = Aws::new()
         .on("Query", [Reply::ok("{\"Items\":[],\"Count\":0}")])
         .on("GetItem", [Reply::ok("{}")])
@@ -294,11 +294,11 @@ async fn whatever_a_decision_is_made_on_is_read_consistently() {
     assert_eq!(aws.operations(), ["Query", "GetItem", "BatchGetItem"]);
 }
 
-/// The item has all that a check has, so a condition on any of that being absent would never hold again.
+/// The item has all attributes of a check, so a condition that one is absent would never hold.
 #[tokio::test]
-async fn a_check_that_can_not_be_read_is_replaced_as_long_as_it_stays_as_it_is() {
-    let kept = r#"{"tenant_id":{"S":"acme"},"record":{"S":"connection_check"},"checked_for":{"S":"2026-11-21T10:00:00Z"},"checked_at":{"S":"2026-11-21T10:31:00Z"},"config_version":{"N":"0"},"findings":{"L":[{"M":{"step":{"S":"region"}}}]}}"#;
-    let batch = format!("{{\"Responses\":{{\"tenants\":[{kept}]}},\"UnprocessedKeys\":{{}}}}");
+async fn a_damaged_check_is_replaced_if_it_is_unchanged() {
+    let stored = r#"{"tenant_id":{"S":"acme"},"record":{"S":"connection_check"},"checked_for":{"S":"2026-11-21T10:00:00Z"},"checked_at":{"S":"2026-11-21T10:31:00Z"},"config_version":{"N":"0"},"findings":{"L":[{"M":{"step":{"S":"region"}}}]}}"#;
+    let batch = format!("{{\"Responses\":{{\"tenants\":[{stored}]}},\"UnprocessedKeys\":{{}}}}");
     let aws = Aws::new().on("BatchGetItem", [Reply::ok(batch)]).on("TransactWriteItems", [Reply::ok("{}")]);
     let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
     assert_eq!(table.last_check(&tenant).await, Ok(None));
@@ -308,8 +308,8 @@ async fn a_check_that_can_not_be_read_is_replaced_as_long_as_it_stays_as_it_is()
     let condition = "checked_for = :checked_for AND checked_at = :checked_at AND config_version = :config_version AND \
                      findings = :findings";
     assert_eq!(put["ConditionExpression"], condition);
-    let kept: Value = serde_json::from_str(kept).unwrap();
+    let stored: Value = serde_json::from_str(stored).unwrap();
     for name in ["checked_for", "checked_at", "config_version", "findings"] {
-        assert_eq!(put["ExpressionAttributeValues"][format!(":{name}")], kept[name], "{name}");
+        assert_eq!(put["ExpressionAttributeValues"][format!(":{name}")], stored[name], "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! An object in parts.
+//! Tests of an object in parts.
 
 use super::*;
 use crate::{buckets::PART_BYTES, clients::MAX_ATTEMPTS};
@@ -9,7 +9,7 @@ const CREATED: &str = "<InitiateMultipartUploadResult><Bucket>acme-audit</Bucket
 pub(super) const COMPLETED: &str = "<CompleteMultipartUploadResult><Bucket>acme-audit</Bucket><Key>k</Key>\
     <ETag>&quot;whole&quot;</ETag></CompleteMultipartUploadResult>";
 
-/// S3 as long as nothing goes wrong.
+/// S3 without errors.
 pub(super) fn s3() -> Aws {
     Aws::new()
         .on("CreateMultipartUpload", [Reply::ok(CREATED)])
@@ -21,16 +21,16 @@ pub(super) fn s3() -> Aws {
             ],
         )
         .on("CompleteMultipartUpload", [Reply::ok(COMPLETED)])
-        .on("AbortMultipartUpload", [Reply::AwsError { status: 204, headers: Vec::new(), body: String::new() }])
+        .on("AbortMultipartUpload", [Reply::Response { status: 204, headers: Vec::new(), body: String::new() }])
 }
 
-/// A part, and [`CHECKED`] as the rest.
+/// A part, and [`BODY`] as the last one.
 pub(super) fn two_parts() -> Vec<u8> {
-    [&vec![b'-'; PART_BYTES], CHECKED].concat()
+    [&vec![b'-'; PART_BYTES], BODY].concat()
 }
 
-/// The names of all requests, each of which has to name the bucket's owner.
-fn all_for_the_owner(aws: &Aws) -> Vec<String> {
+/// The operations of all requests, after checking that each expects the owner.
+fn operations_with_owner(aws: &Aws) -> Vec<String> {
     let operations = aws.operations();
     for request in operations.iter().flat_map(|operation| aws.sent(operation)) {
         assert_eq!(request.header("x-amz-expected-bucket-owner"), Some("222222222222"), "{}", request.operation);
@@ -39,17 +39,17 @@ fn all_for_the_owner(aws: &Aws) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_object_goes_out_in_parts_each_with_owner_and_checksum() {
+async fn a_large_object_is_sent_in_parts_with_owner_and_checksum() {
     const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let aws = s3();
     let config = config(Draft { kms_key_arn: Some(KEY.to_owned()), ..Draft::default() });
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
     upload.write(two_parts()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    assert_eq!(aws.operations(), ["CreateMultipartUpload", "UploadPart"], "a full part waits for nothing");
+    assert_eq!(aws.operations(), ["CreateMultipartUpload", "UploadPart"], "a full part is sent at once");
     upload.finish(&sha256(&two_parts())).await.result.unwrap();
     assert_eq!(
-        all_for_the_owner(&aws),
+        operations_with_owner(&aws),
         ["CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"]
     );
 
@@ -75,7 +75,7 @@ async fn a_large_object_goes_out_in_parts_each_with_owner_and_checksum() {
         assert_eq!(part.header("x-amz-sdk-checksum-algorithm"), Some("CRC64NVME"));
     }
     assert_eq!(parts[0].body.len(), PART_BYTES);
-    assert_eq!((parts[1].body.as_bytes(), parts[1].header("x-amz-checksum-crc64nvme")), (CHECKED, Some(CRC64_NVME)));
+    assert_eq!((parts[1].body.as_bytes(), parts[1].header("x-amz-checksum-crc64nvme")), (BODY, Some(CRC64_NVME)));
 
     let complete = aws.sent("CompleteMultipartUpload").remove(0);
     assert!(complete.line.ends_with("uploadId=upload-1"), "{}", complete.line);
@@ -104,7 +104,7 @@ async fn an_object_has_as_many_parts_as_it_needs_and_none_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_part_is_on_its_way_the_next_is_filled_but_no_third() {
+async fn one_part_is_filled_while_another_is_sent_and_no_third() {
     let aws = s3().on("UploadPart", [Reply::Silence]);
     let config = config(Draft::default());
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
@@ -118,63 +118,63 @@ async fn while_a_part_is_on_its_way_the_next_is_filled_but_no_third() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_whose_first_part_fails_is_aborted() {
     let aws = s3().on("UploadPart", [Reply::s3(400, "EntityTooLarge", "Your proposed upload is too large.")]);
-    assert_eq!(refused(&aws, &two_parts()).await, Some(Code::Rejected));
-    assert_eq!(all_for_the_owner(&aws), ["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"]);
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Rejected));
+    assert_eq!(operations_with_owner(&aws), ["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"]);
     assert!(aws.sent("AbortMultipartUpload")[0].line.contains("uploadId=upload-1"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_whose_last_part_fails_is_aborted() {
     let aws = s3().on("UploadPart", [Reply::ok("").with_header("etag", "\"one\""), Reply::s3(503, "SlowDown", "")]);
-    assert_eq!(refused(&aws, &two_parts()).await, Some(Code::Throttled));
-    let operations = all_for_the_owner(&aws);
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Throttled));
+    let operations = operations_with_owner(&aws);
     assert_eq!(operations.iter().filter(|operation| *operation == "UploadPart").count(), 1 + MAX_ATTEMPTS as usize);
     assert_eq!(operations.last().map(String::as_str), Some("AbortMultipartUpload"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_cannot_be_completed_is_aborted() {
+async fn an_upload_that_can_not_be_completed_is_aborted() {
     let aws =
         s3().on("CompleteMultipartUpload", [Reply::s3(400, "InvalidPart", "One or more parts could not be found.")]);
-    assert_eq!(refused(&aws, &two_parts()).await, Some(Code::Rejected));
-    assert_eq!(all_for_the_owner(&aws)[3..], ["CompleteMultipartUpload", "AbortMultipartUpload"]);
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Rejected));
+    assert_eq!(operations_with_owner(&aws)[3..], ["CompleteMultipartUpload", "AbortMultipartUpload"]);
 }
 
-/// By "CompleteMultipartUpload" in the S3 API reference: it answers 200 before it is done, and the body may hold an
-/// error all the same. Taken for a success, it would be a window without its object.
+/// By "CompleteMultipartUpload" in the S3 API reference, S3 answers 200 before it is done, and the body may hold an error.
+/// If that counted as a success, a window would lack its object.
 #[tokio::test(start_paused = true)]
-async fn an_error_in_an_answer_of_200_is_not_taken_for_success() {
+async fn an_error_with_status_200_is_no_success() {
     let error = Reply::s3(200, "InternalError", "We encountered an internal error. Please try again.");
     let aws = s3().on("CompleteMultipartUpload", [error.clone(), error.clone(), Reply::ok(COMPLETED)]);
     assert_eq!(store(&aws, &two_parts()).await, Ok(()));
     assert_eq!(aws.sent("CompleteMultipartUpload").len(), 3);
 
     let aws = s3().on("CompleteMultipartUpload", [error]);
-    assert_eq!(refused(&aws, &two_parts()).await, Some(Code::Unavailable));
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Unavailable));
     assert_eq!(aws.sent("AbortMultipartUpload").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_cannot_be_begun_has_nothing_to_abort() {
+async fn an_upload_that_can_not_be_created_is_not_aborted() {
     let aws = s3().on("CreateMultipartUpload", [Reply::s3(404, "NoSuchBucket", "The specified bucket does not exist")]);
-    assert_eq!(refused(&aws, &two_parts()).await, Some(Code::BucketNotFound));
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::BucketNotFound));
     assert_eq!(aws.operations(), ["CreateMultipartUpload"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_is_given_up_only_once_and_by_its_own_id() {
+async fn an_upload_is_aborted_once_and_by_its_id() {
     let aws = s3().on("AbortMultipartUpload", [Reply::s3(403, "AccessDenied", "Access Denied")]);
     let config = config(Draft::default());
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
     upload.write(two_parts()).await.unwrap();
-    // Even where S3 refuses it: there is nobody left to tell but the log.
+    // S3 refuses it, and that is only logged.
     upload.abort().await;
     let [abort] = &aws.sent("AbortMultipartUpload")[..] else { panic!("{:?}", aws.operations()) };
     assert!(abort.line.contains("uploadId=upload-1"), "{}", abort.line);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_whose_answer_is_lost_is_sent_again_under_its_number() {
+async fn a_part_whose_response_is_lost_is_sent_again_with_its_number() {
     let stored = || Reply::ok("").with_header("etag", "\"one\"");
     let aws = s3().on("UploadPart", [Reply::Lost, stored(), Reply::Lost, stored()]);
     assert_eq!(store(&aws, &two_parts()).await, Ok(()));

@@ -1,4 +1,4 @@
-//! Pages of events, decoded by us and by the SDK.
+//! Tests that pages of events are decoded as the SDK does, and that damaged responses are read again.
 
 use std::fmt::Write as _;
 
@@ -18,15 +18,15 @@ const GOOD: &str = r#"{"Count":1,"Items":[{"recorded_at_id":{"S":"k"},"event":{"
 
 async fn decoded_by_us(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
-    let stretch = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
-    let query = EventsTable::new(client(aws), "events").query(stretch);
-    decoding::page_of(query, ConfigBuilder::new()).await.inspect_err(tells_no_secret)
+    let range = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
+    let query = EventsTable::new(client(aws), "events").query(range);
+    decoding::page_of(query, ConfigBuilder::new()).await.inspect_err(assert_no_secrets)
 }
 
 async fn decoded_by_the_sdk(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
-    let stretch = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
-    stock::page_of(EventsTable::new(client(aws), "events").query(stretch), ConfigBuilder::new()).await
+    let range = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
+    stock::page_of(EventsTable::new(client(aws), "events").query(range), ConfigBuilder::new()).await
 }
 
 fn with_checksum(body: &str, checksum: u32) -> Reply {
@@ -34,11 +34,11 @@ fn with_checksum(body: &str, checksum: u32) -> Reply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_partition_does_not_use_up_the_retries_of_the_others() {
+async fn a_busy_partition_does_not_use_up_the_retries_of_others() {
     let read = async |aws: &Aws, tenant: &str| {
         let tenant = TenantId::parse(tenant).unwrap();
-        let stretch = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
-        EventsTable::new(client(aws), "events").page(stretch).await
+        let range = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
+        EventsTable::new(client(aws), "events").page(range).await
     };
     let busy = || Reply::dynamodb(400, "ProvisionedThroughputExceededException", "");
     let hot = Aws::new().on("Query", [busy()]);
@@ -46,18 +46,17 @@ async fn a_busy_partition_does_not_use_up_the_retries_of_the_others() {
         assert_eq!(read(&hot, "hot").await.unwrap_err().code, Code::Throttled);
     }
     assert_eq!(hot.operations().len(), 150 * MAX_ATTEMPTS as usize);
-    let passing = Aws::new().on("Query", [busy(), Reply::ok(GOOD)]);
-    assert_eq!(read(&passing, "acme").await.map(|page| page.events.len()), Ok(1));
+    let transient = Aws::new().on("Query", [busy(), Reply::ok(GOOD)]);
+    assert_eq!(read(&transient, "acme").await.map(|page| page.events.len()), Ok(1));
 }
 
-/// The CRC-32 that every catalogue of checksums gives for these bytes.
 #[test]
-fn the_checksum_is_dynamodbs() {
-    assert_eq!(crc32fast::hash(CHECKED), 0xcbf4_3926);
+fn the_checksum_is_the_usual_crc_32() {
+    assert_eq!(crc32fast::hash(BODY), 0xcbf4_3926);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_damaged_answer_is_asked_for_again() {
+async fn a_damaged_response_is_read_again() {
     let page = decoded_by_us(&Aws::new().on("Query", [Reply::ok(GOOD)])).await.unwrap();
     assert_eq!(page.events.len(), 1);
     let right = crc32fast::hash(GOOD.as_bytes());
@@ -83,14 +82,14 @@ async fn a_damaged_answer_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_the_sdks_to_decode_even_behind_a_damaged_answer() {
+async fn the_sdk_decodes_errors_even_after_a_damaged_response() {
     for (reply, code) in [
         (Reply::dynamodb(400, "AccessDeniedException", ""), Code::EventsUnreadable),
         (Reply::dynamodb(400, "ValidationException", ""), Code::Rejected),
         (Reply::dynamodb(400, "ThrottlingException", ""), Code::Throttled),
         (Reply::Lost, Code::Unavailable),
-        // No error, and no page either.
-        (Reply::AwsError { status: 204, headers: Vec::new(), body: String::new() }, Code::Unavailable),
+        // Neither an error nor a page.
+        (Reply::Response { status: 204, headers: Vec::new(), body: String::new() }, Code::Unavailable),
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("Query", [Reply::ok("{"), reply.clone()]);
@@ -102,13 +101,13 @@ async fn an_error_is_the_sdks_to_decode_even_behind_a_damaged_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_items_is_no_empty_page_to_us() {
+async fn a_response_without_items_is_no_empty_page() {
     let aws = Aws::new().on("Query", [Reply::ok("")]);
-    assert_eq!(decoded_by_the_sdk(&aws).await, Ok(Page::default()), "what the SDK makes of it");
+    assert_eq!(decoded_by_the_sdk(&aws).await, Ok(Page::default()), "the SDK decodes it so");
     assert!(decoded_by_us(&aws).await.is_err());
 }
 
-/// A text in JSON, every `also`th character by its code.
+/// A text in JSON, with every `also`th character escaped by its code.
 fn quoted(text: &str, also: usize) -> String {
     let mut quoted = String::new();
     for (place, c) in text.chars().enumerate() {
@@ -154,7 +153,7 @@ fn attribute() -> impl Strategy<Value = AttributeValue> {
     })
 }
 
-/// An item as DynamoDB writes it, its attributes in any order.
+/// An item in DynamoDB's format, with its attributes in any order.
 fn item() -> impl Strategy<Value = String> {
     let key = "2026-11-20T10:00:[0-5][0-9]\\.000Z#.{0,8}".prop_map(AttributeValue::S);
     let event = prop_oneof![
@@ -191,7 +190,7 @@ fn item() -> impl Strategy<Value = String> {
     })
 }
 
-fn answer() -> impl Strategy<Value = String> {
+fn response_body() -> impl Strategy<Value = String> {
     let last = prop_oneof![
         2 => Just(String::new()),
         1 => Just(",\"LastEvaluatedKey\":{}".to_owned()),
@@ -212,7 +211,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn we_decode_as_the_sdk_does(body in answer()) {
+    fn pages_are_decoded_as_the_sdk_does(body in response_body()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let aws = Aws::new().on("Query", [with_checksum(&body, crc32fast::hash(body.as_bytes()))]);
         let (ours, the_sdks) = runtime.block_on(async { (decoded_by_us(&aws).await, decoded_by_the_sdk(&aws).await) });

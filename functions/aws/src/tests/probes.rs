@@ -1,4 +1,4 @@
-//! What a verification sends, and how it reads what comes back.
+//! Tests of a verification's requests, and of what the responses mean.
 
 use audit_log_core::{
     ports::{Access, Action, Probes as _, Reach as _},
@@ -24,10 +24,10 @@ fn check_spec(config: &TenantConfig) -> ObjectSpec {
 const KEY: &str = "security/audit-logs/tenant=acme/_connectivity-check.json";
 
 #[tokio::test(start_paused = true)]
-async fn a_role_is_asked_for_with_the_external_id_that_is_given_and_without_one() {
+async fn a_role_is_assumed_with_the_given_external_id_or_without_one() {
     let aws = Aws::new();
     let connection = connection();
-    let wrong = connection.external_id.another("run");
+    let wrong = connection.external_id.decoy("run");
     for (external_id, field) in [
         (Some(&connection.external_id), Some("ExternalId=3f6c1d2e-external".to_owned())),
         (Some(&wrong), Some(format!("ExternalId={wrong}"))),
@@ -42,9 +42,9 @@ async fn a_role_is_asked_for_with_the_external_id_that_is_given_and_without_one(
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_clear_refusal_of_the_role_is_one() {
+async fn only_access_denied_counts_as_a_refusal_of_the_role() {
     for (reply, access, tries) in [
-        (stub::granted(), Access::Allowed, 1),
+        (stub::role_credentials(), Access::Allowed, 1),
         (Reply::sts(403, "AccessDenied"), Access::Refused, 1),
         (Reply::sts(400, "Throttling"), Access::Unclear(Code::Throttled), MAX_ATTEMPTS),
         (Reply::sts(500, "InternalFailure"), Access::Unclear(Code::Unavailable), MAX_ATTEMPTS),
@@ -55,55 +55,51 @@ async fn only_a_clear_refusal_of_the_role_is_one() {
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("AssumeRole", [reply]);
-        let answer = probes(&aws).assume(&connection(), None).await.inspect_err(tells_no_secret);
+        let answer = probes(&aws).assume(&connection(), None).await.inspect_err(assert_no_secrets);
         assert_eq!(Access::from(answer), access, "{case}");
         assert_eq!(aws.sent("AssumeRole").len(), tries as usize, "{case}");
     }
 }
 
-/// The fields of an AssumeRole that a delivery and its rehearsal must have in common: all but the session's name.
-fn all_but_the_name(request: &Sent) -> Vec<String> {
+/// The fields of an AssumeRole that a check and a delivery must have in common.
+fn fields_without_session_name(request: &Sent) -> Vec<String> {
     let fields = request.body.split('&').filter(|field| !field.starts_with("RoleSessionName="));
     fields.map(str::to_owned).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_checks_object_goes_out_as_a_delivery_does() {
+async fn the_object_of_a_check_is_sent_like_a_delivery() {
     let key = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let owner = "333333333333";
     let config =
         config(Draft { kms_key_arn: Some(key.to_owned()), bucket_owner: Some(owner.to_owned()), ..Draft::default() });
     let delivered = Aws::new().on("PutObject", [Reply::ok("")]);
     let mut delivery = upload(&open(&delivered, &config).await.unwrap(), &config);
-    delivery.write(CHECKED.to_vec()).await.unwrap();
-    delivery.finish(&sha256(CHECKED)).await.result.unwrap();
+    delivery.write(BODY.to_vec()).await.unwrap();
+    delivery.finish(&sha256(BODY)).await.result.unwrap();
 
     let checked = Aws::new().on("PutObject", [Reply::ok("")]);
-    probes(&checked).deliver(&config, check_spec(&config), CHECKED.to_vec()).await.unwrap();
+    probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap();
     assert_eq!(
-        all_but_the_name(&checked.sent("AssumeRole")[0]),
-        all_but_the_name(&delivered.sent("AssumeRole")[0]),
+        fields_without_session_name(&checked.sent("AssumeRole")[0]),
+        fields_without_session_name(&delivered.sent("AssumeRole")[0]),
         "the same rights"
     );
-    let (rehearsal, delivery) = (checked.sent("PutObject").remove(0), delivered.sent("PutObject").remove(0));
-    assert!(
-        rehearsal.line.contains("/security/audit-logs/tenant%3Dacme/_connectivity-check.json?"),
-        "{}",
-        rehearsal.line
-    );
-    assert_eq!(rehearsal.header("x-amz-expected-bucket-owner"), Some(owner));
-    assert_eq!(rehearsal.header("x-amz-server-side-encryption-aws-kms-key-id"), Some(key));
+    let (check, delivery) = (checked.sent("PutObject").remove(0), delivered.sent("PutObject").remove(0));
+    assert!(check.line.contains("/security/audit-logs/tenant%3Dacme/_connectivity-check.json?"), "{}", check.line);
+    assert_eq!(check.header("x-amz-expected-bucket-owner"), Some(owner));
+    assert_eq!(check.header("x-amz-server-side-encryption-aws-kms-key-id"), Some(key));
     let labels = |sent: &Sent| {
         let mut headers = sent.headers.clone();
-        // A label says which time it is about; the check is about a moment.
+        // A check has no window, only an instant.
         headers.insert("x-amz-meta-window-to".to_owned(), "later".to_owned());
         Sent { headers, ..sent.clone() }
     };
-    assert_eq!(labels(&rehearsal).chosen_headers(), labels(&delivery).chosen_headers());
+    assert_eq!(labels(&check).chosen_headers(), labels(&delivery).chosen_headers());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_s3_refuses_is_told_apart_as_a_delivery_is() {
+async fn a_refused_check_has_the_failure_of_a_refused_delivery() {
     for (reply, code) in [
         (Reply::s3(301, "PermanentRedirect", "").with_header("x-amz-bucket-region", "us-east-2"), Code::WrongRegion),
         (Reply::s3(404, "NoSuchBucket", ""), Code::BucketNotFound),
@@ -116,13 +112,13 @@ async fn a_check_that_s3_refuses_is_told_apart_as_a_delivery_is() {
         let aws = Aws::new().on("PutObject", [reply]).answering("AbortMultipartUpload", no_such_upload);
         let config = config(Draft::default());
         let failure = probes(&aws).deliver(&config, check_spec(&config), Vec::new()).await.unwrap_err();
-        tells_no_secret(&failure);
+        assert_no_secrets(&failure);
         assert_eq!(failure.code, code);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_role_itself_may_do_is_tried_without_a_session_policy_on_one_key_of_the_right_owner() {
+async fn the_rights_of_the_role_are_tried_without_a_session_policy_on_one_key_with_the_owner() {
     let aws = ["GetObject", "ListObjectsV2", "PutObject", "DeleteObject"]
         .into_iter()
         .fold(Aws::new(), |aws, operation| aws.on(operation, [Reply::s3(403, "AccessDenied", "Access Denied")]));
@@ -130,9 +126,9 @@ async fn what_the_role_itself_may_do_is_tried_without_a_session_policy_on_one_ke
     for action in [Action::Get, Action::List, Action::Put, Action::Delete] {
         assert_eq!(reach.attempt(action, KEY).await, Access::Refused, "{action}");
     }
-    let ask = aws.sent("AssumeRole").remove(0).body;
-    assert!(!ask.contains("Policy=") && ask.contains("ExternalId=3f6c1d2e-external"), "{ask}");
-    // One request each: nothing is asked about a refusal.
+    let request = aws.sent("AssumeRole").remove(0).body;
+    assert!(!request.contains("Policy=") && request.contains("ExternalId=3f6c1d2e-external"), "{request}");
+    // One request each: refusals are not diagnosed.
     assert_eq!(aws.operations(), ["GetObject", "ListObjectsV2", "PutObject", "DeleteObject"]);
     for operation in aws.operations() {
         let sent = aws.sent(&operation).remove(0);
@@ -144,7 +140,7 @@ async fn what_the_role_itself_may_do_is_tried_without_a_session_policy_on_one_ke
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_s3_answers_to_an_attempt_is_yes_no_or_unclear() {
+async fn an_attempt_is_allowed_refused_or_unclear() {
     let kms = "User: x is not authorized to perform: kms:Decrypt on resource: y";
     for (reply, access) in [
         (Reply::ok(""), Access::Allowed),

@@ -1,4 +1,4 @@
-//! An object in a single PUT: the request as it goes out, and what becomes of it on a bad line.
+//! Tests of an object in a single PUT: the request, and its retries.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::{clients::MAX_ATTEMPTS, tests::stub::Sent};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
-/// The one PUT of an object of [`CHECKED`].
+/// The PUT of an object with [`BODY`].
 async fn put(config: TenantConfig) -> Sent {
     let aws = Aws::new().on("PutObject", [Reply::ok("")]);
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
-    upload.write(CHECKED.to_vec()).await.unwrap();
-    upload.finish(&sha256(CHECKED)).await.result.unwrap();
+    upload.write(BODY.to_vec()).await.unwrap();
+    upload.finish(&sha256(BODY)).await.result.unwrap();
     assert_eq!(aws.operations(), ["PutObject"]);
     aws.sent("PutObject").remove(0)
 }
 
-/// What every PUT of a tenant has; a header that is missing here must not go out, either.
+/// The headers of a PUT, without any others.
 const HEADERS: [(&str, &str); 9] = [
     ("content-length", "9"),
     ("content-type", "application/json"),
@@ -33,19 +33,19 @@ const HEADERS: [(&str, &str); 9] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn an_object_goes_out_with_its_owner_its_checksum_and_its_labels() {
+async fn an_object_is_sent_with_owner_checksum_and_metadata() {
     let request = put(config(Draft::default())).await;
     let folder = "https://acme-audit.s3.eu-west-1.amazonaws.com/security/audit-logs/tenant%3Dacme/dt%3D2026-11-21";
     assert_eq!(request.line, format!("PUT {folder}/20261121T100000Z_20261121T110000Z_0001.json?x-id=PutObject"));
-    assert_eq!(request.body.as_bytes(), CHECKED);
+    assert_eq!(request.body.as_bytes(), BODY);
     assert_eq!(request.chosen_headers(), HEADERS);
     // printf 123456789 | sha256sum
     let signed = "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225";
-    assert_eq!(request.header("x-amz-content-sha256"), Some(signed), "the receipt's, for S3 to check");
+    assert_eq!(request.header("x-amz-content-sha256"), Some(signed), "S3 checks the receipt's hash");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_is_encrypted_with_the_settings_key() {
+async fn an_object_is_encrypted_with_the_key_of_the_settings() {
     let request = put(config(Draft { kms_key_arn: Some(KEY.to_owned()), ..Draft::default() })).await;
     let mut expected = HEADERS.to_vec();
     expected
@@ -54,7 +54,7 @@ async fn an_object_is_encrypted_with_the_settings_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_owner_is_the_settings_where_they_name_one() {
+async fn the_owner_of_the_settings_is_expected() {
     let request = put(config(Draft { bucket_owner: Some("333333333333".to_owned()), ..Draft::default() })).await;
     assert_eq!(request.header("x-amz-expected-bucket-owner"), Some("333333333333"));
 }
@@ -71,9 +71,9 @@ async fn compressed_lines_keep_their_type_and_have_no_content_encoding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_put_whose_answer_is_lost_is_sent_again_just_the_same() {
+async fn a_put_whose_response_is_lost_is_sent_again_unchanged() {
     let aws = Aws::new().on("PutObject", [Reply::Lost, Reply::ok("")]);
-    store(&aws, CHECKED).await.unwrap();
+    store(&aws, BODY).await.unwrap();
     let [first, second] = &aws.sent("PutObject")[..] else { panic!("{:?}", aws.operations()) };
     assert_eq!(
         (&first.line, &first.body, first.chosen_headers()),
@@ -82,7 +82,7 @@ async fn a_put_whose_answer_is_lost_is_sent_again_just_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_passes_is_waited_for() {
+async fn transient_errors_are_retried() {
     for reply in [
         Reply::s3(503, "SlowDown", "Please reduce your request rate."),
         Reply::s3(503, "ServiceUnavailable", "Service is unable to handle request."),
@@ -92,41 +92,41 @@ async fn what_passes_is_waited_for() {
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("PutObject", [reply.clone(), reply, Reply::ok("")]);
-        assert_eq!(store(&aws, CHECKED).await, Ok(()), "{case}");
+        assert_eq!(store(&aws, BODY).await, Ok(()), "{case}");
         assert_eq!(aws.operations(), ["PutObject"; 3], "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_pass_is_given_up_and_named() {
+async fn errors_that_stay_are_failures_after_all_attempts() {
     for (reply, code) in [
         (Reply::s3(503, "SlowDown", "Please reduce your request rate."), Code::Throttled),
         (Reply::s3(503, "ServiceUnavailable", "Service is unable to handle request."), Code::Unavailable),
         (Reply::s3(500, "InternalError", "We encountered an internal error. Please try again."), Code::Unavailable),
         (
-            Reply::AwsError { status: 502, headers: Vec::new(), body: "<html>Bad Gateway</html>".to_owned() },
+            Reply::Response { status: 502, headers: Vec::new(), body: "<html>Bad Gateway</html>".to_owned() },
             Code::Unavailable,
         ),
         (Reply::Lost, Code::Unavailable),
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("PutObject", [reply]);
-        assert_eq!(refused(&aws, CHECKED).await, Some(code), "{case}");
+        assert_eq!(failure_code(&aws, BODY).await, Some(code), "{case}");
         assert_eq!(aws.operations(), vec!["PutObject"; MAX_ATTEMPTS as usize], "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_that_never_answers_holds_its_tenant_for_a_minute_and_a_half_at_most() {
+async fn a_bucket_that_never_answers_times_out_after_90_seconds() {
     let aws = Aws::new().on("PutObject", [Reply::Silence]);
-    let began = tokio::time::Instant::now();
-    assert_eq!(refused(&aws, CHECKED).await, Some(Code::Unavailable));
-    assert!(began.elapsed() <= Duration::from_secs(91), "{:?}", began.elapsed());
+    let start_time = tokio::time::Instant::now();
+    assert_eq!(failure_code(&aws, BODY).await, Some(Code::Unavailable));
+    assert!(start_time.elapsed() <= Duration::from_secs(91), "{:?}", start_time.elapsed());
 }
 
-/// The SDK keeps one budget of retries for all clients of a region, unless it is told otherwise.
+/// By default, the SDK has one budget of retries for all clients of a region.
 #[tokio::test(start_paused = true)]
-async fn buckets_that_fail_do_not_use_up_the_retries_of_the_others() {
+async fn failing_buckets_do_not_use_up_the_retries_of_others() {
     let throttled = Aws::new().on("PutObject", [Reply::s3(503, "SlowDown", "Please reduce your request rate.")]);
     for number in 0..150 {
         let bad =
@@ -137,5 +137,5 @@ async fn buckets_that_fail_do_not_use_up_the_retries_of_the_others() {
     assert_eq!(throttled.operations().len(), 150 * MAX_ATTEMPTS as usize);
     let good =
         Aws::new().on("PutObject", [Reply::s3(503, "SlowDown", "Please reduce your request rate."), Reply::ok("")]);
-    assert_eq!(store(&good, CHECKED).await, Ok(()));
+    assert_eq!(store(&good, BODY).await, Ok(()));
 }

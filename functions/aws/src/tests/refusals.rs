@@ -1,4 +1,4 @@
-//! Why S3 refuses an object, and whose it is to mend.
+//! Tests of S3's refusals: which failure each is, and who has to act.
 
 use audit_log_core::failure::Party;
 
@@ -13,25 +13,25 @@ fn no_such_upload() -> Reply {
     Reply::s3(404, "NoSuchUpload", "The specified multipart upload does not exist.")
 }
 
-/// S3 that refuses the object, and answers the probe by whether it names the owner.
-fn probed(with_owner: Reply, without_owner: Reply) -> Aws {
-    let probe = move |sent: &Sent, _| {
-        let named = sent.header("x-amz-expected-bucket-owner").is_some();
-        if named { with_owner.clone() } else { without_owner.clone() }
+/// S3 that refuses the object, and answers the diagnosis by whether the request has the owner.
+fn refusing(with_owner: Reply, without_owner: Reply) -> Aws {
+    let diagnosis = move |sent: &Sent, _| {
+        let has_owner = sent.header("x-amz-expected-bucket-owner").is_some();
+        if has_owner { with_owner.clone() } else { without_owner.clone() }
     };
-    Aws::new().on("PutObject", [access_denied()]).answering("AbortMultipartUpload", probe)
+    Aws::new().on("PutObject", [access_denied()]).answering("AbortMultipartUpload", diagnosis)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_of_another_account_is_told_from_missing_rights() {
-    let aws = probed(access_denied(), no_such_upload());
-    let failure = store(&aws, CHECKED).await.unwrap_err();
+async fn a_bucket_of_another_account_has_another_failure_than_missing_rights() {
+    let aws = refusing(access_denied(), no_such_upload());
+    let failure = store(&aws, BODY).await.unwrap_err();
     assert_eq!((failure.code, failure.party), (Code::BucketOwnerMismatch, Party::Customer));
     assert_eq!(
         failure.message,
         "The bucket acme-audit does not belong to the account 222222222222; nothing was written to it."
     );
-    // The only request that does not name the owner aborts an upload that never was.
+    // The only request without the owner aborts an upload that doesn't exist.
     assert_eq!(aws.operations(), ["PutObject", "AbortMultipartUpload", "AbortMultipartUpload"]);
     assert!(aws.sent("AbortMultipartUpload").iter().all(|probe| probe.line.contains("uploadId=no-such-upload")));
 }
@@ -40,31 +40,31 @@ async fn a_bucket_of_another_account_is_told_from_missing_rights() {
 async fn a_refusal_that_is_not_clearly_about_the_owner_is_about_rights() {
     let unclear = || Reply::s3(404, "NoSuchBucket", "The specified bucket does not exist");
     for (with_owner, without_owner, probes) in [
-        // Neither may be aborted: the role lacks rights, whoever owns the bucket.
+        // Both are refused: the role lacks rights, whether or not the owner is right.
         (access_denied(), access_denied(), 2),
-        // Aborting is allowed, and the owner is right: only putting is refused.
+        // Aborting is allowed, so the owner is right and only the put is refused.
         (no_such_upload(), no_such_upload(), 1),
         (no_such_upload(), access_denied(), 1),
-        // No clear answer to one of both.
+        // One of them has no clear answer.
         (unclear(), no_such_upload(), 1),
         (access_denied(), unclear(), 2),
     ] {
         let case = format!("{with_owner:?} {without_owner:?}");
-        let aws = probed(with_owner, without_owner);
-        let failure = store(&aws, CHECKED).await.unwrap_err();
+        let aws = refusing(with_owner, without_owner);
+        let failure = store(&aws, BODY).await.unwrap_err();
         assert_eq!((failure.code, failure.party), (Code::AccessDenied, Party::Customer), "{case}");
         assert_eq!(aws.sent("AbortMultipartUpload").len(), probes, "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_object_for_a_bucket_of_another_account_is_told_too() {
-    let aws = probed(access_denied(), no_such_upload()).on("CreateMultipartUpload", [access_denied()]);
-    assert_eq!(refused(&aws, &vec![b'-'; crate::buckets::PART_BYTES + 1]).await, Some(Code::BucketOwnerMismatch));
+async fn a_large_object_for_a_bucket_of_another_account_has_that_failure_too() {
+    let aws = refusing(access_denied(), no_such_upload()).on("CreateMultipartUpload", [access_denied()]);
+    assert_eq!(failure_code(&aws, &vec![b'-'; crate::buckets::PART_BYTES + 1]).await, Some(Code::BucketOwnerMismatch));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_in_another_region_is_named_with_its_region() {
+async fn the_message_names_the_bucket_and_its_region() {
     let redirect = || {
         Reply::s3(
             301,
@@ -77,24 +77,24 @@ async fn a_bucket_in_another_region_is_named_with_its_region() {
         Reply::s3(400, "AuthorizationHeaderMalformed", message)
     };
     let region = |reply: Reply| reply.with_header("x-amz-bucket-region", "us-east-2");
-    for (reply, place) in [
+    for (reply, location) in [
         (region(redirect()), "is in us-east-2"),
         (redirect(), "is in another region"),
-        (region(Reply::AwsError { status: 301, headers: Vec::new(), body: String::new() }), "is in us-east-2"),
+        (region(Reply::Response { status: 301, headers: Vec::new(), body: String::new() }), "is in us-east-2"),
         (region(Reply::s3(307, "TemporaryRedirect", "")), "is in us-east-2"),
         (region(malformed()), "is in us-east-2"),
         (malformed(), "is in another region"),
     ] {
         let aws = Aws::new().on("PutObject", [reply]);
-        let failure = store(&aws, CHECKED).await.unwrap_err();
-        let message = format!("The bucket acme-audit {place}, but the settings say eu-west-1.");
+        let failure = store(&aws, BODY).await.unwrap_err();
+        let message = format!("The bucket acme-audit {location}, but the settings say eu-west-1.");
         assert_eq!(failure, Failure::new(Code::WrongRegion, message));
-        assert_eq!(aws.operations(), ["PutObject"], "events go nowhere but where the settings say");
+        assert_eq!(aws.operations(), ["PutObject"], "nothing is sent to another region");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_refused_is_the_keys_matter_and_not_the_buckets() {
+async fn a_refused_key_has_another_failure_than_a_refused_bucket() {
     let denied = "User: arn:aws:sts::222222222222:assumed-role/audit/acme is not authorized to perform: kms:GenerateDataKey \
                   on resource: arn:aws:kms:eu-west-1:222222222222:key/1 because no identity-based policy allows it";
     for reply in [
@@ -105,29 +105,29 @@ async fn a_key_that_is_refused_is_the_keys_matter_and_not_the_buckets() {
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("PutObject", [reply]);
-        let failure = store(&aws, CHECKED).await.unwrap_err();
+        let failure = store(&aws, BODY).await.unwrap_err();
         assert_eq!((failure.code, failure.party), (Code::KmsDenied, Party::Customer), "{case}");
         assert_eq!(aws.operations(), ["PutObject"], "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_ended_are_not_the_customers_matter() {
+async fn expired_credentials_are_the_platforms_failure() {
     for reply in [
         Reply::s3(400, "ExpiredToken", "The provided token has expired."),
         Reply::s3(400, "TokenRefreshRequired", "The provided token must be refreshed."),
     ] {
         let aws = Aws::new().on("PutObject", [reply]);
-        let failure = store(&aws, CHECKED).await.unwrap_err();
+        let failure = store(&aws, BODY).await.unwrap_err();
         assert_eq!((failure.code, failure.party), (Code::CredentialsExpired, Party::Platform));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_an_unknown_kind_is_named_by_its_code_alone() {
+async fn an_unknown_error_is_named_by_its_code_alone() {
     for (code, named) in [("SomethingNew", "SomethingNew"), ("&lt;script&gt;", "an unknown code")] {
-        let aws = Aws::new().on("PutObject", [Reply::s3(400, code, "tenant-token and all that")]);
-        let failure = store(&aws, CHECKED).await.unwrap_err();
+        let aws = Aws::new().on("PutObject", [Reply::s3(400, code, "tenant-token")]);
+        let failure = store(&aws, BODY).await.unwrap_err();
         assert_eq!((failure.code, failure.party), (Code::Rejected, Party::Platform));
         assert!(failure.message.starts_with(&format!("AWS answered {named} while ")), "{}", failure.message);
     }

@@ -1,4 +1,4 @@
-//! A stub in the place of AWS, below the SDK: it sees each request as it goes out, and answers by a script.
+//! A stub of AWS below the SDK: it sees each request and answers by a script.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,14 +22,14 @@ use aws_smithy_types::body::SdkBody;
 
 use crate::clients;
 
-/// What no message may hold: credentials, and AWS's own words.
+/// What no failure's message may hold: credentials and AWS's error texts.
 pub(super) const SECRETS: &[&str] = &[
     "AKIAPLATFORM",
     "platform-secret",
     "ASIATENANT",
     "tenant-secret",
     "tenant-token",
-    AWSS_WORDS,
+    AWS_TEXT,
     "arn:aws:sts::",
     "x-amz-request-id",
     "4442587FB7D0A2F9",
@@ -39,12 +39,12 @@ pub(super) const SECRETS: &[&str] = &[
 ];
 
 /// In the message of every error that the stub answers with.
-pub(super) const AWSS_WORDS: &str = "in AWS's own words";
+pub(super) const AWS_TEXT: &str = "by AWS's error text";
 
-/// A request as it went out.
+/// A request.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
-    /// The API's name for it.
+    /// By its name in the API.
     pub(super) operation: String,
     pub(super) line: String,
     pub(super) headers: BTreeMap<String, String>,
@@ -52,7 +52,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    fn of(request: &HttpRequest) -> Self {
+    fn from_request(request: &HttpRequest) -> Self {
         let headers: BTreeMap<_, _> =
             request.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
@@ -79,7 +79,7 @@ impl Sent {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The headers that are ours to choose: not those that every request of the SDK has.
+    /// The headers without those that the SDK adds to every request.
     pub(super) fn chosen_headers(&self) -> Vec<(&str, &str)> {
         const OF_EVERY_REQUEST: &[&str] = &[
             "authorization",
@@ -96,65 +96,63 @@ impl Sent {
     }
 }
 
-/// What comes back.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
-    AwsError {
+    Response {
         status: u16,
         headers: Vec<(&'static str, &'static str)>,
         body: String,
     },
-    /// The connection breaks before the answer.
+    /// The connection breaks before the response.
     Lost,
-    /// Nothing, ever.
+    /// There is never a response.
     Silence,
 }
 
 impl Reply {
     pub(super) fn ok(body: impl Into<String>) -> Self {
-        Self::AwsError { status: 200, headers: Vec::new(), body: body.into() }
+        Self::Response { status: 200, headers: Vec::new(), body: body.into() }
     }
 
-    /// An error as S3 has it.
+    /// An error in S3's format.
     pub(super) fn s3(status: u16, code: &str, message: &str) -> Self {
         let body = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message} {AWSS_WORDS}</Message>\
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message} {AWS_TEXT}</Message>\
              <RequestId>4442587FB7D0A2F9</RequestId><HostId>host</HostId></Error>"
         );
         let headers = vec![("x-amz-request-id", "4442587FB7D0A2F9"), ("content-type", "application/xml")];
-        Self::AwsError { status, headers, body }
+        Self::Response { status, headers, body }
     }
 
-    /// An error as STS has it.
+    /// An error in STS's format.
     pub(super) fn sts(status: u16, code: &str) -> Self {
         let body = format!(
             "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
-             <Message>User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x is refused {AWSS_WORDS}</Message>\
+             <Message>User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x is refused {AWS_TEXT}</Message>\
              </Error><RequestId>4442587FB7D0A2F9</RequestId></ErrorResponse>"
         );
-        Self::AwsError { status, headers: vec![("content-type", "text/xml")], body }
+        Self::Response { status, headers: vec![("content-type", "text/xml")], body }
     }
 
-    /// An error as DynamoDB has it, `more` being what the body has beside type and message.
+    /// An error in DynamoDB's format; `more` is added to the body.
     pub(super) fn dynamodb(status: u16, code: &str, more: &str) -> Self {
         let body = format!(
-            "{{\"__type\":\"com.amazonaws.dynamodb.v20120810#{code}\",\"message\":\"Refused {AWSS_WORDS}\"{more}}}"
+            "{{\"__type\":\"com.amazonaws.dynamodb.v20120810#{code}\",\"message\":\"Refused {AWS_TEXT}\"{more}}}"
         );
         let headers = vec![("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "4442587FB7D0A2F9")];
-        Self::AwsError { status, headers, body }
+        Self::Response { status, headers, body }
     }
 
-    /// The same answer with one more header.
     pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        if let Self::AwsError { headers, .. } = &mut self {
+        if let Self::Response { headers, .. } = &mut self {
             headers.push((name, value));
         }
         self
     }
 }
 
-/// STS's answer to whoever may assume the tenant's role.
-pub(super) fn granted() -> Reply {
+/// The response of STS to an AssumeRole that is allowed.
+pub(super) fn role_credentials() -> Reply {
     Reply::ok(
         "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
          <AccessKeyId>ASIATENANT</AccessKeyId><SecretAccessKey>tenant-secret</SecretAccessKey>\
@@ -165,7 +163,7 @@ pub(super) fn granted() -> Reply {
 
 type Script = Box<dyn Fn(&Sent, usize) -> Reply + Send + Sync>;
 
-/// The stub. It lets the tenant's role be assumed, and panics at whatever is not in its script.
+/// The stub. It allows AssumeRole, and panics at an operation that is not in its script.
 #[derive(Clone, Default)]
 pub(super) struct Aws {
     scripts: Arc<Mutex<HashMap<&'static str, Script>>>,
@@ -174,15 +172,15 @@ pub(super) struct Aws {
 
 impl Aws {
     pub(super) fn new() -> Self {
-        Self::default().on("AssumeRole", [granted()])
+        Self::default().on("AssumeRole", [role_credentials()])
     }
 
-    /// Answers an operation with one reply after the other, and with the last one from then on.
+    /// Answers an operation with one reply after the other, and repeats the last one.
     pub(super) fn on<const N: usize>(self, operation: &'static str, replies: [Reply; N]) -> Self {
         self.answering(operation, move |_, nth| replies[nth.min(N - 1)].clone())
     }
 
-    /// Answers an operation by what is sent and how often it was sent before.
+    /// Answers an operation by the request and the number of earlier ones.
     pub(super) fn answering(
         self,
         operation: &'static str,
@@ -203,7 +201,7 @@ impl Aws {
         sent.iter().map(|sent| sent.operation.clone()).filter(|operation| operation != "AssumeRole").collect()
     }
 
-    /// The exporter's configuration, with production's retries and time limits, on this stub.
+    /// The configuration of production, with its retries and timeouts, on this stub.
     pub(super) fn sdk_config(&self) -> SdkConfig {
         let platform = Credentials::new("AKIAPLATFORM", "platform-secret", None, None, "tests");
         SdkConfig::builder()
@@ -225,7 +223,7 @@ impl fmt::Debug for Aws {
 
 impl HttpConnector for Aws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let sent = Sent::of(&request);
+        let sent = Sent::from_request(&request);
         let before = self.sent(&sent.operation).len();
         let reply = match self.scripts.lock().unwrap().get(sent.operation.as_str()) {
             Some(script) => script(&sent, before),
@@ -233,7 +231,7 @@ impl HttpConnector for Aws {
         };
         self.sent.lock().unwrap().push(sent);
         match reply {
-            Reply::AwsError { status, headers, body } => {
+            Reply::Response { status, headers, body } => {
                 let mut answer = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
                 for (name, value) in headers {
                     answer.headers_mut().insert(name, value);

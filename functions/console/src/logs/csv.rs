@@ -1,48 +1,46 @@
-//! Events as a table for a spreadsheet.
+//! Events as a CSV table for spreadsheets.
 
 use audit_log_core::search::{Columns, FoundEvent, escaped_len};
 
-/// How long the table may become, in bytes.
-const LONGEST: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
-/// How long it may become within a JSON string, where every quote takes two bytes: Lambda's answer to the API is one, and
-/// ends at 6 MB ("Lambda quotas" in its developer guide).
-const MAX_ESCAPED: usize = 5_500_000;
+/// The table's length in a JSON string, where a quote takes two bytes. Lambda's answer to the API is one, and has at most
+/// 6 MB ("Lambda quotas" in its developer guide).
+const MAX_ESCAPED_BYTES: usize = 5_500_000;
 
 const HEADING: [&str; 8] =
     ["Date", "User", "User Email", "User ID", "Action", "Log Type", "Additional Info", "Event ID"];
 
-/// The table of as many events as it can hold, one at least; and how many these are.
+/// Returns a table of as many events as fit, at least one, and their number.
 pub(super) fn table(events: &[FoundEvent]) -> (String, usize) {
     let mut table = row(&HEADING);
-    let (mut shown, mut escaped) = (0, escaped_len(&table));
+    let (mut written, mut escaped) = (0, escaped_len(&table));
     for event in events {
         let Columns { id, date, log_type, action, user_id, user_name, user_email, additional_info } = &event.columns;
         let cells = [date, user_name, user_email, user_id, action, log_type, additional_info, id];
-        let next = row(&cells.map(|cell| neutral(cell)));
+        let next = row(&cells.map(|cell| neutralize(cell)));
         escaped += escaped_len(&next);
-        if shown > 0 && (table.len() + next.len() > LONGEST || escaped > MAX_ESCAPED) {
+        if written > 0 && (table.len() + next.len() > MAX_BYTES || escaped > MAX_ESCAPED_BYTES) {
             break;
         }
         table += &next;
-        shown += 1;
+        written += 1;
     }
-    (table, shown)
+    (table, written)
 }
 
-/// One line of the table, by RFC 4180.
+/// A line by RFC 4180.
 fn row<Cell: AsRef<[u8]>>(cells: &[Cell]) -> String {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    // Writing into memory has no way to fail, and cells of text make a text.
+    // Writing to memory never fails, and cells of text make text.
     let written = writer.write_record(cells).ok().and_then(|()| writer.into_inner().ok());
     String::from_utf8(written.unwrap_or_default()).unwrap_or_default()
 }
 
-/// A cell that no spreadsheet runs. What begins like a formula gets an apostrophe in front, by OWASP's "CSV Injection";
-/// that includes signs of full width, and what stands behind blanks or control characters. Where a spreadsheet takes
-/// semicolons, tabs or line breaks to separate cells, as many do outside of the English-speaking world, a cell begins
-/// behind each of them.
-fn neutral(cell: &str) -> String {
+/// Puts an apostrophe before what a spreadsheet would run as a formula, by OWASP's "CSV Injection". Full-width signs count,
+/// and so do signs after blanks or control characters. Many spreadsheets outside of the English-speaking world separate cells
+/// by semicolons, tabs or line breaks, so a cell begins after each of these.
+fn neutralize(cell: &str) -> String {
     let mut safe = String::with_capacity(cell.len() + 1);
     for (index, part) in cell.split_inclusive([';', '\t', '\r', '\n']).enumerate() {
         let first = part.trim_start_matches(|c: char| c.is_whitespace() || c.is_control()).chars().next();
@@ -72,9 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn a_table_reads_back_as_what_was_written() {
-        let (table, shown) = table(&[event("Login", r#"{"ip":"203.0.113.7"}"#), event("Zeile\numgebrochen", "")]);
-        assert_eq!(shown, 2);
+    fn a_table_reads_back_as_it_was_written() {
+        let (table, written) = table(&[event("Login", r#"{"ip":"203.0.113.7"}"#), event("Zeile\numgebrochen", "")]);
+        assert_eq!(written, 2);
         let mut reader = csv::Reader::from_reader(table.as_bytes());
         assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), HEADING);
         let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
@@ -83,24 +81,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_spreadsheet_would_run_is_only_text() {
+    fn a_formula_becomes_text() {
         for hostile in ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "|calc", "\u{0}=1", "%0A=1"] {
-            assert_eq!(neutral(hostile), format!("'{hostile}"), "{hostile:?}");
+            assert_eq!(neutralize(hostile), format!("'{hostile}"), "{hostile:?}");
             for separator in ["x;", "x\t", "x\r", "x\n", ";"] {
                 let (cell, safe) = (format!("{separator}{hostile}"), format!("{separator}'{hostile}"));
-                assert_eq!(neutral(&cell), safe, "{cell:?}");
+                assert_eq!(neutralize(&cell), safe, "{cell:?}");
             }
         }
         for blank in ["\t=1", "\r=1", "\n", "\t"] {
-            assert!(neutral(blank).starts_with('\''), "{blank:?}");
+            assert!(neutralize(blank).starts_with('\''), "{blank:?}");
         }
         for harmless in ["", "Login", "a=b", "2026-11-21", "{\"a\":\"=1\"}", "'=1"] {
-            assert_eq!(neutral(harmless), harmless);
+            assert_eq!(neutralize(harmless), harmless);
         }
     }
 
     #[test]
-    fn a_table_ends_before_it_is_too_long_for_an_answer_and_has_one_row_at_least() {
+    fn a_table_fits_an_answer_and_has_at_least_one_row() {
         let long = |bytes: usize| event("Login", &"x".repeat(bytes));
         assert_eq!(table(&[long(3 << 20), long(2 << 20)]).1, 1);
         assert_eq!(table(&[long(5 << 20)]).1, 1);

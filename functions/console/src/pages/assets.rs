@@ -1,5 +1,4 @@
-//! What pages are made with beside their HTML, each under a name that changes with its content, so that browsers may
-//! keep it for ever.
+//! The stylesheet and the scripts. Each name contains a digest of the content, so that browsers may cache it forever.
 
 use std::sync::LazyLock;
 
@@ -11,7 +10,6 @@ use axum::{
 use http::{HeaderValue, header};
 use sha2::{Digest, Sha256};
 
-/// One file.
 struct Asset {
     name: String,
     media_type: &'static str,
@@ -34,27 +32,24 @@ static HTMX: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("htmx-2.0.8", "js", "text/javascript; charset=utf-8", include_str!("../../assets/htmx-2.0.8.min.js"))
 });
 
-/// The stylesheet's name.
 pub(super) fn style() -> &'static str {
     &STYLE.name
 }
 
-/// The script's name.
 pub(super) fn script() -> &'static str {
     &SCRIPT.name
 }
 
-/// The library's name.
 pub(super) fn htmx() -> &'static str {
     &HTMX.name
 }
 
-/// A file by its name; anyone may have it.
+/// Needs no session.
 pub(super) async fn serve(Path(name): Path<String>) -> Response {
     let Some(asset) = [&STYLE, &SCRIPT, &HTMX].into_iter().find(|asset| asset.name == name) else {
         return Problem::new(Code::NotFound, "There is no such file.").into_response();
     };
-    let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     let media_type = HeaderValue::from_static(asset.media_type);
-    ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, for_ever)], asset.content).into_response()
+    ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, forever)], asset.content).into_response()
 }

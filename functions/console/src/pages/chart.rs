@@ -1,4 +1,4 @@
-//! The last thirty days as bars: how many events were exported of each, and when exports failed and recovered.
+//! The chart of the last 30 days: exported events by day, and when exports failed and recovered.
 
 use std::collections::BTreeMap;
 
@@ -19,41 +19,40 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc, Weekday};
 use super::text::number;
 use crate::{
     app::{App, Backend},
-    logs::{self, Reach},
+    logs::{self, ScanLimit},
 };
 
-/// How many days are shown, today's included.
+/// Including today.
 const DAYS: u16 = 30;
 
-/// How many receipts are read at once, and how often: hourly exports make 720 of them in thirty days.
-const BATCH: usize = 100;
-const BATCHES: usize = 10;
+/// The receipts of one read, and the number of reads. Hourly exports make 720 receipts in 30 days.
+const READ_RECEIPTS: usize = 100;
+const MAX_READS: usize = 10;
 
-/// How many failures and recoveries are looked for; more than one pair a window there can't be.
+/// Failures and recoveries to read. A window has at most one of each.
 const MAX_MARKS: usize = 200;
 
-/// The chart's measures, in its own units: of the space for the scale, and of the highest bar.
+/// In the units of the chart: the space for the scale and above the bars, and the height of the highest bar.
 const LEFT: u64 = 52;
 const TOP: u64 = 14;
-const HIGHEST: u64 = 120;
+const MAX_HEIGHT: u64 = 120;
 
-/// How wide a bar is with its gaps, for wide screens and for narrow ones, by the classes of which the style shows one: a
-/// chart that shrinks as a whole can't be read, and one that scrolls hides its latest days.
-const STEPS: [(&str, u64); 2] = [("wide", 22), ("slim", 10)];
+/// CSS class and width of a bar with its gaps. The style shows the chart for wide or the one for narrow screens: a chart
+/// that shrinks can't be read, and one that scrolls hides its latest days.
+const BAR_WIDTHS: [(&str, u64); 2] = [("wide", 22), ("slim", 10)];
 
-/// What is drawn, and told in a table beside it.
+/// Drawn as bars, and written as a table below.
 #[derive(Template)]
 #[template(path = "chart.html")]
 pub(super) struct Chart {
     days: Vec<Day>,
-    /// What the scale ends at.
-    most: u64,
+    scale_end: u64,
     total: String,
-    /// From which day on failures were looked for, where there was too much to look for them in all of it.
+    /// The first day with failures and recoveries, if there were too many to read those of all days.
     marked_from: Option<String>,
 }
 
-/// One day, by UTC.
+/// A day in UTC.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Day {
     date: NaiveDate,
@@ -63,15 +62,15 @@ struct Day {
     recoveries: u64,
 }
 
-/// What the tenant's receipts and its own events tell of the last thirty days.
-pub(super) async fn of<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<Chart, Problem> {
+/// Reads the tenant's receipts and system events.
+pub(super) async fn load<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<Chart, Problem> {
     let (tenant, now) = (caller.tenant(), app.time());
     let from = (now.date_naive() - TimeDelta::days(i64::from(DAYS) - 1)).and_time(NaiveTime::MIN).and_utc();
     let (mut receipts, mut before) = (Vec::new(), None);
-    for _ in 0..BATCHES {
-        let batch = app.settings().receipts(tenant, before, BATCH).await?;
+    for _ in 0..MAX_READS {
+        let batch = app.settings().receipts(tenant, before, READ_RECEIPTS).await?;
         before = batch.last().map(|last| last.receipt.window.to);
-        let more = batch.len() == BATCH && before.is_some_and(|before| before > from);
+        let more = batch.len() == READ_RECEIPTS && before.is_some_and(|before| before > from);
         receipts.extend(batch);
         if !more {
             break;
@@ -84,12 +83,12 @@ pub(super) async fn of<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Resul
         log_types: vec![LOG_TYPE.to_owned()],
         text: String::new(),
     };
-    let marks = logs::look(app, tenant, &marks, None, MAX_MARKS, Reach::SHORT).await?;
+    let marks = logs::find(app, tenant, &marks, None, MAX_MARKS, ScanLimit::SHORT).await?;
     Ok(Chart::new(from, &receipts, &marks.events, marks.next.as_deref()))
 }
 
 impl Chart {
-    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[FoundEvent], looked_until: Option<&str>) -> Self {
+    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[FoundEvent], read_until: Option<&str>) -> Self {
         let first = from.date_naive();
         let dates = first.iter_days().take(DAYS.into());
         let mut days: BTreeMap<NaiveDate, Day> = dates.map(|date| (date, Day { date, ..Day::default() })).collect();
@@ -107,10 +106,10 @@ impl Chart {
             }
         }
         let days: Vec<Day> = days.into_values().collect();
-        let most = scale(days.iter().map(|day| day.events).max().unwrap_or_default());
+        let scale_end = round_up(days.iter().map(|day| day.events).max().unwrap_or_default());
         let total = number(days.iter().map(|day| day.events).sum());
-        let marked_from = looked_until.and_then(date_of).map(label);
-        Self { days, most, total, marked_from }
+        let marked_from = read_until.and_then(date_of).map(label);
+        Self { days, scale_end, total, marked_from }
     }
 
     fn is_empty(&self) -> bool {
@@ -118,56 +117,63 @@ impl Chart {
     }
 
     fn plots(&self) -> [Plot<'_>; 2] {
-        STEPS.map(|(class, step)| {
-            let bar = |(day, x): (_, u64)| Bar { day, x, step, most: self.most.max(1) };
-            Plot { class, step, bars: self.days.iter().zip((0..).map(|at| LEFT + at * step)).map(bar).collect() }
+        BAR_WIDTHS.map(|(class, bar_width)| {
+            let bar = |(day, x): (_, u64)| Bar { day, x, width: bar_width, scale_end: self.scale_end.max(1) };
+            Plot {
+                class,
+                bar_width,
+                bars: self.days.iter().zip((0..).map(|at| LEFT + at * bar_width)).map(bar).collect(),
+            }
         })
     }
 
-    /// Where the lines of the scale are, and what they say.
+    /// Height and label of each line of the scale.
     fn lines(&self) -> [(u64, String); 3] {
-        [(TOP, number(self.most)), (TOP + HIGHEST / 2, number(self.most / 2)), (TOP + HIGHEST, "0".to_owned())]
+        [
+            (TOP, number(self.scale_end)),
+            (TOP + MAX_HEIGHT / 2, number(self.scale_end / 2)),
+            (TOP + MAX_HEIGHT, "0".to_owned()),
+        ]
     }
 }
 
-/// The chart as it is drawn for screens of one kind.
+/// The chart for one kind of screen.
 struct Plot<'a> {
     class: &'static str,
-    step: u64,
+    bar_width: u64,
     bars: Vec<Bar<'a>>,
 }
 
 impl Plot<'_> {
     fn width(&self) -> u64 {
-        LEFT + u64::from(DAYS) * self.step
+        LEFT + u64::from(DAYS) * self.bar_width
     }
 }
 
-/// A day's place in a chart.
 struct Bar<'a> {
     day: &'a Day,
     x: u64,
-    step: u64,
-    most: u64,
+    width: u64,
+    scale_end: u64,
 }
 
 impl Bar<'_> {
-    /// What there is of a day is seen, however little it is.
+    /// A day with events is visible, however few they are.
     fn height(&self) -> u64 {
-        (self.day.events * HIGHEST / self.most).max(u64::from(self.day.events > 0) * 2)
+        (self.day.events * MAX_HEIGHT / self.scale_end).max(u64::from(self.day.events > 0) * 2)
     }
 
     fn y(&self) -> u64 {
-        TOP + HIGHEST - self.height()
+        TOP + MAX_HEIGHT - self.height()
     }
 
-    /// To each side.
+    /// On each side.
     fn gap(&self) -> u64 {
-        self.step / 7
+        self.width / 7
     }
 
     fn middle(&self) -> u64 {
-        self.x + self.step / 2
+        self.x + self.width / 2
     }
 }
 
@@ -176,7 +182,7 @@ impl Day {
         label(self.date)
     }
 
-    /// Mondays carry the dates.
+    /// Mondays are labeled.
     fn begins_a_week(&self) -> bool {
         self.date.weekday() == Weekday::Mon
     }
@@ -185,7 +191,7 @@ impl Day {
         number(self.events)
     }
 
-    fn in_words(&self) -> String {
+    fn tooltip(&self) -> String {
         let mut words = format!("{}: {} events in {} exports", self.label(), self.number(), self.windows);
         for (count, what) in [(self.failures, "failed"), (self.recoveries, "recovered")] {
             if count > 0 {
@@ -206,11 +212,11 @@ fn date_of(position: &str) -> Option<NaiveDate> {
     Some(recorded_at.parse::<DateTime<Utc>>().ok()?.date_naive())
 }
 
-/// The next number above that has one digit that isn't zero, and is even.
-fn scale(most: u64) -> u64 {
-    let unit = 10_u64.pow(most.max(1).ilog10());
-    let scaled = most.div_ceil(unit) * unit;
-    scaled.max(2).next_multiple_of(2)
+/// Up to the next even number with a single digit that isn't zero.
+fn round_up(number: u64) -> u64 {
+    let unit = 10_u64.pow(number.max(1).ilog10());
+    let rounded = number.div_ceil(unit) * unit;
+    rounded.max(2).next_multiple_of(2)
 }
 
 #[cfg(test)]
@@ -261,9 +267,9 @@ mod tests {
             let Day { events, windows, failures, recoveries, .. } = chart.days[at];
             (events, windows, failures, recoveries)
         };
-        assert_eq!((chart.days.len(), chart.total.as_str(), chart.most), (30, "12", 8));
+        assert_eq!((chart.days.len(), chart.total.as_str(), chart.scale_end), (30, "12", 8));
         assert_eq!((of(0), of(1), of(2)), ((5, 1, 0, 0), (7, 2, 1, 1), (0, 0, 0, 0)));
-        assert_eq!(chart.days[1].in_words(), "24 Oct: 7 events in 2 exports, exports failed, exports recovered");
+        assert_eq!(chart.days[1].tooltip(), "24 Oct: 7 events in 2 exports, exports failed, exports recovered");
         for plot in chart.plots() {
             let heights: Vec<u64> = plot.bars.iter().take(3).map(Bar::height).collect();
             assert_eq!((plot.bars.len(), heights), (30, vec![75, 105, 0]), "{}", plot.class);
@@ -272,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_scale_ends_at_a_round_number_that_is_not_below_the_highest_bar() {
-        let ends = [0, 1, 2, 7, 10, 11, 99, 1_234, 90_001].map(scale);
+        let ends = [0, 1, 2, 7, 10, 11, 99, 1_234, 90_001].map(round_up);
         assert_eq!(ends, [2, 2, 2, 8, 10, 20, 100, 2_000, 100_000]);
     }
 }

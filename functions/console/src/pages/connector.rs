@@ -1,4 +1,4 @@
-//! The page on which a role is made and connected.
+//! The connector page: create a role, connect it, disconnect it.
 
 use askama::Template;
 use audit_log_core::role_setup::TEMPLATE_FILE;
@@ -15,9 +15,10 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 
 use super::{
-    form::{Form, NoFields, Proof},
-    render::{Alert, Frame, Place, Refused, html},
-    session::Session,
+    error_page::ErrorPage,
+    form::{Form, NoFields},
+    layout::{Alert, Badge, Layout, NavItem, html},
+    session::{CsrfToken, Session},
     text::sentence,
 };
 use crate::{
@@ -25,29 +26,11 @@ use crate::{
     connector::{self, Connector, ConnectorStatus},
 };
 
-/// How far the tenant has come, in a word.
-pub(super) struct Badge {
-    pub(super) tone: &'static str,
-    pub(super) text: &'static str,
-}
-
-impl From<ConnectorStatus> for Badge {
-    fn from(status: ConnectorStatus) -> Self {
-        let (tone, text) = match status {
-            ConnectorStatus::NotConnected => ("quiet", "Not connected"),
-            ConnectorStatus::Connected => ("info", "Connected, not configured"),
-            ConnectorStatus::Scheduled => ("good", "Active"),
-            ConnectorStatus::Disconnected => ("warn", "Disconnected"),
-        };
-        Self { tone, text }
-    }
-}
-
 #[derive(Template)]
 #[template(path = "connector.html")]
 struct Page {
-    frame: Frame,
-    proof: Proof,
+    layout: Layout,
+    csrf: CsrfToken,
     badge: Badge,
     connector: Connector,
     typed: String,
@@ -67,38 +50,37 @@ impl Page {
 
 #[derive(Template)]
 #[template(path = "disconnect.html")]
-struct Question {
-    frame: Frame,
-    proof: Proof,
+struct DisconnectPage {
+    layout: Layout,
+    csrf: CsrfToken,
     role_arn: String,
     scheduled: bool,
 }
 
-/// What is typed into the one form.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Fields {
+pub(crate) struct ConnectForm {
     #[serde(default)]
     role_arn: String,
 }
 
-/// What has led to the page, to be said once.
+/// What the redirect after a change adds to the address.
 #[derive(Deserialize)]
-pub(crate) struct Arrived {
+pub(crate) struct NoticeQuery {
     connected: Option<String>,
     disconnected: Option<String>,
 }
 
-impl Arrived {
-    /// Only what is so. That a role is connected which has no settings yet, the page says anyway.
-    fn alert(&self, status: ConnectorStatus) -> Option<Alert> {
+impl NoticeQuery {
+    /// Nothing that the status contradicts. A connected role without settings has a notice of its own on the page.
+    fn notice(&self, status: ConnectorStatus) -> Option<Alert> {
         match (self, status) {
             (Self { connected: Some(_), .. }, ConnectorStatus::Scheduled) => Some(Alert::good(
                 "The role is connected",
-                "It lets the platform in with your external ID, and nobody without it. Exports use it from the next run on.",
+                "Only this platform can assume it, using your external ID. It is used from the next export.",
             )),
             (Self { disconnected: Some(_), .. }, ConnectorStatus::Disconnected | ConnectorStatus::NotConnected) => {
-                let detail = "No more logs are exported until a role is connected again. What is in your bucket stays.";
+                let detail = "Exports are stopped until you connect a role again. Files in your bucket stay there.";
                 Some(Alert::good("The role is disconnected", detail))
             }
             _ => None,
@@ -108,86 +90,84 @@ impl Arrived {
 
 const TITLE: &str = "S3 Audit Log Exporter";
 
-/// The connector.
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
-    arrived: Result<Query<Arrived>, Problem>,
-) -> Result<Response, Refused> {
+    query: Result<Query<NoticeQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let done = arrived.ok().and_then(|Query(arrived)| arrived.alert(connector.status));
-    Ok(show(&session, connector, None, None, done))
+    let notice = query.ok().and_then(|Query(query)| query.notice(connector.status));
+    Ok(connector_page(&session, connector, None, None, notice))
 }
 
-/// Connects a role.
 pub(super) async fn connect<B: Backend>(
     State(app): State<App<B>>,
-    Form { session, fields: Fields { role_arn } }: Form<Admin, Fields>,
-) -> Result<Response, Refused> {
+    Form { session, fields: ConnectForm { role_arn } }: Form<Admin, ConnectForm>,
+) -> Result<Response, ErrorPage> {
     let typed = role_arn.trim().to_owned();
     match connector::connect_role(&app, &session.caller, typed.clone()).await {
         Ok(_) => Ok(Redirect::to("./connector?connected=yes").into_response()),
         Err(problem) => {
             let connector = connector::current(&app, &session.caller).await;
             let connector = connector.map_err(|problem| session.refuse(&problem))?;
-            Ok(show(&session, connector, Some(typed), Some(&problem), None))
+            Ok(connector_page(&session, connector, Some(typed), Some(&problem), None))
         }
     }
 }
 
-/// Asks whether to disconnect.
-pub(super) async fn ask<B: Backend>(State(app): State<App<B>>, session: Session<Admin>) -> Result<Response, Refused> {
+pub(super) async fn confirm_disconnect<B: Backend>(
+    State(app): State<App<B>>,
+    session: Session<Admin>,
+) -> Result<Response, ErrorPage> {
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let question = Question {
-        frame: session.frame(Place::Connector, "Disconnect"),
-        proof: session.proof(),
+    let page = DisconnectPage {
+        layout: session.layout(NavItem::Connector, "Disconnect"),
+        csrf: session.csrf_token(),
         scheduled: connector.status == ConnectorStatus::Scheduled,
         role_arn: connector.role_arn.unwrap_or_default(),
     };
-    Ok(html(StatusCode::OK, &question))
+    Ok(html(StatusCode::OK, &page))
 }
 
-/// Disconnects.
 pub(super) async fn disconnect<B: Backend>(
     State(app): State<App<B>>,
     Form { session, .. }: Form<Admin, NoFields>,
-) -> Result<Response, Refused> {
-    connector::stop(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+) -> Result<Response, ErrorPage> {
+    connector::disconnect_role(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
     Ok(Redirect::to("../connector?disconnected=yes").into_response())
 }
 
-/// The template, to download.
 pub(super) async fn template<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
-) -> Result<Response, Refused> {
+) -> Result<Response, ErrorPage> {
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
     let name = format!("attachment; filename=\"{TEMPLATE_FILE}\"");
     let headers = [(header::CONTENT_TYPE, "application/yaml".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, connector.template).into_response())
 }
 
-fn show(
+fn connector_page(
     session: &Session<Admin>,
     connector: Connector,
     typed: Option<String>,
     problem: Option<&Problem>,
-    done: Option<Alert>,
+    notice: Option<Alert>,
 ) -> Response {
     let about_the_role = problem.filter(|problem| !problem.errors().is_empty());
     let error = about_the_role.map(|problem| match problem.code() {
-        // The steps say it better than the field's own word.
-        Code::RoleRefused => Alert { detail: problem.detail().to_owned(), ..Alert::of(problem) },
+        // The failed step explains more than the field's message.
+        Code::RoleRefused => Alert { detail: problem.detail().to_owned(), ..Alert::from_problem(problem) },
         _ => {
             let messages: Vec<String> =
                 problem.errors().iter().map(|error| sentence("Role ARN", &error.message)).collect();
-            Alert { detail: messages.join(" "), ..Alert::of(problem) }
+            Alert { detail: messages.join(" "), ..Alert::from_problem(problem) }
         }
     });
-    let alert = problem.filter(|_| error.is_none()).map(Alert::of).or(done);
+    let alert = problem.filter(|_| error.is_none()).map(Alert::from_problem).or(notice);
     let page = Page {
-        frame: session.frame(Place::Connector, TITLE),
-        proof: session.proof(),
+        layout: session.layout(NavItem::Connector, TITLE),
+        csrf: session.csrf_token(),
         badge: connector.status.into(),
         typed: typed.or_else(|| connector.role_arn.clone()).unwrap_or_default(),
         connector,

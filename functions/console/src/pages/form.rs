@@ -1,4 +1,4 @@
-//! Forms that change something. A handler that takes a [`Form`] can't be reached by one that another site has sent.
+//! Forms that change something. No form of another site, tenant or session reaches a handler that takes a [`Form`].
 
 use audit_log_web::{
     caller::Permission,
@@ -8,20 +8,17 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, MatchedPath, Request},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    render::{Refused, signed_out_meanwhile},
-    session::{Asked, Session},
+    error_page::ErrorPage,
+    request::{PageRequest, is_surely_same_origin, may_be_same_origin},
+    session::{CsrfToken, Session},
 };
 use crate::app::{App, Backend};
 
-/// Where a browser says that a request comes from, by "Fetch Metadata Request Headers".
-const FETCH_SITE: &str = "sec-fetch-site";
-const SAME_ORIGIN: &str = "same-origin";
-
-/// What was sent, by a page of the caller's own session.
+/// What a page of the caller's own session has sent.
 pub(crate) struct Form<P, T> {
     pub(super) session: Session<P>,
     pub(super) fields: T,
@@ -31,77 +28,65 @@ pub(crate) struct Form<P, T> {
 #[derive(Deserialize)]
 pub(crate) struct NoFields {}
 
-/// The fields that every form has: what proves that it is of the caller's session, and whose data it was made for.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Proof {
-    pub(super) csrf: String,
-    pub(super) tenant: String,
-}
-
 impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for Form<P, T> {
-    type Rejection = Refused;
+    type Rejection = ErrorPage;
 
-    async fn from_request(request: Request, app: &App<B>) -> Result<Self, Refused> {
+    async fn from_request(request: Request, app: &App<B>) -> Result<Self, ErrorPage> {
         let (mut parts, body) = request.into_parts();
-        // Only of a form that a page of this origin has sent for sure is said again what it holds.
-        let surely = is_surely_from_here(&parts.headers);
+        // An answer repeats the fields only of a form that a page of this origin surely sent.
+        let surely = is_surely_same_origin(&parts.headers);
         let path = parts.extensions.get::<MatchedPath>().filter(|_| surely).map(|path| path.as_str().to_owned());
         let session = match (Session::<P>::from_request_parts(&mut parts, app).await, &path) {
             (Ok(session), _) => session,
-            (Err(refused), Some(path)) if refused.is_for_the_lack_of_a_session() => {
-                let asked = Asked::of(&parts);
+            (Err(error), Some(path)) if error.is_unauthorized() => {
+                let request = PageRequest::from_parts(&parts);
                 let body = Bytes::from_request(Request::from_parts(parts, body), app).await.unwrap_or_default();
-                let sent = serde_html_form::from_bytes(&body).unwrap_or_default();
-                return Err(signed_out_meanwhile(asked, path, sent));
+                let fields = serde_html_form::from_bytes(&body).unwrap_or_default();
+                return Err(ErrorPage::session_ended(request, path, fields));
             }
-            (Err(refused), _) => return Err(refused),
+            (Err(error), _) => return Err(error),
         };
-        if !is_from_here(&parts.headers) {
-            let problem = Problem::new(Code::PermissionDenied, "Another site has sent this form; nothing was changed.");
-            return Err(session.refuse(&problem));
+        let refuse = |code, detail: &str| session.refuse(&Problem::new(code, detail));
+        if !may_be_same_origin(&parts.headers) {
+            return Err(refuse(Code::PermissionDenied, "Another site sent this form. Nothing was changed."));
         }
-        let body = match Bytes::from_request(Request::from_parts(parts, body), app).await {
-            Ok(body) => body,
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(session.refuse(&Problem::new(Code::BodyTooLarge, "Shorten what you typed.")));
-            }
-            Err(_) => return Err(session.refuse(&Problem::new(Code::MalformedBody, "The form broke off."))),
-        };
-        let proof = serde_html_form::from_bytes::<Proof>(&body).unwrap_or_default();
-        if !same(&proof.csrf, session.csrf()) {
-            let sent = serde_html_form::from_bytes(&body).unwrap_or_default();
-            return Err(session.ask_again(path.as_deref().unwrap_or_default(), &proof.tenant, sent));
+        let body = Bytes::from_request(Request::from_parts(parts, body), app).await;
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => refuse(Code::BodyTooLarge, "Shorten your input."),
+            _ => refuse(Code::MalformedBody, "The form arrived incomplete. Send it again."),
+        })?;
+        let token = serde_html_form::from_bytes::<CsrfToken>(&body).unwrap_or_default();
+        if !is_equal(&token.csrf, session.csrf()) {
+            let fields = serde_html_form::from_bytes(&body).unwrap_or_default();
+            return Err(ask_to_resubmit(&session, path.as_deref(), &token.tenant, fields));
         }
         match serde_html_form::from_bytes(&body) {
             Ok(fields) => Ok(Self { session, fields }),
-            Err(_) => {
-                Err(session.refuse(&Problem::new(Code::MalformedBody, "The form lacks a field, or has one twice.")))
-            }
+            Err(_) => Err(refuse(Code::MalformedBody, "The form lacks a field, or has one twice.")),
         }
     }
 }
 
-/// Whether a browser says so itself, in a header that no page can set.
-pub(super) fn is_surely_from_here(headers: &HeaderMap) -> bool {
-    headers.get(FETCH_SITE).is_some_and(|site| site == SAME_ORIGIN)
-}
-
-/// Whether the browser says that a page of this origin has sent it. Old ones name only the origin, and what is no browser
-/// says nothing; the field has to be there anyway.
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    match (text(FETCH_SITE), text(header::ORIGIN.as_str())) {
-        (Some(site), _) => site == SAME_ORIGIN,
-        (None, Some(origin)) => {
-            origin.split_once("://").is_some_and(|(_, host)| Some(host) == text(header::HOST.as_str()))
-        }
-        (None, None) => true,
+/// Refuses a form of an earlier session. Its fields are kept where a `path` is given, since then it surely comes from these
+/// pages. `made_for` is the tenant that the form names, or blank.
+fn ask_to_resubmit<P>(
+    session: &Session<P>,
+    path: Option<&str>,
+    made_for: &str,
+    fields: Vec<(String, String)>,
+) -> ErrorPage {
+    let problem = Problem::new(Code::PermissionDenied, "This form belongs to an earlier session.");
+    let Some(path) = path.and_then(|path| path.strip_prefix('/')) else {
+        return session.refuse(&problem.hint("Go back, reload the page, and send the form again."));
+    };
+    if session.request.is_partial {
+        return session.refuse(&problem.hint("Save instead. You can then resubmit your input."));
     }
+    ErrorPage::confirm_resubmit(&problem, session.request, session.user(), made_for, path, fields)
 }
 
-/// Compares without telling by the time it takes how much was right.
-fn same(given: &str, expected: &str) -> bool {
+/// Takes the same time wherever the texts differ.
+fn is_equal(given: &str, expected: &str) -> bool {
     let differing = given.bytes().zip(expected.bytes()).fold(0, |differing, (one, other)| differing | (one ^ other));
     given.len() == expected.len() && differing == 0
 }

@@ -1,11 +1,7 @@
-//! The page on which the tenant's audit logs are read.
+//! The page of the audit logs.
 
-mod asked;
-mod facets;
-mod icon;
-mod info;
-mod row;
-mod wrong;
+mod query;
+mod rows;
 
 use askama::Template;
 use audit_log_web::{body::Query, caller::Read, problem::Problem};
@@ -14,142 +10,190 @@ use futures::future;
 use http::{HeaderValue, StatusCode, header};
 
 use self::{
-    asked::{Asked, Period},
-    facets::Facet,
-    row::Row,
+    query::{Facet, LogsQuery, Period},
+    rows::Row,
 };
 use super::{
-    render::{Alert, Frame, Place, Refused, SignedIn, html},
+    error_page::ErrorPage,
+    layout::{Alert, Layout, NavItem, html},
     session::Session,
-    text::{When, number},
+    text::{When, number, sentence},
 };
 use crate::{
     app::{App, Backend},
-    logs::{self, AuditLogSummary, Reach},
+    logs::{self, AuditLogSummary, ScanLimit},
     page_token,
 };
 
 /// How many events a page has, at most.
-const ROWS: usize = 30;
+const MAX_ROWS: usize = 30;
+
+/// The page's parameters, as messages name them.
+const PARAMETERS: [(&str, &str); 7] = [
+    ("from", "The start date"),
+    ("to", "The end date"),
+    ("q", "The search"),
+    ("action", "The filter by action"),
+    ("user", "The filter by user"),
+    ("logType", "The filter by log type"),
+    ("pageToken", "The address of this page"),
+];
 
 #[derive(Template)]
 #[template(path = "logs.html")]
 struct Page {
-    frame: Frame,
-    asked: Asked,
+    layout: Layout,
+    query: LogsQuery,
     periods: Vec<Period>,
     facets: Vec<Facet>,
-    /// For who has just signed in: other sites can do that, too.
+    /// Names the tenant after signing in, since other sites can sign a browser in, too.
     welcome: Option<Alert>,
     alert: Option<Alert>,
-    /// The fields that are to blame for it.
-    wrong: Vec<&'static str>,
-    /// None where it was not counted.
+    wrong_fields: Vec<&'static str>,
+    /// `None` if the events were not counted.
     total: Option<Total>,
     rows: Vec<Row>,
-    /// The query of the page after this one.
+    /// The query of the next page.
     more: Option<String>,
-    /// The query of the file.
+    /// The query of the CSV file.
     file: String,
 }
 
 impl Page {
     fn is_filtered(&self) -> bool {
-        self.asked.is_filtered()
+        self.query.is_filtered()
     }
 
-    /// Whether this is not the first page.
-    fn later(&self) -> bool {
-        self.asked.page_token.is_some()
+    fn is_first_page(&self) -> bool {
+        self.query.page_token.is_none()
     }
 }
 
 struct Total {
     events: String,
-    one: bool,
-    /// Since when they were counted, if not since the period's beginning; and how many were looked at.
-    since: Option<(When, String)>,
+    is_one: bool,
+    /// If not all events of the period were counted: the time of the oldest, and how many were read.
+    counted: Option<(When, String)>,
 }
 
-/// The audit logs.
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Read>,
-    asked: Result<Query<Asked>, Problem>,
-) -> Result<Response, Refused> {
-    let (asked, found) = match asked {
-        Ok(Query(asked)) => {
-            let found = find(&app, &session, &asked).await;
-            (asked, found)
+    query: Result<Query<LogsQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
+    let (query, found) = match query {
+        Ok(Query(query)) => {
+            let found = find(&app, &session, &query).await;
+            (query, found)
         }
-        Err(problem) => (Asked::default(), Err(problem)),
+        Err(problem) => (LogsQuery::default(), Err(problem)),
     };
-    let (status, alert, wrong, (rows, next, summary)) = match found {
+    let (status, alert, wrong_fields, (rows, next, summary)) = match found {
         Ok(found) => (StatusCode::OK, None, Vec::new(), found),
-        // What was asked for can be corrected on the page, and stays there.
+        // The page keeps a wrong query, to be corrected there.
         Err(problem) if problem.code().status() == StatusCode::BAD_REQUEST => {
-            let (alert, wrong) = wrong::told(&problem);
-            (StatusCode::BAD_REQUEST, Some(alert), wrong, (Vec::new(), None, None))
+            let (alert, wrong_fields) = explain(&problem);
+            (StatusCode::BAD_REQUEST, Some(alert), wrong_fields, (Vec::new(), None, None))
         }
         Err(problem) => return Err(session.refuse(&problem)),
     };
     let total = summary.as_ref().map(|summary| Total {
         events: number(summary.total),
-        one: summary.total == 1,
-        since: summary.counted_from.as_deref().map(|at| (When::minute(at), number(summary.scanned))),
+        is_one: summary.total == 1,
+        counted: summary.counted_from.as_deref().map(|at| (When::minute(at), number(summary.scanned))),
     });
     let page = Page {
-        frame: session.frame(Place::Logs, "Audit logs"),
-        periods: asked.periods(),
-        facets: asked.facets(summary.as_ref()),
-        more: next.map(|next| asked.query(Some(&page_token::encode(&next)))),
-        file: asked.query(None),
-        welcome: asked.signed_in.as_ref().map(|_| {
-            let user = SignedIn::of(&session.caller, session.csrf());
-            Alert::good(&format!("You are now signed in for the tenant {}", user.tenant), &format!("As {}.", user.who))
+        layout: session.layout(NavItem::Logs, "Audit logs"),
+        periods: query.periods(),
+        facets: query.facets(summary.as_ref()),
+        more: next.map(|next| query.to_query(Some(&page_token::encode(&next)))),
+        file: query.to_query(None),
+        welcome: query.signed_in.as_ref().map(|_| {
+            let user = session.user();
+            Alert::good(&format!("You are now signed in for the tenant {}", user.tenant), &format!("As {}.", user.name))
         }),
-        asked,
+        query,
         alert,
-        wrong,
+        wrong_fields,
         total,
         rows,
     };
     Ok(html(status, &page))
 }
 
-type Findings = (Vec<Row>, Option<String>, Option<AuditLogSummary>);
+type Found = (Vec<Row>, Option<String>, Option<AuditLogSummary>);
 
-async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, asked: &Asked) -> Result<Findings, Problem> {
+async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, query: &LogsQuery) -> Result<Found, Problem> {
     let (tenant, now) = (session.caller.tenant(), app.time());
-    let table = asked.table(now);
-    let search = table.search(now)?;
-    let events = logs::look(app, tenant, &search, table.position()?, ROWS, Reach::FULL);
+    let csv_query = query.csv_query(now);
+    let search = csv_query.search(now)?;
+    let events = logs::find(app, tenant, &search, csv_query.position()?, MAX_ROWS, ScanLimit::FULL);
     // A page that the script appends to the one before shows no counts.
-    let (events, summary) = if asked.page_token.is_some() && session.request.partly {
+    let (events, summary) = if query.page_token.is_some() && session.request.is_partial {
         (events.await, None)
     } else {
         let (events, summary) = future::join(events, logs::count(app, tenant, &search)).await;
         (events, Some(summary))
     };
     let (events, summary) = (events?, summary.transpose()?);
-    let (rows, next) = row::page(&events);
+    let (rows, next) = rows::page(&events);
     Ok((rows, next, summary))
 }
 
-/// What the page shows, and all that follows, as a file.
+/// Puts a refusal into the words of the page, and names the fields that are wrong.
+fn explain(problem: &Problem) -> (Alert, Vec<&'static str>) {
+    let mut wrong_fields = Vec::new();
+    let messages: Vec<String> = problem
+        .errors()
+        .iter()
+        .map(|error| {
+            let known = PARAMETERS.iter().find(|(name, _)| *name == error.field);
+            wrong_fields.extend(known.map(|(name, _)| *name));
+            let (_, label) = known.unwrap_or(&("", "The address of this page"));
+            match error.field.as_str() {
+                "pageToken" => "The address of this page is not valid. Go back to the audit logs.".to_owned(),
+                _ => sentence(label, &error.message),
+            }
+        })
+        .collect();
+    let are_dates = !wrong_fields.is_empty() && wrong_fields.iter().all(|field| matches!(*field, "from" | "to"));
+    let title = if are_dates { "Check the dates" } else { "Check the search" }.to_owned();
+    let detail = if messages.is_empty() { problem.detail().to_owned() } else { messages.join(" ") };
+    (Alert { title, detail, ..Alert::from_problem(problem) }, wrong_fields)
+}
+
+/// The events of the page, and all that follow.
 pub(super) async fn csv<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Read>,
-    asked: Result<Query<Asked>, Problem>,
-) -> Result<Response, Refused> {
+    query: Result<Query<LogsQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
     let refuse = |problem: Problem| session.refuse(&problem);
-    let Query(asked) = asked.map_err(refuse)?;
-    let table = asked.table(app.time());
-    let mut response = logs::table(&app, session.caller.tenant(), &table).await.map_err(refuse)?;
+    let Query(query) = query.map_err(refuse)?;
+    let csv_query = query.csv_query(app.time());
+    let mut response = logs::csv_response(&app, session.caller.tenant(), &csv_query).await.map_err(refuse)?;
     if response.headers().contains_key(header::LINK) {
-        // Whoever opens the file later doesn't see the header that says that it isn't all.
+        // The name says that the file is incomplete: a reader of the file doesn't see the header.
         let name = HeaderValue::from_static("attachment; filename=\"audit-logs-newest-part.csv\"");
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_explained_in_the_words_of_the_page() {
+        let (alert, wrong_fields) = explain(&Problem::parameter("from", "must be before the end"));
+        assert_eq!(
+            (alert.title.as_str(), alert.detail.as_str()),
+            ("Check the dates", "The start date must be before the end.")
+        );
+        assert_eq!(wrong_fields, ["from"]);
+        let (alert, wrong_fields) = explain(&Problem::parameter("pageToken", "is not valid"));
+        assert!(!alert.detail.contains("pageToken") && !alert.detail.contains("API"), "{}", alert.detail);
+        assert_eq!(wrong_fields, ["pageToken"]);
+    }
 }

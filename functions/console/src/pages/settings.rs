@@ -1,6 +1,4 @@
-//! The page on which it is set where and how often logs are exported.
-
-mod fields;
+//! The page of the export settings: preview, verify and save.
 
 use askama::Template;
 use audit_log_core::tenant::Region;
@@ -16,19 +14,18 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 
-pub(super) use self::fields::label;
-use self::fields::{Fields, Typed};
 use super::{
-    connector::Badge,
-    form::{Form, Proof},
-    render::{Alert, Frame, Place, Refused, html},
-    session::Session,
+    error_page::ErrorPage,
+    form::Form,
+    layout::{Alert, Badge, Layout, NavItem, html},
+    session::{CsrfToken, Session},
+    settings_form::{Fields, SettingsForm, label},
     text::When,
 };
 use crate::{
     app::{App, Backend},
     connector::ConnectorStatus,
-    settings::{self, BasedOn, Current},
+    settings::{self, Current, IfMatch},
     verification::{self, VerificationReport, VerificationStep},
 };
 
@@ -37,46 +34,43 @@ const TITLE: &str = "Audit Logs";
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct Page {
-    frame: Frame,
+    layout: Layout,
     badge: Badge,
     connected: bool,
     alert: Option<Alert>,
     form: FormView,
 }
 
-/// The form alone, to take the place of one whose fields were wrong.
+/// The form alone: it replaces one whose fields were wrong.
 #[derive(Template)]
 #[template(path = "settings-form.html")]
 struct FormView {
     root: &'static str,
-    proof: Proof,
+    csrf: CsrfToken,
     /// The version that a save of this form is based on.
     etag: String,
     enabled: bool,
-    first: bool,
+    can_choose_history: bool,
     fields: Fields,
     regions: Vec<&'static str>,
     alert: Option<Alert>,
     conflicts: Vec<(&'static str, String)>,
-    ahead: Ahead,
+    preview: PreviewView,
     report: Option<ReportView>,
 }
 
-/// What a save would lead to.
+/// The next file if the form were saved, or why it can't be shown.
 #[derive(Template)]
 #[template(path = "preview.html")]
-struct Ahead {
-    /// Or why that can't be told.
-    next: Result<Next, String>,
+struct PreviewView {
+    next: Result<NextFile, String>,
 }
 
-/// The object that would be stored next, and when.
-struct Next {
+struct NextFile {
     key: String,
     run: When,
 }
 
-/// What a verification found.
 #[derive(Template)]
 #[template(path = "report.html")]
 struct ReportView {
@@ -86,96 +80,90 @@ struct ReportView {
 
 struct StepView {
     tone: &'static str,
-    word: &'static str,
+    status: &'static str,
     name: &'static str,
     step: VerificationStep,
 }
 
+/// What the redirect after a save adds to the address.
 #[derive(Deserialize)]
-pub(crate) struct Arrived {
+pub(crate) struct NoticeQuery {
     saved: Option<String>,
 }
 
-/// The settings.
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
-    arrived: Result<Query<Arrived>, Problem>,
-) -> Result<Response, Refused> {
-    let saved = arrived.ok().and_then(|Query(arrived)| arrived.saved).map(|_| {
-        Alert::good(
-            "The settings are saved",
-            "Exports follow them from the next run on; what was exported stays where it is.",
-        )
+    query: Result<Query<NoticeQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
+    let saved = query.ok().and_then(|Query(query)| query.saved).map(|_| {
+        Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are.")
     });
     let current = settings::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let typed = Typed::of(current.body.settings.as_ref()).at(&current.etag);
-    let form = fill(&app, &session, &current, typed, None).await;
-    Ok(whole(&session, &current, form, saved, StatusCode::OK))
+    let typed = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
+    let form = form_view(&app, &session, &current, typed, None).await;
+    Ok(full_page(&session, &current, form, saved, StatusCode::OK))
 }
 
-/// Saves them.
 pub(super) async fn save<B: Backend>(
     State(app): State<App<B>>,
-    Form { session, fields: typed }: Form<Admin, Typed>,
-) -> Result<Response, Refused> {
-    let based_on = BasedOn(vec![&typed.version]);
-    match settings::store(&app, &session.caller, &based_on, typed.draft()).await {
+    Form { session, fields: typed }: Form<Admin, SettingsForm>,
+) -> Result<Response, ErrorPage> {
+    let if_match = IfMatch(vec![&typed.version]);
+    match settings::save_settings(&app, &session.caller, &if_match, typed.draft()).await {
         Ok(_) => Ok(Redirect::to("./settings?saved=yes").into_response()),
-        Err(problem) => again(&app, &session, typed.clone(), &problem).await,
+        Err(problem) => show_form_again(&app, &session, typed.clone(), &problem).await,
     }
 }
 
-/// Tries out what is typed, saved or not.
+/// Verifies what was typed, saved or not.
 pub(super) async fn verify<B: Backend>(
     State(app): State<App<B>>,
-    Form { session, fields: typed }: Form<Admin, Typed>,
-) -> Result<Response, Refused> {
-    let report = match verification::check(&app, &session.caller, Some(typed.draft())).await {
+    Form { session, fields: typed }: Form<Admin, SettingsForm>,
+) -> Result<Response, ErrorPage> {
+    let report = match verification::verify_settings(&app, &session.caller, Some(typed.draft())).await {
         Ok(report) => ReportView::from(report),
-        Err(problem) => return again(&app, &session, typed, &problem).await,
+        Err(problem) => return show_form_again(&app, &session, typed, &problem).await,
     };
-    if session.request.partly {
+    if session.request.is_partial {
         return Ok(html(StatusCode::OK, &report));
     }
     let current = settings::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let form = FormView { report: Some(report), ..fill(&app, &session, &current, typed, None).await };
-    Ok(whole(&session, &current, form, None, StatusCode::OK))
+    let form = FormView { report: Some(report), ..form_view(&app, &session, &current, typed, None).await };
+    Ok(full_page(&session, &current, form, None, StatusCode::OK))
 }
 
-/// What a save would lead to.
 pub(super) async fn preview<B: Backend>(
     State(app): State<App<B>>,
-    Form { session, fields: typed }: Form<Admin, Typed>,
+    Form { session, fields: typed }: Form<Admin, SettingsForm>,
 ) -> Response {
-    html(StatusCode::OK, &ahead(&app, &session, &typed).await)
+    html(StatusCode::OK, &preview_view(&app, &session, &typed).await)
 }
 
-async fn ahead<B: Backend>(app: &App<B>, session: &Session<Admin>, typed: &Typed) -> Ahead {
+async fn preview_view<B: Backend>(app: &App<B>, session: &Session<Admin>, typed: &SettingsForm) -> PreviewView {
     let preview = settings::preview(app, &session.caller, typed.draft()).await;
-    let next = preview.map(|preview| Next { key: preview.key, run: When::minute(&preview.next_run_at.to_rfc3339()) });
-    let words = |field: &str| label(field).unwrap_or(field).to_lowercase();
+    let next = preview.map(|next| NextFile { key: next.key, run: When::minute(&next.next_run_at.to_rfc3339()) });
+    let label = |field: &str| label(field).unwrap_or(field).to_lowercase();
     let next = next.map_err(|problem| match (problem.code(), problem.errors().first()) {
         (Code::ConnectorRequired, _) => "Connect a role first.".to_owned(),
-        (_, Some(error)) => format!("Shown once the {} can be used.", words(&error.field)),
+        (_, Some(error)) => format!("Correct the {} to see the next file.", label(&error.field)),
         (_, None) => problem.detail().to_owned(),
     });
-    Ahead { next }
+    PreviewView { next }
 }
 
-/// The form once more, with what was typed, what is wrong with it, and where somebody else was quicker, with what is
-/// stored now.
-async fn again<B: Backend>(
+/// The form with what was typed and what is wrong with it. After a conflict, also with what is stored now.
+async fn show_form_again<B: Backend>(
     app: &App<B>,
     session: &Session<Admin>,
-    typed: Typed,
+    typed: SettingsForm,
     problem: &Problem,
-) -> Result<Response, Refused> {
+) -> Result<Response, ErrorPage> {
     let current = settings::current(app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let form = fill(app, session, &current, typed, Some(problem)).await;
+    let form = form_view(app, session, &current, typed, Some(problem)).await;
     let status = problem.code().status();
-    if !session.request.partly {
-        return Ok(whole(session, &current, form, None, status));
+    if !session.request.is_partial {
+        return Ok(full_page(session, &current, form, None, status));
     }
     let mut response = html(status, &form);
     for (name, value) in [("hx-retarget", "#settings-form"), ("hx-reswap", "outerHTML")] {
@@ -184,52 +172,54 @@ async fn again<B: Backend>(
     Ok(response)
 }
 
-async fn fill<B: Backend>(
+async fn form_view<B: Backend>(
     app: &App<B>,
     session: &Session<Admin>,
     current: &Current,
-    typed: Typed,
+    typed: SettingsForm,
     problem: Option<&Problem>,
 ) -> FormView {
-    let fields = Fields::of(&typed, problem);
-    let changed = problem.is_some_and(|problem| problem.code() == Code::ChangedMeanwhile);
-    let alert = problem.map(|problem| match problem.code() {
-        Code::ChangedMeanwhile => Alert {
-            detail: "Somebody else saved these settings since you opened this page, so yours were not saved. What you \
-                typed is still here. Save again to replace theirs with yours, or reload the page to see theirs."
-                .to_owned(),
-            ..Alert::of(problem)
-        },
-        Code::ConnectorRequired => Alert { detail: "Connect a role first.".to_owned(), ..Alert::of(problem) },
-        Code::InvalidFields => {
-            let detail = "Correct the fields marked below, then try again. Nothing was saved yet.".to_owned();
-            Alert { detail, hint: None, ..Alert::of(problem) }
-        }
-        _ => Alert { detail: problem.detail().to_owned(), ..Alert::of(problem) },
-    });
-    let stored = Typed::of(current.body.settings.as_ref());
+    let fields = Fields::new(&typed, problem);
+    let is_conflict = problem.is_some_and(|problem| problem.code() == Code::ChangedMeanwhile);
+    let stored = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
     FormView {
         root: session.request.root,
-        proof: session.proof(),
-        // What somebody else has saved is only taken as known to whoever has been told so.
-        etag: if changed { current.etag.clone() } else { typed.version.clone() },
+        csrf: session.csrf_token(),
+        // Only an admin who is shown the conflict may save over what someone else has saved.
+        etag: if is_conflict { current.etag.clone() } else { typed.version.clone() },
         enabled: is_connected(current),
-        first: current.body.exported_until.is_none(),
-        conflicts: if changed { typed.differences(&stored) } else { Vec::new() },
-        // One of another partition is refused, with the reason: that is more than not to find it.
+        can_choose_history: current.body.exported_until.is_none(),
+        conflicts: if is_conflict { typed.differences(&stored) } else { Vec::new() },
+        // Regions of other partitions are listed, too: the refusal says why they can't be used.
         regions: Region::all().map(Region::as_str).collect(),
-        ahead: ahead(app, session, &typed).await,
+        preview: preview_view(app, session, &typed).await,
+        alert: problem.map(alert),
         fields,
-        alert,
         report: None,
     }
+}
+
+fn alert(problem: &Problem) -> Alert {
+    let (title, detail) = match problem.code() {
+        Code::ChangedMeanwhile => (
+            "Someone else saved changes",
+            "Your changes are not saved, but still here. Save again to replace theirs, or reload the page to see theirs.",
+        ),
+        Code::ConnectorRequired => ("No role is connected", "Connect a role first."),
+        Code::InvalidFields => ("Check the highlighted fields", "Correct them, then try again. Nothing was saved."),
+        code => (code.title(), problem.detail()),
+    };
+    let fixed_at_the_fields = problem.code() == Code::InvalidFields;
+    let alert = Alert::from_problem(problem);
+    let hint = alert.hint.filter(|_| !fixed_at_the_fields);
+    Alert { title: title.to_owned(), detail: detail.to_owned(), hint, ..alert }
 }
 
 fn is_connected(current: &Current) -> bool {
     matches!(current.body.status, ConnectorStatus::Connected | ConnectorStatus::Scheduled)
 }
 
-fn whole(
+fn full_page(
     session: &Session<Admin>,
     current: &Current,
     form: FormView,
@@ -237,7 +227,7 @@ fn whole(
     status: StatusCode,
 ) -> Response {
     let page = Page {
-        frame: session.frame(Place::Settings, TITLE),
+        layout: session.layout(NavItem::Settings, TITLE),
         badge: current.body.status.into(),
         connected: is_connected(current),
         alert,
@@ -249,21 +239,21 @@ fn whole(
 impl From<VerificationReport> for ReportView {
     fn from(VerificationReport { passed, steps }: VerificationReport) -> Self {
         let view = |step: VerificationStep| {
-            let (tone, word) = match step.status.as_str() {
+            let (tone, status) = match step.status.as_str() {
                 "passed" => ("good", "Passed"),
                 "failed" => ("bad", "Failed"),
                 "warning" => ("warn", "Warning"),
                 "inconclusive" => ("info", "No clear answer"),
-                _ => ("quiet", "Not tried"),
+                _ => ("quiet", "Skipped"),
             };
             let name = match step.step.as_str() {
                 "assume_role" => "Assume the role",
-                "external_id_enforced" => "Insist on the external ID",
+                "external_id_enforced" => "External ID required",
                 "region" => "Find the bucket in its region",
-                "put_object" => "Store a delivery",
+                "put_object" => "Write a test file",
                 _ => "Least privilege",
             };
-            StepView { tone, word, name, step }
+            StepView { tone, status, name, step }
         };
         Self { passed, steps: steps.into_iter().map(view).collect() }
     }

@@ -1,4 +1,4 @@
-//! The page that tells how exports fare.
+//! The page of the export status: last error, connection check, chart and receipts.
 
 use askama::Template;
 use audit_log_web::{body::Query, caller::Read, problem::Problem};
@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::{
     chart::{self, Chart},
-    connector::Badge,
-    render::{Frame, Place, Refused, html},
+    error_page::ErrorPage,
+    layout::{Badge, Layout, NavItem, html},
     session::Session,
     text::{When, bytes, number, shown},
 };
@@ -19,13 +19,13 @@ use crate::{
     status::{self, ConnectionCheck, ConnectionFinding, ExportError},
 };
 
-/// How many of a window's objects a page lists.
-const LISTED_OBJECTS: usize = 2;
+/// How many of a window's objects are listed, at most.
+const MAX_LISTED_OBJECTS: usize = 2;
 
 #[derive(Template)]
 #[template(path = "status.html")]
 struct Page {
-    frame: Frame,
+    layout: Layout,
     badge: Badge,
     admin: bool,
     last: Option<When>,
@@ -38,10 +38,9 @@ struct Page {
     check: Option<CheckView>,
     chart: Option<Chart>,
     receipts: Vec<ReceiptView>,
-    /// The query of the page after this one.
+    /// The query of the next page.
     more: Option<String>,
-    /// Whether this is not the first page.
-    later: bool,
+    is_first_page: bool,
 }
 
 struct ErrorView {
@@ -49,10 +48,9 @@ struct ErrorView {
     message: String,
     hint: Option<String>,
     at: Option<When>,
-    customers: bool,
+    is_customers: bool,
 }
 
-/// What the last daily check found, for a tile and for a list.
 struct CheckView {
     at: When,
     passed: bool,
@@ -75,33 +73,30 @@ struct ObjectView {
     file: String,
     size: String,
     sha256: String,
-    copy: String,
+    copy_command: String,
 }
 
-/// Which page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Asked {
+pub(crate) struct PageQuery {
     page_token: Option<String>,
 }
 
-/// How exports fare.
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Read>,
-    asked: Result<Query<Asked>, Problem>,
-) -> Result<Response, Refused> {
+    query: Result<Query<PageQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
     let refuse = |problem: Problem| session.refuse(&problem);
-    let Query(Asked { page_token }) = asked.map_err(refuse)?;
-    let later = page_token.is_some();
-    let wanted = Parameters { page_token, ..Parameters::default() };
-    let exports = exports::page(&app, &session.caller, wanted).await.map_err(refuse)?;
+    let Query(PageQuery { page_token }) = query.map_err(refuse)?;
+    let is_first_page = page_token.is_none();
+    let parameters = Parameters { page_token, ..Parameters::default() };
+    let exports = exports::page(&app, &session.caller, parameters).await.map_err(refuse)?;
     let status = status::current(&app, &session.caller).await.map_err(refuse)?;
-    let chart = if later { None } else { Some(chart::of(&app, &session.caller).await.map_err(refuse)?) };
-    let frame = session.frame(Place::Status, "Export status");
+    let chart = if is_first_page { Some(chart::load(&app, &session.caller).await.map_err(refuse)?) } else { None };
     let minute = |at: &Option<String>| at.as_deref().map(When::minute);
     let page = Page {
-        frame,
+        layout: session.layout(NavItem::Status, "Export status"),
         badge: match &status.last_error {
             Some(_) if status.next_run_at.is_some() => Badge { tone: "bad", text: "Failing" },
             _ => status.status.into(),
@@ -118,14 +113,14 @@ pub(super) async fn page<B: Backend>(
         chart,
         receipts: exports.exports.into_iter().map(ReceiptView::from).collect(),
         more: exports.next_page_token.map(|token| format!("?pageToken={token}")),
-        later,
+        is_first_page,
     };
     Ok(html(StatusCode::OK, &page))
 }
 
 impl From<ExportError> for ErrorView {
     fn from(ExportError { code, party, message, hint, at }: ExportError) -> Self {
-        Self { code, message, hint, at: at.as_deref().map(When::minute), customers: party == "customer" }
+        Self { code, message, hint, at: at.as_deref().map(When::minute), is_customers: party == "customer" }
     }
 }
 
@@ -137,7 +132,7 @@ impl From<ConnectionCheck> for CheckView {
 
 impl From<Receipt> for ReceiptView {
     fn from(receipt: Receipt) -> Self {
-        let listed = receipt.objects.iter().take(LISTED_OBJECTS);
+        let listed = receipt.objects.iter().take(MAX_LISTED_OBJECTS);
         Self {
             from: When::minute(&receipt.window_from),
             to: When::minute(&receipt.window_to),
@@ -145,24 +140,24 @@ impl From<Receipt> for ReceiptView {
             malformed: receipt.malformed,
             gap: receipt.gap,
             size: bytes(receipt.bytes),
-            unlisted: receipt.object_count.saturating_sub(LISTED_OBJECTS as u64),
-            objects: listed.map(|object| ObjectView::of(&receipt.bucket, object)).collect(),
+            unlisted: receipt.object_count.saturating_sub(MAX_LISTED_OBJECTS as u64),
+            objects: listed.map(|object| ObjectView::new(&receipt.bucket, object)).collect(),
         }
     }
 }
 
 impl ObjectView {
-    fn of(bucket: &str, ExportedObject { key, bytes: size, sha256, .. }: &ExportedObject) -> Self {
+    fn new(bucket: &str, ExportedObject { key, bytes: size, sha256, .. }: &ExportedObject) -> Self {
         let (folder, file) = key.rsplit_once('/').map_or(("", key.as_str()), |(folder, file)| (folder, file));
-        let place = format!("s3://{bucket}/{key}");
-        // A prefix may have apostrophes and parentheses. No key has the one thing that a shell can't be told.
-        let quoted = shlex::try_quote(&place).unwrap_or_default();
+        let url = format!("s3://{bucket}/{key}");
+        // A prefix may have apostrophes and parentheses. Quoting fails only for NUL, which no key has.
+        let quoted = shlex::try_quote(&url).unwrap_or_default();
         Self {
             folder: shown(&format!("{bucket}/{folder}/"), 400),
             file: shown(file, 200),
             size: bytes(*size),
             sha256: sha256.clone(),
-            copy: format!("aws s3 cp {quoted} ."),
+            copy_command: format!("aws s3 cp {quoted} ."),
         }
     }
 

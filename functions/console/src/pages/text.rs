@@ -1,24 +1,24 @@
-//! How texts, numbers and instants look on a page. Templates escape what comes from here like everything else.
+//! Texts, numbers and instants as pages show them. Templates escape them like everything else.
 
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-/// How much of one string is shown of a whole event, in characters and in bytes on the page; and how much of the event.
-const MAX_STRING: usize = 2_000;
-const HEAVIEST_STRING: usize = 6_000;
-const HEAVIEST_DOCUMENT: usize = 50_000;
+/// How much of a string in an event is shown, in characters and in bytes on the page, and how much of the whole event.
+const MAX_STRING_CHARS: usize = 2_000;
+const MAX_STRING_BYTES: usize = 6_000;
+const MAX_DOCUMENT_BYTES: usize = 50_000;
 
-/// How many bytes a text adds to a page, where five stand for each character that could be taken for markup.
+/// The bytes that a text adds to a page. A character that is escaped takes five.
 pub(super) fn weight(text: &str) -> usize {
     text.len() + 4 * text.bytes().filter(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')).count()
 }
 
-/// A text of which not too much is shown, and nothing that would hide or reorder what stands beside it.
-pub(super) fn shown(text: &str, most: usize) -> String {
+/// At most `max` characters of a text, without any that would hide or reorder what stands beside it.
+pub(super) fn shown(text: &str, max: usize) -> String {
     let mut characters = text.chars();
     let mut shown = String::new();
-    for character in characters.by_ref().take(most) {
+    for character in characters.by_ref().take(max) {
         push(&mut shown, character);
     }
     if characters.next().is_some() {
@@ -27,33 +27,32 @@ pub(super) fn shown(text: &str, most: usize) -> String {
     shown
 }
 
-/// A character as it is, or by its number where one wouldn't see it or it would make others look different: by Unicode
-/// Technical Report 36, section 2.5, that is how names are forged.
+/// Adds a character, or its number if it is invisible or changes how others look. By Unicode Technical Report 36, section
+/// 2.5, such characters forge names.
 fn push(shown: &mut String, character: char) {
     let hidden = matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}');
     if hidden || (character.is_control() && !matches!(character, '\n' | '\t')) {
-        // Writing into a text has no way to fail.
+        // Writing to a string never fails.
         let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(character));
     } else {
         shown.push(character);
     }
 }
 
-/// A JSON document over several lines, in the order in which it was written. Very long strings are cut.
+/// A JSON document on several lines, in its own order. Very long strings are cut.
 pub(super) fn pretty(json: &str) -> String {
     let (mut out, mut depth, mut tokens) = (String::new(), 0_usize, json.trim().chars().peekable());
-    // What was weighed already is not weighed again.
-    let (mut weighed, mut heavy) = (0, 0);
+    let (mut weighed, mut bytes) = (0, 0);
     let line = |out: &mut String, depth: usize| {
         out.push('\n');
         out.extend(std::iter::repeat_n("  ", depth));
     };
     while let Some(token) = tokens.next() {
-        heavy += weight(out.get(weighed..).unwrap_or_default());
+        bytes += weight(out.get(weighed..).unwrap_or_default());
         weighed = out.len();
-        if heavy > HEAVIEST_DOCUMENT {
-            out += "\n… the rest is in the CSV file and in the export";
+        if bytes > MAX_DOCUMENT_BYTES {
+            out += "\n… see the CSV file or the export for the rest";
             break;
         }
         match token {
@@ -94,7 +93,7 @@ fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) {
             break;
         }
         escaped = token == '\\' && !escaped;
-        if length == MAX_STRING || heavy >= HEAVIEST_STRING {
+        if length == MAX_STRING_CHARS || heavy >= MAX_STRING_BYTES {
             cut += 1;
             continue;
         }
@@ -133,28 +132,24 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// An instant, for people and for the script that says it in their own time.
+/// An instant in UTC. The pages' script adds the reader's own time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct When {
-    /// By RFC 3339.
+    /// By RFC 3339; blank if it is no instant.
     pub(super) exact: String,
-    /// As it is read, in UTC.
     pub(super) text: String,
 }
 
 impl When {
-    /// To the minute.
     pub(super) fn minute(at: &str) -> Self {
-        Self::of(at, "%-d %b %Y, %H:%M")
+        Self::new(at, "%-d %b %Y, %H:%M")
     }
 
-    /// To the second.
     pub(super) fn second(at: &str) -> Self {
-        Self::of(at, "%-d %b %Y, %H:%M:%S")
+        Self::new(at, "%-d %b %Y, %H:%M:%S")
     }
 
-    /// Whatever is no instant is shown as it is.
-    fn of(at: &str, format: &str) -> Self {
+    fn new(at: &str, format: &str) -> Self {
         match at.parse::<DateTime<Utc>>() {
             Ok(instant) => Self { exact: shown(at, 40), text: instant.format(format).to_string() },
             Err(_) => Self { exact: String::new(), text: shown(at, 40) },
@@ -162,13 +157,16 @@ impl When {
     }
 }
 
-/// What is wrong with a field, as a sentence: some messages begin with a verb, and go on from the field's name.
+/// A message about a field as a sentence. A message that begins with a verb continues the field's name.
 pub(super) fn sentence(field: &str, message: &str) -> String {
-    let verb = message.split(' ').next().is_some_and(|word| matches!(word, "is" | "has" | "lies" | "can" | "failed"));
+    let verb = message
+        .split(' ')
+        .next()
+        .is_some_and(|word| matches!(word, "is" | "has" | "can" | "can't" | "must" | "failed"));
     if verb {
         return format!("{field} {message}.");
     }
-    // What is no plain word is something that was typed, which stays as it is.
+    // A first word that is no plain word was typed by the user, and stays as it is.
     let plain = message.split(' ').next().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
     let mut characters = message.chars();
     let first: String = match characters.next() {
@@ -183,10 +181,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_hides_or_reorders_text_is_shown_by_its_number() {
+    fn characters_that_hide_or_reorder_text_are_shown_by_their_numbers() {
         assert_eq!(shown("admin\u{202e}gpj.exe", 40), "admin⟨U+202E⟩gpj.exe");
         assert_eq!(shown("a\u{200b}b\u{0}\u{feff}", 40), "a⟨U+200B⟩b⟨U+0000⟩⟨U+FEFF⟩");
-        assert_eq!(shown("שלום 👩‍💻 Jürgen", 40), "שלום 👩‍💻 Jürgen", "what people write stays as it is");
+        assert_eq!(shown("שלום 👩‍💻 Jürgen", 40), "שלום 👩‍💻 Jürgen", "text in any language stays as it is");
         assert_eq!(shown(&"x".repeat(100), 3), "xxx…");
     }
 
@@ -198,10 +196,10 @@ mod tests {
         let long = pretty(&format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(100_000)));
         assert!(long.contains("x… 98,000 more characters\",\n  \"b\": 1") && long.len() < 2_100, "{long}");
         let wide = pretty(&format!("[{}1]", "1,".repeat(100_000)));
-        assert!(wide.len() < 51_000 && wide.ends_with("in the export"));
+        assert!(wide.len() < 51_000 && wide.ends_with("for the rest"));
         for hostile in ["<".repeat(1_900), "語".repeat(1_900), "\u{202e}".repeat(1_900)] {
             let heavy = pretty(&format!("[{}1]", format!("\"{hostile}\",").repeat(60)));
-            assert!(weight(&heavy) < HEAVIEST_DOCUMENT + HEAVIEST_STRING + 200, "{}", weight(&heavy));
+            assert!(weight(&heavy) < MAX_DOCUMENT_BYTES + MAX_STRING_BYTES + 200, "{}", weight(&heavy));
         }
     }
 
@@ -223,11 +221,11 @@ mod tests {
         assert_eq!(sentence("Bucket", "a bucket name has no dots"), "A bucket name has no dots.");
         assert_eq!(sentence("Bucket", ""), ".");
         let typed = "cn-north-1 is in the partition aws-cn";
-        assert_eq!(sentence("Region", typed), format!("{typed}."), "what was typed stays as it is");
+        assert_eq!(sentence("Region", typed), format!("{typed}."), "typed text stays as it is");
     }
 
     #[test]
-    fn an_instant_is_read_in_utc_and_anything_else_is_left_alone() {
+    fn an_instant_is_shown_in_utc_and_other_text_as_it_is() {
         assert_eq!(When::second("2026-11-21T10:03:12.345Z").text, "21 Nov 2026, 10:03:12");
         assert_eq!(When::minute("2026-11-01T10:03:00Z").text, "1 Nov 2026, 10:03");
         assert_eq!(When::minute("soon"), When { exact: String::new(), text: "soon".to_owned() });

@@ -5,7 +5,7 @@ use audit_log_core::notification::Kind;
 use super::*;
 
 #[tokio::test]
-async fn the_external_id_is_made_at_the_first_look_and_never_changes() {
+async fn the_first_request_creates_the_external_id_which_never_changes() {
     let world = World::new();
     let first = world.admin("acme", "GET", "/v1/connector", None).await.json();
     let id = first["externalId"].as_str().unwrap();
@@ -19,7 +19,7 @@ async fn the_external_id_is_made_at_the_first_look_and_never_changes() {
 }
 
 #[tokio::test]
-async fn the_connector_has_all_three_ways_to_make_the_role_filled_in() {
+async fn all_three_ways_to_create_the_role_are_filled_in() {
     let world = World::with("acme").await;
     let connector = world.admin("acme", "GET", "/v1/connector", None).await.json();
     let id = connector["externalId"].as_str().unwrap();
@@ -34,7 +34,7 @@ async fn the_connector_has_all_three_ways_to_make_the_role_filled_in() {
 }
 
 #[tokio::test]
-async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
+async fn a_role_is_connected_only_after_it_refused_everyone_else() {
     let world = World::new();
     let connect = async || world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     for (step, status, code, expected) in [
@@ -43,7 +43,7 @@ async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
         (StepName::ExternalIdEnforced, StepStatus::Inconclusive, Code::Throttled, (503, "unavailable")),
         (StepName::AssumeRole, StepStatus::Inconclusive, Code::Unavailable, (503, "unavailable")),
     ] {
-        world.finds(step, status, code);
+        world.plan_step(step, status, code);
         let refused = connect().await;
         assert_eq!(refused.refusal(), (expected.0, expected.1.to_owned()));
         assert_eq!((&refused.json()["detail"], &refused.json()["hint"]), (&json!("As planned."), &json!("Do this.")));
@@ -57,7 +57,7 @@ async fn a_role_is_connected_only_once_it_was_seen_to_refuse_everyone_else() {
 }
 
 #[tokio::test]
-async fn a_roles_arn_that_can_never_be_used_is_refused_before_anything_is_tried() {
+async fn an_arn_that_can_never_work_is_refused_without_a_verification() {
     let world = World::new();
     for role in ["me", "arn:aws:iam::111111111111:role/audit-log-exporter", "arn:aws-cn:iam::222222222222:role/x"] {
         let refused = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": role }))).await;
@@ -71,7 +71,7 @@ async fn saving_needs_a_connector_and_a_role_that_is_still_safe() {
     let world = World::new();
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
     world.onboard("acme").await;
-    world.finds(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
+    world.plan_step(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (422, "role_refused".to_owned()));
     world.fakes.state().findings.clear();
     world.admin("acme", "DELETE", "/v1/connector", None).await;
@@ -92,7 +92,7 @@ async fn the_first_save_says_when_the_first_export_runs_and_what_its_key_will_be
 }
 
 #[tokio::test]
-async fn every_wrong_field_is_named_at_once_by_its_own_name() {
+async fn all_wrong_fields_are_named_at_once() {
     let world = World::with("acme").await;
     let wrong = json!({
         "bucket": "Acme", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
@@ -118,7 +118,7 @@ async fn every_wrong_field_is_named_at_once_by_its_own_name() {
 }
 
 #[tokio::test]
-async fn history_begins_where_the_first_save_says_and_nowhere_impossible() {
+async fn the_first_save_chooses_the_start_of_the_history_within_bounds() {
     let world = World::new();
     world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     let with = |from: &str| {
@@ -128,8 +128,8 @@ async fn history_begins_where_the_first_save_says_and_nowhere_impossible() {
     };
     for (from, words) in [
         ("2026-11-22", "future"),
-        ("2026-08-01", "89 days back"),
-        ("last week", "is a date"),
+        ("2026-08-01", "89 days ago"),
+        ("last week", "must be a date"),
         ("2026-11-21T10:03:13Z", "future"),
     ] {
         let refused = world.save("acme", with(from)).await;
@@ -142,13 +142,13 @@ async fn history_begins_where_the_first_save_says_and_nowhere_impossible() {
         (&json!("2026-11-20T00:00:00Z"), &json!("2026-11-21T11:01:00Z"))
     );
     let again = world.save("acme", with("2026-11-19")).await;
-    assert!(again.text.contains("only be chosen with the first save"), "{}", again.text);
+    assert!(again.text.contains("can't be changed after the first save"), "{}", again.text);
     let kept = world.save("acme", settings("acme")).await.json();
     assert_eq!(kept["exportedUntil"], "2026-11-20T00:00:00Z", "saving again neither loses nor repeats");
 }
 
 #[tokio::test]
-async fn of_two_admins_the_second_is_told_that_the_first_has_saved() {
+async fn a_save_over_another_admins_save_is_refused() {
     let world = World::with("acme").await;
     let read = world.admin("acme", "GET", "/v1/export-settings", None).await;
     let etag = read.header("etag").to_owned();
@@ -165,7 +165,7 @@ async fn of_two_admins_the_second_is_told_that_the_first_has_saved() {
 }
 
 #[tokio::test]
-async fn an_export_in_the_middle_of_a_save_is_no_conflict_but_another_admin_is() {
+async fn an_export_during_a_save_is_no_conflict_but_another_admins_change_is() {
     use audit_log_core::ports::Settings as _;
     use futures::FutureExt as _;
     let world = World::with("acme").await;
@@ -197,7 +197,7 @@ async fn an_export_in_the_middle_of_a_save_is_no_conflict_but_another_admin_is()
 }
 
 #[tokio::test]
-async fn disconnecting_stops_the_schedule_and_connecting_again_goes_on_where_it_stopped() {
+async fn connecting_again_resumes_the_schedule_that_disconnecting_stopped() {
     let world = World::with("acme").await;
     let before = world.admin("acme", "GET", "/v1/export-settings", None).await.json();
     let gone = world.admin("acme", "DELETE", "/v1/connector", None).await.json();
@@ -211,10 +211,10 @@ async fn disconnecting_stops_the_schedule_and_connecting_again_goes_on_where_it_
 }
 
 #[tokio::test]
-async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
+async fn every_change_of_an_admin_is_recorded_as_an_audit_event() {
     let world = World::with("acme").await;
     world.admin("acme", "POST", "/v1/export-settings/verify", None).await;
-    world.finds(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
+    world.plan_step(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
     world.admin("acme", "DELETE", "/v1/connector", None).await;
     let mut recorded = world.fakes.actions("acme");
@@ -235,12 +235,12 @@ async fn all_that_an_admin_does_is_recorded_as_the_tenants_own_events() {
 }
 
 #[tokio::test]
-async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_it() {
+async fn each_change_stores_a_notification_and_requests_its_publishing() {
     let world = World::new();
     let requested = || world.fakes.state().requested.len();
     let connect = async || world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await.status;
     let disconnect = async || world.admin("acme", "DELETE", "/v1/connector", None).await.status;
-    world.finds(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
+    world.plan_step(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     assert_eq!((connect().await.as_u16(), requested()), (422, 0), "the role was refused");
     world.fakes.state().findings.clear();
     assert_eq!((disconnect().await.as_u16(), requested()), (200, 0), "there was nothing to disconnect");
@@ -248,7 +248,7 @@ async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_
     assert_eq!((world.save("acme", settings("acme")).await.status.as_u16(), requested()), (200, 2));
     assert_eq!((world.save("acme", json!({})).await.status.as_u16(), requested()), (422, 2), "fields are missing");
     let verified = world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status;
-    assert_eq!((verified.as_u16(), requested()), (200, 2), "that is no change");
+    assert_eq!((verified.as_u16(), requested()), (200, 2), "a verification changes nothing");
     assert_eq!((disconnect().await.as_u16(), requested()), (200, 3));
     assert_eq!(world.fakes.state().requested, ["acme"; 3]);
     let outbox = world.fakes.state().tenants["acme"].outbox.clone();
@@ -258,7 +258,7 @@ async fn each_change_leaves_a_notification_and_the_exporter_is_asked_to_publish_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_is_made_and_answered_although_nobody_can_be_asked_to_publish_it() {
+async fn a_change_succeeds_even_if_publishing_can_not_be_requested() {
     let world = World::new();
     let fault = || Fault::Fail(Failure::new(Code::PlatformDenied, "no right to invoke the exporter"));
     world.fakes.once(Op::RequestPublishing, None, fault());
@@ -277,7 +277,7 @@ async fn a_change_is_made_and_answered_although_nobody_can_be_asked_to_publish_i
 }
 
 #[tokio::test]
-async fn what_the_platform_cannot_do_is_said_without_its_reasons() {
+async fn a_failure_of_the_platform_is_answered_without_its_cause() {
     let world = World::with("acme").await;
     world.fakes.once(Op::Settings, None, Fault::Fail(Failure::new(Code::PlatformDenied, "table-of-secrets")));
     let refused = world.get("acme", "/v1/status").await;
@@ -289,7 +289,7 @@ async fn what_the_platform_cannot_do_is_said_without_its_reasons() {
 }
 
 #[tokio::test]
-async fn shards_that_are_added_during_a_save_are_not_taken_back() {
+async fn a_save_does_not_undo_event_shards_that_were_added_during_it() {
     let world = World::with("acme").await;
     let fakes = world.fakes.clone();
     let add = move || {
@@ -305,7 +305,7 @@ async fn shards_that_are_added_during_a_save_are_not_taken_back() {
 }
 
 #[tokio::test]
-async fn whoever_was_disconnected_with_settings_that_no_longer_do_connects_by_saving_others() {
+async fn a_disconnected_tenant_with_unusable_settings_connects_by_saving_others() {
     let world = World::with("acme").await;
     world.admin("acme", "DELETE", "/v1/connector", None).await;
     world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().region = Some("moon-1".to_owned());
@@ -316,7 +316,7 @@ async fn whoever_was_disconnected_with_settings_that_no_longer_do_connects_by_sa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_hangs_is_answered_before_the_function_ends() {
+async fn a_request_that_hangs_is_answered_before_the_function_times_out() {
     let world = World::with("acme").await;
     world.fakes.once(Op::Verify, None, Fault::Crash);
     let answer = world.admin("acme", "POST", "/v1/export-settings/verify", None).await;

@@ -1,11 +1,10 @@
-//! No tenant's token reaches another tenant's data: every operation, with every way to name somebody else.
+//! No access token reaches another tenant's data: every operation, with every way to name another tenant.
 
 use super::{refusals::operations, *};
 
-/// What only the victim's data holds.
+/// Only the victim's data contains it.
 const SECRET: &str = "victim";
 
-/// All that is stored of the victim.
 fn all_of_the_victims(world: &World) -> String {
     let state = world.fakes.state();
     let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
@@ -13,7 +12,7 @@ fn all_of_the_victims(world: &World) -> String {
     format!("{:?} {events:?} {ids:?}", state.tenants[SECRET])
 }
 
-/// A body that each operation with one takes, naming the victim wherever it may.
+/// Bodies for a path, some of which name the victim.
 fn bodies(path: &str) -> Vec<Option<Value>> {
     match path {
         "/v1/connector" => vec![
@@ -72,9 +71,9 @@ async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
                 for headers in &headers {
                     for body in bodies(&path) {
                         let answer = world.send(token, &method, &format!("{path}{query}"), headers, body).await;
-                        // What was sent may be said again where it is what's wrong, but never with what it leads to.
-                        let said = answer.text.replace("tenant_id=victim", "");
-                        assert!(!said.contains(SECRET), "{method} {path}{query} {headers:?}: {said}");
+                        // A refusal may quote the query.
+                        let shown = answer.text.replace("tenant_id=victim", "");
+                        assert!(!shown.contains(SECRET), "{method} {path}{query} {headers:?}: {shown}");
                         answered += u32::from(answer.status.is_success());
                         world.fakes.state().tenants.get_mut("thief").unwrap().verification_slots.clear();
                     }
@@ -86,8 +85,8 @@ async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
             assert_eq!(answer.status, 404, "{method} {path}");
         }
     }
-    assert!(answered > 300, "most requests should have been good ones: {answered}");
-    assert_eq!(all_of_the_victims(&world), before, "the victim's data is as it was");
+    assert!(answered > 300, "too few requests succeeded: {answered}");
+    assert_eq!(all_of_the_victims(&world), before, "the victim's data has changed");
     let asked = world.fakes.state().verified.clone();
-    assert!(asked.iter().filter(|it| it.tenant_id == SECRET).count() == 2, "only by the victim itself");
+    assert!(asked.iter().filter(|it| it.tenant_id == SECRET).count() == 2, "only the victim's own verifications");
 }

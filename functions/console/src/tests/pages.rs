@@ -1,35 +1,32 @@
-//! The pages as a browser sees them, over the world in memory.
+//! The pages as a browser sees them, over the fakes.
 
+mod conflicts;
 mod crawl;
+mod csrf;
 mod escaping;
 mod forms;
-mod late;
-mod looks;
-mod meanwhile;
-mod proofs;
+mod logs_and_status;
 mod session;
 mod weight;
 
+use std::collections::BTreeSet;
+
 use super::*;
 
-/// Where the pages are, for most tests.
 const HOST: &str = "console.example";
 
-/// What a browser sends along.
 struct Browser<'a> {
     world: &'a World,
-    /// None where nobody is signed in.
+    /// `None` if signed out.
     token: Option<String>,
 }
 
 impl Answer {
-    /// Whether it is an answer of the pages: HTML, or something that leads to it.
     fn title(&self) -> &str {
         let after = self.text.split("<title>").nth(1).unwrap_or_default();
         after.split(" – ").next().unwrap_or_default()
     }
 
-    /// The value of a form's field.
     fn field(&self, name: &str) -> String {
         let inputs = self.text.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
         let of_that_name = inputs.filter(|tag| tag.contains(&format!("name=\"{name}\"")));
@@ -37,20 +34,17 @@ impl Answer {
         values.collect::<Vec<_>>().first().cloned().unwrap_or_default()
     }
 
-    /// Where it leads.
     fn location(&self) -> &str {
         self.header("location")
     }
 }
 
-/// An attribute's value as it is meant.
 fn unescaped(text: &str) -> String {
     let entities = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&"), ("&amp;", "&")];
     entities.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
 impl World {
-    /// A browser in which somebody is signed in.
     fn browser(&self, tenant: &str, permission: &str) -> Browser<'_> {
         Browser { world: self, token: Some(self.token(tenant, permission)) }
     }
@@ -65,19 +59,19 @@ impl Browser<'_> {
         }
     }
 
-    async fn look(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Answer {
         self.world.raw(self.request("GET", path).body(HttpBody::empty()).unwrap()).await
     }
 
-    /// The part of a page that its script asks for.
-    async fn look_partly(&self, path: &str) -> Answer {
+    /// As the page's script does.
+    async fn get_partial(&self, path: &str) -> Answer {
         let request = self.request("GET", path).header("hx-request", "true");
         self.world.raw(request.body(HttpBody::empty()).unwrap()).await
     }
 
-    /// Fills a form in that a page has, and sends it.
+    /// Sends a form with the CSRF token of a page.
     async fn send(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let csrf = self.look(page).await.field("csrf");
+        let csrf = self.get(page).await.field("csrf");
         self.post(path, &[("sec-fetch-site", "same-origin")], &[&[("csrf", csrf.as_str())], fields].concat()).await
     }
 
@@ -91,17 +85,31 @@ impl Browser<'_> {
     }
 }
 
-/// All paths of the pages that take a method, from where they are routed.
+/// The source of the routes.
+const ROUTES: &str = include_str!("../pages.rs");
+
+/// The paths of all routes of a method, read from the source.
 fn paths(method: &str) -> Vec<&'static str> {
-    let routes = include_str!("../pages.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
-    let paths: Vec<_> = routes
-        .filter(|route| route.contains(&format!(" {method}(")) || route.contains(&format!(".{method}(")))
-        .filter_map(|route| route.split('"').next())
-        .collect();
-    assert_eq!(paths.len(), if method == "get" { 9 } else { 7 }, "{paths:?}");
-    paths
+    let routes: Vec<_> = ROUTES.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")).collect();
+    assert_eq!(routes.len(), ROUTES.matches(".route(").count(), "each route begins a line with its path");
+    let has_method = |route: &&str| [" ", "."].iter().any(|before| route.contains(&format!("{before}{method}(")));
+    routes.into_iter().filter(has_method).filter_map(|route| route.split('"').next()).collect()
 }
 
-/// The paths that show a page, each with whether looking is enough.
-const PAGES: [(&str, bool); 5] =
-    [("/", true), ("/status", true), ("/connector", false), ("/connector/disconnect", false), ("/settings", false)];
+/// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
+const PAGES: [(&str, bool); 6] = [
+    ("/", true),
+    ("/status", true),
+    ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
+    ("/connector", false),
+    ("/connector/disconnect", false),
+    ("/settings", false),
+];
+
+#[test]
+fn every_page_is_among_those_that_the_tests_visit() {
+    let files = ["/audit-logs.csv", "/connector/template.yaml", "/assets/{name}"];
+    let pages = PAGES.iter().map(|(address, _)| address.split('?').next().unwrap());
+    let visited: BTreeSet<_> = pages.chain(files).collect();
+    assert_eq!(visited, paths("get").into_iter().collect(), "add new pages to PAGES");
+}

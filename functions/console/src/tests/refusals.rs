@@ -1,17 +1,16 @@
-//! Who is not let in, and what is not taken. How tokens are checked is tested where it is decided; here it is that every
-//! operation checks them.
+//! Refused requests. `audit_log_web` tests how access tokens are verified; this tests that every operation does it.
 
 use super::*;
 use crate::openapi;
 
-/// Every operation of the API: method, path, and whether looking is enough to be let in.
+/// Every operation of the API: method, path, and whether the read permission is enough.
 pub(super) fn operations() -> Vec<(String, String, bool)> {
     let document: Value = serde_json::from_str(&openapi::document()).unwrap();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
-            let looking = ["/v1/exports", "/v1/status", "/v1/audit-logs"].iter().any(|it| path.starts_with(it));
-            operations.push((method.to_uppercase(), path.clone(), looking));
+            let read = ["/v1/exports", "/v1/status", "/v1/audit-logs"].iter().any(|it| path.starts_with(it));
+            operations.push((method.to_uppercase(), path.clone(), read));
         }
     }
     assert_eq!(operations.len(), 11, "{operations:?}");
@@ -19,7 +18,7 @@ pub(super) fn operations() -> Vec<(String, String, bool)> {
 }
 
 #[tokio::test]
-async fn no_operation_lets_in_whoever_has_no_good_token_for_it() {
+async fn every_operation_refuses_missing_invalid_and_insufficient_tokens() {
     let world = World::with("acme").await;
     let claims = world.issuer.claims("acme", &[ADMIN]);
     let with = |name: &str, value: Value| {
@@ -29,7 +28,7 @@ async fn no_operation_lets_in_whoever_has_no_good_token_for_it() {
     };
     let stranger = TestIssuer::es256(now());
     let before = world.fakes.state().tenants.clone();
-    for (method, path, looking) in operations() {
+    for (method, path, read) in operations() {
         for (token, expected) in [
             (String::new(), (401, "missing_token")),
             ("nonsense".to_owned(), (401, "invalid_token")),
@@ -42,7 +41,7 @@ async fn no_operation_lets_in_whoever_has_no_good_token_for_it() {
             (world.issuer.token(&with("tenant_id", json!(["acme", "globex"]))), (401, "invalid_token")),
             (world.issuer.token_for("acme", &[]), (403, "permission_denied")),
             (world.issuer.token_for("acme", &["events:write"]), (403, "permission_denied")),
-            (world.token("acme", READ), if looking { (200, "") } else { (403, "permission_denied") }),
+            (world.token("acme", READ), if read { (200, "") } else { (403, "permission_denied") }),
         ] {
             let answer = world.send(&token, &method, &path, &[("if-match", "*")], None).await;
             if expected.0 == 200 {
@@ -52,11 +51,11 @@ async fn no_operation_lets_in_whoever_has_no_good_token_for_it() {
             }
         }
     }
-    assert_eq!(world.fakes.state().tenants, before, "nothing was changed");
+    assert_eq!(world.fakes.state().tenants, before, "something was changed");
 }
 
 #[tokio::test]
-async fn without_an_authority_nobody_is_let_in() {
+async fn without_a_token_issuer_every_operation_refuses() {
     let deployment = Deployment {
         platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition: Partition::Aws },
         region: Region::parse("eu-west-1").unwrap(),
@@ -72,11 +71,11 @@ async fn without_an_authority_nobody_is_let_in() {
         let refused = world.send(&world.token("acme", ADMIN), &method, &path, &[], None).await;
         assert_eq!(refused.refusal(), (503, "tokens_not_configured".to_owned()), "{method} {path}");
     }
-    assert_eq!(world.send("", "GET", "/openapi.json", &[], None).await.status, 200, "anyone may read the description");
+    assert_eq!(world.send("", "GET", "/openapi.json", &[], None).await.status, 200, "the description needs no token");
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_refused_and_changes_nothing() {
+async fn an_unreadable_body_is_refused_and_changes_nothing() {
     let world = World::with("acme").await;
     let before = world.fakes.state().tenants.clone();
     let token = world.token("acme", ADMIN);

@@ -1,12 +1,12 @@
-//! The description of the API.
+//! The OpenAPI document.
 
 use super::*;
 use crate::openapi;
 
-/// The golden file changes with the API: `UPDATE_GOLDEN=1 cargo test -p audit-log-console` writes it anew.
+/// `UPDATE_GOLDEN=1 cargo test --workspace --lib tests::schema` updates the golden file.
 #[test]
-#[allow(clippy::disallowed_methods, reason = "a test may be told to write its golden file")]
-fn the_description_is_the_one_that_was_reviewed() {
+#[allow(clippy::disallowed_methods, reason = "a variable tells the test to update its golden file")]
+fn the_document_is_the_reviewed_one() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let document = openapi::document() + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -17,7 +17,7 @@ fn the_description_is_the_one_that_was_reviewed() {
 }
 
 #[tokio::test]
-async fn every_operation_that_is_described_exists_and_the_description_is_served() {
+async fn every_described_operation_exists_and_the_document_is_served() {
     let world = World::with("acme").await;
     for (method, path, _) in refusals::operations() {
         let answer = world.send(&world.token("acme", ADMIN), &method, &path, &[("if-match", "*")], None).await;

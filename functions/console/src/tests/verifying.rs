@@ -1,9 +1,9 @@
-//! Trying a connection out, for nothing but to see.
+//! Verifications that an admin requests.
 
 use super::*;
 
 #[tokio::test]
-async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_saved() {
+async fn a_verification_tests_the_sent_settings_or_the_saved_ones_with_the_connected_role() {
     let world = World::with("acme").await;
     let verify = async |body| world.admin("acme", "POST", "/v1/export-settings/verify", body).await;
     let saved = verify(None).await.json();
@@ -13,8 +13,8 @@ async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_sav
     let bucket = |world: &World| world.fakes.state().verified.last().unwrap().draft.bucket.clone().unwrap();
     assert_eq!(bucket(&world), "acme-audit-logs");
 
-    world.finds(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
-    world.finds(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights);
+    world.plan_step(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
+    world.plan_step(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights);
     let draft = verify(Some(json!({ "bucket": "another-bucket", "region": "eu-west-1" }))).await.json();
     assert_eq!((bucket(&world).as_str(), &draft["passed"]), ("another-bucket", &json!(false)));
     assert_eq!(draft["steps"][3]["code"], "access_denied");
@@ -26,7 +26,7 @@ async fn a_verification_tries_the_draft_with_the_stored_role_or_else_what_is_sav
 }
 
 #[tokio::test]
-async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for_that() {
+async fn a_tenant_has_ten_verifications_a_minute_for_itself() {
     let world = World::with("acme").await;
     let verify = async |tenant| world.admin(tenant, "POST", "/v1/export-settings/verify", None).await;
     // Connecting and saving have taken two.
@@ -40,18 +40,18 @@ async fn a_tenant_has_ten_verifications_in_a_minute_and_no_other_tenant_pays_for
 }
 
 #[tokio::test]
-async fn what_a_verification_came_to_is_recorded_and_no_answer_is_a_failure() {
+async fn a_verifications_result_is_recorded_and_no_answer_counts_as_failed() {
     let world = World::with("acme").await;
     let verify = async || world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status.as_u16();
     let count = |action: &str| world.fakes.actions("acme").iter().filter(|it| *it == action).count();
     let checks = || (count("Connection Check Passed"), count("Connection Check Failed"));
-    assert_eq!(checks(), (2, 0), "the role alone was looked at to connect and to save");
+    assert_eq!(checks(), (2, 0), "connecting and saving verify the role alone");
     assert_eq!((verify().await, checks()), (200, (3, 0)));
-    world.finds(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights);
+    world.plan_step(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights);
     assert_eq!((verify().await, checks()), (200, (4, 0)), "a warning is no failure");
-    world.finds(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
+    world.plan_step(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
     assert_eq!((verify().await, checks()), (200, (4, 1)));
-    world.finds(StepName::PutObject, StepStatus::Inconclusive, Code::Throttled);
+    world.plan_step(StepName::PutObject, StepStatus::Inconclusive, Code::Throttled);
     assert_eq!((verify().await, checks()), (200, (4, 2)));
     world.fakes.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
     assert_eq!((verify().await, checks()), (503, (4, 3)));

@@ -1,116 +1,129 @@
-//! A tenant's turn: the lease, its next window, the commit, and what is said of them.
+//! One tenant's next window: the lease, the objects, the commit, and the record of a failure.
+//!
+//! A failure and its end are announced in the transaction that records the failure, or that commits the window which ends
+//! it. So each is announced exactly when it is true, and no state says what was announced before.
 
-use chrono::{DateTime, Utc};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::Instrument as _;
 
 use super::{
     AbortReason, Export, Run,
-    held_lease::{NotAcquired, lease_lost},
+    held_lease::{HeldLease, lease_lost, log_error},
     report::{Counts, Deferral, Outcome, TenantReport},
-    tenant::{InvalidTenant, Next, Progress, TenantRun, Waiting},
-    window::FRESH,
+    tenant::{AdvanceResult, DueTenant, InvalidTenant, TenantRun},
 };
 use crate::{
     failure::{Failure, Party},
-    ports::{Buckets, Bus, Commit, Conditional, Events, Tenants},
+    new_event::Stamp,
+    ports::{Buckets, Bus, Commit, Conditional, Events, FailureRecord, Tenants},
     records::{ExportHealth, Receipt, TenantRecords},
-    schedule::{Readiness, Schedule, Window, readiness},
-    system_events, timestamp,
+    schedule::{Schedule, Window, wait_to_settle},
+    system_events::{self, FailingExport},
+    timestamp,
 };
 
-/// How often a run reads a tenant's records anew because they have changed before it leaves the tenant to the next tick.
+/// How often a run finds a tenant's records changed before it leaves the tenant to the next tick.
 const MAX_CONFLICTS: u32 = 3;
 
+/// Older records are loaded again before a window begins: a tenant may wait for minutes between two windows.
+const MAX_RECORDS_AGE: TimeDelta = TimeDelta::seconds(10);
+
+/// Whether a tenant may have another window in this run.
+enum Next {
+    Window,
+    Ended(Outcome),
+}
+
 impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
-    /// Takes a tenant's turn: its next window, or the record of why it has none. All that is logged meanwhile, also
-    /// by the adapters, carries the tenant.
-    pub(super) async fn advance(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
-        let span = tracing::info_span!("export", tenant = waiting.id());
-        self.turn(run, waiting).instrument(span).await
+    /// Exports a tenant's next window, or records why it can't. All that is logged meanwhile, also by the adapters, carries
+    /// the tenant.
+    pub(super) async fn advance(&self, run: Run<'_>, tenant: DueTenant<B::Bucket>) -> AdvanceResult<B::Bucket> {
+        let span = tracing::info_span!("export", tenant = tenant.id());
+        self.advance_in_span(run, tenant).instrument(span).await
     }
 
-    async fn turn(&self, run: Run<'_>, waiting: Waiting<B::Bucket>) -> Progress<B::Bucket> {
-        if waiting.held().is_some_and(|held| held.lease.is_none() && !held.health.is_tried(run.tick)) {
-            return Progress::Ended(waiting.back_off(run));
+    async fn advance_in_span(&self, run: Run<'_>, tenant: DueTenant<B::Bucket>) -> AdvanceResult<B::Bucket> {
+        if tenant.held().is_some_and(|held| held.lease.is_none() && !held.health.is_attempted(run.tick)) {
+            return AdvanceResult::Ended(tenant.into_report(run, deferred(None, Deferral::Backoff)));
         }
-        let mut tenant = match waiting {
-            Waiting::Export(tenant) => tenant,
-            Waiting::Invalid(refused) => return Progress::Ended(self.refuse(run, *refused).await),
+        let mut tenant = match tenant {
+            DueTenant::Valid(tenant) => tenant,
+            DueTenant::Invalid(invalid) => return AdvanceResult::Ended(self.note_invalid(run, *invalid).await),
         };
-        let end = match self.next_window(run, &mut tenant).await {
-            Ok(Next::Window) => return Progress::More(tenant),
-            Ok(Next::Ended(end)) => end,
+        let outcome = match self.next_window(run, &mut tenant).await {
+            Ok(Next::Window) => return AdvanceResult::More(tenant),
+            Ok(Next::Ended(outcome)) => outcome,
             Err(failure) => {
-                log(tenant.config.tenant.as_str(), tenant.schedule.due_window(run.tick), &failure);
+                log_failure(tenant.config.tenant.as_str(), tenant.schedule.due_window(run.tick), &failure);
                 self.note_failure(run, &mut tenant.held, &failure).await;
                 Outcome::Failed(failure)
             }
         };
         self.finish(run, &mut tenant.held).await;
-        Progress::Ended(tenant.into_tally(run, end))
+        AdvanceResult::Ended(tenant.into_report(run, outcome))
     }
 
-    /// Notes the failure of a tenant that can't be exported as its records are.
-    async fn refuse(&self, run: Run<'_>, mut refused: InvalidTenant) -> TenantReport {
-        log(&refused.tenant, None, &refused.failure);
-        let Some(held) = &mut refused.held else { return refused.into_tally(run, None) };
+    async fn note_invalid(&self, run: Run<'_>, mut invalid: InvalidTenant) -> TenantReport {
+        log_failure(&invalid.tenant, None, &invalid.failure);
+        let Some(held) = &mut invalid.held else { return invalid.into_report(run, None) };
         match self.acquire(run, held).await {
-            Ok(None) => {
-                self.note_failure(run, held, &refused.failure).await;
+            Ok(()) => {
+                self.note_failure(run, held, &invalid.failure).await;
                 self.finish(run, held).await;
             }
-            Ok(Some(NotAcquired::HeldUntil(until))) => {
-                leased(until);
-                return refused.into_tally(run, Some(Outcome::Deferred(Deferral::Leased)));
-            }
-            // The next tick looks at it again.
-            Ok(Some(NotAcquired::Changed)) => {}
-            Err(failure) => log(&refused.tenant, None, &failure),
+            Err(AbortReason::Deferred(deferral)) => return invalid.into_report(run, Some(deferred(None, deferral))),
+            // The next tick reads the records again.
+            Err(AbortReason::Changed) => {}
+            Err(AbortReason::Failed(failure)) => log_failure(&invalid.tenant, None, &failure),
         }
-        refused.into_tally(run, None)
+        invalid.into_report(run, None)
     }
 
     async fn next_window(&self, run: Run<'_>, tenant: &mut TenantRun<B::Bucket>) -> Result<Next, Failure> {
         let Some(window) = tenant.schedule.due_window(run.tick) else { return Ok(Next::Ended(Outcome::Exported)) };
-        if tenant.windows >= self.options.max_windows {
-            return Ok(deferred(
-                window,
-                Deferral::ToAnotherRun,
-                "the tenant is further behind than one run catches up",
-            ));
+        match self.export_window(run, tenant, window).await {
+            Ok(next) => Ok(next),
+            Err(AbortReason::Deferred(deferral)) => Ok(Next::Ended(deferred(Some(window), deferral))),
+            Err(AbortReason::Changed) => {
+                let records = self.tenants.load_one(&tenant.config.tenant).await?;
+                continue_with(run, tenant, window, records)
+            }
+            Err(AbortReason::Failed(failure)) => Err(failure),
         }
-        match readiness(window, (run.now)(), self.options.settle) {
-            Readiness::Settled => {}
-            Readiness::In(wait) => tokio::time::sleep(wait.to_std().unwrap_or_default()).await,
-            Readiness::NextTick => return Ok(deferred(window, Deferral::ToTheNextTick, "the window has not settled")),
+    }
+
+    async fn export_window(
+        &self,
+        run: Run<'_>,
+        tenant: &mut TenantRun<B::Bucket>,
+        window: Window,
+    ) -> Result<Next, AbortReason> {
+        if tenant.windows >= self.options.max_windows {
+            return Err(AbortReason::Deferred(Deferral::MaxWindows));
+        }
+        let Some(wait) = wait_to_settle(window, (run.now)(), self.options.settle) else {
+            return Err(AbortReason::Deferred(Deferral::NotSettled));
+        };
+        if !wait.is_zero() {
+            tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
         }
         if (run.should_stop)() {
-            return Ok(deferred(window, Deferral::ToAnotherRun, "the remaining time is too short"));
+            return Err(AbortReason::Deferred(Deferral::OutOfTime));
         }
         if tenant.held.lease.is_none() {
-            match self.acquire(run, &mut tenant.held).await? {
-                None => {}
-                Some(NotAcquired::HeldUntil(until)) => {
-                    leased(until);
-                    return Ok(Next::Ended(Outcome::Deferred(Deferral::Leased)));
-                }
-                Some(NotAcquired::Changed) => return self.read_anew(run, tenant, window).await,
-            }
+            self.acquire(run, &mut tenant.held).await?;
         }
-        // Settings and connection may have changed while the tenant waited for its turn.
-        if (run.now)() - tenant.read_at > FRESH {
+        if (run.now)() - tenant.read_at > MAX_RECORDS_AGE {
             let records = self.tenants.load_one(&tenant.config.tenant).await?;
-            if !tenant.held.is_as_read(run, &tenant.config, &records) {
-                return self.go_on(run, tenant, window, records);
+            if !tenant.held.is_unchanged(run, &tenant.config, &records) {
+                return Ok(continue_with(run, tenant, window, records)?);
             }
             tenant.read_at = (run.now)();
         }
-        match self.store_window(run, tenant, window).await {
-            Ok(receipt) => self.commit(run, tenant, window, receipt).await,
-            Err(AbortReason::OutOfTime) => Ok(deferred(window, Deferral::ToAnotherRun, "the time ran out")),
-            Err(AbortReason::Changed) => self.read_anew(run, tenant, window).await,
-            Err(AbortReason::Failed(failure)) => Err(failure),
-        }
+        let receipt = self.store_window(run, tenant, window).await?;
+        Ok(self.commit(run, tenant, window, receipt).await?)
     }
 
     async fn commit(
@@ -129,25 +142,26 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let recovered = held.watermark.failing.then(|| {
             system_events::export_recovered(&config.tenant, self.stamp(run), window, held.health.failing_since)
         });
-        // What is in the outbox is published under the lease, so the lease ends after that.
+        // The outbox is published under the lease, so the lease ends after that.
         let is_last = !has_more || tenant.windows + 1 >= self.options.max_windows;
         let releases = is_last && recovered.is_none() && !held.has_notifications;
         let commit = Commit { after, receipt: &receipt, announcement: recovered.as_ref(), releases };
         let Some(fence) = held.fence() else { return Err(lease_lost()) };
         let committed = self.tenants.commit(config, fence, commit).await;
         if committed != Ok(Conditional::Written) {
-            // Perhaps the answer to an earlier attempt of this very commit was lost.
+            // The answer to an earlier attempt of this very commit may have been lost.
             let records = self.tenants.load_one(&config.tenant).await?;
             if !is_committed(held.holds(&records), releases, after, &records) {
-                return committed.and_then(|_| self.go_on(run, tenant, window, records));
+                return committed.and_then(|_| continue_with(run, tenant, window, records));
             }
-            // Settings may have been saved since, so the next window reads them.
+            // Settings may have been saved since, so the next window loads them.
             tenant.read_at = DateTime::UNIX_EPOCH;
         }
         let held = &mut tenant.held;
         held.watermark = held.watermark.after(&receipt, after);
         held.health = ExportHealth::default();
-        // What may still be stored are the very bytes that are committed: a window is never read anew in doubt.
+        // A request that may still be carried out stores the very bytes that are committed: in doubt, no window is read a
+        // second time.
         held.in_doubt = false;
         held.has_notifications |= recovered.is_some();
         if releases {
@@ -155,63 +169,88 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         tenant.windows += 1;
         tenant.schedule = after;
-        exported(tenant, &receipt);
+        count_export(tenant, &receipt);
         if recovered.is_some() {
             self.publish(run, &mut tenant.held).await;
         }
-        // A tenant with nothing left to do doesn't wait, credentials in hand, for everyone else's first window.
+        // A tenant with nothing left to do must not wait for all other tenants' first windows, credentials in hand.
         Ok(if has_more { Next::Window } else { Next::Ended(Outcome::Exported) })
     }
+}
 
-    /// Goes on by the records as they are now, since they are no longer as they were read. That is no failure.
-    async fn read_anew(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantRun<B::Bucket>,
-        window: Window,
-    ) -> Result<Next, Failure> {
-        let records = self.tenants.load_one(&tenant.config.tenant).await?;
-        self.go_on(run, tenant, window, records)
-    }
-
-    fn go_on(
-        &self,
-        run: Run<'_>,
-        tenant: &mut TenantRun<B::Bucket>,
-        window: Window,
-        records: TenantRecords,
-    ) -> Result<Next, Failure> {
-        if tenant.held.lease.is_some() && !tenant.held.holds(&records) {
-            tenant.held.lease = None;
-            return Err(lease_lost());
-        }
-        tracing::info!(window = %window, "the tenant's records have changed, and are read anew");
-        tenant.held.has_notifications |= records.has_notifications;
-        if tenant.held.in_doubt {
-            // Another reading under the same keys could be overwritten by it.
-            return Ok(deferred(
-                window,
-                Deferral::ToTheNextTick,
-                "an object may still be stored as it was read before",
-            ));
-        }
-        tenant.conflicts += 1;
-        if tenant.conflicts >= MAX_CONFLICTS {
-            return Ok(deferred(window, Deferral::ToTheNextTick, "the tenant's records keep changing"));
-        }
-        match TenantRun::<B::Bucket>::new(tenant.config.tenant.clone(), records, run) {
-            Ok(None) => Ok(Next::Ended(Outcome::Exported)),
-            Ok(Some(fresh)) => {
-                tenant.go_on_from(fresh);
-                Ok(Next::Window)
-            }
-            Err(refused) => {
-                let InvalidTenant { failure, held, .. } = *refused;
-                if let Some(held) = held {
-                    (tenant.held.watermark, tenant.held.health) = (held.watermark, held.health);
+impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
+    /// Notes a failure on the watermark, and announces the first one and one that lasts. If the run has no lease, the record
+    /// belongs to another run. If the failure can't be noted, the log and the report still have it, and the next run
+    /// announces its own.
+    async fn note_failure(&self, run: Run<'_>, held: &mut HeldLease, failure: &Failure) {
+        let Some(fence) = held.fence() else { return };
+        let (tenant, at, health) = (&held.tenant, (run.now)(), &held.health);
+        let failing = |days| FailingExport {
+            tenant,
+            exported_until: held.watermark.exported_until.as_deref().unwrap_or_default(),
+            since: health.failing_since.unwrap_or(at),
+            days,
+            failures: health.consecutive_failures + 1,
+            failure,
+        };
+        let announcement = health.days_to_announce(at).map(|days| failing(days).announce(self.stamp(run)));
+        let releases = announcement.is_none() && !held.has_notifications && !held.in_doubt;
+        let record = FailureRecord { failure, at, announcement: announcement.as_ref(), releases };
+        match self.tenants.record_failure(tenant, fence, record).await {
+            Ok(Conditional::Written) => {
+                held.has_notifications |= announcement.is_some();
+                if releases {
+                    held.lease = None;
                 }
-                Err(failure)
             }
+            Ok(Conditional::ConditionFailed) => {
+                tracing::warn!(tenant = %tenant, "the failure is not noted: the settings were saved meanwhile, or the lease is gone");
+            }
+            Err(error) => log_error(tenant, &error, "the failure could not be noted"),
+        }
+    }
+}
+
+impl<T, E, B, N> Export<T, E, B, N> {
+    fn stamp(&self, run: Run<'_>) -> Stamp {
+        Stamp { at: (run.now)(), retention: self.options.retention }
+    }
+}
+
+/// Goes on with the records as they are now, since they are no longer as they were read. That is no failure.
+fn continue_with<Bucket>(
+    run: Run<'_>,
+    tenant: &mut TenantRun<Bucket>,
+    window: Window,
+    records: TenantRecords,
+) -> Result<Next, Failure> {
+    if tenant.held.lease.is_some() && !tenant.held.holds(&records) {
+        tenant.held.lease = None;
+        return Err(lease_lost());
+    }
+    tracing::info!(window = %window, "the tenant's records have changed");
+    tenant.held.has_notifications |= records.has_notifications;
+    if tenant.held.in_doubt {
+        // The request could overwrite what a second reading stores under the same keys.
+        return Ok(Next::Ended(deferred(Some(window), Deferral::UploadInDoubt)));
+    }
+    tenant.conflicts += 1;
+    if tenant.conflicts >= MAX_CONFLICTS {
+        return Ok(Next::Ended(deferred(Some(window), Deferral::RecordsChanging)));
+    }
+    let uncommitted_objects = Arc::clone(&tenant.uncommitted_objects);
+    match TenantRun::new(tenant.config.tenant.clone(), records, run, uncommitted_objects) {
+        Ok(None) => Ok(Next::Ended(Outcome::Exported)),
+        Ok(Some(reloaded)) => {
+            tenant.update_from(reloaded);
+            Ok(Next::Window)
+        }
+        Err(invalid) => {
+            let InvalidTenant { failure, held, .. } = *invalid;
+            if let Some(held) = held {
+                (tenant.held.watermark, tenant.held.health) = (held.watermark, held.health);
+            }
+            Err(failure)
         }
     }
 }
@@ -223,8 +262,8 @@ fn is_committed(is_held: bool, releases: bool, after: Schedule, records: &Tenant
     is_ours && until == Some(timestamp::seconds(after.exported_until).as_str())
 }
 
-/// A customer's failure is the customer's to mend, and no error of the platform's.
-pub(super) fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
+/// Logs an error only if the platform has to act.
+fn log_failure(tenant: &str, window: Option<Window>, failure: &Failure) {
     let Failure { code, party, message } = failure;
     let (window, hint) = (window.map(tracing::field::display), code.hint());
     match party {
@@ -237,7 +276,8 @@ pub(super) fn log(tenant: &str, window: Option<Window>, failure: &Failure) {
     }
 }
 
-fn exported<Bucket>(tenant: &mut TenantRun<Bucket>, receipt: &Receipt) {
+/// Counts and logs a committed window.
+fn count_export<Bucket>(tenant: &mut TenantRun<Bucket>, receipt: &Receipt) {
     let Counts { events, objects, bytes, late } = &mut tenant.counts;
     *events += receipt.events();
     *objects += receipt.objects.len() as u64;
@@ -257,19 +297,17 @@ fn exported<Bucket>(tenant: &mut TenantRun<Bucket>, receipt: &Receipt) {
         "exported"
     );
     if receipt.late > 0 {
-        tracing::warn!(tenant = %id, window = %window, late = receipt.late, "events came too late for the window before this one, and their minutes were delivered again: their writer took longer than the settle contract allows");
+        tracing::warn!(tenant = %id, window = %window, late = receipt.late, "late events: a writer took longer than the settle contract allows, so their minutes were delivered again");
     }
     if let Some(loss) = receipt.loss() {
-        log(id.as_str(), Some(window), &loss);
+        log_failure(id.as_str(), Some(window), &loss);
         tenant.loss = Some(loss);
     }
 }
 
-fn deferred(window: Window, deferral: Deferral, why: &str) -> Next {
-    tracing::info!(window = %window, why, "deferred");
-    Next::Ended(Outcome::Deferred(deferral))
-}
-
-fn leased(until: DateTime<Utc>) {
-    tracing::info!(until = %timestamp::seconds(until), why = "another run has the tenant's lease", "deferred");
+fn deferred(window: Option<Window>, deferral: Deferral) -> Outcome {
+    let until: Option<DateTime<Utc>> = if let Deferral::Leased { until } = deferral { Some(until) } else { None };
+    let (window, until) = (window.map(tracing::field::display), until.map(timestamp::seconds));
+    tracing::info!(window, until, why = deferral.reason(), "deferred");
+    Outcome::Deferred(deferral)
 }

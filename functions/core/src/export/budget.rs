@@ -1,52 +1,51 @@
-//! How much may be held in memory of what is on its way, by all tenants together.
+//! A memory budget for events and objects in flight, over all tenants.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The unit in which it is counted, in bytes.
-const UNIT: usize = 64 * 1024;
+/// Bytes per permit of the semaphores.
+const PERMIT_BYTES: usize = 64 * 1024;
 
-/// A budget of bytes; a clone is the same one.
+/// A budget of bytes that all clones share.
 ///
-/// What everybody needs to get on at all is not counted: a page of events for each shard, and an object's first
-/// [`FREE_BYTES`]. So a small tenant never waits for a large one. One half is for what can be done without, which is never
-/// waited for; the other for what has to be waited for, and is given back without any more of the budget. If both were
-/// one, tenants that held of the first could wait for each other.
+/// What a tenant needs to advance at all is exempt: a page of events for each shard, and an object's first
+/// [`EXEMPT_BYTES`]. So a small tenant never waits for a large one. One half is for optional reservations (prefetched
+/// pages), which never wait. The other is for required ones (buffered parts), which wait, and are released without reserving
+/// more. With a single half, tenants that hold optional reservations could wait for each other.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    spare: Arc<Semaphore>,
-    needed: Arc<Semaphore>,
-    half: usize,
+    optional: Arc<Semaphore>,
+    required: Arc<Semaphore>,
+    permits: u32,
 }
 
-/// Until when an object's bytes are not counted.
-pub const FREE_BYTES: usize = 1 << 20;
+/// Bytes per object that are exempt from the budget.
+pub const EXEMPT_BYTES: usize = 1 << 20;
 
-/// A part of the budget; given back when it is dropped.
-#[derive(Debug)]
-pub struct Taken(#[allow(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
+/// A reserved part of a budget, released when it is dropped.
+pub type BudgetPermit = OwnedSemaphorePermit;
 
 impl Budget {
-    /// Of so many bytes.
     pub fn new(bytes: usize) -> Self {
-        let half = (bytes / 2 / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Self { spare: Arc::new(Semaphore::new(half)), needed: Arc::new(Semaphore::new(half)), half }
+        let permits = u32::try_from(bytes / 2 / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
+        let half = || Arc::new(Semaphore::new(permits as usize));
+        Self { optional: half(), required: half(), permits }
     }
 
-    /// So many bytes, if they are free, of what can be done without.
-    pub fn try_take(&self, bytes: usize) -> Option<Taken> {
-        Arc::clone(&self.spare).try_acquire_many_owned(self.units(bytes)).ok().map(Taken)
+    /// Reserves optional bytes, if they are free.
+    pub fn try_reserve(&self, bytes: usize) -> Option<BudgetPermit> {
+        Arc::clone(&self.optional).try_acquire_many_owned(self.permits(bytes)).ok()
     }
 
-    /// So many bytes, or all there are, once they are free. Whoever asks first is served first; and whoever has them gives
-    /// them back without asking for more.
-    pub async fn take(&self, bytes: usize) -> Option<Taken> {
-        Arc::clone(&self.needed).acquire_many_owned(self.units(bytes)).await.ok().map(Taken)
+    /// Reserves required bytes, or all there are, once they are free: first come, first served. The holder must release
+    /// them without reserving more.
+    pub async fn reserve(&self, bytes: usize) -> Option<BudgetPermit> {
+        Arc::clone(&self.required).acquire_many_owned(self.permits(bytes)).await.ok()
     }
 
-    fn units(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT).min(self.half)).unwrap_or(u32::MAX)
+    fn permits(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).min(self.permits)
     }
 }
 
@@ -57,14 +56,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_missing_until_it_is_given_back_and_nothing_is_too_large() {
-        let budget = Budget::new(20 * UNIT);
-        let first = budget.try_take(6 * UNIT).unwrap();
-        assert!(budget.try_take(6 * UNIT).is_none());
-        let needed = budget.take(100 * UNIT).now_or_never().flatten();
-        assert!(needed.is_some(), "all there are, whatever is held of the other half");
-        assert!(budget.take(UNIT).now_or_never().is_none());
-        drop((first, needed));
-        assert!(budget.try_take(6 * UNIT).is_some() && budget.take(UNIT).now_or_never().flatten().is_some());
+    fn reserved_bytes_are_missing_until_they_are_released_and_no_reservation_is_too_large() {
+        let budget = Budget::new(20 * PERMIT_BYTES);
+        let first = budget.try_reserve(6 * PERMIT_BYTES).unwrap();
+        assert!(budget.try_reserve(6 * PERMIT_BYTES).is_none());
+        let required = budget.reserve(100 * PERMIT_BYTES).now_or_never().flatten();
+        assert!(required.is_some(), "all there are, whatever is reserved of the other half");
+        assert!(budget.reserve(PERMIT_BYTES).now_or_never().is_none());
+        drop((first, required));
+        assert!(
+            budget.try_reserve(6 * PERMIT_BYTES).is_some()
+                && budget.reserve(PERMIT_BYTES).now_or_never().flatten().is_some()
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! What came too late for the window before, and is delivered with this one.
+//! Delivers late arrivals of the window before, together with this window.
 
 use super::{
     AbortReason, Export,
     reader::Reader,
-    window::UnderLease,
-    writer::{RECORDED, Writer},
+    window::LeaseContext,
+    writer::{RECORDED_EVENT, Writer},
 };
 use crate::{
     checkpoint::Checkpoint,
@@ -15,18 +15,18 @@ use crate::{
 };
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
-    /// Reads up to the window's first event, and delivers those minutes again that have other events than `before`.
-    pub(super) async fn look_back(
+    /// Reads up to the window's first event, and delivers those minutes again whose events differ from `before`.
+    pub(super) async fn redeliver_late_minutes(
         &self,
-        under_lease: &mut UnderLease<'_, T>,
-        from: &Checkpoint,
+        context: &mut LeaseContext<'_, T>,
+        start: &Checkpoint,
         before: &TrailingCounts,
         reader: &mut Reader<'_, E>,
         writer: &mut Writer<'_, B>,
     ) -> Result<(), AbortReason> {
-        let mut now = before.anew();
+        let mut now = before.zeroed();
         let end = before.to().map(timestamp::millis).unwrap_or_default();
-        while let Some(read) = reader.next_in_time(under_lease.run).await? {
+        while let Some(read) = reader.next_in_time(context.run).await? {
             if read.event.recorded_at_id >= end {
                 reader.put_back(read);
                 break;
@@ -36,39 +36,39 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let (minutes, late) = now.changed_since(before);
         writer.late = late;
         for minute in minutes {
-            // A query that nobody looks at runs out of time.
-            reader.meanwhile(self.deliver_again(under_lease, from, minute, writer)).await?;
+            // A query that nothing polls runs into its timeout.
+            reader.while_prefetching(self.redeliver_minute(context, start, minute, writer)).await?;
         }
         Ok(())
     }
 
-    /// Stores all that there is of a minute, in objects of its own.
-    async fn deliver_again(
+    /// Stores all events of a minute, in objects of its own.
+    async fn redeliver_minute(
         &self,
-        under_lease: &mut UnderLease<'_, T>,
-        from: &Checkpoint,
+        context: &mut LeaseContext<'_, T>,
+        start: &Checkpoint,
         minute: Window,
         writer: &mut Writer<'_, B>,
     ) -> Result<(), AbortReason> {
-        writer.minute = Some(minute);
-        let run = under_lease.run;
-        let mut reader = Reader::new(&self.events, under_lease.config, minute, &[], &self.options.budget);
+        writer.late_minute = Some(minute);
+        let run = context.run;
+        let mut reader = Reader::new(&self.events, context.config, minute, &[], &self.options.budget);
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, _) = read.event.line();
             if !writer.has_room(&line) {
-                reader.meanwhile(writer.finish()).await?;
-                // Nothing to go on from, but the limit: by another one, the minute might have fewer files.
-                under_lease.keep(from).await?;
+                reader.while_prefetching(writer.finish()).await?;
+                // This saves nothing but the file size limit: with another one, the minute might have fewer files.
+                context.save_checkpoint(start).await?;
             }
             if !writer.is_open() {
-                reader.meanwhile(writer.open()).await?;
+                reader.while_prefetching(writer.open()).await?;
             }
-            if writer.push(&line, RECORDED)? {
-                reader.meanwhile(writer.send()).await?;
+            if writer.push(&line, RECORDED_EVENT)? {
+                reader.while_prefetching(writer.send()).await?;
             }
         }
         writer.finish().await?;
-        writer.minute = None;
+        writer.late_minute = None;
         writer.late_gap |= self.may_be_deleted(minute.from, (run.now)());
         Ok(())
     }

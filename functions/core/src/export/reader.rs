@@ -1,4 +1,4 @@
-//! A window's events in order, page by page, from however many shards.
+//! Reads a window's events in order: merges the pages of all event shards.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,8 @@ use futures::{
 
 use super::{
     AbortReason, Run,
-    budget::{Budget, Taken},
+    budget::{Budget, BudgetPermit},
+    report::Deferral,
 };
 use crate::{
     event::StoredEvent,
@@ -27,21 +28,20 @@ use crate::{
     timestamp,
 };
 
-/// What a page may take in memory, in bytes: DynamoDB reads 1 MB at once (by "Query" in its API reference).
+/// The memory that a page takes at most: DynamoDB reads 1 MB at once (by "Query" in its API reference).
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Merges the shards by `recorded_at_id`. Holds a page of each, and where the budget allows it, the next one, and has the one
-/// after that on its way: all shards are read side by side, and while something else is awaited.
+/// Merges the shards by `recorded_at_id`. Holds one page of each shard and, as far as the budget allows, the next one, while
+/// the page after that is requested: all shards are read side by side, also while other work is awaited.
 ///
-/// Two ahead and not one: while the merge waits for one shard, each of the others can go on reading for as long.
+/// It prefetches two pages and not one: while the merge waits for one shard, each of the others can go on for as long.
 pub(super) struct Reader<'a, E> {
     source: Source<'a, E>,
     shards: Vec<Shard<'a>>,
-    /// Whether a page was begun since somebody looked at the clock.
-    turned: bool,
+    /// Whether a page was begun since `should_stop` was called.
+    has_new_page: bool,
 }
 
-/// What is read.
 struct Source<'a, E> {
     events: &'a E,
     tenant: &'a TenantId,
@@ -54,41 +54,38 @@ struct Shard<'a> {
     number: u16,
     page: VecDeque<StoredEvent>,
     /// The page after that one.
-    next: Option<Ahead>,
-    /// What comes after those, as far as it was not asked for.
-    rest: Rest,
-    reading: Option<Reading<'a>>,
-    /// The last `recorded_at_id` that was done with.
-    done: Option<String>,
+    prefetched: Option<PrefetchedPage>,
+    request: Option<PageRequest<'a>>,
+    unrequested: Unrequested,
+    /// The last `recorded_at_id` that was written.
+    written_until: Option<String>,
 }
 
-/// What is known of the part of a shard that was not asked for yet.
-enum Rest {
-    FromTheStart,
+/// The part of a shard that was not requested yet.
+enum Unrequested {
+    All,
     After(String),
     Nothing,
 }
 
-/// A page that has come before it was needed.
-struct Ahead {
+struct PrefetchedPage {
     events: VecDeque<StoredEvent>,
-    _taken: Option<Taken>,
+    _permit: Option<BudgetPermit>,
 }
 
-/// A page that was asked for.
-struct Reading<'a> {
-    state: State<'a>,
-    /// None of a page that had to be read all the same.
-    taken: Option<Taken>,
+struct PageRequest<'a> {
+    state: RequestState<'a>,
+    /// None for a page that the merge waits for.
+    permit: Option<BudgetPermit>,
 }
 
-enum State<'a> {
-    OnItsWay(BoxFuture<'a, Result<Page, Failure>>),
-    Here(Result<Page, Failure>),
+enum RequestState<'a> {
+    Pending(BoxFuture<'a, Result<Page, Failure>>),
+    Ready(Result<Page, Failure>),
 }
 
-/// An event, and which shard it is of.
-pub(super) struct Read {
+/// An event and the index of its shard.
+pub(super) struct ReadEvent {
     pub(super) event: StoredEvent,
     shard: usize,
 }
@@ -98,62 +95,60 @@ impl<'a> Shard<'a> {
         self.page.front().map(|event| event.recorded_at_id.as_str())
     }
 
-    /// Whether nothing is known of what comes next, although there may be something.
+    /// Whether the merge has to wait for this shard's next event.
     fn is_waiting(&self) -> bool {
-        self.page.is_empty() && (self.next.is_some() || self.reading.is_some() || !matches!(self.rest, Rest::Nothing))
+        let has_more = || !matches!(self.unrequested, Unrequested::Nothing);
+        self.page.is_empty() && (self.prefetched.is_some() || self.request.is_some() || has_more())
     }
 
-    /// Whether a wait is over.
-    fn has_come(&self) -> bool {
-        self.next.is_some() || matches!(self.reading, Some(Reading { state: State::Here(_), .. }))
+    /// Whether a page or an error has arrived.
+    fn is_ready(&self) -> bool {
+        self.prefetched.is_some() || matches!(self.request, Some(PageRequest { state: RequestState::Ready(_), .. }))
     }
 
-    /// Asks for the next page, if there is one.
-    fn ask<E: Events>(&mut self, source: &Source<'a, E>, taken: Option<Taken>) {
-        let after = match std::mem::replace(&mut self.rest, Rest::Nothing) {
-            Rest::FromTheStart => None,
-            Rest::After(last) => Some(last),
-            Rest::Nothing => return,
+    /// Requests the next page, if there is one.
+    fn request<E: Events>(&mut self, source: &Source<'a, E>, permit: Option<BudgetPermit>) {
+        let after = match std::mem::replace(&mut self.unrequested, Unrequested::Nothing) {
+            Unrequested::All => None,
+            Unrequested::After(last) => Some(last),
+            Unrequested::Nothing => return,
         };
         let Source { events, tenant, window, .. } = *source;
         let shard = self.number;
         let page = async move { events.page(EventRange { tenant, shard, window, after: after.as_deref() }).await };
-        self.reading = Some(Reading { state: State::OnItsWay(page.boxed()), taken });
+        self.request = Some(PageRequest { state: RequestState::Pending(page.boxed()), permit });
     }
 
-    /// Gets on with the reading: lays a page that has come aside, and asks for the one after it if there is room for it.
+    /// Polls the request, keeps the page that has arrived, and requests the one after it if the budget allows it.
     fn poll<E: Events>(&mut self, source: &Source<'a, E>, context: &mut Context<'_>) {
-        while let Some(Reading { state, .. }) = &mut self.reading {
-            if let State::OnItsWay(page) = state
+        while let Some(PageRequest { state, .. }) = &mut self.request {
+            if let RequestState::Pending(page) = state
                 && let Poll::Ready(page) = page.poll_unpin(context)
             {
-                *state = State::Here(page);
+                *state = RequestState::Ready(page);
             }
-            if self.next.is_some() || !matches!(state, State::Here(Ok(_))) {
+            if self.prefetched.is_some() || !matches!(state, RequestState::Ready(Ok(_))) {
                 return;
             }
-            let Some(Reading { state: State::Here(Ok(came)), taken }) = self.reading.take() else { return };
-            self.lay_aside(source, came, taken);
-            if matches!(self.rest, Rest::After(_))
-                && let Some(taken) = source.budget.try_take(PAGE_BYTES)
-            {
-                self.ask(source, Some(taken));
+            let Some(PageRequest { state: RequestState::Ready(Ok(page)), permit }) = self.request.take() else {
+                return;
+            };
+            // A range key is compared as text, both bounds included. An event at the window's end belongs to the next one.
+            let in_window = |event: &StoredEvent| event.recorded_at_id < source.end;
+            let events = page.events.into_iter().take_while(in_window).collect();
+            self.prefetched = Some(PrefetchedPage { events, _permit: permit });
+            if let Some(last) = page.more_after {
+                self.unrequested = Unrequested::After(last);
+                if let Some(permit) = source.budget.try_reserve(PAGE_BYTES) {
+                    self.request(source, Some(permit));
+                }
             }
         }
-    }
-
-    fn lay_aside<E>(&mut self, source: &Source<'_, E>, came: Page, taken: Option<Taken>) {
-        let end = source.end.as_str();
-        // A range key is compared as text, both bounds included; whatever begins at the window's end belongs to the
-        // next one.
-        let events = came.events.into_iter().take_while(|event| event.recorded_at_id.as_str() < end).collect();
-        self.next = Some(Ahead { events, _taken: taken });
-        self.rest = came.more_after.map_or(Rest::Nothing, Rest::After);
     }
 }
 
 impl<'a, E: Events> Reader<'a, E> {
-    /// From the window's beginning, or from where the reading of each shard stood.
+    /// Begins at the window's beginning, or where an earlier run stopped reading each shard.
     pub(super) fn new(
         events: &'a E,
         config: &'a TenantConfig,
@@ -162,103 +157,104 @@ impl<'a, E: Events> Reader<'a, E> {
         budget: &'a Budget,
     ) -> Self {
         let shard = |number: u16| {
-            let done = read_until.get(usize::from(number)).cloned().flatten();
-            let rest = done.clone().map_or(Rest::FromTheStart, Rest::After);
-            Shard { number, page: VecDeque::new(), next: None, rest, reading: None, done }
+            let written_until = read_until.get(usize::from(number)).cloned().flatten();
+            let unrequested = written_until.clone().map_or(Unrequested::All, Unrequested::After);
+            Shard { number, page: VecDeque::new(), prefetched: None, request: None, unrequested, written_until }
         };
         let shards = config.event_shards.iter().map(shard).collect();
         let source = Source { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget };
-        Self { source, shards, turned: false }
+        Self { source, shards, has_new_page: false }
     }
 
-    /// The next event, or none at the window's end, if the time is not up. Looking at the clock for each event would cost more
-    /// than passing it on, so that is done once a page.
-    pub(super) async fn next_in_time(&mut self, run: Run<'_>) -> Result<Option<Read>, AbortReason> {
+    /// Returns the next event, or none at the window's end. Fails if the time is up, which is checked once a page: for each
+    /// event it would cost more than passing it on.
+    pub(super) async fn next_in_time(&mut self, run: Run<'_>) -> Result<Option<ReadEvent>, AbortReason> {
         let next = self.next().await?;
-        if next.is_some() && std::mem::take(&mut self.turned) && (run.should_stop)() {
-            return Err(AbortReason::OutOfTime);
+        if next.is_some() && std::mem::take(&mut self.has_new_page) && (run.should_stop)() {
+            return Err(AbortReason::Deferred(Deferral::OutOfTime));
         }
         Ok(next)
     }
 
-    async fn next(&mut self) -> Result<Option<Read>, Failure> {
+    async fn next(&mut self) -> Result<Option<ReadEvent>, Failure> {
         if self.shards.iter().any(Shard::is_waiting) {
             self.fill().await?;
         }
-        let waiting = self.shards.iter().enumerate().filter(|(_, shard)| !shard.page.is_empty());
-        let first = waiting.min_by(|(_, a), (_, b)| a.first_key().cmp(&b.first_key())).map(|(shard, _)| shard);
-        Ok(first.and_then(|shard| Some(Read { event: self.shards[shard].page.pop_front()?, shard })))
+        let unread = self.shards.iter().enumerate().filter(|(_, shard)| !shard.page.is_empty());
+        let first = unread.min_by(|(_, a), (_, b)| a.first_key().cmp(&b.first_key())).map(|(shard, _)| shard);
+        Ok(first.and_then(|shard| Some(ReadEvent { event: self.shards[shard].page.pop_front()?, shard })))
     }
 
-    /// Gives an event back that was not for whoever has asked for it.
-    pub(super) fn put_back(&mut self, Read { event, shard }: Read) {
+    /// Makes the event that was read last the next one again.
+    pub(super) fn put_back(&mut self, ReadEvent { event, shard }: ReadEvent) {
         self.shards[shard].page.push_front(event);
     }
 
-    /// Says that an event is written, and with it all before it.
-    pub(super) fn done_with(&mut self, Read { event, shard }: Read) {
-        self.shards[shard].done = Some(event.recorded_at_id);
+    /// Marks an event as written, and all events of its shard before it.
+    pub(super) fn mark_written(&mut self, ReadEvent { event, shard }: ReadEvent) {
+        self.shards[shard].written_until = Some(event.recorded_at_id);
     }
 
-    /// Where the reading of each shard stands, by what is written.
+    /// Returns the last written `recorded_at_id` of each shard.
     pub(super) fn read_until(&self) -> Vec<Option<String>> {
-        self.shards.iter().map(|shard| shard.done.clone()).collect()
+        self.shards.iter().map(|shard| shard.written_until.clone()).collect()
     }
 
-    /// Does something else, and goes on reading meanwhile.
-    pub(super) async fn meanwhile<R>(&mut self, other: impl Future<Output = R>) -> R {
+    /// Awaits other work while the requests for pages go on.
+    pub(super) async fn while_prefetching<R>(&mut self, other: impl Future<Output = R>) -> R {
         let Self { source, shards, .. } = self;
-        let reading = poll_fn(|context| {
+        let prefetching = poll_fn(|context| {
             shards.iter_mut().for_each(|shard| shard.poll(source, context));
             Poll::<Infallible>::Pending
         });
-        match select(pin!(other), reading).await {
-            Either::Left((done, _)) => done,
+        match select(pin!(other), prefetching).await {
+            Either::Left((output, _)) => output,
             Either::Right((never, _)) => match never {},
         }
     }
 
-    /// Reads until there is an event of every shard that has one left.
+    /// Reads until the next event of every shard is known.
     async fn fill(&mut self) -> Result<(), Failure> {
         loop {
             for shard in &mut self.shards {
                 while shard.page.is_empty()
-                    && let Some(Ahead { events, .. }) = shard.next.take()
+                    && let Some(PrefetchedPage { events, .. }) = shard.prefetched.take()
                 {
                     shard.page = events;
-                    self.turned = true;
+                    self.has_new_page = true;
                 }
-                if shard.page.is_empty() && shard.reading.is_none() {
-                    shard.ask(&self.source, None);
+                if shard.page.is_empty() && shard.request.is_none() {
+                    shard.request(&self.source, None);
                 }
             }
             if !self.shards.iter().any(Shard::is_waiting) {
                 return Ok(());
             }
-            // Whoever else is at work gets a turn between two pages, however fast they come.
-            yield_once().await;
+            // Other tenants are polled between two pages, however fast pages come.
+            yield_now().await;
             let Self { source, shards, .. } = self;
             poll_fn(|context| {
                 shards.iter_mut().for_each(|shard| shard.poll(source, context));
-                let has_come = shards.iter().any(|shard| shard.is_waiting() && shard.has_come());
-                if has_come { Poll::Ready(()) } else { Poll::Pending }
+                let is_ready = shards.iter().any(|shard| shard.is_waiting() && shard.is_ready());
+                if is_ready { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            for shard in shards.iter_mut().filter(|shard| shard.page.is_empty() && shard.next.is_none()) {
-                let failed = matches!(shard.reading, Some(Reading { state: State::Here(Err(_)), .. }));
-                if let Some(Reading { state: State::Here(Err(failure)), .. }) = shard.reading.take_if(|_| failed) {
-                    return Err(failure);
+            for shard in shards.iter_mut().filter(|shard| shard.page.is_empty() && shard.prefetched.is_none()) {
+                match shard.request.take() {
+                    Some(PageRequest { state: RequestState::Ready(Err(failure)), .. }) => return Err(failure),
+                    request => shard.request = request,
                 }
             }
         }
     }
 }
 
-/// Lets whoever else waits for this thread go first.
-async fn yield_once() {
-    let mut yielded = false;
+/// Lets other futures of this task be polled first. Tokio's function of this name needs the feature `rt` and a runtime; the
+/// core has neither.
+async fn yield_now() {
+    let mut has_yielded = false;
     poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
+        if std::mem::replace(&mut has_yielded, true) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();

@@ -1,4 +1,4 @@
-//! What a tick did, for whoever invoked it, for the logs and for the metrics.
+//! What a run did: the answer to its caller, and the figures for logs and metrics.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -11,72 +11,67 @@ use crate::{
 /// How many failed tenants the answer names; the logs name all.
 const MAX_LISTED_FAILURES: usize = 100;
 
-/// What a tick did. Serialises to the function's answer.
+/// What a run did. Serializes to the function's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The hour that the tick stood for, in whole seconds.
+    /// The run's hour, in whole seconds.
     pub tick: String,
     /// Tenants that were due; each is one of `queued`, `exported`, `failed` and `deferred`.
     pub due: u64,
-    /// Tenants handed to a queue.
+    /// Tenants sent to the queue.
     pub queued: u64,
     /// Tenants that are up to date now.
     pub exported: u64,
-    /// Tenants that something went wrong for.
     pub failed: u64,
-    /// Tenants whose next window has to wait for another tick: it isn't settled, time ran out, they are far behind, another run
-    /// has their lease, or they have failed for so long that not every tick tries.
+    /// Tenants whose next window waits for another run; [`Deferral`] lists the reasons.
     pub deferred: u64,
-    /// Of the deferred tenants, those whose lease another run has.
+    /// Deferred tenants whose lease another run has.
     pub leased: u64,
-    /// Recorded events in what was exported.
+    /// Recorded events in the committed windows.
     pub events: u64,
-    /// Stored objects.
+    /// Objects of the committed windows.
     pub objects: u64,
-    /// Stored bytes.
+    /// Stored bytes of these objects.
     pub bytes: u64,
-    /// Who failed and why, cut at 100.
+    /// The first 100 failed tenants.
     pub failures: Vec<FailedTenant>,
-    /// Whether no tenant is connected at all, which is never a quiet success.
     #[serde(skip)]
     pub no_connected_tenant: bool,
-    /// Failed tenants where the customer has to act, and where the platform has.
     #[serde(skip)]
     pub failed_by_party: [(Party, u64); 2],
-    /// Events that came too late for their window, and were delivered with the next.
+    /// Late arrivals, which were delivered with the next window.
     #[serde(skip)]
     pub late: u64,
     /// Failed tenants whose events could not be read.
     #[serde(skip)]
     pub unreadable: u64,
-    /// Of the deferred tenants, those that have failed for so long that not every tick tries.
+    /// Deferred tenants that have failed for so long that not every tick tries them.
     #[serde(skip)]
     pub backed_off: u64,
-    /// Of the leased tenants, those that were due at the tick before this one already, and had nothing delivered since.
+    /// Leased tenants that were due at the tick before this one, and had nothing delivered since.
     #[serde(skip)]
     pub leased_again: u64,
-    /// Of the failed tenants, those whose run found its lease gone or expired.
+    /// Failed tenants whose run found its lease gone or expired.
     #[serde(skip)]
     pub lease_lost: u64,
-    /// Tenants whose backlog comes near to what is deleted.
+    /// Tenants whose backlog nears the retention.
     #[serde(skip)]
     pub near_retention: u64,
-    /// Failed tenants whose export before this one had gone well.
+    /// Failed tenants whose export before this one had succeeded.
     #[serde(skip)]
     pub newly_failed: u64,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
-    pub kept: u64,
-    /// Whoever another run could go on with right away.
+    pub uncommitted_objects: u64,
+    /// Tenants that another run can go on with right away.
     #[serde(skip)]
     pub unfinished: Vec<String>,
-    /// Whoever failed for a reason that is the platform's to mend.
     #[serde(skip)]
     pub failed_by_platform: Vec<String>,
-    /// For how long a window had been due that was put off all the same, at most; whoever goes on with it.
+    /// The longest time that a window had been due when it was deferred, whichever run goes on with it.
     #[serde(skip)]
     pub latest_deferred: TimeDelta,
-    /// How far the tenant that is furthest behind was behind when its export ended.
+    /// The longest time that a tenant's watermark was behind when its export ended.
     #[serde(skip)]
     pub longest_lag: TimeDelta,
 }
@@ -85,9 +80,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedTenant {
-    /// Whose export failed.
     pub tenant_id: String,
-    /// The failure's stable code.
     pub code: Code,
     /// Who has to act.
     pub party: Party,
@@ -95,73 +88,85 @@ pub struct FailedTenant {
     pub message: String,
 }
 
-/// How a tenant's part of a run ended.
+/// How a run ended for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing is due any more.
     Exported,
-    /// What is still due has to wait.
     Deferred(Deferral),
-    /// Something went wrong.
     Failed(Failure),
 }
 
 /// Why a due window was deferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferral {
-    /// It isn't settled, or its settings keep changing.
-    ToTheNextTick,
+    NotSettled,
+    RecordsChanging,
+    /// A failed request may still store an object, so another reading must not be stored under its key.
+    UploadInDoubt,
     /// Another run has the tenant's lease.
-    Leased,
-    /// This run has no more time, or has done its share for the tenant.
-    ToAnotherRun,
-    /// The tenant keeps failing, for a reason that its admin has to mend.
+    Leased {
+        until: DateTime<Utc>,
+    },
+    OutOfTime,
+    /// This run has exported its most windows of one tenant.
+    MaxWindows,
+    /// The tenant keeps failing, and its admin has to act.
     Backoff,
 }
 
-/// What was exported.
+impl Deferral {
+    /// The reason, as logs have it.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::NotSettled => "the window has not settled",
+            Self::RecordsChanging => "the tenant's records keep changing",
+            Self::UploadInDoubt => "a failed request may still store an object",
+            Self::Leased { .. } => "another run has the tenant's lease",
+            Self::OutOfTime => "the remaining time is too short",
+            Self::MaxWindows => "the tenant is further behind than one run catches up",
+            Self::Backoff => "exports have failed for more than a day, and are tried every six hours",
+        }
+    }
+}
+
+/// What a run committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Recorded events in the windows that this run committed.
+    /// Recorded events.
     pub events: u64,
-    /// Their objects.
     pub objects: u64,
-    /// Their stored bytes.
+    /// Stored bytes.
     pub bytes: u64,
-    /// Events that came too late for their own window.
+    /// Late arrivals.
     pub late: u64,
 }
 
-/// How a run ended for one tenant.
+/// What a run did for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantReport {
-    /// Whose.
     pub tenant: String,
-    /// What was exported and not yet added.
+    /// What was exported and not added to the report yet.
     pub counts: Counts,
-    /// How far behind the tenant is now.
+    /// How far the watermark is behind.
     pub lag: TimeDelta,
-    /// For how long its next window has been due.
-    pub late: TimeDelta,
-    /// Whether its exports had failed before.
+    /// How long the next window has been due.
+    pub overdue: TimeDelta,
     pub was_failing: bool,
-    /// Whether its next window was due at the tick before this one already, and nothing was delivered since.
+    /// Whether the tenant was due at the tick before this one, and nothing was delivered since.
     pub is_stuck: bool,
-    /// How it ended.
-    pub end: Outcome,
+    pub outcome: Outcome,
 }
 
 impl TenantReport {
-    /// Of a tenant that failed before anything was done.
+    /// A tenant that failed before anything was done.
     pub fn failed(tenant: String, failure: Failure) -> Self {
-        let zero = TimeDelta::zero();
-        let (counts, end) = (Counts::default(), Outcome::Failed(failure));
-        Self { tenant, counts, lag: zero, late: zero, was_failing: false, is_stuck: false, end }
+        let (zero, counts, outcome) = (TimeDelta::zero(), Counts::default(), Outcome::Failed(failure));
+        Self { tenant, counts, lag: zero, overdue: zero, was_failing: false, is_stuck: false, outcome }
     }
 }
 
 impl Report {
-    /// Of a tick that did nothing yet.
     pub fn new(tick: DateTime<Utc>) -> Self {
         Self {
             tick: timestamp::seconds(tick),
@@ -184,7 +189,7 @@ impl Report {
             lease_lost: 0,
             newly_failed: 0,
             near_retention: 0,
-            kept: 0,
+            uncommitted_objects: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
             latest_deferred: TimeDelta::zero(),
@@ -192,14 +197,14 @@ impl Report {
         }
     }
 
-    /// Whether several tenants have begun to fail at once and not one was exported. Each may have failed for a reason of its
-    /// own customer's, but then it is more likely the platform's: its role is refused everywhere, for example. Those who
-    /// failed before prove nothing; where everyone does, a [reconciliation](crate::reconciliation) tells of it.
+    /// Whether several tenants have begun to fail at once and none was exported. Then the cause is more likely the platform's
+    /// than each customer's: its role is refused everywhere, for example. Tenants that failed before don't count; if all
+    /// tenants fail for long, a [reconciliation](crate::reconciliation) finds it.
     pub fn nothing_delivered(&self) -> bool {
-        self.newly_failed > 2 && self.exported + self.objects + self.kept == 0
+        self.newly_failed > 2 && self.exported + self.objects + self.uncommitted_objects == 0
     }
 
-    /// Adds what was exported of a tenant that is not done yet.
+    /// Adds what was exported of a tenant that has more windows.
     pub fn add_exported(&mut self, counts: Counts) {
         self.events += counts.events;
         self.objects += counts.objects;
@@ -207,26 +212,25 @@ impl Report {
         self.late += counts.late;
     }
 
-    /// Whether anything was stored or noted, so that a further run finds another state than this one did.
-    pub fn got_somewhere(&self) -> bool {
-        self.exported + self.failed + self.objects + self.kept > 0
+    /// Whether anything was stored or noted, so that the next run finds another state than this one did.
+    pub fn made_progress(&self) -> bool {
+        self.exported + self.failed + self.objects + self.uncommitted_objects > 0
     }
 
-    /// Adds tenants that were handed to a queue.
     pub fn add_queued(&mut self, tenants: u64) {
         self.due += tenants;
         self.queued += tenants;
     }
 
-    /// So many of the deferred tenants were handed to a queue after all.
+    /// Counts deferred tenants that were sent to the queue as queued.
     pub fn queue_deferred(&mut self, tenants: u64) {
         let tenants = tenants.min(self.deferred);
         self.deferred -= tenants;
         self.queued += tenants;
     }
 
-    /// Adds tenants that were still at it, or had no turn, when the time was up.
-    pub fn add_given_up(&mut self, tenants: impl IntoIterator<Item = String>) {
+    /// Adds tenants that were still waiting or being exported when the time was up.
+    pub fn add_abandoned(&mut self, tenants: impl IntoIterator<Item = String>) {
         let before = self.unfinished.len();
         self.unfinished.extend(tenants);
         let tenants = (self.unfinished.len() - before) as u64;
@@ -234,43 +238,45 @@ impl Report {
         self.deferred += tenants;
     }
 
-    /// Adds a tenant's part.
-    pub fn add(&mut self, tally: TenantReport) {
+    pub fn add(&mut self, tenant: TenantReport) {
         self.due += 1;
-        self.add_exported(tally.counts);
-        self.longest_lag = self.longest_lag.max(tally.lag);
-        match tally.end {
+        self.add_exported(tenant.counts);
+        self.longest_lag = self.longest_lag.max(tenant.lag);
+        match tenant.outcome {
             Outcome::Exported => self.exported += 1,
             Outcome::Deferred(deferral) => {
                 self.deferred += 1;
                 match deferral {
-                    // However late, it is not for want of time.
+                    // However long it is due, time is not what is missing.
                     Deferral::Backoff => self.backed_off += 1,
-                    Deferral::Leased => {
+                    Deferral::Leased { .. } => {
                         self.leased += 1;
-                        self.leased_again += u64::from(tally.is_stuck);
+                        self.leased_again += u64::from(tenant.is_stuck);
                     }
-                    Deferral::ToTheNextTick => self.latest_deferred = self.latest_deferred.max(tally.late),
-                    Deferral::ToAnotherRun => {
-                        self.latest_deferred = self.latest_deferred.max(tally.late);
-                        self.unfinished.push(tally.tenant);
-                    }
+                    Deferral::NotSettled
+                    | Deferral::RecordsChanging
+                    | Deferral::UploadInDoubt
+                    | Deferral::OutOfTime
+                    | Deferral::MaxWindows => self.latest_deferred = self.latest_deferred.max(tenant.overdue),
+                }
+                if matches!(deferral, Deferral::OutOfTime | Deferral::MaxWindows) {
+                    self.unfinished.push(tenant.tenant);
                 }
             }
             Outcome::Failed(Failure { code, party, message }) => {
                 self.failed += 1;
-                self.newly_failed += u64::from(!tally.was_failing);
+                self.newly_failed += u64::from(!tenant.was_failing);
                 self.unreadable += u64::from(code == Code::EventsUnreadable);
                 self.lease_lost += u64::from(code == Code::LeaseLost);
                 for (of, count) in &mut self.failed_by_party {
                     *count += u64::from(*of == party);
                 }
                 if party == Party::Platform {
-                    self.failed_by_platform.push(tally.tenant.clone());
+                    self.failed_by_platform.push(tenant.tenant.clone());
                 }
                 if self.failures.len() < MAX_LISTED_FAILURES {
                     let message = format!("{message} {}", code.hint());
-                    self.failures.push(FailedTenant { tenant_id: tally.tenant, code, party, message });
+                    self.failures.push(FailedTenant { tenant_id: tenant.tenant, code, party, message });
                 }
             }
         }
@@ -282,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_has_the_fields_that_others_rely_on() {
+    fn the_answer_has_the_documented_fields() {
         let mut report = Report::new("2026-11-21T11:00:00Z".parse().unwrap());
         for n in 0..101 {
             report.add(TenantReport::failed(format!("t{n}"), Failure::new(Code::BucketNotFound, "No bucket.")));
@@ -292,28 +298,32 @@ mod tests {
         unreadable.add(TenantReport::failed("x".to_owned(), Failure::new(Code::EventsUnreadable, "No.")));
         assert_eq!((report.unreadable, unreadable.unreadable), (0, 1));
         report.add(TenantReport {
-            end: Outcome::Exported,
+            outcome: Outcome::Exported,
             counts: Counts { events: 5, objects: 2, bytes: 300, late: 0 },
             ..TenantReport::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());
-        let before = || TenantReport {
+        let failing = || TenantReport {
             was_failing: true,
             ..TenantReport::failed("x".to_owned(), Failure::new(Code::Throttled, ""))
         };
         let mut lasting = Report::new("2026-11-21T12:00:00Z".parse().unwrap());
-        (0..3).for_each(|_| lasting.add(before()));
-        assert!(!lasting.nothing_delivered(), "that was told when it began");
+        (0..3).for_each(|_| lasting.add(failing()));
+        assert!(!lasting.nothing_delivered(), "these have failed before");
         assert_eq!(report.failures.len(), 100, "cut, but counted");
-        let put_off = |hours| TenantReport {
-            late: TimeDelta::hours(hours),
-            end: Outcome::Deferred(Deferral::ToAnotherRun),
+        let deferred = |hours| TenantReport {
+            overdue: TimeDelta::hours(hours),
+            outcome: Outcome::Deferred(Deferral::OutOfTime),
             ..TenantReport::failed("late".to_owned(), Failure::new(Code::Throttled, ""))
         };
         let mut late = report.clone();
-        [3, 1].map(put_off).into_iter().for_each(|tally| late.add(tally));
+        [3, 1].map(deferred).into_iter().for_each(|tenant| late.add(tenant));
         late.queue_deferred(2);
-        assert_eq!((late.latest_deferred, late.deferred), (TimeDelta::hours(3), 0), "also of who goes on elsewhere");
+        assert_eq!(
+            (late.latest_deferred, late.deferred),
+            (TimeDelta::hours(3), 0),
+            "also of tenants that another run goes on with"
+        );
         assert_eq!(report.failed_by_party, [(Party::Customer, 101), (Party::Platform, 0)]);
         report.failures.truncate(1);
         insta::assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"tick":"2026-11-21T11:00:00Z","due":102,"queued":0,"exported":1,"failed":101,"deferred":0,"leased":0,"events":5,"objects":2,"bytes":300,"failures":[{"tenantId":"t0","code":"bucket_not_found","party":"customer","message":"No bucket. Create the bucket, or save the name of one that exists."}]}"#);

@@ -1,4 +1,4 @@
-//! What a tick does, proved on the world in memory.
+//! Tests of the export over fakes.
 
 mod backoff;
 mod delivery;
@@ -36,7 +36,7 @@ pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// `10:00` and the like, on the day of these tests.
+/// A time like `10:00` on the day of these tests.
 pub(super) fn clock(time: &str) -> DateTime<Utc> {
     at(&format!("2026-11-21T{time}:00Z"))
 }
@@ -45,12 +45,12 @@ pub(super) fn id(tenant: &str) -> TenantId {
     TenantId::parse(tenant).unwrap()
 }
 
-pub(super) type MemoryExport = Export<Fakes, Fakes, Fakes, Fakes>;
+pub(super) type FakeExport = Export<Fakes, Fakes, Fakes, Fakes>;
 
 /// From a run's beginning to its deadline.
-pub(super) const RUN: TimeDelta = TimeDelta::minutes(15);
+pub(super) const RUN_TIME: TimeDelta = TimeDelta::minutes(15);
 
-/// A platform whose tenants each have a bucket of their own name.
+/// A platform. Each tenant's bucket is named after the tenant.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) fakes: Fakes,
@@ -87,7 +87,6 @@ impl World {
         self.fakes.state().tenants.get_mut(tenant).unwrap().outbox = Outbox::default();
     }
 
-    /// Saves settings over whatever is there.
     pub(super) fn save(&self, tenant: &str, draft: &Draft, saved_at: DateTime<Utc>) {
         let version = self.fakes.state().tenants.get(tenant).and_then(|tenant| tenant.config.clone()?.version);
         let config = Draft { version, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
@@ -95,24 +94,23 @@ impl World {
         let saved =
             onboarding::save(&self.fakes, &records, &config, None, &change_at(saved_at)).now_or_never().unwrap();
         assert_eq!(saved, Ok(Conditional::Written));
-        self.forget_news(tenant);
+        self.delete_change_events(tenant);
     }
 
-    /// Takes a tenant out of the schedule.
     pub(super) fn disconnect(&self, tenant: &str) {
         let (id, change) = (id(tenant), change_at(clock("10:00")));
         let records = self.fakes.records(&id).now_or_never().unwrap().unwrap();
         let disconnected = onboarding::disconnect(&self.fakes, &records, &id, &change).now_or_never().unwrap();
         assert_eq!(disconnected, Ok(Conditional::Written));
-        self.forget_news(tenant);
+        self.delete_change_events(tenant);
     }
 
-    /// Forgets the events that a change by an admin has recorded: these tests count their own.
-    fn forget_news(&self, tenant: &str) {
-        let is_news = |body: &mut Body| matches!(body, Body::Text(text) if text.contains(system_events::LOG_TYPE));
+    /// Deletes the audit events of admins' changes: these tests count only their own events.
+    fn delete_change_events(&self, tenant: &str) {
+        let is_change = |body: &mut Body| matches!(body, Body::Text(text) if text.contains(system_events::LOG_TYPE));
         let mut state = self.fakes.state();
         let shard = state.events.entry((tenant.to_owned(), 0)).or_default();
-        shard.retain(|_, body| !is_news(body));
+        shard.retain(|_, body| !is_change(body));
     }
 
     /// Records `{"n":<name>}` at an instant like `2026-11-21T10:30:00.000Z`.
@@ -125,18 +123,18 @@ impl World {
         self.fakes.put_event(&id(tenant), shard, StoredEvent { recorded_at_id: format!("{recorded_at}#{name}"), body });
     }
 
-    /// The tick of an hour, two minutes into it.
+    /// Runs an hour's tick, two minutes into the hour.
     pub(super) fn tick(&self, hour: &str) -> Result<Report, Failure> {
-        self.try_tick(hour).expect("the tick never came back")
+        self.try_tick(hour).expect("the tick never ended")
     }
 
-    /// The same; none if it never comes back.
+    /// The same; none if it never ends.
     pub(super) fn try_tick(&self, hour: &str) -> Option<Result<Report, Failure>> {
         let now = clock(hour) + TimeDelta::minutes(2);
         self.run(clock(hour), &move || now, &|| false)
     }
 
-    /// A tick under a given clock; none if it never comes back.
+    /// Runs a tick with a given clock; none if it never ends.
     pub(super) fn run(
         &self,
         tick: DateTime<Utc>,
@@ -146,22 +144,25 @@ impl World {
         self.run_of(tick, now, should_stop, async |export, run| export.tick(run).await)
     }
 
-    /// A run of anything under a given clock; none if it never comes back.
+    /// Runs anything with a given clock; none if it never ends.
     pub(super) fn run_of<R>(
         &self,
         tick: DateTime<Utc>,
         now: &(dyn Fn() -> DateTime<Utc> + Send + Sync),
         should_stop: &(dyn Fn() -> bool + Send + Sync),
-        job: impl AsyncFnOnce(MemoryExport, Run<'_>) -> R,
+        job: impl AsyncFnOnce(FakeExport, Run<'_>) -> R,
     ) -> Option<R> {
         let (platform, random) = (platform(), |bytes: &mut [u8]| self.fakes.random(bytes));
-        let deadline = now() + RUN;
-        Self::ends(job(self.export(), Run { tick, platform: &platform, now, should_stop, deadline, random: &random }))
+        let deadline = now() + RUN_TIME;
+        Self::wait_for(job(
+            self.export(),
+            Run { tick, platform: &platform, now, should_stop, deadline, random: &random },
+        ))
     }
 
-    /// What comes of something that takes time, but not of ours; none if it never comes back.
-    pub(super) fn ends<R>(run: impl Future<Output = R>) -> Option<R> {
-        // A run in the middle of another's, planned as a fault, finds the other's timers. All that it waits for is its turn.
+    /// Awaits a run in virtual time; none if it never ends.
+    pub(super) fn wait_for<R>(run: impl Future<Output = R>) -> Option<R> {
+        // A fault may be another run in the middle of this one. It is inside of this one's runtime, and waits for no timer.
         if tokio::runtime::Handle::try_current().is_ok() {
             let mut run = std::pin::pin!(run);
             return (0..10_000).find_map(|_| run.as_mut().now_or_never());
@@ -170,7 +171,7 @@ impl World {
         runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(900), run).await.ok() })
     }
 
-    /// Lets the time pass by which the lease of a run that died has expired.
+    /// Makes the lease of a run that died expire.
     pub(super) fn expire_lease(&self, tenant: &str) {
         self.fakes.state().tenants.get_mut(tenant).unwrap().lease.as_mut().unwrap().until = clock("00:00");
     }
@@ -179,7 +180,7 @@ impl World {
         self.fakes.state().tenants[tenant].lease.is_some()
     }
 
-    pub(super) fn export(&self) -> MemoryExport {
+    pub(super) fn export(&self) -> FakeExport {
         let fakes = || self.fakes.clone();
         let options = self.options.clone();
         Export { tenants: fakes(), events: fakes(), buckets: fakes(), bus: fakes(), options }

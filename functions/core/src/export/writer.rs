@@ -1,4 +1,4 @@
-//! A window's lines, spread over as many objects as they need.
+//! Writes a window's lines into as many objects as they need.
 
 use chrono::{DateTime, Utc};
 
@@ -14,10 +14,10 @@ use crate::{
     settings::TenantConfig,
 };
 
-/// How many encoded bytes are handed on at a time.
-const CHUNK: usize = 256 * 1024;
+/// Encoded bytes that are sent at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What is stored of a window, and the object that is on its way.
+/// The stored objects of a window, and the one that is being written.
 pub(super) struct Writer<'a, B: Buckets> {
     buckets: &'a B,
     config: &'a TenantConfig,
@@ -26,15 +26,14 @@ pub(super) struct Writer<'a, B: Buckets> {
     bucket: &'a mut Option<B::Bucket>,
     open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
     stored: Vec<StoredObject>,
-    /// Whether a request to store an object that was given up may still be carried out.
+    /// Whether a request to store an object that failed may still be carried out.
     pub(super) in_doubt: bool,
-    /// The minute that is delivered again at the moment.
-    pub(super) minute: Option<Window>,
-    /// How many events came too late for the window before.
+    /// The minute that is delivered again; none while the window itself is written.
+    pub(super) late_minute: Option<Window>,
+    /// Late arrivals of the window before.
     pub(super) late: u64,
-    /// Whether a minute that was delivered again may have lacked some events by then.
+    /// Whether events of a minute may have been deleted before it was delivered again.
     pub(super) late_gap: bool,
-    /// What the pushed events of the window's last minutes come to.
     pub(super) trailing_counts: TrailingCounts,
     pub(super) malformed: u64,
 }
@@ -46,64 +45,62 @@ struct OpenObject<U> {
     events: u64,
 }
 
-/// A line's events: the system's own are not counted.
-pub(super) const OWN: u64 = 0;
-pub(super) const RECORDED: u64 = 1;
+/// What a line counts as: heartbeats and the like are not counted.
+pub(super) const SYSTEM_EVENT: u64 = 0;
+pub(super) const RECORDED_EVENT: u64 = 1;
 
 impl<'a, B: Buckets> Writer<'a, B> {
-    /// At a window's beginning, or where another run has left it.
     pub(super) fn new(
         buckets: &'a B,
         config: &'a TenantConfig,
         bucket: &'a mut Option<B::Bucket>,
-        from: &Checkpoint,
+        start: &Checkpoint,
     ) -> Self {
         Self {
             buckets,
             config,
-            window: from.window,
-            limit: from.max_object_bytes,
+            window: start.window,
+            limit: start.max_object_bytes,
             bucket,
             open: None,
-            stored: from.objects.clone(),
+            stored: start.objects.clone(),
             in_doubt: false,
-            minute: None,
-            late: from.late,
+            late_minute: None,
+            late: start.late,
             late_gap: false,
-            trailing_counts: from.trailing_counts.clone(),
-            malformed: from.malformed,
+            trailing_counts: start.trailing_counts.clone(),
+            malformed: start.malformed,
         }
     }
 
-    /// Whether there is nothing of the window itself.
+    /// Whether nothing of the window itself was written; late minutes don't count.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_none() && self.stored.iter().all(|object| object.late.is_some())
     }
 
-    /// What is stored, by this run and those before it.
+    /// The objects that this run and those before it stored.
     pub(super) fn stored(&self) -> &[StoredObject] {
         &self.stored
     }
 
-    /// Whether the line fits into the object that is open; into one that is not, it always does.
+    /// Whether the line fits into the open object. Into a new one, it always does.
     pub(super) fn has_room(&self, line: &str) -> bool {
         self.open.as_ref().is_none_or(|open| open.encoder.has_room(line.len(), self.limit))
     }
 
-    /// Whether there is an object to push lines into.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Begins the next object.
+    /// Begins the next object. The first one assumes the role.
     pub(super) async fn open(&mut self) -> Result<(), Failure> {
         let bucket = match self.bucket.take() {
             Some(bucket) => bucket,
             None => self.buckets.open(self.config, self.window).await?,
         };
         let bucket = self.bucket.insert(bucket);
-        let file = next_number(&self.stored, self.minute);
-        let spec = match self.minute {
+        let file = next_number(&self.stored, self.late_minute);
+        let spec = match self.late_minute {
             Some(minute) => ObjectSpec::late(self.config, minute, file),
             None => ObjectSpec::new(self.config, self.window, file),
         };
@@ -112,15 +109,14 @@ impl<'a, B: Buckets> Writer<'a, B> {
         Ok(())
     }
 
-    /// Adds a line to the object that is open; whether there is enough now to [`Self::send`].
+    /// Adds a line to the open object. Returns whether there is enough to [`Self::send`].
     pub(super) fn push(&mut self, line: &str, events: u64) -> Result<bool, Failure> {
         let Some(open) = &mut self.open else { return Ok(false) };
         open.events += events;
         open.encoder.push(line).map_err(not_encoded)?;
-        Ok(open.encoder.ready() >= CHUNK)
+        Ok(open.encoder.ready() >= CHUNK_BYTES)
     }
 
-    /// Hands on what is encoded.
     pub(super) async fn send(&mut self) -> Result<(), Failure> {
         let Some(open) = &mut self.open else { return Ok(()) };
         match open.encoder.take_ready(1) {
@@ -129,14 +125,14 @@ impl<'a, B: Buckets> Writer<'a, B> {
         }
     }
 
-    /// Stores the object that is open.
+    /// Stores the open object.
     pub(super) async fn finish(&mut self) -> Result<(), AbortReason> {
         let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
-        let handed_on = async {
+        let sent = async {
             let finished = encoder.finish().map_err(not_encoded)?;
             upload.write(finished.bytes).await.map(|()| (finished.stored, finished.sha256))
         };
-        let (bytes, sha256) = match handed_on.await {
+        let (bytes, sha256) = match sent.await {
             Ok(finished) => finished,
             Err(failure) => {
                 upload.abort().await;
@@ -146,11 +142,10 @@ impl<'a, B: Buckets> Writer<'a, B> {
         let Finish { result, in_doubt } = upload.finish(&sha256).await;
         self.in_doubt |= in_doubt;
         result?;
-        self.stored.push(StoredObject { key, bytes, events, sha256, late: self.minute });
+        self.stored.push(StoredObject { key, bytes, events, sha256, late: self.late_minute });
         Ok(())
     }
 
-    /// Gives up the object that is open.
     pub(super) async fn abort(self) {
         if let Some(open) = self.open {
             open.upload.abort().await;

@@ -1,4 +1,4 @@
-//! Buckets in memory: an object is there once its upload is finished, and only in its own tenant's folder.
+//! Buckets in memory. An object exists once its upload is finished, in its tenant's folder only.
 
 use super::{FakeObject, Fakes, Op};
 use crate::{
@@ -14,14 +14,14 @@ impl Buckets for Fakes {
     type Bucket = FakeBucket;
 
     async fn open(&self, config: &TenantConfig, _window: Window) -> Result<FakeBucket, Failure> {
-        self.pass(Op::Open, config.tenant.as_str()).await?;
+        self.inject(Op::Open, config.tenant.as_str()).await?;
         let folder = tenant_folder(&config.prefix, &config.tenant);
         let (tenant, bucket) = (config.tenant.clone(), config.bucket.to_string());
         Ok(FakeBucket { fakes: self.clone(), tenant, bucket, folder })
     }
 }
 
-/// One tenant's bucket; it exists once the state has it.
+/// The bucket exists once the state has it.
 pub struct FakeBucket {
     fakes: Fakes,
     tenant: TenantId,
@@ -39,7 +39,6 @@ impl Bucket for FakeBucket {
     }
 }
 
-/// An object on its way.
 pub struct FakeUpload {
     fakes: Fakes,
     tenant: TenantId,
@@ -51,7 +50,7 @@ pub struct FakeUpload {
 
 impl Upload for FakeUpload {
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
-        self.fakes.pass(Op::Write, self.tenant.as_str()).await?;
+        self.fakes.inject(Op::Write, self.tenant.as_str()).await?;
         self.bytes.extend(bytes);
         Ok(())
     }
@@ -62,18 +61,18 @@ impl Upload for FakeUpload {
     }
 
     async fn abort(self) {
-        // A fault here would have nobody to tell; the call is counted.
-        let _ = self.fakes.pass(Op::Abort, self.tenant.as_str()).await;
+        // Counts the call; an abort can't report a fault.
+        let _ = self.fakes.inject(Op::Abort, self.tenant.as_str()).await;
     }
 }
 
 impl FakeUpload {
     async fn store(self, sha256: &str) -> Result<(), Failure> {
-        self.fakes.pass(Op::Finish, self.tenant.as_str()).await?;
+        self.fakes.inject(Op::Finish, self.tenant.as_str()).await?;
         if crate::object::sha256(&self.bytes) != sha256 {
-            return Err(Failure::new(Code::Rejected, "The checksum is not that of what was written."));
+            return Err(Failure::new(Code::Rejected, "The checksum is not that of the bytes."));
         }
-        // As the session policy has it on AWS: a delivery reaches its own tenant's folder alone.
+        // As by the session policy on AWS.
         if !self.spec.key.starts_with(&self.folder) {
             let message = format!("The role may not write s3://{}/{}.", self.bucket, self.spec.key);
             return Err(Failure::new(Code::AccessDenied, message));

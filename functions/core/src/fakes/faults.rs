@@ -1,4 +1,4 @@
-//! Planned faults: an operation that fails, one that never comes back, and something that happens right before it.
+//! Faults that tests plan for calls of ports.
 
 use std::{
     collections::HashMap,
@@ -7,15 +7,14 @@ use std::{
 
 use crate::failure::Failure;
 
-/// An operation of a port.
+/// A port's method, or the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is the port's method of that name, or the port")]
 pub enum Op {
     Due,
     AnyConnected,
     Fleet,
     LastChecks,
-    KeepCheck,
+    SaveCheck,
     Load,
     AcquireLease,
     ReleaseLease,
@@ -40,25 +39,24 @@ pub enum Op {
     Abort,
 }
 
-/// What goes wrong.
 pub enum Fault {
-    /// The operation does nothing and fails.
+    /// The call does nothing and fails.
     Fail(Failure),
-    /// The operation never comes back: whoever drops the run has seen it crash here.
+    /// The call never returns; a test drops the run here, as in a crash.
     Crash,
-    /// Something else happens first, then the operation goes on.
+    /// The action runs, then the call succeeds.
     After(Box<dyn FnOnce() + Send>),
 }
 
 struct Planned {
     op: Op,
-    /// The tenant, or a shard where the operation is on a shard.
+    /// The tenant, or the shard of an operation on a shard.
     of: Option<String>,
     fault: Fault,
-    stays: bool,
+    is_permanent: bool,
 }
 
-/// What is planned, shared by all clones of a world.
+/// The planned faults, which clones share.
 #[derive(Clone, Default)]
 pub(super) struct Faults {
     plan: Arc<Mutex<Vec<Planned>>>,
@@ -70,8 +68,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Faults {
-    pub(super) fn plan(&self, op: Op, of: Option<&str>, fault: Fault, stays: bool) {
-        lock(&self.plan).push(Planned { op, of: of.map(str::to_owned), fault, stays });
+    pub(super) fn plan(&self, op: Op, of: Option<&str>, fault: Fault, is_permanent: bool) {
+        lock(&self.plan).push(Planned { op, of: of.map(str::to_owned), fault, is_permanent });
     }
 
     pub(super) fn clear(&self) {
@@ -82,7 +80,7 @@ impl Faults {
         lock(&self.calls).get(&op).copied().unwrap_or(0)
     }
 
-    pub(super) async fn pass(&self, op: Op, of: &str) -> Result<(), Failure> {
+    pub(super) async fn inject(&self, op: Op, of: &str) -> Result<(), Failure> {
         *lock(&self.calls).entry(op).or_default() += 1;
         match self.next(op, of) {
             None => Ok(()),
@@ -99,7 +97,7 @@ impl Faults {
         let mut plan = lock(&self.plan);
         let index = plan.iter().position(|it| it.op == op && it.of.as_deref().is_none_or(|tenant| tenant == of))?;
         match &plan[index] {
-            Planned { fault: Fault::Fail(failure), stays: true, .. } => Some(Fault::Fail(failure.clone())),
+            Planned { fault: Fault::Fail(failure), is_permanent: true, .. } => Some(Fault::Fail(failure.clone())),
             _ => Some(plan.remove(index).fault),
         }
     }

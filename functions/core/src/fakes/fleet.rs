@@ -1,4 +1,4 @@
-//! All tenants in memory, as whoever looks for what is missing sees them.
+//! The lists of all tenants in memory, as the reconciliation reads them.
 
 use super::{Fakes, Op};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 impl Fleet for Fakes {
     async fn connected(&self, shard: DueShard) -> Result<Vec<Due>, Failure> {
-        self.pass(Op::Fleet, &shard.to_string()).await?;
+        self.inject(Op::Fleet, &shard.to_string()).await?;
         let state = self.state();
         let entry = |(id, watermark): (&String, &StoredWatermark)| {
             let StoredWatermark { due_shard, next_due, .. } = watermark;
@@ -21,7 +21,7 @@ impl Fleet for Fakes {
     }
 
     async fn saved(&self) -> Result<Vec<String>, Failure> {
-        self.pass(Op::Fleet, "saved").await?;
+        self.inject(Op::Fleet, "saved").await?;
         let state = self.state();
         let saved =
             state.tenants.iter().filter(|(_, tenant)| tenant.config.as_ref().is_some_and(|it| it.region.is_some()));
@@ -29,18 +29,18 @@ impl Fleet for Fakes {
     }
 
     async fn pending(&self) -> Result<Vec<String>, Failure> {
-        self.pass(Op::Fleet, "pending").await?;
+        self.inject(Op::Fleet, "pending").await?;
         let state = self.state();
         Ok(state.tenants.iter().filter(|(_, tenant)| !tenant.outbox.is_empty()).map(|(id, _)| id.clone()).collect())
     }
 
     async fn last_count(&self) -> Result<Option<ConnectedCount>, Failure> {
-        self.pass(Op::Fleet, "count").await?;
+        self.inject(Op::Fleet, "count").await?;
         Ok(self.state().count)
     }
 
     async fn save_count(&self, count: ConnectedCount) -> Result<(), Failure> {
-        self.pass(Op::Fleet, "count").await?;
+        self.inject(Op::Fleet, "count").await?;
         self.state().count = Some(count);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The tenants' records in memory, as whoever connects a tenant sees them.
+//! The tenants' records in memory, as the console reads and writes them.
 
 use chrono::{DateTime, Utc};
 
@@ -15,12 +15,12 @@ use crate::{
 
 impl Settings for Fakes {
     async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
-        self.pass(Op::Settings, tenant.as_str()).await?;
+        self.inject(Op::Settings, tenant.as_str()).await?;
         Ok(self.state().records(tenant))
     }
 
     async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
-        self.pass(Op::Settings, tenant.as_str()).await?;
+        self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let config = state.tenants.entry(tenant.to_string()).or_default().config.get_or_insert_default();
         Ok(config.external_id.get_or_insert_with(|| candidate.to_string()).clone())
@@ -33,7 +33,7 @@ impl Settings for Fakes {
         version: u64,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
-        self.pass(Op::Settings, tenant.as_str()).await?;
+        self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
         let Some(config) = stored.config.as_mut().filter(|config| config.external_id.is_some()) else {
@@ -55,11 +55,11 @@ impl Settings for Fakes {
         schedule: Schedule,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
-        self.pass(Op::Settings, config.tenant.as_str()).await?;
+        self.inject(Op::Settings, config.tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
         let unchanged = match (&stored.watermark, as_read) {
-            (Some(stored), Some(as_read)) => stored.stands_where(as_read),
+            (Some(stored), Some(as_read)) => stored.is_at_same_position(as_read),
             (stored, as_read) => stored.is_none() && as_read.is_none(),
         };
         let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
@@ -82,7 +82,7 @@ impl Settings for Fakes {
         version: u64,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
-        self.pass(Op::Settings, tenant.as_str()).await?;
+        self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::ConditionFailed) };
         let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
@@ -104,7 +104,7 @@ impl Settings for Fakes {
         before: Option<DateTime<Utc>>,
         most: usize,
     ) -> Result<Vec<StoredReceipt>, Failure> {
-        self.pass(Op::Settings, tenant.as_str()).await?;
+        self.inject(Op::Settings, tenant.as_str()).await?;
         let state = self.state();
         let receipts = state.tenants.get(tenant.as_str()).into_iter().flat_map(|tenant| tenant.receipts.values().rev());
         let earlier = receipts.filter(|receipt| before.is_none_or(|before| receipt.window.to < before));
@@ -117,7 +117,7 @@ impl Settings for Fakes {
         since: DateTime<Utc>,
         most: u32,
     ) -> Result<bool, Failure> {
-        self.pass(Op::Settings, tenant.as_str()).await?;
+        self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let taken = state.tenants.entry(tenant.to_string()).or_default().verification_slots.entry(since).or_default();
         *taken += 1;

@@ -1,4 +1,4 @@
-//! The tenants' records in memory, as the export sees them.
+//! The tenants' records in memory, as the export reads and writes them.
 
 use chrono::{DateTime, Utc};
 
@@ -16,7 +16,7 @@ use crate::{
 
 impl Tenants for Fakes {
     async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<Due>, Failure> {
-        self.pass(Op::Due, &shard.to_string()).await?;
+        self.inject(Op::Due, &shard.to_string()).await?;
         let tick = timestamp::seconds(tick);
         let is_due = |watermark: &StoredWatermark| {
             watermark.due_shard == Some(shard.to_string())
@@ -33,7 +33,7 @@ impl Tenants for Fakes {
     }
 
     async fn any_connected(&self, shard: DueShard) -> Result<bool, Failure> {
-        self.pass(Op::AnyConnected, &shard.to_string()).await?;
+        self.inject(Op::AnyConnected, &shard.to_string()).await?;
         let mut watermarks: Vec<_> =
             self.state().tenants.values().filter_map(|tenant| tenant.watermark.clone()).collect();
         watermarks.retain(|watermark| watermark.next_due.is_some());
@@ -42,7 +42,7 @@ impl Tenants for Fakes {
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
         for tenant in tenants {
-            self.pass(Op::Load, tenant.as_str()).await?;
+            self.inject(Op::Load, tenant.as_str()).await?;
         }
         let state = self.state();
         Ok(tenants.iter().map(|tenant| (tenant.clone(), state.records(tenant))).collect())
@@ -55,7 +55,7 @@ impl Tenants for Fakes {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
-        self.pass(Op::AcquireLease, tenant.as_str()).await?;
+        self.inject(Op::AcquireLease, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
         let other = stored.lease.as_ref().filter(|stored| stored.token != lease.token);
@@ -63,11 +63,11 @@ impl Tenants for Fakes {
             return Ok(Acquisition::HeldUntil(other.until));
         }
         let TenantRecords { watermark, health, .. } = stored.records();
-        let holds = match purpose {
-            Purpose::Export(as_read) => watermark.as_ref().is_some_and(|it| it.stands_where(as_read)),
+        let is_as_read = match purpose {
+            Purpose::Export(as_read) => watermark.as_ref().is_some_and(|it| it.is_at_same_position(as_read)),
             Purpose::Publish => true,
         };
-        if !holds {
+        if !is_as_read {
             return Ok(Acquisition::ConditionFailed);
         }
         stored.lease = Some(lease.clone());
@@ -75,7 +75,7 @@ impl Tenants for Fakes {
     }
 
     async fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> Result<(), Failure> {
-        self.pass(Op::ReleaseLease, tenant.as_str()).await?;
+        self.inject(Op::ReleaseLease, tenant.as_str()).await?;
         if let Some(stored) = self.state().tenants.get_mut(tenant.as_str()) {
             stored.lease.take_if(|stored| stored.token == lease.token);
         }
@@ -88,7 +88,7 @@ impl Tenants for Fakes {
         fence: Fence<'_>,
         Commit { after, receipt, announcement, releases }: Commit<'_>,
     ) -> Result<Conditional, Failure> {
-        self.pass(Op::Commit, config.tenant.as_str()).await?;
+        self.inject(Op::Commit, config.tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
         if !stored.is_as_read(config, fence) {
@@ -111,7 +111,7 @@ impl Tenants for Fakes {
         fence: Fence<'_>,
         checkpoint: &str,
     ) -> Result<Conditional, Failure> {
-        self.pass(Op::SaveCheckpoint, config.tenant.as_str()).await?;
+        self.inject(Op::SaveCheckpoint, config.tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(config.tenant.to_string()).or_default();
         match stored.is_as_read(config, fence).then_some(stored.watermark.as_mut()).flatten() {
@@ -129,7 +129,7 @@ impl Tenants for Fakes {
         fence: Fence<'_>,
         FailureRecord { failure, at, announcement, releases }: FailureRecord<'_>,
     ) -> Result<Conditional, Failure> {
-        self.pass(Op::RecordFailure, tenant.as_str()).await?;
+        self.inject(Op::RecordFailure, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
         if !stored.is_within(fence) {
@@ -144,7 +144,7 @@ impl Tenants for Fakes {
     }
 
     async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        self.pass(Op::ResetBackoff, tenant.as_str()).await?;
+        self.inject(Op::ResetBackoff, tenant.as_str()).await?;
         let mut state = self.state();
         if let Some(stored) = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.failing_since.is_some()) {
             stored.backoff_reset_at = Some(at);
@@ -153,12 +153,12 @@ impl Tenants for Fakes {
     }
 
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
-        self.pass(Op::Outbox, tenant.as_str()).await?;
+        self.inject(Op::Outbox, tenant.as_str()).await?;
         Ok(self.state().tenants.get(tenant.as_str()).map(|stored| stored.outbox.clone()).unwrap_or_default())
     }
 
     async fn remove_published(&self, tenant: &TenantId, _as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
-        self.pass(Op::RemovePublished, tenant.as_str()).await?;
+        self.inject(Op::RemovePublished, tenant.as_str()).await?;
         if let Some(stored) = self.state().tenants.get_mut(tenant.as_str()) {
             stored.outbox.remove(ids);
         }

@@ -1,18 +1,18 @@
-//! Which log types there are, and which actions each has.
+//! The log types and actions that the recorder accepts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{RefusedEvent, reasons};
+use super::RefusedEvent;
 use crate::{system_events::RESERVED_LOG_TYPES, tenant::Invalid};
 
-/// Stands for every action, or every log type.
+/// Every action, or every log type.
 const ANY: &str = "*";
 
-/// In characters, by the schema.
-const MAX_NAME: usize = 100;
+/// As in the schema.
+const MAX_NAME_CHARS: usize = 100;
 
 /// The actions of each log type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,31 +20,30 @@ const MAX_NAME: usize = 100;
 pub struct Catalogue(BTreeMap<String, BTreeSet<String>>);
 
 impl Catalogue {
-    /// Reads `{"Billing": ["Invoice Paid"], "Scan": ["*"]}`, where `"*"` stands for every action of that log type, and
-    /// `{"*": ["*"]}` for everything but what is reserved.
+    /// Parses `{"Billing": ["Invoice Paid"], "Scan": ["*"]}`. `"*"` means every action of that log type; `{"*": ["*"]}`
+    /// means everything but the reserved log types.
     ///
     /// # Errors
-    /// If the text is anything else, names a log type of the export itself, or has a name that no event can have.
+    /// If the text has another form, or names a reserved log type or a name that the schema doesn't allow.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let catalogue: BTreeMap<String, BTreeSet<String>> = serde_json::from_str(text)
             .map_err(|_| Invalid("is JSON like {\"Billing\": [\"Invoice Paid\"], \"Scan\": [\"*\"]}".to_owned()))?;
         for (log_type, actions) in &catalogue {
             if is_reserved(log_type) {
-                return Err(Invalid(format!("names the log type {log_type:?}, which only the export itself may use")));
+                return Err(Invalid(format!("names the log type {log_type:?}, which only this system may use")));
             }
             if actions.is_empty() || (log_type == ANY && !actions.iter().eq([ANY])) {
-                let rule = "gives each log type an action at least, and \"*\" just [\"*\"]";
+                let rule = "gives each log type at least one action, and \"*\" exactly [\"*\"]";
                 return Err(Invalid(format!("{rule}; {log_type:?} has something else")));
             }
             if let Some(name) = [log_type].into_iter().chain(actions).find(|name| !is_name(name)) {
-                let rule = "has names of 1 to 100 characters, none of them a control character";
-                return Err(Invalid(format!("{rule}; {name:?} is something else")));
+                let rule = "has names of 1 to 100 characters without control characters";
+                return Err(Invalid(format!("{rule}, but also {name:?}")));
             }
         }
         Ok(Self(catalogue))
     }
 
-    /// Both together.
     #[must_use]
     pub fn extended(mut self, more: Self) -> Self {
         for (log_type, actions) in more.0 {
@@ -53,10 +52,9 @@ impl Catalogue {
         self
     }
 
-    /// Whether an event may have this log type and this action.
     pub(super) fn check(&self, log_type: &str, action: &str) -> Result<(), RefusedEvent> {
         if is_reserved(log_type) {
-            return Err(RefusedEvent(reasons::reserved("/logType")));
+            return Err(RefusedEvent(reserved("/logType")));
         }
         if self.0.contains_key(ANY) {
             return Ok(());
@@ -70,8 +68,8 @@ impl Catalogue {
         Err(unknown(&format!("/action is not one that the catalogue has for {log_type}"), action, actions))
     }
 
-    /// The same as a list of schemas of which an event matches one; none if an event may be anything.
-    pub(super) fn as_schemas(&self) -> Option<Value> {
+    /// Returns a list of schemas; an event must match one. None if every log type and action is allowed.
+    pub(super) fn to_schemas(&self) -> Option<Value> {
         let kind = |(log_type, actions): (&String, &BTreeSet<String>)| {
             if actions.contains(ANY) {
                 return json!({ "properties": { "logType": { "const": log_type } } });
@@ -82,7 +80,11 @@ impl Catalogue {
     }
 }
 
-/// A log type that a reader could take for a reserved one is none for the platform, either.
+pub(super) fn reserved(at: &str) -> String {
+    format!("{at} is reserved for this system's own events; choose another one")
+}
+
+/// Ignores case and whitespace, since a reader could confuse such a log type with a reserved one.
 fn is_reserved(log_type: &str) -> bool {
     let words = || log_type.split_whitespace();
     RESERVED_LOG_TYPES.iter().any(|reserved| {
@@ -92,22 +94,21 @@ fn is_reserved(log_type: &str) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    (1..=MAX_NAME_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-/// A refusal that names the known word next to the one that was sent, but never that one.
-fn unknown<'a>(what: &str, sent: &str, known: impl IntoIterator<Item = &'a String>) -> RefusedEvent {
-    let near = known.into_iter().map(|name| (distance(sent, name), name)).min();
-    let hint = match near {
+/// Suggests the most similar known name, but never repeats the name that was sent.
+fn unknown<'a>(problem: &str, sent: &str, known: impl IntoIterator<Item = &'a String>) -> RefusedEvent {
+    let nearest = known.into_iter().map(|name| (distance(sent, name), name)).min();
+    let hint = match nearest {
         Some((distance, name)) if distance <= name.chars().count().div_ceil(3) => format!(" (did you mean {name:?}?)"),
         _ => String::new(),
     };
-    let source = "the platform adds to it with EXTRA_ACTIONS, and GET /v1/events/schema.json has it as it is in force";
-    RefusedEvent(format!("{what}{hint}; {source}"))
+    let source = "GET /v1/events/schema.json returns the catalogue, and the platform extends it with EXTRA_ACTIONS";
+    RefusedEvent(format!("{problem}{hint}; {source}"))
 }
 
-/// How many characters have to be put in, taken out or replaced to make one text of the other, regardless of ASCII case
-/// (Levenshtein distance).
+/// The Levenshtein distance, ignoring ASCII case.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

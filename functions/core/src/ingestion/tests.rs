@@ -1,4 +1,4 @@
-//! What is taken in and what is refused, and that nothing is changed on the way.
+//! Which events are accepted and which are refused; accepted ones stay unchanged.
 
 use std::sync::LazyLock;
 
@@ -37,7 +37,7 @@ fn with(pointer: &str, value: Value) -> String {
 }
 
 #[test]
-fn an_event_is_stamped_and_put_in_the_order_of_the_schema() {
+fn an_event_is_stamped_and_gets_the_order_of_the_schema() {
     let text = r#"{
         "additionalInfo": { "b" : 1.50e+2, "a": ["x  y", "\u00e9\ud83e\udd80"], "b": 2 },
         "user": { "email": "ada@acme.example", "id": "u-17", "name": "Ada" },
@@ -48,7 +48,7 @@ fn an_event_is_stamped_and_put_in_the_order_of_the_schema() {
 }
 
 #[test]
-fn an_event_goes_to_the_shard_of_its_id_and_its_address_can_be_filtered_by() {
+fn an_event_has_the_shard_of_its_id_and_a_copy_of_the_email_address() {
     let incoming = validator("{}").check(&with("/user/email", json!("ada@acme.example"))).unwrap();
     let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
     let shards = EventShards::parse("64").unwrap();
@@ -57,35 +57,35 @@ fn an_event_goes_to_the_shard_of_its_id_and_its_address_can_be_filtered_by() {
 }
 
 #[test]
-fn a_refusal_names_the_place_and_what_would_be_right() {
+fn a_refusal_names_the_place_and_the_rule() {
     for (text, words) in [
         (with("/date", json!("secret")), "/date is stamped by the recorder; put another time under /additionalInfo/oc"),
-        (with("/tenantId", json!("secret")), "/tenantId is not known here; what else there is to say belongs under"),
+        (with("/tenantId", json!("secret")), "/tenantId is not known here; put additional data under /additionalInfo"),
         (with("/a~b", json!("secret")), "/a~0b is not known here"),
         (with("/user/role", json!("secret")), "/user/role is not known here"),
         (with("/user", json!({ "name": "secret" })), "/user/id is required"),
-        (with("/user", json!("secret")), "/user has to be of type object"),
-        (with("/user/name", json!(null)), "/user/name has to be of type string"),
+        (with("/user", json!("secret")), "/user must be of type object"),
+        (with("/user/name", json!(null)), "/user/name must be of type string"),
         (with("/user/id", json!("")), "/user/id must not be empty"),
         (with("/user/email", json!("secret".repeat(54))), "/user/email has 320 characters at most"),
         (with("/id", json!("secret id")), "/id has 1 to 128 letters, digits or any of _.:-"),
         (with("/id", json!("x".repeat(129))), "/id has 1 to 128"),
         (with("/id", json!("x\n")), "/id has 1 to 128"),
         (with("/id", json!("system:secret")), "does not begin with system:"),
-        (with("/id", json!(7)), "/id has to be of type string"),
+        (with("/id", json!(7)), "/id must be of type string"),
         (with("/action", json!("Log\u{85}in")), "/action must not have control"),
         (with("/logType", json!("System\u{200b}")), "/logType must not have control or invisible"),
-        (with("/additionalInfo", json!([])), "/additionalInfo has to be of type object"),
-        (with("/additionalInfo", json!(null)), "/additionalInfo has to be of type object"),
-        (with("", json!(["secret"])), "the event has to be of type object"),
+        (with("/additionalInfo", json!([])), "/additionalInfo must be of type object"),
+        (with("/additionalInfo", json!(null)), "/additionalInfo must be of type object"),
+        (with("", json!(["secret"])), "the event must be of type object"),
         (json!({ "user": {} }).to_string(), "/logType is required; /action is required; /user/id is required"),
         (with("/logType", json!("System")), "/logType is reserved for this system's own events"),
         (with("/logType", json!("Biling")), "/logType is not in the catalogue"),
-        (with("/logType", json!("authentification")), "(did you mean \"Authentication\"?); the"),
+        (with("/logType", json!("authentification")), "(did you mean \"Authentication\"?); GET"),
         (with("/action", json!("LogIn ")), "/action is not one that the catalogue has for Authentication (did you"),
-        (with("/action", json!("secret")), "the platform adds to it with EXTRA_ACTIONS"),
-        (login().to_string().replace("{\"id\"", "{\"id\":\"secret\",\"id\""), "id stands twice in the same object"),
-        (login().to_string().replacen('{', "{\"action\":\"secret\",", 1), "action stands twice"),
+        (with("/action", json!("secret")), "the platform extends it with EXTRA_ACTIONS"),
+        (login().to_string().replace("{\"id\"", "{\"id\":\"secret\",\"id\""), "id occurs twice in the same object"),
+        (login().to_string().replacen('{', "{\"action\":\"secret\",", 1), "action occurs twice"),
         (with("/user/name", json!("secret")).replace("secret", "\\ud83e"), "the event can't be read as JSON"),
         (
             with("/additionalInfo", json!({ "a": "SURROGATE" })).replace("SURROGATE", "\\udd80"),
@@ -113,7 +113,7 @@ fn an_event_has_256_kib_of_compact_json_at_most() {
 }
 
 #[test]
-fn the_platform_extends_the_catalogue_but_not_by_what_is_the_systems_own() {
+fn the_platform_extends_the_catalogue_but_not_by_reserved_log_types() {
     let of = |log_type: &str, action: &str| {
         json!({ "logType": log_type, "action": action, "user": { "id": "u" } }).to_string()
     };
@@ -135,16 +135,16 @@ fn the_platform_extends_the_catalogue_but_not_by_what_is_the_systems_own() {
 }
 
 #[test]
-fn a_catalogue_that_can_not_be_meant_is_refused() {
+fn an_invalid_catalogue_is_refused() {
     for (text, words) in [
         ("", "is JSON like"),
         ("[]", "is JSON like"),
         (r#"{"Scan": "*"}"#, "is JSON like"),
-        (r#"{"System": ["*"]}"#, "only the export itself"),
-        (r#"{"audit log export": ["x"]}"#, "only the export itself"),
-        (r#"{"Scan": []}"#, "an action at least"),
-        (r#"{"*": ["Scan Now"]}"#, "\"*\" just"),
-        (r#"{"*": ["*", "Scan Now"]}"#, "\"*\" just"),
+        (r#"{"System": ["*"]}"#, "only this system"),
+        (r#"{"audit log export": ["x"]}"#, "only this system"),
+        (r#"{"Scan": []}"#, "at least one action"),
+        (r#"{"*": ["Scan Now"]}"#, "\"*\" exactly"),
+        (r#"{"*": ["*", "Scan Now"]}"#, "\"*\" exactly"),
         (r#"{"Scan": ["Scan\nNow"]}"#, "control character"),
         (r#"{"": ["x"]}"#, "1 to 100"),
     ] {
@@ -153,7 +153,7 @@ fn a_catalogue_that_can_not_be_meant_is_refused() {
 }
 
 #[test]
-fn the_published_schema_reserves_what_the_system_does_and_its_examples_are_accepted() {
+fn the_published_schema_has_the_reserved_log_types_and_valid_examples() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     assert_eq!(schema["properties"]["logType"]["not"]["enum"], json!(super::super::system_events::RESERVED_LOG_TYPES));
     let examples = schema["examples"].as_array().unwrap();
@@ -163,7 +163,7 @@ fn the_published_schema_reserves_what_the_system_does_and_its_examples_are_accep
     assert!(!examples.is_empty());
 }
 
-/// Texts that sometimes are of the catalogue, sometimes not, and sometimes unusable.
+/// Names in the catalogue, others, and invalid ones.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec!["Scan", "Scan Now", "Member", "Billing", "Invoice Paid", "System", "*", ""])
@@ -200,7 +200,7 @@ static CATALOGUES: LazyLock<[(EventValidator, Validator); 3]> = LazyLock::new(||
 
 proptest! {
     #[test]
-    fn the_published_schema_accepts_what_is_accepted(
+    fn the_published_schema_accepts_exactly_the_valid_events(
         log_type in word(), action in word(), id in prop_oneof![Just(None), "[a-z:]{0,3}".prop_map(Some), any::<Option<String>>()],
         user in "\\PC{0,3}", info in any_json(), pretty in any::<bool>(),
     ) {
@@ -220,12 +220,12 @@ proptest! {
             let stored = StoredEvent { recorded_at_id: "2026-11-21T10:03:12.345Z#x".to_owned(), body: Body::Text(document) };
             let (line, malformed) = stored.line();
             prop_assert!(!malformed && !line.contains(['\n', '\r']));
-            let mut said: Value = serde_json::from_str(&line).unwrap();
-            prop_assert_eq!(said["date"].take(), json!("2026-11-21T10:03:12.345Z"));
-            said.as_object_mut().unwrap().remove("date");
-            prop_assert!(published.is_valid(&said));
-            said.as_object_mut().unwrap().retain(|name, _| event.get(name).is_some());
-            prop_assert_eq!(&said, &event);
+            let mut exported: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(exported["date"].take(), json!("2026-11-21T10:03:12.345Z"));
+            exported.as_object_mut().unwrap().remove("date");
+            prop_assert!(published.is_valid(&exported));
+            exported.as_object_mut().unwrap().retain(|name, _| event.get(name).is_some());
+            prop_assert_eq!(&exported, &event);
         }
     }
 }

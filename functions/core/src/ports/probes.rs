@@ -1,4 +1,4 @@
-//! What the verification asks of AWS, and how an answer reads.
+//! The port of the verification: what it tries in the customer's account.
 
 use std::{fmt, future::Future};
 
@@ -9,19 +9,17 @@ use crate::{
     tenant::ExternalId,
 };
 
-/// What the verification needs of the customer's account.
 pub trait Probes: Sync {
-    /// A session with all of the role's own rights.
     type Reach: Reach;
 
-    /// Assumes the role with an external ID or without any, and drops the session at once.
+    /// Assumes the role, with an external ID or without, and drops the session.
     fn assume(
         &self,
         connection: &Connection,
         external_id: Option<&ExternalId>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Stores one object just as a delivery does: under the same session policy, with the same headers.
+    /// Stores an object as a delivery does: with the same session policy and the same headers.
     fn deliver(
         &self,
         config: &TenantConfig,
@@ -33,15 +31,14 @@ pub trait Probes: Sync {
     fn reach(&self, config: &TenantConfig) -> impl Future<Output = Result<Self::Reach, Failure>> + Send;
 }
 
-/// A session with all of the role's own rights in the customer's bucket.
+/// A session with all rights of the role in the customer's bucket.
 pub trait Reach: Send + Sync {
-    /// Tries something on one key: what is put there is empty, and what is listed is that key alone.
+    /// Tries an action on one key. A put object is empty, and only that key is listed.
     fn attempt(&self, action: Action, key: &str) -> impl Future<Output = Access> + Send;
 }
 
-/// What is tried on a key.
+/// An action of S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is S3's action of that name")]
 pub enum Action {
     Get,
     List,
@@ -60,14 +57,13 @@ impl fmt::Display for Action {
     }
 }
 
-/// What AWS said to something that it ought to refuse.
+/// AWS's answer to an action that it should refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It was done.
     Allowed,
-    /// It is not allowed; the only answer that proves a limit.
+    /// The only answer that proves a limit.
     Refused,
-    /// Neither: a throttle, an error of AWS's own, no answer.
+    /// A throttle, a server's error or no answer.
     Unclear(Code),
 }
 

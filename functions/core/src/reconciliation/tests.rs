@@ -1,4 +1,4 @@
-//! A fleet that is healthy however seldom it exports, and one thing after the other that goes missing.
+//! A healthy fleet has no findings, and each lost or damaged record is found.
 
 use super::*;
 use crate::{
@@ -38,7 +38,7 @@ fn names(count: usize) -> impl Iterator<Item = String> {
 
 async fn reconciliation(fakes: &Fakes, now: DateTime<Utc>) -> Result<Reconciliation, Failure> {
     let connected = connected(fakes).await?;
-    take(fakes, fakes, &connected, now.date_naive(), now, Some(TimeDelta::days(90))).await
+    reconcile(fakes, fakes, &connected, now.date_naive(), now, Some(TimeDelta::days(90))).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +65,7 @@ async fn nothing_is_found_at_any_hour_in_a_healthy_fleet_that_exports_once_a_day
         };
         assert_eq!(found, expected, "{hour}");
     }
-    assert_eq!(fakes.calls(Op::Load), 0, "two lists of names are all that is read");
+    assert_eq!(fakes.calls(Op::Load), 0, "only the two lists are read");
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,23 +77,23 @@ async fn a_tenant_that_no_tick_can_export_is_found_and_named() {
         tenant
     };
     let without_config = |config| FakeTenant { config, ..healthy("odd") };
-    let looked_at = Draft { external_id: some("made-anew"), ..Draft::default() };
-    let connected_again = Draft { role_arn: draft().role_arn, ..looked_at.clone() };
+    let external_id_only = Draft { external_id: some("new-external-id"), ..Draft::default() };
+    let with_role = Draft { role_arn: draft().role_arn, ..external_id_only.clone() };
     let (no_config, never_due) = ((1, 0), (0, 1));
     for (what, tenant, expected) in [
         ("config gone", without_config(None), no_config),
-        ("config gone, and its external ID made anew", without_config(Some(looked_at.clone())), no_config),
-        ("and a role connected again", without_config(Some(connected_again.clone())), no_config),
+        ("config gone, with a new external ID", without_config(Some(external_id_only.clone())), no_config),
+        ("config gone, with a new role", without_config(Some(with_role.clone())), no_config),
         ("watermark gone", FakeTenant { watermark: None, ..healthy("odd") }, never_due),
-        ("in no shard that is read", with(&|it| it.due_shard = some("x")), never_due),
+        ("in an unknown shard", with(&|it| it.due_shard = some("x")), never_due),
         ("without next_due", with(&|it| it.next_due = None), never_due),
-        ("due after all instants", with(&|it| it.next_due = some("tomorrow")), never_due),
+        ("due at an invalid time", with(&|it| it.next_due = some("tomorrow")), never_due),
         ("due in a year", with(&|it| it.next_due = some("2027-11-21T11:00:00Z")), never_due),
         ("due in 24 hours", with(&|it| it.next_due = some("2026-11-22T10:31:00Z")), (0, 0)),
         ("due for weeks", with(&|it| it.next_due = some("2026-11-01T11:00:00Z")), (0, 0)),
         ("disconnected", with(&|it| it.due_shard = None), (0, 0)),
-        ("never connected", FakeTenant { config: Some(looked_at.clone()), ..FakeTenant::default() }, (0, 0)),
-        ("not saved yet", FakeTenant { config: Some(connected_again.clone()), ..FakeTenant::default() }, (0, 0)),
+        ("never connected", FakeTenant { config: Some(external_id_only.clone()), ..FakeTenant::default() }, (0, 0)),
+        ("not saved yet", FakeTenant { config: Some(with_role.clone()), ..FakeTenant::default() }, (0, 0)),
         ("neither", FakeTenant::default(), (0, 0)),
     ] {
         let fakes = fleet(names(3));
@@ -106,7 +106,7 @@ async fn a_tenant_that_no_tick_can_export_is_found_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_saved_or_let_go_while_it_is_looked_at_is_no_finding() {
+async fn a_tenant_that_is_saved_or_removed_during_the_reads_is_no_finding() {
     let incomplete = || {
         let fakes = fleet(names(2));
         let mut state = fakes.state();
@@ -115,18 +115,18 @@ async fn what_is_saved_or_let_go_while_it_is_looked_at_is_no_finding() {
         drop(state);
         fakes
     };
-    let settled = |fakes: &Fakes| {
+    let complete = |fakes: &Fakes| {
         let fakes = fakes.clone();
         Fault::After(Box::new(move || {
             fakes.state().tenants.insert("saving".to_owned(), healthy("saving"));
             fakes.state().tenants.remove("leaving");
         }))
     };
-    // The first look has two to look at: what happens before the third read happens between both looks.
+    // The first read loads two tenants, so the third load is the first of the second read.
     for reads_before in [0, 2] {
         let fakes = incomplete();
         (0..reads_before).for_each(|_| fakes.once(Op::Load, None, Fault::After(Box::new(|| ()))));
-        fakes.once(Op::Load, None, settled(&fakes));
+        fakes.once(Op::Load, None, complete(&fakes));
         let found = reconciliation(&fakes, now()).await.unwrap();
         assert_eq!((found.watermarks_without_config, found.settings_without_watermark), (vec![], vec![]));
     }
@@ -136,7 +136,7 @@ async fn what_is_saved_or_let_go_while_it_is_looked_at_is_no_finding() {
 }
 
 #[test]
-fn some_tenants_come_and_go_and_many_at_once_are_missed() {
+fn a_fleet_is_shrunken_if_many_tenants_are_gone_at_once() {
     for (before, now, expected) in [
         (0, 0, false),
         (2, 0, false),
@@ -155,7 +155,7 @@ fn some_tenants_come_and_go_and_many_at_once_are_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_that_shrank_is_missed_from_the_next_hour_on_and_until_the_day_after() {
+async fn a_shrunken_fleet_is_reported_until_the_day_after() {
     let fakes = fleet(names(10));
     let shrunken = async |time: &str| {
         let Reconciliation { shrunken, connected_before, .. } = reconciliation(&fakes, at(time)).await.unwrap();
@@ -165,14 +165,14 @@ async fn a_fleet_that_shrank_is_missed_from_the_next_hour_on_and_until_the_day_a
     assert_eq!(shrunken("21T00:31").await, (false, Some(10)));
     fakes.state().tenants.retain(|tenant, _| tenant.as_str() < "tenant-05");
     assert_eq!(shrunken("21T01:31").await, (true, Some(10)));
-    assert_eq!(shrunken("21T01:31").await, (true, Some(10)), "a reconciliation that is taken again finds the same");
-    assert_eq!(shrunken("20T05:31").await, (true, Some(10)), "nor does an old event that comes late change anything");
+    assert_eq!(shrunken("21T01:31").await, (true, Some(10)), "a repeated reconciliation finds the same");
+    assert_eq!(shrunken("20T05:31").await, (true, Some(10)), "a late event of an earlier day changes nothing");
     assert_eq!(shrunken("22T00:31").await, (true, Some(10)));
-    assert_eq!(shrunken("23T00:31").await, (false, Some(5)), "by now somebody has looked");
+    assert_eq!(shrunken("23T00:31").await, (false, Some(5)), "compared with the smaller count");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_events_table_that_refuses_reads_is_found_although_nobody_is_due() {
+async fn an_unreadable_events_table_is_found_although_no_tenant_is_due() {
     let fakes = fleet(names(3));
     for (code, expected) in [(Code::EventsUnreadable, true), (Code::Throttled, false), (Code::Unavailable, false)] {
         fakes.once(Op::PageBack, None, Fault::Fail(Failure::new(code, "DynamoDB said no.")));
@@ -181,11 +181,11 @@ async fn an_events_table_that_refuses_reads_is_found_although_nobody_is_due() {
     let nobody = Fakes::default();
     nobody.always(Op::PageBack, None, Failure::new(Code::EventsUnreadable, "DynamoDB said no."));
     assert_eq!(reconciliation(&nobody, now()).await.unwrap().connected, 0);
-    assert_eq!(nobody.calls(Op::PageBack), 0, "there is nobody's partition to read");
+    assert_eq!(nobody.calls(Op::PageBack), 0, "no tenant has a partition to read");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_census_that_could_not_look_finds_nothing_and_keeps_no_count() {
+async fn a_reconciliation_that_can_not_read_fails_and_stores_no_count() {
     for (op, of) in [(Op::Fleet, "8"), (Op::Fleet, "saved"), (Op::Load, "acme")] {
         let fakes = fleet(["acme".to_owned()]);
         fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config: None, ..healthy("acme") });
@@ -195,7 +195,7 @@ async fn a_census_that_could_not_look_finds_nothing_and_keeps_no_count() {
     }
 }
 
-/// Whether any run gets to them or not: nobody else would notice that nothing takes what ticks hand over.
+/// Nothing else notices if no function takes the batches of the ticks.
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_nears_the_retention_is_counted() {
     let fakes = fleet(names(2));
@@ -210,7 +210,7 @@ async fn a_backlog_that_nears_the_retention_is_counted() {
 }
 
 #[test]
-fn the_answer_names_no_more_than_a_hundred() {
+fn the_answer_names_at_most_a_hundred_tenants() {
     let reconciliation = Reconciliation {
         connected: 300,
         connected_before: None,
@@ -232,7 +232,7 @@ fn the_answer_names_no_more_than_a_hundred() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_in_which_every_export_fails_is_the_platforms_matter() {
+async fn a_fleet_in_which_every_export_fails_is_reported() {
     let fakes = fleet(names(240));
     let all_due = at("21T03:31");
     let fail = |failures: u64, of: usize| {
@@ -241,13 +241,13 @@ async fn a_fleet_in_which_every_export_fails_is_the_platforms_matter() {
             tenant.consecutive_failures = failures;
         }
     };
-    assert!(!reconciliation(&fakes, all_due).await.unwrap().everyone_fails, "they are about to be exported");
-    assert_eq!(fakes.calls(Op::Load), 100, "the first of them show it");
+    assert!(!reconciliation(&fakes, all_due).await.unwrap().everyone_fails, "they are due but don't fail");
+    assert_eq!(fakes.calls(Op::Load), 100, "the first chunk shows it");
     fail(1, 239);
     assert!(!reconciliation(&fakes, all_due).await.unwrap().everyone_fails);
     fail(1, 240);
     assert!(reconciliation(&fakes, all_due).await.unwrap().everyone_fails);
-    assert!(!reconciliation(&fakes, at("21T02:31")).await.unwrap().everyone_fails, "nobody is due");
+    assert!(!reconciliation(&fakes, at("21T02:31")).await.unwrap().everyone_fails, "no tenant is due");
     fakes.state().tenants.retain(|name, _| name.as_str() < "tenant-02");
-    assert!(!reconciliation(&fakes, all_due).await.unwrap().everyone_fails, "two may fail for reasons of their own");
+    assert!(!reconciliation(&fakes, all_due).await.unwrap().everyone_fails, "two may fail independently");
 }

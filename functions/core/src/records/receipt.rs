@@ -1,4 +1,4 @@
-//! Receipts: what was stored for a window.
+//! Receipts: the records of what was stored for a window.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
@@ -9,40 +9,37 @@ use crate::{
     schedule::Window,
 };
 
-/// How long a receipt is kept.
+/// How long receipts are kept.
 pub const RECEIPT_RETENTION: TimeDelta = TimeDelta::days(400);
 
 /// One stored object of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredObject {
-    /// Its key.
     pub key: String,
-    /// Its size as stored.
+    /// Its stored size.
     pub bytes: u64,
-    /// Its recorded events; the system's own heartbeat or notice is not counted.
+    /// Its recorded events; heartbeats and the like are not counted.
     pub events: u64,
     /// SHA-256 of the stored bytes, in lower-case hex.
     pub sha256: String,
-    /// The minute that it delivers again, if it is not one of the window's own.
+    /// The minute that it delivers again; none for an object of the window itself.
     pub late: Option<Window>,
 }
 
 /// What was stored for a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Which stretch of time.
     pub window: Window,
-    /// In which bucket.
     pub bucket: String,
-    /// The objects of late minutes, and then the window's own in order, of which there is at least one.
+    /// The objects of late minutes, then those of the window in order, at least one.
     pub objects: Vec<StoredObject>,
-    /// What the events of the window's last minutes come to; no part of a stored receipt.
+    /// Not part of a stored receipt.
     pub trailing_counts: TrailingCounts,
-    /// How many events came too late for the window before, and are delivered with this one.
+    /// Late arrivals of the window before, which are delivered with this one.
     pub late: u64,
-    /// How many of the events had to be wrapped as malformed.
+    /// Events that are wrapped as malformed.
     pub malformed: u64,
-    /// Whether events may be missing, since they were deleted before they could be exported.
+    /// Whether events may have been deleted before they could be exported.
     pub gap: bool,
     /// When the last object was stored.
     pub exported_at: DateTime<Utc>,
@@ -51,7 +48,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The failure to report of a window that was exported with a gap; it did not keep the window from being exported.
+    /// Returns the failure to report if the window was exported with a gap.
     pub fn loss(&self) -> Option<Failure> {
         let message = format!(
             "The window {} begins before the events' retention; some of its events may have been deleted.",
@@ -60,7 +57,7 @@ impl Receipt {
         self.gap.then(|| Failure::new(Code::RetentionExceeded, message))
     }
 
-    /// The recorded events of the window's own objects.
+    /// The recorded events of the window, without late arrivals.
     pub fn events(&self) -> u64 {
         self.objects.iter().filter(|object| object.late.is_none()).map(|object| object.events).sum()
     }
@@ -70,8 +67,7 @@ impl Receipt {
         self.objects.iter().map(|object| object.bytes).sum()
     }
 
-    /// SHA-256 of the list of objects as `sha256sum` would print it (`<sha256>  <key>` a line), in lower-case hex:
-    /// one value that differs whenever any object's key or bytes do.
+    /// SHA-256, in lower-case hex, of the list of objects as `sha256sum` prints it (`<sha256>  <key>` a line).
     pub fn manifest_sha256(&self) -> String {
         let mut digest = Sha256::new();
         for object in &self.objects {
@@ -81,18 +77,16 @@ impl Receipt {
     }
 }
 
-/// A receipt as it is stored: with the number of objects that it doesn't list.
+/// A receipt as it is stored: it lists the first objects, and has the figures of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredReceipt {
-    /// What it says; of a very long list of objects, the first.
     pub receipt: Receipt,
-    /// How many objects there are in all.
     pub object_count: u64,
-    /// The recorded events of all of them.
+    /// Recorded events of the window.
     pub events: u64,
-    /// The stored bytes of all of them.
+    /// Stored bytes of all objects.
     pub bytes: u64,
-    /// [`Receipt::manifest_sha256`] of all of them.
+    /// [`Receipt::manifest_sha256`] over all objects.
     pub manifest_sha256: String,
 }
 

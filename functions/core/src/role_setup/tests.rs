@@ -1,24 +1,26 @@
-//! The three ways against each other, and against the texts that they are made from.
+//! The three ways to create the role against each other and against the files that they are made from.
 
 mod template;
+mod terraform;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{evaluate::evaluate, *};
+use super::*;
 use crate::tenant::{AccountId, Partition};
 use template::{Stack, template};
+use terraform::evaluate;
 
-/// Legal, and as awkward as it gets.
+/// Valid values with as many special characters as possible.
 const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
 const PREFIX: &str = "it's(ok)!/a.b";
 const ROLE: &str = "our_exporter+=,.@-1";
 const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/of ours/v1.0.0.yaml?a=1&b=+#c";
 const REGIONS: [&str; 3] = ["eu-west-1", "cn-north-1", "us-gov-west-1"];
 
-/// A tenant's values, of which a test hands some over.
+/// A tenant's values; a test passes some of them.
 struct Tenant {
     platform: Platform,
     region: Region,
@@ -43,8 +45,8 @@ impl Tenant {
         }
     }
 
-    /// What is known before there is a bucket.
-    fn before(&self) -> RoleSetup<'_> {
+    /// The values before the bucket is known.
+    fn without_bucket(&self) -> RoleSetup<'_> {
         RoleSetup {
             platform: &self.platform,
             role_name: ROLE,
@@ -62,19 +64,19 @@ impl Tenant {
             bucket: Some(&self.bucket),
             prefix: Some(&self.prefix),
             kms_key: Some(&self.kms_key),
-            ..self.before()
+            ..self.without_bucket()
         }
     }
 }
 
-/// The names and values in a link's fragment, and what is before them.
+/// The page of a link's fragment, and the names and values after it.
 fn in_link(url: &Url) -> (String, BTreeMap<String, String>) {
     let (page, query) = url.fragment().unwrap().split_once('?').unwrap();
-    assert!(!query.contains('+'), "a plus means one thing to some and another to others: {query}");
+    assert!(!query.contains('+'), "readers differ about a plus: {query}");
     (page.to_owned(), form_urlencoded::parse(query.as_bytes()).into_owned().collect())
 }
 
-/// The parameters among the commands, as a shell and then the AWS CLI read them.
+/// The commands' parameters, as a shell and then the AWS CLI read them.
 fn in_cli(commands: &str) -> BTreeMap<String, String> {
     let words = shlex::split(commands).unwrap();
     let objects = words.iter().filter(|word| word.starts_with('{'));
@@ -83,7 +85,7 @@ fn in_cli(commands: &str) -> BTreeMap<String, String> {
     parameters.map(|object| (text(&object["ParameterKey"]), text(&object["ParameterValue"]))).collect()
 }
 
-/// What each way is to hand over for [`Tenant::all`].
+/// The parameters of each way for [`Tenant::all`].
 fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
     let values = [
         ("BucketName", "acme-audit-logs"),
@@ -97,7 +99,7 @@ fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_link_opens_the_partitions_own_console_with_exactly_these_values() {
+fn the_link_opens_the_partitions_console_with_exactly_these_values() {
     for (region, host) in
         REGIONS.into_iter().zip(["console.aws.amazon.com", "console.amazonaws.cn", "console.amazonaws-us-gov.com"])
     {
@@ -116,13 +118,13 @@ fn the_link_opens_the_partitions_own_console_with_exactly_these_values() {
 }
 
 #[test]
-fn the_commands_hand_over_exactly_these_values() {
+fn the_commands_pass_exactly_these_values() {
     let tenant = Tenant::in_region("eu-west-1");
     assert_eq!(in_cli(&tenant.all().cli()), expected(&tenant));
 }
 
 #[test]
-fn a_template_that_is_not_published_has_no_link_and_is_read_from_a_file() {
+fn an_unpublished_template_has_no_link_and_is_read_from_a_file() {
     let tenant = Tenant::in_region("eu-west-1");
     let unpublished = RoleSetup { template_url: None, ..tenant.all() };
     assert_eq!(unpublished.quick_create_url(), None);
@@ -137,18 +139,18 @@ fn a_template_that_is_not_published_has_no_link_and_is_read_from_a_file() {
 }
 
 #[test]
-fn each_way_fills_in_all_that_the_template_requires_and_invents_nothing() {
+fn each_way_fills_in_every_required_parameter_and_no_unknown_one() {
     let template = template();
     let declared = template["Parameters"].as_object().unwrap();
     let required: BTreeSet<_> =
         declared.iter().filter(|(_, parameter)| parameter.get("Default").is_none()).map(|(name, _)| name).collect();
     let tenant = Tenant::in_region("eu-west-1");
-    for role_setup in [tenant.before(), tenant.all()] {
+    for role_setup in [tenant.without_bucket(), tenant.all()] {
         let url = Url::parse(&role_setup.quick_create_url().unwrap()).unwrap();
         let mut linked: BTreeSet<_> =
             in_link(&url).1.keys().filter_map(|name| name.strip_prefix("param_").map(str::to_owned)).collect();
         assert_eq!(linked.contains("BucketName"), role_setup.bucket.is_some());
-        // The console's page asks for it.
+        // The console's page asks for the bucket.
         linked.insert("BucketName".to_owned());
         for names in [linked, in_cli(&role_setup.cli()).into_keys().collect()] {
             assert!(required.iter().all(|name| names.contains(*name)), "{required:?} in {names:?}");
@@ -158,19 +160,19 @@ fn each_way_fills_in_all_that_the_template_requires_and_invents_nothing() {
 }
 
 #[test]
-fn a_bucket_that_is_not_known_yet_is_asked_for() {
+fn commands_and_terraform_ask_for_an_unknown_bucket() {
     let tenant = Tenant::in_region("eu-west-1");
-    let (cli, terraform) = (tenant.before().cli(), tenant.before().terraform());
+    let (cli, terraform) = (tenant.without_bucket().cli(), tenant.without_bucket().terraform());
     assert!(cli.contains("\nBUCKET=\n"), "{cli}");
     assert!(in_cli(&cli)["BucketName"].starts_with("${BUCKET:?"), "{cli}");
-    let unanswered = evaluate(&terraform, &[]).unwrap_err().to_string();
-    assert!(unanswered.contains("bucket_name"), "{unanswered}");
+    let error = evaluate(&terraform, &[]).unwrap_err().to_string();
+    assert!(error.contains("bucket_name"), "{error}");
     assert!(evaluate(&terraform, &[("bucket_name", "acme-audit-logs")]).is_ok());
     assert!(!tenant.all().cli().contains("BUCKET"));
 }
 
 #[test]
-fn terraforms_role_is_cloudformations() {
+fn terraform_and_cloudformation_create_the_same_role() {
     let policy = |json: &Value| serde_json::from_str::<Value>(json.as_str().unwrap()).unwrap();
     for region in REGIONS {
         let tenant = Tenant::in_region(region);
@@ -199,7 +201,7 @@ fn terraforms_role_is_cloudformations() {
 }
 
 #[test]
-fn the_file_filled_in_is_the_file_given_the_same_values() {
+fn filling_in_the_file_has_the_effect_of_passing_the_values() {
     let tenant = Tenant::in_region("cn-north-1");
     let given = [
         ("bucket_name", "acme-audit-logs"),
@@ -211,22 +213,22 @@ fn the_file_filled_in_is_the_file_given_the_same_values() {
         ("partition", Partition::AwsCn.as_str()),
     ];
     assert_eq!(evaluate(&tenant.all().terraform(), &[]).unwrap(), evaluate(TERRAFORM, &given).unwrap());
-    assert!(evaluate(TERRAFORM, &[]).is_err(), "a value of somebody's is in the file");
+    assert!(evaluate(TERRAFORM, &[]).is_err(), "the file has a tenant's value");
 }
 
 #[test]
-fn the_terraform_file_asks_for_what_the_template_asks_for_by_the_same_rules() {
+fn the_terraform_file_has_the_variables_and_rules_of_the_template() {
     let template = template();
     let body = hcl::parse(TERRAFORM).unwrap();
     let variables = body.blocks().filter(|block| block.identifier() == "variable");
     let mut names: BTreeSet<_> = variables.map(|block| block.labels()[0].as_str().replace('_', "")).collect();
-    assert!(names.remove("partition"), "CloudFormation knows it by itself");
+    assert!(names.remove("partition"), "CloudFormation knows the partition");
     for (name, declared) in template["Parameters"].as_object().unwrap() {
-        // Terraform names the role, and makes buckets in other ways.
+        // In Terraform the role's name is generated, and buckets are created elsewhere.
         let elsewhere = ["RoleName", "CreateBucket"].contains(&name.as_str());
         assert_ne!(names.remove(&name.to_lowercase()), elsewhere, "{name}");
         let pattern = declared["AllowedPattern"].as_str().unwrap_or_default();
-        // Terraform's expressions can't look ahead, and no boundary of a customer's own needs to be checked.
+        // Terraform's regular expressions have no lookahead, and the customer's permissions boundary needs no check.
         if !elsewhere && !pattern.contains("(?!") && name != "PermissionsBoundaryArn" {
             assert!(TERRAFORM.contains(&format!("can(regex(\"{pattern}\", var.")), "{name}: {pattern}");
         }
@@ -234,4 +236,12 @@ fn the_terraform_file_asks_for_what_the_template_asks_for_by_the_same_rules() {
     assert_eq!(names, BTreeSet::new());
     let version = template["Outputs"]["TemplateVersion"]["Value"].as_str().unwrap();
     assert!(TERRAFORM.contains(&format!("\n# TemplateVersion: {version}\n")));
+}
+
+#[test]
+fn every_text_stays_within_its_literal() {
+    for text in ["", "plain", r#"a"b"#, r"back\slash\", "${var.x}", "%{ if true }", "$ { %", "a\n\tb", "ü $", "$${x"] {
+        let read: serde_json::Value = hcl::from_str(&format!("text = {}", hcl_literal(text))).unwrap();
+        assert_eq!(read["text"], text, "{}", hcl_literal(text));
+    }
 }

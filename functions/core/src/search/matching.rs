@@ -1,4 +1,4 @@
-//! Whether an event is one that is looked for.
+//! Compares events with a search.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -7,18 +7,18 @@ use serde_json::{Value, value::RawValue};
 use super::{Columns, FoundEvent, Search};
 use crate::event::StoredEvent;
 
-/// An event, taken apart. What its writer left out, or wrote as something else than a text, is blank.
-pub(super) struct Seen {
+/// An event with its columns. A property that is missing or no text is blank.
+pub(super) struct ParsedEvent {
     document: String,
-    /// None of an event that is JSON, but holds a number or a text that can't be represented.
-    parsed: Option<Value>,
-    columns: Columns,
+    /// None if the JSON has a number or a text that can't be represented.
+    value: Option<Value>,
+    pub(super) columns: Columns,
 }
 
-impl Seen {
-    pub(super) fn of(event: &StoredEvent) -> Self {
+impl ParsedEvent {
+    pub(super) fn new(event: &StoredEvent) -> Self {
         let document = event.line().0.into_owned();
-        // Member by member: one that can't be represented must not hide the others.
+        // Member by member, so that one that can't be represented doesn't hide the others.
         let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&document).unwrap_or_default();
         let user = members.get("user").map(|user| user.get()).unwrap_or_default();
         let user: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(user).unwrap_or_default();
@@ -35,14 +35,10 @@ impl Seen {
             user_email: text(user.get("email")),
             additional_info: if info == "null" { String::new() } else { info.to_owned() },
         };
-        Self { parsed: serde_json::from_str(&document).ok(), document, columns }
+        Self { value: serde_json::from_str(&document).ok(), document, columns }
     }
 
-    pub(super) fn columns(&self) -> &Columns {
-        &self.columns
-    }
-
-    /// By what a user is told from others: the address, or the id, or the name.
+    /// What identifies the user: the email address, or else the id, or else the name.
     pub(super) fn user(&self) -> &str {
         let Columns { user_id, user_name, user_email, .. } = &self.columns;
         [user_email, user_id, user_name].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
@@ -53,13 +49,13 @@ impl Seen {
     }
 }
 
-/// What is looked for, made ready for many comparisons.
-pub(super) struct Wanted<'a> {
+/// A search that is prepared for many comparisons.
+pub(super) struct Matcher<'a> {
     search: &'a Search,
     words: Vec<String>,
 }
 
-/// Which filters an event passes.
+/// The filters that an event passes.
 pub(super) struct Matches {
     text: bool,
     action: bool,
@@ -85,51 +81,51 @@ impl Matches {
     }
 }
 
-impl<'a> Wanted<'a> {
-    pub(super) fn of(search: &'a Search) -> Self {
+impl<'a> Matcher<'a> {
+    pub(super) fn new(search: &'a Search) -> Self {
         Self { search, words: search.text.split_whitespace().map(str::to_lowercase).collect() }
     }
 
-    pub(super) fn matches(&self, seen: &Seen) -> Matches {
+    pub(super) fn matches(&self, event: &ParsedEvent) -> Matches {
         let Search { actions, users, log_types, .. } = self.search;
         let one_of = |wanted: &[String], values: &[&String]| {
             wanted.is_empty() || wanted.iter().any(|it| values.iter().any(|value| it.eq_ignore_ascii_case(value)))
         };
-        let columns = &seen.columns;
+        let columns = &event.columns;
         Matches {
-            text: self.has_words(seen),
+            text: self.has_words(event),
             action: one_of(actions, &[&columns.action]),
             user: one_of(users, &[&columns.user_email, &columns.user_id, &columns.user_name]),
             log_type: one_of(log_types, &[&columns.log_type]),
         }
     }
 
-    /// Whether each word is in some value; names of properties don't count.
-    fn has_words(&self, seen: &Seen) -> bool {
+    /// Whether each word occurs in a value; names of properties don't count.
+    fn has_words(&self, event: &ParsedEvent) -> bool {
         if self.words.is_empty() {
             return true;
         }
         let mut values = String::new();
-        match &seen.parsed {
-            Some(event) => collect(event, &mut values),
-            None => values = seen.document.to_lowercase(),
+        match &event.value {
+            Some(value) => collect(value, &mut values),
+            None => values = event.document.to_lowercase(),
         }
         self.words.iter().all(|word| values.contains(word))
     }
 }
 
-/// A text or a number; blank for anything else.
+/// Returns a text or a number, and a blank for anything else.
 fn text(value: Option<&&RawValue>) -> String {
     let json = value.map(|value| value.get()).unwrap_or_default();
     match json.bytes().next() {
-        // A text with half a surrogate can't be read; as it was written, it still says something.
+        // A text with half a surrogate pair can't be decoded; it is shown as written.
         Some(b'"') => serde_json::from_str(json).unwrap_or_else(|_| json.trim_matches('"').to_owned()),
         Some(b'-' | b'0'..=b'9') => json.to_owned(),
         _ => String::new(),
     }
 }
 
-/// All texts, numbers and the like in a value, one a line and in lower case.
+/// Appends all texts, numbers and booleans in a value, one a line and in lower case.
 fn collect(value: &Value, into: &mut String) {
     match value {
         Value::Null => {}

@@ -1,4 +1,4 @@
-//! A window's events from the latest to the first, page by page, from however many shards.
+//! Reads a window's events newest first, merging the shards.
 
 use std::collections::VecDeque;
 
@@ -12,10 +12,10 @@ use crate::{
     timestamp,
 };
 
-/// How many events are read at a time; DynamoDB's own limit, 1 MB, may come first.
-const PAGE: usize = 500;
+/// The events read at a time; DynamoDB's limit of 1 MB may end a page earlier.
+const PAGE_EVENTS: usize = 500;
 
-/// Holds at most one page of each shard and merges by `recorded_at_id`, backwards.
+/// Holds at most one page of each shard and merges by `recorded_at_id`.
 pub(super) struct NewestFirst<'a, E> {
     events: &'a E,
     tenant: &'a TenantId,
@@ -27,7 +27,7 @@ pub(super) struct NewestFirst<'a, E> {
 struct Shard {
     number: u16,
     page: VecDeque<StoredEvent>,
-    rest: Rest,
+    unread: Unread,
 }
 
 impl Shard {
@@ -36,37 +36,36 @@ impl Shard {
     }
 }
 
-/// What is known of the part of a shard that was not read yet.
+/// The part of a shard that is not read yet.
 #[derive(Clone)]
-enum Rest {
-    FromTheEnd,
+enum Unread {
+    All,
     Before(String),
-    Nothing,
+    None,
 }
 
 impl<'a, E: Events> NewestFirst<'a, E> {
-    /// Begins before a `recorded_at_id`, or at the window's end where that is earlier.
-    pub(super) fn new(events: &'a E, of: Scope<'a>, window: Window, beyond: Option<&str>) -> Self {
+    /// Begins before a `recorded_at_id`, or at the window's end if that is earlier.
+    pub(super) fn new(events: &'a E, scope: Scope<'a>, window: Window, before: Option<&str>) -> Self {
         let (first, end) = (timestamp::millis(window.from), timestamp::millis(window.to));
-        let rest = match beyond {
-            // DynamoDB refuses to go on from a key outside of what is asked for.
-            Some(beyond) if *beyond < *first => Rest::Nothing,
-            Some(beyond) if *beyond < *end => Rest::Before(beyond.to_owned()),
-            _ => Rest::FromTheEnd,
+        let unread = match before {
+            // DynamoDB refuses a start key outside of the range.
+            Some(before) if *before < *first => Unread::None,
+            Some(before) if *before < *end => Unread::Before(before.to_owned()),
+            _ => Unread::All,
         };
-        let shard = |number| Shard { number, page: VecDeque::new(), rest: rest.clone() };
-        Self { events, tenant: of.tenant, window, end, shards: of.shards.iter().map(shard).collect() }
+        let shard = |number| Shard { number, page: VecDeque::new(), unread: unread.clone() };
+        Self { events, tenant: scope.tenant, window, end, shards: scope.shards.iter().map(shard).collect() }
     }
 
-    /// The next earlier event, or none at the window's beginning.
+    /// Returns the next earlier event, or none at the window's beginning.
     pub(super) async fn next(&mut self) -> Result<Option<StoredEvent>, Failure> {
         self.fill().await?;
-        let waiting = self.shards.iter_mut().filter(|shard| !shard.page.is_empty());
-        let latest = waiting.max_by(|a, b| a.next_key().cmp(&b.next_key()));
+        let nonempty = self.shards.iter_mut().filter(|shard| !shard.page.is_empty());
+        let latest = nonempty.max_by(|a, b| a.next_key().cmp(&b.next_key()));
         Ok(latest.and_then(|shard| shard.page.pop_front()))
     }
 
-    /// Whether there is one.
     pub(super) async fn has_more(&mut self) -> Result<bool, Failure> {
         self.fill().await?;
         Ok(self.shards.iter().any(|shard| !shard.page.is_empty()))
@@ -75,16 +74,16 @@ impl<'a, E: Events> NewestFirst<'a, E> {
     async fn fill(&mut self) -> Result<(), Failure> {
         for shard in &mut self.shards {
             while shard.page.is_empty() {
-                let after = match &shard.rest {
-                    Rest::FromTheEnd => None,
-                    Rest::Before(last) => Some(last.as_str()),
-                    Rest::Nothing => break,
+                let after = match &shard.unread {
+                    Unread::All => None,
+                    Unread::Before(last) => Some(last.as_str()),
+                    Unread::None => break,
                 };
-                let stretch = EventRange { tenant: self.tenant, shard: shard.number, window: self.window, after };
-                let page = self.events.page_back(stretch, PAGE).await?;
-                // Both bounds are included; whatever begins at the window's end is not in it.
+                let range = EventRange { tenant: self.tenant, shard: shard.number, window: self.window, after };
+                let page = self.events.page_back(range, PAGE_EVENTS).await?;
+                // The range includes its end, the window doesn't.
                 shard.page = page.events.into_iter().filter(|event| event.recorded_at_id < self.end).collect();
-                shard.rest = page.more_after.map_or(Rest::Nothing, Rest::Before);
+                shard.unread = page.more_after.map_or(Unread::None, Unread::Before);
             }
         }
         Ok(())

@@ -47,17 +47,18 @@ fn hour() -> Search {
     Search { window, actions: vec![], users: vec![], log_types: vec![], text: String::new() }
 }
 
-const UNBOUNDED: SearchLimits<'_> = SearchLimits { most: 100, bytes: 1 << 20, scanned: 1_000, should_stop: &|| false };
+const WIDE_LIMITS: SearchLimits<'_> =
+    SearchLimits { most: 100, bytes: 1 << 20, scanned: 1_000, should_stop: &|| false };
 
-fn look(fakes: &Fakes, search: &Search, beyond: Option<&str>, bounds: SearchLimits<'_>) -> SearchPage {
+fn page_of(fakes: &Fakes, search: &Search, before: Option<&str>, limits: SearchLimits<'_>) -> SearchPage {
     let acme = acme();
-    let of = Scope { tenant: &acme, shards: EventShards::parse("2").unwrap() };
-    super::search(fakes, of, search, beyond, bounds).now_or_never().unwrap().unwrap()
+    let scope = Scope { tenant: &acme, shards: EventShards::parse("2").unwrap() };
+    super::search(fakes, scope, search, before, limits).now_or_never().unwrap().unwrap()
 }
 
-fn count(fakes: &Fakes, search: &Search, bounds: SearchLimits<'_>) -> Summary {
+fn count(fakes: &Fakes, search: &Search, limits: SearchLimits<'_>) -> Summary {
     let acme = acme();
-    summarize(fakes, Scope { tenant: &acme, shards: EventShards::ONE }, search, bounds).now_or_never().unwrap().unwrap()
+    summarize(fakes, Scope { tenant: &acme, shards: EventShards::ONE }, search, limits).now_or_never().unwrap().unwrap()
 }
 
 fn ids(page: &SearchPage) -> Vec<&str> {
@@ -81,64 +82,67 @@ fn every_filter_narrows_and_a_filter_with_several_values_widens() {
         (Search { text: "note".to_owned(), ..hour() }, vec![]),
         (Search { window: Window { from: at(2), to: at(4) }, ..hour() }, vec!["Third Ünique", "second"]),
     ] {
-        assert_eq!(ids(&look(&fakes, &search, None, UNBOUNDED)), expected, "{search:?}");
+        assert_eq!(ids(&page_of(&fakes, &search, None, WIDE_LIMITS)), expected, "{search:?}");
     }
 }
 
 #[test]
-fn whatever_a_writer_stored_can_be_looked_at() {
+fn malformed_and_unrepresentable_events_are_found() {
     let fakes = Fakes::default();
     put(&fakes, 0, 1, "no JSON");
     put(&fakes, 0, 2, r#"{"user":"ada","action":7,"logType":["x"]}"#);
-    let page = look(&fakes, &hour(), None, UNBOUNDED);
+    let page = page_of(&fakes, &hour(), None, WIDE_LIMITS);
     let columns: Vec<_> = page.events.iter().map(|found| found.columns.action.as_str()).collect();
     assert_eq!(columns, ["7", "Malformed Audit Event"]);
-    // JSON, but nothing that a program could hold as a value.
+    // Valid JSON that can't be represented as a value.
     put(&fakes, 0, 3, r#"{"id":"x","action":"Login","user":{"name":"half \ud800"},"additionalInfo":{"n":1e400}}"#);
     let logins = Search { actions: texts(&["Login"]), text: "1E400".to_owned(), ..hour() };
-    let page = look(&fakes, &logins, None, UNBOUNDED);
+    let page = page_of(&fakes, &logins, None, WIDE_LIMITS);
     assert_eq!(ids(&page), ["x"]);
     assert_eq!(page.events[0].columns.additional_info, r#"{"n":1e400}"#);
-    assert_eq!(count(&fakes, &hour(), UNBOUNDED).actions.most_frequent()[0], ("7", 1));
+    assert_eq!(count(&fakes, &hour(), WIDE_LIMITS).actions.most_frequent()[0], ("7", 1));
 }
 
 #[test]
-fn a_look_ends_at_its_bounds_and_says_where() {
+fn a_search_ends_at_its_limits_and_says_where() {
     let fakes = five_events();
     let logins = Search { actions: texts(&["Login"]), ..hour() };
-    let page = look(&fakes, &logins, None, SearchLimits { scanned: 3, ..UNBOUNDED });
+    let page = page_of(&fakes, &logins, None, SearchLimits { scanned: 3, ..WIDE_LIMITS });
     assert_eq!((ids(&page), page.scanned), (vec!["fifth"], 3));
-    let rest = look(&fakes, &logins, page.next.as_deref(), UNBOUNDED);
+    let rest = page_of(&fakes, &logins, page.next.as_deref(), WIDE_LIMITS);
     assert_eq!((ids(&rest), &rest.next), (vec!["second", "first"], &None));
 
-    let one = look(&fakes, &hour(), None, SearchLimits { bytes: 1, ..UNBOUNDED });
-    assert_eq!(ids(&one), ["fifth"], "an event that is too large for a page has a page of its own");
-    assert_eq!(ids(&look(&fakes, &hour(), one.next.as_deref(), SearchLimits { most: 1, ..UNBOUNDED })), ["fourth"]);
-    let out_of_time = look(&fakes, &hour(), None, SearchLimits { should_stop: &|| true, ..UNBOUNDED });
+    let one = page_of(&fakes, &hour(), None, SearchLimits { bytes: 1, ..WIDE_LIMITS });
+    assert_eq!(ids(&one), ["fifth"], "an event that exceeds the limit has its own page");
+    assert_eq!(
+        ids(&page_of(&fakes, &hour(), one.next.as_deref(), SearchLimits { most: 1, ..WIDE_LIMITS })),
+        ["fourth"]
+    );
+    let out_of_time = page_of(&fakes, &hour(), None, SearchLimits { should_stop: &|| true, ..WIDE_LIMITS });
     assert_eq!((ids(&out_of_time).len(), out_of_time.next.is_some()), (1, true));
-    let all = look(&fakes, &hour(), None, SearchLimits { most: 5, ..UNBOUNDED });
-    assert_eq!(all.next, None, "a page that is full with the last event is the last");
+    let all = page_of(&fakes, &hour(), None, SearchLimits { most: 5, ..WIDE_LIMITS });
+    assert_eq!(all.next, None, "a page that the last event fills is the last");
 }
 
 #[test]
-fn a_cursor_from_elsewhere_leads_to_no_event_outside_of_the_window() {
+fn a_position_outside_of_the_window_leads_to_no_event_outside() {
     let fakes = five_events();
     let search = Search { window: Window { from: at(2), to: at(4) }, ..hour() };
-    for (beyond, expected) in [
+    for (before, expected) in [
         ("2026-11-21T10:59:00.000Z#x", vec!["Third Ünique", "second"]),
         ("2026-11-21T10:03:00.000Z#3", vec!["second"]),
         ("2026-11-21T09:00:00.000Z#x", vec![]),
         ("", vec![]),
         ("zzz", vec!["Third Ünique", "second"]),
     ] {
-        assert_eq!(ids(&look(&fakes, &search, Some(beyond), UNBOUNDED)), expected, "{beyond}");
+        assert_eq!(ids(&page_of(&fakes, &search, Some(before), WIDE_LIMITS)), expected, "{before}");
     }
 }
 
 #[test]
 fn a_summary_counts_each_filters_values_as_if_it_had_none() {
     let search = Search { actions: texts(&["Login"]), users: texts(&["ada@acme.example"]), ..hour() };
-    let summary = count(&five_events(), &search, UNBOUNDED);
+    let summary = count(&five_events(), &search, WIDE_LIMITS);
     assert_eq!(summary.total, 2);
     assert_eq!(summary.actions.most_frequent(), [("Login", 2), ("Logout", 1), ("Scan Now", 1)]);
     assert_eq!(summary.users.most_frequent(), [("ada@acme.example", 2), ("bob@acme.example", 1)]);
@@ -147,25 +151,25 @@ fn a_summary_counts_each_filters_values_as_if_it_had_none() {
 }
 
 #[test]
-fn a_summary_that_was_cut_says_from_when_on_it_has_counted() {
-    let summary = count(&five_events(), &hour(), SearchLimits { scanned: 2, ..UNBOUNDED });
+fn an_incomplete_summary_says_from_when_on_it_has_counted() {
+    let summary = count(&five_events(), &hour(), SearchLimits { scanned: 2, ..WIDE_LIMITS });
     assert_eq!((summary.total, summary.cut_at), (2, Some(at(4))));
-    assert_eq!(count(&five_events(), &hour(), SearchLimits { scanned: 5, ..UNBOUNDED }).cut_at, None);
+    assert_eq!(count(&five_events(), &hour(), SearchLimits { scanned: 5, ..WIDE_LIMITS }).cut_at, None);
 }
 
 #[test]
-fn events_that_cannot_be_read_are_an_error_and_not_an_empty_page() {
+fn a_failed_read_is_an_error_and_no_empty_page() {
     let fakes = five_events();
     fakes.always(Op::PageBack, None, Failure::new(crate::failure::Code::Unavailable, "no answer"));
     let acme = acme();
-    let of = Scope { tenant: &acme, shards: EventShards::ONE };
-    assert!(super::search(&fakes, of, &hour(), None, UNBOUNDED).now_or_never().unwrap().is_err());
-    assert!(summarize(&fakes, of, &hour(), UNBOUNDED).now_or_never().unwrap().is_err());
+    let scope = Scope { tenant: &acme, shards: EventShards::ONE };
+    assert!(super::search(&fakes, scope, &hour(), None, WIDE_LIMITS).now_or_never().unwrap().is_err());
+    assert!(summarize(&fakes, scope, &hour(), WIDE_LIMITS).now_or_never().unwrap().is_err());
 }
 
 proptest! {
     #[test]
-    fn page_by_page_every_event_comes_once_and_newest_first(
+    fn the_pages_have_every_event_once_and_newest_first(
         shards in prop::collection::vec(0..2_u16, 0..40),
         most in 1..7_usize,
         page_size in 0..4_usize,
@@ -175,12 +179,12 @@ proptest! {
         for (minute, shard) in shards.iter().enumerate() {
             put(&fakes, *shard, i64::try_from(minute).unwrap(), &format!(r#"{{"id":"{minute}"}}"#));
         }
-        let (mut all, mut beyond) = (Vec::new(), None);
+        let (mut all, mut before) = (Vec::new(), None);
         loop {
-            let page = look(&fakes, &hour(), beyond.as_deref(), SearchLimits { most, ..UNBOUNDED });
+            let page = page_of(&fakes, &hour(), before.as_deref(), SearchLimits { most, ..WIDE_LIMITS });
             all.extend(ids(&page).into_iter().map(|id| id.parse::<usize>().unwrap()));
-            beyond = page.next;
-            if beyond.is_none() {
+            before = page.next;
+            if before.is_none() {
                 break;
             }
         }

@@ -1,8 +1,7 @@
-//! How a tenant wants its files: format and compression.
+//! The format and compression of a tenant's files.
 
 use super::{Invalid, quoted};
 
-/// How an object's events are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// One JSON array, one event a line.
@@ -23,7 +22,7 @@ impl Format {
         }
     }
 
-    /// As settings and keys have it.
+    /// As in settings and keys.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -31,7 +30,7 @@ impl Format {
         }
     }
 
-    /// The object's Content-Type, compressed or not.
+    /// The same with and without compression.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -40,13 +39,11 @@ impl Format {
     }
 }
 
-/// How an object is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// Not at all.
     #[default]
     None,
-    /// As one gzip member; the key ends in `.gz`, and no Content-Encoding is set, so that no client unpacks it unasked.
+    /// One gzip member. The key ends in `.gz`; no Content-Encoding is set, since clients would unpack the object.
     Gzip,
 }
 
@@ -61,7 +58,7 @@ impl Compression {
         }
     }
 
-    /// As settings have it.
+    /// As in settings.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

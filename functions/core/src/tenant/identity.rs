@@ -1,4 +1,4 @@
-//! Tenants, the platform and the numbers that belong to them.
+//! Ids of tenants, accounts and the platform, and a tenant's numbers.
 
 use std::{fmt, num::NonZeroU16};
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Invalid, Partition, quoted, text_accessors};
 
-/// A tenant's id: `[A-Za-z0-9_-]{1,64}`, so that it can stand in keys and session names as it is.
+/// A tenant's id: `[A-Za-z0-9_-]{1,64}`, safe in keys and session names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(String);
 
@@ -15,30 +15,27 @@ text_accessors!(TenantId);
 
 impl TenantId {
     /// # Errors
-    /// If the text is empty, longer than 64 bytes, or has any other character.
+    /// If the text has another form.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if !(1..=64).contains(&text.len()) || !text.bytes().all(allowed) {
-            return Invalid::new("a tenant id has 1 to 64 letters, digits, '_' or '-'");
+            return Invalid::err("a tenant id has 1 to 64 letters, digits, '_' or '-'");
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// The partition of the index `due` that a tenant is in: the first hex digit of SHA-256 of its id.
+/// A tenant's partition of the index `due`: the first hex digit of SHA-256 of its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DueShard(u8);
 
 impl DueShard {
-    /// The shard that belongs to a tenant.
     pub fn of(tenant: &TenantId) -> Self {
         Self(Sha256::digest(tenant.as_str())[0] >> 4)
     }
 
-    /// How many there are.
     pub const COUNT: usize = 16;
 
-    /// All sixteen.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..16).map(Self)
     }
@@ -50,15 +47,15 @@ impl fmt::Display for DueShard {
     }
 }
 
-/// The secret-like name that a customer's role asks for when it is assumed. The platform makes it; no tenant chooses
-/// it, or one tenant could name another's.
+/// What a customer's role demands when it is assumed. The platform creates it: a tenant that could choose it could name
+/// another tenant's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ExternalId(String);
 
 text_accessors!(ExternalId);
 
 impl fmt::Debug for ExternalId {
-    /// Without the id: what is printed to look for a bug ends in logs.
+    /// Omits the id, since debug output ends in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ExternalId(…)")
     }
@@ -66,24 +63,23 @@ impl fmt::Debug for ExternalId {
 
 impl ExternalId {
     /// # Errors
-    /// By the rule of `ExternalId` in STS's AssumeRole: 2 to 1,224 characters of `[\w+=,.@:/-]`.
+    /// If the text breaks the rule of `ExternalId` in STS's AssumeRole: 2 to 1,224 characters of `[\w+=,.@:/-]`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
         if !(2..=1224).contains(&text.len()) || !text.bytes().all(allowed) {
-            return Invalid::new("an external ID has 2 to 1224 letters, digits or any of _+=,.@:/-");
+            return Invalid::err("an external ID has 2 to 1224 letters, digits or any of _+=,.@:/-");
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// A wrong external ID of the same kind, for proving that a role refuses it. It differs with every `salt`, so that
-    /// no trust policy can be prepared to refuse just this one.
+    /// Returns a wrong external ID, to prove that a role refuses it. It differs with every `salt`, so that a customer
+    /// can't write a trust policy that refuses only this one. It does not reveal the true external ID.
     #[must_use]
-    pub fn another(&self, salt: &str) -> Self {
+    pub fn decoy(&self, salt: &str) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{salt}/{}", self.0).as_bytes()).to_string())
     }
 }
 
-/// An AWS account: twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountId(String);
 
@@ -94,13 +90,13 @@ impl AccountId {
     /// If the text is not twelve ASCII digits.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Invalid::new("an AWS account id has twelve digits");
+            return Invalid::err("an AWS account id has twelve digits");
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// How often a tenant's events are exported: every 1 to 24 hours.
+/// The hours between two exports, 1 to 24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frequency(u8);
 
@@ -110,30 +106,27 @@ impl Frequency {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse() {
             Ok(hours @ 1..=24) => Ok(Self(hours)),
-            _ => Invalid::new(format!(
+            _ => Invalid::err(format!(
                 "the export frequency is a whole number of hours from 1 to 24, not {}",
                 quoted(text)
             )),
         }
     }
 
-    /// In hours.
     pub fn hours(self) -> u8 {
         self.0
     }
 
-    /// As a length of time.
     pub fn duration(self) -> chrono::TimeDelta {
         chrono::TimeDelta::hours(self.0.into())
     }
 }
 
-/// Over how many partitions of the events table a tenant's events are spread; 1 for all but the busiest.
+/// The number of partitions of the events table over which a tenant's events are spread; 1 for all but the busiest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventShards(NonZeroU16);
 
 impl EventShards {
-    /// Shard `0` alone.
     pub const ONE: Self = Self(NonZeroU16::MIN);
 
     /// # Errors
@@ -141,27 +134,26 @@ impl EventShards {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse::<NonZeroU16>() {
             Ok(count) if count.get() <= 64 => Ok(Self(count)),
-            _ => Invalid::new(format!("event_shards is a whole number from 1 to 64, not {}", quoted(text))),
+            _ => Invalid::err(format!("event_shards is a whole number from 1 to 64, not {}", quoted(text))),
         }
     }
 
-    /// How many there are.
     pub fn count(self) -> u16 {
         self.0.get()
     }
 
-    /// Their numbers, from 0.
+    /// The shards' numbers, from 0.
     pub fn iter(self) -> impl Iterator<Item = u16> {
         0..self.0.get()
     }
 }
 
-/// Whose system this is: the account and partition that the exporter itself runs in.
+/// The account and partition that the exporter runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// The platform's own account; no customer's role may be in it.
+    /// No customer's role may be in this account.
     pub account: AccountId,
-    /// AssumeRole can't leave it.
+    /// AssumeRole works within a partition only.
     pub partition: Partition,
 }
 
@@ -176,7 +168,7 @@ impl Platform {
             (Some("arn"), Some(partition), Some("lambda"), Some(_), Some(account)) => {
                 Ok(Self { account: AccountId::parse(account)?, partition: Partition::parse(partition)? })
             }
-            _ => Invalid::new(format!("{} is not a Lambda function's ARN", quoted(arn))),
+            _ => Invalid::err(format!("{} is not a Lambda function's ARN", quoted(arn))),
         }
     }
 }
@@ -186,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_id_can_never_reach_another_tenants_folder() {
+    fn a_tenant_id_can_not_lead_into_another_tenants_folder() {
         for good in ["a", "acme", "ACME_eu-1", &"x".repeat(64)] {
             assert!(TenantId::parse(good).is_ok(), "{good}");
         }

@@ -1,18 +1,18 @@
-//! What the answers mean: pure rules, one a step.
+//! Decides each step of a verification by AWS's answers; pure rules.
 
-use crate::ports::{Access, Action};
-use crate::verification::{Step, StepName, StepStatus};
 use crate::{
     failure::{Code, Failure},
+    ports::{Access, Action},
     settings::{Connection, TenantConfig},
+    verification::{Step, StepName, StepStatus},
 };
 
-/// What became of the attempts that ought to be refused.
-pub(super) struct Tried {
+/// The answers to attempts that must be refused.
+pub(super) struct Attempts {
     pub(super) get: Access,
     pub(super) list: Access,
     pub(super) delete: Access,
-    /// None where there is no outside.
+    /// None without a prefix.
     pub(super) put_outside: Option<Access>,
 }
 
@@ -22,12 +22,12 @@ pub(super) fn assume_role(connection: &Connection, answer: &Result<(), Failure>)
             let role = connection.role.as_str();
             Step::pass(StepName::AssumeRole, format!("The platform can assume the role {role} with the external ID."))
         }
-        Err(failure) => Step::of(StepName::AssumeRole, failure),
+        Err(failure) => Step::from_failure(StepName::AssumeRole, failure),
     }
 }
 
-/// Both refusals are needed, and they only count where the right external ID is let in: a role that lets nobody in
-/// refuses everything.
+/// Passes if both wrong attempts are refused. Refusals count only if the role can be assumed with the right external ID:
+/// otherwise it may refuse everything.
 pub(super) fn external_id_enforced(
     connection: &Connection,
     assumed: &Step,
@@ -50,26 +50,24 @@ pub(super) fn external_id_enforced(
     }
     match (assumed.status, with_wrong, without) {
         (StepStatus::Passed, Access::Refused, Access::Refused) => {
-            Step::pass(NAME, "AWS refuses the role to whoever has a wrong external ID or none.")
+            Step::pass(NAME, "AWS refuses the role with a wrong external ID and without any.")
         }
         (StepStatus::Passed | StepStatus::Inconclusive, Access::Unclear(code), _)
         | (StepStatus::Passed | StepStatus::Inconclusive, _, Access::Unclear(code)) => {
-            let message =
-                "AWS gave no clear answer when the role was asked for with a wrong external ID and without any.";
+            let message = "AWS gave no clear answer to assuming the role with a wrong external ID and without any.";
             Step::inconclusive(NAME, &Failure::new(code, message))
         }
         (StepStatus::Inconclusive, ..) => {
-            let message =
-                "As long as it isn't clear whether the role can be assumed at all, its refusals prove nothing.";
+            let message = "It isn't clear whether the role can be assumed at all, so its refusals prove nothing.";
             Step::inconclusive(NAME, &Failure::new(assumed.code.unwrap_or(Code::Unavailable), message))
         }
-        _ => Step::skip(NAME, "A role that can't be assumed at all proves nothing by refusing other external IDs."),
+        _ => Step::skip(NAME, "The role can't be assumed at all, so its refusals prove nothing."),
     }
 }
 
-/// Where the bucket is, by how S3 answered the put: it redirects from other regions, and only in the right one does it
-/// come as far as the bucket's owner or key. A bare refusal says nothing about the place. S3 is never asked outright:
-/// GetBucketLocation is a right that no delivery needs, and fails across accounts.
+/// Decides the bucket's region by S3's answer to the put. S3 redirects from a wrong region, and checks the bucket's owner
+/// and key in the right one only. A plain refusal proves nothing. GetBucketLocation is not used: no delivery needs that
+/// right, and it fails across accounts.
 pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Step {
     const NAME: StepName = StepName::Region;
     let TenantConfig { bucket, region, .. } = config;
@@ -80,8 +78,8 @@ pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Ste
             Code::KmsDenied | Code::BucketOwnerMismatch => {
                 Step::pass(NAME, format!("The bucket {bucket} is in {region}; it answered from there."))
             }
-            Code::AccessDenied => Step::skip(NAME, "S3 refused the write without a word about the region."),
-            Code::BucketNotFound => Step::skip(NAME, format!("There is no bucket {bucket}, so it is in no region.")),
+            Code::AccessDenied => Step::skip(NAME, "S3 refused the write without naming the region."),
+            Code::BucketNotFound => Step::skip(NAME, format!("There is no bucket {bucket}.")),
             code => {
                 let message = format!("S3 did not say whether the bucket {bucket} is in {region}.");
                 Step::inconclusive(NAME, &Failure::new(code, message))
@@ -97,27 +95,26 @@ pub(super) fn put_object(config: &TenantConfig, key: &str, stored: &Result<(), F
         Err(failure) if failure.code == Code::WrongRegion => {
             Step::skip(NAME, "Nothing was stored, since the bucket is in another region.")
         }
-        Err(failure) => Step::of(NAME, failure),
+        Err(failure) => Step::from_failure(NAME, failure),
     }
 }
 
-/// Too many rights don't stop a delivery, so what is found is a warning. Something that was allowed outweighs something
-/// that stayed unclear.
-pub(super) fn least_privilege(config: &TenantConfig, tried: &Tried, left_behind: Option<&str>) -> Step {
+/// Excess rights are a warning, since deliveries work. An allowed attempt outweighs an unclear one.
+pub(super) fn least_privilege(config: &TenantConfig, attempts: &Attempts, left_behind: Option<&str>) -> Step {
     const NAME: StepName = StepName::LeastPrivilege;
-    let Tried { get, list, delete, put_outside } = tried;
-    let tried = [
+    let Attempts { get, list, delete, put_outside } = attempts;
+    let attempts = [
         (Some(*get), Action::Get, "on what was delivered"),
         (Some(*list), Action::List, "on the bucket"),
         (Some(*delete), Action::Delete, "on what was delivered"),
         (*put_outside, Action::Put, "outside the prefix"),
     ];
-    let those = |wanted: fn(&Access) -> bool| {
-        let of_that_kind = tried.iter().filter(|(access, ..)| access.as_ref().is_some_and(wanted));
-        of_that_kind.map(|(_, action, place)| format!("{action} {place}")).collect::<Vec<_>>().join(", ")
+    let list = |wanted: fn(&Access) -> bool| {
+        let matching = attempts.iter().filter(|(access, ..)| access.as_ref().is_some_and(wanted));
+        matching.map(|(_, action, place)| format!("{action} {place}")).collect::<Vec<_>>().join(", ")
     };
-    let allowed = those(|access| *access == Access::Allowed);
-    let unclear = those(|access| matches!(access, Access::Unclear(_)));
+    let allowed = list(|access| *access == Access::Allowed);
+    let unclear = list(|access| matches!(access, Access::Unclear(_)));
     if !allowed.is_empty() {
         let mut message = format!("The role may do more than a delivery needs: {allowed}.");
         if !unclear.is_empty() {
@@ -125,13 +122,13 @@ pub(super) fn least_privilege(config: &TenantConfig, tried: &Tried, left_behind:
         }
         if let Some(key) = left_behind {
             message += &format!(
-                " The empty object s3://{}/{key} may have been left behind, and may be deleted.",
+                " The empty object s3://{}/{key} may have been left behind; you may delete it.",
                 config.bucket
             );
         }
         return Step::finding(NAME, StepStatus::Warning, &Failure::new(Code::ExcessRights, message));
     }
-    let code = tried.iter().find_map(|(access, ..)| match access {
+    let code = attempts.iter().find_map(|(access, ..)| match access {
         Some(Access::Unclear(code)) => Some(*code),
         _ => None,
     });

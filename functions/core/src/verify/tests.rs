@@ -1,4 +1,4 @@
-//! Each rule once, against a customer's account that answers as it is told to.
+//! Each rule of a verification, against an account with planned answers.
 
 mod account;
 
@@ -30,7 +30,7 @@ async fn run(account: &Account, fakes: &Fakes, request: &VerificationRequest) ->
         within: Duration::from_secs(20),
     };
     let steps = verify(fakes, &account, request, run).await.steps;
-    assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), StepName::ALL, "always all, always in order");
+    assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), StepName::ALL, "all steps, in order");
     for step in &steps {
         let found = !matches!(step.status, StepStatus::Passed | StepStatus::Skipped);
         assert_eq!((step.code.is_some(), step.hint.is_some()), (found, found), "{step:?}");
@@ -43,7 +43,7 @@ async fn verified(account: &Account) -> Vec<Step> {
     run(account, &Fakes::default(), &request()).await
 }
 
-/// Each step in a word: its status, and its code if it has one.
+/// Each step's status, with its code if it has one.
 fn outline(steps: &[Step]) -> Vec<String> {
     let word = |step: &Step| match step.code {
         None => format!("{:?}", step.status),
@@ -53,7 +53,7 @@ fn outline(steps: &[Step]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_connection_from_the_template_passes_and_nothing_more_is_tried_than_needed() {
+async fn a_connection_from_the_template_passes_with_exactly_these_calls() {
     let account = Account::default();
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Passed"; 5]);
@@ -84,7 +84,7 @@ async fn the_answer_is_the_documented_json() {
 }
 
 #[tokio::test]
-async fn a_role_that_answers_to_others_fails_whatever_else_holds_and_nothing_is_written_through_it() {
+async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_written_through_it() {
     let allowed = |which: &[With]| which.iter().map(|with| (*with, Ok(()))).collect::<BTreeMap<_, _>>();
     let mut locked_out = allowed(&[With::None]);
     locked_out.insert(With::Right, Err(Code::AssumeRoleDenied));
@@ -108,7 +108,7 @@ async fn a_role_that_answers_to_others_fails_whatever_else_holds_and_nothing_is_
 }
 
 #[tokio::test]
-async fn a_role_that_lets_nobody_in_proves_nothing_by_refusing() {
+async fn the_refusals_of_a_role_that_can_not_be_assumed_prove_nothing() {
     let account = Account { role: [(With::Right, Err(Code::AssumeRoleDenied))].into(), ..Account::default() };
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Failed assume_role_denied", "Skipped", "Skipped", "Skipped", "Skipped"]);
@@ -117,7 +117,7 @@ async fn a_role_that_lets_nobody_in_proves_nothing_by_refusing() {
 }
 
 #[tokio::test]
-async fn what_aws_does_not_answer_is_no_pass() {
+async fn an_unclear_answer_does_not_pass() {
     for (with, code, expected) in [
         (With::Right, Code::Throttled, ["Inconclusive throttled", "Inconclusive throttled"]),
         (With::Right, Code::Unavailable, ["Inconclusive unavailable", "Inconclusive unavailable"]),
@@ -147,14 +147,14 @@ async fn without_a_bucket_only_the_role_is_verified() {
 }
 
 #[tokio::test]
-async fn wrong_fields_are_all_named_in_the_first_step_and_nothing_is_tried() {
+async fn the_first_step_names_all_wrong_fields_and_nothing_is_tried() {
     let text = |text: &str| Some(text.to_owned());
-    let platforms_own = text("arn:aws:iam::111111111111:role/audit-log-exporter");
+    let platform_role = text("arn:aws:iam::111111111111:role/audit-log-exporter");
     for (tenant, draft, fields) in [
         ("acme", Draft { region: None, ..request().draft }, &["region: is required"][..]),
         (
             "acme",
-            Draft { role_arn: platforms_own, ..request().draft },
+            Draft { role_arn: platform_role, ..request().draft },
             &["role_arn: the role is in the platform's own"],
         ),
         ("acme", Draft { role_arn: text("x"), region: text("moon"), ..request().draft }, &["role_arn: ", "region: "]),
@@ -178,7 +178,7 @@ async fn wrong_fields_are_all_named_in_the_first_step_and_nothing_is_tried() {
 }
 
 #[tokio::test]
-async fn a_tenant_can_use_no_external_id_but_its_own() {
+async fn a_tenant_can_use_only_its_own_external_id() {
     let fakes = Fakes::default();
     let stored = |id: &str| FakeTenant {
         config: Some(Draft { external_id: Some(id.to_owned()), ..Draft::default() }),
@@ -201,7 +201,7 @@ async fn a_tenant_can_use_no_external_id_but_its_own() {
 }
 
 #[tokio::test]
-async fn what_s3_says_to_the_delivery_decides_two_steps() {
+async fn the_answer_to_the_put_decides_two_steps() {
     for (code, region, put) in [
         (Code::WrongRegion, "Failed wrong_region", "Skipped"),
         (Code::BucketNotFound, "Skipped", "Failed bucket_not_found"),
@@ -215,12 +215,12 @@ async fn what_s3_says_to_the_delivery_decides_two_steps() {
         let account = Account { put: Some(Failure::new(code, "as S3 has it")), ..Account::default() };
         let steps = verified(&account).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", region, put, "Skipped"]);
-        assert_eq!(account.calls().len(), 4, "no right is tried without an object to try it on");
+        assert_eq!(account.calls().len(), 4, "no right is tried without a stored object");
     }
 }
 
 #[tokio::test]
-async fn every_right_too_many_is_named_and_delivery_would_still_work() {
+async fn every_excess_right_is_a_warning_that_names_it() {
     for (action, words) in [
         (Action::Get, "s3:GetObject on what was delivered"),
         (Action::List, "s3:ListBucket on the bucket"),
@@ -236,7 +236,7 @@ async fn every_right_too_many_is_named_and_delivery_would_still_work() {
 }
 
 #[tokio::test]
-async fn what_the_check_has_put_outside_it_takes_away_where_it_may() {
+async fn the_object_outside_the_prefix_is_deleted_if_the_role_may() {
     let access = vec![(Action::Put, Access::Allowed), (Action::Delete, Access::Allowed)];
     let account = Account { access, ..Account::default() };
     let steps = verified(&account).await;
@@ -250,7 +250,7 @@ async fn what_the_check_has_put_outside_it_takes_away_where_it_may() {
 }
 
 #[tokio::test]
-async fn however_often_it_is_checked_only_one_object_is_left_outside() {
+async fn repeated_verifications_leave_only_one_object_outside_the_prefix() {
     let account = Account { access: vec![(Action::Put, Access::Allowed)], ..Account::default() };
     let mut left = std::collections::BTreeSet::new();
     for id in ["request-1", "request-2"] {
@@ -263,7 +263,7 @@ async fn however_often_it_is_checked_only_one_object_is_left_outside() {
 }
 
 #[tokio::test]
-async fn an_unclear_right_is_inconclusive_unless_another_one_is_clear() {
+async fn an_unclear_right_is_inconclusive_unless_another_one_is_allowed() {
     let throttled = (Action::Get, Access::Unclear(Code::Throttled));
     let steps = verified(&Account { access: vec![throttled], ..Account::default() }).await;
     assert_eq!(outline(&steps)[4], "Inconclusive throttled");
@@ -276,7 +276,7 @@ async fn an_unclear_right_is_inconclusive_unless_another_one_is_clear() {
 }
 
 #[tokio::test]
-async fn without_a_prefix_there_is_no_outside() {
+async fn without_a_prefix_no_put_outside_is_tried() {
     let account = Account::default();
     let request = VerificationRequest { draft: Draft { prefix: None, ..request().draft }, ..request() };
     let steps = run(&account, &Fakes::default(), &request).await;
@@ -285,7 +285,7 @@ async fn without_a_prefix_there_is_no_outside() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_answered_in_time_is_inconclusive_and_what_is_stands() {
+async fn a_call_that_is_not_answered_in_time_is_inconclusive_and_others_count() {
     for (silent, expected) in [
         (With::Right, ["Inconclusive unavailable", "Inconclusive unavailable"]),
         (With::None, ["Passed", "Inconclusive unavailable"]),
@@ -302,11 +302,11 @@ async fn what_is_not_answered_in_time_is_inconclusive_and_what_is_stands() {
 }
 
 #[tokio::test]
-async fn saved_settings_that_pass_are_tried_by_the_next_tick_and_no_others() {
+async fn only_saved_settings_that_pass_reset_the_backoff() {
     let throttled = || Account { put: Some(Failure::new(Code::Throttled, "slow down")), ..Account::default() };
     let wide = || Account { access: vec![(Action::List, Access::Allowed)], ..Account::default() };
     let elsewhere = Draft { bucket: Some("elsewhere".to_owned()), ..request().draft };
-    for (account, draft, renewed) in [
+    for (account, draft, is_reset) in [
         (Account::default(), request().draft, true),
         (wide(), request().draft, true),
         (Account::default(), Draft { format: Some("ndjson".to_owned()), ..request().draft }, true),
@@ -320,19 +320,19 @@ async fn saved_settings_that_pass_are_tried_by_the_next_tick_and_no_others() {
         let failing_since = Some("2026-11-18T10:00:00Z".parse().unwrap());
         fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config, failing_since, ..FakeTenant::default() });
         run(&account, &fakes, &VerificationRequest { draft: draft.clone(), ..request() }).await;
-        let expected = renewed.then(|| NOW.parse().unwrap());
+        let expected = is_reset.then(|| NOW.parse().unwrap());
         assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, expected, "{draft:?}");
     }
     let fakes = Fakes::default();
     fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config: Some(draft()), ..FakeTenant::default() });
     run(&Account::default(), &fakes, &request()).await;
-    assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, None, "what doesn't fail needs no patience");
+    assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, None, "there is no backoff without failures");
 }
 
 #[test]
-fn a_wrong_external_id_is_one_that_no_policy_can_be_prepared_for() {
+fn a_decoy_is_valid_and_differs_for_each_run() {
     let right = ExternalId::parse("3f6c1d2e-external").unwrap();
-    assert_eq!(right.another("run-1"), right.another("run-1"));
-    assert_ne!(right.another("run-1"), right.another("run-2"));
-    assert!(ExternalId::parse(right.another("run-1").as_str()).is_ok());
+    assert_eq!(right.decoy("run-1"), right.decoy("run-1"));
+    assert_ne!(right.decoy("run-1"), right.decoy("run-2"));
+    assert!(ExternalId::parse(right.decoy("run-1").as_str()).is_ok());
 }

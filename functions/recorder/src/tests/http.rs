@@ -1,4 +1,4 @@
-//! Requests, and what becomes of their events.
+//! Tests of requests and the outcomes of their events.
 
 use audit_log_core::fakes::{Fault, Op};
 
@@ -18,13 +18,13 @@ async fn events_are_stored_for_the_tenant_of_the_token_with_the_time_of_the_writ
     assert_eq!((status, answer), (StatusCode::OK, expected));
     let stored = bench.stored("acme");
     assert_eq!(stored.iter().map(|event| &event["id"]).collect::<Vec<_>>(), ["l-1", scan_id]);
-    let begun = bench.probe.begun.lock().unwrap();
-    for (event, stored) in begun.iter().zip(&stored) {
+    let started = bench.recorder.started.lock().unwrap();
+    for (event, stored) in started.iter().zip(&stored) {
         assert_eq!(event.stamp.retention, Some(TimeDelta::days(90)));
         assert_eq!(stored["date"], event.stamp.at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
         assert!(event.stamp.at > start());
     }
-    assert_eq!(begun[1].user_email.as_deref(), Some("ada@acme.example"));
+    assert_eq!(started[1].user_email.as_deref(), Some("ada@acme.example"));
 }
 
 #[tokio::test]
@@ -41,11 +41,11 @@ async fn without_a_token_that_may_write_events_nothing_is_read_or_stored() {
             bench.send(request().header("authorization", format!("Bearer {token}")).body(body()).unwrap()).await;
         assert_eq!((status, &answer["code"]), (StatusCode::FORBIDDEN, &json!("permission_denied")));
     }
-    let nobody = crate::http::router(Arc::clone(&bench.store), None);
+    let closed = crate::http::router(Arc::clone(&bench.store), None);
     let token = bench.token("acme");
     let request = request().header("authorization", format!("Bearer {token}")).body(body()).unwrap();
-    assert_eq!(nobody.oneshot(request).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(bench.probe.begun.lock().unwrap().len(), 0);
+    assert_eq!(closed.oneshot(request).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(bench.recorder.started.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn no_request_can_name_a_tenant() {
 }
 
 #[tokio::test]
-async fn a_request_that_can_not_be_read_as_a_whole_stores_nothing() {
+async fn an_invalid_request_stores_nothing() {
     let bench = Bench::new();
     let request = |body: Vec<u8>| {
         Request::post("/v1/events")
@@ -96,7 +96,7 @@ async fn a_request_that_can_not_be_read_as_a_whole_stores_nothing() {
         assert_eq!((status, &answer["code"]), (expected, &json!(code)));
         assert_eq!(headers["content-type"], "application/problem+json");
     }
-    assert_eq!(bench.probe.begun.lock().unwrap().len(), 0);
+    assert_eq!(bench.recorder.started.lock().unwrap().len(), 0);
 
     large.pop();
     assert_eq!(bench.send(request(large.into_bytes())).await.0, StatusCode::OK, "4 MiB are not too much");
@@ -105,7 +105,7 @@ async fn a_request_that_can_not_be_read_as_a_whole_stores_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_refused_takes_no_other_along() {
+async fn a_refused_event_does_not_fail_the_others() {
     let bench = Bench::new();
     let (mut dated, mut unknown) = (login("l-2"), login("l-3"));
     dated["date"] = json!("2020-01-01T00:00:00.000Z");
@@ -139,7 +139,7 @@ async fn an_event_that_is_refused_takes_no_other_along() {
 }
 
 #[tokio::test]
-async fn two_events_of_one_id_are_one_event_in_a_request_and_after_it() {
+async fn two_events_with_one_id_are_one_event_in_a_request_and_after_it() {
     let bench = Bench::new();
     let (status, answer) = bench.post("acme", &json!({ "events": [login("l-1"), login("l-2"), login("l-1")] })).await;
     assert_eq!((status, statuses(&answer)), (StatusCode::OK, vec!["recorded", "recorded", "duplicate"]));
@@ -152,7 +152,7 @@ async fn two_events_of_one_id_are_one_event_in_a_request_and_after_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_repeated_with_its_key_doubles_nothing() {
+async fn a_request_that_is_repeated_with_its_key_stores_nothing_twice() {
     let bench = Bench::new();
     let key = [("idempotency-key", "batch:7")];
     let body = json!({ "events": [scan(), scan(), login("l-1")] });
@@ -176,7 +176,7 @@ async fn a_request_that_is_repeated_with_its_key_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_stored_is_said_and_a_repeated_request_completes_it() {
+async fn the_answer_names_failed_events_and_a_repeated_request_stores_them() {
     let bench = Bench::new();
     let key = [("idempotency-key", "k")];
     bench.post("acme", &json!({ "events": [login("l-0")] })).await;
@@ -203,13 +203,13 @@ async fn what_could_not_be_stored_is_said_and_a_repeated_request_completes_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_answered_before_its_caller_gives_up() {
+async fn a_request_is_answered_before_its_api_times_out() {
     let bench = Bench::new();
-    *bench.probe.stuck.lock().unwrap() = true;
-    let began = tokio::time::Instant::now();
+    *bench.recorder.hangs.lock().unwrap() = true;
+    let start_time = tokio::time::Instant::now();
     let (status, answer) = bench.post("acme", &json!({ "events": vec![scan(); 100] })).await;
     assert_eq!((status, statuses(&answer)), (StatusCode::SERVICE_UNAVAILABLE, vec!["failed"; 100]));
-    assert!(began.elapsed() < std::time::Duration::from_secs(29), "{:?}", began.elapsed());
+    assert!(start_time.elapsed() < std::time::Duration::from_secs(29), "{:?}", start_time.elapsed());
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ impl Sorted for Value {
 }
 
 #[tokio::test]
-async fn an_id_or_a_key_that_stands_for_another_event_loses_nothing_quietly() {
+async fn an_event_with_the_id_of_another_is_refused_and_not_dropped() {
     let bench = Bench::new();
     let mut logout = login("l-1");
     logout["action"] = json!("Logout");

@@ -1,10 +1,10 @@
-//! Invocations as Lambda makes them.
+//! Tests of invocations with Lambda's payloads.
 
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 
 use super::{
-    queue::{batch, of},
+    queue::{batch, message_body},
     *,
 };
 
@@ -41,7 +41,7 @@ impl Bench {
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 #[tokio::test]
-async fn a_request_of_an_http_api_is_answered_as_one() {
+async fn a_request_of_an_http_api_gets_an_http_response() {
     let bench = Bench::new();
     let answer = bench.invoke(&bench.request(&json!({ "events": [login("l-1")] })), MINUTE).await.unwrap();
     assert_eq!((&answer["statusCode"], &answer["isBase64Encoded"]), (&json!(200), &json!(false)));
@@ -54,37 +54,37 @@ async fn a_request_of_an_http_api_is_answered_as_one() {
 }
 
 #[tokio::test]
-async fn a_batch_of_a_queue_is_answered_with_what_has_to_come_again() {
+async fn a_batch_of_a_queue_is_answered_with_its_failed_messages() {
     let bench = Bench::new();
-    let answer = bench.invoke(&batch(&[of("acme", &scan()), "hello".to_owned()]), MINUTE).await.unwrap();
+    let answer = bench.invoke(&batch(&[message_body("acme", &scan()), "hello".to_owned()]), MINUTE).await.unwrap();
     assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "m-1" }] }));
-    let answer = bench.invoke(&batch(&[of("acme", &scan())]), MINUTE).await.unwrap();
+    let answer = bench.invoke(&batch(&[message_body("acme", &scan())]), MINUTE).await.unwrap();
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
 }
 
 #[tokio::test]
-async fn close_to_its_deadline_the_function_answers_rather_than_begin_what_it_can_not_end() {
+async fn close_to_its_deadline_the_function_answers_without_starting_writes() {
     let bench = Bench::new();
     let soon = TimeDelta::seconds(2);
-    let answer = bench.invoke(&batch(&[of("acme", &scan())]), soon).await.unwrap();
+    let answer = bench.invoke(&batch(&[message_body("acme", &scan())]), soon).await.unwrap();
     assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "m-0" }] }));
     let answer = bench.invoke(&bench.request(&json!({ "events": [login("l-1")] })), soon).await.unwrap();
     assert_eq!((&answer["statusCode"], &answer["headers"]["retry-after"]), (&json!(503), &json!("5")));
-    assert!(bench.probe.begun.lock().unwrap().is_empty());
+    assert!(bench.recorder.started.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_answered_in_time_for_its_api_however_long_the_function_may_run() {
+async fn a_request_is_answered_before_its_api_times_out_even_if_the_function_may_run_longer() {
     let bench = Bench::new();
-    *bench.probe.stuck.lock().unwrap() = true;
-    let began = tokio::time::Instant::now();
+    *bench.recorder.hangs.lock().unwrap() = true;
+    let start_time = tokio::time::Instant::now();
     let answer = bench.invoke(&bench.request(&json!({ "events": [login("l-1")] })), MINUTE * 15).await.unwrap();
     assert_eq!(answer["statusCode"], 503);
-    assert!(began.elapsed() < std::time::Duration::from_secs(29), "{:?}", began.elapsed());
+    assert!(start_time.elapsed() < std::time::Duration::from_secs(29), "{:?}", start_time.elapsed());
 }
 
 #[tokio::test]
-async fn any_other_event_is_refused_with_what_would_be_taken_and_nothing_of_what_came() {
+async fn any_other_event_is_refused_without_repeating_it() {
     let bench = Bench::new();
     let mut foreign = batch(&["secret".to_owned()]);
     foreign["Records"][0]["eventSource"] = json!("aws:sns");

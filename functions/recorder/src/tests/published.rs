@@ -1,14 +1,14 @@
-//! What is published is what is done.
+//! Tests that the published documents agree with the code.
 
 use std::{env, fs, path::Path};
 
 use super::*;
 use crate::openapi;
 
-/// The document as it lies beside the sources. After a wanted change, write it anew with
+/// After a wanted change, write the file with
 /// `UPDATE_GOLDEN=1 cargo test --workspace the_openapi_document`.
 #[test]
-#[allow(clippy::disallowed_methods, reason = "whoever runs the test says so whether the file is to be written")]
+#[allow(clippy::disallowed_methods, reason = "a variable says whether to write the file")]
 fn the_openapi_document_is_the_one_beside_the_sources() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
     let document = format!("{:#}\n", openapi::document());

@@ -1,4 +1,4 @@
-//! Batches of a queue, and which of their messages come again.
+//! Tests of batches of the queue, and of which messages fail.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ pub(super) fn batch(bodies: &[String]) -> Value {
     json!({ "Records": bodies.iter().enumerate().map(message).collect::<Vec<_>>() })
 }
 
-pub(super) fn of(tenant: &str, event: &Value) -> String {
+pub(super) fn message_body(tenant: &str, event: &Value) -> String {
     json!({ "tenantId": tenant, "event": event }).to_string()
 }
 
 impl Bench {
-    /// The messages that have to come again.
-    async fn take(&self, batch: &Value) -> Vec<String> {
-        self.take_within(batch, Duration::from_secs(20)).await
+    /// Returns the messages that failed.
+    async fn record_batch(&self, batch: &Value) -> Vec<String> {
+        self.record_batch_within(batch, Duration::from_secs(20)).await
     }
 
-    async fn take_within(&self, batch: &Value, within: Duration) -> Vec<String> {
+    async fn record_batch_within(&self, batch: &Value, within: Duration) -> Vec<String> {
         let batch: SqsEvent = serde_json::from_value(batch.clone()).unwrap();
-        let response = crate::queue::take(&self.store, batch, within).await;
+        let response = crate::queue::record_batch(&self.store, batch, within).await;
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
 }
@@ -33,9 +33,10 @@ impl Bench {
 #[tokio::test]
 async fn a_message_that_is_delivered_twice_is_one_event() {
     let bench = Bench::new();
-    let batch = batch(&[of("acme", &scan()), of("globex", &scan()), of("acme", &login("l-1"))]);
+    let batch =
+        batch(&[message_body("acme", &scan()), message_body("globex", &scan()), message_body("acme", &login("l-1"))]);
     for _ in 0..2 {
-        assert_eq!(bench.take(&batch).await, Vec::<String>::new());
+        assert_eq!(bench.record_batch(&batch).await, Vec::<String>::new());
     }
     assert_eq!(bench.ids("acme"), ["m-0", "l-1"]);
     assert_eq!(bench.ids("globex"), ["m-1"]);
@@ -44,59 +45,59 @@ async fn a_message_that_is_delivered_twice_is_one_event() {
 }
 
 #[tokio::test]
-async fn a_message_that_holds_no_event_fails_alone() {
+async fn a_message_without_a_valid_event_fails_alone() {
     let bench = Bench::new();
     let mut reserved = scan();
     reserved["logType"] = json!("System");
     let bodies = [
-        of("acme", &scan()),
+        message_body("acme", &scan()),
         "hello".to_owned(),
         scan().to_string(),
         json!({ "tenantId": "acme" }).to_string(),
         json!({ "tenantId": "acme", "event": scan(), "events": [] }).to_string(),
         json!({ "tenantId": 7, "event": scan() }).to_string(),
-        of("acme/../globex", &scan()),
-        of("acme", &reserved),
-        of("acme", &json!([scan()])),
+        message_body("acme/../globex", &scan()),
+        message_body("acme", &reserved),
+        message_body("acme", &json!([scan()])),
         String::new(),
-        of("acme", &login("l-1")),
+        message_body("acme", &login("l-1")),
     ];
-    let failed = bench.take(&batch(&bodies)).await;
+    let failed = bench.record_batch(&batch(&bodies)).await;
     assert_eq!(failed, (1..10).map(|index| format!("m-{index}")).collect::<Vec<_>>());
     assert_eq!(bench.ids("acme"), ["m-0", "l-1"]);
     assert_eq!(bench.observed.lock().unwrap()[0].refused, 9);
 }
 
 #[tokio::test]
-async fn a_message_that_could_not_be_stored_comes_again_and_the_others_do_not() {
+async fn only_the_message_that_could_not_be_stored_fails() {
     let bench = Bench::new();
-    let batch = batch(&[of("acme", &scan()), of("globex", &scan())]);
+    let batch = batch(&[message_body("acme", &scan()), message_body("globex", &scan())]);
     bench.fakes().always(Op::Record, Some("globex"), Failure::new(Code::Unavailable, "No answer."));
-    assert_eq!(bench.take(&batch).await, ["m-1"]);
+    assert_eq!(bench.record_batch(&batch).await, ["m-1"]);
     assert_eq!(bench.ids("acme"), ["m-0"]);
     bench.fakes().heal();
-    assert!(bench.take(&batch).await.is_empty());
+    assert!(bench.record_batch(&batch).await.is_empty());
     assert_eq!((bench.ids("acme").len(), bench.ids("globex").len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_there_is_no_time_for_come_again() {
+async fn messages_fail_if_the_time_is_over() {
     let bench = Bench::new();
-    let bodies: Vec<_> = (0..100).map(|_| of("acme", &scan())).collect();
-    assert_eq!(bench.take_within(&batch(&bodies), Duration::ZERO).await.len(), 100);
-    assert!(bench.probe.begun.lock().unwrap().is_empty());
+    let bodies: Vec<_> = (0..100).map(|_| message_body("acme", &scan())).collect();
+    assert_eq!(bench.record_batch_within(&batch(&bodies), Duration::ZERO).await.len(), 100);
+    assert!(bench.recorder.started.lock().unwrap().is_empty());
 
-    *bench.probe.stuck.lock().unwrap() = true;
-    assert_eq!(bench.take_within(&batch(&bodies), Duration::from_secs(20)).await.len(), 100);
-    *bench.probe.stuck.lock().unwrap() = false;
-    assert!(bench.take(&batch(&bodies)).await.is_empty());
+    *bench.recorder.hangs.lock().unwrap() = true;
+    assert_eq!(bench.record_batch_within(&batch(&bodies), Duration::from_secs(20)).await.len(), 100);
+    *bench.recorder.hangs.lock().unwrap() = false;
+    assert!(bench.record_batch(&batch(&bodies)).await.is_empty());
     assert_eq!(bench.stored("acme").len(), 100);
 }
 
 #[tokio::test]
 async fn a_message_without_an_id_fails_the_batch_rather_than_being_lost() {
     let bench = Bench::new();
-    let mut batch = batch(&[of("acme", &scan())]);
+    let mut batch = batch(&[message_body("acme", &scan())]);
     batch["Records"][0]["messageId"] = Value::Null;
-    assert_eq!(bench.take(&batch).await, [""]);
+    assert_eq!(bench.record_batch(&batch).await, [""]);
 }

@@ -1,4 +1,4 @@
-//! Shards, second tries and time.
+//! Tests of shards, retries and timeouts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Bench {
 
     async fn store(&self, ids: &[&str]) -> Vec<Stored> {
         let entries: Vec<_> = ids.iter().map(|id| self.entry("acme", id)).collect();
-        self.store.all(&entries, Duration::from_secs(20)).await
+        self.store.store_all(&entries, Duration::from_secs(20)).await
     }
 
     fn shards(&self, count: &str) {
@@ -42,18 +42,18 @@ async fn events_are_spread_over_the_tenants_shards_and_the_number_is_read_again_
     assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
 
     bench.shards("8");
-    // Ids whose shard tells which number it was taken from.
+    // Ids whose shard differs with the number of shards.
     let mut telling = (0..).map(|n| format!("x{n}")).filter(|id| shard(id, four) != shard(id, eight));
     for (later, shards) in [(0, four), (60_000, eight)] {
         bench.clock.fetch_add(later, Relaxed);
         let id = telling.next().unwrap();
         bench.store(&[&id]).await;
-        assert_eq!(bench.probe.begun.lock().unwrap().last().unwrap().shard, shard(&id, shards));
+        assert_eq!(bench.recorder.started.lock().unwrap().last().unwrap().shard, shard(&id, shards));
     }
 }
 
 #[tokio::test]
-async fn where_the_number_of_shards_can_not_be_read_the_first_shard_takes_the_event() {
+async fn events_go_into_the_first_shard_if_the_number_can_not_be_read() {
     let bench = Bench::new();
     bench.shards("many");
     assert_eq!(bench.store(&["1", "2", "3"]).await, vec![Stored::Recorded; 3]);
@@ -62,51 +62,51 @@ async fn where_the_number_of_shards_can_not_be_read_the_first_shard_takes_the_ev
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_hangs_does_not_hold_the_events_up_for_long() {
+async fn a_read_that_hangs_delays_events_by_three_seconds() {
     let bench = Bench::new();
     bench.shards("4");
     bench.fakes().once(Op::EventShards, None, Fault::Crash);
-    let began = tokio::time::Instant::now();
+    let start_time = tokio::time::Instant::now();
     assert_eq!(bench.store(&["1", "2", "3"]).await, vec![Stored::Recorded; 3]);
-    assert_eq!(began.elapsed(), Duration::from_secs(3));
-    assert!(bench.probe.begun.lock().unwrap().iter().all(|event| event.shard == 0));
+    assert_eq!(start_time.elapsed(), Duration::from_secs(3));
+    assert!(bench.recorder.started.lock().unwrap().iter().all(|event| event.shard == 0));
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_got_lost_is_tried_again_with_a_new_stamp_and_stored_once() {
+async fn a_write_whose_answer_gets_lost_is_retried_with_a_new_stamp_and_stored_once() {
     let bench = Bench::new();
-    *bench.probe.lost_answers.lock().unwrap() = 1;
+    *bench.recorder.lost_answers.lock().unwrap() = 1;
     assert_eq!(bench.store(&["1"]).await, [Stored::Duplicate]);
     assert_eq!(bench.ids("acme"), ["1"]);
-    let begun = bench.probe.begun.lock().unwrap();
-    assert_eq!((begun.len(), &begun[0].id), (2, &begun[1].id));
-    assert!(begun[0].stamp.at < begun[1].stamp.at);
+    let started = bench.recorder.started.lock().unwrap();
+    assert_eq!((started.len(), &started[0].id), (2, &started[1].id));
+    assert!(started[0].stamp.at < started[1].stamp.at);
 }
 
 #[tokio::test]
-async fn a_write_is_given_up_after_its_second_try_and_one_that_was_refused_at_once() {
+async fn a_write_fails_after_its_second_attempt_and_a_refused_one_at_once() {
     let bench = Bench::new();
-    *bench.probe.lost_answers.lock().unwrap() = 2;
+    *bench.recorder.lost_answers.lock().unwrap() = 2;
     assert!(matches!(bench.store(&["1"]).await[..], [Stored::Failed(Failure { code: Code::Unavailable, .. })]));
-    assert_eq!(bench.probe.begun.lock().unwrap().len(), 2);
+    assert_eq!(bench.recorder.started.lock().unwrap().len(), 2);
 
     bench.fakes().always(Op::Record, None, Failure::new(Code::PlatformDenied, "No."));
     assert!(matches!(bench.store(&["2"]).await[..], [Stored::Failed(Failure { code: Code::PlatformDenied, .. })]));
-    assert_eq!(bench.probe.begun.lock().unwrap().len(), 3);
+    assert_eq!(bench.recorder.started.lock().unwrap().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_hangs_leaves_time_for_a_second_one() {
+async fn a_write_that_hangs_leaves_time_for_a_second_attempt() {
     let bench = Bench::new();
     bench.store(&["0"]).await;
     bench.fakes().once(Op::Record, None, Fault::Crash);
-    let began = tokio::time::Instant::now();
+    let start_time = tokio::time::Instant::now();
     assert_eq!(bench.store(&["1"]).await, [Stored::Recorded]);
-    assert_eq!(began.elapsed(), Duration::from_secs(10));
+    assert_eq!(start_time.elapsed(), Duration::from_secs(10));
 }
 
 #[tokio::test]
-async fn entries_of_one_id_share_the_fate_of_the_first() {
+async fn entries_with_one_id_have_the_outcome_of_the_first() {
     let bench = Bench::new();
     bench.store(&["0"]).await;
     assert_eq!(bench.store(&["1", "0", "1"]).await, [Stored::Recorded, Stored::Duplicate, Stored::Duplicate]);

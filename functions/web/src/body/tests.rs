@@ -1,4 +1,4 @@
-//! What is read, and how the rest is refused.
+//! Which bodies and queries are read, and how the others are refused.
 
 use std::convert::Infallible;
 
@@ -49,7 +49,7 @@ fn sent(content_type: &str) -> http::request::Builder {
 }
 
 #[tokio::test]
-async fn a_body_is_read_if_it_says_that_it_is_json() {
+async fn a_body_is_read_if_its_content_type_is_json() {
     let body = r#"{"roleArn": "x", "windows": [{"hours": 1}]}"#;
     for good in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
         let (status, _, echo) = answer(sent(good), body).await;
@@ -64,23 +64,23 @@ async fn a_body_is_read_if_it_says_that_it_is_json() {
 }
 
 #[tokio::test]
-async fn a_malformed_body_is_refused_with_the_place_and_without_what_it_holds() {
+async fn a_malformed_body_is_refused_with_the_place_and_without_its_content() {
     for (body, detail, field) in [
         ("{\n  \"roleArn\": secret", "line 2, column 14", None),
         (r#"{"roleArn": "secret""#, "line 1, column 20", None),
         (r#"{"roleArn": "x"} secret"#, "line 1, column 18", None),
         ("", "line 1, column 0", None),
-        (r#"{"roleArn": ["secret"]}"#, "line 1", Some(("roleArn", "has a value of the wrong kind"))),
+        (r#"{"roleArn": ["secret"]}"#, "line 1", Some(("roleArn", "has the wrong type or is out of range"))),
         (
             r#"{"roleArn": "x", "windows": [{"hours": "secret"}]}"#,
             "line 1",
-            Some(("windows[0].hours", "has a value of the wrong kind")),
+            Some(("windows[0].hours", "has the wrong type or is out of range")),
         ),
         (r#"{"roleArn": "x", "windows": [{}]}"#, "line 1", Some(("windows[0].hours", "is required"))),
         (r#"{"windows": []}"#, "line 1", Some(("roleArn", "is required"))),
-        (r#"{"roleArn": "x", "role": "secret"}"#, "line 1", Some(("role", "is not known here"))),
-        (r#"{"roleArn": "secret", "roleArn": "x"}"#, "line 1", Some(("roleArn", "stands twice"))),
-        (r#""secret""#, "line 1", Some(("", "has a value of the wrong kind"))),
+        (r#"{"roleArn": "x", "role": "secret"}"#, "line 1", Some(("role", "is unknown"))),
+        (r#"{"roleArn": "secret", "roleArn": "x"}"#, "line 1", Some(("roleArn", "is given twice"))),
+        (r#""secret""#, "line 1", Some(("", "has the wrong type or is out of range"))),
     ] {
         let (status, _, problem) = answer(sent("application/json"), body).await;
         assert_eq!((status, &problem["code"]), (400, &json!("malformed_body")), "{body}");
@@ -92,7 +92,7 @@ async fn a_malformed_body_is_refused_with_the_place_and_without_what_it_holds() 
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_how_long_it_is() {
+async fn a_body_over_the_limit_is_refused_with_or_without_a_content_length() {
     let long = json!({ "roleArn": "x".repeat(100) }).to_string();
     let chunks: Vec<_> = long.as_bytes().chunks(10).map(|chunk| Ok::<_, Infallible>(chunk.to_vec())).collect();
     for body in [Body::from(long), Body::from_stream(futures::stream::iter(chunks))] {
@@ -102,16 +102,16 @@ async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_how_long_it_is(
 }
 
 #[tokio::test]
-async fn a_query_is_read_with_parameters_that_come_several_times() {
+async fn a_parameter_that_is_a_list_may_come_several_times() {
     let (status, _, filter) = answer(Request::get("/query?action=Log%20in&limit=5&action=b+c"), "").await;
     assert_eq!((status, filter), (200, json!({ "action": ["Log in", "b c"], "limit": 5 })));
     let (status, _, filter) = answer(Request::get("/query"), "").await;
     assert_eq!((status, filter), (200, json!({ "action": [], "limit": null })));
     for (query, field, message) in [
-        ("limit=secret", "limit", "has a value of the wrong kind"),
-        ("limit=256", "limit", "has a value of the wrong kind"),
-        ("limit=1&limit=2", "limit", "has a value of the wrong kind"),
-        ("actions=secret", "actions", "is not known here"),
+        ("limit=secret", "limit", "has the wrong type or is out of range"),
+        ("limit=256", "limit", "has the wrong type or is out of range"),
+        ("limit=1&limit=2", "limit", "has the wrong type or is out of range"),
+        ("actions=secret", "actions", "is unknown"),
     ] {
         let (status, _, problem) = answer(Request::get(format!("/query?{query}")), "").await;
         assert_eq!((status, &problem["code"]), (400, &json!("invalid_parameter")), "{query}");

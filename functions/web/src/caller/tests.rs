@@ -1,4 +1,4 @@
-//! Who reaches a handler.
+//! Which requests reach a handler.
 
 use axum::{Router, body::Body, response::Response, routing::get};
 use http::{HeaderValue, Request};
@@ -9,10 +9,10 @@ use super::*;
 use crate::issuer::TestIssuer;
 
 #[derive(Clone)]
-struct App(Option<std::sync::Arc<Authority>>);
+struct App(Option<std::sync::Arc<TokenVerifier>>);
 
-impl HasAuthority for App {
-    fn authority(&self) -> Option<&Authority> {
+impl HasTokenVerifier for App {
+    fn token_verifier(&self) -> Option<&TokenVerifier> {
         self.0.as_deref()
     }
 
@@ -29,8 +29,8 @@ async fn whoami<P>(caller: Caller<P>) -> String {
     format!("{} of {}", caller.actor().id, caller.tenant())
 }
 
-/// Sends these headers; the answer's status, its challenge and its body.
-async fn ask(app: App, path: &str, authorization: &[&str]) -> (u16, Option<String>, String) {
+/// Sends a request with these headers. Returns the answer's status, its challenge and its body.
+async fn request(app: App, path: &str, authorization: &[&str]) -> (u16, Option<String>, String) {
     let router = Router::new()
         .route("/read", get(whoami::<Read>))
         .route("/admin", get(whoami::<Admin>))
@@ -47,11 +47,11 @@ async fn ask(app: App, path: &str, authorization: &[&str]) -> (u16, Option<Strin
 }
 
 fn app(issuer: &TestIssuer) -> App {
-    App(Some(std::sync::Arc::new(issuer.authority())))
+    App(Some(std::sync::Arc::new(issuer.token_verifier())))
 }
 
 #[tokio::test]
-async fn a_handler_is_reached_with_its_permission_and_with_no_other() {
+async fn a_handler_is_reached_only_with_its_permission() {
     let issuer = TestIssuer::ed25519(noon());
     for (permission, allowed) in [
         ("audit-logs:read", [true, false, false]),
@@ -62,7 +62,7 @@ async fn a_handler_is_reached_with_its_permission_and_with_no_other() {
         let header = format!("Bearer {}", issuer.token_for("acme", &[permission]));
         let paths = [("/read", Read::NAME), ("/admin", Admin::NAME), ("/write", WriteEvents::NAME)];
         for ((path, needed), allowed) in paths.into_iter().zip(allowed) {
-            let (status, challenge, body) = ask(app(&issuer), path, &[&header]).await;
+            let (status, challenge, body) = request(app(&issuer), path, &[&header]).await;
             if allowed {
                 assert_eq!((status, body.as_str()), (200, "acme-user of acme"));
             } else {
@@ -75,7 +75,7 @@ async fn a_handler_is_reached_with_its_permission_and_with_no_other() {
 }
 
 #[tokio::test]
-async fn a_request_without_one_good_bearer_token_is_refused_and_told_little() {
+async fn a_request_without_one_valid_bearer_token_is_refused_without_details() {
     let issuer = TestIssuer::ed25519(noon());
     let good = format!("Bearer {}", issuer.token_for("acme", &["audit-logs:read"]));
     let forged = format!("Bearer {}", TestIssuer::ed25519(noon()).token_for("acme", &["audit-logs:read"]));
@@ -95,23 +95,23 @@ async fn a_request_without_one_good_bearer_token_is_refused_and_told_little() {
         (&[&forged], "invalid_token", Some("invalid_token")),
         (&[&expired], "expired_token", Some("invalid_token")),
     ] {
-        let (status, challenge, body) = ask(app(&issuer), "/read", headers).await;
+        let (status, challenge, body) = request(app(&issuer), "/read", headers).await;
         let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, problem["code"].as_str()), (401, Some(code)), "{headers:?}");
         let challenge = challenge.unwrap();
         assert_eq!(challenge.split(r#"error=""#).nth(1).map(|rest| rest.trim_end_matches('"')), error, "{challenge}");
         assert!(!body.contains("signature") && !body.contains("acme"), "{body}");
     }
-    let (status, _, _) = ask(app(&issuer), "/read", &[&good.replace("Bearer", "bEARER")]).await;
+    let (status, _, _) = request(app(&issuer), "/read", &[&good.replace("Bearer", "bEARER")]).await;
     assert_eq!(status, 200);
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_before_it_is_said_whose_tokens_count() {
+async fn every_request_is_refused_while_tokens_are_not_configured() {
     let issuer = TestIssuer::ed25519(noon());
     let good = format!("Bearer {}", issuer.token_for("acme", &["audit-logs:admin"]));
     for headers in [&[][..], &[good.as_str()]] {
-        let (status, _, body) = ask(App(None), "/read", headers).await;
+        let (status, _, body) = request(App(None), "/read", headers).await;
         let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, problem["code"].as_str()), (503, Some("tokens_not_configured")));
         assert_eq!(problem["party"], "platform");

@@ -1,7 +1,8 @@
-//! Keys that are downloaded when they are needed, and again when that seems worth it.
+//! Downloads the issuer's keys when they are needed, and again when they may have changed.
 //!
-//! An issuer changes its keys by publishing new ones, so a token with an unknown `kid` is a reason to look; but anyone
-//! can make one up, so it is one only once a minute. A set that can't be fetched, or is none, replaces nothing.
+//! An issuer rotates its keys by publishing new ones, so a token with an unknown `kid` causes a download. Anyone can send
+//! such a token, so there is at most one download a minute. A failed download, or one that is not a key set, replaces
+//! nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,128 +11,121 @@ use jsonwebtoken::DecodingKey;
 use reqwest::{Client, StatusCode, Url, redirect};
 use tokio::sync::{Mutex, RwLock};
 
-use super::{KeySet, NotAKeySet, Wanted};
-use crate::authority::Refusal;
+use super::{KeyQuery, KeySet, KeySetError};
+use crate::token_error::TokenError;
 
-/// After this, keys are fetched again: the longest time that a key which its owner took back goes on counting.
-const FRESH_FOR: TimeDelta = TimeDelta::hours(1);
+/// The longest time that a key which its owner has revoked is still trusted.
+const REFRESH_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// How long keys go on counting while no others can be fetched.
-const GOOD_FOR: TimeDelta = TimeDelta::hours(24);
+/// How long keys are trusted while downloads fail.
+const MAX_AGE: TimeDelta = TimeDelta::hours(24);
 
-/// Between two downloads.
-const PAUSE: TimeDelta = TimeDelta::seconds(60);
+const MIN_DOWNLOAD_INTERVAL: TimeDelta = TimeDelta::seconds(60);
 
-/// Between two downloads while there are no keys that count, and so nobody can be let in.
-const PAUSE_WITHOUT_KEYS: TimeDelta = TimeDelta::seconds(5);
+/// Shorter, since no token is accepted without keys.
+const MIN_DOWNLOAD_INTERVAL_WITHOUT_KEYS: TimeDelta = TimeDelta::seconds(5);
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// In bytes.
 const MAX_KEY_SET_BYTES: usize = 256 << 10;
 
-/// Keys from a URL.
 #[derive(Debug)]
-pub(crate) struct Download {
+pub(crate) struct DownloadedKeys {
     url: Url,
     client: Client,
-    current: RwLock<Option<Arc<Fetched>>>,
-    /// When the last download began; held during one, so that all who want it share it.
-    last_try: Mutex<Option<DateTime<Utc>>>,
+    current: RwLock<Option<Arc<Download>>>,
+    /// When the last download began. Locked during a download, so that concurrent requests share it.
+    last_attempt: Mutex<Option<DateTime<Utc>>>,
 }
 
 #[derive(Debug)]
-struct Fetched {
+struct Download {
     set: KeySet,
     at: DateTime<Utc>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum NotFetched {
+enum DownloadError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    #[error("the answer was {0}")]
+    #[error("the answer has the status {0}")]
     Status(StatusCode),
-    #[error("the answer is longer than any set of keys")]
+    #[error("the answer is longer than {MAX_KEY_SET_BYTES} bytes")]
     TooLong,
     #[error(transparent)]
-    NotAKeySet(#[from] NotAKeySet),
+    KeySet(#[from] KeySetError),
 }
 
-impl Download {
+impl DownloadedKeys {
     /// # Errors
-    /// If there is no TLS to fetch with.
+    /// If TLS is not available.
     pub(super) fn new(url: Url) -> Result<Self, reqwest::Error> {
-        // A redirect could lead anywhere, without TLS even; where keys are is for the settings to say.
-        let client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none());
-        // Without TLS the URL is this very machine's, where no proxy leads.
+        // A redirect could lead anywhere, even without TLS. Only the settings say where keys are.
+        let client = Client::builder().timeout(DOWNLOAD_TIMEOUT).redirect(redirect::Policy::none());
+        // A URL without TLS is this machine's, which no proxy reaches.
         let client = if url.scheme() == "https" { client.https_only(true) } else { client.no_proxy() };
-        Ok(Self { url, client: client.build()?, current: RwLock::default(), last_try: Mutex::default() })
+        Ok(Self { url, client: client.build()?, current: RwLock::default(), last_attempt: Mutex::default() })
     }
 
-    /// The one key that a token can have been signed with, downloaded if need be.
-    pub(super) async fn find(&self, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<DecodingKey, Refusal> {
-        if let Some(fetched) = self.current().await.filter(|fetched| fetched.is_from_within(FRESH_FOR, now)) {
-            match fetched.set.find(wanted) {
-                Err(Refusal::UnknownKey) => {}
+    pub(super) async fn find(&self, query: KeyQuery<'_>, now: DateTime<Utc>) -> Result<DecodingKey, TokenError> {
+        if let Some(download) = self.newer_than(REFRESH_AFTER, now).await {
+            match download.set.find(query) {
+                Err(TokenError::UnknownKey) => {}
                 found => return found,
             }
         }
-        self.find_anew(wanted, now).await
+        self.refresh_and_find(query, now).await
     }
 
-    /// The same, after another download, unless there has just been one.
-    pub(super) async fn find_anew(&self, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<DecodingKey, Refusal> {
+    pub(super) async fn refresh_and_find(
+        &self,
+        query: KeyQuery<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<DecodingKey, TokenError> {
         self.refresh(now).await;
-        match self.current().await.filter(|fetched| fetched.is_from_within(GOOD_FOR, now)) {
-            Some(fetched) => fetched.set.find(wanted),
-            None => Err(Refusal::KeysUnavailable),
+        match self.newer_than(MAX_AGE, now).await {
+            Some(download) => download.set.find(query),
+            None => Err(TokenError::KeysUnavailable),
         }
     }
 
-    async fn current(&self) -> Option<Arc<Fetched>> {
-        self.current.read().await.clone()
+    /// Returns the last download unless it is older. The clock may have been set back since.
+    async fn newer_than(&self, age: TimeDelta, now: DateTime<Utc>) -> Option<Arc<Download>> {
+        self.current.read().await.clone().filter(|download| (now - download.at).abs() < age)
     }
 
-    /// Looks for other keys than the known ones, unless someone has just done so; whoever waited for that has them.
+    /// Downloads the keys unless the last attempt was a moment ago. A request that waited for another's download uses it.
     async fn refresh(&self, now: DateTime<Utc>) {
-        let mut last_try = self.last_try.lock().await;
-        let current = self.current().await.filter(|fetched| fetched.is_from_within(GOOD_FOR, now));
-        let pause = if current.is_some() { PAUSE } else { PAUSE_WITHOUT_KEYS };
-        if last_try.is_some_and(|last_try| (now - last_try).abs() < pause) {
+        let mut last_attempt = self.last_attempt.lock().await;
+        let current = self.newer_than(MAX_AGE, now).await;
+        let interval = if current.is_some() { MIN_DOWNLOAD_INTERVAL } else { MIN_DOWNLOAD_INTERVAL_WITHOUT_KEYS };
+        if last_attempt.is_some_and(|at| (now - at).abs() < interval) {
             return;
         }
-        *last_try = Some(now);
-        match self.fetch().await {
-            Ok(set) => *self.current.write().await = Some(Arc::new(Fetched { set, at: now })),
+        *last_attempt = Some(now);
+        match self.download().await {
+            Ok(set) => *self.current.write().await = Some(Arc::new(Download { set, at: now })),
             Err(error) => tracing::warn!(
                 reason = %error,
                 url = %self.url,
-                known_since = current.map(|fetched| fetched.at.timestamp()),
-                "the token issuer's keys could not be fetched"
+                known_since = current.map(|download| download.at.timestamp()),
+                "download of the token issuer's keys failed"
             ),
         }
     }
 
-    async fn fetch(&self) -> Result<KeySet, NotFetched> {
+    async fn download(&self) -> Result<KeySet, DownloadError> {
         let mut response = self.client.get(self.url.clone()).send().await?;
         if response.status() != StatusCode::OK {
-            return Err(NotFetched::Status(response.status()));
+            return Err(DownloadError::Status(response.status()));
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_KEY_SET_BYTES {
-                return Err(NotFetched::TooLong);
+                return Err(DownloadError::TooLong);
             }
         }
         Ok(KeySet::parse(&body)?)
-    }
-}
-
-impl Fetched {
-    /// Whether it is that young; the clock may have been set back since.
-    fn is_from_within(&self, age: TimeDelta, now: DateTime<Utc>) -> bool {
-        (now - self.at).abs() < age
     }
 }

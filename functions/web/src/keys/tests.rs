@@ -1,4 +1,4 @@
-//! Which keys are used, and when they are downloaded.
+//! Which keys are usable, and when they are downloaded.
 
 use std::sync::{
     Arc, Mutex,
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    authority::{Authority, AuthorityConfig, KeySource},
+    access_token::{KeySource, TokenConfig, TokenVerifier},
     issuer::TestIssuer,
 };
 
@@ -25,7 +25,7 @@ fn after(seconds: i64) -> DateTime<Utc> {
 }
 
 #[test]
-fn a_key_that_cant_be_used_is_passed_over_and_spoils_no_other() {
+fn an_unusable_key_is_skipped_and_disables_no_other() {
     let (ed, ec, rsa) = (TestIssuer::ed25519(noon()), TestIssuer::es256(noon()), TestIssuer::rs256(noon()));
     let changed = |issuer: &TestIssuer, name: &str, value: Value| {
         let mut jwk = issuer.jwk();
@@ -35,16 +35,22 @@ fn a_key_that_cant_be_used_is_passed_over_and_spoils_no_other() {
     let modulus = |bits: usize| {
         let mut bytes = vec![0xff; bits.div_ceil(8)];
         bytes[0] >>= bits.div_ceil(8) * 8 - bits;
-        // Leading zeros make no key longer.
+        // Leading zeros don't count.
         json!(BASE64_URL_SAFE_NO_PAD.encode([&[0; 256], &bytes[..]].concat()))
     };
-    let parsed =
+    let usable =
         |jwk: &Value| KeySet::parse(json!({ "keys": [jwk, ed.jwk()] }).to_string().as_bytes()).unwrap().0.len();
+    // The same point, cut one byte later.
+    let coordinate = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(ec.jwk()[name].as_str().unwrap()).unwrap();
+    let point = [coordinate("x"), coordinate("y")].concat();
+    let mut shifted = changed(&ec, "x", json!(BASE64_URL_SAFE_NO_PAD.encode(&point[..33])));
+    shifted["y"] = json!(BASE64_URL_SAFE_NO_PAD.encode(&point[33..]));
     for bad in [
         json!(7),
         json!({}),
         json!({ "kty": "oct", "k": "c2VjcmV0", "alg": "HS256" }),
         json!({ "kty": "oct", "k": "c2VjcmV0" }),
+        json!({ "kty": "oct", "k": "c2VjcmV0", "alg": "RS256" }),
         changed(&ec, "d", json!("AQAB")),
         changed(&ec, "use", json!("enc")),
         changed(&ec, "use", json!(["sig"])),
@@ -56,63 +62,70 @@ fn a_key_that_cant_be_used_is_passed_over_and_spoils_no_other() {
         changed(&ec, "crv", json!("secp256k1")),
         changed(&ec, "x", json!("AQAB")),
         changed(&ec, "y", json!(null)),
+        changed(&ec, "y", json!("")),
+        shifted,
+        changed(&ec, "crv", json!("Ed25519")),
+        changed(&ec, "crv", json!("P-521")),
+        changed(&ec, "kty", json!("OKP")),
+        changed(&ec, "kid", json!(7)),
         changed(&ed, "x", json!("AQAB")),
         changed(&ed, "crv", json!("X25519")),
+        changed(&ed, "crv", json!("P-256")),
         changed(&rsa, "n", modulus(2047)),
         changed(&rsa, "n", modulus(1024)),
         changed(&rsa, "n", json!("")),
         changed(&rsa, "e", json!("not base64!")),
     ] {
-        assert_eq!(parsed(&bad), 1, "{bad}");
+        assert_eq!(usable(&bad), 1, "{bad}");
     }
     for good in [ec.jwk(), rsa.jwk(), changed(&rsa, "n", modulus(2048)), changed(&ec, "key_ops", json!(["verify"]))] {
-        assert_eq!(parsed(&good), 2, "{good}");
+        assert_eq!(usable(&good), 2, "{good}");
     }
 }
 
-/// What an issuer's server answers, and how often it was asked.
+/// An issuer's server: its answer, and the number of requests.
 #[derive(Clone)]
 struct Server {
     answer: Arc<Mutex<(StatusCode, String)>>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// Serves an issuer's keys, and an authority that downloads them.
-    async fn of(issuer: &TestIssuer) -> (Self, Authority) {
-        let server = Self { answer: Arc::default(), asked: Arc::default() };
-        server.publishes(issuer);
+    /// Starts a server with an issuer's keys. Returns it with a verifier that downloads them.
+    async fn start(issuer: &TestIssuer) -> (Self, TokenVerifier) {
+        let server = Self { answer: Arc::default(), requests: Arc::default() };
+        server.publish(issuer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         let router = Router::new().route("/keys", get(Self::serve)).route("/elsewhere", get(Self::serve));
         tokio::spawn(axum::serve(listener, router.with_state(server.clone())).into_future());
         let keys = KeySource::Url(url.parse().unwrap());
-        let authority = Authority::new(AuthorityConfig { keys, ..issuer.config() }).unwrap();
-        (server, authority)
+        let verifier = TokenVerifier::new(TokenConfig { keys, ..issuer.config() }).unwrap();
+        (server, verifier)
     }
 
     async fn serve(State(server): State<Self>) -> (StatusCode, HeaderMap, String) {
-        server.asked.fetch_add(1, Ordering::SeqCst);
-        // Long enough for all that wait to be waiting.
+        server.requests.fetch_add(1, Ordering::SeqCst);
+        // Long enough for concurrent requests to wait for it.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         let (status, body) = server.answer.lock().unwrap().clone();
         (status, HeaderMap::from_iter([(http::header::LOCATION, "/elsewhere".parse().unwrap())]), body)
     }
 
-    fn publishes(&self, issuer: &TestIssuer) {
-        self.answers(StatusCode::OK, &issuer.jwks());
+    fn publish(&self, issuer: &TestIssuer) {
+        self.set_answer(StatusCode::OK, &issuer.jwks());
     }
 
-    fn answers(&self, status: StatusCode, body: &str) {
+    fn set_answer(&self, status: StatusCode, body: &str) {
         *self.answer.lock().unwrap() = (status, body.to_owned());
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
-/// Tokens that are good for as long as a test plays.
+/// Valid for longer than a test's time.
 fn token(issuer: &TestIssuer) -> String {
     let mut claims = issuer.claims("acme", &[]);
     claims["exp"] = json!(after(7 * 86_400).timestamp());
@@ -122,72 +135,72 @@ fn token(issuer: &TestIssuer) -> String {
 #[tokio::test]
 async fn keys_are_downloaded_with_the_first_token_and_then_every_hour() {
     let issuer = TestIssuer::ed25519(noon());
-    let (server, authority) = Server::of(&issuer).await;
-    assert_eq!(server.asked(), 0);
-    for (seconds, asked) in [(0, 1), (1, 1), (3599, 1), (3600, 2), (3601, 2), (7200, 3)] {
-        assert!(authority.authenticate(&token(&issuer), after(seconds)).await.is_ok(), "{seconds}");
-        assert_eq!(server.asked(), asked, "{seconds}");
+    let (server, verifier) = Server::start(&issuer).await;
+    assert_eq!(server.requests(), 0);
+    for (seconds, requests) in [(0, 1), (1, 1), (3599, 1), (3600, 2), (3601, 2), (7200, 3)] {
+        assert!(verifier.verify(&token(&issuer), after(seconds)).await.is_ok(), "{seconds}");
+        assert_eq!(server.requests(), requests, "{seconds}");
     }
 }
 
 #[tokio::test]
-async fn a_new_key_counts_at_once_and_the_old_one_no_more_all_for_one_download() {
+async fn a_new_key_is_trusted_at_once_and_the_old_one_no_longer_after_one_download() {
     let (old, new) = (TestIssuer::ed25519(noon()), TestIssuer::ed25519(noon()).with_kid("new"));
-    let (server, authority) = Server::of(&old).await;
-    assert!(authority.authenticate(&token(&old), noon()).await.is_ok());
-    server.publishes(&new);
-    assert!(authority.authenticate(&token(&new), after(60)).await.is_ok());
-    assert_eq!(authority.authenticate(&token(&old), after(61)).await, Err(Refusal::UnknownKey));
-    assert_eq!(server.asked(), 2);
+    let (server, verifier) = Server::start(&old).await;
+    assert!(verifier.verify(&token(&old), noon()).await.is_ok());
+    server.publish(&new);
+    assert!(verifier.verify(&token(&new), after(60)).await.is_ok());
+    assert_eq!(verifier.verify(&token(&old), after(61)).await, Err(TokenError::UnknownKey));
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]
-async fn an_issuer_that_does_not_name_its_only_key_may_change_it_too() {
+async fn an_issuer_that_does_not_name_its_only_key_may_replace_it_too() {
     let (old, new) = (TestIssuer::ed25519(noon()), TestIssuer::ed25519(noon()));
-    let nameless = |issuer: &TestIssuer| {
+    let without_kid = |issuer: &TestIssuer| {
         let mut claims = issuer.claims("acme", &[]);
         claims["exp"] = json!(after(7 * 86_400).timestamp());
         issuer.token_with(&json!({ "alg": "EdDSA" }), &claims)
     };
-    let (server, authority) = Server::of(&old).await;
-    assert!(authority.authenticate(&nameless(&old), noon()).await.is_ok());
-    server.publishes(&new);
-    assert!(authority.authenticate(&nameless(&new), after(60)).await.is_ok());
-    assert_eq!(authority.authenticate(&nameless(&old), after(61)).await, Err(Refusal::Signature));
-    assert_eq!(server.asked(), 2, "and no more often than for an unknown one");
+    let (server, verifier) = Server::start(&old).await;
+    assert!(verifier.verify(&without_kid(&old), noon()).await.is_ok());
+    server.publish(&new);
+    assert!(verifier.verify(&without_kid(&new), after(60)).await.is_ok());
+    assert_eq!(verifier.verify(&without_kid(&old), after(61)).await, Err(TokenError::InvalidSignature));
+    assert_eq!(server.requests(), 2, "as often as for an unknown key");
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_is_answered_with_one_download_a_minute() {
+async fn a_flood_of_unknown_keys_causes_one_download_a_minute() {
     let issuer = TestIssuer::ed25519(noon());
-    let (server, authority) = Server::of(&issuer).await;
-    assert!(authority.authenticate(&token(&issuer), noon()).await.is_ok());
+    let (server, verifier) = Server::start(&issuer).await;
+    assert!(verifier.verify(&token(&issuer), noon()).await.is_ok());
     let forged = TestIssuer::ed25519(noon());
     for seconds in 0..150 {
         let forged = token(&TestIssuer::ed25519(noon()).with_kid(&format!("kid-{seconds}")));
-        assert_eq!(authority.authenticate(&forged, after(seconds)).await, Err(Refusal::UnknownKey));
+        assert_eq!(verifier.verify(&forged, after(seconds)).await, Err(TokenError::UnknownKey));
     }
-    assert_eq!(server.asked(), 3, "at 12:00:00, 12:01:00 and 12:02:00");
-    assert_eq!(authority.authenticate(&token(&forged), after(150)).await, Err(Refusal::Signature));
+    assert_eq!(server.requests(), 3, "at 12:00:00, 12:01:00 and 12:02:00");
+    assert_eq!(verifier.verify(&token(&forged), after(150)).await, Err(TokenError::InvalidSignature));
 }
 
 #[tokio::test]
-async fn requests_that_come_together_share_a_download() {
+async fn concurrent_requests_share_a_download() {
     let issuer = Arc::new(TestIssuer::ed25519(noon()));
-    let (server, authority) = Server::of(&issuer).await;
-    let authority = Arc::new(authority);
+    let (server, verifier) = Server::start(&issuer).await;
+    let verifier = Arc::new(verifier);
     let mut requests = tokio::task::JoinSet::new();
     for milliseconds in 0..20 {
-        let (authority, issuer) = (Arc::clone(&authority), Arc::clone(&issuer));
+        let (verifier, issuer) = (Arc::clone(&verifier), Arc::clone(&issuer));
         let now = noon() + TimeDelta::milliseconds(milliseconds);
-        requests.spawn(async move { authority.authenticate(&token(&issuer), now).await.is_ok() });
+        requests.spawn(async move { verifier.verify(&token(&issuer), now).await.is_ok() });
     }
-    assert!(requests.join_all().await.into_iter().all(|good| good));
-    assert_eq!(server.asked(), 1);
+    assert!(requests.join_all().await.into_iter().all(|is_valid| is_valid));
+    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_key_set_replaces_no_keys_for_a_day() {
+async fn a_failed_download_leaves_the_keys_valid_for_a_day() {
     let issuer = TestIssuer::ed25519(noon());
     let too_long = json!({ "keys": [issuer.jwk()], "padding": "x".repeat(256 << 10) }).to_string();
     for (status, body) in [
@@ -197,28 +210,28 @@ async fn an_answer_that_is_no_key_set_replaces_no_keys_for_a_day() {
         (StatusCode::OK, json!({ "keys": [] }).to_string()),
         (StatusCode::OK, too_long),
     ] {
-        let (server, authority) = Server::of(&issuer).await;
-        assert!(authority.authenticate(&token(&issuer), noon()).await.is_ok());
-        server.answers(status, &body);
-        assert!(authority.authenticate(&token(&issuer), after(3600)).await.is_ok(), "{status} {body}");
-        assert!(authority.authenticate(&token(&issuer), after(3601)).await.is_ok());
-        assert_eq!(server.asked(), 2, "a server in trouble is left alone for a minute");
-        assert!(authority.authenticate(&token(&issuer), after(86_399)).await.is_ok());
-        assert_eq!(authority.authenticate(&token(&issuer), after(86_400)).await, Err(Refusal::KeysUnavailable));
-        server.publishes(&issuer);
-        assert!(authority.authenticate(&token(&issuer), after(86_405)).await.is_ok());
+        let (server, verifier) = Server::start(&issuer).await;
+        assert!(verifier.verify(&token(&issuer), noon()).await.is_ok());
+        server.set_answer(status, &body);
+        assert!(verifier.verify(&token(&issuer), after(3600)).await.is_ok(), "{status} {body}");
+        assert!(verifier.verify(&token(&issuer), after(3601)).await.is_ok());
+        assert_eq!(server.requests(), 2, "at most one download a minute");
+        assert!(verifier.verify(&token(&issuer), after(86_399)).await.is_ok());
+        assert_eq!(verifier.verify(&token(&issuer), after(86_400)).await, Err(TokenError::KeysUnavailable));
+        server.publish(&issuer);
+        assert!(verifier.verify(&token(&issuer), after(86_405)).await.is_ok());
     }
 }
 
 #[tokio::test]
-async fn without_any_keys_nobody_is_let_in_and_the_next_try_comes_soon() {
+async fn without_keys_every_token_is_refused_and_the_next_download_comes_soon() {
     let issuer = TestIssuer::ed25519(noon());
-    let (server, authority) = Server::of(&issuer).await;
-    server.answers(StatusCode::NOT_FOUND, "");
-    for (seconds, asked) in [(0, 1), (4, 1), (5, 2)] {
-        assert_eq!(authority.authenticate(&token(&issuer), after(seconds)).await, Err(Refusal::KeysUnavailable));
-        assert_eq!(server.asked(), asked);
+    let (server, verifier) = Server::start(&issuer).await;
+    server.set_answer(StatusCode::NOT_FOUND, "");
+    for (seconds, requests) in [(0, 1), (4, 1), (5, 2)] {
+        assert_eq!(verifier.verify(&token(&issuer), after(seconds)).await, Err(TokenError::KeysUnavailable));
+        assert_eq!(server.requests(), requests);
     }
-    server.publishes(&issuer);
-    assert!(authority.authenticate(&token(&issuer), after(10)).await.is_ok());
+    server.publish(&issuer);
+    assert!(verifier.verify(&token(&issuer), after(10)).await.is_ok());
 }

@@ -1,4 +1,4 @@
-//! Bugs in what is read of the events, and in where objects are stored.
+//! Bugs in pages of events, and in the places of objects.
 
 use audit_log_core::{
     event::{Body, StoredEvent},
@@ -11,33 +11,33 @@ use audit_log_core::{
 use super::{Bug, is_planted};
 use crate::{plan::TENANTS, world::World};
 
-/// What is answered in the place of a page.
+/// Changes a page by the planted bug.
 ///
 /// # Errors
-/// As the page has it.
-pub fn change_page(world: &World, asked: EventRange<'_>, page: Result<Page, Failure>) -> Result<Page, Failure> {
+/// The page's own.
+pub fn change_page(world: &World, range: EventRange<'_>, page: Result<Page, Failure>) -> Result<Page, Failure> {
     let mut page = if is_planted(Bug::UnreadableIsEmpty) { page.unwrap_or_default() } else { page? };
     let body = |tenant: &str, key: &str| {
         let state = world.fakes.state();
-        state.events.get(&(tenant.to_owned(), asked.shard)).and_then(|events| events.get(key).cloned())
+        state.events.get(&(tenant.to_owned(), range.shard)).and_then(|events| events.get(key).cloned())
     };
     if is_planted(Bug::StalePageToken)
-        && let Some(key) = asked.after
-        && let Some(body) = body(asked.tenant.as_str(), key)
+        && let Some(key) = range.after
+        && let Some(body) = body(range.tenant.as_str(), key)
     {
         page.events.insert(0, StoredEvent { recorded_at_id: key.to_owned(), body });
     }
-    if is_planted(Bug::PageTokenOffByOne) && asked.after.is_some() && !page.events.is_empty() {
+    if is_planted(Bug::PageTokenOffByOne) && range.after.is_some() && !page.events.is_empty() {
         page.events.remove(0);
     }
     if is_planted(Bug::WindowLacksItsBegin) {
-        let begin = timestamp::millis(asked.window.from);
+        let begin = timestamp::millis(range.window.from);
         page.events.retain(|event| !event.recorded_at_id.starts_with(&begin));
     }
     if is_planted(Bug::EmptyPageEnds) && page.events.is_empty() {
         page.more_after = None;
     }
-    if is_planted(Bug::OnlyTheFirstShard) && asked.shard > 0 {
+    if is_planted(Bug::OnlyTheFirstShard) && range.shard > 0 {
         page = Page::default();
     }
     if is_planted(Bug::MalformedIsDropped) {
@@ -45,7 +45,7 @@ pub fn change_page(world: &World, asked: EventRange<'_>, page: Result<Page, Fail
     }
     if is_planted(Bug::AnothersEvents)
         && let Some(event) = page.events.first_mut()
-        && let Some(other) = TENANTS.iter().find(|other| **other != asked.tenant.as_str())
+        && let Some(other) = TENANTS.iter().find(|other| **other != range.tenant.as_str())
     {
         let state = world.fakes.state();
         let of_other = state.events.iter().find(|((of, _), _)| of == other);
@@ -56,7 +56,7 @@ pub fn change_page(world: &World, asked: EventRange<'_>, page: Result<Page, Fail
     Ok(page)
 }
 
-/// Moves an object that was just stored to where it doesn't belong.
+/// Moves an object that was just stored to a wrong place.
 pub fn misplace(world: &World, tenant: &TenantId, key: &str) {
     if !is_planted(Bug::AnothersFolder) && !is_planted(Bug::AnothersBucket) {
         return;
@@ -77,5 +77,5 @@ pub fn misplace(world: &World, tenant: &TenantId, key: &str) {
         state.stored.push((target, new_key));
     }
     drop(state);
-    world.look();
+    world.check_step();
 }

@@ -1,4 +1,4 @@
-//! Bugs in what is read of and written to the tenants' records.
+//! Bugs in reads and writes of the tenants' records.
 
 use audit_log_core::{
     failure::Failure,
@@ -17,25 +17,20 @@ use audit_log_core::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Bug, is_planted};
-use crate::world::{World, at_once};
+use crate::world::{World, call_now};
 
-/// A write to the record `watermark`, with all that it needs to be made at any later time.
+/// A write to the record `watermark`, which can be made at any later time.
 #[derive(Clone)]
 pub struct Write {
-    /// Whose records.
     pub tenant: TenantId,
-    /// The run's lease.
     pub lease: Lease,
     /// The watermark as the run has read it.
     pub as_read: StoredWatermark,
-    /// What is announced with it.
     pub announcement: Option<Announcement>,
-    /// Whether it releases the lease.
     pub releases: bool,
 }
 
 impl Write {
-    /// Under a fence.
     pub fn new(tenant: &TenantId, fence: Fence<'_>, announcement: Option<&Announcement>, releases: bool) -> Self {
         let Fence { lease, as_read } = fence;
         let (lease, as_read) = (lease.clone(), as_read.clone());
@@ -43,20 +38,20 @@ impl Write {
         Self { tenant: tenant.clone(), lease, as_read, announcement: announcement.cloned(), releases }
     }
 
-    /// Makes a write under its fence, or under one that always holds.
+    /// Makes the write with its fence; with the bug `unfenced`, with one that always holds.
     fn fenced<R>(&self, fakes: &Fakes, unfenced: Bug, write: impl FnOnce(Fence<'_>) -> R) -> R {
         if !is_planted(unfenced) {
             return write(Fence { lease: &self.lease, as_read: &self.as_read });
         }
         let mut as_read = self.as_read.clone();
-        let other = with(fakes, &self.tenant, |stored| {
+        let other = with_tenant(fakes, &self.tenant, |stored| {
             let failing = stored.consecutive_failures > 0;
             as_read = stored.watermark.clone().map_or(as_read.clone(), |it| StoredWatermark { failing, ..it });
             stored.lease.replace(self.lease.clone())
         });
         let result = write(Fence { lease: &self.lease, as_read: &as_read });
         if let Some(other) = other {
-            with(fakes, &self.tenant, |stored| {
+            with_tenant(fakes, &self.tenant, |stored| {
                 if other.as_ref().is_none_or(|other| other.token != self.lease.token) {
                     stored.lease = other;
                 }
@@ -66,14 +61,12 @@ impl Write {
     }
 }
 
-fn with<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
+fn with_tenant<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
     fakes.state().tenants.get_mut(tenant.as_str()).map(change)
 }
 
-/// Commits a window.
-///
 /// # Errors
-/// As the port has it.
+/// The port's own.
 pub fn commit(
     fakes: &Fakes,
     config: &TenantConfig,
@@ -85,18 +78,19 @@ pub fn commit(
     let mut receipt = receipt.clone();
     receipt.gap &= !is_planted(Bug::GapIsHidden);
     let is_disconnected = is_planted(Bug::CommitWhileDisconnected)
-        && with(fakes, &write.tenant, |stored| {
+        && with_tenant(fakes, &write.tenant, |stored| {
             let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
             due_shard.is_some_and(|it| it.is_none() && it.insert(String::new()).is_empty())
         }) == Some(true);
     if is_planted(Bug::CommitOfAnyVersion) || is_disconnected {
-        let version = with(fakes, &write.tenant, |stored| stored.config.as_ref()?.version.as_ref()?.parse().ok());
+        let version =
+            with_tenant(fakes, &write.tenant, |stored| stored.config.as_ref()?.version.as_ref()?.parse().ok());
         config.version = version.flatten().unwrap_or(config.version);
     }
     let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::RecoveryIsNotAnnounced));
     let commit = Commit { after, receipt: &receipt, announcement, releases: write.releases };
-    let result = write.fenced(fakes, Bug::CommitUnfenced, |fence| at_once(fakes.commit(&config, fence, commit)));
-    with(fakes, &write.tenant, |stored| {
+    let result = write.fenced(fakes, Bug::CommitUnfenced, |fence| call_now(fakes.commit(&config, fence, commit)));
+    with_tenant(fakes, &write.tenant, |stored| {
         let Some(watermark) = &mut stored.watermark else { return };
         watermark.due_shard.take_if(|_| is_disconnected);
         watermark.trailing_counts.take_if(|_| is_planted(Bug::TrailingCountsAreLost));
@@ -104,10 +98,8 @@ pub fn commit(
     result
 }
 
-/// Saves a checkpoint.
-///
 /// # Errors
-/// As the port has it.
+/// The port's own.
 pub fn save_checkpoint(
     fakes: &Fakes,
     config: &TenantConfig,
@@ -118,14 +110,12 @@ pub fn save_checkpoint(
     if is_planted(Bug::CheckpointForgetsFiles) {
         checkpoint = change_json(&checkpoint, |json| drop(json["files"].as_array_mut().map(Vec::pop)));
     }
-    let save = |fence: Fence<'_>| at_once(fakes.save_checkpoint(config, fence, &checkpoint));
+    let save = |fence: Fence<'_>| call_now(fakes.save_checkpoint(config, fence, &checkpoint));
     write.fenced(fakes, Bug::CheckpointUnfenced, save)
 }
 
-/// Records a failure.
-///
 /// # Errors
-/// As the port has it.
+/// The port's own.
 pub fn record_failure(
     fakes: &Fakes,
     write: &Write,
@@ -134,10 +124,10 @@ pub fn record_failure(
 ) -> Result<Conditional, Failure> {
     let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::FailureIsNotAnnounced));
     let record = FailureRecord { failure, at, announcement, releases: write.releases };
-    let record = |fence: Fence<'_>| at_once(fakes.record_failure(&write.tenant, fence, record));
+    let record = |fence: Fence<'_>| call_now(fakes.record_failure(&write.tenant, fence, record));
     let result = write.fenced(fakes, Bug::FailureUnfenced, record);
     if is_planted(Bug::FailureMovesTheWatermark) {
-        with(fakes, &write.tenant, |stored| {
+        with_tenant(fakes, &write.tenant, |stored| {
             let Some(watermark) = &mut stored.watermark else { return };
             if let Ok(schedule) = watermark.schedule() {
                 watermark.exported_until = Some(timestamp::seconds(schedule.next_due));
@@ -148,21 +138,19 @@ pub fn record_failure(
     result
 }
 
-/// Removes what is published.
-///
 /// # Errors
-/// As the port has it.
+/// The port's own.
 pub fn remove_published(fakes: &Fakes, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
     if is_planted(Bug::OutboxIsNeverRemoved) {
         return Ok(());
     }
     if is_planted(Bug::OutboxIsCleared) {
-        with(fakes, tenant, |stored| stored.outbox.entries.clear());
+        with_tenant(fakes, tenant, |stored| stored.outbox.entries.clear());
     }
-    at_once(fakes.remove_published(tenant, as_read, ids))
+    call_now(fakes.remove_published(tenant, as_read, ids))
 }
 
-/// Changes what is read of a tenant's watermark.
+/// Changes a watermark that was read, by the planted bug.
 pub fn change_watermark(world: &World, tenant: &TenantId, watermark: &mut StoredWatermark) {
     if is_planted(Bug::CheckpointOfAnyVersion)
         && let Some(text) = &watermark.checkpoint
@@ -177,7 +165,7 @@ pub fn change_watermark(world: &World, tenant: &TenantId, watermark: &mut Stored
     if is_planted(Bug::LateIsOverlooked)
         && let Some(counts) = watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse)
     {
-        let (mut now, end) = (counts.anew(), counts.to().map(timestamp::millis).unwrap_or_default());
+        let (mut now, end) = (counts.zeroed(), counts.to().map(timestamp::millis).unwrap_or_default());
         let state = world.fakes.state();
         let of_tenant = state.events.iter().filter(|((of, _), _)| of == tenant.as_str());
         of_tenant.flat_map(|(_, events)| events.keys()).filter(|key| **key < end).for_each(|key| now.add(key));

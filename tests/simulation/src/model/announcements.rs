@@ -1,4 +1,4 @@
-//! What must be announced in the end: failures, their end, and what admins have changed, as audit events and as notifications.
+//! Checks that failures, recoveries and changes by admins are announced, as audit events and as notifications.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,11 @@ use serde_json::Value;
 
 use super::TenantModel;
 
-/// An audit event of the system: its action, and of failures and recoveries where the watermark stood, and after how many
-/// days.
+/// A system event: its action and, for failures and recoveries, the watermark and the days since the first failure.
 type Announced = (String, String, i64);
 
 impl TenantModel<'_> {
-    /// The system's own audit events of the tenant by their ids, deleted since or not.
+    /// Returns the tenant's system events by id, deleted ones too.
     fn announced(&self) -> Result<BTreeMap<String, Announced>, String> {
         let stored = self.state.events.iter().filter(|((of, _), _)| of == self.id).flat_map(|(_, it)| it.values());
         let expired = self.facts.expired.iter().filter(|((of, _, _), _)| of == self.id).map(|(_, body)| body);
@@ -34,23 +33,23 @@ impl TenantModel<'_> {
         Ok(announced)
     }
 
-    /// Each failure is announced once, and once more after each of the days, and its end once, and so is each change by an admin;
-    /// and nothing else. Each of these is published, under the event's id.
-    pub(super) fn all_is_announced(&self) -> Result<(), String> {
+    /// Each failure is announced once, and once more after 1, 3 and 7 days. Each recovery and each change by an admin is
+    /// announced once. Nothing else is announced. Each announcement is published under its event's id.
+    pub(super) fn check_announcements(&self) -> Result<(), String> {
         let mut announced = self.announced()?;
         let of_failures = self.facts.due_announcements.iter().filter(|(of, ..)| of == self.id);
         for (_, action, point, days) in of_failures {
             let due = (*action, point.as_str(), *days);
-            let is_it = |(what, at, after): &Announced| (what.as_str(), at.as_str(), *after) == due;
-            let Some(id) = announced.iter().find_map(|(id, it)| is_it(it).then(|| id.clone())) else {
+            let is_due = |(what, at, after): &Announced| (what.as_str(), at.as_str(), *after) == due;
+            let Some(id) = announced.iter().find_map(|(id, it)| is_due(it).then(|| id.clone())) else {
                 return Err(format!("{action} at {point} after {days} days is not announced"));
             };
             announced.remove(&id);
-            self.is_published(&id, action)?;
+            self.check_published(&id, action)?;
         }
         for (id, (_, action, kind)) in self.facts.changes.iter().filter(|(_, (of, ..))| of == self.id) {
             match announced.remove(id) {
-                Some((recorded, ..)) if recorded == *action => self.is_published(id, action)?,
+                Some((recorded, ..)) if recorded == *action => self.check_published(id, action)?,
                 other => return Err(format!("{action} has {other:?} as its audit event")),
             }
             if kind_of(action) != Some(*kind) {
@@ -58,14 +57,14 @@ impl TenantModel<'_> {
             }
         }
         match announced.into_values().next() {
-            Some(other) => Err(format!("announced for no reason, or once too often: {other:?}")),
+            Some(other) => Err(format!("announced without reason or too often: {other:?}")),
             None if !self.tenant.outbox.is_empty() => Err(format!("not published: {:?}", self.tenant.outbox)),
             None if self.tenant.outbox.dropped > 0 => Err("a notification was dropped".to_owned()),
             None => Ok(()),
         }
     }
 
-    fn is_published(&self, id: &str, action: &str) -> Result<(), String> {
+    fn check_published(&self, id: &str, action: &str) -> Result<(), String> {
         let mut of_event = self.state.notifications.iter().filter(|notification| notification.id == id).peekable();
         if of_event.peek().is_none() {
             return Err(format!("{action} is announced and never published: {id}"));

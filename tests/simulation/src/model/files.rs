@@ -1,4 +1,4 @@
-//! How a window is split into files, and that a bucket holds no others.
+//! Checks how windows are split into files, and that buckets hold no other files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +10,22 @@ use audit_log_core::{
     timestamp,
 };
 
-use super::{TenantModel, expected, lines::is_line_of};
+use super::{TenantModel, expected};
+use crate::lines::match_line;
 
-/// The lines of each file: those of each late minute, and those of the window itself.
+/// The files' lines, by late minute; `None` for the window itself.
 pub(super) type Files = BTreeMap<Option<Window>, Vec<Vec<String>>>;
 
 impl TenantModel<'_> {
-    /// All files of a window are split where one and the same size says, by however many runs. Of a window with a gap, the event
-    /// that didn't fit may have been deleted since.
-    pub(super) fn is_split_alike(&self, receipt: &Receipt, files: &Files) -> Result<(), String> {
+    /// All files of a window are split by one `MAX_OBJECT_BYTES`, however many runs stored them. In a window with a gap, the
+    /// event that didn't fit may have been deleted.
+    pub(super) fn check_split(&self, receipt: &Receipt, files: &Files) -> Result<(), String> {
         let Some(key) = receipt.objects.last().map(|object| object.key.trim_end_matches(".gz")) else { return Ok(()) };
         let format = if key.ends_with(".ndjson") { Format::Ndjson } else { Format::Json };
-        // Late ones may have become visible when the file that they would fit into was stored.
+        // A late event may have become visible after the file with room for it was stored.
         let is_late = |window: &Option<Window>, line: &str| {
             let of_window = expected(self.state, self.facts, self.id, window.unwrap_or(receipt.window));
-            of_window.iter().any(|((key, _), (body, late))| late.is_some() && is_line_of(line, key, body).is_some())
+            of_window.iter().any(|((key, _), (body, late))| late.is_some() && match_line(line, key, body).is_some())
         };
         let is_by = |limit: &u64| {
             files.iter().all(|(window, files)| is_split_by(format, files, *limit, |line| is_late(window, line)))
@@ -35,9 +36,9 @@ impl TenantModel<'_> {
         Err("its files are split by no size".to_owned())
     }
 
-    /// Every object of the tenant is named by a receipt. Others are left only where a save has come in the middle of their
-    /// window, or where events of it were deleted; and they too hold nothing but the tenant's events.
-    pub(super) fn no_others(&self) -> Result<(), String> {
+    /// A receipt names every object of the tenant, except objects of windows during which an admin made a change or events
+    /// were deleted.
+    pub(super) fn check_other_objects(&self) -> Result<(), String> {
         let receipts = || self.tenant.receipts.values();
         let named: BTreeSet<(&str, &str)> = receipts()
             .flat_map(|receipt| receipt.objects.iter().map(|object| (receipt.bucket.as_str(), object.key.as_str())))
@@ -53,7 +54,7 @@ impl TenantModel<'_> {
         Ok(())
     }
 
-    /// Whether an object is of a window in whose middle an admin has changed something, or of which events were deleted.
+    /// Whether an admin made a change during the object's window, or events of it may have been deleted.
     fn is_excused(&self, key: &str) -> bool {
         let name = key.rsplit('/').next().unwrap_or_default();
         let holds = |receipt: &&Receipt| {
@@ -68,14 +69,14 @@ impl TenantModel<'_> {
         let of_window = self.tenant.receipts.values().find(holds);
         let is_open = |receipt: &Receipt| {
             let changed = (self.id.to_owned(), timestamp::seconds(receipt.window.from));
-            self.facts.changed_at.contains(&changed) || self.may_have_gap(receipt)
+            self.facts.change_positions.contains(&changed) || self.may_have_gap(receipt)
         };
-        // A window that a disconnected tenant has never finished has no receipt.
+        // An unfinished window of a disconnected tenant has no receipt.
         of_window.is_none_or(is_open)
     }
 }
 
-/// Whether each line has room in its file, and the first one of the next file that is not late has none.
+/// Whether each line has room in its file, and the next file's first line that is not late had none.
 fn is_split_by(format: Format, files: &[Vec<String>], limit: u64, is_late: impl Fn(&str) -> bool) -> bool {
     files.iter().all(|lines| {
         let mut encoder = Encoder::new(format, Compression::None);

@@ -1,14 +1,14 @@
-//! What happens around one tenant: its settings, its admin's saves, what its customer refuses, and its events.
+//! Plans one tenant: its settings, its admin's actions, its customer's outages, and its events.
 
 use audit_log_core::{event::Body, settings::Draft, tenant::Format, timestamp};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::{Rng as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Action, LATEST_EVENT_MS, Plan, SHARED, TENANTS, skew};
+use super::{Action, MAX_EVENT_DELAY_MS, Plan, SHARED_BUCKET, TENANTS, skew};
 
 impl Plan {
-    pub(super) fn tenant(&mut self, tenant: usize, rng: &mut ChaCha8Rng) {
+    pub(super) fn add_tenant(&mut self, tenant: usize, rng: &mut ChaCha8Rng) {
         let first = self.begins + TimeDelta::seconds(rng.random_range(0..5_000));
         let mut draft = draft(tenant, rng);
         let history = rng.random_ratio(1, 4).then(|| TimeDelta::hours(rng.random_range(1..5)));
@@ -19,7 +19,7 @@ impl Plan {
             0 => 0,
             _ => rng.random_range(1..4),
         };
-        let mut saves: Vec<_> = (0..count).map(|_| self.moment(rng)).collect();
+        let mut saves: Vec<_> = (0..count).map(|_| self.random_time(rng)).collect();
         saves.sort_unstable();
         // Writers use another shard only when the exporter has known of it for long.
         let shards = draft.event_shards.as_deref().and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -29,7 +29,7 @@ impl Plan {
                 let back = at + TimeDelta::seconds(rng.random_range(1..9_000));
                 self.push(back, Action::Reconnect { tenant, skew_ms: skew(rng) });
             } else {
-                // Half of the saves of the busy change nothing, so that what is stored already is stored again.
+                // Half of a busy admin's saves change nothing, so that the same objects are stored again.
                 if !self.busy || rng.random() {
                     change(&mut draft, tenant, rng);
                 }
@@ -40,27 +40,27 @@ impl Plan {
             }
         }
         if rng.random_ratio(1, if self.retention.is_some() { 2 } else { 4 }) {
-            let from = self.moment(rng);
+            let from = self.random_time(rng);
             let longest = if self.retention.is_some() { 20 * 3_600 } else { 3 * 3_600 };
             let to = from + TimeDelta::seconds(rng.random_range(60..longest));
             self.push(from, Action::Refuse { tenant, at_the_role: rng.random() });
             self.push(to, Action::Allow { tenant });
         }
-        if self.siege {
+        if self.long_outage {
             let from = first + TimeDelta::seconds(rng.random_range(0..20_000));
             let days = rng.random_range(0..220) * 3_600;
             self.push(from, Action::Refuse { tenant, at_the_role: rng.random() });
             self.push(from + TimeDelta::seconds(days), Action::Allow { tenant });
         }
-        self.events(tenant, shards, first_event, rng);
+        self.add_events(tenant, shards, first_event, rng);
     }
 
-    /// Hours with many events, with few and with none; many of them right at the edges.
-    fn events(&mut self, tenant: usize, shards: u16, from: DateTime<Utc>, rng: &mut ChaCha8Rng) {
+    /// Plans hours with many, few and no events. Many events are at the edges of their hour.
+    fn add_events(&mut self, tenant: usize, shards: u16, from: DateTime<Utc>, rng: &mut ChaCha8Rng) {
         let mut hour = audit_log_core::schedule::full_hour(from);
         let mut number = 0;
         while hour < self.ends {
-            let counts: &[u32] = if self.siege { &[0, 0, 0, 1] } else { &[0, 0, 1, 3, 6, 14] };
+            let counts: &[u32] = if self.long_outage { &[0, 0, 0, 1] } else { &[0, 0, 1, 3, 6, 14] };
             let count = *counts.choose(rng).unwrap_or(&0);
             for _ in 0..count {
                 let offset = match rng.random_range(0..8) {
@@ -73,11 +73,11 @@ impl Plan {
                 let stamp = hour + TimeDelta::milliseconds(offset);
                 let late = self.late && rng.random_ratio(1, 3);
                 let delay = match rng.random_range(0..4) {
-                    _ if !late => rng.random_range(-14_000..LATEST_EVENT_MS),
+                    _ if !late => rng.random_range(-14_000..MAX_EVENT_DELAY_MS),
                     0 => rng.random_range(150_000..1_200_000),
                     _ => rng.random_range(30_000..150_000),
                 };
-                // Half of what is late becomes visible while the window is read.
+                // Half of the late events become visible while the window is read.
                 let since = if late && rng.random() { hour + TimeDelta::hours(1) } else { stamp };
                 let visible = (since + TimeDelta::milliseconds(delay)).max(self.begins);
                 number += 1;
@@ -112,12 +112,12 @@ fn draft(tenant: usize, rng: &mut ChaCha8Rng) -> Draft {
     draft
 }
 
-/// What an admin changes; sometimes nothing.
+/// Changes one setting or none.
 fn change(draft: &mut Draft, tenant: usize, rng: &mut ChaCha8Rng) {
     let own = TENANTS[tenant];
     let pick = |rng: &mut ChaCha8Rng, of: &[&str]| of.choose(rng).map(|text| (*text).to_owned());
     match rng.random_range(0..7) {
-        0 => draft.bucket = pick(rng, &[&format!("{own}-bucket-1"), &format!("{own}-bucket-2"), SHARED]),
+        0 => draft.bucket = pick(rng, &[&format!("{own}-bucket-1"), &format!("{own}-bucket-2"), SHARED_BUCKET]),
         1 => draft.prefix = pick(rng, &["", "security", "logs/saas"]),
         2 => draft.frequency_hours = pick(rng, &["1", "2", "3", "6"]),
         3 => draft.format = pick(rng, &[Format::Json.as_str(), Format::Ndjson.as_str()]),

@@ -1,4 +1,4 @@
-//! The customers' buckets with faults around them.
+//! The customers' buckets with faults.
 
 use std::sync::Mutex;
 
@@ -14,37 +14,36 @@ use audit_log_core::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Fate, Ports, lock,
+    Fate, Ports,
     writes::{Answer, Request},
 };
 use crate::{
     bugs::{self, Bug, is_planted},
-    world::{Put, at_once},
+    facts::Put,
+    world::{call_now, lock},
 };
 
-/// How old settings may be when a run begins to read a window: ten seconds, and what two slow answers take.
-const SEEN_AFTER: TimeDelta = TimeDelta::seconds(35);
+/// The largest age of settings when a run begins a window: ten seconds, and two slow answers.
+const MAX_SETTINGS_AGE: TimeDelta = TimeDelta::seconds(35);
 
-/// For how long a role's credentials last.
-const SESSION: TimeDelta = TimeDelta::minutes(15);
+const SESSION_DURATION: TimeDelta = TimeDelta::minutes(15);
 
 impl Buckets for Ports {
     type Bucket = SimulatedBucket;
 
     async fn open(&self, config: &TenantConfig, window: Window) -> Result<SimulatedBucket, Failure> {
         if self.seen().backed_off.get(config.tenant.as_str()).is_some_and(|(first, _)| *first) {
-            self.world.violate(format!("{} is tried, though that is not due yet", config.tenant));
+            self.world.violate(format!("{} is attempted during its backoff", config.tenant));
         }
         if self.world.facts().refused.get(config.tenant.as_str()) == Some(&true) {
             self.say(|| format!("assume role {}: denied", config.tenant));
-            return Err(Failure::new(Code::AssumeRoleDenied, "The role may not be assumed."));
+            return Err(Failure::new(Code::AssumeRoleDenied, "The role can't be assumed."));
         }
-        let bucket = self.reads("assume role", config.tenant.as_str(), self.fakes().open(config, window)).await?;
+        let bucket = self.read("assume role", config.tenant.as_str(), self.fakes().open(config, window)).await?;
         Ok(SimulatedBucket { ports: self.clone(), bucket, config: config.clone(), opened: self.world.now() })
     }
 }
 
-/// One tenant's bucket, as long as its credentials last.
 pub struct SimulatedBucket {
     ports: Ports,
     bucket: <Fakes as Buckets>::Bucket,
@@ -53,20 +52,20 @@ pub struct SimulatedBucket {
 }
 
 impl SimulatedBucket {
-    /// No object is begun by settings that had been changed for a while when the run looked at them last, and no window by
-    /// settings that it has not looked at for a while.
-    fn by_current_settings(&self) {
+    /// No object is begun with settings that were outdated when the run last read settings. No window is begun with settings
+    /// that were read too long ago.
+    fn check_settings_age(&self) {
         let TenantConfig { tenant, version, .. } = &self.config;
         let world = &self.ports.world;
-        let changed = world.facts().changed.get(tenant.as_str()).copied();
+        let changed = world.facts().settings_changed_at.get(tenant.as_str()).copied();
         let stored = world.fakes.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
         let is_current = stored.and_then(|config| config.version).is_some_and(|it| it == version.to_string());
-        let Some((looked, reading_since)) = self.ports.seen().looked.get(tenant.as_str()).copied() else { return };
-        if let Some(changed) = changed.filter(|changed| !is_current && looked - *changed > SEEN_AFTER) {
-            world.violate(format!("{tenant}: an object is stored by settings that were changed at {changed}"));
+        let Some((read, reading_since)) = self.ports.seen().settings_read.get(tenant.as_str()).copied() else { return };
+        if let Some(changed) = changed.filter(|changed| !is_current && read - *changed > MAX_SETTINGS_AGE) {
+            world.violate(format!("{tenant}: an object is stored with settings that were changed at {changed}"));
         }
-        if reading_since.is_some_and(|since| since - looked > SEEN_AFTER) {
-            world.violate(format!("{tenant}: a window is begun by settings that were read at {looked}"));
+        if reading_since.is_some_and(|since| since - read > MAX_SETTINGS_AGE) {
+            world.violate(format!("{tenant}: a window is begun with settings that were read at {read}"));
         }
     }
 }
@@ -75,19 +74,18 @@ impl Bucket for SimulatedBucket {
     type Upload = SimulatedUpload;
 
     fn upload(&self, spec: ObjectSpec) -> SimulatedUpload {
-        self.by_current_settings();
+        self.check_settings_age();
         SimulatedUpload {
             ports: self.ports.clone(),
             tenant: self.config.tenant.clone(),
             opened: self.opened,
             place: (self.config.bucket.to_string(), spec.key.clone()),
-            // A request that is sent twice stores the same object twice.
+            // A request can take effect twice.
             uploads: [self.bucket.upload(spec.clone()), self.bucket.upload(spec)],
         }
     }
 }
 
-/// An object on its way.
 pub struct SimulatedUpload {
     ports: Ports,
     tenant: TenantId,
@@ -101,14 +99,14 @@ impl Upload for SimulatedUpload {
         for upload in &mut self.uploads {
             upload.write(bytes.clone()).await?;
         }
-        self.ports.reads("write", &self.place.1, async { Ok(()) }).await
+        self.ports.read("write", &self.place.1, async { Ok(()) }).await
     }
 
     async fn finish(self, sha256: &str) -> Finish {
         let Self { ports, tenant, opened, place, uploads } = self;
         let refused = |code, message: &str| Answer { result: Err(Failure::new(code, message)), in_doubt: false };
         let is_refused = ports.world.facts().refused.contains_key(tenant.as_str());
-        let Answer { result, in_doubt } = if ports.world.now() - opened > SESSION {
+        let Answer { result, in_doubt } = if ports.world.now() - opened > SESSION_DURATION {
             refused(Code::CredentialsExpired, "The session is over.")
         } else if is_refused && is_planted(Bug::DeniedIsStored) {
             return Finish { result: Ok(()), in_doubt: false };
@@ -121,14 +119,14 @@ impl Upload for SimulatedUpload {
             if is_refused {
                 ports.say(|| format!("put {}: 403", place.1));
                 let mut answer = refused(Code::AccessDenied, "The bucket refused the object.");
-                // An attempt before was taken, and given up.
-                if ports.fate() == Fate::GivenUp {
+                // An earlier attempt was given up, and may take effect.
+                if ports.roll_fate() == Fate::GivenUp {
                     answer.in_doubt = true;
-                    request.land_later();
+                    request.apply_later();
                 }
                 answer
             } else {
-                ports.writes(request).await
+                ports.write_with_faults(request).await
             }
         };
         bugs::misplace(&ports.world, &tenant, &place.1);
@@ -151,24 +149,24 @@ fn store(
 ) -> Request<()> {
     let put = Put { tenant: tenant.to_string(), run: ports.run, place: place.clone(), sha256: sha256.to_owned() };
     let (storing, uploads, expected) = (ports.clone(), Mutex::new(uploads.into_iter()), put.clone());
-    let land = move |is_given_up: bool| {
-        if !is_given_up && !storing.has_lease(&expected.tenant) {
+    let apply = move |is_given_up: bool| {
+        if !is_given_up && !storing.holds_lease(&expected.tenant) {
             storing.world.violate(format!("{}: run {} stores without the lease", expected.tenant, storing.run));
         }
         let upload = lock(&uploads).next();
-        upload.map_or(Ok(()), |upload| at_once(async { upload.finish(&expected.sha256).await.result }))
+        upload.map_or(Ok(()), |upload| call_now(async { upload.finish(&expected.sha256).await.result }))
     };
-    Request::new(ports, "put", place.1.clone(), land).storing(put)
+    Request::new(ports, "put", place.1.clone(), apply).storing(put)
 }
 
 impl Ports {
-    /// Makes the puts that a planted bug has postponed.
+    /// Makes the puts that a planted bug has delayed.
     pub(super) async fn put_postponed(&self) {
         let postponed = std::mem::take(&mut self.seen().postponed);
         for (upload, sha256) in postponed {
-            // The run was told long ago that it is stored.
+            // The run already counts it as stored.
             let _ = upload.finish(&sha256).await;
-            self.world.look();
+            self.world.check_step();
         }
     }
 }

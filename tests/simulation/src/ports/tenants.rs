@@ -1,4 +1,4 @@
-//! The tenants' records with faults around them.
+//! The tenants' records with faults.
 
 use audit_log_core::{
     failure::Failure,
@@ -16,7 +16,7 @@ use super::{Ports, writes::Request};
 use crate::{
     bugs::{self, Bug, Write, is_planted},
     plan::TENANTS,
-    world::at_once,
+    world::call_now,
 };
 
 impl Tenants for Ports {
@@ -24,9 +24,9 @@ impl Tenants for Ports {
         if !TENANTS.iter().any(|of| TenantId::parse(of).is_ok_and(|of| DueShard::of(&of) == shard)) {
             return Ok(Vec::new());
         }
-        // Several calls a run: only some of them go wrong.
+        // A run makes several of these calls: only some of them get a fault.
         let due = if self.world.roll(4) == 0 {
-            self.reads("due", &shard.to_string(), self.fakes().due(shard, tick)).await
+            self.read("due", &shard.to_string(), self.fakes().due(shard, tick)).await
         } else {
             self.fakes().due(shard, tick).await
         };
@@ -44,14 +44,14 @@ impl Tenants for Ports {
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
-        let names = self.world.name(|| tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join(" "));
+        let names = self.world.format(|| tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join(" "));
         let load = async {
             let loaded = self.fakes().load(tenants).await;
             self.note_backoff(tenants);
-            tenants.iter().for_each(|tenant| self.note_looked(tenant));
+            tenants.iter().for_each(|tenant| self.note_settings_read(tenant));
             loaded
         };
-        let mut loaded = self.reads("load", &names, load).await?;
+        let mut loaded = self.read("load", &names, load).await?;
         for (tenant, records) in &mut loaded {
             if is_planted(Bug::StaleConfig) {
                 let first = records.config.clone();
@@ -82,7 +82,8 @@ impl Tenants for Ports {
             lease.until -= LEASE_MARGIN;
         }
         let acquire = move |_| ports.acquire(&of, as_read.as_ref(), &lease, now);
-        let mut answer = self.writes(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
+        let mut answer =
+            self.write_with_faults(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
         match &mut answer {
             Acquisition::Acquired(watermark, _) => bugs::change_watermark(&self.world, tenant, watermark),
             Acquisition::HeldUntil(_) => drop(self.seen().leased.insert(tenant.to_string())),
@@ -93,8 +94,8 @@ impl Tenants for Ports {
 
     async fn release_lease(&self, tenant: &TenantId, lease: &Lease) -> Result<(), Failure> {
         let (fakes, of, lease) = (self.fakes().clone(), tenant.clone(), lease.clone());
-        let release = move |_| at_once(fakes.release_lease(&of, &lease));
-        self.writes(Request::new(self, "release lease", tenant.to_string(), release)).await.result
+        let release = move |_| call_now(fakes.release_lease(&of, &lease));
+        self.write_with_faults(Request::new(self, "release lease", tenant.to_string(), release)).await.result
     }
 
     async fn commit(
@@ -104,7 +105,7 @@ impl Tenants for Ports {
         Commit { after, receipt, announcement, releases }: Commit<'_>,
     ) -> Result<Conditional, Failure> {
         let of = || format!("{} {} {} objects", config.tenant, receipt.window, receipt.objects.len());
-        let of = self.world.name(of);
+        let of = self.world.format(of);
         if is_planted(Bug::CheckpointBeforePut) {
             self.put_postponed().await;
         }
@@ -112,9 +113,9 @@ impl Tenants for Ports {
         let (ports, config, receipt) = (self.clone(), config.clone(), receipt.clone());
         let commit = move |_| {
             let commit = || bugs::commit(ports.fakes(), &config, &write, after, &receipt);
-            ports.looking_at_settings(&write, ports.fenced("commit", &write, commit))
+            ports.note_settings_version(&write, ports.fenced("commit", &write, commit))
         };
-        let result = self.writes(Request::new(self, "commit", of, commit)).await.result;
+        let result = self.write_with_faults(Request::new(self, "commit", of, commit)).await.result;
         self.put_postponed().await;
         result
     }
@@ -133,9 +134,9 @@ impl Tenants for Ports {
         let of = config.tenant.to_string();
         let save = move |_| {
             let save = || bugs::save_checkpoint(ports.fakes(), &config, &write, &checkpoint);
-            ports.looking_at_settings(&write, ports.fenced("checkpoint", &write, save))
+            ports.note_settings_version(&write, ports.fenced("checkpoint", &write, save))
         };
-        let result = self.writes(Request::new(self, "save checkpoint", of, save)).await.result;
+        let result = self.write_with_faults(Request::new(self, "save checkpoint", of, save)).await.result;
         self.put_postponed().await;
         result
     }
@@ -146,13 +147,13 @@ impl Tenants for Ports {
         fence: Fence<'_>,
         FailureRecord { failure, at, announcement, releases }: FailureRecord<'_>,
     ) -> Result<Conditional, Failure> {
-        let of = self.world.name(|| format!("{tenant} {} {}", failure.code, failure.message));
+        let of = self.world.format(|| format!("{tenant} {} {}", failure.code, failure.message));
         let write = Write::new(tenant, fence, announcement, releases);
         let (ports, failure) = (self.clone(), failure.clone());
         let record = move |_| {
             ports.fenced("recorded failure", &write, || bugs::record_failure(ports.fakes(), &write, &failure, at))
         };
-        self.writes(Request::new(self, "record failure", of, record)).await.result
+        self.write_with_faults(Request::new(self, "record failure", of, record)).await.result
     }
 
     async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
@@ -160,14 +161,14 @@ impl Tenants for Ports {
     }
 
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
-        self.reads("outbox", tenant.as_str(), self.fakes().outbox(tenant)).await
+        self.read("outbox", tenant.as_str(), self.fakes().outbox(tenant)).await
     }
 
     async fn remove_published(&self, tenant: &TenantId, as_read: &Outbox, ids: &[String]) -> Result<(), Failure> {
-        let of = self.world.name(|| format!("{tenant} {}", ids.len()));
+        let of = self.world.format(|| format!("{tenant} {}", ids.len()));
         let (fakes, tenant, as_read, ids) = (self.fakes().clone(), tenant.clone(), as_read.clone(), ids.to_vec());
         let remove = move |_| bugs::remove_published(&fakes, &tenant, &as_read, &ids);
-        self.writes(Request::new(self, "remove published", of, remove)).await.result
+        self.write_with_faults(Request::new(self, "remove published", of, remove)).await.result
     }
 }
 
@@ -185,41 +186,41 @@ impl Ports {
             stored.lease = None;
         }
         let purpose = as_read.map_or(Purpose::Publish, Purpose::Export);
-        let acquisition = at_once(self.fakes().acquire_lease(tenant, purpose, lease, now));
+        let acquisition = call_now(self.fakes().acquire_lease(tenant, purpose, lease, now));
         if let Ok(Acquisition::Acquired(..)) = acquisition {
-            self.world.facts().holders.insert(lease.token.clone(), self.run);
+            self.world.facts().lease_runs.insert(lease.token.clone(), self.run);
             self.seen().leases.insert(tenant.to_string(), lease.until);
-            self.is_alone(tenant);
+            self.check_puts_in_flight(tenant);
         }
         acquisition
     }
 
-    /// With a lease, nothing that another run has sent may land any more, unless it is what is committed anyway.
-    fn is_alone(&self, tenant: &TenantId) {
+    /// After a lease is acquired, no put of another run may take effect, unless it stores the committed bytes.
+    fn check_puts_in_flight(&self, tenant: &TenantId) {
         let facts = self.world.facts();
-        let other = facts.on_their_way.values().find(|put| {
+        let other = facts.in_flight.values().find(|put| {
             put.tenant == tenant.as_str() && put.run != self.run && facts.committed.get(&put.place) != Some(&put.sha256)
         });
         let other = other.map(|put| format!("{}'s put of {}", put.run, put.place.1));
         drop(facts);
         if let Some(other) = other {
-            self.world.violate(format!("{tenant}: run {} has the lease, and run {other} may still land", self.run));
+            self.world.violate(format!("{tenant}: run {} has the lease, and run {other} is still in flight", self.run));
         }
     }
 
-    /// What holds under a fence, holds under this run's lease.
+    /// A fenced write succeeds only if this run holds the lease.
     fn fenced(
         &self,
         what: &str,
         write: &Write,
-        land: impl FnOnce() -> Result<Conditional, Failure>,
+        apply: impl FnOnce() -> Result<Conditional, Failure>,
     ) -> Result<Conditional, Failure> {
         let tenant = write.tenant.as_str();
-        let has_lease = self.has_lease(tenant);
-        let result = land();
+        let has_lease = self.holds_lease(tenant);
+        let result = apply();
         if result == Ok(Conditional::Written) {
             if !has_lease {
-                self.world.violate(format!("{tenant}: a {what} holds without the lease of run {}", self.run));
+                self.world.violate(format!("{tenant}: a {what} succeeds without the lease of run {}", self.run));
             }
             if write.releases {
                 self.seen().released.insert(tenant.to_owned());
@@ -229,10 +230,14 @@ impl Ports {
         result
     }
 
-    /// What is conditional on the config's version is a look at the settings.
-    fn looking_at_settings(&self, write: &Write, result: Result<Conditional, Failure>) -> Result<Conditional, Failure> {
+    /// A write that is conditional on the config's version confirms the settings like a read.
+    fn note_settings_version(
+        &self,
+        write: &Write,
+        result: Result<Conditional, Failure>,
+    ) -> Result<Conditional, Failure> {
         if result == Ok(Conditional::Written) {
-            self.note_looked(&write.tenant);
+            self.note_settings_read(&write.tenant);
         }
         result
     }

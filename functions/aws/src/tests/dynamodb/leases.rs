@@ -1,4 +1,4 @@
-//! What becomes of an attempt to acquire a lease, by what DynamoDB answers.
+//! Tests of acquiring and releasing a lease.
 
 use audit_log_core::{lease::MAX_LEASE, ports::Acquisition};
 use chrono::{DateTime, Utc};
@@ -11,20 +11,20 @@ fn now() -> DateTime<Utc> {
     window().to
 }
 
-/// A refusal, with the record `watermark` as it is.
-fn refused(item: &str) -> Reply {
+/// A condition that failed, with the stored record.
+fn condition_failed(item: &str) -> Reply {
     Reply::dynamodb(400, "ConditionalCheckFailedException", &format!(",\"Item\":{{{item}}}"))
 }
 
 fn held(token: &str, until: DateTime<Utc>) -> Reply {
     let until = until.timestamp_millis();
-    refused(&format!(r#""lease":{{"S":"{token}"}},"lease_until":{{"N":"{until}"}}"#))
+    condition_failed(&format!(r#""lease":{{"S":"{token}"}},"lease_until":{{"N":"{until}"}}"#))
 }
 
 async fn acquire_at(aws: &Aws, now: DateTime<Utc>) -> Result<Acquisition, Failure> {
     let tenant = config(Draft::default()).tenant;
     let as_read = StoredWatermark::connected(&tenant, schedule());
-    table(aws).acquire_lease(&tenant, Purpose::Export(&as_read), &lease(), now).await.inspect_err(tells_no_secret)
+    table(aws).acquire_lease(&tenant, Purpose::Export(&as_read), &lease(), now).await.inspect_err(assert_no_secrets)
 }
 
 async fn acquire(aws: &Aws) -> Result<Acquisition, Failure> {
@@ -32,7 +32,7 @@ async fn acquire(aws: &Aws) -> Result<Acquisition, Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_acquired_by_one_write_whose_answer_is_the_watermark() {
+async fn a_lease_is_acquired_by_one_write_that_returns_the_watermark() {
     let record = r#"{"Attributes":{"tenant_id":{"S":"acme"},"record":{"S":"watermark"},"lease":{"S":"07"},
         "exported_until":{"S":"2026-11-21T10:00:00Z"},"next_due":{"S":"2026-11-21T11:00:00Z"},"due_shard":{"S":"8"},
         "checkpoint":{"S":"so far"},"consecutive_failures":{"N":"2"}}}"#;
@@ -55,20 +55,20 @@ async fn a_lease_is_acquired_by_one_write_whose_answer_is_the_watermark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_by_the_lease_that_is_there() {
+async fn a_failed_condition_is_explained_by_the_stored_lease() {
     let other = "ff".repeat(16);
     let (soon, too_late) = (now() + TimeDelta::minutes(5), now() + MAX_LEASE + TimeDelta::milliseconds(1));
     for (reply, expected) in [
         (held(&other, soon), Acquisition::HeldUntil(soon)),
         (held(&other, now()), Acquisition::HeldUntil(now())),
-        // Then it was not the lease that kept this one away.
+        // The stored lease is not the reason.
         (held(&other, now() - TimeDelta::milliseconds(1)), Acquisition::ConditionFailed),
         (held(&other, too_late), Acquisition::ConditionFailed),
         (held(&lease().token, soon), Acquisition::ConditionFailed),
-        (refused(r#""lease":{"N":"7"},"lease_until":{"N":"1795258900000"}"#), Acquisition::ConditionFailed),
-        (refused(r#""lease":{"S":"ff"},"lease_until":{"S":"soon"}"#), Acquisition::ConditionFailed),
-        (refused(r#""lease":{"S":"ff"}"#), Acquisition::ConditionFailed),
-        (refused(""), Acquisition::ConditionFailed),
+        (condition_failed(r#""lease":{"N":"7"},"lease_until":{"N":"1795258900000"}"#), Acquisition::ConditionFailed),
+        (condition_failed(r#""lease":{"S":"ff"},"lease_until":{"S":"soon"}"#), Acquisition::ConditionFailed),
+        (condition_failed(r#""lease":{"S":"ff"}"#), Acquisition::ConditionFailed),
+        (condition_failed(""), Acquisition::ConditionFailed),
         (Reply::dynamodb(400, "ConditionalCheckFailedException", ""), Acquisition::ConditionFailed),
     ] {
         let case = format!("{reply:?}");
@@ -78,9 +78,9 @@ async fn a_refusal_is_told_by_the_lease_that_is_there() {
     }
 }
 
-/// The condition compares whole milliseconds; a lease that it takes for valid must not look expired afterwards.
+/// The condition compares whole milliseconds. A lease that is valid there must not look expired afterwards.
 #[tokio::test(start_paused = true)]
-async fn within_a_millisecond_the_condition_and_the_answer_agree() {
+async fn within_a_millisecond_the_condition_and_the_result_agree() {
     let aws = Aws::new().on(OPERATION, [held("ff", now())]);
     let later = now() + TimeDelta::microseconds(900);
     assert_eq!(acquire_at(&aws, later).await, Ok(Acquisition::HeldUntil(now())));
@@ -89,14 +89,14 @@ async fn within_a_millisecond_the_condition_and_the_answer_agree() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_with_a_transaction_is_no_other_runs_lease() {
+async fn a_conflict_with_a_transaction_is_retried() {
     let conflict = || Reply::dynamodb(400, "TransactionConflictException", "");
     let aws = Aws::new().on(OPERATION, [conflict(), conflict(), Reply::ok("{}")]);
     assert!(matches!(acquire(&aws).await, Ok(Acquisition::Acquired(..))));
     assert_eq!(aws.operations().len(), 3);
     let forever = Aws::new().on(OPERATION, [conflict()]);
     assert_eq!(acquire(&forever).await.map_err(|failure| failure.code), Err(Code::Throttled));
-    assert_eq!(forever.operations(), [OPERATION; OWN_TRIES]);
+    assert_eq!(forever.operations(), [OPERATION; ADAPTER_ATTEMPTS]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,13 @@
-//! Conditions that fail, transactions that meet, and answers that get lost.
+//! Tests of failed conditions, conflicting transactions and lost responses.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_condition_that_does_not_hold_is_a_lost_race_and_not_tried_again() {
+async fn a_failed_condition_is_not_retried() {
     for reasons in [
         &["ConditionalCheckFailed", "None", "None"][..],
         &["None", "ConditionalCheckFailed", "None"],
-        // The one tells that another run got there first; the other, that it may still be at it.
+        // A failed condition counts more than a conflict in the same transaction.
         &["TransactionConflict", "ConditionalCheckFailed", "None"],
         &["ConditionalCheckFailed", "TransactionConflict", "None"],
     ] {
@@ -20,7 +20,7 @@ async fn a_condition_that_does_not_hold_is_a_lost_race_and_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_with_another_transaction_is_no_lost_race_and_tried_again() {
+async fn a_conflict_with_another_transaction_is_retried() {
     for reasons in [
         &["TransactionConflict", "None", "None"][..],
         &["None", "TransactionConflict", "None"],
@@ -34,7 +34,7 @@ async fn a_conflict_with_another_transaction_is_no_lost_race_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_conflict_the_race_may_turn_out_to_be_lost() {
+async fn the_condition_may_fail_after_a_conflict() {
     let aws = Aws::new().on(
         "TransactWriteItems",
         [cancelled(&["TransactionConflict", "None", "None"]), cancelled(&["ConditionalCheckFailed", "None", "None"])],
@@ -43,15 +43,14 @@ async fn after_a_conflict_the_race_may_turn_out_to_be_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_that_does_not_end_is_given_up() {
+async fn a_conflict_that_stays_is_a_failure_after_all_attempts() {
     let aws = Aws::new().on("TransactWriteItems", [cancelled(&["TransactionConflict", "None", "None"])]);
     assert_eq!(commit(&aws).await.map_err(|failure| failure.code), Err(Code::Throttled));
-    assert_eq!(aws.operations(), ["TransactWriteItems"; OWN_TRIES]);
+    assert_eq!(aws.operations(), ["TransactWriteItems"; ADAPTER_ATTEMPTS]);
 }
 
-/// A single write meets other writers' transactions, too.
 #[tokio::test(start_paused = true)]
-async fn a_single_write_that_meets_a_transaction_is_tried_again() {
+async fn a_single_write_that_conflicts_with_a_transaction_is_retried() {
     let conflict = || Reply::dynamodb(400, "TransactionConflictException", "");
     let tenant = config(Draft::default()).tenant;
     let once = Aws::new().on("UpdateItem", [conflict(), Reply::ok("{}")]);
@@ -61,19 +60,19 @@ async fn a_single_write_that_meets_a_transaction_is_tried_again() {
     let forever = Aws::new().on("UpdateItem", [conflict()]);
     let failure = table(&forever).reset_backoff(&tenant, window().to).await.unwrap_err();
     assert_eq!(failure.code, Code::Throttled);
-    assert_eq!(forever.operations(), ["UpdateItem"; OWN_TRIES]);
+    assert_eq!(forever.operations(), ["UpdateItem"; ADAPTER_ATTEMPTS]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_that_can_never_pass_is_not_tried_again() {
+async fn an_invalid_transaction_is_not_retried() {
     let aws = Aws::new().on("TransactWriteItems", [cancelled(&["None", "None", "ValidationError"])]);
     assert_eq!(commit(&aws).await.map_err(|failure| failure.code), Err(Code::Rejected));
     assert_eq!(aws.operations(), ["TransactWriteItems"]);
 }
 
-/// Without a token of its own, the second try of a commit that went through would look like a lost race.
+/// Without the same token, the second attempt of a commit that succeeded would fail on its condition.
 #[tokio::test(start_paused = true)]
-async fn a_commit_whose_answer_is_lost_is_sent_again_as_the_same_transaction() {
+async fn a_commit_whose_response_is_lost_is_sent_again_as_the_same_transaction() {
     let aws = Aws::new().on("TransactWriteItems", [Reply::Lost, Reply::ok("{}")]);
     assert_eq!(commit(&aws).await, Ok(Conditional::Written));
     let token = |sent: &stub::Sent| -> Value {

@@ -1,14 +1,16 @@
-//! What holds for every page: its headers, its size, where its links lead, and whose data it shows.
+//! What holds for every page: headers, links, accessibility, timeouts, and whose data it shows.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
+use axum::routing::post;
 use url::Url;
 
 use super::*;
+use crate::{ANSWER_TIMEOUT, pages::guarded};
 
 pub(super) const ORIGIN: &str = "https://console.example";
 
-/// The headers of every answer of the pages, whole: what is loosened in one of them has to be loosened here.
+/// The whole values of the headers that every answer of the pages has.
 const FIXED: [(&str, &str); 6] = [
     (
         "content-security-policy",
@@ -22,7 +24,7 @@ const FIXED: [(&str, &str); 6] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// What a page refers to, as absolute URLs: links, forms' targets, files.
+/// The absolute URLs of a page's links, form targets and files.
 pub(super) fn references(page: &Answer, at: &str) -> BTreeSet<String> {
     let at = Url::parse(&format!("{ORIGIN}{at}")).unwrap();
     let mut found = BTreeSet::new();
@@ -32,7 +34,7 @@ pub(super) fn references(page: &Answer, at: &str) -> BTreeSet<String> {
             if value.starts_with('#') || value.starts_with("data:") {
                 continue;
             }
-            assert!(!value.starts_with('/'), "{value} would leave the prefix under which a gateway has the pages");
+            assert!(!value.starts_with('/'), "{value} leaves the path under which a gateway serves the pages");
             found.insert(at.join(&value).unwrap().to_string());
         }
     }
@@ -44,12 +46,12 @@ pub(super) async fn busy(tenant: &str) -> World {
     for minutes_ago in 1..=90 {
         world.event(tenant, minutes_ago, if minutes_ago % 2 == 0 { "Login" } else { "Logout" });
     }
-    super::super::looking::export(&world, tenant, 60);
+    super::super::reading::export(&world, tenant, 60);
     world
 }
 
 #[tokio::test]
-async fn every_link_leads_to_something_and_none_out_of_the_pages_but_to_aws() {
+async fn every_link_works_and_only_aws_is_linked_outside() {
     let world = busy("acme").await;
     let browser = world.browser("acme", ADMIN);
     let (mut seen, mut ahead) = (BTreeSet::new(), vec![format!("{ORIGIN}/")]);
@@ -61,8 +63,8 @@ async fn every_link_leads_to_something_and_none_out_of_the_pages_but_to_aws() {
             assert!(address.starts_with("https://eu-west-1.console.aws.amazon.com/cloudformation/"), "{address}");
             continue;
         };
-        let answer = browser.look(path).await;
-        // A path of forms alone is there if it says that it takes them.
+        let answer = browser.get(path).await;
+        // A path that takes only forms exists if it allows POST.
         if answer.status == 405 {
             assert!(answer.header("allow").contains("POST"), "{path}");
             continue;
@@ -86,7 +88,7 @@ async fn links_stay_below_a_gateways_prefix() {
     let browser = world.browser("acme", ADMIN);
     for (path, _) in PAGES {
         let prefixed = format!("/_aws/execute-api/abc123/$default{path}");
-        for reference in references(&browser.look(path).await, &prefixed) {
+        for reference in references(&browser.get(path).await, &prefixed) {
             let inside = reference.starts_with(&format!("{ORIGIN}/_aws/execute-api/abc123/$default/"));
             assert!(inside || reference.contains("console.aws.amazon.com"), "{path}: {reference}");
         }
@@ -94,13 +96,13 @@ async fn links_stay_below_a_gateways_prefix() {
 }
 
 #[tokio::test]
-async fn every_answer_of_the_pages_forbids_whatever_is_not_from_here() {
+async fn every_answer_has_the_security_headers_and_no_inline_code() {
     let world = busy("acme").await;
     let (admin, nobody) = (world.browser("acme", ADMIN), Browser { world: &world, token: None });
-    let style = references(&admin.look("/").await, "/").into_iter().find(|it| it.ends_with(".css")).unwrap();
-    let mut answers = vec![nobody.look("/").await, admin.look(style.strip_prefix(ORIGIN).unwrap()).await];
+    let style = references(&admin.get("/").await, "/").into_iter().find(|it| it.ends_with(".css")).unwrap();
+    let mut answers = vec![nobody.get("/").await, admin.get(style.strip_prefix(ORIGIN).unwrap()).await];
     for path in paths("get") {
-        answers.push(admin.look(path).await);
+        answers.push(admin.get(path).await);
     }
     for path in paths("post") {
         answers.push(admin.post(path, &[], &[]).await);
@@ -109,14 +111,14 @@ async fn every_answer_of_the_pages_forbids_whatever_is_not_from_here() {
         for (name, value) in FIXED {
             assert_eq!(answer.header(name), value, "{name}");
         }
-        let for_ever = answer.header("content-type").starts_with("text/css");
-        let caching = if for_ever { "public, max-age=31536000, immutable" } else { "no-store" };
+        let forever = answer.header("content-type").starts_with("text/css");
+        let caching = if forever { "public, max-age=31536000, immutable" } else { "no-store" };
         assert_eq!(answer.header("cache-control"), caching);
         for inline in [" style=\"", " onclick", " onload", " onerror=", "<style", "javascript:"] {
-            assert!(for_ever || !answer.text.contains(inline), "{inline}: {}", answer.text);
+            assert!(forever || !answer.text.contains(inline), "{inline}: {}", answer.text);
         }
         let scripts = answer.text.matches("<script").count();
-        assert_eq!(scripts, answer.text.matches("<script src=\"").count(), "no script stands in a page");
+        assert_eq!(scripts, answer.text.matches("<script src=\"").count(), "a page has an inline script");
     }
 }
 
@@ -125,7 +127,7 @@ async fn a_page_has_one_heading_and_landmarks_and_every_field_a_label() {
     let world = busy("acme").await;
     let browser = world.browser("acme", ADMIN);
     for (path, _) in PAGES {
-        let page = browser.look(path).await.text;
+        let page = browser.get(path).await.text;
         for once in
             ["<h1", "<main id=\"content\"", "<nav aria-label=", "class=\"skip\" href=\"#content\"", "<html lang=\"en\""]
         {
@@ -159,7 +161,7 @@ async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
         for minutes_ago in 1..=40 {
             world.event(tenant, minutes_ago, &format!("{tenant} did it"));
         }
-        super::super::looking::export(&world, tenant, 60);
+        super::super::reading::export(&world, tenant, 60);
     }
     let all_of_the_victims = || {
         let state = world.fakes.state();
@@ -167,8 +169,8 @@ async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
         format!("{:?} {events:?}", state.tenants["victim"])
     };
     let victims = world.browser("victim", ADMIN);
-    let mut addresses = references(&victims.look("/").await, "/");
-    addresses.extend(references(&victims.look("/status").await, "/status"));
+    let mut addresses = references(&victims.get("/").await, "/");
+    addresses.extend(references(&victims.get("/status").await, "/status"));
     addresses.retain(|address| address.contains("event?at=") || address.contains("pageToken="));
     assert!(addresses.len() > 20, "{addresses:?}");
     let mut asked: Vec<String> = addresses.iter().map(|it| it.strip_prefix(ORIGIN).unwrap().to_owned()).collect();
@@ -179,15 +181,15 @@ async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
             asked.push(format!("{path}{query}"));
         }
     }
-    let proof = world.browser("victim", ADMIN).look("/connector").await.field("csrf");
+    let proof = world.browser("victim", ADMIN).get("/connector").await.field("csrf");
     let before = all_of_the_victims();
     let (mut good, thief) = (0, world.browser("thief", ADMIN));
     for path in &asked {
-        for answer in [thief.look(path).await, thief.look_partly(path).await] {
-            // What was asked for is said again in the form, and in the links that keep it.
-            let said = answer.text.replace("ada@victim.example", "").replace("ada%40victim.example", "");
-            let said = said.replace("q=victim", "").replace("value=\"victim\"", "");
-            assert!(!said.contains("victim"), "{path}: {said}");
+        for answer in [thief.get(path).await, thief.get_partial(path).await] {
+            // The form and the links repeat the query.
+            let shown = answer.text.replace("ada@victim.example", "").replace("ada%40victim.example", "");
+            let shown = shown.replace("q=victim", "").replace("value=\"victim\"", "");
+            assert!(!shown.contains("victim"), "{path}: {shown}");
             good += u32::from(answer.status.is_success());
         }
     }
@@ -203,7 +205,7 @@ async fn no_page_of_one_tenant_shows_or_changes_anything_of_another() {
 }
 
 #[tokio::test]
-async fn whoever_goes_astray_gets_a_page_that_leads_back_and_a_program_gets_a_problem() {
+async fn an_unknown_address_shows_browsers_a_page_and_programs_a_problem() {
     let world = World::with("acme").await;
     for (method, path, status, root) in
         [("GET", "/no/such/page", 404, "../../"), ("GET", "/nothing", 404, "./"), ("GET", "/session", 405, "./")]
@@ -224,10 +226,31 @@ async fn whoever_goes_astray_gets_a_page_that_leads_back_and_a_program_gets_a_pr
                 ("text/html; charset=utf-8", "no-store")
             );
         }
-        let program = world.browser("acme", READ).look(path).await;
+        let program = world.browser("acme", READ).get(path).await;
         assert_eq!((program.status.as_u16(), program.header("content-type")), (status, "application/problem+json"));
     }
     let api = world.browser("acme", READ).request("GET", "/v1/nothing").header("accept", "text/html");
     let api = world.raw(api.body(HttpBody::empty()).unwrap()).await;
     assert_eq!((api.status.as_u16(), api.header("content-type")), (404, "application/problem+json"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_page_is_answered_with_an_error_page() {
+    let takes_a_minute = post(async || tokio::time::sleep(Duration::from_secs(60)).await);
+    let router = guarded(Router::new().route("/settings/verify", takes_a_minute));
+    for (is_partial, expected) in [(false, "<a href=\"../\">Try again</a>"), (true, "<div class=\"alert bad\"")] {
+        let request = Request::builder().method("POST").uri("/settings/verify");
+        let request = if is_partial { request.header("hx-request", "true") } else { request };
+        let began = tokio::time::Instant::now();
+        let answer = router.clone().oneshot(request.body(HttpBody::empty()).unwrap()).await.unwrap();
+        assert!(began.elapsed() < ANSWER_TIMEOUT, "the API's timeout was first");
+        let (parts, body) = answer.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let answer = Answer { status: parts.status, headers: parts.headers, text };
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "5"));
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
+        assert_eq!(answer.header("hx-retarget"), if is_partial { "#notice" } else { "" });
+        assert!(answer.text.contains(expected), "{}", answer.text);
+    }
 }

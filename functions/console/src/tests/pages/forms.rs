@@ -1,8 +1,11 @@
-//! Forms: without scripts, by nobody else, and with what was typed.
+//! Forms without scripts, wrong input, and the parts that scripts ask for.
+
+use utoipa::PartialSchema;
 
 use super::*;
+use crate::draft::SettingsDraft;
 
-/// The settings' form, filled in; later pairs replace earlier ones.
+/// The filled-in settings form, with changes.
 pub(super) fn filled<'a>(version: &'a str, changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let fields = [
         ("version", version),
@@ -25,11 +28,11 @@ pub(super) fn filled<'a>(version: &'a str, changes: &[(&'a str, &'a str)]) -> Ve
 async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script() {
     let world = World::new();
     let browser = world.browser("acme", ADMIN);
-    let page = browser.look("/connector").await;
+    let page = browser.get("/connector").await;
     assert!(page.text.contains("Not connected") && !page.text.contains("Disconnect</a>"), "{}", page.text);
     let external_id = world.fakes.state().tenants["acme"].config.clone().unwrap().external_id.unwrap();
     assert!(page.text.contains(&external_id) && page.text.contains("rel=\"noopener noreferrer\""));
-    assert!(browser.look("/settings").await.text.contains("Connect a role first"));
+    assert!(browser.get("/settings").await.text.contains("Connect a role first"));
 
     let connected = browser.send("/connector", "/connector", &[("roleArn", &format!(" {ROLE} "))]).await;
     assert_eq!(
@@ -38,9 +41,9 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
         "{}",
         connected.text
     );
-    assert!(browser.look("/connector").await.text.contains("Go on to the settings"));
+    assert!(browser.get("/connector").await.text.contains("Go to settings"));
 
-    let form = browser.look("/settings").await;
+    let form = browser.get("/settings").await;
     for region in ["eu-west-1", "cn-north-1", "us-gov-west-1"] {
         assert!(form.text.contains(&format!("<option value=\"{region}\">")), "{region}");
     }
@@ -48,7 +51,7 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     let version = form.field("version");
     let verified = browser.send("/settings", "/settings/verify", &filled(&version, &fields)).await;
     assert_eq!(verified.status, 200, "{}", verified.text);
-    assert_eq!(verified.text.matches("<span class=\"word\">Passed</span>").count(), 5);
+    assert_eq!(verified.text.matches("<span class=\"step-status\">Passed</span>").count(), 5);
     assert_eq!((verified.field("prefix").as_str(), verified.field("frequencyHours").as_str()), ("security", "6"));
     let preview = browser.send("/settings", "/settings/preview", &filled(&version, &fields)).await;
     let key = "security/audit-logs/tenant=acme/dt=2026-11-20/20261120T000000Z_20261120T010000Z_0001.ndjson.gz";
@@ -56,24 +59,24 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
 
     let saved = browser.send("/settings", "/settings", &filled(&version, &fields)).await;
     assert_eq!((saved.status.as_u16(), saved.location()), (303, "./settings?saved=yes"), "{}", saved.text);
-    let page = browser.look("/settings?saved=yes").await;
-    assert!(page.text.contains("The settings are saved") && page.text.contains("Active"), "{}", page.text);
-    assert!(page.text.contains(key), "what was foretold is what comes");
-    assert!(!page.text.contains("name=\"history\""), "history begins once");
+    let page = browser.get("/settings?saved=yes").await;
+    assert!(page.text.contains("Settings saved") && page.text.contains("Active"), "{}", page.text);
+    assert!(page.text.contains(key), "the preview was wrong");
+    assert!(!page.text.contains("name=\"history\""), "the history can be chosen again");
 
-    assert!(browser.look("/connector/disconnect").await.text.contains("No more logs are exported"));
+    assert!(browser.get("/connector/disconnect").await.text.contains("<strong>Exports stop</strong>"));
     let stopped = browser.send("/connector", "/connector/disconnect", &[]).await;
     assert_eq!((stopped.status.as_u16(), stopped.location()), (303, "../connector?disconnected=yes"));
-    let page = browser.look("/connector?disconnected=yes").await;
+    let page = browser.get("/connector?disconnected=yes").await;
     assert!(page.text.contains("Disconnected") && page.text.contains("The role is disconnected"), "{}", page.text);
-    let untrue = browser.look("/connector?connected=yes").await;
+    let untrue = browser.get("/connector?connected=yes").await;
     assert!(!untrue.text.contains("The role is connected"), "{}", untrue.text);
-    let own = ["Connection Check Passed", "Connector Connected"];
-    assert!(own.iter().all(|action| world.fakes.actions("acme").iter().any(|it| it == action)));
+    let recorded = ["Connection Check Passed", "Connector Connected"];
+    assert!(recorded.iter().all(|action| world.fakes.actions("acme").iter().any(|it| it == action)));
 }
 
 #[tokio::test]
-async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
+async fn errors_are_shown_at_their_fields_and_the_input_stays() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
     let hostile = "\"><script>alert(1)</script>";
@@ -81,7 +84,7 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
     assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (422, hostile));
     assert!(page.text.contains("id=\"roleArn-error\"") && !page.text.contains("<script>alert"), "{}", page.text);
 
-    let version = browser.look("/settings").await.field("version");
+    let version = browser.get("/settings").await.field("version");
     let wrong = [
         ("bucket", "Not A Bucket"),
         ("region", "moon-1"),
@@ -99,7 +102,7 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
             assert!(page.text.contains(&format!("id=\"{name}-error\"")), "{path} {name}");
         }
         assert!(page.text.contains("value=\"ndjson\" selected") && page.text.contains("value=\"gzip\" selected"));
-        assert!(page.text.contains("<details class=\"advanced\" open>"), "a wrong field is not hidden");
+        assert!(page.text.contains("<details class=\"advanced\" open>"), "a wrong field is hidden");
         assert!(!page.text.contains("<script>alert"));
     }
     assert_eq!(world.fakes.state().tenants["acme"].config.as_ref().unwrap().bucket.as_deref(), Some("acme-audit-logs"));
@@ -109,31 +112,31 @@ async fn what_is_wrong_stands_at_its_field_and_what_was_typed_stays() {
 async fn a_region_of_another_partition_and_a_blank_frequency_are_refused_at_their_fields() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
-    let version = browser.look("/settings").await.field("version");
+    let version = browser.get("/settings").await.field("version");
     let wrong = [("region", "cn-north-1"), ("frequencyHours", " ")];
     let page = browser.send("/settings", "/settings", &filled(&version, &wrong)).await;
     assert_eq!((page.status.as_u16(), page.field("region").as_str()), (422, "cn-north-1"));
-    for words in ["cn-north-1 is in the partition aws-cn", "Frequency is a whole number from 1 to 24."] {
+    for words in ["cn-north-1 is in the partition aws-cn", "Frequency must be a whole number from 1 to 24."] {
         assert!(page.text.contains(&format!("<span>{words}")), "{words}: {}", page.text);
     }
-    // Whoever presses a button at the end of the page is led to the first field that is wrong.
+    // The first wrong field gets the focus.
     assert_eq!(page.text.matches(" autofocus").count(), 1);
     let region = page.text.split("<input id=\"region\"").nth(1).unwrap().split('>').next().unwrap();
     assert!(region.contains("aria-invalid=\"true\" autofocus"), "{region}");
-    assert!(!browser.look("/settings").await.text.contains("autofocus"));
+    assert!(!browser.get("/settings").await.text.contains("autofocus"));
 }
 
 #[tokio::test]
 async fn enter_in_a_field_of_the_settings_saves() {
     let world = World::with("acme").await;
-    let page = world.browser("acme", ADMIN).look("/settings").await;
+    let page = world.browser("acme", ADMIN).get("/settings").await;
     let form = page.text.split("<form id=\"settings-form\"").nth(1).unwrap();
     let first = form.split("<button").nth(1).unwrap().split("</button>").next().unwrap();
-    assert!(first.ends_with(">Save") && !first.contains("formaction"), "browsers press the first button: {first}");
+    assert!(first.ends_with(">Save") && !first.contains("formaction"), "Enter presses the first button: {first}");
 }
 
 #[tokio::test]
-async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
+async fn findings_of_a_verification_have_a_status_a_message_and_a_hint() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
     let step = |step, status, code| Step {
@@ -141,7 +144,7 @@ async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
         status,
         code: Some(code),
         message: "found <it>".to_owned(),
-        hint: Some("do & mend".to_owned()),
+        hint: Some("do & fix".to_owned()),
         party: None,
     };
     let findings = [
@@ -150,25 +153,25 @@ async fn what_a_verification_finds_says_what_it_is_and_what_to_do() {
         step(StepName::Region, StepStatus::Inconclusive, Code::Unavailable),
     ];
     world.fakes.state().findings.extend(findings.map(|step| (step.step, step)));
-    let version = browser.look("/settings").await.field("version");
+    let version = browser.get("/settings").await.field("version");
     let page = browser.send("/settings", "/settings/verify", &filled(&version, &[])).await;
     for words in ["Not passed", ">Warning<", ">Failed<", ">No clear answer<", "access_denied", "found &#60;it&#62;"] {
         assert!(page.text.contains(words), "{words}: {}", page.text);
     }
-    assert!(page.text.contains("do &#38; mend"));
+    assert!(page.text.contains("do &#38; fix"));
 
     let refused = step(StepName::ExternalIdEnforced, StepStatus::Failed, Code::ExternalIdNotEnforced);
     world.fakes.state().findings.insert(refused.step, refused);
     let page = browser.send("/connector", "/connector", &[("roleArn", ROLE)]).await;
     assert_eq!((page.status.as_u16(), page.field("roleArn").as_str()), (422, ROLE));
-    assert!(page.text.contains("id=\"roleArn-error\"") && page.text.contains("do &#38; mend"), "{}", page.text);
+    assert!(page.text.contains("id=\"roleArn-error\"") && page.text.contains("do &#38; fix"), "{}", page.text);
 }
 
 #[tokio::test]
-async fn an_outage_or_too_many_tries_lose_nothing_that_was_typed() {
+async fn an_outage_or_too_many_verifications_lose_no_input() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
-    let version = browser.look("/settings").await.field("version");
+    let version = browser.get("/settings").await.field("version");
     world.fakes.always(Op::Verify, None, Failure::new(Code::Unavailable, "table acme-internal"));
     for path in ["/settings", "/settings/verify"] {
         let page = browser.send("/settings", path, &filled(&version, &[("prefix", "typed")])).await;
@@ -187,23 +190,32 @@ async fn an_outage_or_too_many_tries_lose_nothing_that_was_typed() {
 }
 
 #[tokio::test]
-async fn a_script_gets_the_part_that_it_puts_into_the_page() {
+async fn a_script_gets_only_the_part_that_it_replaces() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
-    let page = browser.look("/settings").await;
+    let page = browser.get("/settings").await;
     let (version, csrf) = (page.field("version"), page.field("csrf"));
-    let with_proof = |changes| [filled(&version, changes), vec![("csrf", csrf.as_str())]].concat();
+    let with_token = |changes| [filled(&version, changes), vec![("csrf", csrf.as_str())]].concat();
     let headers = [("sec-fetch-site", "same-origin"), ("hx-request", "true")];
-    let report = browser.post("/settings/verify", &headers, &with_proof(&[])).await;
+    let report = browser.post("/settings/verify", &headers, &with_token(&[])).await;
     assert!(
         report.status == 200 && report.text.starts_with("<div class=\"report\" tabindex=\"-1\">"),
         "{}",
         report.text
     );
-    let form = browser.post("/settings/verify", &headers, &with_proof(&[("bucket", "")])).await;
+    let form = browser.post("/settings/verify", &headers, &with_token(&[("bucket", "")])).await;
     assert_eq!((form.status.as_u16(), form.header("hx-retarget")), (422, "#settings-form"));
     assert!(form.text.starts_with("<form id=\"settings-form\"") && form.text.contains("bucket-error"), "{}", form.text);
-    let note = Browser { world: &world, token: None }.post("/settings/verify", &headers, &with_proof(&[])).await;
+    let note = Browser { world: &world, token: None }.post("/settings/verify", &headers, &with_token(&[])).await;
     assert_eq!((note.status.as_u16(), note.header("hx-retarget")), (401, "#notice"));
     assert!(note.text.starts_with("<div class=\"alert bad\"") && !note.text.contains("<html"), "{}", note.text);
+}
+
+/// The tests of pages send these fields.
+#[test]
+fn every_setting_has_a_value_in_these_tests() {
+    let schema = serde_json::to_value(<SettingsDraft as PartialSchema>::schema()).unwrap();
+    for setting in schema["properties"].as_object().unwrap().keys() {
+        assert!(filled("", &[]).iter().any(|(name, _)| name == setting), "{setting} is not in `filled`");
+    }
 }

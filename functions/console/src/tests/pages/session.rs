@@ -1,17 +1,16 @@
-//! Signing in and out, and who is let in.
+//! Signing in and out, and permissions.
 
-use super::*;
+use super::{crawl::busy, *};
 
-/// What takes a cookie back.
+/// Deletes the cookie.
 const GONE: &str = "__Host-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
 
-/// Nobody signed in.
 fn stranger(world: &World) -> Browser<'_> {
     Browser { world, token: None }
 }
 
 #[tokio::test]
-async fn a_good_token_becomes_a_cookie_that_no_script_and_no_other_site_reads_and_that_ends_with_it() {
+async fn a_valid_token_becomes_a_protected_cookie_that_expires_with_it() {
     let world = World::with("acme").await;
     let token = world.token("acme", READ);
     let json = || {
@@ -19,7 +18,7 @@ async fn a_good_token_becomes_a_cookie_that_no_script_and_no_other_site_reads_an
         let request = request.header("content-type", "application/json");
         request.body(json!({ "token": token }).to_string().into()).unwrap()
     };
-    // A platform's own page is another site.
+    // The platform's page is another site.
     let cross_site = [("sec-fetch-site", "cross-site"), ("origin", "https://platform.example")];
     let by_form = stranger(&world).post("/session", &cross_site, &[("token", &token)]).await;
     for answer in [by_form, world.raw(json()).await] {
@@ -28,16 +27,16 @@ async fn a_good_token_becomes_a_cookie_that_no_script_and_no_other_site_reads_an
         assert_eq!(answer.header("set-cookie"), cookie);
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    let page = world.browser("acme", READ).look("/").await;
+    let page = world.browser("acme", READ).get("/").await;
     assert_eq!((page.status.as_u16(), page.title()), (200, "Audit logs"), "{}", page.text);
     assert!(page.text.contains("ada@acme.example") && !page.text.contains("now signed in"));
-    let page = world.browser("acme", READ).look("/?signedIn=yes").await;
+    let page = world.browser("acme", READ).get("/?signedIn=yes").await;
     assert!(page.text.contains("You are now signed in for the tenant acme"), "{}", page.text);
-    assert_eq!(page.text.matches("signedIn").count(), 0, "no link goes on saying so");
+    assert_eq!(page.text.matches("signedIn").count(), 0, "a link repeats it");
 }
 
 #[tokio::test]
-async fn on_the_same_machine_the_cookie_works_without_tls_and_nowhere_else() {
+async fn the_cookie_works_without_tls_on_the_same_machine_only() {
     let world = World::with("acme").await;
     let token = world.token("acme", READ);
     let sign_in = |host: &str| {
@@ -63,19 +62,19 @@ async fn on_the_same_machine_the_cookie_works_without_tls_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn whoever_has_no_good_token_sees_the_sign_in_page_and_nothing_else() {
+async fn without_a_valid_token_only_the_sign_in_page_is_shown() {
     let world = World::with("acme").await;
     let mut claims = world.issuer.claims("acme", &[ADMIN]);
     claims["exp"] = (now().timestamp() - 31).into();
     let expired = world.issuer.token(&claims);
-    // The API still takes it, for clocks differ; but a cookie that has ended would not be kept.
+    // The API still accepts it, since clocks differ. Browsers would not keep the cookie.
     claims["exp"] = now().timestamp().into();
     let expiring = world.issuer.token(&claims);
     let forged = TestIssuer::es256(now()).token_for("acme", &[ADMIN]);
     for token in [None, Some(String::new()), Some("nonsense".to_owned()), Some(expired.clone()), Some(forged.clone())] {
         let browser = Browser { world: &world, token: token.clone() };
         for path in paths("get").into_iter().filter(|path| !path.starts_with("/assets")) {
-            let page = browser.look(path).await;
+            let page = browser.get(path).await;
             assert_eq!((page.status.as_u16(), page.title()), (401, "Sign in"), "{path} {token:?}");
             assert!(!page.text.contains("acme") && !page.text.contains("<nav"), "{path}");
         }
@@ -86,7 +85,7 @@ async fn whoever_has_no_good_token_sees_the_sign_in_page_and_nothing_else() {
     for (token, words) in [
         (expired, "has expired"),
         (expiring, "has expired"),
-        (forged, "not one that counts"),
+        (forged, "is not valid"),
         ("x".repeat(3_801), "more than 3800"),
     ] {
         let refused = stranger(&world).post("/session", &[], &[("token", &token)]).await;
@@ -97,7 +96,7 @@ async fn whoever_has_no_good_token_sees_the_sign_in_page_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn signing_out_takes_the_cookie_back() {
+async fn signing_out_deletes_the_cookie() {
     let world = World::with("acme").await;
     for permission in [READ, ADMIN] {
         let browser = world.browser("acme", permission);
@@ -105,12 +104,12 @@ async fn signing_out_takes_the_cookie_back() {
         assert_eq!((answer.status.as_u16(), answer.location()), (303, "../?signedOut=yes"));
         assert_eq!(answer.header("set-cookie"), GONE);
     }
-    let page = stranger(&world).look("/?signedOut=yes").await;
+    let page = stranger(&world).get("/?signedOut=yes").await;
     assert!(page.status == 401 && page.text.contains("<h1>You have signed out</h1>"), "{}", page.text);
 }
 
 #[tokio::test]
-async fn a_page_of_an_earlier_session_signs_out_too() {
+async fn a_page_of_an_earlier_session_can_sign_out() {
     let world = World::with("acme").await;
     for browser in [world.browser("acme", READ), world.browser("acme", "events:write"), stranger(&world)] {
         let answer = browser.post("/session/end", &[("sec-fetch-site", "same-origin")], &[("csrf", "stale")]).await;
@@ -119,7 +118,7 @@ async fn a_page_of_an_earlier_session_signs_out_too() {
 }
 
 #[tokio::test]
-async fn the_cookie_opens_no_path_of_the_api() {
+async fn the_cookie_opens_no_path_of_the_api_and_the_header_no_page() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
     for (method, path, _) in super::super::refusals::operations() {
@@ -128,19 +127,19 @@ async fn the_cookie_opens_no_path_of_the_api() {
     }
     let bearer = Request::builder().uri("/status").header("host", HOST);
     let bearer = bearer.header("authorization", format!("Bearer {}", world.token("acme", ADMIN)));
-    assert_eq!(world.raw(bearer.body(HttpBody::empty()).unwrap()).await.status, 401, "and the header opens no page");
+    assert_eq!(world.raw(bearer.body(HttpBody::empty()).unwrap()).await.status, 401, "the header opens a page");
 }
 
 #[tokio::test]
-async fn a_permission_decides_what_is_shown_and_what_is_refused() {
-    let world = World::with("acme").await;
+async fn permissions_decide_what_is_shown_and_what_is_refused() {
+    let world = busy("acme").await;
     let (reader, admin) = (world.browser("acme", READ), world.browser("acme", ADMIN));
-    for (path, looking) in PAGES {
-        let page = reader.look(path).await;
-        assert_eq!(page.status.as_u16(), if looking { 200 } else { 403 }, "{path}");
+    for (path, read) in PAGES {
+        let page = reader.get(path).await;
+        assert_eq!(page.status.as_u16(), if read { 200 } else { 403 }, "{path}");
         assert!(!page.text.contains("href=\"./connector\"") && !page.text.contains("/connector\" aria"), "{path}");
         assert!(page.text.contains("Sign out"), "{path}");
-        let page = admin.look(path).await;
+        let page = admin.get(path).await;
         assert_eq!(page.status, 200, "{path}");
         assert!(page.text.contains("S3 Audit Log Exporter</a>"), "{path}");
     }
@@ -151,6 +150,6 @@ async fn a_permission_decides_what_is_shown_and_what_is_refused() {
     }
     assert_eq!(world.fakes.state().tenants, before);
     let writer = world.browser("acme", "events:write");
-    let refused = writer.look("/").await;
-    assert_eq!((refused.status.as_u16(), refused.title()), (403, "A permission is lacking"));
+    let refused = writer.get("/").await;
+    assert_eq!((refused.status.as_u16(), refused.title()), (403, "Permission denied"));
 }

@@ -1,4 +1,4 @@
-//! What is announced of a check, when, and what becomes of it if a run dies.
+//! What is announced after a check, also if a run crashes or the settings change.
 
 use futures::FutureExt as _;
 use serde_json::json;
@@ -6,59 +6,59 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
-async fn what_changes_is_told_once_and_what_stays_is_not() {
-    let world = World::of(&["acme"]);
-    let mut told = Vec::new();
-    let days: [&[Wrong]; 14] = [
+async fn a_change_is_announced_once_and_an_unchanged_connection_is_not() {
+    let world = World::with_tenants(&["acme"]);
+    let mut announced = Vec::new();
+    let days: [&[PlannedFinding]; 14] = [
         &[],
-        &[OPEN],
-        &[OPEN],
-        &[MOVED],
-        &[MOVED, WIDE],
-        &[WIDE],
-        &[WIDE],
+        &[NOT_ENFORCED],
+        &[NOT_ENFORCED],
+        &[WRONG_REGION],
+        &[WRONG_REGION, EXCESS_RIGHTS],
+        &[EXCESS_RIGHTS],
+        &[EXCESS_RIGHTS],
         &[],
-        &[WIDE],
-        &[GONE],
-        &[GONE],
+        &[EXCESS_RIGHTS],
+        &[ROLE_REFUSED],
+        &[ROLE_REFUSED],
         &[],
         &[],
-        &[OPEN],
+        &[NOT_ENFORCED],
     ];
-    for (day, wrong) in (1..).zip(days) {
-        world.accounts.breaks("acme", wrong);
-        let report = world.run(turn_of("acme", &format!("{day:02}"))).await;
-        assert_eq!((report.checked, report.unchecked), (1, 0));
-        let failing = wrong.iter().any(|(_, status, _)| *status == StepStatus::Failed);
-        assert_eq!(report.failing, u64::from(failing));
-        let news = world.told("acme");
-        assert_eq!(report.drifted + report.restored, news.len() as u64);
-        told.push(news.first().copied().unwrap_or_default());
-        let codes: Vec<String> = wrong.iter().map(|(.., code)| code.to_string()).collect();
-        let kept: Vec<String> = world.kept("acme").unwrap().findings.into_iter().map(|it| it.code).collect();
-        assert_eq!(kept, codes);
+    for (day, findings) in (1..).zip(days) {
+        world.accounts.set_findings("acme", findings);
+        let counts = world.run(due_hour_of("acme", &format!("{day:02}"))).await;
+        assert_eq!((counts.checked, counts.unchecked), (1, 0));
+        let failing = findings.iter().any(|(_, status, _)| *status == StepStatus::Failed);
+        assert_eq!(counts.failing, u64::from(failing));
+        let notifications = world.take_notifications("acme");
+        assert_eq!(counts.drifted + counts.restored, notifications.len() as u64);
+        announced.push(notifications.first().copied().unwrap_or_default());
+        let codes: Vec<String> = findings.iter().map(|(.., code)| code.to_string()).collect();
+        let stored: Vec<String> = world.stored_check("acme").unwrap().findings.into_iter().map(|it| it.code).collect();
+        assert_eq!(stored, codes);
     }
     let expected =
         ["", DRIFTED, "", DRIFTED, DRIFTED, RESTORED, "", RESTORED, DRIFTED, DRIFTED, "", RESTORED, "", DRIFTED];
-    assert_eq!(told, expected);
+    assert_eq!(announced, expected);
 }
 
 #[tokio::test]
-async fn a_first_check_tells_of_a_failure_but_of_no_warning() {
-    for (wrong, expected) in [(OPEN, vec![DRIFTED]), (WIDE, vec![])] {
-        let world = World::of(&["acme"]);
-        world.accounts.breaks("acme", &[wrong]);
+async fn a_first_check_announces_failures_but_no_warnings() {
+    for (findings, expected) in [(NOT_ENFORCED, vec![DRIFTED]), (EXCESS_RIGHTS, vec![])] {
+        let world = World::with_tenants(&["acme"]);
+        world.accounts.set_findings("acme", &[findings]);
         assert_eq!(world.day("21").await.checked, 1);
-        assert_eq!(world.told("acme"), expected);
-        assert_eq!(world.kept("acme").unwrap().findings.len(), 1);
+        assert_eq!(world.take_notifications("acme"), expected);
+        assert_eq!(world.stored_check("acme").unwrap().findings.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn the_news_say_what_was_found_and_what_to_do() {
-    let world = World::of(&["acme"]);
-    world.accounts.breaks("acme", &[OPEN]);
-    let hour = turn_of("acme", "21");
+async fn a_notification_has_the_findings_and_their_hints() {
+    let world = World::with_tenants(&["acme"]);
+    world.accounts.set_findings("acme", &[NOT_ENFORCED]);
+    let hour = due_hour_of("acme", "21");
     world.run(hour).await;
     let notification = world.fakes.state().tenants["acme"].outbox.entries[0].detail();
     let schema = serde_json::from_str(include_str!("../../../schema/notification.json")).unwrap();
@@ -72,86 +72,86 @@ async fn the_news_say_what_was_found_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_an_admin_does_in_the_middle_of_a_check_is_no_finding() {
+async fn a_change_by_the_admin_during_a_check_is_no_finding() {
     type AdminChange = fn(&mut FakeTenant);
     let disconnect: AdminChange = |tenant| tenant.watermark.as_mut().unwrap().due_shard = None;
     let save: AdminChange = |tenant| tenant.config.as_mut().unwrap().version = Some("1".to_owned());
-    // What is saved before the settings are read is what is verified.
+    // Settings that are saved before they are read are the ones that are verified.
     for (op, change, expected) in [
         (Some(Op::Load), disconnect, 0),
         (Some(Op::Load), save, 1),
         (None, disconnect, 0),
         (None, save, 0),
-        (Some(Op::KeepCheck), disconnect, 0),
-        (Some(Op::KeepCheck), save, 0),
+        (Some(Op::SaveCheck), disconnect, 0),
+        (Some(Op::SaveCheck), save, 0),
     ] {
-        let world = World::of(&["acme"]);
-        world.accounts.breaks("acme", &[OPEN]);
+        let world = World::with_tenants(&["acme"]);
+        world.accounts.set_findings("acme", &[NOT_ENFORCED]);
         let fakes = world.fakes.clone();
-        let meanwhile: Box<dyn FnOnce() + Send> =
+        let during_verification: Box<dyn FnOnce() + Send> =
             Box::new(move || change(fakes.state().tenants.get_mut("acme").unwrap()));
         match op {
-            Some(op) => world.fakes.once(op, Some("acme"), Fault::After(meanwhile)),
-            None => *world.accounts.meanwhile.lock().unwrap() = Some(meanwhile),
+            Some(op) => world.fakes.once(op, Some("acme"), Fault::After(during_verification)),
+            None => *world.accounts.during_verification.lock().unwrap() = Some(during_verification),
         }
-        let report = world.run(turn_of("acme", "21")).await;
-        assert_eq!((report.checked, report.drifted, report.unchecked), (expected, expected, 0), "{op:?}");
+        let counts = world.run(due_hour_of("acme", "21")).await;
+        assert_eq!((counts.checked, counts.drifted, counts.unchecked), (expected, expected, 0), "{op:?}");
         assert_eq!(world.fakes.actions("acme").len() as u64, expected, "{op:?}");
-        assert_eq!(world.told("acme").len() as u64, expected, "{op:?}");
+        assert_eq!(world.take_notifications("acme").len() as u64, expected, "{op:?}");
     }
 }
 
 #[tokio::test]
-async fn a_run_that_dies_before_its_finding_is_kept_is_made_up_for() {
-    let world = World::of(&["acme"]);
-    world.accounts.breaks("acme", &[OPEN]);
-    let hour = turn_of("acme", "21");
-    world.fakes.once(Op::KeepCheck, None, Fault::Crash);
-    assert!(world.run(hour).now_or_never().is_none(), "it died");
+async fn if_a_run_crashes_before_it_stores_its_check_a_later_run_does() {
+    let world = World::with_tenants(&["acme"]);
+    world.accounts.set_findings("acme", &[NOT_ENFORCED]);
+    let hour = due_hour_of("acme", "21");
+    world.fakes.once(Op::SaveCheck, None, Fault::Crash);
+    assert!(world.run(hour).now_or_never().is_none(), "it crashed");
     for later in 0..3 {
         world.run(hour + TimeDelta::hours(later)).await;
     }
-    world.run(turn_of("acme", "22")).await;
+    world.run(due_hour_of("acme", "22")).await;
     assert_eq!(world.fakes.actions("acme"), ["Connection Drifted"]);
-    assert_eq!(world.told("acme"), [DRIFTED]);
+    assert_eq!(world.take_notifications("acme"), [DRIFTED]);
 }
 
 #[tokio::test]
-async fn other_settings_with_the_same_fault_are_news_and_without_it_all_is_well() {
-    for (wrong, expected) in [(&[MOVED][..], DRIFTED), (&[], RESTORED)] {
-        let world = World::of(&["acme"]);
-        world.accounts.breaks("acme", &[MOVED]);
-        world.run(turn_of("acme", "20")).await;
-        world.told("acme");
+async fn a_fault_of_new_settings_is_announced_even_if_the_old_ones_had_it() {
+    for (findings, expected) in [(&[WRONG_REGION][..], DRIFTED), (&[], RESTORED)] {
+        let world = World::with_tenants(&["acme"]);
+        world.accounts.set_findings("acme", &[WRONG_REGION]);
+        world.run(due_hour_of("acme", "20")).await;
+        world.take_notifications("acme");
         world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().version = Some("1".to_owned());
-        world.accounts.breaks("acme", wrong);
-        world.run(turn_of("acme", "21")).await;
-        assert_eq!(world.told("acme"), [expected]);
-        world.run(turn_of("acme", "22")).await;
-        assert_eq!(world.told("acme"), [""; 0]);
+        world.accounts.set_findings("acme", findings);
+        world.run(due_hour_of("acme", "21")).await;
+        assert_eq!(world.take_notifications("acme"), [expected]);
+        world.run(due_hour_of("acme", "22")).await;
+        assert_eq!(world.take_notifications("acme"), [""; 0]);
     }
 }
 
 #[tokio::test]
-async fn what_is_mended_in_part_is_no_news_until_all_of_it_is() {
-    let world = World::of(&["acme"]);
-    let days: [(&[Wrong], &[&str]); 5] = [
-        (&[MOVED, WIDE], &[DRIFTED]),
-        (&[MOVED], &[]),
-        (&[MOVED, WIDE], &[DRIFTED]),
-        (&[MOVED], &[]),
+async fn a_partial_repair_is_not_announced() {
+    let world = World::with_tenants(&["acme"]);
+    let days: [(&[PlannedFinding], &[&str]); 5] = [
+        (&[WRONG_REGION, EXCESS_RIGHTS], &[DRIFTED]),
+        (&[WRONG_REGION], &[]),
+        (&[WRONG_REGION, EXCESS_RIGHTS], &[DRIFTED]),
+        (&[WRONG_REGION], &[]),
         (&[], &[RESTORED]),
     ];
-    for (day, (wrong, expected)) in (20..).zip(days) {
-        world.accounts.breaks("acme", wrong);
-        world.run(turn_of("acme", &day.to_string())).await;
-        assert_eq!(world.told("acme"), expected, "{day}");
+    for (day, (findings, expected)) in (20..).zip(days) {
+        world.accounts.set_findings("acme", findings);
+        world.run(due_hour_of("acme", &day.to_string())).await;
+        assert_eq!(world.take_notifications("acme"), expected, "{day}");
     }
-    let warned = |code: &str, is_failure| {
+    let check = |code: &str, is_failure| {
         let (step, code, message) = ("put_object".to_owned(), code.to_owned(), String::new());
         let findings = vec![Finding { step, is_failure, code, message }];
-        ConnectionCheck { turn: at("21T10:00"), at: at("21T10:31"), version: 0, findings }
+        ConnectionCheck { due_hour: at("21T10:00"), at: at("21T10:31"), version: 0, findings }
     };
-    let worse = warned("some_code", true).change_since(Some(&warned("some_code", false)));
-    assert_eq!(worse, Some(ConnectionChange::Drifted), "what was a warning is a failure");
+    let worse = check("some_code", true).change_since(Some(&check("some_code", false)));
+    assert_eq!(worse, Some(ConnectionChange::Drifted), "the warning has become a failure");
 }

@@ -1,4 +1,4 @@
-//! How a tenant fares that keeps failing, and who hears of it.
+//! Backoff: when a failing tenant is tried, and what is announced.
 
 use super::*;
 use crate::{
@@ -12,28 +12,28 @@ fn denied() -> Failure {
     Failure::new(Code::AssumeRoleDenied, "STS refused the role.")
 }
 
-/// The tick so many hours after 11:00, two minutes into it.
+/// Runs the tick that many hours after 11:00, two minutes into the hour.
 fn tick(world: &World, hours: i64) -> Report {
     let tick = clock("11:00") + TimeDelta::hours(hours);
     let now = tick + TimeDelta::minutes(2);
     world.run(tick, &move || now, &|| false).unwrap().unwrap()
 }
 
-/// A world in which `acme` is refused.
+/// A world in which STS refuses `acme`.
 fn refused() -> World {
     let world = World::with_acme();
     world.fakes.always(Op::Open, Some("acme"), denied());
     world
 }
 
-/// The hours at which ticks tried, out of some that come every hour.
+/// Runs hourly ticks, and returns the hours in which they tried the tenant.
 fn tries(world: &World, hours: std::ops::Range<i64>) -> Vec<i64> {
-    let tried = |hour: &i64| {
+    let is_tried = |hour: &i64| {
         let before = world.fakes.calls(Op::Open);
         tick(world, *hour);
         world.fakes.calls(Op::Open) > before
     };
-    hours.filter(tried).collect()
+    hours.filter(is_tried).collect()
 }
 
 fn kinds(world: &World) -> Vec<Kind> {
@@ -41,14 +41,14 @@ fn kinds(world: &World) -> Vec<Kind> {
 }
 
 #[test]
-fn a_tenant_that_keeps_failing_costs_a_role_only_every_six_hours_and_then_gets_all_its_own_files() {
+fn a_tenant_that_keeps_failing_is_tried_every_six_hours_and_then_gets_all_its_files() {
     let world = refused();
     world.event("acme", "2026-11-21T10:30:00.000Z", "kept");
     assert_eq!(tries(&world, 0..50), (0..=24).chain([30, 36, 42, 48]).collect::<Vec<_>>());
     assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z", "neither the watermark nor `next_due` has moved");
     let report = tick(&world, 50);
     assert_eq!((counts(&report), report.backed_off), ((0, 0, 1), 1));
-    assert_eq!(report.latest_deferred, TimeDelta::zero(), "nobody falls behind for want of time");
+    assert_eq!(report.latest_deferred, TimeDelta::zero(), "no window is deferred for lack of time");
 
     world.fakes.heal();
     let report = tick(&world, 54);
@@ -56,16 +56,16 @@ fn a_tenant_that_keeps_failing_costs_a_role_only_every_six_hours_and_then_gets_a
     assert_eq!(world.objects("acme")[0].0, "20261121T100000Z_20261121T110000Z_0001.json");
     assert_eq!(world.names("acme")[0], ["kept"]);
     world.fakes.always(Op::Open, Some("acme"), denied());
-    assert_eq!(tries(&world, 55..60), (55..60).collect::<Vec<_>>(), "another failure has a first day of its own");
+    assert_eq!(tries(&world, 55..60), (55..60).collect::<Vec<_>>(), "a new failure has a new first day");
 }
 
 #[test]
-fn several_who_begin_to_fail_at_once_look_as_if_nothing_were_delivered_but_those_who_go_on_failing_do_not() {
+fn nothing_is_delivered_only_if_several_tenants_begin_to_fail_at_once() {
     let world = refused();
     for tenant in ["globex", "initech"] {
         world.connect(tenant, "1", "10:00");
     }
-    // Whose customers have nothing to do with it.
+    // Their customers' roles are in order.
     for tenant in ["stark", "wayne", "wonka"] {
         world.connect(tenant, "24", "10:00");
     }
@@ -78,11 +78,11 @@ fn several_who_begin_to_fail_at_once_look_as_if_nothing_were_delivered_but_those
     world.fakes.heal();
     assert_eq!(alarms(80..86), [0_i64; 0]);
     world.fakes.always(Op::Open, None, denied());
-    assert_eq!(alarms(86..130), [86, 96], "the others are due once a day; and then a reconciliation tells of it");
+    assert_eq!(alarms(86..130), [86, 96], "the others are due once a day; later a reconciliation finds it");
 }
 
 #[test]
-fn a_daily_fleet_whose_windows_settle_only_for_the_next_tick_is_healthy() {
+fn a_daily_fleet_whose_windows_settle_by_the_next_tick_is_healthy() {
     let mut world = World::new();
     world.options.settle = TimeDelta::minutes(5);
     for tenant in ["acme", "globex", "initech"] {
@@ -95,7 +95,7 @@ fn a_daily_fleet_whose_windows_settle_only_for_the_next_tick_is_healthy() {
 }
 
 #[test]
-fn a_save_and_a_verification_let_the_next_tick_try() {
+fn after_a_save_or_a_verification_the_next_tick_tries() {
     for save in [true, false] {
         let world = refused();
         tries(&world, 0..26);
@@ -112,24 +112,24 @@ fn a_save_and_a_verification_let_the_next_tick_try() {
 }
 
 #[test]
-fn what_the_platform_has_to_mend_is_tried_at_every_tick() {
+fn a_failure_of_the_platform_is_tried_at_every_tick() {
     let world = World::with_acme();
     world.fakes.always(Op::Open, Some("acme"), Failure::new(Code::Throttled, "slow down"));
     assert_eq!(tries(&world, 0..40).len(), 40);
 }
 
 #[test]
-fn settings_that_can_not_be_used_are_backed_off_alike() {
+fn invalid_settings_are_backed_off_too() {
     let world = World::with_acme();
-    let break_it = |config: &mut Draft| config.frequency_hours = Some("99".to_owned());
-    break_it(world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap());
+    let damage = |config: &mut Draft| config.frequency_hours = Some("99".to_owned());
+    damage(world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap());
     (0..=24).for_each(|hour| assert_eq!(tick(&world, hour).failed, 1));
     let report = tick(&world, 25);
     assert_eq!((report.failed, report.backed_off, report.longest_lag), (0, 1, TimeDelta::minutes(26 * 60 + 2)));
 }
 
 #[test]
-fn a_failure_that_lasts_is_announced_after_one_three_and_seven_days_and_then_its_end() {
+fn a_lasting_failure_is_announced_after_one_three_and_seven_days_and_then_its_end() {
     let world = refused();
     assert_eq!(tries(&world, 0..8 * 24).len(), 25 + 27);
     world.fakes.heal();
@@ -147,7 +147,7 @@ fn a_failure_that_lasts_is_announced_after_one_three_and_seven_days_and_then_its
 }
 
 #[test]
-fn a_backlog_that_nears_the_retention_is_counted_also_while_it_is_backed_off() {
+fn a_backlog_that_nears_the_retention_is_counted_even_while_it_is_backed_off() {
     let mut world = refused();
     world.options.retention = Some(TimeDelta::days(4));
     let near: Vec<i64> = (0..60).filter(|hour| tick(&world, *hour).near_retention == 1).collect();

@@ -1,10 +1,10 @@
-//! Which events go where.
+//! Which events get into which objects.
 
 use super::*;
 use crate::fakes::{Fault, Op};
 
 #[test]
-fn an_event_at_the_very_end_of_a_window_is_in_the_next_and_one_at_its_start_in_it() {
+fn an_event_at_a_windows_start_is_in_it_and_one_at_its_end_is_in_the_next() {
     let world = World::with_acme();
     for (recorded_at, name) in [
         ("2026-11-21T10:00:00.000Z", "first"),
@@ -56,7 +56,7 @@ fn pages_and_shards_are_merged_in_the_order_of_recording() {
 }
 
 #[test]
-fn a_tenant_that_was_down_for_a_day_gets_the_very_files_that_it_would_have_had() {
+fn after_an_outage_a_tenant_gets_the_files_that_it_would_have_got() {
     let (hourly, late) = (World::with_acme(), World::with_acme());
     for hour in 10..20 {
         for world in [&hourly, &late] {
@@ -71,7 +71,7 @@ fn a_tenant_that_was_down_for_a_day_gets_the_very_files_that_it_would_have_had()
 }
 
 #[test]
-fn who_is_not_due_is_left_alone() {
+fn a_tenant_that_is_not_due_is_not_exported() {
     let world = World::with_acme();
     world.connect("sixhourly", "6", "09:30");
     assert_eq!(world.tick("10:00").unwrap().due, 1, "sixhourly's first export is at the next full hour");
@@ -115,7 +115,7 @@ fn a_window_from_before_the_retention_is_never_reported_as_empty() {
     let report = world.tick("12:00").unwrap();
     assert_eq!(counts(&report), (0, 1, 0));
     assert_eq!(report.failures[0].code, crate::failure::Code::RetentionExceeded);
-    assert_eq!(world.exported_until("acme"), "2026-11-21T12:00:00Z", "the tenant goes on");
+    assert_eq!(world.exported_until("acme"), "2026-11-21T12:00:00Z", "exports go on");
     let objects = world.objects("acme");
     assert!(objects[0].1.contains("Audit Log Retention Exceeded"), "{objects:?}");
     assert!(!objects[0].1.contains("Audit Log Export Completed"));
@@ -126,7 +126,7 @@ fn a_window_from_before_the_retention_is_never_reported_as_empty() {
 }
 
 #[test]
-fn every_tenants_first_window_goes_before_anyones_second() {
+fn every_tenants_first_window_is_exported_before_any_second_one() {
     let mut world = World::with_acme();
     world.connect("other", "1", "12:00");
     world.options.concurrency = 1;
@@ -152,7 +152,7 @@ async fn a_window_that_settles_soon_is_waited_for() {
     let begin = tokio::time::Instant::now();
     let now = move || clock("11:00") + TimeDelta::from_std(begin.elapsed()).unwrap();
     let (platform, random) = (platform(), |bytes: &mut [u8]| world.fakes.random(bytes));
-    let (tick, deadline) = (clock("11:00"), now() + RUN);
+    let (tick, deadline) = (clock("11:00"), now() + RUN_TIME);
     let run = Run { tick, platform: &platform, now: &now, should_stop: &|| false, deadline, random: &random };
     let report = world.export().tick(run).await.unwrap();
     assert_eq!(counts(&report), (1, 0, 0));
@@ -160,7 +160,7 @@ async fn a_window_that_settles_soon_is_waited_for() {
 }
 
 #[test]
-fn when_time_runs_out_in_a_window_nothing_of_it_is_left_behind() {
+fn when_time_runs_out_in_a_window_its_upload_is_aborted() {
     let mut world = World::with_acme();
     world.fakes.page_size = 1;
     for n in 0..3 {
@@ -175,7 +175,7 @@ fn when_time_runs_out_in_a_window_nothing_of_it_is_left_behind() {
 }
 
 #[test]
-fn a_run_catches_up_no_more_windows_than_its_cap() {
+fn a_run_exports_no_more_windows_of_a_tenant_than_its_maximum() {
     let mut world = World::with_acme();
     world.options.max_windows = 2;
     assert_eq!(counts(&world.tick("14:00").unwrap()), (0, 0, 1));
@@ -195,7 +195,7 @@ fn a_reconnected_tenant_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn one_tenants_credentials_serve_all_of_its_windows_and_no_other_tenant() {
+fn a_tenants_role_is_assumed_once_for_all_of_its_windows() {
     let world = World::with_acme();
     world.connect("other", "1", "10:00");
     world.tick("13:00").unwrap();
@@ -212,7 +212,7 @@ fn an_object_that_cannot_be_written_is_aborted() {
 }
 
 #[test]
-fn whoever_has_waited_longest_goes_first() {
+fn the_tenant_that_is_due_longest_is_exported_first() {
     let mut world = World::new();
     for (tenant, saved_at) in [("a", "12:00"), ("b", "10:00"), ("c", "11:00")] {
         world.connect(tenant, "1", saved_at);
@@ -226,7 +226,7 @@ fn whoever_has_waited_longest_goes_first() {
 }
 
 #[test]
-fn what_is_exported_counts_also_where_more_has_to_wait() {
+fn exported_windows_count_even_if_more_are_deferred() {
     let mut world = World::new();
     for tenant in ["a", "b", "c"] {
         world.connect(tenant, "1", "10:00");

@@ -1,4 +1,4 @@
-//! Who fails, who doesn't, and what is said about it.
+//! Which tenants fail, and what is reported.
 
 use super::*;
 use crate::{
@@ -23,7 +23,7 @@ fn a_tenant_fails_alone_and_its_backlog_arrives_after_the_repair() {
             (report.failures[0].tenant_id.as_str(), report.failures[0].code),
             ("broken", Code::AssumeRoleDenied)
         );
-        assert!(report.failures[0].message.contains("create the stack"), "says what to do");
+        assert!(report.failures[0].message.contains("create the stack"), "the message says what to do");
     }
     let broken = world.fakes.state().tenants["broken"].clone();
     assert_eq!((broken.last_error.unwrap().0, broken.consecutive_failures), (denied(), 2));
@@ -32,8 +32,8 @@ fn a_tenant_fails_alone_and_its_backlog_arrives_after_the_repair() {
     world.fakes.heal();
     assert_eq!(counts(&world.tick("13:00").unwrap()), (2, 0, 0));
     assert_eq!(world.names("broken"), [vec!["kept"], vec!["-"], vec!["-"]]);
-    let mended = world.fakes.state().tenants["broken"].clone();
-    assert_eq!((mended.last_error, mended.consecutive_failures), (None, 0));
+    let recovered = world.fakes.state().tenants["broken"].clone();
+    assert_eq!((recovered.last_error, recovered.consecutive_failures), (None, 0));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn records_that_cannot_be_read_are_the_platforms_failure() {
 }
 
 #[test]
-fn a_shard_that_cannot_be_read_fails_the_tick_after_everyone_else_was_exported() {
+fn a_shard_that_cannot_be_read_fails_the_tick_after_all_others_were_exported() {
     let world = World::with_acme();
     let others_shard = crate::tenant::DueShard::all().find(|shard| *shard != crate::tenant::DueShard::of(&id("acme")));
     let failure = Failure::new(Code::Throttled, "slow down");
@@ -101,7 +101,7 @@ fn a_shard_that_cannot_be_read_fails_the_tick_after_everyone_else_was_exported()
 }
 
 #[test]
-fn an_empty_list_is_never_a_quiet_success_but_nothing_due_is_normal() {
+fn a_tick_without_any_connected_tenant_is_reported_but_one_without_due_tenants_is_normal() {
     let world = World::new();
     assert!(world.tick("11:00").unwrap().no_connected_tenant);
     world.connect("acme", "24", "10:00");
@@ -119,7 +119,7 @@ fn a_failure_that_cannot_be_noted_is_still_reported() {
 }
 
 #[test]
-fn the_report_says_how_far_behind_the_last_tenant_is() {
+fn the_report_has_the_longest_lag() {
     let world = World::with_acme();
     world.fakes.always(Op::Open, None, denied());
     assert_eq!(world.tick("13:00").unwrap().longest_lag, TimeDelta::minutes(3 * 60 + 2));
@@ -128,7 +128,7 @@ fn the_report_says_how_far_behind_the_last_tenant_is() {
 }
 
 #[test]
-fn one_call_that_hangs_does_not_cost_everyone_the_report() {
+fn a_call_that_hangs_does_not_keep_other_tenants_from_the_report() {
     let world = World::with_acme();
     world.connect("hung", "1", "10:00");
     world.fakes.once(Op::Finish, Some("hung"), Fault::Crash);
@@ -139,7 +139,7 @@ fn one_call_that_hangs_does_not_cost_everyone_the_report() {
 }
 
 #[test]
-fn a_tenant_that_is_refused_still_tells_how_far_behind_it_is() {
+fn a_tenant_with_invalid_records_has_a_lag_too() {
     let world = World::with_acme();
     world.fakes.state().tenants.get_mut("acme").unwrap().config = None;
     assert_eq!(world.tick("20:00").unwrap().longest_lag, TimeDelta::minutes(10 * 60 + 2));
@@ -156,8 +156,8 @@ fn the_first_failure_and_the_recovery_are_audit_events_of_the_tenant_and_reach_i
     world.fakes.heal();
     world.tick("13:00").unwrap();
     world.tick("14:00").unwrap();
-    let told = world.fakes.actions("acme");
-    assert_eq!(told, ["Export Failed", "Export Recovered"], "once, however many windows come after it");
+    let actions = world.fakes.actions("acme");
+    assert_eq!(actions, ["Export Failed", "Export Recovered"], "once, however many windows come after it");
     let files = world.objects("acme");
     for (file, action, words) in [
         ("20261121T110000Z_20261121T120000Z_0001.json", "Export Failed", r#""code":"assume_role_denied""#),

@@ -1,9 +1,9 @@
-//! Events that become visible after their window was read.
+//! Late arrivals: events that become visible after their window was read.
 
 use super::*;
 use crate::fakes::{Fault, Op};
 
-/// An hour with an event at half past and one near its end, which was exported; and one that came too late for it.
+/// An exported hour with an event at half past and one near its end, and a late event.
 fn with_a_late_event(at: &str) -> World {
     let world = World::with_acme();
     world.event("acme", "2026-11-21T10:30:00.000Z", "early");
@@ -14,31 +14,27 @@ fn with_a_late_event(at: &str) -> World {
     world
 }
 
-fn minute() -> &'static str {
+fn late_file() -> &'static str {
     "20261121T105000Z_20261121T105100Z_late_0001.json"
 }
 
 #[test]
-fn a_minute_that_has_grown_is_delivered_again_whole_and_in_an_object_of_its_own() {
+fn a_minute_with_a_late_event_is_delivered_again_as_a_whole_in_an_object_of_its_own() {
     let world = with_a_late_event("2026-11-21T10:50:00.000Z");
     let before = world.objects("acme");
     let report = world.tick("12:00").unwrap();
-    assert_eq!(
-        (report.events, report.objects, report.late),
-        (1, 2, 1),
-        "the window's own event, and one more that was late"
-    );
+    assert_eq!((report.events, report.objects, report.late), (1, 2, 1), "one event of the window, and one late event");
     let objects = world.objects("acme");
     let late: Vec<_> = objects.iter().filter(|object| !before.contains(object)).collect();
-    assert_eq!(late[0].0, minute());
+    assert_eq!(late[0].0, late_file());
     assert_eq!(world.names("acme"), [vec!["early", "in time"], vec!["late", "in time"], vec!["next"]]);
     let receipt = world.fakes.state().tenants["acme"].receipts[&clock("12:00")].clone();
     assert_eq!((receipt.objects.len(), receipt.events(), receipt.late), (2, 1, 1));
-    assert_eq!(world.tick("13:00").unwrap().late, 0, "it is told of once");
+    assert_eq!(world.tick("13:00").unwrap().late, 0, "a late event is counted once");
 }
 
 #[test]
-fn what_comes_late_to_a_large_minute_is_split_like_a_window() {
+fn a_large_late_minute_is_split_like_a_window() {
     let mut world = with_a_late_event("2026-11-21T10:50:00.000Z");
     world.options.max_object_bytes = 30;
     assert_eq!(world.tick("12:00").unwrap().objects, 3);
@@ -46,7 +42,7 @@ fn what_comes_late_to_a_large_minute_is_split_like_a_window() {
 }
 
 #[test]
-fn whoever_has_nothing_late_costs_no_further_call() {
+fn a_window_without_late_events_needs_no_further_call() {
     let world = with_a_late_event("2026-11-21T11:20:00.000Z");
     let calls = |world: &World| {
         [Op::Load, Op::AcquireLease, Op::Page, Op::Open, Op::Finish, Op::Commit].map(|op| world.fakes.calls(op))
@@ -59,14 +55,14 @@ fn whoever_has_nothing_late_costs_no_further_call() {
 }
 
 #[test]
-fn what_comes_later_than_that_is_not_exported() {
+fn an_event_that_is_older_than_the_trailing_counts_is_not_exported() {
     let world = with_a_late_event("2026-11-21T10:44:59.999Z");
     assert_eq!(world.tick("12:00").unwrap().late, 0);
     assert_eq!(world.names("acme"), [vec!["early", "in time"], vec!["next"]]);
 }
 
 #[test]
-fn nothing_is_read_from_before_where_exports_began() {
+fn events_from_before_the_first_window_are_not_read() {
     let world = World::new();
     world.connect("acme", "1", "10:58");
     world.tick("11:00").unwrap();
@@ -77,7 +73,7 @@ fn nothing_is_read_from_before_where_exports_began() {
 }
 
 #[test]
-fn a_window_that_is_begun_anew_delivers_late_minutes_again() {
+fn a_window_that_begins_again_delivers_late_minutes_again() {
     for op in [Op::Open, Op::Write, Op::Finish, Op::Commit] {
         let world = with_a_late_event("2026-11-21T10:50:00.000Z");
         world.fakes.once(op, None, Fault::Crash);
@@ -88,15 +84,15 @@ fn a_window_that_is_begun_anew_delivers_late_minutes_again() {
     }
 }
 
-/// The late minutes come before the window's first file, so a run that goes on from its checkpoint has them already.
+/// Late minutes are stored before the window's first file, so a checkpoint includes them.
 #[test]
-fn a_window_that_is_gone_on_with_keeps_its_late_minutes_and_its_counts() {
+fn a_resumed_window_keeps_its_late_minutes_and_its_trailing_counts() {
     let mut world = with_a_late_event("2026-11-21T10:50:00.000Z");
     world.options.max_object_bytes = 30;
     for name in ["one more", "and another"] {
         world.event("acme", "2026-11-21T11:55:00.000Z", name);
     }
-    // The finishes: two of the late minute, one of the window, and then the one that fails.
+    // Two finishes of the late minute, one of the window, and then the one that fails.
     for _ in 0..3 {
         world.fakes.once(Op::Finish, None, Fault::After(Box::new(|| {})));
     }
@@ -105,17 +101,17 @@ fn a_window_that_is_gone_on_with_keeps_its_late_minutes_and_its_counts() {
     world.expire_lease("acme");
     let before = world.fakes.calls(Op::Finish);
     let report = world.tick("12:00").unwrap();
-    assert_eq!((report.late, world.fakes.calls(Op::Finish) - before), (1, 2), "and none that was stored before");
+    assert_eq!((report.late, world.fakes.calls(Op::Finish) - before), (1, 2), "no object is stored a second time");
     let receipt = world.fakes.state().tenants["acme"].receipts[&clock("12:00")].clone();
     assert_eq!((receipt.objects.len(), receipt.events()), (5, 3));
     world.options.max_object_bytes = 1 << 20;
-    assert_eq!(world.tick("13:00").unwrap().late, 0, "its last minutes are counted, whoever has stored them");
+    assert_eq!(world.tick("13:00").unwrap().late, 0, "the events of both runs are counted");
     world.event("acme", "2026-11-21T12:59:59.000Z", "last");
     assert_eq!(world.tick("14:00").unwrap().late, 1);
 }
 
 #[test]
-fn a_minute_that_has_lost_an_event_and_got_another_is_delivered_again() {
+fn a_minute_with_one_event_deleted_and_one_late_is_delivered_again() {
     let world = with_a_late_event("2026-11-21T10:50:00.000Z");
     world.fakes.state().events.values_mut().for_each(|it| {
         it.retain(|key, _| !key.starts_with("2026-11-21T10:50:10"));
@@ -125,12 +121,12 @@ fn a_minute_that_has_lost_an_event_and_got_another_is_delivered_again() {
 }
 
 #[test]
-fn a_late_minute_of_several_files_is_split_alike_by_the_run_that_begins_it_anew() {
+fn a_late_minute_that_begins_again_is_split_in_the_same_way() {
     let mut world = with_a_late_event("2026-11-21T10:50:00.000Z");
     world.options.max_object_bytes = 30;
     world.fakes.once(Op::Commit, None, Fault::Crash);
     assert!(world.try_tick("12:00").is_none());
     world.options.max_object_bytes = 1 << 20;
     assert_eq!(world.tick("13:00").unwrap().late, 1);
-    assert_eq!(world.names("acme")[1..3], [vec!["late"], vec!["in time"]], "and no file is left that no receipt names");
+    assert_eq!(world.names("acme")[1..3], [vec!["late"], vec!["in time"]], "every file is in the receipt");
 }

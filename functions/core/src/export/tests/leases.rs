@@ -1,4 +1,4 @@
-//! How long a lease is, when it ends before that, and what a run does that finds it gone.
+//! How long a lease lasts, when it is released, and what a run does whose lease is gone.
 
 use super::{overlaps::with_events, *};
 use crate::{
@@ -11,8 +11,8 @@ fn throttled() -> Failure {
     Failure::new(Code::Throttled, "slow down")
 }
 
-/// The lease of another run, which `acme` gets right before an operation.
-fn taken_over(world: &World, op: Op) {
+/// Gives another run the lease right before an operation.
+fn take_over(world: &World, op: Op) {
     let fakes = world.fakes.clone();
     let take = move || {
         fakes.state().tenants.get_mut("acme").unwrap().lease = Some(Lease::new([9; 16], clock("11:40")));
@@ -26,12 +26,12 @@ fn a_lease_lasts_until_half_an_hour_after_the_deadline() {
     world.fakes.once(Op::Page, None, Fault::Crash);
     assert!(world.try_tick("11:00").is_none());
     let lease = world.fakes.state().tenants["acme"].lease.clone().unwrap();
-    assert_eq!(lease.until, clock("11:02") + RUN + LEASE_MARGIN);
+    assert_eq!(lease.until, clock("11:02") + RUN_TIME + LEASE_MARGIN);
     assert_eq!(lease.token.len(), 32);
 }
 
 #[test]
-fn each_run_has_a_token_of_its_own_for_each_tenant() {
+fn each_run_makes_another_token_for_each_tenant() {
     let world = with_events();
     world.connect("globex", "1", "10:00");
     world.fakes.always(Op::Finish, None, throttled());
@@ -46,7 +46,7 @@ fn each_run_has_a_token_of_its_own_for_each_tenant() {
 }
 
 #[test]
-fn the_last_commit_ends_the_lease_without_a_call_of_its_own() {
+fn the_last_commit_releases_the_lease() {
     let world = with_events();
     assert_eq!(world.tick("13:00").unwrap().objects, 3);
     assert!(!world.is_leased("acme"));
@@ -54,7 +54,7 @@ fn the_last_commit_ends_the_lease_without_a_call_of_its_own() {
 }
 
 #[test]
-fn a_run_that_has_done_its_share_ends_the_lease_so_that_the_next_one_can_go_on() {
+fn a_run_that_has_exported_its_maximum_releases_the_lease() {
     let mut world = with_events();
     world.options.max_windows = 1;
     assert_eq!(counts(&world.tick("13:00").unwrap()), (0, 0, 1));
@@ -62,7 +62,7 @@ fn a_run_that_has_done_its_share_ends_the_lease_so_that_the_next_one_can_go_on()
 }
 
 #[test]
-fn a_failure_ends_the_lease_unless_an_object_may_still_be_stored() {
+fn a_failure_releases_the_lease_unless_an_object_may_still_be_stored() {
     for in_doubt in [false, true] {
         let world = with_events();
         world.fakes.once(Op::Finish, None, Fault::Fail(throttled()));
@@ -74,7 +74,7 @@ fn a_failure_ends_the_lease_unless_an_object_may_still_be_stored() {
 }
 
 #[test]
-fn a_stop_ends_the_lease_unless_an_object_may_still_be_stored() {
+fn a_stop_releases_the_lease_unless_an_object_may_still_be_stored() {
     for in_doubt in [false, true] {
         let mut world = with_events();
         world.options.max_object_bytes = 10;
@@ -89,7 +89,7 @@ fn a_stop_ends_the_lease_unless_an_object_may_still_be_stored() {
 }
 
 #[test]
-fn a_commit_ends_the_doubt_since_what_may_still_be_stored_are_the_bytes_that_are_committed() {
+fn after_a_commit_a_request_in_doubt_could_only_store_the_committed_bytes() {
     let world = with_events();
     world.fakes.state().in_doubt = true;
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
@@ -97,7 +97,7 @@ fn a_commit_ends_the_doubt_since_what_may_still_be_stored_are_the_bytes_that_are
 }
 
 #[test]
-fn a_window_is_not_read_anew_while_an_object_may_still_be_stored_as_it_was_read_before() {
+fn a_window_is_not_read_again_while_an_object_may_still_be_stored() {
     let world = with_events();
     world.fakes.state().in_doubt = true;
     let other = world.clone();
@@ -110,27 +110,28 @@ fn a_window_is_not_read_anew_while_an_object_may_still_be_stored_as_it_was_read_
 }
 
 #[test]
-fn a_run_whose_lease_is_gone_moves_nothing_and_is_loud() {
+fn a_run_whose_lease_is_gone_commits_nothing_and_fails() {
     for op in [Op::SaveCheckpoint, Op::Commit] {
         let mut world = with_events();
         world.options.max_object_bytes = 10;
-        taken_over(&world, op);
+        take_over(&world, op);
         let report = world.tick("11:00").unwrap();
         assert_eq!((counts(&report), report.lease_lost), ((0, 1, 0), 1), "{op:?}");
         assert_eq!(report.failures[0].code, Code::LeaseLost, "{op:?}");
         let acme = world.fakes.state().tenants["acme"].clone();
         assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z", "{op:?}");
         assert_eq!((acme.consecutive_failures, acme.receipts.len()), (0, 0), "{op:?}");
-        assert_eq!(acme.lease.unwrap().token, "09".repeat(16), "{op:?}: the other's stays");
+        assert_eq!(acme.lease.unwrap().token, "09".repeat(16), "{op:?}: the other lease stays");
     }
 }
 
 #[test]
-fn a_run_that_is_late_by_more_than_the_margin_commits_nothing() {
+fn a_run_whose_lease_has_expired_commits_nothing() {
     let world = with_events();
     let fakes = world.fakes.clone();
-    let now =
-        move || clock("11:02") + if fakes.calls(Op::Finish) > 0 { RUN + LEASE_MARGIN * 2 } else { TimeDelta::zero() };
+    let now = move || {
+        clock("11:02") + if fakes.calls(Op::Finish) > 0 { RUN_TIME + LEASE_MARGIN * 2 } else { TimeDelta::zero() }
+    };
     let report = world.run(clock("11:00"), &now, &|| false).unwrap().unwrap();
     assert_eq!((counts(&report), report.lease_lost), ((0, 1, 0), 1));
     assert_eq!(world.fakes.calls(Op::Commit), 0);
@@ -140,8 +141,8 @@ fn a_run_that_is_late_by_more_than_the_margin_commits_nothing() {
 fn a_failure_is_recorded_only_under_the_lease() {
     let world = with_events();
     world.fakes.once(Op::Finish, None, Fault::Fail(throttled()));
-    taken_over(&world, Op::RecordFailure);
-    assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0), "the answer and the log have it");
+    take_over(&world, Op::RecordFailure);
+    assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0), "the report has the failure");
     assert_eq!(world.fakes.state().tenants["acme"].consecutive_failures, 0);
     assert!(world.is_leased("acme"));
 }
@@ -170,7 +171,7 @@ fn a_commit_whose_answer_was_lost_is_no_failure() {
 }
 
 #[test]
-fn a_commit_that_got_no_answer_and_was_not_carried_out_is_a_failure() {
+fn a_commit_without_an_answer_that_was_not_carried_out_is_a_failure() {
     let world = with_events();
     world.fakes.once(Op::Commit, None, Fault::Fail(throttled()));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
@@ -179,12 +180,12 @@ fn a_commit_that_got_no_answer_and_was_not_carried_out_is_a_failure() {
 }
 
 #[test]
-fn a_lease_that_cannot_be_asked_for_is_the_platforms_failure() {
+fn a_lease_that_cannot_be_acquired_is_the_platforms_failure() {
     let world = with_events();
     world.fakes.once(Op::AcquireLease, None, Fault::Fail(throttled()));
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.failed_by_platform), ((0, 1, 0), vec!["acme".to_owned()]));
-    assert_eq!(world.fakes.calls(Op::ReleaseLease), 1, "it may have been acquired all the same");
+    assert_eq!(world.fakes.calls(Op::ReleaseLease), 1, "it may have been acquired");
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
 }
 
@@ -200,7 +201,7 @@ fn a_lease_that_cannot_be_released_expires_by_itself() {
 }
 
 #[test]
-fn a_tenant_that_waits_for_no_window_is_not_leased() {
+fn a_tenant_whose_window_has_not_settled_is_not_leased() {
     let mut world = with_events();
     world.options.settle = TimeDelta::minutes(10);
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 0, 1));
@@ -208,7 +209,7 @@ fn a_tenant_that_waits_for_no_window_is_not_leased() {
 }
 
 #[test]
-fn a_tenant_whose_settings_are_damaged_is_leased_while_that_is_noted() {
+fn a_failure_of_damaged_settings_is_noted_only_under_the_lease() {
     let world = with_events();
     world.fakes.state().tenants.get_mut("acme").unwrap().config = None;
     let held = Lease::new([9; 16], clock("11:40"));

@@ -1,4 +1,4 @@
-//! What is announced, in which order, and what becomes of it where a run dies or the bus is down.
+//! The outbox: what is announced, in which order, also if a run dies or the bus is down.
 
 use serde_json::json;
 
@@ -15,11 +15,11 @@ fn denied() -> Failure {
     Failure::new(Code::AssumeRoleDenied, "STS refused the role.")
 }
 
-fn silent() -> Failure {
+fn no_answer() -> Failure {
     Failure::new(Code::Unavailable, "no answer")
 }
 
-/// A world in which `acme` is refused.
+/// A world in which STS refuses `acme`.
 fn refused() -> World {
     let world = World::with_acme();
     world.fakes.always(Op::Open, Some("acme"), denied());
@@ -30,18 +30,18 @@ fn kinds(world: &World) -> Vec<Kind> {
     world.fakes.state().notifications.iter().map(|it| it.kind).collect()
 }
 
-fn waiting(world: &World) -> Vec<Kind> {
+fn pending(world: &World) -> Vec<Kind> {
     world.fakes.state().tenants["acme"].outbox.entries.iter().map(|it| it.kind).collect()
 }
 
 impl World {
     fn publish(&self, time: &str) -> Publishing {
-        let job = async |export: MemoryExport, run: Run<'_>| export.publish_pending(run).await;
+        let job = async |export: FakeExport, run: Run<'_>| export.publish_pending(run).await;
         self.run_of(clock(time), &|| clock(time), &|| false, job).unwrap().unwrap()
     }
 
     fn publish_one(&self, time: &str) -> Publishing {
-        let job = async |export: MemoryExport, run: Run<'_>| export.publish_one(run, &id("acme")).await;
+        let job = async |export: FakeExport, run: Run<'_>| export.publish_one(run, &id("acme")).await;
         self.run_of(clock(time), &|| clock(time), &|| false, job).unwrap().unwrap()
     }
 }
@@ -60,12 +60,12 @@ fn a_failure_and_its_end_are_published_once_in_order_under_the_ids_of_the_audit_
     assert_eq!(notifications.iter().map(|it| it.sequence).collect::<Vec<_>>(), [1, 2]);
     let ids = world.fakes.state().ids.clone();
     assert!(notifications.iter().all(|it| ids.contains_key(&("acme".to_owned(), it.id.clone()))));
-    assert_eq!(waiting(&world), []);
+    assert_eq!(pending(&world), []);
     assert!(!world.is_leased("acme"));
 }
 
 #[test]
-fn the_lease_ends_only_after_the_outbox_is_published() {
+fn the_lease_is_released_after_the_outbox_is_published() {
     let world = refused();
     let other = world.clone();
     let overlap = move || {
@@ -78,7 +78,7 @@ fn the_lease_ends_only_after_the_outbox_is_published() {
 }
 
 #[test]
-fn a_run_that_dies_before_it_publishes_leaves_the_notification_to_the_next_one() {
+fn if_a_run_dies_before_it_publishes_the_next_run_does() {
     for op in [Op::Outbox, Op::Publish, Op::RemovePublished] {
         let world = refused();
         world.fakes.once(op, None, Fault::Crash);
@@ -87,46 +87,46 @@ fn a_run_that_dies_before_it_publishes_leaves_the_notification_to_the_next_one()
         let published = kinds(&world);
         let twice = if op == Op::RemovePublished { 2 } else { 1 };
         assert_eq!(published, vec![Kind::Failed; twice], "{op:?}: at least once");
-        assert_eq!(waiting(&world), [], "{op:?}");
+        assert_eq!(pending(&world), [], "{op:?}");
         assert_eq!(world.fakes.actions("acme"), ["Export Failed"], "{op:?}");
     }
 }
 
 #[test]
-fn a_bus_that_is_down_holds_nothing_up_and_gets_everything_in_order_when_it_is_back() {
+fn exports_go_on_without_a_bus_and_notifications_are_published_in_order_when_it_is_back() {
     let world = refused();
-    world.fakes.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, no_answer());
     assert_eq!(counts(&world.tick("11:00").unwrap()), (0, 1, 0));
     world.fakes.heal();
-    world.fakes.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, no_answer());
     assert_eq!(counts(&world.tick("12:00").unwrap()), (1, 0, 0), "exports go on");
-    assert_eq!((kinds(&world), waiting(&world)), (vec![], vec![Kind::Failed, Kind::Recovered]));
+    assert_eq!((kinds(&world), pending(&world)), (vec![], vec![Kind::Failed, Kind::Recovered]));
     assert!(!world.is_leased("acme"));
     world.fakes.heal();
     world.tick("13:00").unwrap();
-    assert_eq!((kinds(&world), waiting(&world)), (vec![Kind::Failed, Kind::Recovered], vec![]));
+    assert_eq!((kinds(&world), pending(&world)), (vec![Kind::Failed, Kind::Recovered], vec![]));
 }
 
 #[test]
-fn publishing_stops_at_the_first_that_is_refused() {
+fn publishing_stops_at_the_first_refused_notification() {
     let world = refused();
-    world.fakes.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, no_answer());
     world.tick("11:00").unwrap();
     world.fakes.heal();
-    world.fakes.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, no_answer());
     world.tick("12:00").unwrap();
     world.fakes.heal();
     world.fakes.once(Op::Publish, None, Fault::After(Box::new(|| {})));
-    world.fakes.once(Op::Publish, None, Fault::Fail(silent()));
+    world.fakes.once(Op::Publish, None, Fault::Fail(no_answer()));
     let publishing = world.publish("12:31");
     assert_eq!((publishing.published, publishing.left), (1, 1));
-    assert_eq!((kinds(&world), waiting(&world)), (vec![Kind::Failed], vec![Kind::Recovered]));
+    assert_eq!((kinds(&world), pending(&world)), (vec![Kind::Failed], vec![Kind::Recovered]));
 }
 
 #[test]
-fn what_is_announced_is_what_is_recorded_and_nothing_else() {
+fn a_failure_is_announced_only_if_it_is_recorded() {
     let world = refused();
-    world.fakes.once(Op::RecordFailure, None, Fault::Fail(silent()));
+    world.fakes.once(Op::RecordFailure, None, Fault::Fail(no_answer()));
     world.tick("11:00").unwrap();
     assert_eq!((kinds(&world), world.fakes.actions("acme")), (vec![], vec![]));
     world.tick("12:00").unwrap();
@@ -134,11 +134,11 @@ fn what_is_announced_is_what_is_recorded_and_nothing_else() {
 }
 
 #[test]
-fn the_hourly_check_publishes_what_a_change_in_the_console_has_left() {
+fn the_hourly_check_publishes_notifications_of_changes_in_the_console() {
     let world = with_events();
     world.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, clock("10:30"));
     world.disconnect("acme");
-    assert_eq!(waiting(&world), [Kind::SettingsChanged, Kind::Disconnected]);
+    assert_eq!(pending(&world), [Kind::SettingsChanged, Kind::Disconnected]);
     let publishing = world.publish("10:31");
     let expected = Publishing { pending: 1, published: 2, left: 0, stale: 0, dropped: 0 };
     assert_eq!(publishing, expected);
@@ -148,7 +148,7 @@ fn the_hourly_check_publishes_what_a_change_in_the_console_has_left() {
 }
 
 #[test]
-fn an_outbox_is_published_alone_only_if_no_run_has_the_lease() {
+fn an_outbox_is_published_outside_of_exports_only_if_no_run_has_the_lease() {
     let world = with_events();
     let other = world.clone();
     let overlap = move || {
@@ -158,12 +158,12 @@ fn an_outbox_is_published_alone_only_if_no_run_has_the_lease() {
     world.fakes.once(Op::Page, None, Fault::After(Box::new(overlap)));
     world.tick("11:00").unwrap();
     let kinds: std::collections::BTreeSet<_> = kinds(&world).into_iter().collect();
-    assert_eq!(kinds, [Kind::SettingsChanged].into(), "by the run, which reads the records anew");
+    assert_eq!(kinds, [Kind::SettingsChanged].into(), "published by the run, which loads the records again");
     assert_eq!(world.publish_one("11:03"), Publishing { pending: 1, ..Publishing::default() });
 }
 
 #[test]
-fn what_is_added_while_an_outbox_is_published_is_published_by_the_same_run() {
+fn a_notification_that_is_added_while_an_outbox_is_published_is_published_by_the_same_run() {
     for op in [Op::Publish, Op::RemovePublished, Op::ReleaseLease] {
         let world = World::with_acme();
         let save = |world: &World, time: &str| {
@@ -177,7 +177,7 @@ fn what_is_added_while_an_outbox_is_published_is_published_by_the_same_run() {
         };
         world.fakes.once(op, None, Fault::After(Box::new(again)));
         assert_eq!(world.publish_one("10:31").published, 2, "{op:?}");
-        assert_eq!(waiting(&world), [], "{op:?}");
+        assert_eq!(pending(&world), [], "{op:?}");
     }
 }
 
@@ -200,7 +200,7 @@ fn a_tenant_without_a_watermark_has_an_outbox_too() {
 #[test]
 fn notifications_that_wait_for_more_than_two_hours_are_stale() {
     let world = refused();
-    world.fakes.always(Op::Publish, None, silent());
+    world.fakes.always(Op::Publish, None, no_answer());
     world.tick("11:00").unwrap();
     assert_eq!(["13:01", "13:03"].map(|time| world.publish(time).stale), [0, 1]);
     let mut state = world.fakes.state();
@@ -209,18 +209,18 @@ fn notifications_that_wait_for_more_than_two_hours_are_stale() {
     outbox.unreadable.push("damaged".to_owned());
     drop(state);
     let publishing = world.publish("11:30");
-    assert_eq!((publishing.left, publishing.stale), (1, 1), "what can't be read has no age");
+    assert_eq!((publishing.left, publishing.stale), (1, 1), "an unreadable entry has no age");
 }
 
 #[test]
-fn notifications_are_stale_whatever_keeps_them_from_being_published() {
+fn notifications_are_stale_whatever_the_reason() {
     for op in [None, Some(Op::AcquireLease), Some(Op::RemovePublished)] {
         let world = refused();
-        world.fakes.always(Op::Publish, None, silent());
+        world.fakes.always(Op::Publish, None, no_answer());
         world.tick("11:00").unwrap();
         world.fakes.heal();
         match op {
-            Some(op) => world.fakes.always(op, None, silent()),
+            Some(op) => world.fakes.always(op, None, no_answer()),
             None => {
                 let held = crate::lease::Lease::new([9; 16], clock("13:30"));
                 world.fakes.state().tenants.get_mut("acme").unwrap().lease = Some(held);
@@ -241,11 +241,11 @@ fn a_disconnect_in_the_middle_of_a_run_is_published_by_that_run() {
     };
     world.fakes.once(Op::Commit, None, Fault::After(Box::new(disconnect)));
     world.tick("11:00").unwrap();
-    assert_eq!((kinds(&world), waiting(&world)), (vec![Kind::Disconnected], vec![]));
+    assert_eq!((kinds(&world), pending(&world)), (vec![Kind::Disconnected], vec![]));
 }
 
 #[test]
-fn every_notification_is_by_the_published_schema() {
+fn every_notification_matches_the_published_schema() {
     let world = refused();
     for hour in [0, 24, 72, 168].map(|hours| clock("11:00") + TimeDelta::hours(hours)) {
         world.run(hour, &move || hour + TimeDelta::minutes(2), &|| false).unwrap().unwrap();

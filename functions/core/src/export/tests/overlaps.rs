@@ -1,4 +1,4 @@
-//! Duplicates, overlaps and crashes: each object is stored once, by the run that has the lease.
+//! Duplicates, overlaps and crashes: only the run that has the lease stores objects.
 
 use super::*;
 use crate::fakes::{Fault, Op};
@@ -11,8 +11,8 @@ pub(super) fn with_events() -> World {
     world
 }
 
-/// What an undisturbed run leaves.
-fn undisturbed() -> Vec<(String, String)> {
+/// The objects of a run without faults.
+fn expected() -> Vec<(String, String)> {
     let world = with_events();
     world.tick("11:00").unwrap();
     world.objects("acme")
@@ -23,11 +23,11 @@ fn the_same_tick_again_finds_nothing_to_do() {
     let world = with_events();
     world.tick("11:00").unwrap();
     assert_eq!(world.tick("11:00").unwrap().due, 0);
-    assert_eq!(world.objects("acme"), undisturbed());
+    assert_eq!(world.objects("acme"), expected());
 }
 
 #[test]
-fn a_crash_at_any_step_is_made_up_for_by_the_first_tick_after_the_leases_end() {
+fn after_a_crash_at_any_step_the_first_tick_after_the_lease_exports_the_window() {
     for op in [Op::Due, Op::Load, Op::AcquireLease, Op::Page, Op::Open, Op::Write, Op::Finish, Op::Commit] {
         let world = with_events();
         world.fakes.once(op, None, Fault::Crash);
@@ -41,13 +41,13 @@ fn a_crash_at_any_step_is_made_up_for_by_the_first_tick_after_the_leases_end() {
         // The run began at 11:02, so its lease ends 45 minutes later.
         let report = world.tick("12:00").unwrap();
         assert_eq!((counts(&report), report.objects), ((1, 0, 0), 2), "{op:?}");
-        assert_eq!(world.objects("acme")[..1], undisturbed(), "{op:?}");
+        assert_eq!(world.objects("acme")[..1], expected(), "{op:?}");
         assert!(!world.is_leased("acme"), "{op:?}");
     }
 }
 
 #[test]
-fn of_two_runs_at_once_the_one_with_the_lease_stores_each_object_and_the_other_defers_the_tenant() {
+fn of_two_runs_at_once_one_stores_each_object_and_the_other_defers_the_tenant() {
     for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::Commit] {
         let world = with_events();
         let other = world.clone();
@@ -58,13 +58,13 @@ fn of_two_runs_at_once_the_one_with_the_lease_stores_each_object_and_the_other_d
         world.fakes.once(op, None, Fault::After(Box::new(overlap)));
         assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?}");
         assert_eq!(world.fakes.calls(Op::Finish), 1, "{op:?}");
-        assert_eq!(world.objects("acme"), undisturbed(), "{op:?}");
+        assert_eq!(world.objects("acme"), expected(), "{op:?}");
         assert_eq!(world.fakes.state().tenants["acme"].receipts.len(), 1, "{op:?}");
     }
 }
 
 #[test]
-fn a_run_that_finds_the_window_exported_when_it_asks_for_the_lease_has_nothing_to_do() {
+fn a_run_that_finds_its_window_exported_when_it_acquires_the_lease_has_nothing_to_do() {
     let world = with_events();
     let other = world.clone();
     let overlap = move || assert_eq!(counts(&other.tick("11:00").unwrap()), (1, 0, 0));
@@ -74,18 +74,18 @@ fn a_run_that_finds_the_window_exported_when_it_asks_for_the_lease_has_nothing_t
 }
 
 #[test]
-fn a_tenant_that_is_leased_for_more_than_a_tick_while_nothing_is_delivered_counts_as_leased_again() {
+fn a_tenant_that_stays_leased_while_nothing_is_delivered_counts_as_leased_again() {
     let world = with_events();
     let held = crate::lease::Lease::new([9; 16], clock("13:30"));
     world.fakes.state().tenants.get_mut("acme").unwrap().lease = Some(held);
     let again = || ["12:00", "13:00"].map(|hour| world.tick(hour).unwrap().leased_again);
     assert_eq!(again(), [1, 1]);
     world.fakes.state().tenants.get_mut("acme").unwrap().last_success_at = Some(clock("12:30"));
-    assert_eq!(again(), [0, 0], "of a backlog, a run that has the lease has just delivered something");
+    assert_eq!(again(), [0, 0], "the run that has the lease delivers a backlog");
 }
 
 #[test]
-fn settings_saved_in_the_middle_send_the_window_to_the_new_bucket_in_the_same_run() {
+fn after_a_save_during_a_run_the_window_goes_to_the_new_bucket_in_the_same_run() {
     let world = with_events();
     world.fakes.state().buckets.insert("new-bucket".to_owned(), Default::default());
     let other = world.clone();
@@ -104,7 +104,7 @@ fn settings_saved_in_the_middle_send_the_window_to_the_new_bucket_in_the_same_ru
 }
 
 #[test]
-fn settings_that_have_changed_while_a_tenant_waited_are_read_before_its_window_begins() {
+fn settings_that_change_while_a_tenant_waits_are_loaded_before_its_window_begins() {
     let world = with_events();
     world.fakes.state().buckets.insert("new-bucket".to_owned(), Default::default());
     let (other, fakes) = (world.clone(), world.fakes.clone());
@@ -120,7 +120,7 @@ fn settings_that_have_changed_while_a_tenant_waited_are_read_before_its_window_b
 }
 
 #[test]
-fn a_tenant_disconnected_in_the_middle_ends_quietly_and_loses_nothing() {
+fn a_tenant_that_is_disconnected_during_a_run_does_not_fail_and_loses_nothing() {
     let world = with_events();
     let other = world.clone();
     world.fakes.once(Op::Commit, None, Fault::After(Box::new(move || other.disconnect("acme"))));
@@ -148,7 +148,7 @@ fn a_tenant_whose_settings_keep_changing_is_left_to_the_next_tick() {
 }
 
 #[test]
-fn a_table_that_is_restored_to_an_earlier_time_gets_its_windows_again_with_the_same_objects() {
+fn after_a_restore_of_the_table_the_windows_are_exported_again_with_the_same_objects() {
     let world = with_events();
     let restored = world.fakes.state().tenants.clone();
     world.tick("11:00").unwrap();
@@ -156,7 +156,7 @@ fn a_table_that_is_restored_to_an_earlier_time_gets_its_windows_again_with_the_s
     world.tick("12:00").unwrap();
     let delivered = world.objects("acme");
     for leased_until in [None, Some("12:20")] {
-        // As it was right before, or while a run was at work.
+        // The backup is from before the run, or from the middle of it.
         let mut tenants = restored.clone();
         let lease = leased_until.map(|until| crate::lease::Lease::new([9; 16], clock(until)));
         tenants.get_mut("acme").unwrap().lease = lease;

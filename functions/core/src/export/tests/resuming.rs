@@ -1,4 +1,4 @@
-//! Windows that are too long for one run.
+//! Checkpoints: windows that are longer than a run.
 
 use super::*;
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     fakes::{Fault, Op},
 };
 
-/// A tenant with forty events in an hour and a malformed one, over so many shards, in pages of seven and some dozen files. Two events of
-/// different shards have the very same key, and one file ends between them.
+/// A tenant with an hour of 40 events and a malformed one in that many shards, in pages of seven and about a dozen files. Two
+/// events of different shards have the same key, and one file ends between them.
 fn long_window(shards: u16) -> World {
     let mut world = World::new();
     world.fakes.page_size = 7;
@@ -39,14 +39,14 @@ fn long_window(shards: u16) -> World {
     world
 }
 
-fn undisturbed(shards: u16) -> World {
+fn without_faults(shards: u16) -> World {
     let world = long_window(shards);
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
     assert!(world.objects("acme").len() > 10, "{}", world.objects("acme").len());
     world
 }
 
-fn the_receipt_tells_of_the_bucket(world: &World) {
+fn assert_receipt_matches_bucket(world: &World) {
     let state = world.fakes.state();
     let (receipt, bucket) = (&state.tenants["acme"].receipts[&clock("11:00")], &state.buckets["acme-bucket"]);
     for object in &receipt.objects {
@@ -54,7 +54,7 @@ fn the_receipt_tells_of_the_bucket(world: &World) {
     }
 }
 
-/// A run that stops once it has stored so many more files.
+/// Runs a tick that stops once it has stored that many more files.
 fn run_for(world: &World, files: usize) -> Report {
     let (fakes, before) = (world.fakes.clone(), world.fakes.calls(Op::SaveCheckpoint));
     let now = clock("11:02");
@@ -63,15 +63,15 @@ fn run_for(world: &World, files: usize) -> Report {
 }
 
 #[test]
-fn each_run_goes_on_where_the_last_one_stopped_and_the_files_are_the_same() {
+fn each_run_goes_on_where_the_last_one_stopped_with_the_same_files() {
     for shards in [1, 3] {
-        let whole = undisturbed(shards);
+        let whole = without_faults(shards);
         let world = long_window(shards);
         let mut runs = 0;
         while run_for(&world, 2).exported == 0 {
             runs += 1;
             assert_eq!(world.exported_until("acme"), "2026-11-21T10:00:00Z");
-            assert!(runs < 20, "it gets nowhere");
+            assert!(runs < 20, "no progress");
         }
         assert!(runs > 3, "{runs}");
         assert_eq!(world.objects("acme"), whole.objects("acme"));
@@ -84,8 +84,8 @@ fn each_run_goes_on_where_the_last_one_stopped_and_the_files_are_the_same() {
 }
 
 #[test]
-fn a_crash_anywhere_costs_one_file_and_changes_none() {
-    let whole = undisturbed(2);
+fn after_a_crash_anywhere_at_most_one_file_is_stored_twice_and_all_are_the_same() {
+    let whole = without_faults(2);
     for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
         let calls = whole.fakes.calls(op);
         for nth in 0..calls {
@@ -99,14 +99,14 @@ fn a_crash_anywhere_costs_one_file_and_changes_none() {
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
             assert!(world.fakes.calls(Op::Finish) <= whole.fakes.calls(Op::Finish) + 1, "{op:?} {nth}");
-            the_receipt_tells_of_the_bucket(&world);
+            assert_receipt_matches_bucket(&world);
         }
     }
 }
 
 #[test]
-fn a_failure_anywhere_costs_one_file_too() {
-    let whole = undisturbed(1);
+fn after_a_failure_anywhere_at_most_one_file_is_stored_twice() {
+    let whole = without_faults(1);
     for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
         for nth in 0..whole.fakes.calls(op) {
             let world = long_window(1);
@@ -118,7 +118,7 @@ fn a_failure_anywhere_costs_one_file_too() {
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
             assert!(world.fakes.calls(Op::Finish) <= whole.fakes.calls(Op::Finish) + 1, "{op:?} {nth}");
-            the_receipt_tells_of_the_bucket(&world);
+            assert_receipt_matches_bucket(&world);
         }
     }
 }
@@ -128,23 +128,23 @@ fn receipt(world: &World) -> Vec<crate::records::StoredObject> {
 }
 
 #[test]
-fn other_settings_begin_the_window_anew() {
+fn with_other_settings_the_window_begins_again() {
     let world = long_window(1);
     run_for(&world, 3);
     let draft = Draft { bucket: Some("acme-bucket".to_owned()), format: Some("ndjson".to_owned()), ..draft() };
     world.save("acme", &draft, clock("11:01"));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
     assert!(receipt(&world).iter().all(|object| object.key.ends_with(".ndjson")), "{:?}", receipt(&world));
-    the_receipt_tells_of_the_bucket(&world);
+    assert_receipt_matches_bucket(&world);
 }
 
 #[test]
-fn a_window_keeps_the_file_size_limit_that_it_was_begun_with() {
+fn a_window_keeps_the_file_size_limit_of_its_first_run() {
     for is_saved in [false, true] {
         let mut world = long_window(1);
         run_for(&world, 3);
         if is_saved {
-            // Another frequency begins the window anew, in the same place.
+            // With another frequency, the window begins again in the same place.
             let draft = Draft {
                 bucket: Some("acme-bucket".to_owned()),
                 frequency_hours: Some("2".to_owned()),
@@ -155,13 +155,13 @@ fn a_window_keeps_the_file_size_limit_that_it_was_begun_with() {
         }
         world.options.max_object_bytes = 90;
         assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
-        assert_eq!(receipt(&world), receipt(&undisturbed(1)), "{is_saved}");
-        assert_eq!(world.objects("acme"), undisturbed(1).objects("acme"), "no file of a higher number is left");
+        assert_eq!(receipt(&world), receipt(&without_faults(1)), "{is_saved}");
+        assert_eq!(world.objects("acme"), without_faults(1).objects("acme"), "no file of a higher number is left");
     }
 }
 
 #[test]
-fn a_tenant_disconnected_after_a_file_gets_no_further_one() {
+fn a_tenant_that_is_disconnected_after_a_file_gets_no_further_one() {
     let world = long_window(1);
     let other = world.clone();
     for _ in 0..2 {
@@ -174,7 +174,7 @@ fn a_tenant_disconnected_after_a_file_gets_no_further_one() {
 
 #[test]
 fn of_two_runs_at_once_over_a_long_window_one_stores_each_file_once() {
-    let whole = undisturbed(1);
+    let whole = without_faults(1);
     for op in [Op::Page, Op::Finish, Op::SaveCheckpoint, Op::Commit] {
         for nth in 0..whole.fakes.calls(op) {
             let world = long_window(1);
@@ -187,23 +187,23 @@ fn of_two_runs_at_once_over_a_long_window_one_stores_each_file_once() {
             assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0), "{op:?} {nth}");
             assert_eq!(world.objects("acme"), whole.objects("acme"), "{op:?} {nth}");
             assert_eq!(world.fakes.calls(Op::Finish), whole.fakes.calls(Op::Finish), "{op:?} {nth}");
-            the_receipt_tells_of_the_bucket(&world);
+            assert_receipt_matches_bucket(&world);
         }
     }
 }
 
 #[test]
-fn a_window_that_goes_on_after_its_events_retention_says_that_some_may_be_missing() {
+fn a_window_that_is_resumed_after_the_retention_has_a_gap() {
     let mut world = long_window(1);
     world.options.retention = Some(TimeDelta::hours(5));
     run_for(&world, 3);
     let stored = world.objects("acme");
-    // The next run comes a day later, and the table has deleted what is left.
+    // The next run is a day later, and the table has deleted all remaining events.
     world.fakes.state().events.clear();
     let late = clock("23:00");
     let report = world.run(clock("11:00"), &move || late, &|| false).unwrap().unwrap();
     assert_eq!(report.failures[0].code, Code::RetentionExceeded);
-    assert_eq!(world.objects("acme")[..3], stored, "what was stored stays");
+    assert_eq!(world.objects("acme")[..3], stored, "stored files stay");
     assert!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].gap);
 }
 
@@ -214,7 +214,7 @@ fn a_checkpoint_that_cannot_be_saved_is_the_platforms_failure_and_nothing_is_los
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), report.failed_by_platform), ((0, 1, 0), vec!["acme".to_owned()]));
     assert_eq!(counts(&world.tick("11:00").unwrap()), (1, 0, 0));
-    assert_eq!(world.objects("acme"), undisturbed(1).objects("acme"));
+    assert_eq!(world.objects("acme"), without_faults(1).objects("acme"));
 }
 
 #[test]

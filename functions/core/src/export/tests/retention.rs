@@ -1,11 +1,10 @@
-//! Events that are deleted before they are exported, or meanwhile: what is missing never looks complete, and what lies in
-//! the bucket is not replaced by what is left.
+//! Events that are deleted before or while they are exported: a window with missing events never looks complete.
 
 use super::*;
 use crate::fakes::{Fault, Op};
 
 impl World {
-    /// Deletes what was recorded up to an instant.
+    /// Deletes events that were recorded up to an instant.
     fn delete_until(&self, until: &str) {
         self.fakes.state().events.values_mut().for_each(|it| it.retain(|key, _| key.as_str() > until));
     }
@@ -15,7 +14,7 @@ impl World {
     }
 }
 
-/// An hour with an event near its end, which was exported, and then one that came too late for it.
+/// An exported hour with an event near its end, and a late event.
 fn with_a_late_event() -> World {
     let world = World::with_acme();
     world.event("acme", "2026-11-21T10:50:40.000Z", "in time");
@@ -26,7 +25,7 @@ fn with_a_late_event() -> World {
 }
 
 #[test]
-fn what_is_deleted_while_the_first_page_is_asked_for_is_a_gap() {
+fn events_deleted_while_the_first_page_is_read_are_a_gap() {
     let mut world = World::with_acme();
     world.event("acme", "2026-11-21T10:00:10.000Z", "deleted");
     world.event("acme", "2026-11-21T10:30:00.000Z", "kept");
@@ -40,7 +39,7 @@ fn what_is_deleted_while_the_first_page_is_asked_for_is_a_gap() {
 }
 
 #[test]
-fn what_a_clock_that_is_ahead_may_have_deleted_is_a_gap() {
+fn events_that_a_fast_clock_may_have_deleted_are_a_gap() {
     for (minutes, gap) in [(62, true), (64, false)] {
         let mut world = World::with_acme();
         world.options.retention = Some(TimeDelta::minutes(minutes));
@@ -50,7 +49,7 @@ fn what_a_clock_that_is_ahead_may_have_deleted_is_a_gap() {
 }
 
 #[test]
-fn a_late_minute_that_is_delivered_again_with_fewer_events_does_not_look_complete() {
+fn a_late_minute_that_is_delivered_again_with_fewer_events_is_a_gap() {
     let mut world = with_a_late_event();
     world.event("acme", "2026-11-21T10:50:45.000Z", "late, too");
     world.fakes.once(Op::Commit, None, Fault::Crash);

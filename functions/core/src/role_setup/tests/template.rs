@@ -1,5 +1,4 @@
-//! What CloudFormation makes of the template for given parameters: the intrinsic functions that the role uses. What it
-//! doesn't know is a panic, never a guess.
+//! Evaluates the template's role as CloudFormation would, for tests. Intrinsic functions that the role doesn't use panic.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::TEMPLATE;
 use crate::tenant::Region;
 
-/// The template, a short form like `!Ref X` as `{"!Ref": "X"}`.
+/// Returns the template; a short form like `!Ref X` becomes `{"!Ref": "X"}`.
 pub(super) fn template() -> Value {
     plain(&Yaml::load_from_str(TEMPLATE).unwrap()[0])
 }
@@ -30,7 +29,6 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-/// A stack of the template.
 pub(super) struct Stack {
     template: Value,
     names: BTreeMap<String, String>,
@@ -48,12 +46,12 @@ impl Stack {
         Self { template, names }
     }
 
-    /// The role's properties.
+    /// Returns the role's properties.
     pub(super) fn role(&self) -> Value {
         self.render(&self.template["Resources"]["ExportRole"]["Properties"]).unwrap()
     }
 
-    /// The value of an expression; `None` for AWS::NoValue.
+    /// Returns an expression's value; `None` for AWS::NoValue.
     fn render(&self, value: &Value) -> Option<Value> {
         match value {
             Value::Array(items) => Some(items.iter().filter_map(|item| self.render(item)).collect()),

@@ -1,4 +1,4 @@
-//! A customer's account, as far as a verification sees it.
+//! A customer's account with planned answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{ports::Reach, tenant::ExternalId};
 
-/// Which external ID a role was asked for with.
+/// The external ID of an AssumeRole call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum With {
     Right,
@@ -16,28 +16,27 @@ pub(super) enum With {
     None,
 }
 
-/// A customer's account: at first, all is as the quick-create template leaves it.
+/// By default the account is as the quick-create template leaves it.
 #[derive(Default)]
 pub(super) struct Account {
-    /// How the role answers, where it isn't the way it should.
+    /// The role's answers that differ from a correct role.
     pub(super) role: BTreeMap<With, Result<(), Code>>,
-    /// Whoever asks this way gets no answer.
+    /// AssumeRole calls that are never answered.
     pub(super) silent: BTreeSet<With>,
-    /// How S3 answers a delivery, where it isn't stored; or it never does.
+    /// S3's error to the put, or whether it never answers.
     pub(super) put: Option<Failure>,
     pub(super) put_hangs: bool,
-    /// How the session without a policy begins and what it may, where it isn't nothing.
+    /// The error of the session without a policy, and its answers that are no refusal.
     pub(super) reach: Option<Code>,
     pub(super) access: Vec<(Action, Access)>,
     pub(super) calls: Mutex<Vec<String>>,
 }
 
 impl Account {
-    fn note(&self, call: String) {
+    fn record(&self, call: String) {
         self.calls.lock().unwrap().push(call);
     }
 
-    /// What was asked for, in order.
     pub(super) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }
@@ -52,17 +51,17 @@ impl Probes for &Account {
             Some(_) => With::Wrong,
             None => With::None,
         };
-        self.note(format!("assume {with:?}"));
+        self.record(format!("assume {with:?}"));
         if self.silent.contains(&with) {
             std::future::pending::<()>().await;
         }
-        let as_it_should = if with == With::Right { Ok(()) } else { Err(Code::AssumeRoleDenied) };
-        let answer = self.role.get(&with).copied().unwrap_or(as_it_should);
+        let correct = if with == With::Right { Ok(()) } else { Err(Code::AssumeRoleDenied) };
+        let answer = self.role.get(&with).copied().unwrap_or(correct);
         answer.map_err(|code| Failure::new(code, format!("{code} by STS")))
     }
 
     async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), Failure> {
-        self.note(format!("deliver {}/{} {:?}", config.bucket, spec.key, String::from_utf8(bytes).unwrap()));
+        self.record(format!("deliver {}/{} {:?}", config.bucket, spec.key, String::from_utf8(bytes).unwrap()));
         if self.put_hangs {
             std::future::pending::<()>().await;
         }
@@ -76,8 +75,8 @@ impl Probes for &Account {
 
 impl Reach for &Account {
     async fn attempt(&self, action: Action, key: &str) -> Access {
-        self.note(format!("{action} {key}"));
-        let told = self.access.iter().find(|(of, _)| *of == action);
-        told.map_or(Access::Refused, |(_, access)| *access)
+        self.record(format!("{action} {key}"));
+        let planned = self.access.iter().find(|(of, _)| *of == action);
+        planned.map_or(Access::Refused, |(_, access)| *access)
     }
 }

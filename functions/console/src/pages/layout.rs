@@ -1,0 +1,129 @@
+//! What all pages share: the layout around their content, badges, alerts, and how a template becomes a response.
+
+use askama::Template;
+use audit_log_core::failure::Party;
+use audit_log_web::{caller::Caller, problem::Problem};
+use axum::response::{Html, IntoResponse, Response};
+use http::StatusCode;
+
+use super::{assets, text::shown};
+use crate::connector::ConnectorStatus;
+
+/// What stands around a page's content.
+pub(crate) struct Layout {
+    /// Leads up to the root of the pages.
+    pub(super) root: &'static str,
+    pub(super) nav_item: NavItem,
+    pub(super) title: &'static str,
+    pub(super) user: Option<SignedIn>,
+}
+
+impl Layout {
+    pub(super) fn style(&self) -> &'static str {
+        assets::style()
+    }
+
+    pub(super) fn script(&self) -> &'static str {
+        assets::script()
+    }
+
+    pub(super) fn htmx(&self) -> &'static str {
+        assets::htmx()
+    }
+
+    /// The value of a menu entry's `aria-current`.
+    pub(super) fn current(&self, nav_item: NavItem) -> &'static str {
+        if self.nav_item == nav_item { "page" } else { "false" }
+    }
+}
+
+/// An entry of the menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NavItem {
+    Logs,
+    Status,
+    Connector,
+    Settings,
+    None,
+}
+
+/// Who is signed in, as pages show it.
+pub(crate) struct SignedIn {
+    pub(super) tenant: String,
+    pub(super) name: String,
+    pub(super) admin: bool,
+    pub(super) csrf: String,
+}
+
+impl SignedIn {
+    pub(super) fn new<P>(caller: &Caller<P>, csrf: &str) -> Self {
+        let actor = caller.actor();
+        let name = actor.email.as_ref().or(actor.name.as_ref()).unwrap_or(&actor.id);
+        Self {
+            tenant: caller.tenant().to_string(),
+            name: shown(name, 80),
+            admin: caller.permissions().admin,
+            csrf: csrf.to_owned(),
+        }
+    }
+}
+
+/// A state in a word or two.
+pub(super) struct Badge {
+    pub(super) tone: &'static str,
+    pub(super) text: &'static str,
+}
+
+impl From<ConnectorStatus> for Badge {
+    fn from(status: ConnectorStatus) -> Self {
+        let (tone, text) = match status {
+            ConnectorStatus::NotConnected => ("quiet", "Not connected"),
+            ConnectorStatus::Connected => ("info", "Connected, not configured"),
+            ConnectorStatus::Scheduled => ("good", "Active"),
+            ConnectorStatus::Disconnected => ("warn", "Disconnected"),
+        };
+        Self { tone, text }
+    }
+}
+
+/// What went well or wrong.
+#[derive(Template)]
+#[template(path = "alert.html")]
+pub(crate) struct Alert {
+    pub(super) tone: &'static str,
+    pub(super) title: String,
+    pub(super) detail: String,
+    pub(super) hint: Option<String>,
+    pub(super) party: Option<&'static str>,
+}
+
+impl Alert {
+    pub(super) fn good(title: &str, detail: &str) -> Self {
+        Self { tone: "good", title: title.to_owned(), detail: detail.to_owned(), hint: None, party: None }
+    }
+
+    pub(super) fn from_problem(problem: &Problem) -> Self {
+        let fields = problem.errors().iter().map(|error| format!(" {}: {}.", error.field, error.message));
+        let wait = problem.wait().map(|wait| format!("Try again in {} seconds.", wait.as_secs().max(1)));
+        Self {
+            tone: "bad",
+            title: problem.code().title().to_owned(),
+            detail: fields.fold(problem.detail().to_owned(), |detail, field| detail + &field),
+            hint: problem.what_to_do().map(str::to_owned).or(wait),
+            party: problem.acting_party().map(|party| match party {
+                Party::Customer => "Action needed",
+                Party::Platform => "Platform issue",
+            }),
+        }
+    }
+}
+
+pub(super) fn html<T: Template>(status: StatusCode, page: &T) -> Response {
+    match page.render() {
+        Ok(text) => (status, Html(text)).into_response(),
+        Err(error) => {
+            tracing::error!(reason = %error, "a page can't be rendered");
+            Problem::unavailable().into_response()
+        }
+    }
+}

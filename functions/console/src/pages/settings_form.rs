@@ -1,0 +1,198 @@
+//! The fields of the settings form: their labels, what was typed, and what is wrong with each.
+
+use audit_log_web::problem::Problem;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::text::sentence;
+use crate::{draft::SettingsDraft, settings::StoredSettings};
+
+/// What was typed, by the fields' names in the API.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SettingsForm {
+    /// The ETag of the settings that the form was filled with.
+    pub(super) version: String,
+    bucket: String,
+    region: String,
+    prefix: String,
+    frequency_hours: String,
+    format: String,
+    compression: String,
+    kms_key_arn: String,
+    bucket_owner: String,
+    /// `now` or `date`.
+    history: String,
+    history_from: String,
+}
+
+/// The label of a field of any form. `None` for hidden fields and for choices between fields.
+pub(super) fn label(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "bucket" => "Bucket",
+        "region" => "Region",
+        "prefix" => "Prefix",
+        "frequencyHours" => "Frequency",
+        "format" => "Format",
+        "compression" => "Compression",
+        "kmsKeyArn" => "KMS key",
+        "bucketOwner" => "Bucket owner",
+        "historyFrom" => "Start of history",
+        "roleArn" => "Role ARN",
+        _ => return None,
+    })
+}
+
+impl SettingsForm {
+    /// The form filled with what is stored, at its version.
+    pub(super) fn from_stored(stored: Option<&StoredSettings>, etag: &str) -> Self {
+        let version = etag.to_owned();
+        let Some(stored) = stored else {
+            return Self { version, frequency_hours: "1".to_owned(), ..Self::default() };
+        };
+        let StoredSettings { bucket, region, prefix, frequency_hours, format, compression, kms_key_arn, bucket_owner } =
+            stored.clone();
+        Self {
+            version,
+            bucket,
+            region,
+            prefix,
+            frequency_hours: frequency_hours.to_string(),
+            format,
+            compression,
+            kms_key_arn: kms_key_arn.unwrap_or_default(),
+            bucket_owner: bucket_owner.unwrap_or_default(),
+            history: String::new(),
+            history_from: String::new(),
+        }
+    }
+
+    /// The settings by name, in the order of the page.
+    fn settings(&self) -> [(&'static str, &String); 8] {
+        let Self {
+            bucket,
+            region,
+            prefix,
+            kms_key_arn,
+            bucket_owner,
+            frequency_hours,
+            format,
+            compression,
+            version: _,
+            history: _,
+            history_from: _,
+        } = self;
+        [
+            ("bucket", bucket),
+            ("region", region),
+            ("prefix", prefix),
+            ("kmsKeyArn", kms_key_arn),
+            ("bucketOwner", bucket_owner),
+            ("frequencyHours", frequency_hours),
+            ("format", format),
+            ("compression", compression),
+        ]
+    }
+
+    /// As the API takes it: its rules are the only ones.
+    pub(super) fn draft(&self) -> SettingsDraft {
+        let value = |(name, text): (&'static str, &String)| {
+            let text = text.trim();
+            let value = match (name, text.parse::<i64>()) {
+                ("frequencyHours", Ok(hours)) => Value::from(hours),
+                // A blank field is an error here. The API's default is for a field that is left out.
+                ("frequencyHours", Err(_)) => Value::from(text),
+                (_, _) if text.is_empty() => return None,
+                _ => Value::from(text),
+            };
+            Some((name.to_owned(), value))
+        };
+        let mut fields: Map<String, Value> = self.settings().into_iter().filter_map(value).collect();
+        if self.history == "date" {
+            fields.insert("historyFrom".to_owned(), Value::from(self.history_from.trim()));
+        }
+        SettingsDraft::new(fields)
+    }
+
+    /// Labels and values of the stored settings that differ from what was typed.
+    pub(super) fn differences(&self, stored: &Self) -> Vec<(&'static str, String)> {
+        let pairs = self.settings().into_iter().zip(stored.settings());
+        let differing = pairs.filter(|((_, typed), (_, stored))| typed.trim() != stored.as_str());
+        differing.filter_map(|((name, _), (_, stored))| Some((label(name)?, stored.clone()))).collect()
+    }
+}
+
+/// A field as the template shows it.
+pub(super) struct Field {
+    pub(super) value: String,
+    pub(super) error: Option<String>,
+    /// Whether it is the first wrong one of the page, which gets the focus.
+    pub(super) first: bool,
+}
+
+pub(super) struct Fields {
+    pub(super) bucket: Field,
+    pub(super) region: Field,
+    pub(super) prefix: Field,
+    pub(super) frequency_hours: Field,
+    pub(super) format: Field,
+    pub(super) compression: Field,
+    pub(super) kms_key_arn: Field,
+    pub(super) bucket_owner: Field,
+    pub(super) history_from: Field,
+    pub(super) from_a_date: bool,
+}
+
+impl Fields {
+    pub(super) fn new(form: &SettingsForm, problem: Option<&Problem>) -> Self {
+        let errors = problem.map(Problem::errors).unwrap_or_default();
+        let names = form.settings().map(|(name, _)| name).into_iter().chain(["historyFrom"]);
+        let first = names.into_iter().find(|name| errors.iter().any(|error| error.field == *name));
+        let field = |name: &str, value: &String| {
+            let messages: Vec<String> = errors
+                .iter()
+                .filter(|error| error.field == name)
+                .map(|error| sentence(label(name).unwrap_or(name), &error.message))
+                .collect();
+            let error = (!messages.is_empty()).then(|| messages.join(" "));
+            Field { value: value.clone(), error, first: first == Some(name) }
+        };
+        Self {
+            bucket: field("bucket", &form.bucket),
+            region: field("region", &form.region),
+            prefix: field("prefix", &form.prefix),
+            frequency_hours: field("frequencyHours", &form.frequency_hours),
+            format: field("format", &form.format),
+            compression: field("compression", &form.compression),
+            kms_key_arn: field("kmsKeyArn", &form.kms_key_arn),
+            bucket_owner: field("bucketOwner", &form.bucket_owner),
+            history_from: field("historyFrom", &form.history_from),
+            from_a_date: form.history == "date",
+        }
+    }
+
+    /// Whether the advanced fields are shown open.
+    pub(super) fn advanced(&self) -> bool {
+        [&self.kms_key_arn, &self.bucket_owner]
+            .into_iter()
+            .any(|field| !field.value.is_empty() || field.error.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_label_and_a_form_field() {
+        let schema = serde_json::to_value(<SettingsDraft as PartialSchema>::schema()).unwrap();
+        let template = include_str!("../../templates/settings-form.html");
+        for setting in schema["properties"].as_object().unwrap().keys() {
+            assert!(label(setting).is_some(), "{setting} has no label");
+            let fields = [format!("m::text(\"{setting}\","), format!("name=\"{setting}\"")];
+            assert!(fields.iter().any(|field| template.contains(field)), "{setting} is not in the form");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Evaluates the Terraform file as Terraform would, for tests. Constructs and functions that the file doesn't use are errors,
+//! never guesses. `tests/e2e/role_setup.rs` includes this file too.
+
+use hcl::{
+    Block, Body, Map, Value,
+    eval::{Context, Evaluate as _, FuncArgs, FuncDef, ParamType},
+};
+
+/// Returns the arguments of a configuration's resources and the values of its outputs, as JSON: `{"aws_iam_role":
+/// {"audit_log_export": {…}}, …, "output": {"role_arn": …}}`. Variables that are not `given` have their defaults. A value that
+/// AWS decides is a text in angle brackets (`<arn>`).
+pub(crate) fn evaluate(text: &str, given: &[(&str, &str)]) -> Result<serde_json::Value, hcl::Error> {
+    let body: Body = hcl::parse(text)?;
+    let blocks = |kind: &'static str| body.blocks().filter(move |block| block.identifier() == kind);
+    let mut context = functions();
+
+    let mut variables = Map::new();
+    for block in blocks("variable") {
+        let default = block.body().attributes().find(|attribute| attribute.key() == "default");
+        if let Some(default) = default {
+            variables.insert(label(block, 0), default.expr().evaluate(&context)?);
+        }
+    }
+    variables.extend(given.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
+    context.declare_var("var", variables);
+
+    // A local may use those above it.
+    let mut locals = Map::new();
+    for attribute in blocks("locals").flat_map(|block| block.body().attributes()) {
+        context.declare_var("local", locals.clone());
+        locals.insert(attribute.key().to_owned(), attribute.expr().evaluate(&context)?);
+    }
+    context.declare_var("local", locals);
+
+    for block in blocks("resource") {
+        let made = Map::from_iter(["arn", "id"].map(|name| (name.to_owned(), Value::from(format!("<{name}>")))));
+        context.declare_var(
+            hcl::Identifier::sanitized(label(block, 0)),
+            Map::from_iter([(label(block, 1), Value::from(made))]),
+        );
+    }
+    let mut evaluated = Map::new();
+    for block in blocks("resource") {
+        let resource = Map::from_iter([(label(block, 1), Value::from(arguments(block, &context)?))]);
+        evaluated.insert(label(block, 0), Value::from(resource));
+    }
+    let mut outputs = Map::new();
+    for block in blocks("output") {
+        outputs.extend(arguments(block, &context)?.swap_remove("value").map(|value| (label(block, 0), value)));
+    }
+    evaluated.insert("output".to_owned(), Value::from(outputs));
+    hcl::from_value(Value::from(evaluated))
+}
+
+fn label(block: &Block, index: usize) -> String {
+    block.labels().get(index).map(|label| label.as_str().to_owned()).unwrap_or_default()
+}
+
+fn arguments(block: &Block, context: &Context<'_>) -> Result<Map<String, Value>, hcl::Error> {
+    let argument = |attribute: &hcl::Attribute| Ok((attribute.key().to_owned(), attribute.expr().evaluate(context)?));
+    block.body().attributes().map(argument).collect()
+}
+
+fn functions<'a>() -> Context<'a> {
+    let mut context = Context::new();
+    context
+        .declare_func("concat", FuncDef::builder().variadic_param(ParamType::array_of(ParamType::Any)).build(concat));
+    context.declare_func("jsonencode", FuncDef::builder().param(ParamType::Any).build(jsonencode));
+    let split_params = [ParamType::String, ParamType::String];
+    context.declare_func("split", FuncDef::builder().params(split_params).build(split));
+    context
+}
+
+fn concat(lists: FuncArgs) -> Result<Value, String> {
+    Ok(lists.iter().filter_map(Value::as_array).flatten().cloned().collect::<Vec<_>>().into())
+}
+
+fn jsonencode(arguments: FuncArgs) -> Result<Value, String> {
+    serde_json::to_string(&arguments[0]).map(Value::from).map_err(|error| error.to_string())
+}
+
+fn split(arguments: FuncArgs) -> Result<Value, String> {
+    let text = |index: usize| arguments[index].as_str().ok_or("no string");
+    Ok(text(1)?.split(text(0)?).map(Value::from).collect::<Vec<_>>().into())
+}

@@ -1,0 +1,116 @@
+//! Restores tables, buckets and queues to their state at the start.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use audit_log_aws::sdk::dynamodb::{
+    self,
+    types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest},
+};
+use audit_log_aws::sdk::s3::types::{Delete, ObjectIdentifier};
+use audit_log_tests::{Item, attribute};
+use futures::future;
+use serde_json::Value;
+
+use crate::scenario::{FILES, Scenario};
+use crate::start::{InitialRecords, is_record, scan};
+use crate::world::World;
+
+/// The limit of BatchWriteItem.
+const MAX_BATCH_ITEMS: usize = 25;
+
+impl World {
+    /// All items of the tenants table.
+    pub(crate) async fn records(&self) -> Result<Vec<Item>> {
+        scan(&self.dynamodb, &self.start.tenants_table).await
+    }
+
+    /// The system events of these tenants since the start.
+    pub(crate) async fn system_events(&self, tenants: &[&str]) -> Result<Vec<Item>> {
+        self.start.system_events(&self.dynamodb, tenants).await
+    }
+
+    /// Writes items into the tenants table.
+    pub(crate) async fn put_records(&self, items: &[Item]) -> Result<()> {
+        write(&self.dynamodb, &self.start.tenants_table, items.iter().map(put).collect::<Result<_>>()?).await
+    }
+
+    /// Restores the start of a scenario, with its tenants alone.
+    pub(crate) async fn restore(&self, scenario: Scenario) -> Result<()> {
+        let tenants = scenario.tenants();
+        if scenario == Scenario::FannedOut {
+            self.drain().await?;
+        }
+        self.clear_received().await?;
+        let InitialRecords { tenants_table, events_table, .. } = &self.start;
+        let wanted: Vec<&Item> = self.start.records(scenario).collect();
+        let record = |item: &Item| (attribute(item, "tenant_id").to_owned(), attribute(item, "record").to_owned());
+        let kept: BTreeSet<_> = wanted.iter().map(|item| record(item)).collect();
+        let mut writes = Vec::new();
+        for item in scan(&self.dynamodb, tenants_table).await? {
+            if !kept.contains(&record(&item)) {
+                writes.push(delete(&item, ["tenant_id", "record"])?);
+            }
+        }
+        for item in wanted {
+            writes.push(put(item)?);
+        }
+        write(&self.dynamodb, tenants_table, writes).await?;
+        let recorded = self.system_events(tenants).await?;
+        let deletes = recorded.iter().map(|item| delete(item, ["tenant_shard", "recorded_at_id"]));
+        write(&self.dynamodb, events_table, deletes.collect::<Result<_>>()?).await?;
+        future::try_join_all(tenants.iter().map(|tenant| self.empty(tenant))).await?;
+        Ok(())
+    }
+
+    /// The tenants table after an undisturbed tick, changed as if an event of [`FILES`] became visible after its window was read.
+    pub(crate) async fn after_a_tick(&self) -> Result<Vec<Item>> {
+        self.restore(Scenario::Inline).await?;
+        let outcome = self.run(Scenario::Inline, Scenario::Inline.hour(), None).await?;
+        ensure!(!outcome.failed, "the first tick failed: {:?}", outcome.answers);
+        let mut items = self.records().await?;
+        let is_it = |item: &&mut Item| attribute(item, "tenant_id") == FILES && is_record(item, "watermark");
+        let watermark = items.iter_mut().find(is_it).context("no watermark")?;
+        let mut trailing: Value = serde_json::from_str(attribute(watermark, "trailing_counts"))?;
+        let counts = trailing["counts"].as_array_mut().context("no counts")?;
+        let count = counts.iter_mut().find(|count| count[0] != 0).context("no event in the trailing counts")?;
+        count[0] = (count[0].as_u64().unwrap_or_default() - 1).into();
+        watermark.insert("trailing_counts".to_owned(), AttributeValue::S(trailing.to_string()));
+        Ok(items)
+    }
+
+    async fn empty(&self, tenant: &str) -> Result<()> {
+        let (bucket, s3) = self.bucket(tenant)?;
+        let objects = s3.list_objects_v2().bucket(&bucket).send().await?.contents.unwrap_or_default();
+        if !objects.is_empty() {
+            let id = |key: Option<String>| ObjectIdentifier::builder().set_key(key).build();
+            let ids = objects.into_iter().map(|object| id(object.key)).collect::<Result<_, _>>()?;
+            let delete = Delete::builder().set_objects(Some(ids)).build()?;
+            s3.delete_objects().bucket(&bucket).delete(delete).send().await?;
+        }
+        for upload in s3.list_multipart_uploads().bucket(&bucket).send().await?.uploads.unwrap_or_default() {
+            let abort = s3.abort_multipart_upload().bucket(&bucket).set_key(upload.key);
+            abort.set_upload_id(upload.upload_id).send().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn write(dynamodb: &dynamodb::Client, table: &str, writes: Vec<WriteRequest>) -> Result<()> {
+    for batch in writes.chunks(MAX_BATCH_ITEMS) {
+        let answer = dynamodb.batch_write_item().request_items(table, batch.to_vec()).send().await?;
+        ensure!(answer.unprocessed_items.unwrap_or_default().is_empty(), "the local AWS left items unprocessed");
+    }
+    Ok(())
+}
+
+fn put(item: &Item) -> Result<WriteRequest> {
+    let put = PutRequest::builder().set_item(Some(item.clone())).build()?;
+    Ok(WriteRequest::builder().put_request(put).build())
+}
+
+fn delete(item: &Item, key: [&str; 2]) -> Result<WriteRequest> {
+    let key = key.iter().filter_map(|name| Some(((*name).to_owned(), item.get(*name)?.clone()))).collect();
+    let delete = DeleteRequest::builder().set_key(Some(key)).build()?;
+    Ok(WriteRequest::builder().delete_request(delete).build())
+}

@@ -1,0 +1,58 @@
+//! The truth of a simulated world, recorded while it runs, that monitor and model compare the system with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audit_log_core::{event::Body, notification::Kind};
+use chrono::{DateTime, Utc};
+
+/// Tenant, shard and `recorded_at_id`.
+pub type EventKey = (String, u16, String);
+
+/// Independent of what the system says.
+#[derive(Default)]
+pub struct Facts {
+    /// Late events and when they became visible: their window may have been read before.
+    pub late: BTreeMap<EventKey, DateTime<Utc>>,
+    /// Events that the table has deleted after their retention.
+    pub expired: BTreeMap<EventKey, Body>,
+    /// Tenants whose customer refuses everything; true if at the role, false if at the bucket.
+    pub refused: BTreeMap<String, bool>,
+    /// The buckets and folders of all settings that each tenant ever had.
+    pub folders: BTreeMap<String, BTreeSet<(String, String)>>,
+    /// Tenants and their watermark positions at which an admin made a change, without the first save.
+    pub change_positions: BTreeSet<(String, String)>,
+    /// The longest window of any of the tenant's frequencies, in hours.
+    pub longest: BTreeMap<String, i64>,
+    /// Where each tenant's first window begins.
+    pub begins: BTreeMap<String, DateTime<Utc>>,
+    /// All values of `MAX_OBJECT_BYTES` so far.
+    pub sizes: BTreeSet<u64>,
+    /// Since when each failing tenant has failed.
+    pub failing_since: BTreeMap<String, DateTime<Utc>>,
+    /// The last save of each tenant since its last success.
+    pub saved_at: BTreeMap<String, DateTime<Utc>>,
+    /// Failures and recoveries that must be announced: tenant, action, watermark position, and days since the first failure.
+    pub due_announcements: BTreeSet<(String, &'static str, String, i64)>,
+    /// Changes by admins: by the audit event's id, the tenant, the event's action and the notification's kind.
+    pub changes: BTreeMap<String, (String, &'static str, Kind)>,
+    /// The last change of each tenant's settings.
+    pub settings_changed_at: BTreeMap<String, DateTime<Utc>>,
+    /// The run of each lease, by the lease's token.
+    pub lease_runs: BTreeMap<String, u64>,
+    pub in_flight: BTreeMap<u64, Put>,
+    /// The SHA-256 in the receipts of each object, by bucket and key.
+    pub committed: BTreeMap<(String, String), String>,
+    /// The number of requests so far.
+    pub requests: u64,
+}
+
+/// A put in flight: it may still take effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    pub tenant: String,
+    pub run: u64,
+    /// Bucket and key.
+    pub place: (String, String),
+    /// Of its bytes.
+    pub sha256: String,
+}

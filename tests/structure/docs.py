@@ -1,0 +1,76 @@
+"""Fails if a Markdown page links to a file or heading that is not there, or names a path or function that is not there.
+
+Paths and functions are checked in the pages that walk through the code: docs/architecture.md and CONTRIBUTING.md.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+WALKS = ["docs/architecture.md", "CONTRIBUTING.md"]
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+
+
+def anchors(page):
+    """The fragments that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text()), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists():
+            yield f"links to {link}, which is not there"
+        elif fragment and fragment not in anchors(target):
+            yield f"links to {link}, a heading that is not there"
+
+
+def find(path):
+    """The file or folder that a walk names, below the root or below `functions/`."""
+    below = [ROOT / path, ROOT / "functions" / path, ROOT / "functions/console/src" / path, ROOT / "functions/console" / path]
+    return next((found for found in below if found.exists()), None)
+
+
+def is_ignored(path):
+    """Whether git ignores a path, such as a folder that a command makes."""
+    return subprocess.run(["git", "check-ignore", "--quiet", path + "/"], cwd=ROOT).returncode == 0
+
+
+def missing_names(page):
+    for line in without_code(page.read_text()).splitlines():
+        for path in re.findall(r"`([\w.-]+/[\w./-]*)`", line):
+            if not find(path) and not is_ignored(path):
+                yield f"names {path}, which is not there"
+        # "`load` in `aws/src/tenants/export.rs`", and the columns "file" and "functions" of the walk through a tick.
+        named = re.findall(r"`(\w+)`(?:,| and)? in `([\w/.-]+\.rs)`", line)
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[0].isdigit():
+            named += [(name, cells[1].strip("`")) for name in re.findall(r"`(\w+)`", cells[2])]
+        for name, path in named:
+            found = find(path)
+            if found and not re.search(rf"\b(?:fn|struct|enum|trait|const) {name}\b|\b{name}: \[|{name}!", found.read_text()):
+                yield f"says that {name} is in {path}"
+
+
+def main():
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    faults = []
+    for name in listed.stdout.split():
+        page = ROOT / name
+        if page.exists():
+            faults += [f"{name} {fault}" for fault in broken_links(page)]
+            faults += [f"{name} {fault}" for fault in missing_names(page)] if name in WALKS else []
+    print("\n".join(faults), end="\n" if faults else "")
+    sys.exit(bool(faults))
+
+
+main()
