@@ -1,3 +1,5 @@
+//! Fuzzes the ARNs, buckets and other names that tenants enter.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,3 +1,5 @@
+//! Fuzzes requests to the console.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,3 +1,5 @@
+//! Fuzzes event bodies on their way into an export.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,3 +1,5 @@
+//! Fuzzes the payloads of exporter and recorder.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,3 +1,5 @@
+//! Fuzzes the reader's own decoding of DynamoDB's answers.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,3 +1,5 @@
+//! Fuzzes tenant settings, typed and stored.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

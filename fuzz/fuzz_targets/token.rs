@@ -1,3 +1,5 @@
+//! Fuzzes access tokens.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -26,7 +26,7 @@ pub(crate) fn svg(rows: &[Row], caption: &str) -> String {
     canvas.y += 22.0;
     canvas.text(24.0, canvas.y, "start", 12, FAINT, "normal", caption);
     canvas.y += 34.0;
-    let compared: Vec<&Row> = rows.iter().filter(|row| Comparison::of(row).is_some()).collect();
+    let compared: Vec<&Row> = rows.iter().filter(|row| Comparison::from_row(row).is_some()).collect();
     if !compared.is_empty() {
         canvas.throughput(&compared);
     }
@@ -49,7 +49,7 @@ struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    fn of(row: &'a Row) -> Option<Self> {
+    fn from_row(row: &'a Row) -> Option<Self> {
         match &row.measures[..] {
             [ours, theirs, Measure { target: Some(Target::AtLeast(wanted)), .. }, ..]
                 if ["throughput", "stock", "gzip"].contains(&row.name) =>
@@ -122,7 +122,7 @@ impl Canvas {
             "Events per CPU second, from Query to PUT",
             "Logarithmic scale. Whiskers span all repeats. The dashed line is the target.",
         );
-        let comparisons: Vec<_> = rows.iter().filter_map(|row| Some((*row, Comparison::of(row)?))).collect();
+        let comparisons: Vec<_> = rows.iter().filter_map(|row| Some((*row, Comparison::from_row(row)?))).collect();
         let most = comparisons.iter().map(|(_, it)| it.wanted.max(it.ours.value)).fold(1e4, f64::max);
         let scale = Scale { least: 1e3, most: most * 1.3 };
         let group = 2.0 * LINE + 14.0;

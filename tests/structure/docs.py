@@ -1,6 +1,7 @@
-"""Fails if a Markdown page links to a file or heading that is not there, or names a path or function that is not there.
+"""Fails if a Markdown page links to a file or heading, or names a path, function or log line, that is not there.
 
-Paths and functions are checked in the pages that walk through the code: docs/architecture.md and CONTRIBUTING.md.
+Paths and functions are checked in the pages that walk through the code: docs/architecture.md and CONTRIBUTING.md. Log lines
+are checked in docs/operations.md.
 """
 
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 WALKS = ["docs/architecture.md", "CONTRIBUTING.md"]
+LOG_LINES = "docs/operations.md"
 
 
 def without_code(text):
@@ -61,6 +63,17 @@ def missing_names(page):
                 yield f"says that {name} is in {path}"
 
 
+def missing_log_lines(page):
+    """The log lines that a page quotes, which are lower-case phrases, and that no source has."""
+    sources = "".join(source.read_text() for source in ROOT.glob("functions/*/src/**/*.rs"))
+    sources = re.sub(r"\\\n\s*", "", sources)
+    for quoted in re.findall(r"`([a-z',:;]+(?:\s[a-z',:;]+){2,})`", without_code(page.read_text())):
+        line = " ".join(quoted.split())
+        # The source has "the {what} failed".
+        if line not in sources and not re.fullmatch(r"the \w+ failed", line):
+            yield f"quotes the log line \"{line}\", which is not there"
+
+
 def main():
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     faults = []
@@ -69,6 +82,7 @@ def main():
         if page.exists():
             faults += [f"{name} {fault}" for fault in broken_links(page)]
             faults += [f"{name} {fault}" for fault in missing_names(page)] if name in WALKS else []
+            faults += [f"{name} {fault}" for fault in missing_log_lines(page)] if name == LOG_LINES else []
     print("\n".join(faults), end="\n" if faults else "")
     sys.exit(bool(faults))
 

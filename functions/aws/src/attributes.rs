@@ -89,7 +89,7 @@ pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc
         bucket_owner,
         event_shards,
         version,
-    } = Draft::of(config, version);
+    } = Draft::from_config(config, version);
     let texts = [
         ("external_id", external_id),
         ("role_arn", role_arn),
@@ -242,7 +242,94 @@ fn json_of(value: &AttributeValue) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use audit_log_core::tenant::Platform;
+
     use super::*;
+
+    /// The attributes that docs/data-model.md names in the row of a record, and whether they are numbers. What is in
+    /// parentheses are values.
+    fn documented(row: &str) -> BTreeMap<String, bool> {
+        let cell = row.split('|').nth(2).unwrap();
+        let named: String = cell.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect();
+        let parts: Vec<_> = named.split('`').collect();
+        parts[1..].chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].starts_with(" N"))).collect()
+    }
+
+    fn page() -> impl Iterator<Item = &'static str> {
+        include_str!("../../../docs/data-model.md").lines()
+    }
+
+    #[test]
+    fn the_documented_attributes_of_a_config_are_those_that_are_written() {
+        let draft = Draft {
+            external_id: Some("made-for-acme".to_owned()),
+            role_arn: Some("arn:aws:iam::222222222222:role/audit".to_owned()),
+            bucket: Some("acme-audit".to_owned()),
+            region: Some("eu-west-1".to_owned()),
+            prefix: Some("security".to_owned()),
+            frequency_hours: Some("2".to_owned()),
+            format: Some("ndjson".to_owned()),
+            compression: Some("gzip".to_owned()),
+            kms_key_arn: Some("arn:aws:kms:eu-west-1:222222222222:key/1234".to_owned()),
+            bucket_owner: Some("333333333333".to_owned()),
+            event_shards: Some("4".to_owned()),
+            version: Some("1".to_owned()),
+        };
+        let acme = TenantId::parse("acme").unwrap();
+        let platform = Platform::from_function_arn("arn:aws:lambda:x:111111111111:function:exporter").unwrap();
+        let item = config(&draft.check(&acme, &platform).unwrap(), 1, DateTime::default());
+        let written = item.iter().filter(|(name, _)| !["tenant_id", "record"].contains(&name.as_str()));
+        let written = written.map(|(name, value)| (name.clone(), value.is_n())).collect();
+        let row = page().find(|line| line.starts_with("| `config` |")).unwrap();
+        assert_eq!(documented(row), written);
+    }
+
+    #[test]
+    fn the_documented_attributes_of_a_watermark_are_those_that_are_read() {
+        let mut attributes = documented(page().find(|line| line.starts_with("| `watermark` |")).unwrap());
+        let added = page().skip_while(|line| !line.starts_with("### What the exporter adds")).skip(1);
+        for row in added.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| `")) {
+            // Here the names are in the first cell.
+            attributes.extend(documented(&format!("|{row}")));
+        }
+        let value = |is_number| if is_number { n(7) } else { s("2026-11-21T11:00:00Z") };
+        let all: Item = attributes.into_iter().map(|(name, is_number)| (name, value(is_number))).collect();
+        let read = |item: &Item| (watermark(item), lease(item), health(item));
+        let (watermark, lease, health) = read(&all);
+        // Without `..`: a field that is added here has its attribute on the page.
+        assert!(
+            matches!(
+                watermark,
+                Some(StoredWatermark {
+                    exported_until: Some(_),
+                    next_due: Some(_),
+                    due_shard: Some(_),
+                    checkpoint: Some(_),
+                    trailing_counts: Some(_),
+                    failing: true,
+                })
+            ),
+            "{watermark:?}"
+        );
+        assert!(lease.is_some());
+        let ExportHealth {
+            last_success_at: Some(_),
+            last_object_key: Some(_),
+            last_error: Some(LastError { code: _, message, party: Some(_), at: Some(_) }),
+            consecutive_failures: 7,
+            failing_since: Some(_),
+            backoff_reset_at: Some(_),
+        } = &health
+        else {
+            panic!("{health:?}")
+        };
+        assert!(!message.is_empty());
+        for name in all.keys() {
+            let mut without = all.clone();
+            without.remove(name);
+            assert_ne!(read(&without), read(&all), "{name} is not read");
+        }
+    }
 
     #[test]
     fn an_item_of_any_shape_becomes_stable_json() {
@@ -262,7 +349,6 @@ mod tests {
 
     #[test]
     fn an_attribute_of_another_type_is_refused_and_not_read_as_a_default() {
-        use audit_log_core::tenant::Platform;
         let good = || {
             let texts = [
                 ("external_id", "abc"),

@@ -20,6 +20,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{IdentityCache, Region, retry::RetryPartition};
 
+use pace::AdaptPace;
 pub use pace::Pace;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
@@ -57,6 +58,8 @@ impl AssumedBuckets {
             .role_session_name(request.session_name)
             .duration_seconds(SESSION_SECONDS)
             .set_policy(request.policy)
+            .customize()
+            .interceptor(AdaptPace(Arc::clone(&self.pace)))
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(&error).sts_failure(role))?;

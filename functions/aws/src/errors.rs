@@ -67,25 +67,11 @@ impl AwsError {
 
     /// The failures that any request can have, by "Common error types" of each service's API reference.
     fn common_failure(&self, doing: &str) -> Option<Failure> {
-        let throttled = [
-            "Throttling",
-            "ThrottlingException",
-            "ThrottledException",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "TooManyRequestsException",
-            "ProvisionedThroughputExceededException",
-            "RequestLimitExceeded",
-            "SlowDown",
-            "LimitExceededException",
-        ];
         let expired = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
         let no_answer = ["Timeout", "DispatchFailure", "ResponseError", "RequestTimeout", "InternalError"];
         let failure = |code, what: &str| Some(Failure::new(code, format!("{what} while {doing}.")));
         match self.code.as_str() {
-            code if throttled.contains(&code) || self.status == 429 => {
-                failure(Code::Throttled, "AWS asked for fewer requests")
-            }
+            code if is_throttle(code) || self.status == 429 => failure(Code::Throttled, "AWS asked for fewer requests"),
             code if expired.contains(&code) => failure(Code::CredentialsExpired, "Temporary credentials expired"),
             code if no_answer.contains(&code) || self.status >= 500 => {
                 failure(Code::Unavailable, "AWS did not answer, or answered with an error of its own,")
@@ -215,6 +201,23 @@ impl AwsError {
     pub fn is_access_denied(&self) -> bool {
         self.code == "AccessDenied" && !self.message.contains("kms:")
     }
+}
+
+/// Whether a code asks for fewer requests.
+pub(crate) fn is_throttle(code: &str) -> bool {
+    const CODES: [&str; 10] = [
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "LimitExceededException",
+    ];
+    CODES.contains(&code)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 const NAMESPACE: &str = "AuditLogExport";
 
-/// Declares the metrics with their units. A name stands here and nowhere else in the code; docs/operations.md describes it.
+/// Declares the metrics with their units. A name is written only here in the code; docs/operations.md describes it.
 macro_rules! metrics {
     ($($unit:ident: $($name:ident)*;)*) => {
         #[derive(Debug, Clone, Copy)]

@@ -91,7 +91,7 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
                 window,
                 bucket: format!("{tenant}-audit-logs"),
                 objects: vec![object],
-                trailing_counts: TrailingCounts::of(window),
+                trailing_counts: TrailingCounts::new(window),
                 late: 0,
                 malformed: u64::from(back == 3),
                 gap: false,

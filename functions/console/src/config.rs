@@ -21,7 +21,7 @@ pub struct ConsoleConfig {
     pub template_url: Option<String>,
     /// `AWS_REGION`, which Lambda sets
     pub region: Region,
-    /// `TOKEN_…`; none where nobody has said yet whose tokens count.
+    /// `TOKEN_…`; none where no issuer is configured yet.
     pub tokens: Option<TokenConfig>,
 }
 

@@ -169,7 +169,7 @@ pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Ad
     app.settings().external_id(tenant, &app.new_external_id()?).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
-        if !ConnectorState::of(&records).is_connected() {
+        if !ConnectorState::from_records(&records).is_connected() {
             return describe(app, tenant).await;
         }
         let change = app.change(caller)?;
@@ -184,7 +184,7 @@ pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Ad
 
 async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
     let records = app.settings().records(tenant).await?;
-    let status = ConnectorState::of(&records).into();
+    let status = ConnectorState::from_records(&records).into();
     let TenantRecords { config, .. } = records;
     // A new setting must be listed here, and decided: does the role depend on it?
     let Draft {

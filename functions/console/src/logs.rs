@@ -51,7 +51,7 @@ impl ScanLimit {
 
 /// The bytes of an answer's events, escaped in a JSON string as in Lambda's answer to the API. That answer has at most 6 MB
 /// ("Lambda quotas" in its developer guide).
-const MAX_ESCAPED_BYTES: usize = 5_000_000;
+const MAX_PAGE_ESCAPED_BYTES: usize = 5_000_000;
 
 /// A page of events.
 #[derive(Serialize, ToSchema)]
@@ -212,7 +212,7 @@ pub(crate) async fn find<B: Backend>(
     let (started, clock) = (app.time(), app.clock());
     let should_stop = || is_over(started, clock(), time);
     let limits =
-        SearchLimits { most: max_events, bytes: MAX_ESCAPED_BYTES, scanned: events, should_stop: &should_stop };
+        SearchLimits { most: max_events, bytes: MAX_PAGE_ESCAPED_BYTES, scanned: events, should_stop: &should_stop };
     Ok(search::search(app.events(), scope, search, after.as_deref(), limits).await?)
 }
 

@@ -39,7 +39,7 @@ use self::{error_page::ErrorPage, request::PageRequest};
 use crate::app::{App, Backend};
 
 /// A little less than the API's, so that a page answers before the API does.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(26);
+const PAGE_TIMEOUT: Duration = Duration::from_secs(26);
 
 /// No link between the pages begins with a slash: a gateway may serve them under any path.
 pub(crate) fn router<B: Backend>() -> Router<App<B>> {
@@ -69,7 +69,7 @@ pub(crate) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
 async fn answer_in_time(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let page_request = PageRequest::from_parts(&parts);
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, next.run(Request::from_parts(parts, body))).await;
+    let answer = tokio::time::timeout(PAGE_TIMEOUT, next.run(Request::from_parts(parts, body))).await;
     answer.unwrap_or_else(|_| ErrorPage::new(&Problem::unavailable(), page_request, None).into_response())
 }
 

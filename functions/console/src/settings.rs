@@ -163,7 +163,7 @@ pub(crate) async fn preview<B: Backend>(
 ) -> Result<Preview, Problem> {
     let (tenant, now, deployment) = (caller.tenant(), app.time(), app.deployment());
     let records = app.settings().records(tenant).await?;
-    if !ConnectorState::of(&records).is_connected() {
+    if !ConnectorState::from_records(&records).is_connected() {
         return Err(connector_required());
     }
     let merged = sent.merge(&records.config.clone().unwrap_or_default()).without_destination(deployment.region);
@@ -185,7 +185,7 @@ fn ensure_unchanged<B: Backend>(
     IfMatch(given): &IfMatch<'_>,
     records: &TenantRecords,
 ) -> Result<(), Problem> {
-    let state = ConnectorState::of(records);
+    let state = ConnectorState::from_records(records);
     // Settings that can't be used any more prevent connecting again, so a disconnected tenant may replace them.
     let usable = |draft: &Draft| draft.check(tenant, &app.deployment().platform).is_ok();
     let stuck = state == ConnectorState::Disconnected && !records.config.as_ref().is_some_and(usable);
@@ -207,7 +207,8 @@ fn etag(records: &TenantRecords) -> String {
 }
 
 fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Current {
-    let Status { state, exported_until, next_run_at, .. } = Status::of(records, app.deployment().settle, app.time());
+    let Status { state, exported_until, next_run_at, .. } =
+        Status::from_records(records, app.deployment().settle, app.time());
     let draft = records.config.clone().unwrap_or_default();
     let config = draft.check(tenant, &app.deployment().platform).ok();
     let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());

@@ -144,14 +144,14 @@ pub(crate) async fn read<B: Backend>(
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
     // A check of a disconnected tenant or of other settings is outdated.
-    let check = match ConnectorState::of(&records) {
+    let check = match ConnectorState::from_records(&records) {
         ConnectorState::Scheduled => app.settings().last_check(caller.tenant()).await?,
         _ => None,
     };
     let version = records.config.as_ref().and_then(|config| config.version.as_deref());
     let check = check.filter(|check| check.version.to_string() == version.unwrap_or("0"));
     let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
-        Status::of(&records, app.deployment().settle, app.time());
+        Status::from_records(&records, app.deployment().settle, app.time());
     let ExportHealth { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.health;
     Ok(ExportStatus {
         status: state.into(),

@@ -1,6 +1,7 @@
 //! The API as a client sees it, over the fakes.
 
 mod connecting;
+mod docs;
 mod isolation;
 mod pages;
 mod reading;

@@ -103,7 +103,7 @@ pub(crate) async fn verify_settings<B: Backend>(
 ) -> Result<VerificationReport, Problem> {
     let tenant = caller.tenant();
     let records = app.settings().records(tenant).await?;
-    if !ConnectorState::of(&records).is_connected() {
+    if !ConnectorState::from_records(&records).is_connected() {
         return Err(connector_required());
     }
     let stored = records.config.unwrap_or_default();

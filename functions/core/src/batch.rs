@@ -20,7 +20,7 @@ pub struct Batch {
 /// The body of a message.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct Message {
     tick: String,
     tenants: Vec<String>,
 }
@@ -32,7 +32,7 @@ pub struct InvalidBatch;
 
 impl Batch {
     pub fn to_body(&self) -> String {
-        let body = Body { tick: timestamp::seconds(self.tick), tenants: self.tenants.clone() };
+        let body = Message { tick: timestamp::seconds(self.tick), tenants: self.tenants.clone() };
         // Serializing strings into memory can't fail.
         serde_json::to_string(&body).unwrap_or_default()
     }
@@ -42,13 +42,13 @@ impl Batch {
     /// # Errors
     /// If it is anything else.
     pub fn parse(body: &str) -> Result<Self, InvalidBatch> {
-        let Body { tick, tenants } = serde_json::from_str(body).map_err(|_| InvalidBatch)?;
+        let Message { tick, tenants } = serde_json::from_str(body).map_err(|_| InvalidBatch)?;
         Ok(Self { tick: timestamp::parse_seconds(&tick).ok_or(InvalidBatch)?, tenants })
     }
 
     pub(crate) fn split(tick: DateTime<Utc>, tenants: &[String]) -> Vec<Self> {
         let batches = tenants.len().div_ceil(MAX_TENANTS_PER_BATCH);
-        // Tenants are dealt like cards. In a small last batch, or in one batch of the longest due, all could fail for reasons
+        // Tenants are assigned in turns. In a small last batch, or in one batch of the longest due, all could fail for reasons
         // of their own, and it would look as if the platform had failed.
         let of_batch = |nth| tenants.iter().skip(nth).step_by(batches).cloned().collect();
         (0..batches).map(|nth| Self { tick, tenants: of_batch(nth) }).collect()

@@ -45,7 +45,7 @@ pub struct Checkpoint {
 
 /// The stored form: JSON without the keys, which follow from the rest.
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct StoredCheckpoint {
     from: String,
     to: String,
     /// The location of the first file: a config that was changed by hand may have kept its version.
@@ -73,7 +73,8 @@ impl Checkpoint {
         max_object_bytes: u64,
         now: DateTime<Utc>,
     ) -> Self {
-        let text: Option<Text> = watermark.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let text: Option<StoredCheckpoint> =
+            watermark.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
         // After a save, the window may end earlier, but its late minutes are the same.
         let text = text.filter(|text| text.from == timestamp::seconds(window.from));
         let max_object_bytes = text.as_ref().map_or(max_object_bytes, |text| text.max_object_bytes);
@@ -83,7 +84,7 @@ impl Checkpoint {
             max_object_bytes,
             read_until: Vec::new(),
             objects: Vec::new(),
-            trailing_counts: TrailingCounts::of(window),
+            trailing_counts: TrailingCounts::new(window),
             late: 0,
             malformed: 0,
             gap: false,
@@ -91,7 +92,7 @@ impl Checkpoint {
         })
     }
 
-    fn resume(text: Text, config: &TenantConfig, window: Window) -> Option<Self> {
+    fn resume(text: StoredCheckpoint, config: &TenantConfig, window: Window) -> Option<Self> {
         let same_shards = text.read_until.len() == usize::from(config.event_shards.count());
         let same_settings = text.first == first(config, window) && text.version == config.version;
         if text.to != timestamp::seconds(window.to) || !same_shards || !same_settings {
@@ -131,7 +132,7 @@ impl Checkpoint {
                 None => files.push((bytes, events, sha256)),
             }
         }
-        let text = Text {
+        let text = StoredCheckpoint {
             first: first(config, self.window),
             from: timestamp::seconds(self.window.from),
             to: timestamp::seconds(self.window.to),
@@ -196,7 +197,7 @@ mod tests {
             max_object_bytes: 1 << 20,
             read_until: vec![Some("2026-11-21T10:03:12.345Z#01K".to_owned())],
             objects: vec![late(minute(), 1), late(minute(), 2), object(1, "a"), object(2, "b")],
-            trailing_counts: TrailingCounts::of(window()),
+            trailing_counts: TrailingCounts::new(window()),
             late: 3,
             malformed: 1,
             gap: true,

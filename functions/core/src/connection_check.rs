@@ -43,7 +43,7 @@ pub struct CheckContext<'a> {
     pub now: &'a (dyn Fn() -> DateTime<Utc> + Send + Sync),
     /// Whether the remaining time is too short for another tenant.
     pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
-    /// None keeps events for ever.
+    /// None keeps events forever.
     pub retention: Option<TimeDelta>,
 }
 
@@ -224,7 +224,7 @@ impl<S: Tenants + Connections, V: Verifier> ConnectionChecks<'_, S, V> {
     /// Loads a tenant's saved settings and their version; none if the tenant is no longer connected.
     async fn load_saved(&self, tenant: &TenantId) -> Result<Option<(Draft, u64)>, Failure> {
         let records = self.store.load_one(tenant).await?;
-        let state = ConnectorState::of(&records);
+        let state = ConnectorState::from_records(&records);
         let TenantRecords { config, watermark, .. } = records;
         if watermark.is_none_or(|watermark| watermark.due_shard.is_none()) {
             return Ok(None);

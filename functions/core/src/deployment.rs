@@ -24,7 +24,7 @@ pub struct SharedConfig {
     pub events_table: String,
     /// `SETTLE_SECONDS`: how long after its end a window is read.
     pub settle: TimeDelta,
-    /// `EVENTS_RETENTION_DAYS`; none keeps events for ever.
+    /// `EVENTS_RETENTION_DAYS`; none keeps events forever.
     pub retention: Option<TimeDelta>,
 }
 

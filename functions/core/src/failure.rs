@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// Who has to act.
+/// Who must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Party {
@@ -46,7 +46,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Who has to act, unless the failure says otherwise.
+            /// Who must act, unless the failure says otherwise.
             pub fn party(self) -> Party {
                 match self { $(Self::$name => Party::$party,)* }
             }
@@ -138,7 +138,7 @@ impl fmt::Display for Code {
 #[error("{code}: {message}")]
 pub struct Failure {
     pub code: Code,
-    /// Who has to act.
+    /// Who must act.
     pub party: Party,
     /// What happened, in plain words.
     pub message: String,
@@ -159,7 +159,7 @@ impl Failure {
 /// Returns the message that a tenant sees: that of a customer's failure, and a general one for the platform's. The log and
 /// the records have the full message.
 pub fn message_for_tenant(party: Party, code: &str, message: &str) -> String {
-    // Tenants must know what may be missing in their buckets, even if the platform has to act.
+    // Tenants must know what may be missing in their buckets, even if the platform must act.
     if party == Party::Customer || code == Code::RetentionExceeded.as_str() {
         return message.to_owned();
     }

@@ -81,9 +81,9 @@ pub struct FakeTenant {
     pub outbox: Outbox,
     pub verification_slots: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
-    pub verification: Option<ConnectionCheck>,
+    pub connection_check: Option<ConnectionCheck>,
     /// Whether the stored check can't be read.
-    pub unreadable_verification: bool,
+    pub unreadable_connection_check: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,7 @@ pub const MAX_EVENT_BYTES: usize = 256 << 10;
 const MAX_REASONS: usize = 5;
 
 /// The characters of an unknown member's name that a reason repeats.
-const MAX_NAME_CHARS: usize = 60;
+const MAX_SHOWN_NAME_CHARS: usize = 60;
 
 #[derive(Debug)]
 pub struct EventValidator {
@@ -159,6 +159,6 @@ fn duplicate_member(error: &serde_json::Error) -> String {
 
 /// A member's name as a part of a JSON pointer.
 fn pointer(name: &str) -> String {
-    let shown: String = name.chars().take(MAX_NAME_CHARS).flat_map(char::escape_debug).collect();
+    let shown: String = name.chars().take(MAX_SHOWN_NAME_CHARS).flat_map(char::escape_debug).collect();
     shown.replace('~', "~0").replace('/', "~1")
 }

@@ -33,14 +33,14 @@ pub struct TrailingCounts {
 
 /// The stored form: JSON.
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct StoredCounts {
     minutes: String,
     counts: Vec<Count>,
 }
 
 impl TrailingCounts {
     /// Zeros for the last minutes of a window.
-    pub fn of(window: Window) -> Self {
+    pub fn new(window: Window) -> Self {
         Self::between(window.from.max(window.to - TRAILING_PERIOD), window.to)
     }
 
@@ -91,12 +91,12 @@ impl TrailingCounts {
     /// Returns the stored form.
     pub fn to_text(&self) -> String {
         let minutes = self.from().zip(self.to()).map(|(from, to)| Window { from, to }.interval()).unwrap_or_default();
-        serde_json::to_string(&Text { minutes, counts: self.counts.clone() }).unwrap_or_default()
+        serde_json::to_string(&StoredCounts { minutes, counts: self.counts.clone() }).unwrap_or_default()
     }
 
     /// Parses what [`TrailingCounts::to_text`] writes, and nothing else.
     pub fn parse(text: &str) -> Option<Self> {
-        let Text { minutes, counts } = serde_json::from_str(text).ok()?;
+        let StoredCounts { minutes, counts } = serde_json::from_str(text).ok()?;
         let Window { from, to } = Window::parse_interval(&minutes)?;
         let read = (to - from <= TRAILING_PERIOD).then(|| Self::between(from, to))?;
         (read.counts.len() == counts.len()).then_some(Self { counts, ..read })
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_window_has_a_count_for_each_of_its_last_minutes() {
-        let mut counts = TrailingCounts::of(window("2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"));
+        let mut counts = TrailingCounts::new(window("2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"));
         assert_eq!(
             (counts.minutes.len(), counts.minutes[0]),
             (15, window("2026-11-21T10:45:00Z", "2026-11-21T10:46:00Z"))
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_first_window_may_begin_in_the_middle_of_a_minute() {
-        let counts = TrailingCounts::of(window("2026-11-21T10:58:30Z", "2026-11-21T11:00:00Z"));
+        let counts = TrailingCounts::new(window("2026-11-21T10:58:30Z", "2026-11-21T11:00:00Z"));
         let minutes = [
             window("2026-11-21T10:58:30Z", "2026-11-21T10:59:00Z"),
             window("2026-11-21T10:59:00Z", "2026-11-21T11:00:00Z"),
@@ -143,7 +143,7 @@ mod tests {
     fn a_minute_has_changed_if_it_has_other_events_than_before_in_whatever_order_they_are_read() {
         let key = |minute: u32, id: &str| format!("2026-11-21T10:{minute}:10.000Z#{id}");
         let counts = |keys: &[String]| {
-            let mut counts = TrailingCounts::of(window("2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"));
+            let mut counts = TrailingCounts::new(window("2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z"));
             keys.iter().for_each(|key| counts.add(key));
             counts
         };

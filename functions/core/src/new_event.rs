@@ -13,13 +13,13 @@ use crate::{
 
 /// When an event is recorded and for how long it is kept.
 ///
-/// The contract with the export: the writer takes the time right before the write, and gives the write up within half
+/// The contract with the export: the writer takes the time right before the write, and abandons the write within half
 /// of `SETTLE_SECONDS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The event's `recorded_at` and `date`, stored with three fraction digits.
     pub at: DateTime<Utc>,
-    /// None keeps the event for ever.
+    /// None keeps the event forever.
     pub retention: Option<TimeDelta>,
 }
 

@@ -87,32 +87,44 @@ impl Notification {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
-    fn detail_types() -> Vec<&'static str> {
-        let mut types: Vec<_> = Kind::ALL.iter().map(|kind| kind.detail_type()).collect();
-        types.sort_unstable();
-        types
-    }
+    type Fields = BTreeSet<String>;
 
-    #[test]
-    fn the_documented_detail_types_are_exactly_these() {
+    /// The cells of each row of the first table after a heading of the page.
+    fn rows(heading: &str) -> impl Iterator<Item = Vec<&'static str>> {
         let page = include_str!("../../../docs/notifications.md");
-        let (_, section) = page.split_once("\n## Detail types\n").unwrap();
-        let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `Audit Log "));
-        let mut documented: Vec<_> = rows.map(|row| format!("Audit Log {}", row.split_once('`').unwrap().0)).collect();
-        documented.sort_unstable();
-        assert_eq!(documented, detail_types());
+        let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+        let table = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+        table.skip(2).map(|row| row.trim_matches('|').split('|').collect())
+    }
+
+    fn code_spans(cell: &str) -> Fields {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn properties(definition: &Value) -> Fields {
+        definition["properties"].as_object().unwrap().keys().cloned().collect()
     }
 
     #[test]
-    fn each_branch_of_the_schema_describes_its_detail_types_and_no_kind_is_missing() {
+    fn the_schema_and_the_page_describe_each_kind_with_the_same_fields() {
         let schema: Value = serde_json::from_str(include_str!("../schema/notification.json")).unwrap();
         let branches = schema["anyOf"].as_array().unwrap().iter();
-        let definitions = branches.map(|branch| branch["$ref"].as_str().unwrap().trim_start_matches('#'));
-        let descriptions = definitions.map(|path| schema.pointer(path).unwrap()["description"].as_str().unwrap());
-        let mut described: Vec<_> = descriptions.flat_map(|types| types.split(", ")).collect();
-        described.sort_unstable();
-        assert_eq!(described, detail_types());
+        let paths = branches.map(|branch| branch["$ref"].as_str().unwrap().trim_start_matches('#'));
+        let by_type: BTreeMap<_, _> = paths
+            .map(|path| schema.pointer(path).unwrap())
+            .flat_map(|it| it["description"].as_str().unwrap().split(", ").map(|name| (name, properties(it))))
+            .collect();
+        let kinds: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.detail_type()).collect();
+        assert_eq!(by_type.keys().copied().collect::<BTreeSet<_>>(), kinds);
+
+        let documented = rows("Detail types").map(|row| (row[0].trim_matches([' ', '`']), code_spans(row[2])));
+        assert_eq!(documented.collect::<BTreeMap<_, _>>(), by_type);
+        let described: Fields = rows("Fields").flat_map(|row| code_spans(row[0])).collect();
+        let common = properties(&schema["$defs"]["common"]);
+        assert_eq!(described, by_type.into_values().flatten().chain(common).collect());
     }
 }

@@ -28,7 +28,7 @@ pub enum ConnectorState {
 }
 
 impl ConnectorState {
-    pub fn of(records: &TenantRecords) -> Self {
+    pub fn from_records(records: &TenantRecords) -> Self {
         let role = records.config.as_ref().and_then(|config| config.role_arn.as_ref());
         match (role, &records.watermark) {
             (None, _) => Self::NotConnected,
@@ -61,7 +61,7 @@ pub async fn connect<S: Settings>(
         let message = "The tenant has no external ID yet, so no role can demand it. Show it to the tenant first.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     };
-    let is_connected = ConnectorState::of(as_read).is_connected();
+    let is_connected = ConnectorState::from_records(as_read).is_connected();
     let announcement = change.connected(tenant, role, draft.role_arn.as_deref(), is_connected);
     let Some(watermark) = watermark else {
         return store.store_role(tenant, Some(role), stored_version(draft)?, &announcement).await;
@@ -83,7 +83,7 @@ pub async fn disconnect<S: Settings>(
     change: &AdminChange,
 ) -> Result<Conditional, Failure> {
     let announcement = change.disconnected(tenant);
-    match (ConnectorState::of(as_read), &as_read.config) {
+    match (ConnectorState::from_records(as_read), &as_read.config) {
         (ConnectorState::Scheduled, Some(config)) => {
             store.disconnect(tenant, stored_version(config)?, &announcement).await
         }
@@ -132,7 +132,8 @@ pub async fn save<S: Settings>(
     }
     let schedule = schedule_after_save(watermark.as_ref(), start_of_history, change.stamp.at)?;
     let begins = watermark.is_none().then_some(schedule.exported_until);
-    let announcement = change.settings_changed(&config.tenant, &before, &Draft::of(config, config.version), begins);
+    let announcement =
+        change.settings_changed(&config.tenant, &before, &Draft::from_config(config, config.version), begins);
     store.save(config, watermark.as_ref(), schedule, &announcement).await
 }
 
@@ -223,16 +224,16 @@ pub(crate) mod tests {
     #[test]
     fn a_tenant_connects_saves_and_disconnects_and_each_change_is_an_event() {
         let admin = admin();
-        assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::NotConnected);
+        assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::NotConnected);
         assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
-        assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::Connected);
+        assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::Connected);
         let version = admin.records().config.unwrap().version;
         assert_eq!(admin.save(&Draft { version, ..draft() }, None, "2026-11-21T10:03:00Z"), Ok(Conditional::Written));
-        assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::Scheduled);
+        assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::Scheduled);
         assert_eq!(admin.disconnect("2026-11-21T10:30:00Z"), Ok(Conditional::Written));
-        assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::Disconnected);
+        assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::Disconnected);
         assert_eq!(admin.connect("another", "2026-11-22T10:30:00Z"), Ok(Conditional::Written));
-        assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::Scheduled);
+        assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::Scheduled);
         assert_eq!(
             admin.exported_until().as_deref(),
             Some("2026-11-21T10:03:00Z"),
@@ -252,7 +253,7 @@ pub(crate) mod tests {
         assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
         for _ in 0..2 {
             assert_eq!(admin.disconnect("2026-11-21T09:10:00Z"), Ok(Conditional::Written));
-            assert_eq!(ConnectorState::of(&admin.records()), ConnectorState::NotConnected);
+            assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::NotConnected);
         }
         assert_eq!(admin.actions(), ["Connector Connected", "Connector Disconnected"]);
         assert_eq!(admin.records().config.unwrap().external_id.as_deref(), Some("3f6c1d2e-external"));

@@ -93,7 +93,7 @@ impl Outbox {
 
 /// The stored form of an entry, under its id: JSON.
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct StoredEntry {
     kind: Kind,
     sequence: u64,
     at: String,
@@ -103,12 +103,12 @@ struct Text {
 /// Returns the stored form of an entry.
 pub fn to_text(entry: &Notification) -> String {
     let Notification { kind, sequence, at, info, .. } = entry.clone();
-    serde_json::to_string(&Text { kind, sequence, at: timestamp::seconds(at), info }).unwrap_or_default()
+    serde_json::to_string(&StoredEntry { kind, sequence, at: timestamp::seconds(at), info }).unwrap_or_default()
 }
 
 /// Parses what [`to_text`] writes.
 pub fn parse(tenant: &TenantId, id: &str, text: &str) -> Option<Notification> {
-    let Text { kind, sequence, at, info } = serde_json::from_str(text).ok()?;
+    let StoredEntry { kind, sequence, at, info } = serde_json::from_str(text).ok()?;
     let at = timestamp::parse_seconds(&at)?;
     Some(Notification { kind, id: id.to_owned(), tenant: tenant.clone(), at, info, sequence })
 }
@@ -157,6 +157,15 @@ mod tests {
         let all: Vec<String> = ids(&outbox).into_iter().map(str::to_owned).collect();
         outbox.remove(&all);
         assert_eq!((outbox.is_empty(), outbox.dropped), (true, 0));
+    }
+
+    #[test]
+    fn an_unreadable_entry_takes_room_too() {
+        let mut outbox = Outbox { unreadable: vec!["damaged".to_owned()], ..Outbox::default() };
+        for n in 0..MAX_ENTRIES {
+            outbox.add(outbox.addition(&notification(&n.to_string(), Kind::Failed)));
+        }
+        assert_eq!((outbox.entries.len(), outbox.dropped), (MAX_ENTRIES - 1, 1));
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub trait Tenants: Sync {
         record: FailureRecord<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Begins a new first day of a failing tenant: notes on the watermark that its settings have been found to work. Writes
+    /// Resets the backoff of a failing tenant: notes on the watermark that its settings have been found to work. Writes
     /// nothing if the tenant doesn't fail.
     fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
 

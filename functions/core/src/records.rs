@@ -36,7 +36,7 @@ impl StoredWatermark {
         Self {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
-            due_shard: Some(DueShard::of(tenant).to_string()),
+            due_shard: Some(DueShard::from_tenant(tenant).to_string()),
             ..Self::default()
         }
     }
@@ -124,7 +124,7 @@ pub struct LastError {
     /// A code of this or another version.
     pub code: String,
     pub message: String,
-    /// Who has to act; none in older records.
+    /// Who must act; none in older records.
     pub party: Option<String>,
     pub at: Option<DateTime<Utc>>,
 }

@@ -112,7 +112,7 @@ fn event(at: DateTime<Utc>, id: &str) -> NewEvent {
 
 /// Counts of some events.
 fn trailing_counts(window: Window, seconds: &[i64]) -> TrailingCounts {
-    let mut counts = TrailingCounts::of(window);
+    let mut counts = TrailingCounts::new(window);
     for ago in seconds {
         counts.add(&event(window.to - TimeDelta::seconds(*ago), "x").recorded_at_id());
     }

@@ -130,7 +130,7 @@ impl FieldChecks {
 
 impl Draft {
     /// Returns the fields that the table holds once `config` is saved as `version`.
-    pub fn of(config: &TenantConfig, version: u64) -> Self {
+    pub fn from_config(config: &TenantConfig, version: u64) -> Self {
         // Without `..`, so that a new setting does not compile until it is stored.
         let TenantConfig {
             tenant: _,
@@ -261,7 +261,7 @@ fn parse_customer_role(text: &str, platform: &Platform) -> Result<RoleArn, Inval
         )));
     }
     if *role.account() == platform.account {
-        return Err(Invalid("the role is in the platform's own account; it has to be in the customer's".to_owned()));
+        return Err(Invalid("the role is in the platform's own account; it must be in the customer's".to_owned()));
     }
     Ok(role)
 }

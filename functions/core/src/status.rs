@@ -25,8 +25,8 @@ pub struct Status {
 
 impl Status {
     /// Of a watermark that can't be read, nothing is known: the tenant's exports fail, and the last error says why.
-    pub fn of(records: &TenantRecords, settle: TimeDelta, now: DateTime<Utc>) -> Self {
-        let state = ConnectorState::of(records);
+    pub fn from_records(records: &TenantRecords, settle: TimeDelta, now: DateTime<Utc>) -> Self {
+        let state = ConnectorState::from_records(records);
         let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
         let scheduled = schedule.filter(|_| state == ConnectorState::Scheduled);
         Self {

@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_change_of_settings_has_old_and_new_values_but_not_the_external_id() {
-        let after = Draft::of(&draft().check(&acme(), &platform()).unwrap(), 1);
+        let after = Draft::from_config(&draft().check(&acme(), &platform()).unwrap(), 1);
         let first = change().settings_changed(&acme(), &Draft::default(), &after, Some(change().stamp.at));
         assert_eq!(info(&first.event)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
         assert_eq!(info(&first.event)["exportsFrom"], "2026-11-21T10:03:12Z");

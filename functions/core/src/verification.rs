@@ -225,3 +225,34 @@ impl Steps {
         Verification { steps: self.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    fn code_spans(text: &str) -> Vec<&str> {
+        text.split('`').skip(1).step_by(2).collect()
+    }
+
+    /// Serde's error names all variants.
+    fn variants<T: DeserializeOwned + fmt::Debug>() -> String {
+        let error = serde_json::from_str::<T>(r#""no variant""#).unwrap_err().to_string();
+        error.split_once("expected one of").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn the_documented_steps_and_statuses_are_exactly_these() {
+        let page = include_str!("../../../docs/verification.md");
+        let (_, section) = page.split_once("\n### The five steps\n").unwrap();
+        let (steps, statuses) = section.split_once("\n| status |").unwrap();
+        let first_spans = |table: &'static str| -> Vec<_> {
+            table.lines().filter(|line| line.starts_with("| `")).map(|row| code_spans(row)[0]).collect()
+        };
+        assert_eq!(first_spans(steps), StepName::ALL.map(|step| step.to_string()));
+        assert_eq!(first_spans(steps), code_spans(&variants::<StepName>()));
+        let statuses = statuses.split("\n\n").next().unwrap();
+        assert_eq!(first_spans(statuses), code_spans(&variants::<StepStatus>()));
+    }
+}

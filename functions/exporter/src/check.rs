@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::{Invocation, RESERVE, log_failure, wall_clock};
 
 /// Longer than for an admin's verification: no user waits, and the pace of AssumeRole may be slow.
-const VERIFY_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+const CHECK_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
 /// The time for publishing, however many connections are to be verified.
 const PUBLISHING_RESERVE: TimeDelta = TimeDelta::seconds(120);
@@ -40,7 +40,7 @@ struct InvocationVerifier<'a>(&'a Invocation<'a>);
 impl Verifier for InvocationVerifier<'_> {
     async fn verify(&self, request: &VerificationRequest) -> Result<Verification, Failure> {
         let Invocation { exporter, platform, context, .. } = self.0;
-        let within = VERIFY_TIMEOUT.to_std().unwrap_or(Duration::ZERO);
+        let within = CHECK_TIMEOUT.to_std().unwrap_or(Duration::ZERO);
         let run = verify::VerifyContext { platform, now: wall_clock(), id: &context.request_id, within };
         Ok(verify::verify(&exporter.export.tenants, &exporter.export.buckets, request, run).await)
     }
@@ -95,7 +95,7 @@ impl Invocation<'_> {
         // Counted even if the connections can't be checked.
         Metrics::reconciliation(&reconciliation);
         // A verification that starts must finish before the invocation ends.
-        let should_stop = self.should_stop(RESERVE + PUBLISHING_RESERVE + VERIFY_TIMEOUT);
+        let should_stop = self.should_stop(RESERVE + PUBLISHING_RESERVE + CHECK_TIMEOUT);
         let run = CheckContext { hour, now: &wall_clock, should_stop: &should_stop, retention };
         let connections =
             ConnectionChecks { store: tenants, verifier: &InvocationVerifier(self) }.run(&connected, run).await?;

@@ -130,6 +130,10 @@ impl Key {
         if !entry["d"].is_null() {
             return Err("private key; its owner must replace it");
         }
+        // The library also takes an object for a name, as serde does for an enum.
+        if ["kty", "crv", "alg"].iter().any(|name| !entry[name].is_null() && !entry[name].is_string()) {
+            return Err("a member has the wrong type");
+        }
         let key = Jwk::deserialize(entry).map_err(|_| "a member has the wrong type")?;
         if key.common.public_key_use.as_ref().is_some_and(|it| *it != PublicKeyUse::Signature) {
             return Err("not for signatures");

@@ -56,7 +56,7 @@ async fn put_tenant(platform: &Platform<'_>, tenant: &str) -> Result<()> {
         ("region", s(REGION)),
         ("frequency_hours", AttributeValue::N("24".to_owned())),
     ];
-    let shard = DueShard::of(&TenantId::parse(tenant)?).to_string();
+    let shard = DueShard::from_tenant(&TenantId::parse(tenant)?).to_string();
     let watermark = [
         ("exported_until", s("2026-11-20T03:00:00Z")),
         ("next_due", s("2026-11-21T03:00:00Z")),
@@ -166,7 +166,7 @@ fn a_lease_that_is_not_released_and_an_unreadable_notification_raise_alarms() ->
             assert_eq!(alarming(&ticked), expected, "{hour}: {}", ticked.answer);
         }
 
-        let shard = DueShard::of(&TenantId::parse("tenant-0")?).to_string();
+        let shard = DueShard::from_tenant(&TenantId::parse("tenant-0")?).to_string();
         let entries = AttributeValue::M([("system:damaged".to_owned(), s("no JSON"))].into());
         let outbox =
             [("entries", entries), ("sequence", AttributeValue::N("7".to_owned())), ("pending_shard", s(&shard))];

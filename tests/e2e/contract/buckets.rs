@@ -155,7 +155,7 @@ fn a_role_is_not_assumed_with_another_external_id_or_if_it_does_not_exist() -> R
         let acme = world.customer("acme").await?;
         let guess = TenantConfig { external_id: ExternalId::parse("a-wrong-external-id")?, ..acme.clone() };
         let gone = format!("arn:aws:iam::{}:role/no-such-role", acme.role.account());
-        let draft = Draft { role_arn: Some(gone), ..Draft::of(&acme, 1) };
+        let draft = Draft { role_arn: Some(gone), ..Draft::from_config(&acme, 1) };
         for config in [guess, config("acme", draft)?] {
             let refused = world.buckets().open(&config, window("10:00", "11:00")?).await.err();
             assert_eq!(refused.map(|failure| failure.code), Some(Code::AssumeRoleDenied));

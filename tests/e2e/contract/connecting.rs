@@ -35,7 +35,7 @@ async fn the_first_external_id_is_stored_and_never_replaced(world: &impl World) 
     assert!(kept.iter().all(|it| *it == kept[0]), "{kept:?}");
     assert_eq!(world.settings().external_id(&globex, &candidates[0]).await?, "candidate-0");
     let records = world.settings().records(&acme).await?;
-    assert_eq!(ConnectorState::of(&records), ConnectorState::NotConnected);
+    assert_eq!(ConnectorState::from_records(&records), ConnectorState::NotConnected);
     assert_eq!(records.config.and_then(|config| config.external_id), Some(kept[0].clone()));
     Ok(())
 }
@@ -50,7 +50,7 @@ async fn a_role_is_stored_and_removed_until_there_are_settings(world: &impl Worl
         let announcement = announcement_of("acme", &version.to_string(), "10:00")?;
         assert_eq!(settings.store_role(&acme, role, version, &announcement).await?, Conditional::Written);
         let records = settings.records(&acme).await?;
-        assert_eq!(ConnectorState::of(&records), state);
+        assert_eq!(ConnectorState::from_records(&records), state);
         let config = records.config.unwrap_or_default();
         assert_eq!(config.version, Some((version + 1).to_string()));
         assert_eq!(config.external_id.as_deref(), Some("made-for-acme"));
@@ -85,7 +85,7 @@ async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Resu
         assert_eq!(as_read.commit(world, &receipt).await?, Conditional::Written);
         let (watermark, schedule) = (as_read.watermark.after(&receipt, as_read.after()), as_read.after());
         as_read = AsRead { watermark, schedule, ..as_read };
-        expected.insert(0, StoredReceipt::of(&receipt));
+        expected.insert(0, StoredReceipt::from_receipt(&receipt));
     }
     assert_eq!(other.commit(world, &other.receipt("b")).await?, Conditional::Written);
     let tenant = &acme.config.tenant;

@@ -78,7 +78,7 @@ impl World for Fakes {
     }
 
     async fn put_unreadable_check(&self, tenant: &TenantId, _without: Option<&str>) -> Result<()> {
-        self.state().tenants.get_mut(tenant.as_str()).context("no such tenant")?.unreadable_verification = true;
+        self.state().tenants.get_mut(tenant.as_str()).context("no such tenant")?.unreadable_connection_check = true;
         Ok(())
     }
 

@@ -41,9 +41,9 @@ async fn connected_tenants_are_listed_in_their_shard_due_or_not(world: &impl Wor
         world.put_records(&tenant, TenantRecords { watermark, ..TenantRecords::default() }).await?;
     }
     assert_eq!(reconciliation::connected(world.fleet()).await?, expected);
-    let shard = DueShard::of(&id("tenant-00")?);
+    let shard = DueShard::from_tenant(&id("tenant-00")?);
     for due in world.fleet().connected(shard).await? {
-        assert_eq!(DueShard::of(&id(&due.tenant)?), shard);
+        assert_eq!(DueShard::from_tenant(&id(&due.tenant)?), shard);
     }
     Ok(())
 }

@@ -235,7 +235,7 @@ fn the_table_has_an_outbox_as_a_map_and_its_shard_while_it_has_entries() -> Resu
         let count = |item: &Item| item.get("entries").and_then(|it| it.as_m().ok()).map(Item::len);
         let full = stored().await?;
         assert_eq!((count(&full), text(&full, "sequence").as_deref()), (Some(1), Some("1")));
-        assert_eq!(text(&full, "pending_shard"), Some(DueShard::of(tenant).to_string()));
+        assert_eq!(text(&full, "pending_shard"), Some(DueShard::from_tenant(tenant).to_string()));
         publish_all(world, tenant).await?;
         let empty = stored().await?;
         assert_eq!((count(&empty), text(&empty, "sequence").as_deref()), (Some(0), Some("1")));

@@ -36,7 +36,7 @@ async fn a_receipt_has_the_windows_objects_with_their_checksums(world: &impl Wor
     receipt.objects.insert(0, StoredObject { late: Some(minute), ..receipt.objects[0].clone() });
     receipt.late = 2;
     store(world, &acme, &receipt).await?;
-    assert_eq!(stored(world, &acme).await?, [StoredReceipt::of(&receipt)]);
+    assert_eq!(stored(world, &acme).await?, [StoredReceipt::from_receipt(&receipt)]);
     Ok(())
 }
 
@@ -60,7 +60,7 @@ async fn a_receipt_of_very_many_objects_is_stored(world: &impl World) -> Result<
     let receipt = Receipt { objects: (1..=2_000).map(object).collect(), ..acme.receipt("a") };
     store(world, &acme, &receipt).await?;
     let stored = stored(world, &acme).await?.pop().context("no receipt")?;
-    let all = StoredReceipt::of(&receipt);
+    let all = StoredReceipt::from_receipt(&receipt);
     let counts = |it: &StoredReceipt| (it.object_count, it.events, it.bytes, it.manifest_sha256.clone());
     assert_eq!(counts(&stored), counts(&all), "the counts include all objects");
     assert!(receipt.objects.starts_with(&stored.receipt.objects) && !stored.receipt.objects.is_empty());

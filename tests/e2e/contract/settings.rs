@@ -127,7 +127,8 @@ async fn a_first_save_fails_if_there_are_records(world: &impl World) -> Result<(
     assert_save_fails(world, &TenantConfig { version: 0, ..acme.config }, None).await?;
     // A config alone, without a watermark.
     let stray = TenantConfig { version: 0, ..config("stray", Draft::default())? };
-    let records = TenantRecords { config: Some(Draft::of(&stray, 3)), watermark: None, ..TenantRecords::default() };
+    let records =
+        TenantRecords { config: Some(Draft::from_config(&stray, 3)), watermark: None, ..TenantRecords::default() };
     world.put_records(&stray.tenant, records).await?;
     assert_save_fails(world, &stray, None).await
 }

@@ -51,7 +51,7 @@ async fn connected(world: &impl World) -> Result<Vec<String>> {
 }
 
 fn shard(tenant: &str) -> Result<String> {
-    Ok(DueShard::of(&id(tenant)?).to_string())
+    Ok(DueShard::from_tenant(&id(tenant)?).to_string())
 }
 
 async fn a_tenant_is_due_from_next_due_on_and_only_in_its_shard(world: &impl World) -> Result<()> {

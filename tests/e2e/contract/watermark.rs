@@ -39,7 +39,7 @@ async fn a_commit_moves_the_watermark_stores_the_receipt_and_clears_the_error(wo
     assert_eq!(watermark.schedule().ok(), Some(acme.after()));
     assert_eq!(failures(world, tenant).await?, Failures::default());
     assert_eq!((after.config, after.lease), (before.config, before.lease), "an export doesn't change the settings");
-    assert_eq!(world.settings().receipts(tenant, None, 10).await?, [StoredReceipt::of(&receipt)]);
+    assert_eq!(world.settings().receipts(tenant, None, 10).await?, [StoredReceipt::from_receipt(&receipt)]);
     Ok(())
 }
 
@@ -61,7 +61,7 @@ async fn of_many_concurrent_commits_exactly_one_succeeds(world: &impl World) -> 
     let winners: Vec<_> = receipts.iter().zip(&commits).filter(|(_, it)| **it == Conditional::Written).collect();
     let [(winner, _)] = winners[..] else { anyhow::bail!("{} winners", winners.len()) };
     let tenant = &acme.config.tenant;
-    assert_eq!(world.settings().receipts(tenant, None, 10).await?, [StoredReceipt::of(winner)]);
+    assert_eq!(world.settings().receipts(tenant, None, 10).await?, [StoredReceipt::from_receipt(winner)]);
     assert_eq!(stored_watermark(world, tenant).await?.schedule().ok(), Some(acme.after()));
     Ok(())
 }

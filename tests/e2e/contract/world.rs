@@ -220,7 +220,7 @@ impl AsRead {
             window,
             bucket: self.config.bucket.to_string(),
             objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256: sha256.to_owned(), late: None }],
-            trailing_counts: TrailingCounts::of(window),
+            trailing_counts: TrailingCounts::new(window),
             late: 0,
             malformed: 1,
             gap: false,

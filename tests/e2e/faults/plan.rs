@@ -80,7 +80,7 @@ pub(crate) fn faults(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
 
 /// The tenant's shard of the index `due`.
 fn due_shard(tenant: &str) -> String {
-    TenantId::parse(tenant).map(|tenant| DueShard::of(&tenant).to_string()).unwrap_or_default()
+    TenantId::parse(tenant).map(|tenant| DueShard::from_tenant(&tenant).to_string()).unwrap_or_default()
 }
 
 /// In an order that doesn't depend on concurrency.

@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) -> bool {
             assert_eq!((&connection.external_id, &connection.role), (&config.external_id, &config.role));
             check_ownership(&config, &platform);
             check_object_keys(&config);
-            let saved = Draft::of(&config, config.version);
+            let saved = Draft::from_config(&config, config.version);
             assert_eq!(saved.check(&tenant, &platform), Ok(config), "saving changes the settings");
             true
         }

@@ -1,3 +1,5 @@
+//! Tests of the made-up events.
+
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};

@@ -73,7 +73,7 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
         window,
         bucket: text(item, "bucket")?,
         objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
-        trailing_counts: TrailingCounts::of(window),
+        trailing_counts: TrailingCounts::new(window),
         late: number(item, "late")?,
         malformed: number(item, "malformed")?,
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),

@@ -93,7 +93,7 @@ fn any_receipt() -> impl Strategy<Value = Receipt> {
             window,
             bucket,
             objects,
-            trailing_counts: TrailingCounts::of(window),
+            trailing_counts: TrailingCounts::new(window),
             late,
             malformed,
             gap,
@@ -220,7 +220,7 @@ proptest! {
     #[test]
     fn a_receipt_is_read_back_with_as_many_objects_as_it_lists(tenant in tenant(), written in any_receipt()) {
         let item = receipt(&tenant, &written);
-        let all = StoredReceipt::of(&written);
+        let all = StoredReceipt::from_receipt(&written);
         let listed = written.objects.iter().take(500).cloned().collect();
         let exported_at = timestamp::whole_seconds(written.exported_at);
         let read = Receipt { objects: listed, exported_at, ..written.clone() };

@@ -1,102 +1,144 @@
-//! How fast roles are assumed: STS has one quota for an account in a region, and refuses everybody beyond it.
+//! Spaces AssumeRole calls out: STS has one quota for an account in a region, and refuses everybody beyond it.
 
 use std::{
     num::NonZeroU32,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use governor::{Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, state::InMemoryState, state::NotKeyed};
-use tokio::sync::Mutex;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::FinalizerInterceptorContextRef, dyn_dispatch_hint},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetadata as _};
+use tokio::time::{Instant, sleep_until};
 
-/// Tokio's clock, which tests can pause.
-#[derive(Debug, Clone)]
-struct TokioClock(Instant);
+use crate::errors::is_throttle;
 
-impl Clock for TokioClock {
-    type Instant = Duration;
+/// How many times slower than configured the pace gets at most.
+const MAX_SLOWDOWN: u32 = 32;
 
-    fn now(&self) -> Duration {
-        tokio::time::Instant::now().into_std() - self.0
-    }
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
-
-/// Spaces AssumeRole calls out.
-///
-/// It stays as it is when STS throttles. The SDK then tries the call again, each time after a longer pause with jitter, and
-/// the call's tenant keeps its place among `MAX_CONCURRENT_EXPORTS` meanwhile. So the more calls are throttled, the fewer
-/// are sent.
+/// The rate of AssumeRole calls. It slows down when STS throttles, as TCP does when a line is full: the SDK's own retries
+/// stop waiting once their shared budget is used up, and a whole fleet would fail at full speed.
 #[derive(Debug)]
 pub struct Pace {
-    limiter: Limiter,
-    clock: TokioClock,
-    /// Held by the call that is next, since the limiter doesn't know the order of those that wait.
-    next: Mutex<()>,
+    min_interval: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    interval: Duration,
+    next_slot: Option<Instant>,
+    slowed_at: Option<Instant>,
 }
 
 impl Pace {
     pub fn per_second(calls: NonZeroU32) -> Self {
-        // A timer fires up to a millisecond late. Calls that missed their time by less than 10 ms may follow at once.
-        let burst = NonZeroU32::new(calls.get() / 100).unwrap_or(NonZeroU32::MIN);
-        let clock = TokioClock(tokio::time::Instant::now().into_std());
-        let limiter = RateLimiter::direct_with_clock(Quota::per_second(calls).allow_burst(burst), clock.clone());
-        Self { limiter, clock, next: Mutex::new(()) }
+        let min_interval = Duration::from_secs(1) / calls.get();
+        Self { min_interval, state: Mutex::new(State { interval: min_interval, next_slot: None, slowed_at: None }) }
     }
 
     /// Waits until another AssumeRole may be sent. Callers are served in the order in which they ask.
     pub async fn wait_for_sts_slot(&self) {
-        let _next = self.next.lock().await;
-        while let Err(too_early) = self.limiter.check() {
-            tokio::time::sleep(too_early.wait_time_from(self.clock.now())).await;
+        let slot = {
+            let now = Instant::now();
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = state.next_slot.unwrap_or(now).max(now);
+            state.next_slot = Some(slot + state.interval);
+            slot
+        };
+        sleep_until(slot).await;
+    }
+
+    /// Halves the rate after a throttle, at most once a second, and raises it by a 32nd after each other answer.
+    fn adapt(&self, throttled: bool) {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !throttled {
+            state.interval = (state.interval - state.interval / 32).max(self.min_interval);
+        } else if state.slowed_at.is_none_or(|at| now - at >= Duration::from_secs(1)) {
+            state.interval = (state.interval * 2).min(self.min_interval * MAX_SLOWDOWN);
+            state.slowed_at = Some(now);
         }
+    }
+}
+
+/// Adapts the pace to the answer of each attempt, retries included.
+#[derive(Debug)]
+pub(super) struct AdaptPace(pub(super) Arc<Pace>);
+
+#[dyn_dispatch_hint]
+impl Intercept for AdaptPace {
+    fn name(&self) -> &'static str {
+        "AdaptPace"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(answer) = context.output_or_error() {
+            let code = answer
+                .as_ref()
+                .err()
+                .and_then(|error| error.as_operation_error()?.downcast_ref::<AssumeRoleError>()?.code());
+            self.0.adapt(code.is_some_and(is_throttle));
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, sleep};
-
     use super::*;
 
-    async fn time_of_11_calls(pace: &Pace) -> u128 {
+    async fn time_of_calls(pace: &Pace, calls: u32) -> u128 {
         let started = Instant::now();
-        for _ in 0..11 {
+        for _ in 0..calls {
             pace.wait_for_sts_slot().await;
         }
         started.elapsed().as_millis()
     }
 
     #[tokio::test(start_paused = true)]
+    async fn throttles_slow_the_pace_down_and_answers_restore_it() {
+        let pace = Pace::per_second(NonZeroU32::new(10).unwrap());
+        time_of_calls(&pace, 10).await;
+        for _ in 0..5 {
+            pace.adapt(true);
+        }
+        time_of_calls(&pace, 10).await;
+        let slow = time_of_calls(&pace, 10).await;
+        assert!((1_900..2_100).contains(&slow), "throttles within one second count once: {slow}");
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pace.adapt(true);
+        }
+        time_of_calls(&pace, 10).await;
+        let slowest = time_of_calls(&pace, 10).await;
+        assert!((31_000..33_000).contains(&slowest), "it never stops: {slowest}");
+        for _ in 0..200 {
+            pace.adapt(false);
+        }
+        time_of_calls(&pace, 10).await;
+        let restored = time_of_calls(&pace, 10).await;
+        assert!((900..1_100).contains(&restored), "{restored}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn calls_are_spaced_out_and_a_pause_is_no_credit() {
         let pace = Pace::per_second(NonZeroU32::new(10).unwrap());
-        let first = time_of_11_calls(&pace).await;
+        let first = time_of_calls(&pace, 11).await;
         assert!((1_000..1_020).contains(&first), "{first}");
-        sleep(Duration::from_secs(60)).await;
-        let later = time_of_11_calls(&pace).await;
-        assert!((1_000..1_020).contains(&later), "{later}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_highest_pace_is_kept_although_timers_are_late() {
-        let pace = Pace::per_second(NonZeroU32::new(500).unwrap());
-        let started = Instant::now();
-        for _ in 0..1_000 {
-            pace.wait_for_sts_slot().await;
-        }
-        let millis = started.elapsed().as_millis();
-        assert!((1_985..2_010).contains(&millis), "{millis}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn callers_are_served_in_order() {
-        let pace = Pace::per_second(NonZeroU32::new(10).unwrap());
-        let served = std::sync::Mutex::new(Vec::new());
-        let call = async |number: usize| {
-            pace.wait_for_sts_slot().await;
-            served.lock().unwrap().push(number);
-        };
-        futures::future::join_all((0..20).map(call)).await;
-        assert_eq!(*served.lock().unwrap(), (0..20).collect::<Vec<_>>());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let later = time_of_calls(&pace, 11).await;
+        assert!(later >= 1_000, "{later}");
     }
 }

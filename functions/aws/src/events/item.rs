@@ -11,9 +11,9 @@ use serde_json::Value;
 /// An item's attributes by their names.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Item(Members<Attribute>);
+pub(super) struct RawItem(Members<Attribute>);
 
-impl Item {
+impl RawItem {
     pub(super) fn is_empty(&self) -> bool {
         self.0.0.is_empty()
     }

@@ -11,7 +11,7 @@ use audit_log_core::{
 };
 
 use super::{
-    item::Item,
+    item::RawItem,
     scanner::{Damage, Scanner},
 };
 
@@ -47,7 +47,7 @@ fn set_once<T>(place: &mut Option<T>, value: T) -> Result<(), Damage> {
 
 /// Where the next page begins; `None` if the key is null or empty, which means the same as no key.
 fn more_after(key: &[u8]) -> Result<Option<String>, Damage> {
-    match serde_json::from_slice::<Option<Item>>(key).map_err(|_| Damage("the last key is not an item"))? {
+    match serde_json::from_slice::<Option<RawItem>>(key).map_err(|_| Damage("the last key is not an item"))? {
         None => Ok(None),
         Some(key) if key.is_empty() => Ok(None),
         Some(key) => key
@@ -116,7 +116,7 @@ fn text_attribute(scanner: &mut Scanner<'_>, into: &mut Vec<u8>) -> Result<bool,
 
 /// Reads an item of any shape. Without a text, all its attributes are kept as DynamoDB wrote them.
 fn unusual(item: &[u8]) -> Result<StoredEvent, Damage> {
-    let item: Item = serde_json::from_slice(item).map_err(|_| Damage("an item is not valid"))?;
+    let item: RawItem = serde_json::from_slice(item).map_err(|_| Damage("an item is not valid"))?;
     let recorded_at_id = item.string("recorded_at_id").ok_or(Damage("an item has no key"))?.to_owned();
     let body = match item.string("event") {
         Some(text) => Body::Text(text.to_owned()),

@@ -86,7 +86,7 @@ impl TenantsTable {
         let mut names = HashMap::from([("#sequence".to_owned(), "sequence".to_owned())]);
         let mut values = HashMap::from([
             (":next".to_owned(), n(outbox.sequence)),
-            (":shard".to_owned(), s(DueShard::of(tenant).to_string())),
+            (":shard".to_owned(), s(DueShard::from_tenant(tenant).to_string())),
         ]);
         let (set, entry) = if attributes::entries(&stored).is_some() {
             names.insert("#id".to_owned(), entry.id);

@@ -58,7 +58,7 @@ fn receipt() -> Receipt {
         window: window(),
         bucket: "acme-audit".to_owned(),
         objects: vec![object],
-        trailing_counts: TrailingCounts::of(window()),
+        trailing_counts: TrailingCounts::new(window()),
         late: 0,
         malformed: 0,
         gap: false,
@@ -95,7 +95,7 @@ async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {
 }
 
 async fn due(aws: &Aws) -> Result<Vec<String>, Failure> {
-    let shard = DueShard::of(&config(Draft::default()).tenant);
+    let shard = DueShard::from_tenant(&config(Draft::default()).tenant);
     let due = table(aws).due(shard, window().to).await.inspect_err(assert_no_secrets)?;
     Ok(due.into_iter().map(|due| due.tenant).collect())
 }
@@ -155,7 +155,7 @@ async fn a_table_that_refuses_the_exporter_is_the_platforms_failure() {
         let (table, tenant) = (table(&aws), config(Draft::default()).tenant);
         for failure in [
             due(&aws).await.unwrap_err(),
-            table.any_connected(DueShard::of(&tenant)).await.unwrap_err(),
+            table.any_connected(DueShard::from_tenant(&tenant)).await.unwrap_err(),
             table.load(std::slice::from_ref(&tenant)).await.unwrap_err(),
             table.acquire_lease(&tenant, Purpose::Publish, &lease(), window().to).await.unwrap_err(),
             table.release_lease(&tenant, &lease()).await.unwrap_err(),
@@ -166,7 +166,7 @@ async fn a_table_that_refuses_the_exporter_is_the_platforms_failure() {
             save(&aws).await.unwrap_err(),
             record_failure(&aws).await.unwrap_err(),
             table.disconnect(&tenant, 3, &announcement()).await.unwrap_err(),
-            table.connected(DueShard::of(&tenant)).await.unwrap_err(),
+            table.connected(DueShard::from_tenant(&tenant)).await.unwrap_err(),
             table.saved().await.unwrap_err(),
             table.pending().await.unwrap_err(),
             table.last_count().await.unwrap_err(),

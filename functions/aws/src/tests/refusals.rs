@@ -1,4 +1,4 @@
-//! Tests of S3's refusals: which failure each is, and who has to act.
+//! Tests of S3's refusals: which failure each is, and who must act.
 
 use audit_log_core::failure::Party;
 

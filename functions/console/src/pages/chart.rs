@@ -232,14 +232,14 @@ mod tests {
             window,
             bucket: "acme".to_owned(),
             objects: Vec::new(),
-            trailing_counts: audit_log_core::late_arrivals::TrailingCounts::of(window),
+            trailing_counts: audit_log_core::late_arrivals::TrailingCounts::new(window),
             late: 0,
             malformed: 0,
             gap: false,
             exported_at: window.to,
             duration: TimeDelta::zero(),
         };
-        StoredReceipt { events, ..StoredReceipt::of(&receipt) }
+        StoredReceipt { events, ..StoredReceipt::from_receipt(&receipt) }
     }
 
     #[test]

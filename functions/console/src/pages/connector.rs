@@ -28,7 +28,7 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "connector.html")]
-struct Page {
+struct ConnectorPage {
     layout: Layout,
     csrf: CsrfToken,
     badge: Badge,
@@ -38,7 +38,7 @@ struct Page {
     alert: Option<Alert>,
 }
 
-impl Page {
+impl ConnectorPage {
     fn is_connected(&self) -> bool {
         matches!(self.connector.status, ConnectorStatus::Connected | ConnectorStatus::Scheduled)
     }
@@ -66,12 +66,12 @@ pub(crate) struct ConnectForm {
 
 /// What the redirect after a change adds to the address.
 #[derive(Deserialize)]
-pub(crate) struct NoticeQuery {
+pub(crate) struct ConnectedQuery {
     connected: Option<String>,
     disconnected: Option<String>,
 }
 
-impl NoticeQuery {
+impl ConnectedQuery {
     /// Nothing that the status contradicts. A connected role without settings has a notice of its own on the page.
     fn notice(&self, status: ConnectorStatus) -> Option<Alert> {
         match (self, status) {
@@ -93,7 +93,7 @@ const TITLE: &str = "S3 Audit Log Exporter";
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
-    query: Result<Query<NoticeQuery>, Problem>,
+    query: Result<Query<ConnectedQuery>, Problem>,
 ) -> Result<Response, ErrorPage> {
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
     let notice = query.ok().and_then(|Query(query)| query.notice(connector.status));
@@ -165,7 +165,7 @@ fn connector_page(
         }
     });
     let alert = problem.filter(|_| error.is_none()).map(Alert::from_problem).or(notice);
-    let page = Page {
+    let page = ConnectorPage {
         layout: session.layout(NavItem::Connector, TITLE),
         csrf: session.csrf_token(),
         badge: connector.status.into(),

@@ -29,7 +29,7 @@ const MAX_EVENTS: usize = 1_000;
 
 #[derive(Template)]
 #[template(path = "event.html")]
-struct Page {
+struct EventPage {
     layout: Layout,
     json: String,
 }
@@ -59,7 +59,7 @@ pub(super) async fn page<B: Backend>(
     if session.request.is_partial {
         return Ok(html(StatusCode::OK, &Part { json }));
     }
-    Ok(html(StatusCode::OK, &Page { layout: session.layout(NavItem::Logs, "Event"), json }))
+    Ok(html(StatusCode::OK, &EventPage { layout: session.layout(NavItem::Logs, "Event"), json }))
 }
 
 async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, at: &str) -> Result<String, Problem> {

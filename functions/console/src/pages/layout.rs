@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::{assets, text::shown};
 use crate::connector::ConnectorStatus;
 
-/// What stands around a page's content.
+/// The frame around a page's content.
 pub(crate) struct Layout {
     /// Leads up to the root of the pages.
     pub(super) root: &'static str,

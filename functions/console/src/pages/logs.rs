@@ -41,7 +41,7 @@ const PARAMETERS: [(&str, &str); 7] = [
 
 #[derive(Template)]
 #[template(path = "logs.html")]
-struct Page {
+struct LogsPage {
     layout: Layout,
     query: LogsQuery,
     periods: Vec<Period>,
@@ -59,7 +59,7 @@ struct Page {
     file: String,
 }
 
-impl Page {
+impl LogsPage {
     fn is_filtered(&self) -> bool {
         self.query.is_filtered()
     }
@@ -102,7 +102,7 @@ pub(super) async fn page<B: Backend>(
         is_one: summary.total == 1,
         counted: summary.counted_from.as_deref().map(|at| (When::minute(at), number(summary.scanned))),
     });
-    let page = Page {
+    let page = LogsPage {
         layout: session.layout(NavItem::Logs, "Audit logs"),
         periods: query.periods(),
         facets: query.facets(summary.as_ref()),

@@ -33,7 +33,7 @@ const TITLE: &str = "Audit Logs";
 
 #[derive(Template)]
 #[template(path = "settings.html")]
-struct Page {
+struct SettingsPage {
     layout: Layout,
     badge: Badge,
     connected: bool,
@@ -87,14 +87,14 @@ struct StepView {
 
 /// What the redirect after a save adds to the address.
 #[derive(Deserialize)]
-pub(crate) struct NoticeQuery {
+pub(crate) struct SavedQuery {
     saved: Option<String>,
 }
 
 pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
-    query: Result<Query<NoticeQuery>, Problem>,
+    query: Result<Query<SavedQuery>, Problem>,
 ) -> Result<Response, ErrorPage> {
     let saved = query.ok().and_then(|Query(query)| query.saved).map(|_| {
         Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are.")
@@ -226,7 +226,7 @@ fn full_page(
     alert: Option<Alert>,
     status: StatusCode,
 ) -> Response {
-    let page = Page {
+    let page = SettingsPage {
         layout: session.layout(NavItem::Settings, TITLE),
         badge: current.body.status.into(),
         connected: is_connected(current),

@@ -24,7 +24,7 @@ const MAX_LISTED_OBJECTS: usize = 2;
 
 #[derive(Template)]
 #[template(path = "status.html")]
-struct Page {
+struct StatusPage {
     layout: Layout,
     badge: Badge,
     admin: bool,
@@ -95,7 +95,7 @@ pub(super) async fn page<B: Backend>(
     let status = status::current(&app, &session.caller).await.map_err(refuse)?;
     let chart = if is_first_page { Some(chart::load(&app, &session.caller).await.map_err(refuse)?) } else { None };
     let minute = |at: &Option<String>| at.as_deref().map(When::minute);
-    let page = Page {
+    let page = StatusPage {
         layout: session.layout(NavItem::Status, "Export status"),
         badge: match &status.last_error {
             Some(_) if status.next_run_at.is_some() => Badge { tone: "bad", text: "Failing" },

@@ -14,7 +14,7 @@ pub(super) fn weight(text: &str) -> usize {
     text.len() + 4 * text.bytes().filter(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')).count()
 }
 
-/// At most `max` characters of a text, without any that would hide or reorder what stands beside it.
+/// At most `max` characters of a text, without any that would hide or reorder what is next to it.
 pub(super) fn shown(text: &str, max: usize) -> String {
     let mut characters = text.chars();
     let mut shown = String::new();

@@ -28,7 +28,7 @@ pub(super) fn export(world: &World, tenant: &str, hours: u32) {
             window,
             bucket: format!("{tenant}-audit-logs"),
             objects: (1..=60).map(object).collect(),
-            trailing_counts: TrailingCounts::of(window),
+            trailing_counts: TrailingCounts::new(window),
             late: 0,
             malformed: 1,
             gap: false,
@@ -113,7 +113,7 @@ pub(super) fn checked(world: &World, tenant: &str, version: u64, found: &[(bool,
     };
     let (due_hour, at) = ("2026-11-21T08:00:00Z".parse().unwrap(), "2026-11-21T08:31:04Z".parse().unwrap());
     let checked = ConnectionCheck { due_hour, at, version, findings: found.iter().map(finding).collect() };
-    world.fakes.state().tenants.get_mut(tenant).unwrap().verification = Some(checked);
+    world.fakes.state().tenants.get_mut(tenant).unwrap().connection_check = Some(checked);
 }
 
 #[tokio::test]

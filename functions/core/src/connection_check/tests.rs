@@ -132,7 +132,7 @@ impl World {
     }
 
     fn stored_check(&self, tenant: &str) -> Option<ConnectionCheck> {
-        self.fakes.state().tenants[tenant].verification.clone()
+        self.fakes.state().tenants[tenant].connection_check.clone()
     }
 
     /// Takes the notifications out of the outbox and asserts that the audit log has the same.

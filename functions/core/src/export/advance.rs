@@ -217,7 +217,7 @@ impl<T, E, B, N> Export<T, E, B, N> {
     }
 }
 
-/// Goes on with the records as they are now, since they are no longer as they were read. That is no failure.
+/// Goes on with the records as they are now, since they are no longer as they were read. This isn't a failure.
 fn continue_with<Bucket>(
     run: Run<'_>,
     tenant: &mut TenantRun<Bucket>,
@@ -262,7 +262,7 @@ fn is_committed(is_held: bool, releases: bool, after: Schedule, records: &Tenant
     is_ours && until == Some(timestamp::seconds(after.exported_until).as_str())
 }
 
-/// Logs an error only if the platform has to act.
+/// Logs an error only if the platform must act.
 fn log_failure(tenant: &str, window: Option<Window>, failure: &Failure) {
     let Failure { code, party, message } = failure;
     let (window, hint) = (window.map(tracing::field::display), code.hint());

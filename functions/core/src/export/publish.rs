@@ -85,7 +85,7 @@ impl<T: Tenants + Fleet, E: Sync, B: Sync, N: Bus> Export<T, E, B, N> {
         let mut pending: Vec<TenantId> =
             self.tenants.pending().await?.iter().filter_map(|id| TenantId::parse(id).ok()).collect();
         let mut publishing = Publishing { pending: pending.len() as u64, ..Publishing::default() };
-        // Each hour begins with another tenant, so that every outbox is published some time.
+        // Each hour begins with another tenant, so that every outbox is published eventually.
         let hour = usize::try_from(run.tick.timestamp() / 3_600).unwrap_or_default();
         let begin = hour.wrapping_mul(MAX_OUTBOXES).checked_rem(pending.len()).unwrap_or_default();
         pending.rotate_left(begin);

@@ -249,8 +249,8 @@ impl<'a, E: Events> Reader<'a, E> {
     }
 }
 
-/// Lets other futures of this task be polled first. Tokio's function of this name needs the feature `rt` and a runtime; the
-/// core has neither.
+/// Lets other futures of this task be polled first. Unlike Tokio's function of this name, it wakes the task at once and not
+/// when the scheduler gets to it, so that a run also goes on where it is polled by something else than a runtime's scheduler.
 async fn yield_now() {
     let mut has_yielded = false;
     poll_fn(|context| {

@@ -82,7 +82,7 @@ pub struct Report {
 pub struct FailedTenant {
     pub tenant_id: String,
     pub code: Code,
-    /// Who has to act.
+    /// Who must act.
     pub party: Party,
     /// What happened and what to do.
     pub message: String,
@@ -111,7 +111,7 @@ pub enum Deferral {
     OutOfTime,
     /// This run has exported its most windows of one tenant.
     MaxWindows,
-    /// The tenant keeps failing, and its admin has to act.
+    /// The tenant keeps failing, and its admin must act.
     Backoff,
 }
 

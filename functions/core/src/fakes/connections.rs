@@ -12,7 +12,7 @@ use crate::{
 
 impl FakeTenant {
     fn last_check(&self) -> Option<&ConnectionCheck> {
-        self.verification.as_ref().filter(|_| !self.unreadable_verification)
+        self.connection_check.as_ref().filter(|_| !self.unreadable_connection_check)
     }
 }
 
@@ -41,8 +41,8 @@ impl Connections for Fakes {
         if !is_connected || !same_version || stored.last_check() != as_read {
             return Ok(Conditional::ConditionFailed);
         }
-        stored.verification = Some(found.clone());
-        stored.unreadable_verification = false;
+        stored.connection_check = Some(found.clone());
+        stored.unreadable_connection_check = false;
         announcement.into_iter().for_each(|announcement| state.announce(announcement));
         Ok(Conditional::Written)
     }

@@ -67,7 +67,7 @@ impl Settings for Fakes {
         if !unchanged || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
             return Ok(Conditional::ConditionFailed);
         }
-        stored.config = Some(Draft::of(config, config.version + 1));
+        stored.config = Some(Draft::from_config(config, config.version + 1));
         let StoredWatermark { checkpoint, trailing_counts, .. } = stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
         stored.watermark = Some(StoredWatermark { checkpoint, trailing_counts, ..connected });
@@ -108,7 +108,7 @@ impl Settings for Fakes {
         let state = self.state();
         let receipts = state.tenants.get(tenant.as_str()).into_iter().flat_map(|tenant| tenant.receipts.values().rev());
         let earlier = receipts.filter(|receipt| before.is_none_or(|before| receipt.window.to < before));
-        Ok(earlier.take(most).map(StoredReceipt::of).collect())
+        Ok(earlier.take(most).map(StoredReceipt::from_receipt).collect())
     }
 
     async fn take_verification_slot(

@@ -84,7 +84,7 @@ pub(super) fn reserved(at: &str) -> String {
     format!("{at} is reserved for this system's own events; choose another one")
 }
 
-/// Ignores case and whitespace, since a reader could confuse such a log type with a reserved one.
+/// Ignores case and whitespace, since a reader could confuse a similar log type with a reserved one.
 fn is_reserved(log_type: &str) -> bool {
     let words = || log_type.split_whitespace();
     RESERVED_LOG_TYPES.iter().any(|reserved| {

@@ -92,7 +92,7 @@ pub struct StoredReceipt {
 
 impl StoredReceipt {
     /// A receipt that lists all of its objects.
-    pub fn of(receipt: &Receipt) -> Self {
+    pub fn from_receipt(receipt: &Receipt) -> Self {
         Self {
             object_count: receipt.objects.len() as u64,
             events: receipt.events(),

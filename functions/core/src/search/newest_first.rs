@@ -21,16 +21,16 @@ pub(super) struct NewestFirst<'a, E> {
     tenant: &'a TenantId,
     window: Window,
     end: String,
-    shards: Vec<Shard>,
+    shards: Vec<ReverseShard>,
 }
 
-struct Shard {
+struct ReverseShard {
     number: u16,
     page: VecDeque<StoredEvent>,
     unread: Unread,
 }
 
-impl Shard {
+impl ReverseShard {
     fn next_key(&self) -> Option<&str> {
         self.page.front().map(|event| event.recorded_at_id.as_str())
     }
@@ -54,7 +54,7 @@ impl<'a, E: Events> NewestFirst<'a, E> {
             Some(before) if *before < *end => Unread::Before(before.to_owned()),
             _ => Unread::All,
         };
-        let shard = |number| Shard { number, page: VecDeque::new(), unread: unread.clone() };
+        let shard = |number| ReverseShard { number, page: VecDeque::new(), unread: unread.clone() };
         Self { events, tenant: scope.tenant, window, end, shards: scope.shards.iter().map(shard).collect() }
     }
 

@@ -1,3 +1,5 @@
+//! Tests of searches: filters, order, pages and budgets.
+
 use chrono::TimeDelta;
 use futures::FutureExt as _;
 use proptest::prelude::*;

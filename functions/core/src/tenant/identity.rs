@@ -30,7 +30,7 @@ impl TenantId {
 pub struct DueShard(u8);
 
 impl DueShard {
-    pub fn of(tenant: &TenantId) -> Self {
+    pub fn from_tenant(tenant: &TenantId) -> Self {
         Self(Sha256::digest(tenant.as_str())[0] >> 4)
     }
 
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_due_shard_is_the_first_hex_digit_of_the_ids_sha_256() {
         // printf acme | sha256sum
-        assert_eq!(DueShard::of(&TenantId::parse("acme").unwrap()).to_string(), "8");
+        assert_eq!(DueShard::from_tenant(&TenantId::parse("acme").unwrap()).to_string(), "8");
         assert_eq!(DueShard::all().map(|shard| shard.to_string()).collect::<String>(), "0123456789abcdef");
     }
 

@@ -21,7 +21,7 @@ use crate::{
 
 impl Tenants for Ports {
     async fn due(&self, shard: DueShard, tick: DateTime<Utc>) -> Result<Vec<Due>, Failure> {
-        if !TENANTS.iter().any(|of| TenantId::parse(of).is_ok_and(|of| DueShard::of(&of) == shard)) {
+        if !TENANTS.iter().any(|of| TenantId::parse(of).is_ok_and(|of| DueShard::from_tenant(&of) == shard)) {
             return Ok(Vec::new());
         }
         // A run makes several of these calls: only some of them get a fault.

@@ -115,8 +115,8 @@ async fn a_connected_tenant_without_a_stored_bucket_fails() {
 async fn a_stored_check_that_is_unreadable_or_in_the_future_is_replaced() {
     type Damage = fn(&mut FakeTenant);
     let damages: [Damage; 2] = [
-        |it| it.unreadable_verification = true,
-        |it| it.verification.as_mut().unwrap().due_hour = "9999-11-21T10:00:00Z".parse().unwrap(),
+        |it| it.unreadable_connection_check = true,
+        |it| it.connection_check.as_mut().unwrap().due_hour = "9999-11-21T10:00:00Z".parse().unwrap(),
     ];
     for damage in damages {
         let world = World::with_tenants(&["acme"]);
@@ -124,7 +124,7 @@ async fn a_stored_check_that_is_unreadable_or_in_the_future_is_replaced() {
         world.change(damage);
         assert_eq!(world.day("21").await, CheckCounts { checked: 1, ..CheckCounts::default() });
         assert_eq!(world.stored_check("acme").unwrap().due_hour, due_hour_of("acme", "21"));
-        assert!(!world.fakes.state().tenants["acme"].unreadable_verification);
+        assert!(!world.fakes.state().tenants["acme"].unreadable_connection_check);
         world.accounts.set_findings("acme", &[NOT_ENFORCED]);
         world.day("22").await;
         assert_eq!(world.take_notifications("acme"), [DRIFTED]);
@@ -139,7 +139,7 @@ async fn a_check_that_is_refused_without_a_newer_record_counts_as_unchecked() {
     let fakes = world.fakes.clone();
     // An older check, so that no other run has checked this due hour.
     let older = ConnectionCheck { due_hour: at("18T10:00"), at: at("18T10:31"), version: 0, findings: vec![] };
-    let during_verification = move || fakes.state().tenants.get_mut("acme").unwrap().verification = Some(older);
+    let during_verification = move || fakes.state().tenants.get_mut("acme").unwrap().connection_check = Some(older);
     world.fakes.once(Op::SaveCheck, None, Fault::After(Box::new(during_verification)));
     let hour = due_hour_of("acme", "20");
     assert_eq!(world.run(hour).await, UNCHECKED);

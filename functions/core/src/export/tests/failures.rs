@@ -93,7 +93,8 @@ fn records_that_cannot_be_read_are_the_platforms_failure() {
 #[test]
 fn a_shard_that_cannot_be_read_fails_the_tick_after_all_others_were_exported() {
     let world = World::with_acme();
-    let others_shard = crate::tenant::DueShard::all().find(|shard| *shard != crate::tenant::DueShard::of(&id("acme")));
+    let others_shard =
+        crate::tenant::DueShard::all().find(|shard| *shard != crate::tenant::DueShard::from_tenant(&id("acme")));
     let failure = Failure::new(Code::Throttled, "slow down");
     world.fakes.once(Op::Due, Some(&others_shard.unwrap().to_string()), Fault::Fail(failure.clone()));
     assert_eq!(world.tick("11:00"), Err(failure));
