@@ -1,6 +1,6 @@
 //! The adapters, which implement the core's ports over AWS: the only crate that names the AWS SDK.
 //!
-//! [`config`] and [`clients`] configure, [`tenants`], [`events`] and [`recorder`] use the two DynamoDB tables, [`buckets`] STS
+//! [`config`] and [`clients`] configure, [`tenants`], [`events`] and [`mod@recorder`] use the two DynamoDB tables, [`buckets`] STS
 //! and S3, [`queue`] SQS, [`bus`] EventBridge, [`verifier`] Lambda. [`telemetry`] writes logs and metrics, and [`errors`]
 //! turns AWS's errors into failures. The adapters pass the same contract tests as the core's fakes.
 
