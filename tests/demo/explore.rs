@@ -73,7 +73,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
         (
             &format!("call the API as an admin of {BUSY}"),
             format!(
-                "export API='{}' TOKEN={admin}\ncurl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/status\"",
+                "export API='{}'\nexport TOKEN={admin}\nexport EVENTS_TOKEN={writer}\ncurl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/status\"",
                 api.base()
             ),
         ),
@@ -82,9 +82,9 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
             "curl -s -H \"Authorization: Bearer $TOKEN\" \"$API/v1/audit-logs?action=Login&pageSize=3\"".to_owned(),
         ),
         (
-            "record an event as your services would (the next tick exports it)",
+            "record an event as your services would (the tick after the next full hour exports it)",
             format!(
-                "curl -s -H \"Authorization: Bearer {writer}\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
+                "curl -s -H \"Authorization: Bearer $EVENTS_TOKEN\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
                  -d '{{\"events\": [{{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {{\"id\": \"me\"}}}}]}}'"
             ),
         ),
@@ -100,7 +100,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
             format!("curl -s -H \"Authorization: Bearer {newcomer}\" \"$API/v1/connector\""),
         ),
         (
-            "invoke a tick of the last hour: it exports all due tenants",
+            "invoke a tick of the last hour: it exports the hours since yesterday, which are empty",
             format!("aws lambda invoke --function-name {exporter} --payload '{tick}' /dev/stdout"),
         ),
     ];

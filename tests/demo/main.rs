@@ -124,7 +124,7 @@ fn introduce(screen: &Screen) -> Result<()> {
     screen.prose(
         "Every hour a rule invokes a Lambda function, which assumes each customer's role and stores the customer's audit events \
          as files in the customer's own bucket. The demo runs a whole day of exports on an emulated AWS on this machine, with the \
-         templates and zipped functions that are deployed in production. It sets `FanOut=false`, so that one invocation exports \
+         templates and zipped functions that a deployment uses, built without optimization. It sets `FanOut=false`, so that one invocation exports \
          all tenants and reports on them. One customer deletes its role at 10:30. At the end, every file is compared with the recorded events.",
     )
 }
