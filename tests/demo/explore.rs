@@ -83,10 +83,9 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
         ),
         (
             "record an event as your services would (the tick after the next full hour exports it)",
-            format!(
                 "curl -s -H \"Authorization: Bearer $EVENTS_TOKEN\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
-                 -d '{{\"events\": [{{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {{\"id\": \"me\"}}}}]}}'"
-            ),
+                 -d '{\"events\": [{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {\"id\": \"me\"}}]}'"
+                .to_owned(),
         ),
         (
             "record an event through the queue (for SQS, this CLI ignores the endpoint in the environment)",
