@@ -83,8 +83,8 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
         ),
         (
             "record an event as your services would (the tick after the next full hour exports it)",
-                "curl -s -H \"Authorization: Bearer $EVENTS_TOKEN\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
-                 -d '{\"events\": [{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {\"id\": \"me\"}}]}'"
+            "curl -s -H \"Authorization: Bearer $EVENTS_TOKEN\" -H 'Content-Type: application/json' \"$API/v1/events\" \\\n  \
+             -d '{\"events\": [{\"logType\": \"Authentication\", \"action\": \"Login\", \"user\": {\"id\": \"me\"}}]}'"
                 .to_owned(),
         ),
         (
