@@ -51,6 +51,9 @@ export function facts() {
   const { ExportConcurrency, IngestionConcurrency } = platformTemplate.Parameters;
   const left = 10 - ExportConcurrency.Default - IngestionConcurrency.Default;
   rows.push(["invocations that queues leave in a new account", "3", `${left}`]);
+  const closed = stack(platformTemplate, where, { DisableExecuteApiEndpoint: "true" });
+  const endpoint = (of) => of.property("Api", "DisableExecuteApiEndpoint");
+  rows.push(["the API's own address is off", "false, true", `${endpoint(plain)}, ${endpoint(closed)}`]);
   rows.push(["the exporter may queue a backlog to itself", "Allow", plain.property("Exporter", "RecursiveLoop")]);
   return rows;
 }
