@@ -177,6 +177,24 @@ async fn browsers_may_call_the_api_from_the_allowed_origins_alone() -> Result<()
 }
 
 #[tokio::test]
+async fn with_an_origin_secret_both_functions_refuse_requests_that_went_around_the_cdn() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deploy_platform(&aws, &[("OriginSecret", "an-old-secret-0123,a-new-secret-4567")]).await?;
+    for path in ["/openapi.json", "/v1/events/openapi.json"] {
+        for (headers, status) in [
+            (&[][..], 403),
+            (&[("x-origin-secret", "another-secret-890")], 403),
+            (&[("x-origin-secret", "an-old-secret-0123")], 200),
+            (&[("x-origin-secret", "a-new-secret-4567")], 200),
+        ] {
+            let answer = platform.api().send("", "GET", path, headers, None).await?;
+            assert_eq!(answer.status, status, "{path} {headers:?}: {}", answer.body);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn incomplete_token_settings_are_not_deployed() -> Result<()> {
     let aws = LocalAws::start().await?;
     let (issuer, audience) = (("TokenIssuer", "https://id.test/"), ("TokenAudience", "audit-logs"));

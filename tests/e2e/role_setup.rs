@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use audit_log_core::role_setup::{RoleSetup, TEMPLATE};
 use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Partition, Prefix, Region};
 use audit_log_tests::{
-    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, project, quick_create, run_on_platform, tools,
+    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, create_templates_bucket, project, quick_create,
+    run_on_platform, tools,
 };
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
@@ -112,7 +113,7 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         // The local AWS reads templates only from the account's own buckets, so the customer publishes here.
-        Bucket::create(aws, "200000000061", "our-templates", REGION).await?;
+        create_templates_bucket(aws, "200000000061", "our-templates").await?;
         let publish = "cloudformation/publish bucket our-templates";
         tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
         let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.0.0.yaml";

@@ -37,6 +37,16 @@ export const values = [
   ...["", `arn:aws:iam::${STRANGER}:root`, `arn:aws-cn:iam::${STRANGER}:role/a/b,arn:aws-cn:iam::${CUSTOMER}:root`].map(
     (value) => ({ parameter: "EventSenders", value, refused: false }),
   ),
+  ...["short", "0123456789abcdef,", "0123456789abcdef,short", "0123456789 abcdef"].map((value) => ({
+    parameter: "OriginSecret",
+    value,
+    refused: true,
+  })),
+  ...["", "0123456789abcdef", "0123456789abcdef,A+/=_.~-A+/=_.~-"].map((value) => ({
+    parameter: "OriginSecret",
+    value,
+    refused: false,
+  })),
   ...["none", "HS256", "RS256,none", ""].map((value) => ({ parameter: "TokenAlgorithms", value, refused: true })),
   { parameter: "TokenAlgorithms", value: "PS256,EdDSA", refused: false },
   ...["http://id.test/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys", "https://me:secret@id.test/keys"].map(

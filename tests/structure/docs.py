@@ -1,5 +1,7 @@
 """Fails if a Markdown page links to a file or heading, or names a path, function or log line, that is not there.
 
+Fails as well if a page has CloudFormation take a template from the request that is too large for it.
+
 Paths and functions are checked in the pages that walk through the code: docs/architecture.md and CONTRIBUTING.md. Log lines
 are checked in docs/operations.md.
 """
@@ -12,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 WALKS = ["docs/architecture.md", "CONTRIBUTING.md"]
 LOG_LINES = "docs/operations.md"
+# The most that `--template-body` and `aws cloudformation deploy --template-file` can send ("CloudFormation quotas"). A larger
+# template has to be in S3.
+MAX_TEMPLATE_BODY = 51_200
 
 
 def without_code(text):
@@ -74,6 +79,17 @@ def missing_log_lines(page):
             yield f"quotes the log line \"{line}\", which is not there"
 
 
+def large_templates(page):
+    """The commands that send a template which is too large, or which this check can't measure."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(), flags=re.S | re.M)
+    for command in re.sub(r"\\\n\s*", " ", "".join(blocks)).splitlines():
+        sent = re.search(r"aws cloudformation .*--template-(?:body|file)[ =](?:file://)?(\S+)", command)
+        if sent:
+            files = [file for folder in ("infra", "cloudformation") for file in (ROOT / folder).glob(Path(sent[1]).name)]
+            if not files or files[0].stat().st_size > MAX_TEMPLATE_BODY:
+                yield f"sends {sent[1]}, which may have more than {MAX_TEMPLATE_BODY} bytes: upload it and use --template-url"
+
+
 def main():
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     faults = []
@@ -81,8 +97,13 @@ def main():
         page = ROOT / name
         if page.exists():
             faults += [f"{name} {fault}" for fault in broken_links(page)]
+            faults += [f"{name} {fault}" for fault in large_templates(page)]
             faults += [f"{name} {fault}" for fault in missing_names(page)] if name in WALKS else []
             faults += [f"{name} {fault}" for fault in missing_log_lines(page)] if name == LOG_LINES else []
+    # The connector page's commands send this one if no bucket is known.
+    size = (ROOT / "cloudformation/audit-log-export-role.yaml").stat().st_size
+    if size > MAX_TEMPLATE_BODY:
+        faults.append(f"the customers' template has {size} bytes, and --template-body takes {MAX_TEMPLATE_BODY}")
     print("\n".join(faults), end="\n" if faults else "")
     sys.exit(bool(faults))
 

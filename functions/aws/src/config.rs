@@ -176,6 +176,7 @@ mod tests {
             include_str!("../../console/src/config.rs"),
             include_str!("../../recorder/src/config.rs"),
             include_str!("../../web/src/access_token/config.rs"),
+            include_str!("../../web/src/origin.rs"),
         ] {
             let source = source.split("#[cfg(test)]").next().unwrap();
             read.extend(source.split('"').filter(|text| is_variable(text)));
