@@ -14,6 +14,7 @@ SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
 HOSTILE := .tools/hostile/.installed
+CHECKOV := .tools/checkov/.installed
 # Not available prebuilt. Compiling it takes one or two minutes.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
@@ -38,6 +39,7 @@ OTHER_ARCH = $(if $(filter aarch64%,$(HOST)),x86_64,arm64)
 # Each has a crate audit-log-<function>, a binary <function> and a zip target/lambda/<function>/bootstrap.zip.
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
+TEMPLATES := infra/template.yaml cloudformation/audit-log-export-role.yaml
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
@@ -135,9 +137,10 @@ deny: $(DEPLOY_TOOLS) ## Rules for dependencies: licenses, sources, one TLS stac
 audit: $(HOSTILE) ## Known vulnerabilities of dependencies (downloads RustSec's database)
 	.tools/hostile/bin/cargo-audit audit --deny unsound --deny yanked
 
-lint: $(DEPLOY_TOOLS) ## Lints of both CloudFormation templates
-	$(TOOLS)/cfn-lint infra/template.yaml cloudformation/audit-log-export-role.yaml
+lint: $(DEPLOY_TOOLS) $(CHECKOV) ## Lints of both CloudFormation templates
+	$(TOOLS)/cfn-lint $(TEMPLATES)
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
+	.tools/checkov/bin/checkov --config-file tests/checkov/config.yaml $(TEMPLATES:%=--file %)
 
 structure: ## No cycles between modules; links, paths and names in the docs
 	python3 tests/structure/cycles.py
@@ -158,8 +161,9 @@ $(DEPLOY_TOOLS): tests/tools/requirements.txt
 $(SCHEMATHESIS): tests/schemathesis/requirements.txt
 $(BENCH_PYTHON): tests/bench/baseline/requirements.txt
 $(HOSTILE): tests/hostile/requirements.txt
+$(CHECKOV): tests/checkov/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(NODE):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(NODE):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@$(QUIETLY) python3 -m venv $(@D)

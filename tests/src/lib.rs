@@ -35,7 +35,7 @@ pub use listener::Listener;
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, PlatformOutputs, Table, attribute};
 pub use rule::{Rule, Rules};
-pub use session::{exporter_session, open_exporter_role};
+pub use session::{exporter_session, open_exporter_role, open_role, role_session};
 pub use stacks::{
     CustomerOutputs, CustomerStack, create_templates_bucket, delete_stack, deploy_platform, publish_template,
     quick_create,

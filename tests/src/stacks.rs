@@ -67,7 +67,6 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     let jwks = issuer.jwks();
     let defaults = [
         ("Architecture", architecture),
-        ("AwsEndpointUrl", aws.endpoint()),
         ("TokenIssuer", &issuer.issuer),
         ("TokenAudience", &issuer.audience),
         ("TokenJwks", &jwks),
