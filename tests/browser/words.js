@@ -79,6 +79,7 @@ export const logs = {
   open: "Show full event",
   openPlainly: "Full event as JSON",
   file: "CSV",
+  fileForExcel: "CSV for Excel",
 };
 
 export const status = {
