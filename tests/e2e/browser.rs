@@ -5,9 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Spread, generate};
-use audit_log_tests::{
-    Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, follow_link, run_on_platform, tools,
-};
+use audit_log_tests::{Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, follow_link, run_on_platform, tools};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 

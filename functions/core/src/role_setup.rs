@@ -120,7 +120,8 @@ impl RoleSetup<'_> {
     /// The parameters that have a value.
     fn parameters(&self) -> Vec<Parameter<'_>> {
         // Without `..`, so that a new value does not compile until it is filled in or left out.
-        let Self { tenant: _, platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } = self;
+        let Self { tenant: _, platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } =
+            self;
         let all = [
             ("BucketName", "bucket_name", bucket.map(BucketName::as_str)),
             ("BucketPrefix", "bucket_prefix", prefix.map(Prefix::as_str)),

@@ -83,7 +83,8 @@ async fn the_address_has_the_filters_and_the_csv_has_the_same_events() {
     assert!(page.text.contains("<strong>10</strong> events") && rows(&page) == 10);
     assert!(page.text.contains("value=\"Logout\" checked") && page.field("q") == "of acme");
     assert!(page.text.contains("value=\"24h\" checked") && page.text.contains("Clear filters"));
-    let links = page.text.split("href=\"./audit-logs.csv").skip(1).map(|link| unescaped(link.split('"').next().unwrap()));
+    let links =
+        page.text.split("href=\"./audit-logs.csv").skip(1).map(|link| unescaped(link.split('"').next().unwrap()));
     let [link, for_excel] = links.collect::<Vec<_>>().try_into().unwrap();
     let file = browser.get(&format!("/audit-logs.csv{link}")).await;
     assert_eq!((file.header("content-type"), file.text.lines().count()), ("text/csv; charset=utf-8", 11));
