@@ -29,7 +29,7 @@ mod waiting;
 pub use api::{Answer, Api};
 pub use browser::Browser;
 pub use bucket::{Bucket, Object, StoredObject, gunzip};
-pub use customer::{Customer, connect, onboard, quick_create_parameters};
+pub use customer::{Customer, connect, follow_link, onboard};
 pub use fixture::{Fixture, run_on_platform};
 pub use listener::Listener;
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
