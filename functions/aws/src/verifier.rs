@@ -48,13 +48,13 @@ impl Verifier for ExporterFunction {
         let output = sent.await.map_err(|error| {
             AwsError::from_sdk(&error).lambda_failure("the exporter was asked to verify a connection")
         })?;
-        let rejected = |what: &str| Failure::new(Code::Rejected, format!("{what}; its log says more."));
+        let unexpected = |what: &str| Failure::new(Code::Unexpected, format!("{what}; its log says more."));
         if output.function_error.is_some() {
-            return Err(rejected("The exporter failed while it verified a connection"));
+            return Err(unexpected("The exporter failed while it verified a connection"));
         }
         let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
         serde_json::from_slice(&payload)
-            .map_err(|_| rejected("The exporter's answer to a verification has another shape"))
+            .map_err(|_| unexpected("The exporter's answer to a verification has another shape"))
     }
 }
 

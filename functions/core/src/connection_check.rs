@@ -262,7 +262,7 @@ impl<S: Tenants + Connections, V: Verifier> ConnectionChecks<'_, S, V> {
         match is_superseded {
             Ok(true) => CheckOutcome::Superseded,
             Ok(false) => {
-                tracing::error!(tenant = %tenant, code = %Code::Rejected, "connection check not stored: refused without a change of the records");
+                tracing::error!(tenant = %tenant, code = %Code::Unexpected, "connection check not stored: refused without a change of the records");
                 CheckOutcome::NoResult
             }
             Err(Failure { code, message, .. }) => {

@@ -78,7 +78,9 @@ pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Ste
             Code::KmsDenied | Code::BucketOwnerMismatch => {
                 Step::pass(NAME, format!("The bucket {bucket} is in {region}; it answered from there."))
             }
-            Code::AccessDenied => Step::skip(NAME, "S3 refused the write without naming the region."),
+            Code::AccessDenied | Code::RegionNotEnabled | Code::AccountProblem => {
+                Step::skip(NAME, "S3 refused the write without naming the region.")
+            }
             Code::BucketNotFound => Step::skip(NAME, format!("There is no bucket {bucket}.")),
             code => {
                 let message = format!("S3 did not say whether the bucket {bucket} is in {region}.");

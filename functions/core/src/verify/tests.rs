@@ -206,6 +206,7 @@ async fn the_answer_to_the_put_decides_two_steps() {
         (Code::WrongRegion, "Failed wrong_region", "Skipped"),
         (Code::BucketNotFound, "Skipped", "Failed bucket_not_found"),
         (Code::AccessDenied, "Skipped", "Failed access_denied"),
+        (Code::RegionNotEnabled, "Skipped", "Failed region_not_enabled"),
         (Code::KmsDenied, "Passed", "Failed kms_denied"),
         (Code::BucketOwnerMismatch, "Passed", "Failed bucket_owner_mismatch"),
         (Code::Throttled, "Inconclusive throttled", "Inconclusive throttled"),
