@@ -157,6 +157,14 @@ impl AwsError {
             "IllegalLocationConstraintException",
         ];
         match self.code.as_str() {
+            // "CompleteMultipartUpload" in the S3 API reference: the upload was aborted or completed. So an earlier attempt may
+            // have completed it. The role can't read, which would tell: the window is exported again.
+            "NoSuchUpload" => Failure::new(
+                Code::Unavailable,
+                format!(
+                    "S3 no longer had the unfinished upload of s3://{bucket}/{key}. An attempt without an answer had completed it, or a lifecycle rule had aborted it."
+                ),
+            ),
             "NoSuchBucket" => Failure::new(Code::BucketNotFound, format!("There is no bucket {bucket}.")),
             code if wrong_region.contains(&code) || self.status == 301 || self.status == 307 => {
                 let location = match &self.bucket_region {
@@ -234,6 +242,7 @@ mod tests {
     fn each_error_of_s3_has_its_own_code() {
         for (status, code, message, expected) in [
             (404, "NoSuchBucket", "", Code::BucketNotFound),
+            (404, "NoSuchUpload", "", Code::Unavailable),
             (301, "PermanentRedirect", "", Code::WrongRegion),
             (400, "AuthorizationHeaderMalformed", "", Code::WrongRegion),
             (403, "AccessDenied", "Access Denied", Code::AccessDenied),

@@ -62,7 +62,7 @@ macro_rules! codes {
 codes! {
     /// STS refused the role: it is gone, doesn't trust the platform's role, or wants another external ID.
     AssumeRoleDenied = "assume_role_denied", Customer,
-        "Check the role's ARN for typing errors; if it is right, create the stack from the quick-create template again, with the external ID that the connector shows, and connect the new stack's RoleArn.";
+        "Was the role made a minute ago? Try again in a minute. Otherwise check the role's ARN for typing errors; if it is right, create the stack from the quick-create template again, with the external ID that the connector shows, and connect the new stack's RoleArn.";
     /// No bucket has that name.
     BucketNotFound = "bucket_not_found", Customer,
         "Create the bucket, or save the name of one that exists.";
@@ -84,6 +84,9 @@ codes! {
     /// The role may do more than a delivery needs: a warning of a verification.
     ExcessRights = "excess_rights", Customer,
         "Narrow the role to s3:PutObject and s3:AbortMultipartUpload under the prefix, as the quick-create template does.";
+    /// The bucket belongs to another account than the role: a warning of a verification.
+    ObjectOwnership = "object_ownership", Customer,
+        "In the bucket's account, switch ACLs off: aws s3api put-bucket-ownership-controls --bucket BUCKET --ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerEnforced}]'. If they are off already, as they are by default in new buckets, there is nothing to do.";
     /// The tenant's stored settings can't be used.
     ConfigInvalid = "config_invalid", Customer,
         "Correct the field named in the message and save the settings again.";
