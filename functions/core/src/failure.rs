@@ -93,6 +93,9 @@ codes! {
     /// The role may do more than a delivery needs: a warning of a verification.
     ExcessRights = "excess_rights", Customer,
         "Narrow the role to s3:PutObject and s3:AbortMultipartUpload under the prefix, as the quick-create template does.";
+    /// The bucket belongs to another account than the role: a warning of a verification.
+    ObjectOwnership = "object_ownership", Customer,
+        "In the bucket's account, switch ACLs off: aws s3api put-bucket-ownership-controls --bucket BUCKET --ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerEnforced}]'. If they are off already, as they are by default in new buckets, there is nothing to do.";
     /// The tenant's stored settings can't be used.
     ConfigInvalid = "config_invalid", Customer,
         "Correct the field named in the message and save the settings again.";

@@ -9,7 +9,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-pub use probes::{Access, Action, Probes, Reach};
+pub use probes::{Access, Action, DeliveryFailure, Probes, Reach};
 
 use crate::{
     batch::Batch,
