@@ -85,7 +85,7 @@ pub struct ConnectRequest {
     #[schema(
         example = "arn:aws:iam::123456789012:role/audit-log-export",
         max_length = 2048,
-        pattern = "^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}$"
+        pattern = "^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}$"
     )]
     role_arn: String,
 }
@@ -197,6 +197,7 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
         frequency_hours: _,
         format: _,
         compression: _,
+        encryption: _,
         bucket_owner: _,
         event_shards: _,
         version: _,

@@ -4,11 +4,13 @@
 
 mod arn;
 mod destination;
+mod encryption;
 mod file_format;
 mod identity;
 
 pub use arn::{KmsKeyArn, RoleArn};
 pub use destination::{BucketName, Partition, Prefix, Region};
+pub use encryption::Encryption;
 pub use file_format::{Compression, Format};
 pub use identity::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform, TenantId};
 
