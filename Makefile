@@ -121,9 +121,10 @@ lint: $(DEPLOY_TOOLS) ## Lints of both CloudFormation templates
 	$(TOOLS)/cfn-lint infra/template.yaml cloudformation/audit-log-export-role.yaml
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
 
-structure: ## No cycles between modules; links, paths and names in the docs
+structure: $(DEPLOY_TOOLS) ## No cycles between modules; links, paths and names in the docs; AWS's regions as in botocore
 	python3 tests/structure/cycles.py
 	python3 tests/structure/docs.py
+	$(TOOLS)/python tests/structure/regions.py
 
 policy-check: $(NODE) ## The templates' IAM policies, judged by an independent implementation of IAM
 	PATH="$(CURDIR)/.tools/node/bin:$$PATH" node tests/policy/check.js

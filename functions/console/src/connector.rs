@@ -65,7 +65,8 @@ pub struct Connector {
     pub(crate) provider_account_id: String,
     /// The role of that account that may assume the tenant's role.
     pub(crate) provider_role_name: String,
-    /// Opens the CloudFormation console with all known parameters filled in. Null if the template is not published.
+    /// Opens the CloudFormation console with all known parameters filled in. Null if the template is not published, or
+    /// the AWS partition has no public console.
     pub(crate) quick_create_url: Option<String>,
     /// The published template. Null if there is none.
     pub(crate) template_url: Option<String>,

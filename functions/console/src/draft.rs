@@ -31,11 +31,12 @@ pub(crate) struct SettingsDraft(Map<String, Value>);
 #[schema(as = SettingsDraft)]
 #[allow(dead_code, reason = "only its schema is used")]
 struct Properties {
-    /// The bucket's name.
-    #[schema(example = "acme-audit-logs", pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    /// The bucket's name. Capitals, underscores and more than 63 characters are accepted in us-east-1 alone, where buckets
+    /// from before March 2018 may have them.
+    #[schema(example = "acme-audit-logs", pattern = "^[A-Za-z0-9._-]{3,255}$")]
     bucket: String,
     /// The bucket's region.
-    #[schema(example = "eu-west-1", pattern = "^[a-z]{2}(-[a-z]+){1,2}-[0-9]$")]
+    #[schema(example = "eu-west-1", pattern = "^[a-z]{2,4}(-[a-z]+){1,2}-[0-9]$")]
     region: String,
     /// The folder in the bucket. May be left out.
     #[schema(example = "security", max_length = 256, pattern = "^[A-Za-z0-9!_.'()/-]*$")]

@@ -217,6 +217,11 @@ impl Draft {
         let bucket_owner = fields.optional("bucket_owner", bucket_owner.as_ref(), AccountId::parse);
         let event_shards = fields.present("event_shards", event_shards.as_ref(), EventShards::parse);
         let version = fields.present("version", version.as_ref(), parse_version);
+        if let (Some(bucket), Some(region)) = (&bucket, region)
+            && let Err(invalid) = bucket.check_in(region)
+        {
+            fields.fail("bucket", invalid.0);
+        }
         if let (Some(key), Some(region)) = (encryption.as_ref().and_then(Encryption::kms_key), region)
             && key.region() != region
         {
@@ -410,6 +415,10 @@ pub(crate) mod tests {
         let elsewhere = text("arn:aws:kms:us-east-1:222222222222:key/1234");
         assert_eq!(wrong_fields(&Draft { kms_key_arn: elsewhere, ..draft() }), ["kms_key_arn"]);
         assert_eq!(wrong_fields(&Draft { region: text("cn-north-1"), ..draft() }), ["region"]);
+        let old = Draft { bucket: text("ABCD_Central_1"), ..draft() };
+        assert_eq!(wrong_fields(&old), ["bucket"]);
+        let acme = TenantId::parse("acme").unwrap();
+        assert!(Draft { region: text("us-east-1"), ..old }.check(&acme, &platform()).is_ok());
     }
 
     #[test]

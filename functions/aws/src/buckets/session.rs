@@ -95,6 +95,7 @@ mod tests {
         for (partition, region, via) in [
             ("aws", "eu-west-1", "s3.eu-west-1.amazonaws.com"),
             ("aws-cn", "cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+            ("aws-eusc", "eusc-de-east-1", "s3.eusc-de-east-1.amazonaws.eu"),
             ("aws-us-gov", "us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"),
         ] {
             let draft =
@@ -135,10 +136,10 @@ mod tests {
     #[test]
     fn the_longest_policy_fits() {
         let draft = Draft {
-            region: Some("ap-southeast-1".to_owned()),
-            bucket: Some("b".repeat(63)),
+            region: Some("us-east-1".to_owned()),
+            bucket: Some("B".repeat(255)),
             prefix: Some("p".repeat(256)),
-            kms_key_arn: Some(format!("arn:aws:kms:ap-southeast-1:222222222222:key/{}", "k".repeat(64))),
+            kms_key_arn: Some(format!("arn:aws:kms:us-east-1:222222222222:key/{}", "k".repeat(64))),
             ..Draft::default()
         };
         assert!(policy(&config(draft, &"x".repeat(64), "aws")).len() < 2048);

@@ -44,6 +44,17 @@ async fn an_object_is_sent_with_owner_checksum_and_metadata() {
     assert_eq!(request.header("x-amz-content-sha256"), Some(signed), "S3 checks the receipt's hash");
 }
 
+/// "Virtual hosting of general purpose buckets" in the Amazon S3 user guide: such names are no host names.
+#[tokio::test(start_paused = true)]
+async fn an_old_bucket_of_us_east_1_is_addressed_in_the_path() {
+    for name in ["ABCD_Central_1", "a..b", &"x".repeat(255)] {
+        let (bucket, region) = (Some(name.to_owned()), Some("us-east-1".to_owned()));
+        let request = put(config(Draft { bucket, region, ..Draft::default() })).await;
+        let url = format!("PUT https://s3.us-east-1.amazonaws.com/{name}/security/audit-logs/tenant%3Dacme/");
+        assert!(request.line.starts_with(&url), "{}", request.line);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_object_is_encrypted_as_the_settings_say() {
     let kms = [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", KEY)];

@@ -120,7 +120,7 @@ async fn the_encryption_is_saved_verified_and_shown() {
 async fn all_wrong_fields_are_named_at_once() {
     let world = World::with("acme").await;
     let wrong = json!({
-        "bucket": "Acme", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
+        "bucket": "Acme logs", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
         "encryption": "aws:kms", "kmsKeyArn": "alias/x", "bucketOwner": "me", "historyFrom": "yesterday", "externalId": "mine",
     });
     let refused = world.save("acme", wrong).await;
