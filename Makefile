@@ -142,9 +142,10 @@ lint: $(DEPLOY_TOOLS) $(CHECKOV) ## Lints of both CloudFormation templates
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
 	.tools/checkov/bin/checkov --config-file tests/checkov/config.yaml $(TEMPLATES:%=--file %)
 
-structure: $(DEPLOY_TOOLS) ## No cycles between modules; links, paths and names in the docs; AWS's error codes and commands
+structure: $(DEPLOY_TOOLS) ## No cycles between modules; links, paths and names in the docs; AWS's regions, error codes and commands
 	python3 tests/structure/cycles.py
 	python3 tests/structure/docs.py
+	$(TOOLS)/python tests/structure/regions.py
 	$(TOOLS)/python tests/structure/aws_facts.py
 
 build-scripts: ## Tests of the scripts that install tools and check zips

@@ -12,7 +12,7 @@ variable "bucket_name" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket_name))
+    condition     = can(regex("^[A-Za-z0-9._-]{3,255}$", var.bucket_name))
     error_message = "The bucket_name must be the bare name of a general purpose bucket: no s3://, no ARN, no folder."
   }
 }
@@ -73,13 +73,13 @@ variable "provider_role_name" {
 }
 
 variable "partition" {
-  description = "The AWS partition of both accounts: aws, aws-cn (China) or aws-us-gov (GovCloud)."
+  description = "The AWS partition of both accounts, e.g. aws-cn (China), aws-eusc (European Sovereign Cloud) or aws-us-gov (GovCloud)."
   type        = string
   default     = "aws"
 
   validation {
-    condition     = contains(["aws", "aws-cn", "aws-us-gov"], var.partition)
-    error_message = "The partition must be aws, aws-cn or aws-us-gov."
+    condition     = contains(["aws", "aws-cn", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-us-gov"], var.partition)
+    error_message = "The partition must be that of both accounts, e.g. aws."
   }
 }
 
@@ -94,7 +94,18 @@ locals {
   bucket           = "arn:${var.partition}:s3:::${var.bucket_name}"
   # With the slash before the star, the folder "security" doesn't include "security-other/".
   objects    = var.bucket_prefix == "" ? "${local.bucket}/*" : "${local.bucket}/${var.bucket_prefix}/*"
-  url_suffix = var.partition == "aws-cn" ? "amazonaws.com.cn" : "amazonaws.com"
+  # How the names of AWS's endpoints end.
+  url_suffixes = {
+    aws        = "amazonaws.com"
+    aws-cn     = "amazonaws.com.cn"
+    aws-eusc   = "amazonaws.eu"
+    aws-iso    = "c2s.ic.gov"
+    aws-iso-b  = "sc2s.sgov.gov"
+    aws-iso-e  = "cloud.adc-e.uk"
+    aws-iso-f  = "csp.hci.ic.gov"
+    aws-us-gov = "amazonaws.com"
+  }
+  url_suffix = local.url_suffixes[var.partition]
 }
 
 resource "aws_iam_role" "audit_log_export" {

@@ -32,6 +32,8 @@ pub struct Object {
     pub content_type: Option<String>,
     /// If this is set, clients decompress the object by themselves.
     pub content_encoding: Option<String>,
+    /// As in `x-amz-server-side-encryption`.
+    pub encryption: Option<String>,
     /// The customer's KMS key, if one encrypts the object.
     pub kms_key: Option<String>,
     /// User metadata, without `x-amz-meta-`.
@@ -101,6 +103,7 @@ impl Bucket {
         Ok(Object {
             content_type: answer.content_type,
             content_encoding: answer.content_encoding,
+            encryption: answer.server_side_encryption.map(|encryption| encryption.as_str().to_owned()),
             kms_key: answer.ssekms_key_id,
             metadata: answer.metadata.unwrap_or_default().into_iter().collect(),
             bytes: answer.body.collect().await?.to_vec(),

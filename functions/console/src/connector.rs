@@ -65,7 +65,8 @@ pub struct Connector {
     pub(crate) provider_account_id: String,
     /// The role of that account that may assume the tenant's role.
     pub(crate) provider_role_name: String,
-    /// Opens the CloudFormation console with all known parameters filled in. Null if the template is not published.
+    /// Opens the CloudFormation console with all known parameters filled in. Null if the template is not published, or
+    /// the AWS partition has no public console.
     pub(crate) quick_create_url: Option<String>,
     /// The published template. Null if there is none.
     pub(crate) template_url: Option<String>,
@@ -85,7 +86,7 @@ pub struct ConnectRequest {
     #[schema(
         example = "arn:aws:iam::123456789012:role/audit-log-export",
         max_length = 2048,
-        pattern = "^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}$"
+        pattern = "^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}$"
     )]
     role_arn: String,
 }
@@ -197,6 +198,7 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
         frequency_hours: _,
         format: _,
         compression: _,
+        encryption: _,
         bucket_owner: _,
         event_shards: _,
         version: _,

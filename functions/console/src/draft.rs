@@ -31,11 +31,12 @@ pub(crate) struct SettingsDraft(Map<String, Value>);
 #[schema(as = SettingsDraft)]
 #[allow(dead_code, reason = "only its schema is used")]
 struct Properties {
-    /// The bucket's name.
-    #[schema(example = "acme-audit-logs", pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    /// The bucket's name. Capitals, underscores and more than 63 characters are accepted in us-east-1 alone, where buckets
+    /// from before March 2018 may have them.
+    #[schema(example = "acme-audit-logs", pattern = "^[A-Za-z0-9._-]{3,255}$")]
     bucket: String,
     /// The bucket's region.
-    #[schema(example = "eu-west-1", pattern = "^[a-z]{2}(-[a-z]+){1,2}-[0-9]$")]
+    #[schema(example = "eu-west-1", pattern = "^[a-z]{2,4}(-[a-z]+){1,2}-[0-9]$")]
     region: String,
     /// The folder in the bucket. May be left out.
     #[schema(example = "security", max_length = 256, pattern = "^[A-Za-z0-9!_.'()/-]*$")]
@@ -50,11 +51,13 @@ struct Properties {
     /// `none` if left out.
     #[schema(example = "none", pattern = "^(none|gzip)$")]
     compression: Option<String>,
-    /// The key for SSE-KMS, in the bucket's region. Without one, the bucket's default applies.
-    #[schema(
-        rename = "kmsKeyArn",
-        pattern = "^arn:aws(-cn|-us-gov)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64}$"
-    )]
+    /// `bucket`: S3 encrypts by the bucket's default. `sse-s3`: each write asks for `AES256`. `sse-kms`: each write asks
+    /// for `aws:kms` with the key `kmsKeyArn`. `bucket` if left out.
+    #[schema(example = "bucket", pattern = "^(bucket|sse-s3|sse-kms)$")]
+    encryption: Option<String>,
+    /// A KMS key in the bucket's region. Required with `sse-kms`, refused with `sse-s3`. With `bucket`, the key that the
+    /// bucket encrypts with by default.
+    #[schema(rename = "kmsKeyArn", pattern = "^arn:aws(-[a-z]+)*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64}$")]
     kms_key_arn: Option<String>,
     /// The account that owns the bucket, if it isn't the role's.
     #[schema(rename = "bucketOwner", pattern = "^[0-9]{12}$")]
@@ -104,6 +107,7 @@ impl SettingsDraft {
             frequency_hours: Some(fields.number("frequencyHours").unwrap_or_else(|| "1".to_owned())),
             format: fields.text("format"),
             compression: fields.text("compression"),
+            encryption: fields.text("encryption"),
             kms_key_arn: fields.text("kmsKeyArn"),
             bucket_owner: fields.text("bucketOwner"),
         };
@@ -162,7 +166,8 @@ impl MergedDraft {
     /// Replaces the fields that neither keys nor schedule depend on.
     pub(crate) fn without_destination(self, region: Region) -> Self {
         let (bucket, region) = (Some("any".to_owned()), Some(region.to_string()));
-        Self { draft: Draft { bucket, region, kms_key_arn: None, bucket_owner: None, ..self.draft }, ..self }
+        let draft = Draft { bucket, region, encryption: None, kms_key_arn: None, bucket_owner: None, ..self.draft };
+        Self { draft, ..self }
     }
 
     /// # Errors

@@ -65,6 +65,7 @@ pub struct StoredSettings {
     pub(crate) frequency_hours: i64,
     pub(crate) format: String,
     pub(crate) compression: String,
+    pub(crate) encryption: String,
     pub(crate) kms_key_arn: Option<String>,
     pub(crate) bucket_owner: Option<String>,
 }
@@ -155,7 +156,7 @@ pub(crate) struct Preview {
     pub(crate) next_run_at: DateTime<Utc>,
 }
 
-/// Neither depends on bucket, region, KMS key or bucket owner, so these may be missing or wrong.
+/// Neither depends on bucket, region, encryption or bucket owner, so these may be missing or wrong.
 pub(crate) async fn preview<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
@@ -243,6 +244,7 @@ impl StoredSettings {
             frequency_hours,
             format,
             compression,
+            encryption,
             kms_key_arn,
             bucket_owner,
             external_id: _,
@@ -257,6 +259,7 @@ impl StoredSettings {
             frequency_hours: frequency_hours.and_then(|hours| hours.parse().ok()).unwrap_or_default(),
             format: format.unwrap_or_else(|| "json".to_owned()),
             compression: compression.unwrap_or_else(|| "none".to_owned()),
+            encryption: encryption.unwrap_or_else(|| "bucket".to_owned()),
             kms_key_arn,
             bucket_owner,
         })

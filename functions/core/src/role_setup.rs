@@ -62,8 +62,9 @@ impl RoleSetup<'_> {
     }
 
     /// Returns a link to the console's page *Quick create stack*. Source: "Create quick-create links for stacks" in the
-    /// CloudFormation user guide. None if the template isn't published.
+    /// CloudFormation user guide. None if the template isn't published, or the partition has no public console.
     pub fn quick_create_url(&self) -> Option<String> {
+        let (host, region) = (self.region.console_host()?, self.region);
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("templateURL", self.template_url?).append_pair("stackName", &self.stack_name());
         for parameter in self.parameters() {
@@ -71,7 +72,6 @@ impl RoleSetup<'_> {
         }
         // In a fragment, a plus is not a space. A plus in a value has become %2B already.
         let query = query.finish().replace('+', "%20");
-        let (host, region) = (self.region.console_host(), self.region);
         Some(format!("https://{host}/cloudformation/home?region={region}#/stacks/quickcreate?{query}"))
     }
 

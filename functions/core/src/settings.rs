@@ -5,8 +5,8 @@
 use crate::{
     failure::{Code, Failure, Party},
     tenant::{
-        AccountId, BucketName, Compression, EventShards, ExternalId, Format, Frequency, Invalid, KmsKeyArn, Platform,
-        Prefix, Region, RoleArn, TenantId, quoted,
+        AccountId, BucketName, Compression, Encryption, EventShards, ExternalId, Format, Frequency, Invalid, KmsKeyArn,
+        Platform, Prefix, Region, RoleArn, TenantId, quoted,
     },
 };
 
@@ -22,8 +22,7 @@ pub struct TenantConfig {
     pub frequency: Frequency,
     pub format: Format,
     pub compression: Compression,
-    /// The key for SSE-KMS; without one, the bucket's default encryption applies.
-    pub kms_key: Option<KmsKeyArn>,
+    pub encryption: Encryption,
     /// The bucket's account, if it isn't the role's.
     pub bucket_owner: Option<AccountId>,
     pub event_shards: EventShards,
@@ -57,6 +56,7 @@ pub struct Draft {
     pub frequency_hours: Option<String>,
     pub format: Option<String>,
     pub compression: Option<String>,
+    pub encryption: Option<String>,
     pub kms_key_arn: Option<String>,
     pub bucket_owner: Option<String>,
     pub event_shards: Option<String>,
@@ -142,7 +142,7 @@ impl Draft {
             frequency,
             format,
             compression,
-            kms_key,
+            encryption,
             bucket_owner,
             event_shards,
             version: _,
@@ -156,7 +156,8 @@ impl Draft {
             frequency_hours: Some(frequency.hours().to_string()),
             format: Some(format.as_str().to_owned()),
             compression: Some(compression.as_str().to_owned()),
-            kms_key_arn: kms_key.as_ref().map(ToString::to_string),
+            encryption: Some(encryption.as_str().to_owned()),
+            kms_key_arn: encryption.kms_key().map(ToString::to_string),
             bucket_owner: bucket_owner.as_ref().map(ToString::to_string),
             event_shards: Some(event_shards.count().to_string()),
             version: Some(version.to_string()),
@@ -200,6 +201,7 @@ impl Draft {
             frequency_hours,
             format,
             compression,
+            encryption,
             kms_key_arn,
             bucket_owner,
             event_shards,
@@ -211,19 +213,26 @@ impl Draft {
         let frequency = fields.required("frequency_hours", frequency_hours.as_ref(), Frequency::parse);
         let format = fields.optional("format", format.as_ref(), Format::parse);
         let compression = fields.optional("compression", compression.as_ref(), Compression::parse);
-        let kms_key = fields.optional("kms_key_arn", kms_key_arn.as_ref(), KmsKeyArn::parse);
+        let encryption = check_encryption(&mut fields, encryption.as_ref(), kms_key_arn.as_ref());
         let bucket_owner = fields.optional("bucket_owner", bucket_owner.as_ref(), AccountId::parse);
         let event_shards = fields.present("event_shards", event_shards.as_ref(), EventShards::parse);
         let version = fields.present("version", version.as_ref(), parse_version);
-        if let (Some(key), Some(region)) = (&kms_key, region)
+        if let (Some(bucket), Some(region)) = (&bucket, region)
+            && let Err(invalid) = bucket.check_in(region)
+        {
+            fields.fail("bucket", invalid.0);
+        }
+        if let (Some(key), Some(region)) = (encryption.as_ref().and_then(Encryption::kms_key), region)
             && key.region() != region
         {
             let message =
                 format!("the key is in {}, but the bucket in {region}; S3 needs both in one region", key.region());
             fields.fail("kms_key_arn", message);
         }
-        match (external_id, role, bucket, region, frequency) {
-            (Some(external_id), Some(role), Some(bucket), Some(region), Some(frequency)) if fields.0.is_empty() => {
+        match (external_id, role, bucket, region, frequency, encryption) {
+            (Some(external_id), Some(role), Some(bucket), Some(region), Some(frequency), Some(encryption))
+                if fields.0.is_empty() =>
+            {
                 Ok(TenantConfig {
                     tenant: tenant.clone(),
                     external_id,
@@ -234,13 +243,43 @@ impl Draft {
                     frequency,
                     format: format.unwrap_or_default(),
                     compression: compression.unwrap_or_default(),
-                    kms_key,
+                    encryption,
                     bucket_owner,
                     event_shards: event_shards.unwrap_or(EventShards::ONE),
                     version: version.unwrap_or(0),
                 })
             }
             _ => Err(FieldErrors(fields.0)),
+        }
+    }
+}
+
+/// Checks the key also if the encryption is wrong, so that both errors are named at once.
+fn check_encryption(
+    fields: &mut FieldChecks,
+    encryption: Option<&String>,
+    kms_key_arn: Option<&String>,
+) -> Option<Encryption> {
+    const KEY: &str = "kms_key_arn";
+    let has_key = kms_key_arn.is_some_and(|text| !text.is_empty());
+    let key = fields.optional(KEY, kms_key_arn, KmsKeyArn::parse);
+    match encryption.map_or("", String::as_str) {
+        "" | "bucket" => Some(Encryption::Bucket(key)),
+        "sse-s3" => {
+            if key.is_some() {
+                fields.fail(KEY, "must be left out with the encryption sse-s3, which uses S3's own keys");
+            }
+            Some(Encryption::SseS3)
+        }
+        "sse-kms" => {
+            if !has_key {
+                fields.fail(KEY, "is required for the encryption sse-kms");
+            }
+            key.map(Encryption::SseKms)
+        }
+        other => {
+            fields.fail("encryption", format!("the encryption is bucket, sse-s3 or sse-kms, not {}", quoted(other)));
+            None
         }
     }
 }
@@ -309,7 +348,7 @@ pub(crate) mod tests {
         let config = draft().check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
         assert_eq!(config.expected_bucket_owner().as_str(), "222222222222", "the account in the role's ARN");
         assert_eq!((config.prefix.as_str(), config.format, config.compression), ("", Format::Json, Compression::None));
-        assert_eq!((config.event_shards.count(), config.version, config.kms_key), (1, 0, None));
+        assert_eq!((config.event_shards.count(), config.version, config.encryption), (1, 0, Encryption::Bucket(None)));
     }
 
     #[test]
@@ -329,6 +368,7 @@ pub(crate) mod tests {
             frequency_hours: text("99"),
             format: text("csv"),
             compression: text("zip"),
+            encryption: text("aws:kms"),
             kms_key_arn: text("alias/x"),
             bucket_owner: text("me"),
             event_shards: text("0"),
@@ -346,6 +386,7 @@ pub(crate) mod tests {
                 "format",
                 "compression",
                 "kms_key_arn",
+                "encryption",
                 "bucket_owner",
                 "event_shards",
                 "version",
@@ -374,6 +415,35 @@ pub(crate) mod tests {
         let elsewhere = text("arn:aws:kms:us-east-1:222222222222:key/1234");
         assert_eq!(wrong_fields(&Draft { kms_key_arn: elsewhere, ..draft() }), ["kms_key_arn"]);
         assert_eq!(wrong_fields(&Draft { region: text("cn-north-1"), ..draft() }), ["region"]);
+        let old = Draft { bucket: text("ABCD_Central_1"), ..draft() };
+        assert_eq!(wrong_fields(&old), ["bucket"]);
+        let acme = TenantId::parse("acme").unwrap();
+        assert!(Draft { region: text("us-east-1"), ..old }.check(&acme, &platform()).is_ok());
+    }
+
+    #[test]
+    fn only_sse_kms_needs_a_key_and_only_sse_s3_refuses_one() {
+        const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234";
+        let check = |encryption: &str, key: &str| {
+            let (encryption, kms_key_arn) = (Some(encryption.to_owned()), Some(key.to_owned()));
+            let draft = Draft { encryption, kms_key_arn, ..draft() };
+            let checked = draft.check(&TenantId::parse("acme").unwrap(), &platform());
+            checked
+                .map(|config| config.encryption)
+                .map_err(|errors| errors.0.into_iter().map(|error| error.field).collect())
+        };
+        let key = || KmsKeyArn::parse(KEY).unwrap();
+        for (encryption, without, with) in [
+            ("", Ok(Encryption::Bucket(None)), Ok(Encryption::Bucket(Some(key())))),
+            ("bucket", Ok(Encryption::Bucket(None)), Ok(Encryption::Bucket(Some(key())))),
+            ("sse-s3", Ok(Encryption::SseS3), Err(vec!["kms_key_arn"])),
+            ("sse-kms", Err(vec!["kms_key_arn"]), Ok(Encryption::SseKms(key()))),
+            ("SSE-KMS", Err(vec!["encryption"]), Err(vec!["encryption"])),
+        ] {
+            assert_eq!(check(encryption, ""), without, "{encryption}");
+            assert_eq!(check(encryption, KEY), with, "{encryption}");
+        }
+        assert_eq!(check("sse-kms", "alias/x"), Err(vec!["kms_key_arn"]), "one error is enough");
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl AdminChange {
 }
 
 /// The fields whose changes are audited, by their names in the event; blank and absent are the same.
-fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 9] {
+fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 10] {
     // Without `..`, so that a new setting does not compile until it is audited or left out.
     let Draft {
         external_id: _,
@@ -109,6 +109,7 @@ fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 9] {
         frequency_hours,
         format,
         compression,
+        encryption,
         kms_key_arn,
         bucket_owner,
         event_shards: _,
@@ -122,6 +123,7 @@ fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 9] {
         ("frequencyHours", frequency_hours),
         ("format", format),
         ("compression", compression),
+        ("encryption", encryption),
         ("kmsKeyArn", kms_key_arn),
         ("bucketOwner", bucket_owner),
     ]
@@ -247,11 +249,15 @@ mod tests {
         assert_eq!(info(&first.event)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
         assert_eq!(info(&first.event)["exportsFrom"], "2026-11-21T10:03:12Z");
         assert!(!first.event.document.contains("3f6c1d2e-external"), "{first:?}");
-        let moved = Draft { bucket: Some("elsewhere".to_owned()), prefix: None, ..after.clone() };
+        let (bucket, encryption) = (Some("elsewhere".to_owned()), Some("sse-s3".to_owned()));
+        let moved = Draft { bucket, encryption, prefix: None, ..after.clone() };
         let second = change().settings_changed(&acme(), &after, &moved, None);
         assert_eq!(
             info(&second.event),
-            json!({ "changes": { "bucket": { "from": "acme-audit", "to": "elsewhere" } } })
+            json!({ "changes": {
+                "bucket": { "from": "acme-audit", "to": "elsewhere" },
+                "encryption": { "from": "bucket", "to": "sse-s3" },
+            } })
         );
     }
 

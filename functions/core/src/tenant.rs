@@ -4,13 +4,17 @@
 
 mod arn;
 mod destination;
+mod encryption;
 mod file_format;
 mod identity;
+mod regions;
 
 pub use arn::{KmsKeyArn, RoleArn};
-pub use destination::{BucketName, Partition, Prefix, Region};
+pub use destination::{BucketName, Prefix};
+pub use encryption::Encryption;
 pub use file_format::{Compression, Format};
 pub use identity::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform, TenantId};
+pub use regions::{Partition, Region};
 
 /// Why a text is invalid, in words for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

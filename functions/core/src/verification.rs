@@ -29,20 +29,31 @@ struct RequestFields {
     bucket: Option<String>,
     region: Option<String>,
     prefix: Option<String>,
+    encryption: Option<String>,
     kms_key_arn: Option<String>,
     bucket_owner: Option<String>,
 }
 
 impl From<RequestFields> for VerificationRequest {
     fn from(fields: RequestFields) -> Self {
-        let RequestFields { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner } =
-            fields;
+        let RequestFields {
+            tenant_id,
+            role_arn,
+            external_id,
+            bucket,
+            region,
+            prefix,
+            encryption,
+            kms_key_arn,
+            bucket_owner,
+        } = fields;
         let draft = Draft {
             role_arn,
             external_id,
             bucket,
             region,
             prefix,
+            encryption,
             kms_key_arn,
             bucket_owner,
             frequency_hours: None,
@@ -63,6 +74,7 @@ impl From<VerificationRequest> for RequestFields {
             bucket,
             region,
             prefix,
+            encryption,
             kms_key_arn,
             bucket_owner,
             frequency_hours: _,
@@ -71,7 +83,7 @@ impl From<VerificationRequest> for RequestFields {
             event_shards: _,
             version: _,
         } = draft;
-        Self { tenant_id, role_arn, external_id, bucket, region, prefix, kms_key_arn, bucket_owner }
+        Self { tenant_id, role_arn, external_id, bucket, region, prefix, encryption, kms_key_arn, bucket_owner }
     }
 }
 

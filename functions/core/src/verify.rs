@@ -156,13 +156,13 @@ fn has_same_destination(a: &TenantConfig, b: &TenantConfig) -> bool {
         frequency: _,
         format: _,
         compression: _,
-        kms_key,
+        encryption,
         bucket_owner,
         event_shards: _,
         version: _,
     } = a;
     (tenant, external_id, role, bucket, region) == (&b.tenant, &b.external_id, &b.role, &b.bucket, &b.region)
-        && (prefix, kms_key, bucket_owner) == (&b.prefix, &b.kms_key, &b.bucket_owner)
+        && (prefix, encryption, bucket_owner) == (&b.prefix, &b.encryption, &b.bucket_owner)
 }
 
 /// Tries what a delivery never needs, in a session with all of the role's rights: a delivery's session policy would

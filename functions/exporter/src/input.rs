@@ -46,7 +46,7 @@ enum Request {
 /// Why an event is refused. The text says which events are accepted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, {{\"publish\": {{\"tenantId\": \"…\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
+    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, {{\"publish\": {{\"tenantId\": \"…\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"encryption\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
 pub(crate) struct UnsupportedEvent(String);
 
@@ -171,12 +171,12 @@ mod tests {
         assert_eq!(decode(json!({ "verify": body })), Ok(expected));
 
         let (bucket, region, prefix) = (text("acme-audit"), text("eu-west-1"), text("security"));
-        let (kms_key_arn, bucket_owner) = (text("arn:aws:kms:x"), text("333333333333"));
-        let draft = Draft { bucket, region, prefix, kms_key_arn, bucket_owner, ..draft };
+        let (encryption, kms_key_arn, bucket_owner) = (text("sse-kms"), text("arn:aws:kms:x"), text("333333333333"));
+        let draft = Draft { bucket, region, prefix, encryption, kms_key_arn, bucket_owner, ..draft };
         let body = json!({
             "tenantId": "acme", "roleArn": "arn:aws:iam::222222222222:role/audit", "externalId": "3f6c1d2e",
-            "bucket": "acme-audit", "region": "eu-west-1", "prefix": "security", "kmsKeyArn": "arn:aws:kms:x",
-            "bucketOwner": "333333333333",
+            "bucket": "acme-audit", "region": "eu-west-1", "prefix": "security", "encryption": "sse-kms",
+            "kmsKeyArn": "arn:aws:kms:x", "bucketOwner": "333333333333",
         });
         let expected = Input::Verify(Box::new(VerificationRequest { tenant_id: "acme".to_owned(), draft }));
         assert_eq!(decode(json!({ "verify": body })), Ok(expected));

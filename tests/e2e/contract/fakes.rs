@@ -117,6 +117,7 @@ impl World for Fakes {
             bytes: object.bytes.clone(),
             content_type: Some(object.content_type.to_owned()),
             content_encoding: None,
+            encryption: None,
             kms_key: None,
             metadata: object.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         })

@@ -261,6 +261,7 @@ fn config_fields(draft: Draft) -> Vec<(&'static str, Option<String>)> {
         ("frequency_hours", draft.frequency_hours),
         ("format", draft.format),
         ("compression", draft.compression),
+        ("encryption", draft.encryption),
         ("kms_key_arn", draft.kms_key_arn),
         ("bucket_owner", draft.bucket_owner),
         ("event_shards", draft.event_shards),

@@ -36,6 +36,7 @@ fn every_field(bucket: &str) -> Draft {
         frequency_hours: some("6"),
         format: some("ndjson"),
         compression: some("gzip"),
+        encryption: some("sse-kms"),
         kms_key_arn: some("arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
         bucket_owner: some("333333333333"),
         event_shards: some("4"),

@@ -7,7 +7,7 @@ use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
 use audit_log_tests::{Table, onboard, run_on_platform, tools};
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{clock, events_before, minute_one, with};
 
@@ -82,12 +82,42 @@ fn a_tenant_with_a_kms_key_gets_all_objects_encrypted_with_it() -> Result<()> {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let made = tools::aws_cli(aws, "200000000019", &["kms", "create-key"]).await?;
         let key = made["KeyMetadata"]["Arn"].as_str().context("no key")?.to_owned();
-        let choices = with(|draft| draft.kms_key_arn = Some(key.clone()));
+        let choices = with(|draft| {
+            draft.encryption = Some("sse-kms".to_owned());
+            draft.kms_key_arn = Some(key.clone());
+        });
         let sealed = onboard(aws, platform, "sealed", "200000000019", choices, clock("10:00")?).await?;
         let report = platform.tick(minute_one("11:00")?).await?;
         assert_eq!(report["exported"], 1, "{report}");
         let object = &sealed.bucket.objects().await?[0];
         assert_eq!(sealed.bucket.get(&object.key).await?.kms_key, Some(key));
+        Ok(())
+    })
+}
+
+/// The bucket's default encryption satisfies no such policy: S3 evaluates the request's own header.
+#[test]
+fn a_bucket_whose_policy_demands_sse_s3_takes_only_deliveries_that_ask_for_it() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let account = "200000000018";
+        let mut strict = onboard(aws, platform, "strict", account, Draft::default(), clock("10:00")?).await?;
+        let bucket = strict.stack.outputs.bucket_name.clone();
+        let policy = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": format!("arn:aws:s3:::{bucket}/*"),
+            "Condition": { "StringNotEquals": { "s3:x-amz-server-side-encryption": "AES256" } },
+        }] });
+        let put = ["s3api", "put-bucket-policy", "--bucket", &bucket, "--policy", &policy.to_string()];
+        tools::aws_cli(aws, account, &put).await?;
+        let report = platform.tick(minute_one("11:00")?).await?;
+        assert_eq!(report["failures"][0]["code"], "access_denied", "{report}");
+
+        strict.settings.encryption = Some("sse-s3".to_owned());
+        strict.save(aws, platform, clock("11:30")?).await?;
+        let report = platform.tick(minute_one("12:00")?).await?;
+        assert_eq!((&report["exported"], &report["failed"]), (&2.into(), &0.into()), "{report}");
+        let object = &strict.bucket.objects().await?[0];
+        assert_eq!(strict.bucket.get(&object.key).await?.encryption.as_deref(), Some("AES256"));
         Ok(())
     })
 }

@@ -59,8 +59,13 @@ fn check_key(text: &str) -> bool {
 fn check_bucket(text: &str) -> bool {
     let Some(bucket) = accepted(BucketName::parse(text)) else { return false };
     check_printed(&bucket, text);
-    let in_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    assert!(text.bytes().all(in_host) && (3..=63).contains(&text.len()), "not a bucket's name");
+    let in_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    assert!(text.bytes().all(in_path) && (3..=255).contains(&text.len()), "not a bucket's name");
+    let in_host = |byte: u8| in_path(byte) && !byte.is_ascii_uppercase() && byte != b'_';
+    for region in Region::all().filter(|region| accepted(bucket.check_in(*region)).is_some()) {
+        let is_host = text.bytes().all(in_host) && text.len() <= 63;
+        assert!(is_host || region.as_str() == "us-east-1", "not a bucket's name in {region}");
+    }
     assert!(text.parse::<Ipv4Addr>().is_err(), "an IP address");
     true
 }

@@ -56,6 +56,7 @@ fn draft(text: &str) -> Draft {
             "frequency_hours" => &mut draft.frequency_hours,
             "format" => &mut draft.format,
             "compression" => &mut draft.compression,
+            "encryption" => &mut draft.encryption,
             "kms_key_arn" => &mut draft.kms_key_arn,
             "bucket_owner" => &mut draft.bucket_owner,
             "event_shards" => &mut draft.event_shards,
@@ -72,7 +73,7 @@ fn check_ownership(config: &TenantConfig, platform: &Platform) {
     assert_ne!(*config.role.account(), platform.account, "a role of the platform");
     assert_eq!(config.role.partition(), platform.partition, "the role is in another partition");
     assert_eq!(config.region.partition(), platform.partition, "the region is in another partition");
-    if let Some(key) = &config.kms_key {
+    if let Some(key) = config.encryption.kms_key() {
         assert_eq!(key.region(), config.region, "the key is in another region");
     }
     let owner = config.expected_bucket_owner();

@@ -53,10 +53,15 @@ fn settings() -> impl Strategy<Value = Draft> {
         option::of(select(vec!["json", "ndjson"])),
         option::of(select(vec!["none", "gzip"])),
     );
-    let rest =
-        (option::of("[a-z0-9-]{1,64}"), option::of("[0-9]{12}"), option::of(1..=64_u16), option::of(0..u64::MAX));
+    let encryption = prop_oneof![
+        (option::of(Just("bucket")), option::of("[a-z0-9-]{1,64}")),
+        (Just(Some("sse-s3")), Just(None)),
+        (Just(Some("sse-kms")), "[a-z0-9-]{1,64}".prop_map(Some)),
+    ];
+    let rest = (encryption, option::of("[0-9]{12}"), option::of(1..=64_u16), option::of(0..u64::MAX));
     (needed, chosen, rest).prop_map(|((external_id, account, role, bucket, region), chosen, rest)| {
-        let ((prefix, hours, format, compression), (key, bucket_owner, shards, version)) = (chosen, rest);
+        let (prefix, hours, format, compression) = chosen;
+        let ((encryption, key), bucket_owner, shards, version) = rest;
         Draft {
             external_id: Some(external_id),
             role_arn: Some(format!("arn:aws:iam::{account}:role/{role}")),
@@ -66,6 +71,7 @@ fn settings() -> impl Strategy<Value = Draft> {
             frequency_hours: Some(hours.to_string()),
             format: format.map(str::to_owned),
             compression: compression.map(str::to_owned),
+            encryption: encryption.map(str::to_owned),
             kms_key_arn: key.map(|key| format!("arn:aws:kms:{region}:{account}:key/{key}")),
             bucket_owner,
             event_shards: shards.map(|shards| shards.to_string()),

@@ -1,6 +1,12 @@
 //! The names and policies of assumed sessions.
 
-use audit_log_core::{object::tenant_folder, schedule::Window, settings::TenantConfig, tenant::TenantId, timestamp};
+use audit_log_core::{
+    object::tenant_folder,
+    schedule::Window,
+    settings::TenantConfig,
+    tenant::{Encryption, KmsKeyArn, TenantId},
+    timestamp,
+};
 use serde_json::json;
 
 /// STS takes 2 to 64 of the characters `[\w+=,.@-]` as a `RoleSessionName`. All characters of a tenant id are among them.
@@ -25,31 +31,33 @@ fn name(tenant: &TenantId, purpose: &str) -> String {
 /// The inline session policy. A session has only the rights that both this and the role give. So a delivery can't reach
 /// another tenant's folder, read or delete, whatever the role allows.
 ///
-/// KMS keys can be used only through S3 in the bucket's region. Without a key in the settings the policy allows any key,
-/// since the bucket may encrypt with one by default; the rights of the role decide. S3 needs `kms:Decrypt` beside
-/// `kms:GenerateDataKey` for multipart uploads ("Protecting data using SSE-KMS" in the S3 user guide).
+/// KMS keys can be used only through S3 in the bucket's region, and with SSE-S3 not at all. Where the bucket's default
+/// applies and the settings name no key, the policy allows any, since that default may be a key; the rights of the role
+/// decide. S3 needs `kms:Decrypt` beside `kms:GenerateDataKey` for multipart uploads ("Protecting data using SSE-KMS" in
+/// the S3 user guide).
 pub(super) fn policy(config: &TenantConfig) -> String {
     let partition = config.role.partition();
     let folder = tenant_folder(&config.prefix, &config.tenant);
     let via = format!("s3.{}.{}", config.region, partition.dns_suffix());
-    let key = config.kms_key.as_ref().map_or("*", |key| key.as_str());
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": format!("arn:{partition}:s3:::{}/{folder}*", config.bucket),
-            },
-            {
-                "Effect": "Allow",
-                "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
-                "Resource": key,
-                "Condition": { "StringEquals": { "kms:ViaService": via } },
-            },
-        ],
-    })
-    .to_string()
+    let key = match &config.encryption {
+        Encryption::Bucket(None) => Some("*"),
+        encryption => encryption.kms_key().map(KmsKeyArn::as_str),
+    };
+    let write = json!({
+        "Effect": "Allow",
+        "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+        "Resource": format!("arn:{partition}:s3:::{}/{folder}*", config.bucket),
+    });
+    let encrypt = key.map(|key| {
+        json!({
+            "Effect": "Allow",
+            "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
+            "Resource": key,
+            "Condition": { "StringEquals": { "kms:ViaService": via } },
+        })
+    });
+    let statements: Vec<_> = [Some(write), encrypt].into_iter().flatten().collect();
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
 }
 
 #[cfg(test)]
@@ -87,6 +95,7 @@ mod tests {
         for (partition, region, via) in [
             ("aws", "eu-west-1", "s3.eu-west-1.amazonaws.com"),
             ("aws-cn", "cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+            ("aws-eusc", "eusc-de-east-1", "s3.eusc-de-east-1.amazonaws.eu"),
             ("aws-us-gov", "us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"),
         ] {
             let draft =
@@ -103,22 +112,34 @@ mod tests {
     }
 
     #[test]
-    fn a_session_can_use_only_the_key_of_the_settings() {
-        let key = "arn:aws:kms:eu-west-1:222222222222:key/1234";
-        let draft =
-            Draft { region: Some("eu-west-1".to_owned()), kms_key_arn: Some(key.to_owned()), ..Draft::default() };
-        let policy: serde_json::Value = serde_json::from_str(&policy(&config(draft, "acme", "aws"))).unwrap();
-        assert_eq!(policy["Statement"][1]["Resource"], key);
+    fn a_session_can_use_only_the_key_of_the_settings_and_none_with_sse_s3() {
+        const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234";
+        for (encryption, key, allowed) in [
+            ("bucket", None, Some("*")),
+            ("bucket", Some(KEY), Some(KEY)),
+            ("sse-kms", Some(KEY), Some(KEY)),
+            ("sse-s3", None, None),
+        ] {
+            let draft = Draft {
+                region: Some("eu-west-1".to_owned()),
+                encryption: Some(encryption.to_owned()),
+                kms_key_arn: key.map(str::to_owned),
+                ..Draft::default()
+            };
+            let policy: serde_json::Value = serde_json::from_str(&policy(&config(draft, "acme", "aws"))).unwrap();
+            let keys = policy["Statement"].as_array().unwrap()[1..].iter().map(|statement| &statement["Resource"]);
+            assert_eq!(keys.collect::<Vec<_>>(), Vec::from_iter(allowed), "{encryption} {key:?}");
+        }
     }
 
     /// STS takes up to 2,048 characters of inline policy.
     #[test]
     fn the_longest_policy_fits() {
         let draft = Draft {
-            region: Some("ap-southeast-1".to_owned()),
-            bucket: Some("b".repeat(63)),
+            region: Some("us-east-1".to_owned()),
+            bucket: Some("B".repeat(255)),
             prefix: Some("p".repeat(256)),
-            kms_key_arn: Some(format!("arn:aws:kms:ap-southeast-1:222222222222:key/{}", "k".repeat(64))),
+            kms_key_arn: Some(format!("arn:aws:kms:us-east-1:222222222222:key/{}", "k".repeat(64))),
             ..Draft::default()
         };
         assert!(policy(&config(draft, &"x".repeat(64), "aws")).len() < 2048);

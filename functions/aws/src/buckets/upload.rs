@@ -16,6 +16,7 @@ use audit_log_core::{
     object::ObjectSpec,
     ports::{Finish, Upload},
     settings::TenantConfig,
+    tenant::Encryption,
 };
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
@@ -59,7 +60,7 @@ pub struct S3Upload {
     bucket: String,
     region: &'static str,
     expected_owner: String,
-    kms_key: Option<String>,
+    encryption: Encryption,
     spec: ObjectSpec,
     buffer: Vec<u8>,
     multipart: Option<Multipart>,
@@ -94,7 +95,7 @@ impl S3Upload {
             bucket: config.bucket.to_string(),
             region: config.region.as_str(),
             expected_owner: config.expected_bucket_owner().to_string(),
-            kms_key: config.kms_key.as_ref().map(ToString::to_string),
+            encryption: config.encryption.clone(),
             spec,
             buffer: Vec::new(),
             multipart: None,
@@ -106,12 +107,18 @@ impl S3Upload {
         self.spec.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    fn encryption(&self) -> Option<ServerSideEncryption> {
-        self.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
+    /// The headers `x-amz-server-side-encryption` and `x-amz-server-side-encryption-aws-kms-key-id`.
+    fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.encryption {
+            Encryption::Bucket(_) => (None, None),
+            Encryption::SseS3 => (Some(ServerSideEncryption::Aes256), None),
+            Encryption::SseKms(key) => (Some(ServerSideEncryption::AwsKms), Some(key.to_string())),
+        }
     }
 
     /// Sends the object in a single request. S3 checks the body against `sha256`; without it, the SDK computes one.
     pub(super) async fn put(&self, bytes: Vec<u8>, sha256: Option<&str>) -> Result<(), AwsError> {
+        let (encryption, key) = self.encryption();
         let put = self
             .client
             .put_object()
@@ -121,8 +128,8 @@ impl S3Upload {
             .checksum_algorithm(CHECKSUM)
             .content_type(self.spec.content_type)
             .set_metadata(Some(self.metadata()))
-            .set_server_side_encryption(self.encryption())
-            .set_ssekms_key_id(self.kms_key.clone())
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(key)
             .body(ByteStream::from(bytes))
             .customize()
             .interceptor(AttemptCounter(Arc::clone(&self.attempts)));
@@ -134,6 +141,7 @@ impl S3Upload {
     }
 
     async fn create_multipart(&self) -> Result<Multipart, AwsError> {
+        let (encryption, key) = self.encryption();
         let create = self
             .client
             .create_multipart_upload()
@@ -143,8 +151,8 @@ impl S3Upload {
             .checksum_algorithm(CHECKSUM)
             .content_type(self.spec.content_type)
             .set_metadata(Some(self.metadata()))
-            .set_server_side_encryption(self.encryption())
-            .set_ssekms_key_id(self.kms_key.clone());
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(key);
         let created = create.send().await.map_err(|error| AwsError::from_sdk(&error))?;
         let id = created.upload_id.ok_or_else(|| AwsError::invalid_response("NoUploadId"))?;
         Ok(Multipart { id, started_parts: 0, in_flight: JoinSet::new(), completed: Vec::new() })

@@ -24,6 +24,7 @@ async fn a_verification_is_requested_with_all_its_fields_and_the_answer_is_retur
         bucket: text("bucket"),
         region: text("region"),
         prefix: text("prefix"),
+        encryption: text("encryption"),
         kms_key_arn: text("key"),
         bucket_owner: text("owner"),
         ..Draft::default()
@@ -38,7 +39,7 @@ async fn a_verification_is_requested_with_all_its_fields_and_the_answer_is_retur
     let payload: Value = serde_json::from_str(&aws.sent("Invoke")[0].body).unwrap();
     let fields = json!({
         "tenantId": "acme", "roleArn": "role", "externalId": "id", "bucket": "bucket", "region": "region",
-        "prefix": "prefix", "kmsKeyArn": "key", "bucketOwner": "owner",
+        "prefix": "prefix", "encryption": "encryption", "kmsKeyArn": "key", "bucketOwner": "owner",
     });
     assert_eq!(payload, json!({ "verify": fields }));
 }

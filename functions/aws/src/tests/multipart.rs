@@ -42,7 +42,8 @@ fn operations_with_owner(aws: &Aws) -> Vec<String> {
 async fn a_large_object_is_sent_in_parts_with_owner_and_checksum() {
     const KEY: &str = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let aws = s3();
-    let config = config(Draft { kms_key_arn: Some(KEY.to_owned()), ..Draft::default() });
+    let config =
+        config(Draft { encryption: Some("sse-kms".to_owned()), kms_key_arn: Some(KEY.to_owned()), ..Draft::default() });
     let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
     upload.write(two_parts()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;

@@ -74,8 +74,13 @@ fn fields_without_session_name(request: &Sent) -> Vec<String> {
 async fn the_object_of_a_check_is_sent_like_a_delivery() {
     let key = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let owner = "333333333333";
-    let config =
-        config(Draft { kms_key_arn: Some(key.to_owned()), bucket_owner: Some(owner.to_owned()), ..Draft::default() });
+    let text = |text: &str| Some(text.to_owned());
+    let config = config(Draft {
+        encryption: text("sse-kms"),
+        kms_key_arn: text(key),
+        bucket_owner: text(owner),
+        ..Draft::default()
+    });
     let delivered = Aws::new().on("PutObject", [Reply::ok("")]);
     let mut delivery = upload(&open(&delivered, &config).await.unwrap(), &config);
     delivery.write(BODY.to_vec()).await.unwrap();

@@ -44,13 +44,30 @@ async fn an_object_is_sent_with_owner_checksum_and_metadata() {
     assert_eq!(request.header("x-amz-content-sha256"), Some(signed), "S3 checks the receipt's hash");
 }
 
+/// "Virtual hosting of general purpose buckets" in the Amazon S3 user guide: such names are no host names.
 #[tokio::test(start_paused = true)]
-async fn an_object_is_encrypted_with_the_key_of_the_settings() {
-    let request = put(config(Draft { kms_key_arn: Some(KEY.to_owned()), ..Draft::default() })).await;
-    let mut expected = HEADERS.to_vec();
-    expected
-        .extend([("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", KEY)]);
-    assert_eq!(request.chosen_headers(), expected);
+async fn an_old_bucket_of_us_east_1_is_addressed_in_the_path() {
+    for name in ["ABCD_Central_1", "a..b", &"x".repeat(255)] {
+        let (bucket, region) = (Some(name.to_owned()), Some("us-east-1".to_owned()));
+        let request = put(config(Draft { bucket, region, ..Draft::default() })).await;
+        let url = format!("PUT https://s3.us-east-1.amazonaws.com/{name}/security/audit-logs/tenant%3Dacme/");
+        assert!(request.line.starts_with(&url), "{}", request.line);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_encrypted_as_the_settings_say() {
+    let kms = [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", KEY)];
+    for (encryption, key, headers) in [
+        ("bucket", None, &[][..]),
+        ("bucket", Some(KEY), &[]),
+        ("sse-s3", None, &[("x-amz-server-side-encryption", "AES256")]),
+        ("sse-kms", Some(KEY), &kms),
+    ] {
+        let (encryption, kms_key_arn) = (Some(encryption.to_owned()), key.map(str::to_owned));
+        let request = put(config(Draft { encryption, kms_key_arn, ..Draft::default() })).await;
+        assert_eq!(request.chosen_headers(), [&HEADERS, headers].concat());
+    }
 }
 
 #[tokio::test(start_paused = true)]

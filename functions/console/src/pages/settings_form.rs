@@ -19,6 +19,7 @@ pub(crate) struct SettingsForm {
     frequency_hours: String,
     format: String,
     compression: String,
+    encryption: String,
     kms_key_arn: String,
     bucket_owner: String,
     /// `now` or `date`.
@@ -35,6 +36,7 @@ pub(super) fn label(field: &str) -> Option<&'static str> {
         "frequencyHours" => "Frequency",
         "format" => "Format",
         "compression" => "Compression",
+        "encryption" => "Encryption",
         "kmsKeyArn" => "KMS key",
         "bucketOwner" => "Bucket owner",
         "historyFrom" => "Start of history",
@@ -50,8 +52,17 @@ impl SettingsForm {
         let Some(stored) = stored else {
             return Self { version, frequency_hours: "1".to_owned(), ..Self::default() };
         };
-        let StoredSettings { bucket, region, prefix, frequency_hours, format, compression, kms_key_arn, bucket_owner } =
-            stored.clone();
+        let StoredSettings {
+            bucket,
+            region,
+            prefix,
+            frequency_hours,
+            format,
+            compression,
+            encryption,
+            kms_key_arn,
+            bucket_owner,
+        } = stored.clone();
         Self {
             version,
             bucket,
@@ -60,6 +71,7 @@ impl SettingsForm {
             frequency_hours: frequency_hours.to_string(),
             format,
             compression,
+            encryption,
             kms_key_arn: kms_key_arn.unwrap_or_default(),
             bucket_owner: bucket_owner.unwrap_or_default(),
             history: String::new(),
@@ -68,11 +80,12 @@ impl SettingsForm {
     }
 
     /// The settings by name, in the order of the page.
-    fn settings(&self) -> [(&'static str, &String); 8] {
+    fn settings(&self) -> [(&'static str, &String); 9] {
         let Self {
             bucket,
             region,
             prefix,
+            encryption,
             kms_key_arn,
             bucket_owner,
             frequency_hours,
@@ -86,6 +99,7 @@ impl SettingsForm {
             ("bucket", bucket),
             ("region", region),
             ("prefix", prefix),
+            ("encryption", encryption),
             ("kmsKeyArn", kms_key_arn),
             ("bucketOwner", bucket_owner),
             ("frequencyHours", frequency_hours),
@@ -137,6 +151,7 @@ pub(super) struct Fields {
     pub(super) frequency_hours: Field,
     pub(super) format: Field,
     pub(super) compression: Field,
+    pub(super) encryption: Field,
     pub(super) kms_key_arn: Field,
     pub(super) bucket_owner: Field,
     pub(super) history_from: Field,
@@ -164,6 +179,7 @@ impl Fields {
             frequency_hours: field("frequencyHours", &form.frequency_hours),
             format: field("format", &form.format),
             compression: field("compression", &form.compression),
+            encryption: field("encryption", &form.encryption),
             kms_key_arn: field("kmsKeyArn", &form.kms_key_arn),
             bucket_owner: field("bucketOwner", &form.bucket_owner),
             history_from: field("historyFrom", &form.history_from),
@@ -173,9 +189,11 @@ impl Fields {
 
     /// Whether the advanced fields are shown open.
     pub(super) fn advanced(&self) -> bool {
-        [&self.kms_key_arn, &self.bucket_owner]
-            .into_iter()
-            .any(|field| !field.value.is_empty() || field.error.is_some())
+        let defaults = [(&self.encryption, "bucket"), (&self.kms_key_arn, ""), (&self.bucket_owner, "")];
+        let is_shown = |(field, default): (&Field, &str)| {
+            field.error.is_some() || !(field.value.is_empty() || field.value == default)
+        };
+        defaults.into_iter().any(is_shown)
     }
 }
 

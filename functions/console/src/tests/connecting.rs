@@ -92,11 +92,36 @@ async fn the_first_save_says_when_the_first_export_runs_and_what_its_key_will_be
 }
 
 #[tokio::test]
+async fn the_encryption_is_saved_verified_and_shown() {
+    let world = World::with("acme").await;
+    let stored = async || world.admin("acme", "GET", "/v1/export-settings", None).await.json()["settings"].clone();
+    assert_eq!((&stored().await["encryption"], &stored().await["kmsKeyArn"]), (&json!("bucket"), &json!(null)));
+    let key = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let with = |encryption: &str, key: Option<&str>| {
+        let mut settings = settings("acme");
+        settings["encryption"] = encryption.into();
+        settings["kmsKeyArn"] = key.into();
+        settings
+    };
+    for (encryption, key) in [("sse-s3", None), ("sse-kms", Some(key)), ("bucket", Some(key))] {
+        let settings = with(encryption, key);
+        world.admin("acme", "POST", "/v1/export-settings/verify", Some(settings.clone())).await;
+        let verified = world.fakes.state().verified.last().cloned().unwrap().draft;
+        assert_eq!((verified.encryption.as_deref(), verified.kms_key_arn.as_deref()), (Some(encryption), key));
+        assert_eq!(world.save("acme", settings).await.status, 200, "{encryption}");
+        assert_eq!((&stored().await["encryption"], &stored().await["kmsKeyArn"]), (&json!(encryption), &json!(key)));
+    }
+    for settings in [with("sse-s3", Some(key)), with("sse-kms", None)] {
+        assert_eq!(world.save("acme", settings).await.fields(), ["kmsKeyArn"]);
+    }
+}
+
+#[tokio::test]
 async fn all_wrong_fields_are_named_at_once() {
     let world = World::with("acme").await;
     let wrong = json!({
-        "bucket": "Acme", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
-        "kmsKeyArn": "alias/x", "bucketOwner": "me", "historyFrom": "yesterday", "externalId": "mine",
+        "bucket": "Acme logs", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
+        "encryption": "aws:kms", "kmsKeyArn": "alias/x", "bucketOwner": "me", "historyFrom": "yesterday", "externalId": "mine",
     });
     let refused = world.save("acme", wrong).await;
     assert_eq!(refused.refusal(), (422, "invalid_fields".to_owned()));
@@ -104,6 +129,7 @@ async fn all_wrong_fields_are_named_at_once() {
         "bucket",
         "bucketOwner",
         "compression",
+        "encryption",
         "externalId",
         "format",
         "frequencyHours",

@@ -19,7 +19,6 @@ const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
 const PREFIX: &str = "it's(ok)!/a.b";
 const ROLE: &str = "our_exporter+=,.@-1";
 const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/of ours/v1.0.0.yaml?a=1&b=+#c";
-const REGIONS: [&str; 3] = ["eu-west-1", "cn-north-1", "us-gov-west-1"];
 
 /// A tenant's values; a test passes some of them.
 struct Tenant {
@@ -104,9 +103,12 @@ fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
 
 #[test]
 fn the_link_opens_the_partitions_console_with_exactly_these_values() {
-    for (region, host) in
-        REGIONS.into_iter().zip(["console.aws.amazon.com", "console.amazonaws.cn", "console.amazonaws-us-gov.com"])
-    {
+    for (region, host) in [
+        ("eu-west-1", "console.aws.amazon.com"),
+        ("cn-north-1", "console.amazonaws.cn"),
+        ("eusc-de-east-1", "console.amazonaws-eusc.eu"),
+        ("us-gov-west-1", "console.amazonaws-us-gov.com"),
+    ] {
         let tenant = Tenant::in_region(region);
         let url = Url::parse(&tenant.all().quick_create_url().unwrap()).unwrap();
         assert_eq!(url.origin().ascii_serialization(), format!("https://{region}.{host}"));
@@ -119,6 +121,7 @@ fn the_link_opens_the_partitions_console_with_exactly_these_values() {
         whole.insert("stackName".to_owned(), tenant.all().stack_name());
         assert_eq!(values, whole);
     }
+    assert_eq!(Tenant::in_region("us-iso-east-1").all().quick_create_url(), None, "its console is not public");
 }
 
 #[test]
@@ -215,8 +218,9 @@ fn commands_and_terraform_ask_for_an_unknown_bucket() {
 #[test]
 fn terraform_and_cloudformation_create_the_same_role() {
     let policy = |json: &Value| serde_json::from_str::<Value>(json.as_str().unwrap()).unwrap();
-    for region in REGIONS {
-        let tenant = Tenant::in_region(region);
+    for partition in Partition::ALL {
+        let region = Region::all().find(|region| region.partition() == *partition).unwrap();
+        let tenant = Tenant::in_region(region.as_str());
         for role_setup in [
             tenant.all(),
             RoleSetup { prefix: None, ..tenant.all() },
@@ -275,6 +279,8 @@ fn the_terraform_file_has_the_variables_and_rules_of_the_template() {
         }
     }
     assert_eq!(names, BTreeSet::new());
+    let partitions: Vec<_> = Partition::ALL.iter().map(|partition| format!("\"{partition}\"")).collect();
+    assert!(TERRAFORM.contains(&format!("contains([{}], var.partition)", partitions.join(", "))), "{partitions:?}");
     let version = template["Outputs"]["TemplateVersion"]["Value"].as_str().unwrap();
     assert!(TERRAFORM.contains(&format!("\n# TemplateVersion: {version}\n")));
 }

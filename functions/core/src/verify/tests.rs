@@ -395,6 +395,7 @@ async fn only_saved_settings_that_pass_reset_the_backoff() {
         (throttled(), request().draft, false),
         (Account::default(), elsewhere, false),
         (Account::default(), Draft { prefix: None, ..request().draft }, false),
+        (Account::default(), Draft { encryption: Some("sse-s3".to_owned()), ..request().draft }, false),
         (Account::default(), Draft { bucket: None, ..request().draft }, false),
     ] {
         let fakes = Fakes::default();

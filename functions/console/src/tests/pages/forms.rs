@@ -15,6 +15,7 @@ pub(super) fn filled<'a>(version: &'a str, changes: &[(&'a str, &'a str)]) -> Ve
         ("frequencyHours", "6"),
         ("format", "ndjson"),
         ("compression", "gzip"),
+        ("encryption", "bucket"),
         ("kmsKeyArn", ""),
         ("bucketOwner", ""),
         ("history", "now"),
@@ -108,6 +109,23 @@ async fn errors_are_shown_at_their_fields_and_the_input_stays() {
         assert!(!page.text.contains("<script>alert"));
     }
     assert_eq!(world.fakes.state().tenants["acme"].config.as_ref().unwrap().bucket.as_deref(), Some("acme-audit-logs"));
+}
+
+#[tokio::test]
+async fn the_chosen_encryption_stays_selected_and_its_fields_open() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let page = browser.get("/settings").await;
+    let selected = |text: &str, value: &str| text.contains(&format!("<option value=\"{value}\" selected>"));
+    assert!(selected(&page.text, "bucket") && page.text.contains("<details class=\"advanced\">"), "{}", page.text);
+    let version = page.field("version");
+    let refused = browser.send("/settings", "/settings", &filled(&version, &[("encryption", "sse-kms")])).await;
+    assert_eq!(refused.status, 422);
+    assert!(selected(&refused.text, "sse-kms") && refused.text.contains("id=\"kmsKeyArn-error\""), "{}", refused.text);
+    let saved = browser.send("/settings", "/settings", &filled(&version, &[("encryption", "sse-s3")])).await;
+    assert_eq!(saved.status, 303, "{}", saved.text);
+    let page = browser.get("/settings").await;
+    assert!(selected(&page.text, "sse-s3") && page.text.contains("<details class=\"advanced\" open>"), "{}", page.text);
 }
 
 #[tokio::test]
