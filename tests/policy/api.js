@@ -53,6 +53,13 @@ export const values = [
     (value) => ({ parameter: "TokenJwksUrl", value, refused: true }),
   ),
   ...["", "https://id.test/keys"].map((value) => ({ parameter: "TokenJwksUrl", value, refused: false })),
+  ...[
+    ["TokenIssuer", "https://ä.test/", true],
+    ["TokenJwks", '{"keys": [\n]}\n', false],
+    ["TokenJwks", '{"kid": "ä"}', true],
+    ["ExtraActions", '{"Billing": ["Invoice \\u00fc"]}', false],
+    ["ExtraActions", '{"Billing": ["Invoice ü"]}', true],
+  ].map(([parameter, value, refused]) => ({ parameter, value, refused })),
   ...["*", "arn:aws:iam::*:policy/x", "boundary"].map((value) => ({
     parameter: "PermissionsBoundaryArn",
     value,
