@@ -14,6 +14,7 @@ SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
 HOSTILE := .tools/hostile/.installed
+CHECKOV := .tools/checkov/.installed
 # Not available prebuilt. Compiling it takes one or two minutes.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
@@ -30,11 +31,19 @@ ON_HOST := CARGO_BUILD_TARGET=$(HOST)
 # The release zips' architecture: arm64 or x86_64.
 ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
 RELEASE_TARGET = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)-unknown-linux-gnu
+# With zig, so that the binaries need no newer glibc than the runtime's, whatever this machine has.
+RELEASE_BUILD = PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
+    --output-format zip $(FUNCTIONS:%=--package audit-log-%)
+OTHER_TARGET = $(if $(filter aarch64%,$(HOST)),x86_64,aarch64)-unknown-linux-gnu
+OTHER_ARCH = $(if $(filter aarch64%,$(HOST)),x86_64,arm64)
 # Each has a crate audit-log-<function>, a binary <function> and a zip target/lambda/<function>/bootstrap.zip.
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
+TEMPLATES := infra/template.yaml cloudformation/audit-log-export-role.yaml
+# Installs run through this: quiet if they work, and with their whole output if they fail.
+QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench check build package sbom publish-template deploy fmt clippy doc deny audit lint structure policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy fmt clippy doc deny audit lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,24 +80,35 @@ screenshots: build $(BROWSER) ## Screenshots of the console's pages, in docs/scr
 # Compares the release exporter with one that decodes by the SDK. Both binaries have the same name, so each is copied.
 bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, compared with boto3 and others (ROWS=throughput,gzip, QUICK=1)
 	@mkdir -p target/bench
-	@$(ON_HOST) cargo build --release --workspace --bin exporter --bin bench --bin hello
+	@$(ON_HOST) cargo build --release --locked --workspace --bin exporter --bin bench --bin hello
 	@cp target/$(HOST)/release/exporter target/bench/exporter
-	@$(ON_HOST) cargo build --release --workspace --bin exporter --features audit-log-exporter/stock-decoding
+	@$(ON_HOST) cargo build --release --locked --workspace --bin exporter --features audit-log-exporter/stock-decoding
 	@cp target/$(HOST)/release/exporter target/bench/exporter-stock
 	@target/$(HOST)/release/bench --exporter target/bench/exporter --stock target/bench/exporter-stock \
 	    --hello target/$(HOST)/release/hello --python .tools/bench/bin/python \
 	    $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
-check: fmt clippy doc deny lint structure policy-check test ## Everything that CI checks
+check: fmt clippy doc deny lint structure build-scripts policy-check test release-zips ## Everything that CI checks
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace $(FUNCTIONS:%=--bin %)
 
 package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
-	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
-	    --output-format zip $(FUNCTIONS:%=--package audit-log-%)
-	@ls -l $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
+	$(RELEASE_BUILD)
+	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
+
+# In a folder of their own, since the tests use the zips of `make build`. Without LTO, which takes long and
+# doesn't change which symbols a binary needs. Without ARCH, both architectures, if the toolchain has the standard library of
+# the other one. Nothing is fetched for that.
+release-zips: $(DEPLOY_TOOLS) ## Release zips without LTO, and whether Lambda can run them (ARCH=…)
+	@echo "Building the release zips for $(ARCH), without LTO …"
+	CARGO_PROFILE_RELEASE_LTO=off $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
+	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/release-zips/$(ARCH)/%/bootstrap.zip)
+ifeq ($(origin ARCH),file)
+	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/$(OTHER_TARGET)" ]; then $(MAKE) --no-print-directory release-zips ARCH=$(OTHER_ARCH); \
+	    else echo "Not built: the release zips for $(OTHER_ARCH). The toolchain lacks that standard library (rustup target add $(OTHER_TARGET))."; fi
+endif
 
 sbom: $(CYCLONEDX) ## The SBOM of each release zip, target/lambda/<function>/bom.json, in CycloneDX (ARCH=…)
 	@SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct 2>/dev/null || echo 0) infra/sbom $(CURDIR)/$(CYCLONEDX) $(RELEASE_TARGET) $(FUNCTIONS)
@@ -117,14 +137,19 @@ deny: $(DEPLOY_TOOLS) ## Rules for dependencies: licenses, sources, one TLS stac
 audit: $(HOSTILE) ## Known vulnerabilities of dependencies (downloads RustSec's database)
 	.tools/hostile/bin/cargo-audit audit --deny unsound --deny yanked
 
-lint: $(DEPLOY_TOOLS) ## Lints of both CloudFormation templates
-	$(TOOLS)/cfn-lint infra/template.yaml cloudformation/audit-log-export-role.yaml
+lint: $(DEPLOY_TOOLS) $(CHECKOV) ## Lints of both CloudFormation templates
+	$(TOOLS)/cfn-lint $(TEMPLATES)
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
+	.tools/checkov/bin/checkov --config-file tests/checkov/config.yaml $(TEMPLATES:%=--file %)
 
-structure: $(DEPLOY_TOOLS) ## No cycles between modules; links, paths and names in the docs; AWS's regions as in botocore
+structure: $(DEPLOY_TOOLS) ## No cycles between modules; links, paths and names in the docs; AWS's regions, error codes and commands
 	python3 tests/structure/cycles.py
 	python3 tests/structure/docs.py
 	$(TOOLS)/python tests/structure/regions.py
+	$(TOOLS)/python tests/structure/aws_facts.py
+
+build-scripts: ## Tests of the scripts that install tools and check zips
+	python3 -m unittest discover --start-directory tests/build
 
 policy-check: $(NODE) ## The templates' IAM policies, judged by an independent implementation of IAM
 	PATH="$(CURDIR)/.tools/node/bin:$$PATH" node tests/policy/check.js
@@ -138,27 +163,28 @@ $(DEPLOY_TOOLS): tests/tools/requirements.txt
 $(SCHEMATHESIS): tests/schemathesis/requirements.txt
 $(BENCH_PYTHON): tests/bench/baseline/requirements.txt
 $(HOSTILE): tests/hostile/requirements.txt
+$(CHECKOV): tests/checkov/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(NODE):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(NODE):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
-	@python3 -m venv $(@D)
-	@$(@D)/bin/pip install --disable-pip-version-check --requirement $<
-	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" npm ci --no-fund --no-audit; fi
+	@$(QUIETLY) python3 -m venv $(@D)
+	@$(QUIETLY) $(@D)/bin/pip install --disable-pip-version-check --requirement $<
+	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(QUIETLY) npm ci --no-fund --no-audit; fi
 	@touch $@
 
 $(CYCLONEDX):
-	@echo "Compiling cargo-cyclonedx into .tools …"
-	@cargo install --debug --locked --version $(CYCLONEDX_VERSION) --root .tools/cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx
+	@echo "Compiling cargo-cyclonedx into .tools, for a minute or two …"
+	@$(QUIETLY) cargo install --debug --locked --version $(CYCLONEDX_VERSION) --root .tools/cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx
 
 $(MUTANTS):
-	@echo "Compiling cargo-mutants into .tools …"
-	@cargo install --debug --locked --version $(MUTANTS_VERSION) --root .tools/mutants-$(MUTANTS_VERSION) cargo-mutants
+	@echo "Compiling cargo-mutants into .tools, for a minute or two …"
+	@$(QUIETLY) cargo install --debug --locked --version $(MUTANTS_VERSION) --root .tools/mutants-$(MUTANTS_VERSION) cargo-mutants
 
 # A browser with its own fonts, and its driver. Node installs and unpacks them.
 $(BROWSER): $(NODE) tests/browser/package-lock.json tests/browser/install.js
 	@echo "Installing tests/browser/package-lock.json into $(@D) …"
 	@rm -rf $(@D)
-	@cd tests/browser && PATH="$(CURDIR)/.tools/node/bin:$$PATH" npm ci --no-fund --no-audit
-	@.tools/node/bin/node tests/browser/install.js $(@D)
+	@cd tests/browser && PATH="$(CURDIR)/.tools/node/bin:$$PATH" $(QUIETLY) npm ci --no-fund --no-audit
+	@$(QUIETLY) .tools/node/bin/node tests/browser/install.js $(@D)
 	@touch $@

@@ -21,7 +21,7 @@ export const pages = {
   logs: { path: "", entry: "Audit logs", heading: /^Audit logs/ },
   status: { path: "status", entry: "Export status", heading: /^Export status/ },
   connector: { path: "connector", entry: "S3 Audit Log Exporter", heading: /^S3 Audit Log Exporter/ },
-  settings: { path: "settings", entry: "Audit Logs", heading: /^Configuration/ },
+  settings: { path: "settings", entry: "Audit log export", heading: /^Audit log export/ },
 };
 export const onlyForAdmins = ["connector", "settings"];
 export const refusedToReaders = "audit-logs:admin";
@@ -79,6 +79,7 @@ export const logs = {
   open: "Show full event",
   openPlainly: "Full event as JSON",
   file: "CSV",
+  fileForExcel: "CSV for Excel",
 };
 
 export const status = {

@@ -46,7 +46,7 @@ pub(crate) async fn check_all(screen: &Screen, demo: &Demo<'_>) -> Result<()> {
 async fn check(demo: &Demo<'_>, tenant: &Tenant) -> Result<usize> {
     let bucket = &tenant.customer.bucket;
     // The verification left this object.
-    let check = format!("{}/_connectivity-check.json", tenant.spec.folder());
+    let check = format!("{}/_audit-log-export/connectivity-check", tenant.spec.folder());
     let found = bucket.objects().await?.into_iter().map(|object| object.key);
     let found: Vec<String> = found.filter(|key| *key != check).collect();
     let windows = windows(demo, tenant)?;

@@ -5,9 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Spread, generate};
-use audit_log_tests::{
-    Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, quick_create, quick_create_parameters, run_on_platform, tools,
-};
+use audit_log_tests::{Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, follow_link, run_on_platform, tools};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -46,11 +44,8 @@ impl<'a> Visitor<'a> {
     async fn create_stack(&self, link: &str) -> Result<(Bucket, String)> {
         let (aws, name) = (self.fixture.aws, format!("{}-audit-logs", self.tenant));
         let bucket = Bucket::create(aws, self.account, &name, REGION).await?;
-        let mut parameters = quick_create_parameters(link)?;
-        parameters.push(("BucketName".to_owned(), name));
-        parameters.push(("BucketPrefix".to_owned(), "security".to_owned()));
-        let parameters: Vec<_> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let stack = quick_create(aws, self.account, "audit-log-export", &parameters).await?;
+        let filled_in = [("BucketName", name.as_str()), ("BucketPrefix", "security")];
+        let stack = follow_link(aws, self.account, link, &filled_in).await?;
         Ok((bucket, stack.outputs.role_arn))
     }
 

@@ -3,7 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use audit_log_tests::{LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, run_on_platform, tools};
+use audit_log_aws::sdk::dynamodb::{
+    self,
+    error::ProvideErrorMetadata as _,
+    types::{AttributeValue, Put, ReturnValue, TransactWriteItem},
+};
+use audit_log_tests::{
+    LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, open_role, role_session, run_on_platform, tools,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -15,12 +22,40 @@ fn the_platforms_functions_share_neither_roles_nor_logs() -> Result<()> {
             let function = function(aws, name).await?;
             roles.insert(function["Role"].to_string());
             logs.insert(function["LoggingConfig"]["LogGroup"].to_string());
-            let variables = function["Environment"]["Variables"].as_object().context("no environment")?;
-            let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
-            // 4 KB in all, by "Lambda quotas". The rest must suffice for a key set and for extra actions.
-            ensure!(bytes < 1024, "{name} has {bytes} bytes of environment before anything is set");
+            let variables = &function["Environment"]["Variables"];
+            ensure!(variables["TENANTS_TABLE"].is_string() && variables["AWS_ENDPOINT_URL"].is_null(), "{variables}");
         }
         assert_eq!((roles.len(), logs.len()), (3, 3), "{roles:?} {logs:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_can_write_events_only_within_a_transaction() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, outputs) = (fixture.aws, fixture.platform.outputs());
+        let attribute = |text: &str| AttributeValue::S(text.to_owned());
+        let item = |shard: &str| {
+            HashMap::from([
+                ("tenant_shard".to_owned(), attribute(shard)),
+                ("recorded_at_id".to_owned(), attribute("2026-11-21T10:00:00.000Z#1")),
+            ])
+        };
+        for name in [&outputs.recorder_function_name, &outputs.exporter_function_name, &outputs.console_function_name] {
+            let function = function(aws, name).await?;
+            let role = text(&function["Role"]);
+            open_role(aws, role).await?;
+            let client = dynamodb::Client::new(&aws.sdk_config_with(role_session(aws, role).await?));
+            let put = Put::builder().table_name(&outputs.events_table_name).set_item(Some(item(name))).build()?;
+            let write = TransactWriteItem::builder().put(put).build();
+            client.transact_write_items().transact_items(write).send().await.with_context(|| name.clone())?;
+
+            // It would return the event and put another in its place.
+            let replace = client.put_item().table_name(&outputs.events_table_name).set_item(Some(item(name)));
+            let refused = replace.return_values(ReturnValue::AllOld).send().await.err();
+            let refused = refused.with_context(|| format!("{name} replaced an event"))?;
+            assert_eq!(refused.code(), Some("AccessDeniedException"), "{name}: {refused:?}");
+        }
         Ok(())
     })
 }
@@ -142,6 +177,24 @@ async fn browsers_may_call_the_api_from_the_allowed_origins_alone() -> Result<()
 }
 
 #[tokio::test]
+async fn with_an_origin_secret_both_functions_refuse_requests_that_went_around_the_cdn() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deploy_platform(&aws, &[("OriginSecret", "an-old-secret-0123,a-new-secret-4567")]).await?;
+    for path in ["/openapi.json", "/v1/events/openapi.json"] {
+        for (headers, status) in [
+            (&[][..], 403),
+            (&[("x-origin-secret", "another-secret-890")], 403),
+            (&[("x-origin-secret", "an-old-secret-0123")], 200),
+            (&[("x-origin-secret", "a-new-secret-4567")], 200),
+        ] {
+            let answer = platform.api().send("", "GET", path, headers, None).await?;
+            assert_eq!(answer.status, status, "{path} {headers:?}: {}", answer.body);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn incomplete_token_settings_are_not_deployed() -> Result<()> {
     let aws = LocalAws::start().await?;
     let (issuer, audience) = (("TokenIssuer", "https://id.test/"), ("TokenAudience", "audit-logs"));
@@ -180,6 +233,7 @@ async fn notifications_are_emailed_only_to_the_address_in_the_parameter() -> Res
     let targets = platform_cli(&aws, &of_rule).await?;
     let [target] = list(&targets["Targets"]) else { bail!("expected one target: {targets}") };
     let topic = text(&target["Arn"]);
+    ensure!(text(&target["DeadLetterConfig"]["Arn"]).contains("LostEmails"), "{target}");
     let subscribed = platform_cli(&aws, &["sns", "list-subscriptions-by-topic", "--topic-arn", topic]).await?;
     let [subscription] = list(&subscribed["Subscriptions"]) else { bail!("expected one subscriber: {subscribed}") };
     assert_eq!((text(&subscription["Protocol"]), text(&subscription["Endpoint"])), ("email", "ops@acme.example"));

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use audit_log_core::role_setup::{RoleSetup, TEMPLATE};
-use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Partition, Prefix, Region};
+use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Partition, Prefix, Region, TenantId};
 use audit_log_tests::{
-    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, project, quick_create, run_on_platform, tools,
+    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, create_templates_bucket, follow_link, project,
+    run_on_platform, tools,
 };
 use serde_json::{Value, json};
-use url::{Url, form_urlencoded};
 
 /// Allowed characters that are hard to quote.
 const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
@@ -20,6 +20,7 @@ const PREFIX: &str = "it's(ok)!/a.b";
 const BUCKET: &str = "acme-audit-logs";
 
 struct Tenant {
+    id: TenantId,
     platform: tenant::Platform,
     external_id: ExternalId,
     bucket: BucketName,
@@ -27,9 +28,10 @@ struct Tenant {
 }
 
 impl Tenant {
-    fn new(bucket: &str) -> Result<Self> {
+    fn new(id: &str, bucket: &str) -> Result<Self> {
         let account = AccountId::parse(PLATFORM_ACCOUNT)?;
         Ok(Self {
+            id: TenantId::parse(id)?,
             platform: tenant::Platform { account, partition: Partition::Aws },
             external_id: ExternalId::parse(EXTERNAL_ID)?,
             bucket: BucketName::parse(bucket)?,
@@ -39,6 +41,7 @@ impl Tenant {
 
     fn role_setup<'a>(&'a self, template_url: Option<&'a str>) -> Result<RoleSetup<'a>> {
         Ok(RoleSetup {
+            tenant: &self.id,
             platform: &self.platform,
             role_name: "audit-log-exporter",
             region: Region::parse(REGION)?,
@@ -52,9 +55,9 @@ impl Tenant {
 }
 
 /// Verifies a role and asserts that all five steps pass.
-async fn assert_passes(platform: &Platform<'_>, role_arn: &str, bucket: &str) -> Result<()> {
+async fn assert_passes(platform: &Platform<'_>, tenant: &str, role_arn: &str, bucket: &str) -> Result<()> {
     let connection = json!({
-        "tenantId": "acme", "roleArn": role_arn, "externalId": EXTERNAL_ID, "bucket": bucket, "region": REGION,
+        "tenantId": tenant, "roleArn": role_arn, "externalId": EXTERNAL_ID, "bucket": bucket, "region": REGION,
         "prefix": PREFIX,
     });
     let answer = platform.invoke(&json!({ "verify": connection })).await?;
@@ -72,7 +75,7 @@ fn dry_run(commands: &str) -> Result<(bool, String, String)> {
 
 #[test]
 fn a_shell_passes_the_commands_values_unchanged() -> Result<()> {
-    let tenant = Tenant::new(BUCKET)?;
+    let tenant = Tenant::new("acme", BUCKET)?;
     let known = tenant.role_setup(Some("https://s3.amazonaws.com/our-templates/it's a $(template)!.yaml"))?;
     let parameter = |name, value| format!("[{}]", json!({ "ParameterKey": name, "ParameterValue": value }));
     let (bucket, others) = (
@@ -86,7 +89,7 @@ fn a_shell_passes_the_commands_values_unchanged() -> Result<()> {
         .concat(),
     );
     let calls = |parameters: &str| {
-        let place = format!("[--stack-name][audit-log-export][--region][{REGION}]");
+        let place = format!("[--stack-name][{}][--region][{REGION}]", known.stack_name());
         format!(
             "[cloudformation][create-stack]{place}\
              [--template-url][https://s3.amazonaws.com/our-templates/it's a $(template)!.yaml]\
@@ -112,7 +115,7 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         // The local AWS reads templates only from the account's own buckets, so the customer publishes here.
-        Bucket::create(aws, "200000000061", "our-templates", REGION).await?;
+        create_templates_bucket(aws, "200000000061", "our-templates").await?;
         let publish = "cloudformation/publish bucket our-templates";
         tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
         let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.0.0.yaml";
@@ -121,10 +124,10 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
         for (account, template_url) in [("200000000061", Some(published)), ("200000000062", None)] {
             let bucket = format!("logs-{account}");
             Bucket::create(aws, account, &bucket, REGION).await?;
-            let commands = Tenant::new(&bucket)?.role_setup(template_url)?.cli();
+            let commands = Tenant::new("acme", &bucket)?.role_setup(template_url)?.cli();
             let printed = tools::run(tools::bash(aws, account, &commands)?.current_dir(&folder)).await?;
             let role_arn = printed.lines().last().context("nothing printed")?;
-            assert_passes(platform, role_arn, &bucket).await?;
+            assert_passes(platform, "acme", role_arn, &bucket).await?;
         }
         Ok(())
     })
@@ -135,9 +138,9 @@ fn the_terraform_file_makes_a_role_that_passes() -> Result<()> {
     run_on_platform(async |fixture| {
         let account = "200000000063";
         Bucket::create(fixture.aws, account, "logs-of-terraform", REGION).await?;
-        let made = terraform::evaluate(&Tenant::new("logs-of-terraform")?.role_setup(None)?.terraform(), &[])?;
+        let made = terraform::evaluate(&Tenant::new("acme", "logs-of-terraform")?.role_setup(None)?.terraform(), &[])?;
         let role_arn = apply(fixture.aws, account, &made).await?;
-        assert_passes(&fixture.platform, &role_arn, "logs-of-terraform").await
+        assert_passes(&fixture.platform, "acme", &role_arn, "logs-of-terraform").await
     })
 }
 
@@ -159,19 +162,18 @@ async fn apply(aws: &LocalAws, account: &str, made: &Value) -> Result<String> {
 }
 
 #[test]
-fn the_quick_create_link_makes_a_role_that_passes() -> Result<()> {
+fn the_quick_create_links_of_two_tenants_make_roles_that_pass_in_one_account() -> Result<()> {
     run_on_platform(async |fixture| {
         let account = "200000000064";
-        Bucket::create(fixture.aws, account, "logs-of-link", REGION).await?;
-        let tenant = Tenant::new("logs-of-link")?;
-        let link = tenant.role_setup(Some("https://s3.amazonaws.com/our-templates/v1.0.0.yaml"))?.quick_create_url();
-        let link = Url::parse(&link.context("no link")?)?;
-        let (_, query) = link.fragment().and_then(|fragment| fragment.split_once('?')).context("no values")?;
-        let values: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-        let parameters: Vec<_> =
-            values.iter().filter_map(|(name, value)| Some((name.strip_prefix("param_")?, value.as_ref()))).collect();
-        let stack = quick_create(fixture.aws, account, "audit-log-export", &parameters).await?;
-        assert!(TEMPLATE.contains(&stack.outputs.template_version), "the template has another version");
-        assert_passes(&fixture.platform, &stack.outputs.role_arn, "logs-of-link").await
+        for (id, bucket) in [("acme", "logs-of-link"), ("globex", "more-logs-of-link")] {
+            Bucket::create(fixture.aws, account, bucket, REGION).await?;
+            let tenant = Tenant::new(id, bucket)?;
+            let link =
+                tenant.role_setup(Some("https://s3.amazonaws.com/our-templates/v1.0.0.yaml"))?.quick_create_url();
+            let stack = follow_link(fixture.aws, account, &link.context("no link")?, &[]).await?;
+            assert!(TEMPLATE.contains(&stack.outputs.template_version), "the template has another version");
+            assert_passes(&fixture.platform, id, &stack.outputs.role_arn, bucket).await?;
+        }
+        Ok(())
     })
 }

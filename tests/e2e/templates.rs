@@ -8,7 +8,8 @@ use audit_log_aws::sdk::s3::primitives::ByteStream;
 use audit_log_aws::sdk::sts::error::ProvideErrorMetadata as _;
 use audit_log_aws::sdk::{s3, sts};
 use audit_log_tests::{
-    Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, REGION, StoredObject, delete_stack, project, quick_create, tools,
+    Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, REGION, StoredObject, create_templates_bucket, delete_stack,
+    project, quick_create, tools,
 };
 use serde_json::json;
 
@@ -80,7 +81,8 @@ async fn two_stacks_in_one_account_have_separate_roles() -> Result<()> {
 #[tokio::test]
 async fn a_published_version_of_the_template_never_changes() -> Result<()> {
     let aws = LocalAws::start().await?;
-    let templates = Bucket::create(&aws, PLATFORM_ACCOUNT, "our-templates", REGION).await?;
+    create_templates_bucket(&aws, PLATFORM_ACCOUNT, "our-templates").await?;
+    let templates = Bucket::new(&aws, PLATFORM_ACCOUNT, "our-templates");
     // This test changes the copy.
     let copy = aws.directory().join("cloudformation");
     std::fs::create_dir(&copy)?;
@@ -98,7 +100,8 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
     let places = [["bucket", "our-templates"], ["folder", folder]];
     for place in places {
         let first = publish(place).await?;
-        let paths = first.lines().map(|line| line.rsplit('/').take(2).collect::<Vec<_>>());
+        let files = first.lines().filter(|line| !line.starts_with("CustomerTemplateUrl="));
+        let paths = files.map(|line| line.rsplit('/').take(2).collect::<Vec<_>>());
         let expected = ["v1.0.0.yaml", "v1.0.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
         assert_eq!(paths.collect::<Vec<_>>(), expected, "{first}");
         assert_eq!(publish(place).await?, first, "publishing the same again changes nothing");
@@ -118,6 +121,34 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
         assert_eq!((object.bytes, object.content_type.as_deref()), (published.clone(), Some(content_type)));
         assert_eq!(std::fs::read(Path::new(folder).join(path))?, published);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_template_counts_as_published_only_if_it_can_be_read_without_credentials() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    Bucket::create(&aws, PLATFORM_ACCOUNT, "private-templates", REGION).await?;
+    create_templates_bucket(&aws, PLATFORM_ACCOUNT, "our-templates").await?;
+    let publish = async |bucket: &str| {
+        let script = format!("cloudformation/publish bucket {bucket}");
+        tools::run(&mut tools::bash(&aws, PLATFORM_ACCOUNT, &script)?).await
+    };
+    let url = |bucket| format!("{}/{bucket}/audit-log-export-role/v1.0.0.yaml", aws.endpoint());
+
+    let refused = publish("private-templates").await.err().context("published where no one can read it")?.to_string();
+    let expected = format!("Customers can't read {}: without credentials, S3 answers 403.", url("private-templates"));
+    assert!(refused.contains(&expected) && refused.contains("docs/deployment.md"), "{refused}");
+    assert!(!refused.contains("CustomerTemplateUrl="), "{refused}");
+
+    let printed = publish("our-templates").await?;
+    assert_eq!(printed.lines().last(), Some(&*format!("CustomerTemplateUrl={}", url("our-templates"))));
+    // The policy opens only the templates' folder.
+    let s3 = s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
+    s3.put_object().bucket("our-templates").key("notes.txt").body(ByteStream::from_static(b"")).send().await?;
+    // Without the developer's proxy.
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let other = http.get(format!("{}/our-templates/notes.txt", aws.endpoint())).send().await?;
+    assert_eq!(other.status(), 403);
     Ok(())
 }
 

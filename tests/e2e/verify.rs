@@ -1,11 +1,16 @@
 //! Verifies connections with the deployed function, with roles from the template and others.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use audit_log_core::settings::Draft;
 use audit_log_tests::{
     Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, quick_create, run_on_platform, tools,
 };
 use serde_json::{Value, json};
+
+/// All that a delivery needs.
+const DELIVERY: [&str; 2] = ["s3:PutObject", "s3:AbortMultipartUpload"];
 
 const STEPS: [&str; 5] = ["assume_role", "external_id_enforced", "region", "put_object", "least_privilege"];
 
@@ -60,7 +65,7 @@ fn with(connection: &Value, changes: &Value) -> Value {
 }
 
 /// Creates a role that trusts the platform's account under a condition and allows `actions` of S3.
-async fn homemade_role(aws: &LocalAws, account: &str, condition: &Value, actions: &str) -> Result<String> {
+async fn homemade_role(aws: &LocalAws, account: &str, condition: &Value, actions: &[&str]) -> Result<String> {
     let document = |statement: Value| json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
     let trust = document(json!({
         "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
@@ -83,12 +88,10 @@ fn a_connection_from_the_template_passes_and_repeated_verifications_leave_one_ob
             assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
         }
         let keys: Vec<String> = bucket.objects().await?.into_iter().map(|object| object.key).collect();
-        assert_eq!(keys, ["security/audit-logs/tenant=green/_connectivity-check.json"]);
+        assert_eq!(keys, ["security/audit-logs/tenant=green/_audit-log-export/connectivity-check"]);
         let object = bucket.get(&keys[0]).await?;
-        assert_eq!(
-            (object.bytes.as_slice(), object.content_type.as_deref()),
-            (&b"[\n]\n"[..], Some("application/json"))
-        );
+        assert_eq!(object.content_type.as_deref(), Some("text/plain"));
+        assert!(object.bytes.starts_with(b"This file shows that audit logs can be delivered"), "{:?}", object.bytes);
         assert_eq!(object.metadata["tenant-id"], "green");
         let logs = fixture.platform.logs().await?;
         assert!(
@@ -157,7 +160,7 @@ fn a_role_that_demands_no_external_id_is_refused_and_nothing_is_written_with_it(
             ("200000000045", wildcard, "with a wrong external ID."),
             ("200000000046", if_exists, "without any external ID."),
         ] {
-            let role = homemade_role(aws, account, &condition, "s3:*").await?;
+            let role = homemade_role(aws, account, &condition, &["s3:*"]).await?;
             let connection = json!({
                 "tenantId": "open", "roleArn": role, "externalId": "external-id-of-open", "bucket": "open-logs",
                 "region": REGION,
@@ -178,7 +181,7 @@ fn a_role_with_more_rights_gets_a_warning_and_no_object_of_the_customer_is_chang
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000047", "wide-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-wide" } });
-        let role = homemade_role(aws, "200000000047", &condition, "s3:*").await?;
+        let role = homemade_role(aws, "200000000047", &condition, &["s3:*"]).await?;
         let put =
             ["s3api", "put-object", "--bucket", "wide-logs", "--key", "security/audit-logs/tenant=wide/theirs.json"];
         tools::aws_cli(aws, "200000000047", &put).await?;
@@ -228,7 +231,7 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         Bucket::create(aws, "200000000051", "central-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-apart" } });
-        let role = homemade_role(aws, "200000000050", &condition, "s3:PutObject").await?;
+        let role = homemade_role(aws, "200000000050", &condition, &DELIVERY).await?;
         let elsewhere = json!({
             "tenantId": "apart", "roleArn": role, "externalId": "external-id-of-apart", "bucket": "central-logs",
             "region": REGION, "bucketOwner": "200000000051",
@@ -238,13 +241,62 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
 
         // The whole account, since the local AWS ignores roles in a bucket policy if the session has its own policy.
         let policy = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Action": "s3:PutObject", "Principal": { "AWS": "arn:aws:iam::200000000050:root" },
+            "Effect": "Allow", "Action": DELIVERY, "Principal": { "AWS": "arn:aws:iam::200000000050:root" },
             "Resource": "arn:aws:s3:::central-logs/*",
         }] });
         let put = ["s3api", "put-bucket-policy", "--bucket", "central-logs", "--policy", &policy.to_string()];
         tools::aws_cli(aws, "200000000051", &put).await?;
         let steps = verify(platform, &elsewhere).await?;
-        assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
+        let expected = ["passed", "passed", "passed", "warning object_ownership", "passed"];
+        assert_eq!(outline(&steps), expected, "{steps:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_that_may_not_abort_a_multipart_upload_is_found_before_a_large_window() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let bucket = Bucket::create(aws, "200000000052", "narrow-logs", REGION).await?;
+        let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-narrow" } });
+        let role = homemade_role(aws, "200000000052", &condition, &["s3:PutObject"]).await?;
+        let connection = json!({
+            "tenantId": "narrow", "roleArn": role, "externalId": "external-id-of-narrow", "bucket": "narrow-logs",
+            "region": REGION,
+        });
+        let steps = verify(platform, &connection).await?;
+        let expected = ["passed", "passed", "passed", "failed access_denied", "skipped"];
+        assert_eq!(outline(&steps), expected, "{steps:#?}");
+        assert!(
+            message(&steps[3]).contains("could not be aborted: S3 refused s3:AbortMultipartUpload"),
+            "{}",
+            steps[3]
+        );
+        assert_eq!(bucket.objects().await?.len(), 1, "the object of the put");
+        Ok(())
+    })
+}
+
+/// The stack's role is made while the admin connects it already.
+#[test]
+fn a_role_that_is_created_a_moment_later_is_assumed_in_the_same_request() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-new" } });
+        let request = json!({
+            "tenantId": "new", "roleArn": "arn:aws:iam::200000000053:role/homemade",
+            "externalId": "external-id-of-new",
+        });
+        let create_later = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            homemade_role(aws, "200000000053", &condition, &DELIVERY).await
+        };
+        let (steps, role) = tokio::join!(verify(platform, &request), create_later);
+        role?;
+        let steps = steps?;
+        assert_eq!(outline(&steps)[..2], ["passed"; 2], "{steps:#?}");
+        let refused = platform.logs().await?.iter().filter(|line| line.contains("AWS refused a request")).count();
+        assert!(refused > 2, "AWS knew the role at once");
         Ok(())
     })
 }

@@ -7,6 +7,7 @@ import {
   FORBIDDEN,
   PLATFORM,
   platformTemplate,
+  record,
   REFUSED,
   STRANGER,
 } from "./cases.js";
@@ -36,18 +37,33 @@ export const values = [
   ...["", `arn:aws:iam::${STRANGER}:root`, `arn:aws-cn:iam::${STRANGER}:role/a/b,arn:aws-cn:iam::${CUSTOMER}:root`].map(
     (value) => ({ parameter: "EventSenders", value, refused: false }),
   ),
-  ...["none", "HS256", "RS256,none", ""].map((value) => ({ parameter: "TokenAlgorithms", value, refused: true })),
-  { parameter: "TokenAlgorithms", value: "PS256,EdDSA", refused: false },
-  ...["http://id.test/keys", "http://127.0.0.1.id.test/keys", "https://me:secret@id.test/keys"].map((value) => ({
-    parameter: "TokenJwksUrl",
+  ...["short", "0123456789abcdef,", "0123456789abcdef,short", "0123456789 abcdef"].map((value) => ({
+    parameter: "OriginSecret",
     value,
     refused: true,
   })),
-  ...["", "https://id.test/keys", "http://127.0.0.1:8080/keys"].map((value) => ({
-    parameter: "TokenJwksUrl",
+  ...["", "0123456789abcdef", "0123456789abcdef,A+/=_.~-A+/=_.~-"].map((value) => ({
+    parameter: "OriginSecret",
     value,
     refused: false,
   })),
+  ...["none", "HS256", "RS256,none", ""].map((value) => ({ parameter: "TokenAlgorithms", value, refused: true })),
+  { parameter: "TokenAlgorithms", value: "PS256,EdDSA", refused: false },
+  ...["http://id.test/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys", "https://me:secret@id.test/keys"].map(
+    (value) => ({ parameter: "TokenJwksUrl", value, refused: true }),
+  ),
+  ...["", "https://id.test/keys"].map((value) => ({ parameter: "TokenJwksUrl", value, refused: false })),
+  ...["*", "arn:aws:iam::*:policy/x", "boundary"].map((value) => ({
+    parameter: "PermissionsBoundaryArn",
+    value,
+    refused: true,
+  })),
+  ...["", `arn:aws-cn:iam::${PLATFORM}:policy/a/b`, "arn:aws:iam::aws:policy/PowerUserAccess"].map((value) => ({
+    parameter: "PermissionsBoundaryArn",
+    value,
+    refused: false,
+  })),
+  ...["*", `arn:aws:kms:eu-west-1:${PLATFORM}:alias/logs`].map((value) => ({ parameter: "KmsKeyArn", value, refused: true })),
 ];
 
 /** The requests to judge in one partition. */
@@ -150,7 +166,8 @@ export function requests(partition) {
       ["GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"],
       ALLOWED,
     ),
-    ...table(console, "events", events, ["Query", "PutItem"], ALLOWED),
+    console("read events", "dynamodb:Query", events, ALLOWED),
+    ...record(console, events),
     write("a disconnect", ["due_shard"], ALLOWED),
     write("a save", ["exported_until", "next_due", "due_shard", "backoff_reset_at"], ALLOWED),
     write("an outbox", ["entries", "sequence", "dropped", "pending_shard"], ALLOWED),
@@ -166,7 +183,7 @@ export function requests(partition) {
     console("receive from the queue", "sqs:ReceiveMessage", queue, REFUSED),
     ...common(console, "ConsoleLogs"),
 
-    recorder("record an event", "dynamodb:PutItem", events, ALLOWED),
+    ...record(recorder, events),
     recorder("read events", "dynamodb:Query", events, REFUSED),
     shards("a tenant's shards", ["tenant_id", "record", "event_shards"], "SPECIFIC_ATTRIBUTES", ALLOWED),
     shards("its external ID beside them", ["tenant_id", "event_shards", "external_id"], "SPECIFIC_ATTRIBUTES", REFUSED),

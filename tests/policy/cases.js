@@ -1,7 +1,7 @@
 // What the rendered policies must allow and refuse. Each refused request differs from an allowed one only in what its title
 // names, so that the refusal proves something.
 
-import { load, place, stack } from "./template.js";
+import { load, place, resources, stack } from "./template.js";
 
 export const PLATFORM = "111111111111";
 export const CUSTOMER = "222222222222";
@@ -58,6 +58,68 @@ export const values = [
     refused: false,
   })),
 ];
+
+/** Events are written within transactions alone. A plain put could return the event that it replaces. */
+export const record = (own, events) =>
+  [
+    own("record an event", "dynamodb:PutItem", events, ALLOWED, {
+      context: { "dynamodb:EnclosingOperation": ["TransactWriteItems"] },
+    }),
+    own("put an event outside of a transaction", "dynamodb:PutItem", events, REFUSED),
+    own("put events as a batch", "dynamodb:BatchWriteItem", events, REFUSED),
+  ];
+
+/** Uses of the platform's own key by the role `id`, through each service in turn. */
+const useOfKey = (id, policy, partition, services) => {
+  const where = place(partition, PLATFORM);
+  const key = `arn:${partition}:kms:${where.region}:${PLATFORM}:key/1234abcd-12ab-34cd-56ef-1234567890ab`;
+  const identity = (parameters) => stack(platformTemplate, where, parameters).property(id, ...policy);
+  const use = (title, expected, action, service, { parameters = { KmsKeyArn: key }, resource = key } = {}) => ({
+    group: id,
+    title,
+    principal: `arn:${partition}:sts::${PLATFORM}:assumed-role/${id}/x`,
+    identity: identity(parameters),
+    action: `kms:${action}`,
+    resource,
+    resourcePolicy: {
+      Version: "2012-10-17",
+      Statement: [
+        { Effect: "Allow", Principal: { AWS: `arn:${partition}:iam::${PLATFORM}:root` }, Action: "kms:*", Resource: "*" },
+      ],
+    },
+    context: service ? { "kms:ViaService": `${service}.${where.region}.${where.urlSuffix}` } : {},
+    expected,
+  });
+  return [
+    ...["dynamodb", "sqs"].flatMap((service) =>
+      ["Decrypt", "GenerateDataKey"].map((action) =>
+        use(`through ${service}`, services.includes(service) ? ALLOWED : REFUSED, action, service),
+      ),
+    ),
+    use("the key directly", REFUSED, "Decrypt"),
+    use("through another service", REFUSED, "Decrypt", "s3"),
+    use("create a grant", REFUSED, "CreateGrant", "dynamodb"),
+    use("another key", REFUSED, "Decrypt", "dynamodb", { resource: key.replace("1234abcd", "ffffffff") }),
+    use("no key given", REFUSED, "Decrypt", "dynamodb", { parameters: {} }),
+  ];
+};
+
+/** An administrator's requests to a queue, with and without TLS. */
+const overTlsOnly = (of, id) =>
+  [
+    ["by https", "true", ALLOWED],
+    ["by http", "false", FORBIDDEN],
+  ].map(([title, secure, expected]) => ({
+    group: id,
+    title,
+    principal: `arn:${of.where.partition}:iam::${PLATFORM}:role/administrator`,
+    identity: ADMINISTRATOR,
+    action: "sqs:ReceiveMessage",
+    resource: of.arn(id),
+    resourcePolicy: of.property(`${id}Policy`, "PolicyDocument"),
+    context: { "aws:SecureTransport": secure },
+    expected,
+  }));
 
 /** The requests to judge in a partition, with expected results. */
 export function requests(partition) {
@@ -182,11 +244,16 @@ export function requests(partition) {
     action: "sqs:SendMessage",
     resource: queue,
     resourcePolicy: queuePolicy,
-    context: { "aws:SourceArn": rule },
+    context: { "aws:SourceArn": rule, "aws:SecureTransport": "true" },
     expected,
   });
 
-  const mailing = stack(platformTemplate, place(partition, PLATFORM), { NotificationEmail: "ops@example.com" });
+  const mailing = stack(
+    platformTemplate,
+    place(partition, PLATFORM),
+    { NotificationEmail: "ops@example.com" },
+    { ExporterHourlyTick: "AWS::Events::Rule" },
+  );
   const topic = mailing.arn("NotificationTopic");
   const publish = (title, rule, expected) => ({
     group: "topic of notifications",
@@ -197,6 +264,12 @@ export function requests(partition) {
     resourcePolicy: mailing.property("NotificationTopicPolicy", "PolicyDocument"),
     context: { "aws:SourceArn": rule },
     expected,
+  });
+  const loseEmail = (title, rule, expected) => ({
+    ...lose(title, rule, expected),
+    group: "queue of lost emails",
+    resource: mailing.arn("LostEmails"),
+    resourcePolicy: mailing.property("LostEmailsPolicy", "PolicyDocument"),
   });
   // What the key policy allows depends on the encryption context, which this implementation of IAM doesn't support.
   const seal = (title, action, principal) => ({
@@ -261,7 +334,7 @@ export function requests(partition) {
     own("its own role with a path", "sts:AssumeRole", role(PLATFORM, "a/b/x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
     own("tag a customer's session", "sts:TagSession", role(CUSTOMER, "x"), REFUSED, { resourcePolicy: trustsEveryone }),
     own("query events", "dynamodb:Query", events, ALLOWED),
-    own("record an event", "dynamodb:PutItem", events, ALLOWED),
+    ...record(own, events),
     ...["Scan", "GetItem", "UpdateItem", "DeleteItem", "DeleteTable"].map((action) =>
       own(`${action} on events`, `dynamodb:${action}`, events, REFUSED),
     ),
@@ -321,5 +394,11 @@ export function requests(partition) {
       seal("by another service", action, "s3.amazonaws.com"),
     ]),
     lose("another rule", `${platform.arn("ExporterHourlyTick")}-2`, REFUSED),
+    loseEmail("the rule for emails", mailing.arn("NotificationEmails"), ALLOWED),
+    loseEmail("another rule", mailing.arn("ExporterHourlyCheck"), REFUSED),
+    ...resources(platformTemplate, "AWS::SQS::Queue").flatMap((id) => overTlsOnly(mailing, id)),
+    ...useOfKey("ExporterPolicy", ["PolicyDocument"], partition, ["dynamodb", "sqs"]),
+    ...useOfKey("ConsoleRole", ["Policies", 0, "PolicyDocument"], partition, ["dynamodb"]),
+    ...useOfKey("RecorderRole", ["Policies", 0, "PolicyDocument"], partition, ["dynamodb", "sqs"]),
   ];
 }

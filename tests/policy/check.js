@@ -1,8 +1,10 @@
-// Judges the templates' IAM policies with an independent implementation of IAM. Needs no AWS account.
+// Judges the templates' IAM policies with an independent implementation of IAM, and other properties of the templates.
+// Needs no AWS account.
 
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 import * as api from "./api.js";
 import * as exports from "./cases.js";
+import { facts } from "./properties.js";
 import { partitions, refusal } from "./template.js";
 
 const accountIn = (arn) => arn.split(":")[4];
@@ -55,8 +57,7 @@ for (const [whose, template, values] of [
 
 const { Metadata, Outputs } = exports.customerTemplate;
 report(["Metadata.TemplateVersion is the output's"], Metadata.TemplateVersion, Outputs.TemplateVersion.Value);
-const { RecursiveLoop } = exports.platformTemplate.Resources.Exporter.Properties;
-report(["the exporter may queue a backlog to itself"], "Allow", RecursiveLoop);
+for (const [title, expected, actual] of facts()) report([title.padEnd(60)], expected, actual);
 
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);

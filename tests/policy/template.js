@@ -39,6 +39,10 @@ function plain(node) {
   return { [`Fn::${short}`]: value };
 }
 
+/** The ids of a template's resources of a type. */
+export const resources = (template, type) =>
+  Object.keys(template.Resources).filter((id) => template.Resources[id].Type === type);
+
 /** Why the template refuses a value of a parameter; undefined if it accepts it. */
 export function refusal(template, name, value) {
   const declared = template.Parameters[name];
@@ -69,6 +73,7 @@ export function stack(template, where, given = {}, generated = {}) {
     "AWS::NoValue": NO_VALUE,
     "AWS::Partition": where.partition,
     "AWS::Region": where.region,
+    "AWS::StackId": `arn:${where.partition}:cloudformation:${where.region}:${where.account}:stack/stack/1b2c3d4e`,
     "AWS::StackName": "stack",
     "AWS::URLSuffix": where.urlSuffix,
   };
@@ -113,9 +118,14 @@ export function stack(template, where, given = {}, generated = {}) {
     Condition: condition,
     "Fn::Equals": ([left, right]) => String(render(left)) === String(render(right)),
     "Fn::GetAtt": ([id, name]) => attribute(id, name),
-    "Fn::If": ([name, yes, no]) => render(condition(name) ? yes : no),
+    // CloudFormation doesn't document whether it evaluates the branch that is not taken, so both must render.
+    "Fn::If": ([name, ...branches]) => branches.map(render)[condition(name) ? 0 : 1],
     "Fn::Not": ([value]) => !render(value),
-    "Fn::Select": ([index, list]) => render(list)[Number(index)],
+    "Fn::Select": ([index, list]) => {
+      const values = render(list);
+      if (!(Number(index) in values)) throw new Error(`Fn::Select: no value ${index} of ${values.length}`);
+      return values[Number(index)];
+    },
     "Fn::Split": ([separator, value]) => render(value).split(separator),
     "Fn::Sub": (value) => {
       const [text, local] = Array.isArray(value) ? value : [value, {}];

@@ -73,10 +73,7 @@ pub async fn connect(
     // What the admin adds to the link's values. With a fixed role name, a recreated stack has the same role ARN.
     let role_name = format!("{tenant}-audit-log-export");
     let filled_in = [("BucketName", bucket_name.as_str()), ("BucketPrefix", &prefix), ("RoleName", &role_name)];
-    let mut parameters = quick_create_parameters(link)?;
-    parameters.extend(filled_in.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let stack = quick_create(aws, account, "audit-log-export", &parameters).await?;
+    let stack = follow_link(aws, account, link, &filled_in).await?;
 
     let role = json!({ "roleArn": stack.outputs.role_arn });
     api.admin(tenant, "PUT", "/v1/connector", Some(&role)).await?.ok()?;
@@ -100,12 +97,20 @@ pub async fn connect(
     Ok(Customer { tenant: tenant.to_owned(), stack, bucket, settings })
 }
 
-/// The parameters in a quick-create link.
-pub fn quick_create_parameters(link: &str) -> Result<Vec<(String, String)>> {
+/// Creates the stack of a quick-create link, under the link's name, with more parameters.
+pub async fn follow_link(
+    aws: &LocalAws,
+    account: &str,
+    link: &str,
+    filled_in: &[(&str, &str)],
+) -> Result<CustomerStack> {
     let link = Url::parse(link)?;
     let (_, query) = link.fragment().and_then(|fragment| fragment.split_once('?')).context("a link without values")?;
-    let values = form_urlencoded::parse(query.as_bytes());
-    Ok(values.filter_map(|(name, value)| Some((name.strip_prefix("param_")?.to_owned(), value.into_owned()))).collect())
+    let values: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let name = values.iter().find(|(name, _)| name == "stackName").context("a link without a stack's name")?;
+    let linked = values.iter().filter_map(|(name, value)| Some((name.strip_prefix("param_")?, value.as_ref())));
+    let parameters: Vec<_> = linked.chain(filled_in.iter().copied()).collect();
+    quick_create(aws, account, &name.1, &parameters).await
 }
 
 async fn create_stack(

@@ -29,12 +29,15 @@ mod waiting;
 pub use api::{Answer, Api};
 pub use browser::Browser;
 pub use bucket::{Bucket, Object, StoredObject, gunzip};
-pub use customer::{Customer, connect, onboard, quick_create_parameters};
+pub use customer::{Customer, connect, follow_link, onboard};
 pub use fixture::{Fixture, run_on_platform};
 pub use listener::Listener;
 pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, PlatformOutputs, Table, attribute};
 pub use rule::{Rule, Rules};
-pub use session::{exporter_session, open_exporter_role};
-pub use stacks::{CustomerOutputs, CustomerStack, delete_stack, deploy_platform, publish_template, quick_create};
+pub use session::{exporter_session, open_exporter_role, open_role, role_session};
+pub use stacks::{
+    CustomerOutputs, CustomerStack, create_templates_bucket, delete_stack, deploy_platform, publish_template,
+    quick_create,
+};
 pub use waiting::wait_until;

@@ -51,8 +51,9 @@ impl LocalAws {
     async fn start_on(port: u16) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("local-aws-").tempdir()?;
         let log = File::create(directory.path().join("log"))?;
+        let endpoint = format!("http://127.0.0.1:{port}");
         // Only the path is inherited: the functions see ministack's environment, and a developer's AWS_* variables and
-        // proxies would send them elsewhere.
+        // proxies would send them elsewhere. They also get the endpoint from it, since the template has no such variable.
         let process = Command::new(project::installed(".venv/bin/python")?)
             .arg(project::repository().join("tests/local_aws/launcher.py"))
             .env_clear()
@@ -62,6 +63,7 @@ impl LocalAws {
             .env("BIND_HOST", "127.0.0.1")
             .env("IOT_MTLS_ENABLED", "0") // or it listens on a second, fixed port
             .env("GATEWAY_PORT", port.to_string())
+            .env("AWS_ENDPOINT_URL", &endpoint)
             .env("MINISTACK_ACCOUNT_ID", PLATFORM_ACCOUNT)
             .env("STATE_DIR", directory.path())
             .env("TMPDIR", directory.path())
@@ -72,7 +74,7 @@ impl LocalAws {
             .process_group(0)
             .spawn()
             .context("starting the local AWS")?;
-        let mut aws = Self { process, endpoint: format!("http://127.0.0.1:{port}"), directory };
+        let mut aws = Self { process, endpoint, directory };
         aws.wait_until_ready().await?;
         Ok(aws)
     }

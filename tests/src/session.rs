@@ -1,4 +1,4 @@
-//! Credentials of the deployed exporter's role, for tests that run the exporter's code themselves.
+//! Credentials of the deployed functions' roles, for tests that run a function's code or call AWS themselves.
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::sdk::{credentials::Credentials, sts};
@@ -8,10 +8,21 @@ use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, tools};
 
 /// Lets the platform's account assume the exporter's role, which trusts Lambda alone.
 pub async fn open_exporter_role(aws: &LocalAws, platform: &Platform<'_>) -> Result<()> {
-    let role = platform.outputs().exporter_role_arn.rsplit('/').next().unwrap_or_default();
+    open_role(aws, &platform.outputs().exporter_role_arn).await
+}
+
+/// A session of the exporter's role, for an hour. Call [`open_exporter_role`] first.
+pub async fn exporter_session(aws: &LocalAws, platform: &Platform<'_>) -> Result<Credentials> {
+    role_session(aws, &platform.outputs().exporter_role_arn).await
+}
+
+/// Lets the platform's account assume one of its roles, in addition to Lambda.
+pub async fn open_role(aws: &LocalAws, role_arn: &str) -> Result<()> {
+    let role = role_arn.rsplit('/').next().unwrap_or_default();
     let root = format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root");
+    let trusted = json!({"AWS": root, "Service": "lambda.amazonaws.com"});
     let trust = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": root}},
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": trusted},
     ]});
     let trust = trust.to_string();
     let update = ["iam", "update-assume-role-policy", "--role-name", role, "--policy-document", &trust];
@@ -19,12 +30,11 @@ pub async fn open_exporter_role(aws: &LocalAws, platform: &Platform<'_>) -> Resu
     Ok(())
 }
 
-/// A session of the exporter's role, for an hour. Call [`open_exporter_role`] first.
-pub async fn exporter_session(aws: &LocalAws, platform: &Platform<'_>) -> Result<Credentials> {
-    let role_arn = &platform.outputs().exporter_role_arn;
+/// A session of a role, for an hour. Call [`open_role`] first.
+pub async fn role_session(aws: &LocalAws, role_arn: &str) -> Result<Credentials> {
     let sts = sts::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
-    let session = sts.assume_role().role_arn(role_arn).role_session_name("exporter").send().await?;
+    let session = sts.assume_role().role_arn(role_arn).role_session_name("a-session").send().await?;
     let given = session.credentials.context("a session without credentials")?;
     let token = Some(given.session_token);
-    Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, None, "exporter"))
+    Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, None, "role"))
 }

@@ -9,7 +9,7 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, project, tools};
+use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, REGION, project, tools};
 
 const PLATFORM_STACK: &str = "audit-log-export";
 
@@ -67,7 +67,6 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     let jwks = issuer.jwks();
     let defaults = [
         ("Architecture", architecture),
-        ("AwsEndpointUrl", aws.endpoint()),
         ("TokenIssuer", &issuer.issuer),
         ("TokenAudience", &issuer.audience),
         ("TokenJwks", &jwks),
@@ -95,9 +94,20 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     Platform::new(aws, outputs(&stack)?, issuer).await
 }
 
+/// Creates a bucket that everyone can read the customers' templates from, with the commands of docs/deployment.md.
+pub async fn create_templates_bucket(aws: &LocalAws, account: &str, bucket: &str) -> Result<()> {
+    let page = std::fs::read_to_string(project::repository().join("docs/deployment.md"))?;
+    let (_, block) =
+        page.split_once("<!-- command: templates-bucket -->\n```sh\n").context("the page has no recipe")?;
+    let (commands, _) = block.split_once("\n```\n").context("the recipe has no end")?;
+    let mut bash = tools::bash(aws, account, &format!("set -e\n{commands}"))?;
+    tools::run(bash.env("BUCKET", bucket).env("REGION", REGION)).await?;
+    Ok(())
+}
+
 /// Publishes the customers' template with `cloudformation/publish`, and returns its URL.
 pub async fn publish_template(aws: &LocalAws) -> Result<String> {
-    s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(TEMPLATES_BUCKET).send().await?;
+    create_templates_bucket(aws, PLATFORM_ACCOUNT, TEMPLATES_BUCKET).await?;
     let script = format!("cloudformation/publish bucket {TEMPLATES_BUCKET}");
     let printed = tools::run(&mut tools::bash(aws, PLATFORM_ACCOUNT, &script)?).await?;
     let key = printed

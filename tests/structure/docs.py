@@ -1,17 +1,24 @@
 """Fails if a Markdown page links to a file or heading, or names a path, function or log line, that is not there.
 
+Fails as well if a page has CloudFormation take a template from the request that is too large for it.
+
 Paths and functions are checked in the pages that walk through the code: docs/architecture.md and CONTRIBUTING.md. Log lines
-are checked in docs/operations.md.
+are checked in docs/operations.md. The Python in docs/exported-objects.md is run on a notification of S3.
 """
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote_plus
 
 ROOT = Path(__file__).parents[2]
 WALKS = ["docs/architecture.md", "CONTRIBUTING.md"]
 LOG_LINES = "docs/operations.md"
+# The most that `--template-body` and `aws cloudformation deploy --template-file` can send ("CloudFormation quotas"). A larger
+# template has to be in S3.
+MAX_TEMPLATE_BODY = 51_200
+CONSUMERS = "docs/exported-objects.md"
 
 
 def without_code(text):
@@ -74,6 +81,34 @@ def missing_log_lines(page):
             yield f"quotes the log line \"{line}\", which is not there"
 
 
+def large_templates(page):
+    """The commands that send a template which is too large, or which this check can't measure."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(), flags=re.S | re.M)
+    for command in re.sub(r"\\\n\s*", " ", "".join(blocks)).splitlines():
+        sent = re.search(r"aws cloudformation .*--template-(?:body|file)[ =](?:file://)?(\S+)", command)
+        if sent:
+            files = [file for folder in ("infra", "cloudformation") for file in (ROOT / folder).glob(Path(sent[1]).name)]
+            if not files or files[0].stat().st_size > MAX_TEMPLATE_BODY:
+                yield f"sends {sent[1]}, which may have more than {MAX_TEMPLATE_BODY} bytes: upload it and use --template-url"
+
+
+def wrong_consumer(page):
+    """Runs the page's function on a notification that names the page's own keys, encoded as S3 does."""
+    code = "".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.S | re.M))
+    files = re.findall(r"`(audit-logs/tenant=\S+_0001\.\S+)`", page.read_text())
+    files += ["it's/(ok)!/" + file for file in files]
+    keys = [*files, "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check"]
+    encoded = [quote_plus(key, safe="/") for key in keys]
+    records = [{"s3": {"bucket": {"name": "acme-audit-logs"}, "object": {"key": key}}} for key in encoded]
+    names = {}
+    exec(code, names)
+    found = list(names["delivered"]({"Records": records}))
+    if not files or "%3D" not in encoded[0] or found != [("acme-audit-logs", file) for file in files]:
+        yield f"reads {encoded} as {found}"
+    if list(names["delivered"]({"Event": "s3:TestEvent"})):
+        yield "takes a test message for a delivered file"
+
+
 def main():
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     faults = []
@@ -81,8 +116,14 @@ def main():
         page = ROOT / name
         if page.exists():
             faults += [f"{name} {fault}" for fault in broken_links(page)]
+            faults += [f"{name} {fault}" for fault in large_templates(page)]
             faults += [f"{name} {fault}" for fault in missing_names(page)] if name in WALKS else []
             faults += [f"{name} {fault}" for fault in missing_log_lines(page)] if name == LOG_LINES else []
+            faults += [f"{name} {fault}" for fault in wrong_consumer(page)] if name == CONSUMERS else []
+    # The connector page's commands send this one if no bucket is known.
+    size = (ROOT / "cloudformation/audit-log-export-role.yaml").stat().st_size
+    if size > MAX_TEMPLATE_BODY:
+        faults.append(f"the customers' template has {size} bytes, and --template-body takes {MAX_TEMPLATE_BODY}")
     print("\n".join(faults), end="\n" if faults else "")
     sys.exit(bool(faults))
 

@@ -49,6 +49,7 @@ impl AssumedBuckets {
     /// The one place that assumes roles.
     async fn assume_role(&self, request: RoleRequest<'_>) -> Result<Credentials, Failure> {
         let role = request.role.as_str();
+        let region = self.shared.region().map_or("the exporter's region", AsRef::as_ref);
         self.pace.wait_for_sts_slot().await;
         let output = self
             .sts
@@ -62,9 +63,12 @@ impl AssumedBuckets {
             .interceptor(AdaptPace(Arc::clone(&self.pace)))
             .send()
             .await
-            .map_err(|error| AwsError::from_sdk(&error).sts_failure(role))?;
+            .map_err(|error| AwsError::from_sdk(&error).sts_failure(request.role, region))?;
         let credentials = output.credentials.ok_or_else(|| {
-            Failure::new(Code::Rejected, format!("STS answered without credentials while the role {role} was assumed."))
+            Failure::new(
+                Code::Unexpected,
+                format!("STS answered without credentials while the role {role} was assumed."),
+            )
         })?;
         let expires = SystemTime::try_from(credentials.expiration).ok();
         Ok(Credentials::new(

@@ -15,12 +15,32 @@ use aws_sdk_lambda::{
     primitives::Blob,
     types::InvocationType,
 };
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction},
+};
 use serde_json::json;
 
 use crate::errors::AwsError;
 
-/// The exporter answers within 20 seconds, and an HTTP API gives up after 30.
+/// The exporter answers within 20 seconds, and an HTTP API gives up after 30. It holds for all attempts together.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Forbids another attempt after any response: an admin waits, and it would come too late. What remains is a connection that
+/// breaks. Lambda freezes the console between requests, and a connection that it kept may be dead when it goes on. To invoke
+/// the exporter twice does no harm.
+#[derive(Debug)]
+struct OnlyWithoutResponse;
+
+impl ClassifyRetry for OnlyWithoutResponse {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        if context.response().is_some() { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "OnlyWithoutResponse"
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct ExporterFunction {
@@ -32,9 +52,10 @@ impl ExporterFunction {
     /// `name` is the function's name or ARN.
     pub fn new(shared: &SdkConfig, name: impl Into<String>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_timeout(ANSWER_TIMEOUT).build();
-        // An admin waits, and a retry would come too late.
+        let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100));
         let config = aws_sdk_lambda::config::Builder::from(shared)
-            .retry_config(RetryConfig::disabled())
+            .retry_config(retries)
+            .retry_classifier(OnlyWithoutResponse)
             .timeout_config(timeouts)
             .build();
         Self { client: Client::from_conf(config), name: name.into() }
@@ -48,13 +69,13 @@ impl Verifier for ExporterFunction {
         let output = sent.await.map_err(|error| {
             AwsError::from_sdk(&error).lambda_failure("the exporter was asked to verify a connection")
         })?;
-        let rejected = |what: &str| Failure::new(Code::Rejected, format!("{what}; its log says more."));
+        let unexpected = |what: &str| Failure::new(Code::Unexpected, format!("{what}; its log says more."));
         if output.function_error.is_some() {
-            return Err(rejected("The exporter failed while it verified a connection"));
+            return Err(unexpected("The exporter failed while it verified a connection"));
         }
         let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
         serde_json::from_slice(&payload)
-            .map_err(|_| rejected("The exporter's answer to a verification has another shape"))
+            .map_err(|_| unexpected("The exporter's answer to a verification has another shape"))
     }
 }
 

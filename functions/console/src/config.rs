@@ -6,7 +6,7 @@ use audit_log_core::{
     deployment::{ConfigError, SharedConfig, required},
     tenant::{Invalid, Platform, Region},
 };
-use audit_log_web::access_token::TokenConfig;
+use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
 
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
@@ -23,6 +23,8 @@ pub struct ConsoleConfig {
     pub region: Region,
     /// `TOKEN_…`; none where no issuer is configured yet.
     pub tokens: Option<TokenConfig>,
+    /// `ORIGIN_SECRET`; none where requests need not come through a CDN.
+    pub origin_secret: Option<OriginSecret>,
 }
 
 impl ConsoleConfig {
@@ -49,6 +51,7 @@ impl ConsoleConfig {
             template_url,
             region: Region::parse(&region).map_err(|invalid| ConfigError::new("AWS_REGION", invalid.0))?,
             tokens: TokenConfig::from_lookup(&lookup)?,
+            origin_secret: OriginSecret::from_lookup(&lookup)?,
         })
     }
 }
@@ -84,6 +87,7 @@ mod tests {
             ("CUSTOMER_TEMPLATE_URL", "s3://bucket/template.yaml"),
             ("SETTLE_SECONDS", "-1"),
             ("TOKEN_ISSUER", "https://issuer.example/"),
+            ("ORIGIN_SECRET", "short"),
         ] {
             let wrong = config(&[(name, value)]).unwrap_err().to_string();
             assert!(wrong.contains(name.split('_').next().unwrap()), "{wrong}");

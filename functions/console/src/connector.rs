@@ -214,6 +214,7 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
     let region = region.and_then(|text| Region::parse(&text).ok());
     let deployment = app.deployment();
     let role_setup = RoleSetup {
+        tenant,
         platform: &deployment.platform,
         role_name: &deployment.exporter_role,
         region: region.unwrap_or(deployment.region),

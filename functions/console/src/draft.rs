@@ -44,7 +44,8 @@ struct Properties {
     /// Hours from one export to the next; 1 if left out.
     #[schema(rename = "frequencyHours", minimum = 1, maximum = 24, default = 1)]
     frequency_hours: Option<i64>,
-    /// `json` is one array, `ndjson` one event per line. `json` if left out.
+    /// `json` is one array. `ndjson` is one event per line, for query engines and SIEMs, which read each line as an event.
+    /// `json` if left out.
     #[schema(example = "json", pattern = "^(json|ndjson)$")]
     format: Option<String>,
     /// `none` if left out.

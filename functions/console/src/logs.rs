@@ -158,8 +158,8 @@ pub(crate) async fn count<B: Backend>(
     })
 }
 
-/// The tenant's audit logs as CSV (RFC 4180), newest first, up to 4 MB. The header `Link` leads to the rest, if any. Cells
-/// that a spreadsheet would run as a formula begin with an apostrophe.
+/// The tenant's audit logs as CSV (RFC 4180) in UTF-8, newest first, up to 4 MB. The header `Link` leads to the rest, if any.
+/// Cells that a spreadsheet would run as a formula begin with an apostrophe.
 #[utoipa::path(get, path = "/v1/audit-logs.csv", operation_id = "downloadAuditLogs", tag = "Audit logs",
     params(CsvQuery), responses((status = 200, description = "A table", body = String, content_type = "text/csv",
         headers(("Link" = String, description = "With `rel=\"next\"`: the rest of the table")))))]
@@ -176,9 +176,12 @@ pub(crate) async fn csv_response<B: Backend>(
     tenant: &TenantId,
     query: &CsvQuery,
 ) -> Result<Response, Problem> {
-    let (search, after) = (query.search(app.time())?, query.position()?);
+    let (search, after, has_bom) = (query.search(app.time())?, query.position()?, query.has_bom()?);
     let page = find(app, tenant, &search, after, usize::MAX, ScanLimit::FULL).await?;
-    let (table, written) = csv::table(&page.events);
+    let (mut table, written) = csv::table(&page.events);
+    if has_bom {
+        table.insert_str(0, csv::BOM);
+    }
     let next = match page.events.get(written) {
         Some(_) => written.checked_sub(1).and_then(|last| page.events.get(last)).map(|last| last.position.clone()),
         None => page.next,

@@ -28,7 +28,7 @@ use crate::{
     problems::connector_required,
 };
 
-/// Per tenant. A verification makes half a dozen requests to AWS.
+/// Per tenant. A verification makes a dozen requests to AWS.
 const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
 /// What a verification found.

@@ -262,7 +262,7 @@ impl<S: Tenants + Connections, V: Verifier> ConnectionChecks<'_, S, V> {
         match is_superseded {
             Ok(true) => CheckOutcome::Superseded,
             Ok(false) => {
-                tracing::error!(tenant = %tenant, code = %Code::Rejected, "connection check not stored: refused without a change of the records");
+                tracing::error!(tenant = %tenant, code = %Code::Unexpected, "connection check not stored: refused without a change of the records");
                 CheckOutcome::NoResult
             }
             Err(Failure { code, message, .. }) => {
@@ -316,7 +316,8 @@ fn findings(saved: &Draft, verification: &Verification) -> Option<Vec<Finding>> 
     let finding = |step: &Step| {
         let is_failure = step.status == StepStatus::Failed;
         let code = step.code.filter(|_| step.party() == Some(Party::Customer))?;
-        let is_finding = is_failure || step.status == StepStatus::Warning;
+        // The settings alone decide on the ownership warning, so it would stay after the customer has acted on it.
+        let is_finding = is_failure || (step.status == StepStatus::Warning && code != Code::ObjectOwnership);
         let message = step.message.clone();
         is_finding.then(|| Finding { step: step.step.to_string(), is_failure, code: code.to_string(), message })
     };

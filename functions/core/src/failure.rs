@@ -62,19 +62,28 @@ macro_rules! codes {
 codes! {
     /// STS refused the role: it is gone, doesn't trust the platform's role, or wants another external ID.
     AssumeRoleDenied = "assume_role_denied", Customer,
-        "Check the role's ARN for typing errors; if it is right, create the stack from the quick-create template again, with the external ID that the connector shows, and connect the new stack's RoleArn.";
+        "If the role was made a minute ago, try again. Check the role's ARN for typing errors; if it is right, create the stack from the quick-create template again, with the external ID that the connector shows, and connect the new stack's RoleArn. An organization's resource control policy (RCP) can also refuse the platform.";
+    /// STS is switched off in the exporter's region for the account of the role.
+    StsRegionDisabled = "sts_region_disabled", Customer,
+        "Activate STS in the region that the message names: in the IAM console of the role's account, under Account settings, Endpoints. If the region is not enabled in that account, enable it first, under Account, AWS Regions.";
     /// No bucket has that name.
     BucketNotFound = "bucket_not_found", Customer,
         "Create the bucket, or save the name of one that exists.";
     /// The bucket is in another region than the settings say.
     WrongRegion = "wrong_region", Customer,
         "Save the settings with the region that the bucket is in.";
+    /// S3 does not accept fresh credentials: the role's account has not enabled the bucket's region.
+    RegionNotEnabled = "region_not_enabled", Customer,
+        "Enable the bucket's region in the role's account, under Account, AWS Regions, and wait until it is enabled; or save a bucket in a region that is enabled there. If it is enabled, look whether the role was deleted.";
+    /// AWS has blocked an account: it is suspended, not verified or not signed up.
+    AccountProblem = "account_problem", Customer,
+        "Sign in to the AWS accounts of the role and of the bucket and settle what AWS asks for there, such as a payment, a verification or, in China, an ICP record; otherwise ask AWS Support.";
     /// S3 refused the write.
     AccessDenied = "access_denied", Customer,
-        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there; then look for a bucket policy, a permissions boundary or an organization's policy that denies them.";
+        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there. If the role allows them, look for what denies them: a bucket policy (with aws:SourceVpce, aws:SourceIp or a demand for encryption), an organization's policy (SCP or RCP), a permissions boundary, a VPC endpoint policy, Object Lock, Object Ownership or Requester Pays. The page docs/obstacles.md has the command that shows each.";
     /// KMS refused the key, or the key can't be used.
     KmsDenied = "kms_denied", Customer,
-        "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled.";
+        "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled, not pending deletion, and in the bucket's region. If the settings name a key, it must be the one that encrypts the bucket. An organization's policy (SCP or RCP) can also deny it.";
     /// The bucket belongs to another account than expected: nothing was written.
     BucketOwnerMismatch = "bucket_owner_mismatch", Customer,
         "Check the bucket's name for typing errors; if the bucket is meant to be in another account than the role, save that account as the bucket's owner.";
@@ -84,6 +93,9 @@ codes! {
     /// The role may do more than a delivery needs: a warning of a verification.
     ExcessRights = "excess_rights", Customer,
         "Narrow the role to s3:PutObject and s3:AbortMultipartUpload under the prefix, as the quick-create template does.";
+    /// The bucket belongs to another account than the role: a warning of a verification.
+    ObjectOwnership = "object_ownership", Customer,
+        "In the bucket's account, switch ACLs off: aws s3api put-bucket-ownership-controls --bucket BUCKET --ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerEnforced}]'. If they are off already, as they are by default in new buckets, there is nothing to do.";
     /// The tenant's stored settings can't be used.
     ConfigInvalid = "config_invalid", Customer,
         "Correct the field named in the message and save the settings again.";
@@ -93,9 +105,9 @@ codes! {
     /// An AWS service did not answer, or answered with a server's error, for longer than retries.
     Unavailable = "unavailable", Platform,
         "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, see the AWS Health Dashboard and the exporter's network.";
-    /// The exporter's own role may not use its own tables.
+    /// The platform's own role, account or network may not do what a function needs.
     PlatformDenied = "platform_denied", Platform,
-        "Compare the exporter's role with infra/template.yaml, and deploy the template again.";
+        "Compare the function and its role with infra/template.yaml, and deploy the template again. Then look at what limits the platform's account: an organization's policy (SCP), a permissions boundary, the policy of a VPC endpoint, or STS that is switched off in the region.";
     /// The events table can't be read: a right, the table or its key is missing.
     EventsUnreadable = "events_unreadable", Platform,
         "Compare the exporter's role with infra/template.yaml, and look whether the events table and the key that encrypts it are there and enabled. Nothing is lost as long as the events are kept; the next tick that can read them catches up.";
@@ -108,9 +120,12 @@ codes! {
     /// A run found its lease gone or expired before a write.
     LeaseLost = "lease_lost", Platform,
         "Nothing is lost: the watermark did not move, and the run that has the lease now goes on from it. Find out why two runs were at work: a function whose timeout exceeds 15 minutes, a clock that is wrong by many minutes, or a lease that was released by hand.";
-    /// AWS refused a request with an unknown error.
+    /// STS or S3 refused a request to a customer's role or bucket, and this version knows no remedy for AWS's code.
     Rejected = "rejected", Platform,
-        "Look the request id up in the exporter's log, and open an issue with this project, naming the code that AWS answered.";
+        "Look AWS's code up in docs/obstacles.md and in AWS's documentation: if a policy or a setting of the bucket, the role or the account refuses the request, tell the tenant. AWS Support can look up the request id in the exporter's log. If nothing explains the code, open an issue with this project, naming it.";
+    /// Something happened in the platform that this version knows no remedy for.
+    Unexpected = "unexpected", Platform,
+        "Look AWS's code in the message up in AWS's documentation of that service; the request id is in the function's log. If nothing explains it, open an issue with this project, naming the code.";
 }
 
 impl serde::Serialize for Code {
@@ -156,12 +171,19 @@ impl Failure {
     }
 }
 
-/// Returns the message that a tenant sees: that of a customer's failure, and a general one for the platform's. The log and
-/// the records have the full message.
+/// Returns the message that a tenant sees: that of a failure that the tenant can do something about, and a general one for
+/// others. The log and the records have the full message.
 pub fn message_for_tenant(party: Party, code: &str, message: &str) -> String {
+    let is = |known: Code| code == known.as_str();
     // Tenants must know what may be missing in their buckets, even if the platform must act.
-    if party == Party::Customer || code == Code::RetentionExceeded.as_str() {
+    if party == Party::Customer || is(Code::RetentionExceeded) {
         return message.to_owned();
+    }
+    if is(Code::Rejected) {
+        return format!(
+            "{message} Look this code up in AWS's documentation: a policy or a setting of your bucket, role or account may \
+             refuse the request. The platform's operators look into it as well."
+        );
     }
     "The platform could not export. You don't have to do anything: its operators have to act, and the missing windows are \
      exported afterwards."
@@ -192,5 +214,16 @@ mod tests {
         let codes: Vec<_> = Code::ALL.iter().map(|code| (code.as_str(), code.party().as_str(), code.hint())).collect();
         assert_eq!(documented, codes);
         assert!(rows.iter().all(|row| row.len() == 4 && !row[2].is_empty()), "a cause is missing: {rows:?}");
+    }
+    #[test]
+    fn a_tenant_sees_what_aws_answered_about_its_bucket_and_nothing_about_the_platforms_services() {
+        let shown = |failure: &Failure| message_for_tenant(failure.party, failure.code.as_str(), &failure.message);
+        let of = |code| Failure::new(code, "AWS answered AccessPointNotOwnedByYou while s3://b/k was stored.");
+        assert_eq!(shown(&of(Code::AccessDenied)), of(Code::AccessDenied).message);
+        let rejected = shown(&of(Code::Rejected));
+        assert!(rejected.starts_with(&of(Code::Rejected).message) && rejected.contains("your bucket"), "{rejected}");
+        for code in [Code::Unexpected, Code::PlatformDenied, Code::Throttled] {
+            assert!(shown(&of(code)).starts_with("The platform could not export."), "{code}");
+        }
     }
 }

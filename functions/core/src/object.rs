@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     schedule::Window,
     settings::TenantConfig,
-    tenant::{Compression, Format, Prefix, TenantId},
+    tenant::{Compression, Prefix, TenantId},
     timestamp,
 };
 
@@ -24,11 +24,15 @@ pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
     format!("{prefix}{slash}audit-logs/tenant={tenant}/")
 }
 
+/// The folder, in a tenant's own, of what the system writes beside data. Neither it nor the names in it have an extension:
+/// a reader of all `**/*.json`, `*.ndjson` or `*.gz` must find data alone, since a file outside the folders `dt=…` breaks it.
+const SYSTEM_FOLDER: &str = "_audit-log-export/";
+
 /// Returns a key that a role limited to the prefix can't write. It is next to the prefix, so that a policy without the
 /// slash (`security*` for `security/*`) is noticed too. None without a prefix, since no key is outside then. `unique`
-/// keeps it different from the customer's own keys.
+/// keeps it different from the customer's own keys. It has no extension either.
 pub fn key_outside_prefix(prefix: &Prefix, unique: &str) -> Option<String> {
-    (!prefix.as_str().is_empty()).then(|| format!("{prefix}-connectivity-check-{unique}.json"))
+    (!prefix.as_str().is_empty()).then(|| format!("{prefix}_audit-log-export-probe-{unique}"))
 }
 
 /// An object's key and headers.
@@ -72,10 +76,10 @@ impl ObjectSpec {
     }
 
     /// The object that a verification stores, with the headers of an export. Its name is always the same, so that only
-    /// one exists. It begins with an underscore, since query engines skip such objects.
+    /// one exists.
     pub fn connectivity_check(config: &TenantConfig, at: DateTime<Utc>) -> Self {
-        let key = format!("{}_connectivity-check.json", tenant_folder(&config.prefix, &config.tenant));
-        Self { key, content_type: Format::Json.content_type(), ..Self::new(config, Window { from: at, to: at }, 1) }
+        let key = format!("{}{SYSTEM_FOLDER}connectivity-check", tenant_folder(&config.prefix, &config.tenant));
+        Self { key, content_type: "text/plain", ..Self::new(config, Window { from: at, to: at }, 1) }
     }
 }
 
@@ -136,11 +140,21 @@ mod tests {
         let draft = Draft { prefix: Some("security/saas".to_owned()), format: Some("ndjson".to_owned()), ..draft() };
         let config = draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
         let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap());
-        assert_eq!(check.key, "security/saas/audit-logs/tenant=acme/_connectivity-check.json");
-        assert_eq!(check.content_type, "application/json");
+        assert_eq!(check.key, "security/saas/audit-logs/tenant=acme/_audit-log-export/connectivity-check");
+        assert_eq!(check.content_type, "text/plain");
         let outside = key_outside_prefix(&config.prefix, "1234");
-        assert_eq!(outside.as_deref(), Some("security/saas-connectivity-check-1234.json"));
+        assert_eq!(outside.as_deref(), Some("security/saas_audit-log-export-probe-1234"));
         assert_eq!(key_outside_prefix(&Prefix::default(), "1234"), None, "there is no outside");
+    }
+
+    #[test]
+    fn a_reader_of_all_files_with_an_extension_finds_data_alone() {
+        let config = draft().check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
+        let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap()).key;
+        let outside = key_outside_prefix(&Prefix::parse("security").unwrap(), "1234").unwrap();
+        for key in [check, outside] {
+            assert!(!key.rsplit('/').next().unwrap().contains('.'), "{key}");
+        }
     }
 
     #[test]

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use shlex::Quoter;
 use url::form_urlencoded;
 
-use crate::tenant::{BucketName, ExternalId, KmsKeyArn, Platform, Prefix, Region};
+use crate::tenant::{BucketName, ExternalId, KmsKeyArn, Platform, Prefix, Region, TenantId};
 
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,9 @@ pub const TERRAFORM: &str = include_str!("../../../cloudformation/audit-log-expo
 /// The file name of the downloaded template, if the template isn't published.
 pub const TEMPLATE_FILE: &str = "audit-log-export-role.yaml";
 
-const STACK_NAME: &str = "audit-log-export";
-
 #[derive(Debug, Clone)]
 pub struct RoleSetup<'a> {
+    pub tenant: &'a TenantId,
     /// In the partition of the customer's account.
     pub platform: &'a Platform,
     /// The name of the exporter's role in the platform's account.
@@ -49,12 +49,24 @@ struct Parameter<'a> {
 }
 
 impl RoleSetup<'_> {
+    /// Returns the name of the stack, `audit-log-export-<tenant>-<8 hex digits>`, with a hyphen for each underscore of the
+    /// tenant's id. One account can have the stacks of several tenants, and of several platforms whose tenants have the same
+    /// id. The digits, of SHA-256 of the tenant's id and external ID, tell them apart.
+    ///
+    /// "CreateStack" in the CloudFormation API reference allows letters, digits and hyphens, up to 128.
+    pub fn stack_name(&self) -> String {
+        let Self { tenant, external_id, .. } = self;
+        let digest = Sha256::digest(format!("{tenant}/{external_id}"));
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("audit-log-export-{}-{digits}", tenant.as_str().replace('_', "-"))
+    }
+
     /// Returns a link to the console's page *Quick create stack*. Source: "Create quick-create links for stacks" in the
     /// CloudFormation user guide. None if the template isn't published, or the partition has no public console.
     pub fn quick_create_url(&self) -> Option<String> {
         let (host, region) = (self.region.console_host()?, self.region);
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("templateURL", self.template_url?).append_pair("stackName", STACK_NAME);
+        query.append_pair("templateURL", self.template_url?).append_pair("stackName", &self.stack_name());
         for parameter in self.parameters() {
             query.append_pair(&format!("param_{}", parameter.cloudformation), parameter.value);
         }
@@ -67,7 +79,7 @@ impl RoleSetup<'_> {
     /// they begin with a variable to fill in, and fail before they create anything if it is blank. Without a published
     /// template, they read [`TEMPLATE_FILE`] from the current directory.
     pub fn cli(&self) -> String {
-        let place = format!("--stack-name {STACK_NAME} --region {}", self.region);
+        let place = format!("--stack-name {} --region {}", self.stack_name(), self.region);
         let template = match self.template_url {
             Some(url) => format!("--template-url {}", shell_quoted(url)),
             None => format!("--template-body file://{TEMPLATE_FILE}"),
@@ -108,7 +120,8 @@ impl RoleSetup<'_> {
     /// The parameters that have a value.
     fn parameters(&self) -> Vec<Parameter<'_>> {
         // Without `..`, so that a new value does not compile until it is filled in or left out.
-        let Self { platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } = self;
+        let Self { tenant: _, platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } =
+            self;
         let all = [
             ("BucketName", "bucket_name", bucket.map(BucketName::as_str)),
             ("BucketPrefix", "bucket_prefix", prefix.map(Prefix::as_str)),

@@ -11,20 +11,23 @@ mod tests;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     failure::{Code, Failure, Party},
     object::{ObjectSpec, key_outside_prefix},
-    ports::{Access, Action, Probes, Reach as _, Tenants},
+    ports::{Access, Action, DeliveryFailure, Probes, Reach as _, Tenants},
     settings::{Connection, Draft, FieldError, FieldErrors, TenantConfig},
     tenant::{Platform, TenantId},
     verification::{Step, StepName, Steps, Verification, VerificationRequest},
 };
 use decide::Attempts;
 
-/// The stored object's bytes: an export without events, since consumers may read it as one.
-const EMPTY_EXPORT: &[u8] = b"[\n]\n";
+/// The stored object's text, for the customer who finds it.
+const CHECK_TEXT: &str = "This file shows that audit logs can be delivered to this bucket. Each verification of the connection replaces it. It holds no events.\n";
+
+/// Between two tries to assume a role that AWS refuses.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyContext<'a> {
@@ -34,6 +37,8 @@ pub struct VerifyContext<'a> {
     pub id: &'a str,
     /// A call that isn't answered within this time is inconclusive.
     pub within: Duration,
+    /// For how long a refused role is tried again, since it may be seconds old. Shorter than `within`.
+    pub retry_refused_role: Duration,
 }
 
 /// A request whose fields have been checked.
@@ -62,13 +67,14 @@ pub async fn verify<T: Tenants, P: Probes>(
         }
     };
 
+    let with_right = before(deadline, assume_with_retries(probes, &connection, context.retry_refused_role)).await;
+    let assumed = decide::assume_role(&connection, &with_right);
+    // Only now: AWS also refuses a role that it doesn't know yet, and such a refusal proves nothing.
     let wrong = connection.external_id.decoy(context.id);
-    let (with_right, with_wrong, without) = futures::join!(
-        before(deadline, probes.assume(&connection, Some(&connection.external_id))),
+    let (with_wrong, without) = futures::join!(
         before(deadline, probes.assume(&connection, Some(&wrong))),
         before(deadline, probes.assume(&connection, None)),
     );
-    let assumed = decide::assume_role(&connection, &with_right);
     let enforced = decide::external_id_enforced(&connection, &assumed, with_wrong.into(), without.into());
     let is_role_usable = assumed.passed() && enforced.passed();
     steps.push(assumed);
@@ -83,13 +89,12 @@ pub async fn verify<T: Tenants, P: Probes>(
 
     let spec = ObjectSpec::connectivity_check(&config, context.now);
     let key = spec.key.clone();
-    let stored = before(deadline, probes.deliver(&config, spec, EMPTY_EXPORT.to_vec())).await;
-    steps.push(decide::region(&config, &stored));
-    let put = decide::put_object(&config, &key, &stored);
-    let is_stored = put.passed();
-    steps.push(put);
-    if !is_stored {
-        return steps.skip_remaining("Not tried, since it needs an object that this verification has stored.");
+    let delivered: Result<(), DeliveryFailure> =
+        before(deadline, probes.deliver(&config, spec, CHECK_TEXT.as_bytes().to_vec())).await;
+    steps.push(decide::region(&config, &delivered));
+    steps.push(decide::put_object(&config, &key, &delivered));
+    if delivered.is_err() {
+        return steps.skip_remaining("Not tried, since a delivery can't be stored.");
     }
     let last = least_privilege(probes, &config, &key, deadline).await;
     let verification = steps.finish_with(last);
@@ -193,7 +198,26 @@ async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str
     decide::least_privilege(config, &Attempts { get, list, delete, put_outside }, left_behind)
 }
 
-async fn before<T>(deadline: Instant, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let timed_out = |_| Err(Failure::new(Code::Unavailable, "AWS did not answer in time."));
+/// Assumes the role with the right external ID, and tries again while AWS refuses it. IAM is eventually consistent, so a role
+/// that a customer created a moment ago is refused for some seconds ("Changes that I make are not always immediately visible"
+/// in the IAM user guide).
+async fn assume_with_retries<P: Probes>(
+    probes: &P,
+    connection: &Connection,
+    retry_for: Duration,
+) -> Result<(), Failure> {
+    let until = Instant::now() + retry_for;
+    loop {
+        let answer = probes.assume(connection, Some(&connection.external_id)).await;
+        let is_refused = answer.as_ref().is_err_and(|failure| failure.code == Code::AssumeRoleDenied);
+        if !is_refused || Instant::now() + RETRY_INTERVAL > until {
+            return answer;
+        }
+        sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn before<T, E: From<Failure>>(deadline: Instant, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let timed_out = |_| Err(Failure::new(Code::Unavailable, "AWS did not answer in time.").into());
     timeout_at(deadline, call).await.unwrap_or_else(timed_out)
 }

@@ -41,7 +41,14 @@ impl Verifier for InvocationVerifier<'_> {
     async fn verify(&self, request: &VerificationRequest) -> Result<Verification, Failure> {
         let Invocation { exporter, platform, context, .. } = self.0;
         let within = CHECK_TIMEOUT.to_std().unwrap_or(Duration::ZERO);
-        let run = verify::VerifyContext { platform, now: wall_clock(), id: &context.request_id, within };
+        let run = verify::VerifyContext {
+            platform,
+            now: wall_clock(),
+            id: &context.request_id,
+            within,
+            // These roles are no longer new, and a fleet with many refused ones would take too long.
+            retry_refused_role: Duration::ZERO,
+        };
         Ok(verify::verify(&exporter.export.tenants, &exporter.export.buckets, request, run).await)
     }
 }

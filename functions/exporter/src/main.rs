@@ -43,6 +43,9 @@ const MAX_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 /// An admin waits, behind an HTTP API that times out after 30 seconds.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// An admin connects a role as soon as the stack has created it, and IAM may know it some seconds later.
+const RETRY_REFUSED_ROLE: Duration = Duration::from_secs(10);
+
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
@@ -86,7 +89,13 @@ async fn verify(
     request: &VerificationRequest,
 ) -> Verification {
     let now = wall_clock();
-    let run = verify::VerifyContext { platform, now, id: &context.request_id, within: VERIFY_TIMEOUT };
+    let run = verify::VerifyContext {
+        platform,
+        now,
+        id: &context.request_id,
+        within: VERIFY_TIMEOUT,
+        retry_refused_role: RETRY_REFUSED_ROLE,
+    };
     let verification = verify::verify(&exporter.tenants, &exporter.buckets, request, run).await;
     let duration_ms = (wall_clock() - now).num_milliseconds();
     for step in &verification.steps {

@@ -6,7 +6,7 @@ use audit_log_core::{
     deployment::{ConfigError, SharedConfig, required},
     ingestion::Catalogue,
 };
-use audit_log_web::access_token::TokenConfig;
+use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
 
 use crate::schema;
 
@@ -19,6 +19,8 @@ pub struct RecorderConfig {
     pub catalogue: Catalogue,
     /// `TOKEN_…`. If none of them is set, every request over HTTP is refused.
     pub tokens: Option<TokenConfig>,
+    /// `ORIGIN_SECRET`. If it is not set, requests need not come through a CDN.
+    pub origin_secret: Option<OriginSecret>,
 }
 
 impl RecorderConfig {
@@ -42,6 +44,7 @@ impl RecorderConfig {
             catalogue: catalogue("EXTRA_ACTIONS", schema::CATALOGUE)?
                 .extended(catalogue("EXTRA_ACTIONS", extra.as_deref().unwrap_or("{}"))?),
             tokens: TokenConfig::from_lookup(&lookup)?,
+            origin_secret: OriginSecret::from_lookup(&lookup)?,
         })
     }
 }
@@ -84,6 +87,7 @@ mod tests {
             ("EXTRA_ACTIONS", "Billing"),
             ("EXTRA_ACTIONS", r#"{"System": ["*"]}"#),
             ("TOKEN_ISSUER", "https://id.test/"),
+            ("ORIGIN_SECRET", "short"),
         ] {
             let wrong = config(&[(name, value)]).unwrap_err().to_string();
             assert!(wrong.contains(if name == "TOKEN_ISSUER" { "TOKEN_AUDIENCE" } else { name }), "{wrong}");

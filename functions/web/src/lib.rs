@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`problem`] (error answers), [`token_error`] (why a token is refused), `keys` (the issuer's public
 //! keys), [`access_token`] (verifies tokens), [`caller`] (requires a permission), [`body`] (reads bodies and queries),
-//! [`invocation`] (passes requests from Lambda to a router).
+//! [`origin`] (refuses requests that went around the CDN), [`invocation`] (passes requests from Lambda to a router).
 //!
 //! This crate never reads a clock or the environment, never logs a token, and never repeats in an answer what was sent.
 
@@ -13,6 +13,7 @@ pub mod invocation;
 #[cfg(any(test, feature = "test-util"))]
 pub mod issuer;
 mod keys;
+pub mod origin;
 pub mod problem;
 mod strict;
 pub mod token_error;

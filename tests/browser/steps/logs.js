@@ -201,18 +201,25 @@ export async function loadsMore(visitor) {
   await visitor.goto(words.pages.logs.path);
 }
 
-/** Downloads the CSV, which has the filtered events only. */
+/** Downloads the CSV, which has the filtered events only, and the one for Excel. */
 export async function downloads(visitor, { event }) {
   const { page } = visitor;
   await changeQuery(visitor, (query) => query.get("q") === "haystack", () => page.getByLabel(logs.search).fill("haystack"));
   await visitor.sees(page.getByText(/^1 event$/));
-  const started = page.waitForEvent("download");
-  await page.getByRole("link", { name: logs.file }).click();
-  const download = await started;
-  assert.match(download.suggestedFilename(), /^audit-logs.*\.csv$/);
-  const lines = (await readFile(await download.path(), "utf8")).trim().split(/\r?\n/);
+  const file = await download(page, logs.file);
+  const lines = file.toString("utf8").trim().split(/\r?\n/);
   assert.equal(lines.length, 2, lines.join("\n"));
   for (const text of [event.id, event.action, ...Object.values(event.user), "haystack"]) {
     assert.ok(lines[1].includes(text), lines[1]);
   }
+  assert.deepEqual(await download(page, logs.fileForExcel), Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), file]));
+}
+
+/** The bytes of the file behind a link. */
+async function download(page, name) {
+  const started = page.waitForEvent("download");
+  await page.getByRole("link", { name, exact: true }).click();
+  const file = await started;
+  assert.match(file.suggestedFilename(), /^audit-logs.*\.csv$/);
+  return readFile(await file.path());
 }

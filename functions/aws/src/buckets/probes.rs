@@ -4,7 +4,7 @@ use audit_log_core::{
     export::Budget,
     failure::Failure,
     object::{ObjectSpec, sha256},
-    ports::{Access, Action, Bucket as _, Probes, Reach, Upload as _},
+    ports::{Access, Action, Bucket as _, DeliveryFailure, Probes, Reach, Upload as _},
     settings::{Connection, TenantConfig},
     tenant::ExternalId,
 };
@@ -22,12 +22,13 @@ impl Probes for AssumedBuckets {
         self.assume_role(request).await.map(drop)
     }
 
-    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), Failure> {
+    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), DeliveryFailure> {
         let bucket = self.open_as(config, session::check_name(&config.tenant)).await?;
-        let mut upload = bucket.upload(spec);
+        let mut upload = bucket.upload(spec.clone());
         let sha256 = sha256(&bytes);
-        upload.write(bytes).await?;
-        upload.finish(&sha256).await.result
+        upload.write(bytes.clone()).await?;
+        upload.finish(&sha256).await.result?;
+        bucket.upload(spec).try_multipart(bytes).await.map_err(DeliveryFailure::Multipart)
     }
 
     async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {

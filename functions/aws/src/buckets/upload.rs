@@ -225,6 +225,59 @@ impl S3Upload {
         complete.send().await.map(|_| ()).map_err(|error| AwsError::from_sdk(&error))
     }
 
+    /// Creates a multipart upload, sends a single part and aborts it: that needs rights that a single PUT doesn't, and shows
+    /// no object. S3 uses `kms:Decrypt` for each part ("Protecting data using SSE-KMS" in the S3 user guide).
+    pub(super) async fn try_multipart(mut self, part: Vec<u8>) -> Result<(), Failure> {
+        // Fails only if the upload isn't created: there is no part before this one.
+        if let Err(error) = self.send_part(part).await {
+            return Err(self.multipart_failure("A multipart upload could not be created", "s3:PutObject", &error));
+        }
+        let Some(mut multipart) = self.multipart.take() else { return Ok(()) };
+        let sent = multipart.wait_for_parts().await.map_err(|error| {
+            self.multipart_failure("A part of a multipart upload could not be stored", "s3:PutObject", &error)
+        });
+        let aborted = self.abort_multipart(&mut multipart).await.map_err(|error| {
+            let what = "A multipart upload could not be aborted";
+            let failure = self.multipart_failure(what, "s3:AbortMultipartUpload", &error);
+            let left =
+                "What was sent stays in the bucket, unseen but billed, until a lifecycle rule aborts the upload.";
+            Failure { message: format!("{} {left}", failure.message), ..failure }
+        });
+        match (sent, aborted) {
+            (Err(sent), Err(aborted)) => {
+                Err(Failure { message: format!("{} {}", sent.message, aborted.message), ..sent })
+            }
+            (sent, aborted) => sent.and(aborted),
+        }
+    }
+
+    /// Says which request failed, and which right it takes if S3 refused it.
+    fn multipart_failure(&self, what: &str, right: &str, error: &AwsError) -> Failure {
+        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key);
+        let message = match failure.code {
+            Code::AccessDenied => format!("{what}: S3 refused {right} on s3://{}/{}.", self.bucket, self.spec.key),
+            _ => format!("{what}: {}", failure.message),
+        };
+        Failure { message, ..failure }
+    }
+
+    async fn abort_multipart(&self, multipart: &mut Multipart) -> Result<(), AwsError> {
+        // A part that S3 receives after the abort would stay.
+        multipart.in_flight.shutdown().await;
+        let abort = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&self.spec.key)
+            .expected_bucket_owner(&self.expected_owner)
+            .upload_id(&multipart.id);
+        match abort.send().await.map_err(|error| AwsError::from_sdk(&error)) {
+            // It is completed, or aborted already.
+            Err(error) if error.code == "NoSuchUpload" => Ok(()),
+            aborted => aborted.map(drop),
+        }
+    }
+
     /// Finds out whether the bucket belongs to another account or rights are missing. S3 refuses both in the same way, so
     /// this tries to abort an upload that doesn't exist, with and without the expected owner. A role that may abort gets
     /// `NoSuchUpload`. If only the request with the owner is refused, the owner is wrong.
@@ -368,25 +421,15 @@ impl Upload for S3Upload {
         }
     }
 
-    async fn abort(self) {
-        let Some(mut multipart) = self.multipart else { return };
-        // A part that S3 receives after the abort would stay.
-        multipart.in_flight.shutdown().await;
-        let abort = self
-            .client
-            .abort_multipart_upload()
-            .bucket(&self.bucket)
-            .key(&self.spec.key)
-            .expected_bucket_owner(&self.expected_owner)
-            .upload_id(&multipart.id);
-        if let Err(error) = abort.send().await {
+    async fn abort(mut self) {
+        let Some(mut multipart) = self.multipart.take() else { return };
+        if let Err(error) = self.abort_multipart(&mut multipart).await {
             // In a bucket of the customer's template, a lifecycle rule deletes it.
-            let code = AwsError::from_sdk(&error).code;
             tracing::warn!(
                 bucket = self.bucket,
                 key = self.spec.key,
                 upload_id = multipart.id,
-                aws_code = code,
+                aws_code = error.code,
                 "an unfinished upload is left in the bucket"
             );
         }

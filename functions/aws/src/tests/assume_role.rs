@@ -1,5 +1,6 @@
 //! Tests of AssumeRole: the requests, and what the errors mean.
 
+use audit_log_core::failure::Party;
 use serde_json::json;
 
 use super::*;
@@ -88,15 +89,68 @@ async fn other_errors_of_sts_are_the_platforms_failures() {
         (Reply::sts(503, "ServiceUnavailable"), Code::Unavailable, MAX_ATTEMPTS),
         (Reply::Lost, Code::Unavailable, MAX_ATTEMPTS),
         (Reply::sts(403, "ExpiredTokenException"), Code::CredentialsExpired, 1),
-        (Reply::sts(403, "RegionDisabledException"), Code::PlatformDenied, 1),
+        (Reply::sts(403, "InvalidClientTokenId"), Code::PlatformDenied, 1),
         (Reply::sts(400, "PackedPolicyTooLarge"), Code::Rejected, 1),
-        (Reply::ok("<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>"), Code::Rejected, 1),
+        (Reply::ok("<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>"), Code::Unexpected, 1),
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("AssumeRole", [reply]);
         let failure = open(&aws, &config(Draft::default())).await.unwrap_err();
-        assert_eq!((failure.code, failure.party), (code, audit_log_core::failure::Party::Platform), "{case}");
+        assert_eq!((failure.code, failure.party), (code, Party::Platform), "{case}");
         assert_eq!(aws.sent("AssumeRole").len(), tries as usize, "{case}");
+    }
+}
+
+/// The stub's exporter has the account 111111111111 and the role 222222222222.
+#[tokio::test(start_paused = true)]
+async fn a_region_that_is_off_in_sts_is_the_failure_of_the_account_that_aws_names() {
+    let off_for = |account: &str| {
+        let message = format!(
+            "STS is not activated in this region for account:{account}. Your account administrator can activate STS in \
+             this region using the IAM Console."
+        );
+        Reply::sts_saying(403, "RegionDisabledException", &message)
+    };
+    let of_customer = Failure::new(
+        Code::StsRegionDisabled,
+        "STS is not active in eu-central-1 for the account 222222222222, so the platform can't assume the role \
+         arn:aws:iam::222222222222:role/audit.",
+    );
+    let of_platform =
+        Failure::new(Code::PlatformDenied, "STS is not active in eu-central-1 for the platform's own account.");
+    for (reply, failure) in [
+        (off_for("222222222222"), &of_customer),
+        (off_for("111111111111"), &of_platform),
+        // AWS documents that the region must be active for the role's account.
+        (Reply::sts(403, "RegionDisabledException"), &of_customer),
+    ] {
+        let aws = Aws::new().on("AssumeRole", [reply]);
+        assert_eq!(open(&aws, &config(Draft::default())).await.unwrap_err(), *failure);
+        assert_eq!(aws.sent("AssumeRole").len(), 1);
+    }
+    assert_eq!((of_customer.party, of_platform.party), (Party::Customer, Party::Platform));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_refused_by_a_policy_of_the_platform_is_the_platforms_failure() {
+    let refused = |reason: &str| {
+        let user = "User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x";
+        let message = format!(
+            "{user} is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::222222222222:role/audit {reason}"
+        );
+        Aws::new().on("AssumeRole", [Reply::sts_saying(403, "AccessDenied", &message)])
+    };
+    for (reason, code, named) in [
+        ("with an explicit deny in a service control policy", Code::PlatformDenied, "SCP"),
+        ("because no permissions boundary allows the sts:AssumeRole action", Code::PlatformDenied, "boundary"),
+        ("because no identity-based policy allows the sts:AssumeRole action", Code::PlatformDenied, "own role"),
+        ("because no VPC endpoint policy allows the sts:AssumeRole action", Code::PlatformDenied, "VPC endpoint"),
+        ("with an explicit deny in a resource control policy", Code::AssumeRoleDenied, "RCP"),
+        ("because no resource-based policy allows the sts:AssumeRole action", Code::AssumeRoleDenied, "external ID"),
+    ] {
+        let failure = open(&refused(reason), &config(Draft::default())).await.unwrap_err();
+        assert_eq!(failure.code, code, "{reason}");
+        assert!(failure.message.contains(named), "{}", failure.message);
     }
 }
 

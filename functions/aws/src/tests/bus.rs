@@ -62,7 +62,7 @@ async fn transient_refusals_are_retried_and_others_are_not() {
     let busy = Aws::new().on(OPERATION, [response(Some("ThrottlingException"))]);
     assert_eq!((publish(&busy).await, busy.operations().len()), (Err(Code::Throttled), 4));
     let permanent = Aws::new().on(OPERATION, [response(Some("NotAuthorizedForSourceException"))]);
-    assert_eq!((publish(&permanent).await, permanent.operations().len()), (Err(Code::Rejected), 1));
+    assert_eq!((publish(&permanent).await, permanent.operations().len()), (Err(Code::PlatformDenied), 1));
     let empty = Aws::new().on(OPERATION, [Reply::ok(r#"{"FailedEntryCount":0,"Entries":[]}"#), response(None)]);
     assert_eq!((publish(&empty).await, empty.operations().len()), (Ok(()), 2), "only an event with an id is published");
 }

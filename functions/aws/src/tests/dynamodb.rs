@@ -187,7 +187,7 @@ async fn expired_credentials_and_a_table_without_an_answer_have_different_codes(
     for (reply, code) in [
         (Reply::dynamodb(400, "ExpiredTokenException", ""), Code::CredentialsExpired),
         (Reply::dynamodb(500, "InternalServerError", ""), Code::Unavailable),
-        (Reply::dynamodb(400, "ValidationException", ""), Code::Rejected),
+        (Reply::dynamodb(400, "ValidationException", ""), Code::Unexpected),
         (Reply::Lost, Code::Unavailable),
         (Reply::Silence, Code::Unavailable),
     ] {

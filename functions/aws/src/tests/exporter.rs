@@ -4,7 +4,13 @@ use audit_log_core::{
     ports::{PublishTrigger as _, Verifier as _},
     verification::{Step, StepName, StepStatus, Verification, VerificationRequest},
 };
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 use crate::verifier::ExporterFunction;
@@ -56,14 +62,52 @@ async fn publishing_is_requested_once_and_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_request_is_a_failure_and_not_retried() {
-    for (reply, code) in [
-        (Reply::dynamodb(403, "AccessDeniedException", ""), Code::PlatformDenied),
-        (Reply::dynamodb(429, "TooManyRequestsException", ""), Code::Throttled),
-        (Reply::Lost, Code::Unavailable),
+async fn only_a_broken_connection_is_tried_again_and_once() {
+    for (reply, code, tries) in [
+        (Reply::dynamodb(403, "AccessDeniedException", ""), Code::PlatformDenied, 1),
+        (Reply::dynamodb(429, "TooManyRequestsException", ""), Code::Throttled, 1),
+        (Reply::dynamodb(500, "ServiceException", ""), Code::Unavailable, 1),
+        (Reply::Silence, Code::Unavailable, 1),
+        (Reply::Lost, Code::Unavailable, 2),
     ] {
+        let case = format!("{reply:?}");
         let aws = Aws::new().on("Invoke", [reply]);
-        assert_eq!(request_publishing(&aws).await.map_err(|failure| failure.code), Err(code));
-        assert_eq!(aws.operations(), ["Invoke"]);
+        let began = tokio::time::Instant::now();
+        assert_eq!(request_publishing(&aws).await.map_err(|failure| failure.code), Err(code), "{case}");
+        assert_eq!(aws.operations().len(), tries, "{case}");
+        assert!(began.elapsed() <= Duration::from_secs(25), "{case}");
+    }
+}
+
+/// Answers the first request of each connection and, after the first, closes a connection that gets a second request. So
+/// does AWS with a connection that a frozen function kept for too long.
+async fn serve_one_request_a_connection(server: TcpListener, body: &'static str) {
+    loop {
+        let (mut connection, _) = server.accept().await.unwrap();
+        read_request(&mut connection).await;
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+        connection.write_all(answer.as_bytes()).await.unwrap();
+        read_request(&mut connection).await;
+    }
+}
+
+async fn read_request(connection: &mut TcpStream) {
+    let mut request = Vec::new();
+    // All payloads of this test end with this.
+    while !request.ends_with(b"}}") && connection.read_buf(&mut request).await.unwrap() > 0 {}
+}
+
+#[tokio::test]
+async fn a_verification_survives_a_connection_that_died_while_the_function_was_frozen() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", server.local_addr().unwrap());
+    tokio::spawn(serve_one_request_a_connection(server, r#"{"steps": []}"#));
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let aws = Aws::new().sdk_config().into_builder().http_client(http).endpoint_url(endpoint).build();
+    let exporter = ExporterFunction::new(&aws, "exporter");
+    let request = VerificationRequest { tenant_id: "acme".to_owned(), draft: Draft::default() };
+    for _ in 0..2 {
+        assert_eq!(exporter.verify(&request).await, Ok(Verification { steps: Vec::new() }));
     }
 }

@@ -155,6 +155,30 @@ async fn an_error_with_status_200_is_no_success() {
     assert_eq!(aws.sent("AbortMultipartUpload").len(), 1);
 }
 
+/// By "CompleteMultipartUpload" in the S3 API reference, `NoSuchUpload` means that the upload was aborted or completed. The
+/// window is exported again, which replaces the object if it is there.
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_is_gone_when_it_is_completed_is_tried_again_later() {
+    let gone = || Reply::s3(404, "NoSuchUpload", "The specified multipart upload does not exist.");
+    let error = || Reply::s3(200, "InternalError", "We encountered an internal error. Please try again.");
+    for (replies, in_doubt) in [
+        // Completed by the first attempt, whose answer was lost.
+        (vec![Reply::Lost, gone()], true),
+        (vec![error(), gone()], true),
+        // Aborted by somebody else.
+        (vec![gone()], false),
+    ] {
+        let case = format!("{replies:?}");
+        let aws = s3()
+            .answering("CompleteMultipartUpload", move |_, nth| replies[nth.min(replies.len() - 1)].clone())
+            .on("AbortMultipartUpload", [gone()]);
+        let finish = finish(&aws, &two_parts()).await;
+        let failure = finish.result.unwrap_err();
+        assert_eq!((failure.code, finish.in_doubt), (Code::Unavailable, in_doubt), "{case}");
+        assert!(failure.message.contains("no longer had the unfinished upload"), "{}", failure.message);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_can_not_be_created_is_not_aborted() {
     let aws = s3().on("CreateMultipartUpload", [Reply::s3(404, "NoSuchBucket", "The specified bucket does not exist")]);

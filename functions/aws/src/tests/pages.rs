@@ -85,7 +85,7 @@ async fn a_damaged_response_is_read_again() {
 async fn the_sdk_decodes_errors_even_after_a_damaged_response() {
     for (reply, code) in [
         (Reply::dynamodb(400, "AccessDeniedException", ""), Code::EventsUnreadable),
-        (Reply::dynamodb(400, "ValidationException", ""), Code::Rejected),
+        (Reply::dynamodb(400, "ValidationException", ""), Code::Unexpected),
         (Reply::dynamodb(400, "ThrottlingException", ""), Code::Throttled),
         (Reply::Lost, Code::Unavailable),
         // Neither an error nor a page.

@@ -1,12 +1,15 @@
 //! Tests of a verification's requests, and of what the responses mean.
 
 use audit_log_core::{
-    ports::{Access, Action, Probes as _, Reach as _},
+    ports::{Access, Action, DeliveryFailure, Probes as _, Reach as _},
     settings::Connection,
 };
 
 use super::*;
-use crate::{clients::MAX_ATTEMPTS, tests::stub::Sent};
+use crate::{
+    clients::MAX_ATTEMPTS,
+    tests::{multipart, stub::Sent},
+};
 
 fn probes(aws: &Aws) -> AssumedBuckets {
     buckets(&aws.sdk_config())
@@ -21,7 +24,7 @@ fn check_spec(config: &TenantConfig) -> ObjectSpec {
     ObjectSpec::connectivity_check(config, window().from)
 }
 
-const KEY: &str = "security/audit-logs/tenant=acme/_connectivity-check.json";
+const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
 
 #[tokio::test(start_paused = true)]
 async fn a_role_is_assumed_with_the_given_external_id_or_without_one() {
@@ -50,7 +53,7 @@ async fn only_access_denied_counts_as_a_refusal_of_the_role() {
         (Reply::sts(500, "InternalFailure"), Access::Unclear(Code::Unavailable), MAX_ATTEMPTS),
         (Reply::Lost, Access::Unclear(Code::Unavailable), MAX_ATTEMPTS),
         (Reply::sts(403, "ExpiredTokenException"), Access::Unclear(Code::CredentialsExpired), 1),
-        (Reply::sts(403, "RegionDisabledException"), Access::Unclear(Code::PlatformDenied), 1),
+        (Reply::sts(403, "RegionDisabledException"), Access::Unclear(Code::StsRegionDisabled), 1),
         (Reply::sts(400, "ValidationError"), Access::Unclear(Code::Rejected), 1),
     ] {
         let case = format!("{reply:?}");
@@ -83,7 +86,7 @@ async fn the_object_of_a_check_is_sent_like_a_delivery() {
     delivery.write(BODY.to_vec()).await.unwrap();
     delivery.finish(&sha256(BODY)).await.result.unwrap();
 
-    let checked = Aws::new().on("PutObject", [Reply::ok("")]);
+    let checked = multipart::s3().on("PutObject", [Reply::ok("")]);
     probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap();
     assert_eq!(
         fields_without_session_name(&checked.sent("AssumeRole")[0]),
@@ -91,16 +94,89 @@ async fn the_object_of_a_check_is_sent_like_a_delivery() {
         "the same rights"
     );
     let (check, delivery) = (checked.sent("PutObject").remove(0), delivered.sent("PutObject").remove(0));
-    assert!(check.line.contains("/security/audit-logs/tenant%3Dacme/_connectivity-check.json?"), "{}", check.line);
+    assert!(
+        check.line.contains("/security/audit-logs/tenant%3Dacme/_audit-log-export/connectivity-check?"),
+        "{}",
+        check.line
+    );
     assert_eq!(check.header("x-amz-expected-bucket-owner"), Some(owner));
     assert_eq!(check.header("x-amz-server-side-encryption-aws-kms-key-id"), Some(key));
     let labels = |sent: &Sent| {
         let mut headers = sent.headers.clone();
-        // A check has no window, only an instant.
+        // A check has no window, only an instant, and is no export.
         headers.insert("x-amz-meta-window-to".to_owned(), "later".to_owned());
+        headers.insert("content-type".to_owned(), "another".to_owned());
         Sent { headers, ..sent.clone() }
     };
     assert_eq!(labels(&check).chosen_headers(), labels(&delivery).chosen_headers());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_multipart_upload_of_a_check_is_sent_like_a_delivery_and_aborted() {
+    let key = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let config = config(Draft { kms_key_arn: Some(key.to_owned()), ..Draft::default() });
+    let checked = multipart::s3().on("PutObject", [Reply::ok("")]);
+    probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap();
+    assert_eq!(checked.operations(), ["PutObject", "CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"]);
+    assert_eq!(checked.sent("AssumeRole").len(), 1, "one session for both");
+
+    let delivered = multipart::s3();
+    let mut delivery = upload(&open(&delivered, &config).await.unwrap(), &config);
+    delivery.write(multipart::two_parts()).await.unwrap();
+    delivery.finish(&sha256(&multipart::two_parts())).await.result.unwrap();
+    for operation in ["CreateMultipartUpload", "UploadPart"] {
+        let (check, delivery) = (checked.sent(operation).remove(0), delivered.sent(operation).remove(0));
+        let names = |sent: &Sent| sent.headers.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&check), names(&delivery), "{operation}");
+    }
+    for operation in checked.operations() {
+        let sent = checked.sent(&operation).remove(0);
+        assert!(sent.line.contains("/tenant%3Dacme/_audit-log-export/connectivity-check?"), "{}", sent.line);
+        assert_eq!(sent.header("x-amz-expected-bucket-owner"), Some("222222222222"), "{operation}");
+    }
+    assert!(checked.sent("AbortMultipartUpload")[0].line.contains("uploadId=upload-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_says_which_request_of_a_multipart_upload_failed() {
+    let denied = || Reply::s3(403, "AccessDenied", "Access Denied");
+    let no_decrypt = || Reply::s3(403, "AccessDenied", "User: x is not authorized to perform: kms:Decrypt on: y");
+    for (operation, reply, code, words) in [
+        ("CreateMultipartUpload", denied(), Code::AccessDenied, "could not be created: S3 refused s3:PutObject"),
+        ("UploadPart", no_decrypt(), Code::KmsDenied, "could not be stored: KMS refused"),
+        (
+            "AbortMultipartUpload",
+            denied(),
+            Code::AccessDenied,
+            "could not be aborted: S3 refused s3:AbortMultipartUpload",
+        ),
+        ("AbortMultipartUpload", Reply::Lost, Code::Unavailable, "could not be aborted: AWS did not answer"),
+    ] {
+        let aws = multipart::s3().on("PutObject", [Reply::ok("")]).on(operation, [reply]);
+        let config = config(Draft::default());
+        let failure = probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap_err();
+        let DeliveryFailure::Multipart(failure) = failure else { panic!("{failure:?}") };
+        assert_no_secrets(&failure);
+        assert_eq!(failure.code, code, "{operation}");
+        assert!(failure.message.contains(words), "{}", failure.message);
+        let is_left = failure.message.contains("until a lifecycle rule aborts the upload");
+        assert_eq!(is_left, operation == "AbortMultipartUpload", "{}", failure.message);
+        let aborts = aws.sent("AbortMultipartUpload").len();
+        assert_eq!(aborts > 0, operation != "CreateMultipartUpload", "what is created is aborted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_fails_and_can_not_be_aborted_is_reported_as_left_behind() {
+    let denied = || Reply::s3(403, "AccessDenied", "Access Denied");
+    let s3 = multipart::s3().on("PutObject", [Reply::ok("")]);
+    let aws = s3.on("UploadPart", [denied()]).on("AbortMultipartUpload", [denied()]);
+    let config = config(Draft::default());
+    let failure = probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap_err();
+    let DeliveryFailure::Multipart(failure) = failure else { panic!("{failure:?}") };
+    for words in ["could not be stored: S3 refused s3:PutObject", "could not be aborted: S3 refused"] {
+        assert!(failure.message.contains(words), "{}", failure.message);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,6 +193,7 @@ async fn a_refused_check_has_the_failure_of_a_refused_delivery() {
         let aws = Aws::new().on("PutObject", [reply]).answering("AbortMultipartUpload", no_such_upload);
         let config = config(Draft::default());
         let failure = probes(&aws).deliver(&config, check_spec(&config), Vec::new()).await.unwrap_err();
+        let DeliveryFailure::Put(failure) = failure else { panic!("{failure:?}") };
         assert_no_secrets(&failure);
         assert_eq!(failure.code, code);
     }
@@ -138,7 +215,7 @@ async fn the_rights_of_the_role_are_tried_without_a_session_policy_on_one_key_wi
     for operation in aws.operations() {
         let sent = aws.sent(&operation).remove(0);
         assert_eq!(sent.header("x-amz-expected-bucket-owner"), Some("222222222222"), "{operation}");
-        assert!(sent.line.contains("_connectivity-check.json"), "{}", sent.line);
+        assert!(sent.line.contains("connectivity-check"), "{}", sent.line);
     }
     let list = aws.sent("ListObjectsV2").remove(0).line;
     assert!(list.contains("max-keys=1") && list.contains("prefix=security"), "{list}");

@@ -66,7 +66,7 @@ async fn a_refused_batch_is_sent_again_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_never_accepted_is_returned_by_its_index() {
-    assert_eq!(send(&refusing("t13", 99, false), 20).await, [(13, Code::Rejected)]);
+    assert_eq!(send(&refusing("t13", 99, false), 20).await, [(13, Code::Unavailable)]);
     let permanent = refusing("t13", 99, true);
     assert_eq!(send(&permanent, 20).await.len(), 1);
     assert_eq!(permanent.sent(OPERATION).len(), 2, "a fault of the sender is not retried");

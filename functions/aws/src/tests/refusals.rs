@@ -132,3 +132,62 @@ async fn an_unknown_error_is_named_by_its_code_alone() {
         assert!(failure.message.starts_with(&format!("AWS answered {named} while ")), "{}", failure.message);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn fresh_credentials_that_s3_does_not_know_are_the_customers_failure() {
+    for reply in [
+        Reply::s3(403, "InvalidToken", "The provided token is malformed or otherwise invalid."),
+        Reply::s3(400, "InvalidToken", "The provided token is malformed or otherwise invalid."),
+        Reply::s3(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("PutObject", [reply]);
+        let failure = store(&aws, BODY).await.unwrap_err();
+        assert_eq!((failure.code, failure.party), (Code::RegionNotEnabled, Party::Customer), "{case}");
+        assert!(failure.message.starts_with("S3 in eu-west-1 did not accept the credentials"), "{}", failure.message);
+        assert_eq!(aws.operations(), ["PutObject"], "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_names_the_kind_of_policy_that_aws_names() {
+    let user = "User: arn:aws:sts::222222222222:assumed-role/audit/acme is not authorized to perform:";
+    let put = format!("{user} s3:PutObject on resource: \"arn:aws:s3:::acme-audit/because no session policy/x.json\"");
+    let key = format!("{user} kms:GenerateDataKey on resource: arn:aws:kms:eu-west-1:222222222222:key/1");
+    for (message, code, named) in [
+        (format!("{put} with an explicit deny in a service control policy"), Code::AccessDenied, "(SCP)"),
+        (format!("{put} with an explicit deny in a resource control policy"), Code::AccessDenied, "(RCP)"),
+        (
+            format!("{put} because no permissions boundary allows the s3:PutObject action"),
+            Code::AccessDenied,
+            "boundary",
+        ),
+        (format!("{put} because no identity-based policy allows the s3:PutObject action"), Code::AccessDenied, "own"),
+        (format!("{put} with an explicit deny in a resource-based policy"), Code::AccessDenied, "the bucket policy"),
+        (format!("{put} because no VPC endpoint policy allows it"), Code::PlatformDenied, "platform's VPC endpoint"),
+        (format!("{key} because no resource-based policy allows it"), Code::KmsDenied, "the key's policy"),
+        (
+            format!("{key} because no session policy allows it"),
+            Code::KmsDenied,
+            "another key than that of the settings",
+        ),
+        (format!("{key} with an explicit deny in a service control policy"), Code::KmsDenied, "(SCP)"),
+    ] {
+        let aws =
+            refusing(no_such_upload(), no_such_upload()).on("PutObject", [Reply::s3(403, "AccessDenied", &message)]);
+        let failure = store(&aws, BODY).await.unwrap_err();
+        assert_eq!(failure.code, code, "{message}");
+        assert!(failure.message.contains(named), "{message}: {}", failure.message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_s3_does_not_know_is_tried_again_with_its_window() {
+    let created = "<InitiateMultipartUploadResult><UploadId>upload-1</UploadId></InitiateMultipartUploadResult>";
+    let aws = Aws::new()
+        .on("CreateMultipartUpload", [Reply::ok(created)])
+        .on("UploadPart", [no_such_upload()])
+        .on("AbortMultipartUpload", [no_such_upload()]);
+    let code = failure_code(&aws, &vec![b'-'; crate::buckets::PART_BYTES + 1]).await;
+    assert_eq!(code, Some(Code::Unavailable));
+}

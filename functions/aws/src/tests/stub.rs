@@ -126,9 +126,13 @@ impl Reply {
 
     /// An error in STS's format.
     pub(super) fn sts(status: u16, code: &str) -> Self {
+        Self::sts_saying(status, code, "User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x is refused")
+    }
+
+    pub(super) fn sts_saying(status: u16, code: &str, message: &str) -> Self {
         let body = format!(
             "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
-             <Message>User: arn:aws:sts::111111111111:assumed-role/audit-log-exporter/x is refused {AWS_TEXT}</Message>\
+             <Message>{message} {AWS_TEXT}</Message>\
              </Error><RequestId>4442587FB7D0A2F9</RequestId></ErrorResponse>"
         );
         Self::Response { status, headers: vec![("content-type", "text/xml")], body }

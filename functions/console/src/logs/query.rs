@@ -91,6 +91,9 @@ query! {
         /// From the header `Link` of the part before.
         #[param(max_length = 1400)]
         pub(crate) page_token: Option<String>,
+        /// With `1`, each part begins with a byte order mark, which tells Excel that the text is UTF-8.
+        #[param(pattern = "^1$")]
+        pub(crate) bom: Option<String>,
     }
 }
 
@@ -115,6 +118,14 @@ impl CsvQuery {
         self.page_token.as_deref().map(page_token::decode).transpose()
     }
 
+    pub(crate) fn has_bom(&self) -> Result<bool, Problem> {
+        match self.bom.as_deref() {
+            None => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(Problem::parameter("bom", "must be 1, or left out")),
+        }
+    }
+
     /// The query of the next part. It contains the period, which must not move on from part to part.
     pub(crate) fn next(&self, search: &Search, page_token: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -125,10 +136,8 @@ impl CsvQuery {
                 query.append_pair(name, value);
             }
         }
-        if let Some(text) = &self.q {
-            query.append_pair("q", text);
-        }
-        query.append_pair("pageToken", page_token);
+        let one = [("q", self.q.as_deref()), ("bom", self.bom.as_deref()), ("pageToken", Some(page_token))];
+        query.extend_pairs(one.into_iter().filter_map(|(name, value)| Some((name, value?))));
         query.finish()
     }
 }

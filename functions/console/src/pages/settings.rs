@@ -29,7 +29,7 @@ use crate::{
     verification::{self, VerificationReport, VerificationStep},
 };
 
-const TITLE: &str = "Audit Logs";
+const TITLE: &str = "Audit log export";
 
 #[derive(Template)]
 #[template(path = "settings.html")]

@@ -229,6 +229,32 @@ async fn the_parts_of_a_csv_lead_on_by_link_until_all_events_are_in_one() {
 }
 
 #[tokio::test]
+async fn a_csv_for_excel_begins_with_a_byte_order_mark_in_every_part() {
+    let world = World::new();
+    for minutes_ago in 1..=15 {
+        world.event("acme", minutes_ago, &format!("Jürgen{}", "x".repeat(300_000)));
+    }
+    let (mut path, mut marked, mut parts) = ("/v1/audit-logs.csv".to_owned(), "/v1/audit-logs.csv?bom=1".to_owned(), 0);
+    loop {
+        let (part, excel) = (world.get("acme", &path).await, world.get("acme", &marked).await);
+        let bytes = excel.text.as_bytes();
+        assert!(bytes.starts_with(b"\xEF\xBB\xBFDate,") && part.text.starts_with("Date,"), "{:?}", &bytes[..20]);
+        assert!(bytes[3..] == *part.text.as_bytes(), "the rows differ");
+        assert!(bytes.len() <= 4 << 20, "{}", bytes.len());
+        parts += 1;
+        if part.header("link").is_empty() {
+            break;
+        }
+        let next = |part: &Answer| {
+            let query = part.header("link").trim_start_matches('<').split('>').next().unwrap().to_owned();
+            format!("/v1/audit-logs.csv{query}")
+        };
+        (path, marked) = (next(&part), next(&excel));
+    }
+    assert_eq!(parts, 2);
+}
+
+#[tokio::test]
 async fn a_wrong_parameter_is_named() {
     let world = World::with("acme").await;
     for (path, field) in [
@@ -243,6 +269,8 @@ async fn a_wrong_parameter_is_named() {
         ("/v1/audit-logs?tenant=globex", "tenant"),
         ("/v1/audit-logs/summary?pageSize=7", "pageSize"),
         ("/v1/audit-logs.csv?pageSize=7", "pageSize"),
+        ("/v1/audit-logs.csv?bom=yes", "bom"),
+        ("/v1/audit-logs?bom=1", "bom"),
         ("/v1/exports?pageSize=101", "pageSize"),
         ("/v1/exports?pageToken=bm9uc2Vuc2U", "pageToken"),
     ] {

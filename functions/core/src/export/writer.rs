@@ -168,5 +168,5 @@ impl<'a, B: Buckets> Writer<'a, B> {
 }
 
 fn not_encoded(error: std::io::Error) -> Failure {
-    Failure::new(Code::Rejected, format!("An object could not be encoded: {error}."))
+    Failure::new(Code::Unexpected, format!("An object could not be encoded: {error}."))
 }

@@ -19,16 +19,32 @@ pub trait Probes: Sync {
         external_id: Option<&ExternalId>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Stores an object as a delivery does: with the same session policy and the same headers.
+    /// Stores an object as a delivery does: with the same session policy and the same headers. Then creates a multipart
+    /// upload of it, sends the bytes as its only part and aborts it, since a large object needs more rights.
     fn deliver(
         &self,
         config: &TenantConfig,
         spec: ObjectSpec,
         bytes: Vec<u8>,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    ) -> impl Future<Output = Result<(), DeliveryFailure>> + Send;
 
     /// Assumes the role without a session policy.
     fn reach(&self, config: &TenantConfig) -> impl Future<Output = Result<Self::Reach, Failure>> + Send;
+}
+
+/// What of a delivery failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryFailure {
+    /// Nothing is known to be stored.
+    Put(Failure),
+    /// The object is stored, but the multipart upload failed.
+    Multipart(Failure),
+}
+
+impl From<Failure> for DeliveryFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Put(failure)
+    }
 }
 
 /// A session with all rights of the role in the customer's bucket.

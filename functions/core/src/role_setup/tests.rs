@@ -5,6 +5,7 @@ mod terraform;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -21,6 +22,7 @@ const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/of ours/v1.0.0.ya
 
 /// A tenant's values; a test passes some of them.
 struct Tenant {
+    id: TenantId,
     platform: Platform,
     region: Region,
     external_id: ExternalId,
@@ -35,6 +37,7 @@ impl Tenant {
         let partition = region.partition();
         let key = format!("arn:{partition}:kms:{region}:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         Self {
+            id: TenantId::parse("acme_eu").unwrap(),
             platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition },
             region,
             external_id: ExternalId::parse(EXTERNAL_ID).unwrap(),
@@ -47,6 +50,7 @@ impl Tenant {
     /// The values before the bucket is known.
     fn without_bucket(&self) -> RoleSetup<'_> {
         RoleSetup {
+            tenant: &self.id,
             platform: &self.platform,
             role_name: ROLE,
             region: self.region,
@@ -114,7 +118,7 @@ fn the_link_opens_the_partitions_console_with_exactly_these_values() {
         let mut whole: BTreeMap<_, _> =
             expected(&tenant).into_iter().map(|(name, value)| (format!("param_{name}"), value)).collect();
         whole.insert("templateURL".to_owned(), TEMPLATE_URL.to_owned());
-        whole.insert("stackName".to_owned(), "audit-log-export".to_owned());
+        whole.insert("stackName".to_owned(), tenant.all().stack_name());
         assert_eq!(values, whole);
     }
     assert_eq!(Tenant::in_region("us-iso-east-1").all().quick_create_url(), None, "its console is not public");
@@ -124,6 +128,43 @@ fn the_link_opens_the_partitions_console_with_exactly_these_values() {
 fn the_commands_pass_exactly_these_values() {
     let tenant = Tenant::in_region("eu-west-1");
     assert_eq!(in_cli(&tenant.all().cli()), expected(&tenant));
+}
+
+/// The stack's name for a tenant's id and external ID.
+fn stack_name(id: &str, external_id: &str) -> String {
+    let (id, external_id) = (TenantId::parse(id).unwrap(), ExternalId::parse(external_id).unwrap());
+    let tenant = Tenant::in_region("eu-west-1");
+    RoleSetup { tenant: &id, external_id: &external_id, ..tenant.all() }.stack_name()
+}
+
+#[test]
+fn the_stacks_of_several_tenants_and_platforms_fit_into_one_account() {
+    let name = stack_name("acme", "one-platform");
+    // printf acme/one-platform | sha256sum
+    assert_eq!(name, "audit-log-export-acme-7e16c2f2");
+    for (id, external_id) in [("acme-eu", "one-platform"), ("Acme", "one-platform"), ("acme", "another-platform")] {
+        assert_ne!(stack_name(id, external_id), name, "{id} {external_id}");
+    }
+    let commands = Tenant::in_region("eu-west-1").all().cli();
+    let words = shlex::split(&commands).unwrap();
+    let names = words.windows(2).filter(|pair| pair[0] == "--stack-name").map(|pair| pair[1].clone());
+    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", EXTERNAL_ID); 3]);
+}
+
+proptest! {
+    #[test]
+    fn every_tenant_has_a_valid_stack_name_of_its_own(
+        id in "[A-Za-z0-9_-]{1,64}",
+        external_id in "[A-Za-z0-9_+=,.@:/-]{2,60}",
+    ) {
+        let name = stack_name(&id, &external_id);
+        prop_assert!(name.len() <= 128 && name.starts_with(|first: char| first.is_ascii_alphabetic()), "{}", name);
+        prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", name);
+        for (from, to) in [('_', "-"), ('-', "_")] {
+            let like = id.replace(from, to);
+            prop_assert!(like == id || stack_name(&like, &external_id) != name, "{} is also {}'s", name, like);
+        }
+    }
 }
 
 #[test]

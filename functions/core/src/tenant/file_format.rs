@@ -4,7 +4,7 @@ use super::{Invalid, quoted};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// One JSON array, one event a line.
+    /// One JSON array, one event a line. The first and the last line are brackets, so it can't be read line by line.
     #[default]
     Json,
     /// One event a line.

@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Code, Failure},
-    ports::{Access, Action},
+    ports::{Access, Action, DeliveryFailure},
     settings::{Connection, TenantConfig},
     verification::{Step, StepName, StepStatus},
 };
@@ -68,17 +68,19 @@ pub(super) fn external_id_enforced(
 /// Decides the bucket's region by S3's answer to the put. S3 redirects from a wrong region, and checks the bucket's owner
 /// and key in the right one only. A plain refusal proves nothing. GetBucketLocation is not used: no delivery needs that
 /// right, and it fails across accounts.
-pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Step {
+pub(super) fn region(config: &TenantConfig, delivered: &Result<(), DeliveryFailure>) -> Step {
     const NAME: StepName = StepName::Region;
     let TenantConfig { bucket, region, .. } = config;
-    match stored {
-        Ok(()) => Step::pass(NAME, format!("The bucket {bucket} is in {region}.")),
-        Err(failure) => match failure.code {
+    match delivered {
+        Ok(()) | Err(DeliveryFailure::Multipart(_)) => Step::pass(NAME, format!("The bucket {bucket} is in {region}.")),
+        Err(DeliveryFailure::Put(failure)) => match failure.code {
             Code::WrongRegion => Step::finding(NAME, StepStatus::Failed, failure),
             Code::KmsDenied | Code::BucketOwnerMismatch => {
                 Step::pass(NAME, format!("The bucket {bucket} is in {region}; it answered from there."))
             }
-            Code::AccessDenied => Step::skip(NAME, "S3 refused the write without naming the region."),
+            Code::AccessDenied | Code::RegionNotEnabled | Code::AccountProblem => {
+                Step::skip(NAME, "S3 refused the write without naming the region.")
+            }
             Code::BucketNotFound => Step::skip(NAME, format!("There is no bucket {bucket}.")),
             code => {
                 let message = format!("S3 did not say whether the bucket {bucket} is in {region}.");
@@ -88,14 +90,26 @@ pub(super) fn region(config: &TenantConfig, stored: &Result<(), Failure>) -> Ste
     }
 }
 
-pub(super) fn put_object(config: &TenantConfig, key: &str, stored: &Result<(), Failure>) -> Step {
+/// A bucket in another account than the role gets a warning: where the bucket has ACLs on, an object belongs to the account
+/// that stored it ("Controlling ownership of objects and disabling ACLs for your bucket" in the S3 user guide). No answer to
+/// a request tells whether that is so, short of rights that a delivery doesn't need.
+pub(super) fn put_object(config: &TenantConfig, key: &str, delivered: &Result<(), DeliveryFailure>) -> Step {
     const NAME: StepName = StepName::PutObject;
-    match stored {
-        Ok(()) => Step::pass(NAME, format!("A delivery can be stored; this one is s3://{}/{key}.", config.bucket)),
-        Err(failure) if failure.code == Code::WrongRegion => {
+    let TenantConfig { bucket, role, .. } = config;
+    let owner = config.expected_bucket_owner();
+    match delivered {
+        Ok(()) if owner != role.account() => {
+            let account = role.account();
+            let message = format!(
+                "A delivery can be stored; this one is s3://{bucket}/{key}. But the bucket belongs to the account {owner}, and the role to {account}: unless ACLs are switched off for the bucket, {owner} can't read what is delivered."
+            );
+            Step::finding(NAME, StepStatus::Warning, &Failure::new(Code::ObjectOwnership, message))
+        }
+        Ok(()) => Step::pass(NAME, format!("A delivery can be stored; this one is s3://{bucket}/{key}.")),
+        Err(DeliveryFailure::Put(failure)) if failure.code == Code::WrongRegion => {
             Step::skip(NAME, "Nothing was stored, since the bucket is in another region.")
         }
-        Err(failure) => Step::from_failure(NAME, failure),
+        Err(DeliveryFailure::Put(failure) | DeliveryFailure::Multipart(failure)) => Step::from_failure(NAME, failure),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 use account::{Account, With};
 
 const NOW: &str = "2026-11-21T10:00:00Z";
-const KEY: &str = "security/audit-logs/tenant=acme/_connectivity-check.json";
+const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
 
 /// The request of a tenant with plain settings.
 fn request() -> VerificationRequest {
@@ -23,12 +23,19 @@ fn request() -> VerificationRequest {
 }
 
 async fn run(account: &Account, fakes: &Fakes, request: &VerificationRequest) -> Vec<Step> {
-    let run = VerifyContext {
-        platform: &platform(),
-        now: NOW.parse().unwrap(),
-        id: "request-1",
-        within: Duration::from_secs(20),
-    };
+    run_with_retries(account, fakes, request, "request-1", Duration::ZERO).await
+}
+
+async fn run_with_retries(
+    account: &Account,
+    fakes: &Fakes,
+    request: &VerificationRequest,
+    id: &str,
+    retry_refused_role: Duration,
+) -> Vec<Step> {
+    let within = Duration::from_secs(20);
+    let platform = &platform();
+    let run = VerifyContext { platform, now: NOW.parse().unwrap(), id, within, retry_refused_role };
     let steps = verify(fakes, &account, request, run).await.steps;
     assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), StepName::ALL, "all steps, in order");
     for step in &steps {
@@ -41,6 +48,11 @@ async fn run(account: &Account, fakes: &Fakes, request: &VerificationRequest) ->
 
 async fn verified(account: &Account) -> Vec<Step> {
     run(account, &Fakes::default(), &request()).await
+}
+
+/// Tries a refused role again for ten seconds.
+async fn verified_with_retries(account: &Account) -> Vec<Step> {
+    run_with_retries(account, &Fakes::default(), &request(), "request-1", Duration::from_secs(10)).await
 }
 
 /// Each step's status, with its code if it has one.
@@ -59,9 +71,9 @@ async fn a_connection_from_the_template_passes_with_exactly_these_calls() {
     assert_eq!(outline(&steps), ["Passed"; 5]);
     let calls = account.calls();
     assert_eq!(calls[..3], ["assume Right", "assume Wrong", "assume None"]);
-    assert_eq!(calls[3], format!("deliver acme-audit/{KEY} {:?}", "[\n]\n"));
+    assert_eq!(calls[3], format!("deliver acme-audit/{KEY} {CHECK_TEXT:?}"));
     assert_eq!(calls[4..6], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
-    assert!(calls[6].starts_with("s3:PutObject security-connectivity-check-"), "{calls:?}");
+    assert!(calls[6].starts_with("s3:PutObject security_audit-log-export-probe-"), "{calls:?}");
     assert_eq!(calls[7..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
 }
 
@@ -112,8 +124,45 @@ async fn the_refusals_of_a_role_that_can_not_be_assumed_prove_nothing() {
     let account = Account { role: [(With::Right, Err(Code::AssumeRoleDenied))].into(), ..Account::default() };
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Failed assume_role_denied", "Skipped", "Skipped", "Skipped", "Skipped"]);
+    assert_eq!(account.calls(), ["assume Right", "assume Wrong", "assume None"], "once each, unless an admin waits");
     assert_eq!(steps[0].message, "assume_role_denied by STS");
     assert!(steps[0].hint.as_ref().unwrap().contains("quick-create"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_seconds_old_is_tried_again_for_some_seconds() {
+    for (unknown_for, expected, tries, seconds) in
+        [(0, "Passed", 1, 0), (3, "Passed", 4, 6), (5, "Passed", 6, 10), (8, "Failed assume_role_denied", 6, 10)]
+    {
+        let account = Account { unknown_for, ..Account::default() };
+        let began = Instant::now();
+        let steps = verified_with_retries(&account).await;
+        assert_eq!(outline(&steps)[0], expected, "{unknown_for}");
+        assert_eq!(account.calls().iter().filter(|call| *call == "assume Right").count(), tries);
+        assert_eq!(began.elapsed().as_secs(), seconds);
+        match &steps[0].hint {
+            None => assert_eq!(outline(&steps), ["Passed"; 5]),
+            Some(hint) => {
+                assert!(hint.contains("made a minute ago? Try again"), "{hint}");
+                assert_eq!(outline(&steps)[1..], ["Skipped"; 4]);
+            }
+        }
+    }
+}
+
+/// All AssumeRole calls are refused as long as AWS doesn't know the role.
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_seconds_old_must_demand_the_external_id_too() {
+    let account = Account { role: [(With::Wrong, Ok(()))].into(), unknown_for: 2, ..Account::default() };
+    let steps = verified_with_retries(&account).await;
+    assert_eq!(outline(&steps)[..2], ["Passed", "Failed external_id_not_enforced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_refusal_of_the_role_is_tried_again() {
+    let account = Account { role: [(With::Right, Err(Code::Unavailable))].into(), ..Account::default() };
+    verified_with_retries(&account).await;
+    assert_eq!(account.calls()[..2], ["assume Right", "assume Wrong"]);
 }
 
 #[tokio::test]
@@ -206,16 +255,50 @@ async fn the_answer_to_the_put_decides_two_steps() {
         (Code::WrongRegion, "Failed wrong_region", "Skipped"),
         (Code::BucketNotFound, "Skipped", "Failed bucket_not_found"),
         (Code::AccessDenied, "Skipped", "Failed access_denied"),
+        (Code::RegionNotEnabled, "Skipped", "Failed region_not_enabled"),
         (Code::KmsDenied, "Passed", "Failed kms_denied"),
         (Code::BucketOwnerMismatch, "Passed", "Failed bucket_owner_mismatch"),
         (Code::Throttled, "Inconclusive throttled", "Inconclusive throttled"),
         (Code::Unavailable, "Inconclusive unavailable", "Inconclusive unavailable"),
         (Code::Rejected, "Inconclusive rejected", "Failed rejected"),
     ] {
-        let account = Account { put: Some(Failure::new(code, "as S3 has it")), ..Account::default() };
+        let refused = DeliveryFailure::Put(Failure::new(code, "as S3 has it"));
+        let account = Account { delivery: Some(refused), ..Account::default() };
         let steps = verified(&account).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", region, put, "Skipped"]);
         assert_eq!(account.calls().len(), 4, "no right is tried without a stored object");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_multipart_upload_fails_the_put_and_not_the_region() {
+    for (code, put) in [
+        (Code::KmsDenied, "Failed kms_denied"),
+        (Code::AccessDenied, "Failed access_denied"),
+        (Code::Throttled, "Inconclusive throttled"),
+    ] {
+        let multipart = DeliveryFailure::Multipart(Failure::new(code, "could not be aborted"));
+        let steps = verified(&Account { delivery: Some(multipart), ..Account::default() }).await;
+        assert_eq!(outline(&steps), ["Passed", "Passed", "Passed", put, "Skipped"]);
+        assert_eq!(steps[3].message, "could not be aborted");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_of_another_account_than_the_roles_is_a_warning_that_stops_nothing() {
+    let owner = |owner: &str| Draft { bucket_owner: Some(owner.to_owned()), ..request().draft };
+    for (draft, expected) in
+        [(owner("333333333333"), "Warning object_ownership"), (owner("222222222222"), "Passed"), (owner(""), "Passed")]
+    {
+        let request = VerificationRequest { draft, ..request() };
+        let verification = Verification { steps: run(&Account::default(), &Fakes::default(), &request).await };
+        assert_eq!(outline(&verification.steps)[3..], [expected, "Passed"], "the rights are tried too");
+        assert!(verification.passed());
+        if let Some(hint) = &verification.steps[3].hint {
+            assert!(hint.contains("aws s3api put-bucket-ownership-controls"), "{hint}");
+            assert!(hint.contains("ObjectOwnership=BucketOwnerEnforced"), "{hint}");
+            assert!(verification.steps[3].message.contains("333333333333 can't read"), "{:?}", verification.steps[3]);
+        }
     }
 }
 
@@ -230,7 +313,7 @@ async fn every_excess_right_is_a_warning_that_names_it() {
         let steps = verified(&Account { access: vec![(action, Access::Allowed)], ..Account::default() }).await;
         assert_eq!(outline(&steps)[4], "Warning excess_rights");
         assert!(steps[4].message.starts_with(&format!("The role may do more than a delivery needs: {words}.")));
-        let left_behind = steps[4].message.contains("s3://acme-audit/security-connectivity-check-");
+        let left_behind = steps[4].message.contains("s3://acme-audit/security_audit-log-export-probe-");
         assert_eq!(left_behind, action == Action::Put, "{}", steps[4].message);
     }
 }
@@ -254,9 +337,7 @@ async fn repeated_verifications_leave_only_one_object_outside_the_prefix() {
     let account = Account { access: vec![(Action::Put, Access::Allowed)], ..Account::default() };
     let mut left = std::collections::BTreeSet::new();
     for id in ["request-1", "request-2"] {
-        let run =
-            VerifyContext { platform: &platform(), now: NOW.parse().unwrap(), id, within: Duration::from_secs(20) };
-        verify(&Fakes::default(), &&account, &request(), run).await;
+        run_with_retries(&account, &Fakes::default(), &request(), id, Duration::ZERO).await;
         left.extend(account.calls().into_iter().filter(|call| call.starts_with("s3:PutObject ")));
     }
     assert_eq!(left.len(), 1, "{left:?}");
@@ -303,7 +384,8 @@ async fn a_call_that_is_not_answered_in_time_is_inconclusive_and_others_count() 
 
 #[tokio::test]
 async fn only_saved_settings_that_pass_reset_the_backoff() {
-    let throttled = || Account { put: Some(Failure::new(Code::Throttled, "slow down")), ..Account::default() };
+    let slow_down = || DeliveryFailure::Put(Failure::new(Code::Throttled, "slow down"));
+    let throttled = || Account { delivery: Some(slow_down()), ..Account::default() };
     let wide = || Account { access: vec![(Action::List, Access::Allowed)], ..Account::default() };
     let elsewhere = Draft { bucket: Some("elsewhere".to_owned()), ..request().draft };
     for (account, draft, is_reset) in [

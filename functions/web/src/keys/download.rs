@@ -61,7 +61,9 @@ impl DownloadedKeys {
     /// If TLS is not available.
     pub(super) fn new(url: Url) -> Result<Self, reqwest::Error> {
         // A redirect could lead anywhere, even without TLS. Only the settings say where keys are.
-        let client = Client::builder().timeout(DOWNLOAD_TIMEOUT).redirect(redirect::Policy::none());
+        // No connection is kept: until the next download, Lambda may freeze the function, and the connection may be dead then.
+        let client =
+            Client::builder().timeout(DOWNLOAD_TIMEOUT).redirect(redirect::Policy::none()).pool_max_idle_per_host(0);
         // A URL without TLS is this machine's, which no proxy reaches.
         let client = if url.scheme() == "https" { client.https_only(true) } else { client.no_proxy() };
         Ok(Self { url, client: client.build()?, current: RwLock::default(), last_attempt: Mutex::default() })

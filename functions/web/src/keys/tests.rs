@@ -9,6 +9,7 @@ use axum::{Router, extract::State, routing::get};
 use chrono::TimeDelta;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::{
@@ -155,6 +156,29 @@ async fn a_new_key_is_trusted_at_once_and_the_old_one_no_longer_after_one_downlo
     assert!(verifier.verify(&token(&new), after(60)).await.is_ok());
     assert_eq!(verifier.verify(&token(&old), after(61)).await, Err(TokenError::UnknownKey));
     assert_eq!(server.requests(), 2);
+}
+
+/// The server drops a connection at its second request, as it may after the function was frozen.
+#[tokio::test]
+async fn a_download_uses_no_connection_of_an_earlier_one() {
+    let (old, new) = (TestIssuer::ed25519(noon()), TestIssuer::ed25519(noon()).with_kid("new"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let keys = KeySource::Url(format!("http://{}/keys", listener.local_addr().unwrap()).parse().unwrap());
+    let verifier = TokenVerifier::new(TokenConfig { keys, ..old.config() }).unwrap();
+    let answers = [old.jwks(), new.jwks()];
+    tokio::spawn(async move {
+        for body in answers {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let request = &mut [0; 4096];
+            assert!(connection.read(request).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            // Its end, or a second request, which gets no answer.
+            drop(connection.read(request).await);
+        }
+    });
+    assert!(verifier.verify(&token(&old), noon()).await.is_ok());
+    assert!(verifier.verify(&token(&new), after(60)).await.is_ok());
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ async fn a_single_write_that_conflicts_with_a_transaction_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_transaction_is_not_retried() {
     let aws = Aws::new().on("TransactWriteItems", [cancelled(&["None", "None", "ValidationError"])]);
-    assert_eq!(commit(&aws).await.map_err(|failure| failure.code), Err(Code::Rejected));
+    assert_eq!(commit(&aws).await.map_err(|failure| failure.code), Err(Code::Unexpected));
     assert_eq!(aws.operations(), ["TransactWriteItems"]);
 }
 

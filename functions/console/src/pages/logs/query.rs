@@ -28,6 +28,8 @@ pub(crate) struct LogsQuery {
     log_type: Vec<String>,
     pub(super) q: String,
     pub(super) page_token: Option<String>,
+    /// Of the CSV file. No link to a page repeats it.
+    bom: Option<String>,
     /// After signing in. No link of the page repeats it.
     pub(super) signed_in: Option<String>,
 }
@@ -78,6 +80,7 @@ impl LogsQuery {
             log_type: self.log_type.clone(),
             q: Some(self.q.trim().to_owned()).filter(|text| !text.is_empty()),
             page_token: self.page_token.clone(),
+            bom: self.bom.clone(),
         }
     }
 

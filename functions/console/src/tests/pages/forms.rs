@@ -48,6 +48,8 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     for region in ["eu-west-1", "cn-north-1", "us-gov-west-1"] {
         assert!(form.text.contains(&format!("<option value=\"{region}\">")), "{region}");
     }
+    let hint = form.text.split("id=\"format-hint\">").nth(1).unwrap().split("</p>").next().unwrap();
+    assert!(hint.contains("NDJSON") && hint.contains("for query engines and SIEMs"), "{hint}");
     let fields = [("history", "date"), ("historyFrom", "2026-11-20")];
     let version = form.field("version");
     let verified = browser.send("/settings", "/settings/verify", &filled(&version, &fields)).await;

@@ -83,10 +83,15 @@ async fn the_address_has_the_filters_and_the_csv_has_the_same_events() {
     assert!(page.text.contains("<strong>10</strong> events") && rows(&page) == 10);
     assert!(page.text.contains("value=\"Logout\" checked") && page.field("q") == "of acme");
     assert!(page.text.contains("value=\"24h\" checked") && page.text.contains("Clear filters"));
-    let file = page.text.split("href=\"./audit-logs.csv").nth(1).unwrap().split('"').next().unwrap();
-    let file = browser.get(&format!("/audit-logs.csv{}", unescaped(file))).await;
+    let links =
+        page.text.split("href=\"./audit-logs.csv").skip(1).map(|link| unescaped(link.split('"').next().unwrap()));
+    let [link, for_excel] = links.collect::<Vec<_>>().try_into().unwrap();
+    let file = browser.get(&format!("/audit-logs.csv{link}")).await;
     assert_eq!((file.header("content-type"), file.text.lines().count()), ("text/csv; charset=utf-8", 11));
     assert!(file.header("content-disposition").contains("audit-logs.csv"));
+    let for_excel = browser.get(&format!("/audit-logs.csv{for_excel}")).await;
+    assert_eq!(for_excel.text, format!("\u{feff}{}", file.text));
+    assert_eq!(for_excel.header("content-disposition"), file.header("content-disposition"));
     let last_hour = browser.get("/?period=1h").await;
     assert!(last_hour.text.contains("<strong>60</strong> events"), "{}", last_hour.text);
     let custom = browser.get("/?period=custom&from=2026-11-21T09:53&to=2026-11-21T10:00").await;

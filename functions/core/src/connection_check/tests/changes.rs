@@ -54,6 +54,20 @@ async fn a_first_check_announces_failures_but_no_warnings() {
     }
 }
 
+/// No request tells whether the customer has acted on it.
+#[tokio::test]
+async fn the_warning_about_ownership_is_no_finding() {
+    let world = World::with_tenants(&["acme"]);
+    let ownership = (StepName::PutObject, StepStatus::Warning, Code::ObjectOwnership);
+    let days: [&[PlannedFinding]; 4] = [&[], &[ownership], &[ownership, EXCESS_RIGHTS], &[ownership]];
+    for ((day, findings), stored) in (20..).zip(days).zip([0, 0, 1, 0]) {
+        world.accounts.set_findings("acme", findings);
+        world.run(due_hour_of("acme", &day.to_string())).await;
+        assert_eq!(world.stored_check("acme").unwrap().findings.len(), stored, "{day}");
+    }
+    assert_eq!(world.take_notifications("acme"), [DRIFTED, RESTORED], "of the excess rights alone");
+}
+
 #[tokio::test]
 async fn a_notification_has_the_findings_and_their_hints() {
     let world = World::with_tenants(&["acme"]);

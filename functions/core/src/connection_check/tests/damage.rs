@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     object::ObjectSpec,
-    ports::{Access, Action, Probes, Reach},
+    ports::{Access, Action, DeliveryFailure, Probes, Reach},
     settings::{Connection, TenantConfig, tests::platform},
     tenant::ExternalId,
     verify::verify,
@@ -22,7 +22,7 @@ impl Probes for SoundAccount {
         is_right.then_some(()).ok_or_else(|| Failure::new(Code::AssumeRoleDenied, "STS refused the role."))
     }
 
-    async fn deliver(&self, _: &TenantConfig, _: ObjectSpec, _: Vec<u8>) -> Result<(), Failure> {
+    async fn deliver(&self, _: &TenantConfig, _: ObjectSpec, _: Vec<u8>) -> Result<(), DeliveryFailure> {
         Ok(())
     }
 
@@ -40,7 +40,13 @@ impl Reach for SoundAccount {
 impl Verifier for RealVerifier<'_> {
     async fn verify(&self, request: &VerificationRequest) -> Result<Verification, Failure> {
         let within = std::time::Duration::from_secs(5);
-        let run = crate::verify::VerifyContext { platform: &platform(), now: at("21T10:00"), id: "request-1", within };
+        let run = crate::verify::VerifyContext {
+            platform: &platform(),
+            now: at("21T10:00"),
+            id: "request-1",
+            within,
+            retry_refused_role: std::time::Duration::ZERO,
+        };
         Ok(verify(self.0, &SoundAccount, request, run).await)
     }
 }

@@ -21,10 +21,12 @@ pub(super) enum With {
 pub(super) struct Account {
     /// The role's answers that differ from a correct role.
     pub(super) role: BTreeMap<With, Result<(), Code>>,
+    /// How often AWS refuses every AssumeRole call, since it doesn't know the new role yet.
+    pub(super) unknown_for: usize,
     /// AssumeRole calls that are never answered.
     pub(super) silent: BTreeSet<With>,
-    /// S3's error to the put, or whether it never answers.
-    pub(super) put: Option<Failure>,
+    /// S3's error to the put or to the multipart upload, or whether it never answers.
+    pub(super) delivery: Option<DeliveryFailure>,
     pub(super) put_hangs: bool,
     /// The error of the session without a policy, and its answers that are no refusal.
     pub(super) reach: Option<Code>,
@@ -55,17 +57,21 @@ impl Probes for &Account {
         if self.silent.contains(&with) {
             std::future::pending::<()>().await;
         }
+        let answered = self.calls().iter().filter(|call| call.starts_with("assume ")).count();
+        if answered <= self.unknown_for {
+            return Err(Failure::new(Code::AssumeRoleDenied, "STS doesn't know the role yet"));
+        }
         let correct = if with == With::Right { Ok(()) } else { Err(Code::AssumeRoleDenied) };
         let answer = self.role.get(&with).copied().unwrap_or(correct);
         answer.map_err(|code| Failure::new(code, format!("{code} by STS")))
     }
 
-    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), Failure> {
+    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), DeliveryFailure> {
         self.record(format!("deliver {}/{} {:?}", config.bucket, spec.key, String::from_utf8(bytes).unwrap()));
         if self.put_hangs {
             std::future::pending::<()>().await;
         }
-        self.put.clone().map_or(Ok(()), Err)
+        self.delivery.clone().map_or(Ok(()), Err)
     }
 
     async fn reach(&self, _config: &TenantConfig) -> Result<Self, Failure> {
