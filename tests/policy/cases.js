@@ -27,10 +27,17 @@ export const values = [
     value,
     refused: false,
   })),
-  ...["Acme-Logs", "acme*", "acme/logs", "acme..logs", "10.0.0.1", "xn--acme", "acme-s3alias", "-acme", "a".repeat(64)].map(
-    (value) => ({ parameter: "BucketName", value, refused: true }),
-  ),
-  ...["acme-logs", "acme.logs", "a1b"].map((value) => ({ parameter: "BucketName", value, refused: false })),
+  ...["acme*", "acme/logs", "acme:logs", "10.0.0.1", "xn--acme", "acme-s3alias", "a".repeat(256)].map((value) => ({
+    parameter: "BucketName",
+    value,
+    refused: true,
+  })),
+  // The last ones are names of buckets that were made in us-east-1 before March 2018.
+  ...["acme-logs", "acme.logs", "a1b", "ABCD_Central_1", "acme..logs", "-acme", "A".repeat(255)].map((value) => ({
+    parameter: "BucketName",
+    value,
+    refused: false,
+  })),
   ...["", "x", "two words", "*", "${aws:username}"].map((value) => ({ parameter: "ExternalId", value, refused: true })),
   { parameter: "ExternalId", value: "A-z_0+=,.@:/", refused: false },
   ...["*", "audit-log-*", "audit-log-exporter/x", ""].map((value) => ({

@@ -115,7 +115,7 @@ fn a_bucket_whose_policy_demands_sse_s3_takes_only_deliveries_that_ask_for_it() 
         strict.settings.encryption = Some("sse-s3".to_owned());
         strict.save(aws, platform, clock("11:30")?).await?;
         let report = platform.tick(minute_one("12:00")?).await?;
-        assert_eq!((&report["exported"], &report["failed"]), (&2.into(), &0.into()), "{report}");
+        assert_eq!((&report["objects"], &report["failed"]), (&2.into(), &0.into()), "{report}");
         let object = &strict.bucket.objects().await?[0];
         assert_eq!(strict.bucket.get(&object.key).await?.encryption.as_deref(), Some("AES256"));
         Ok(())

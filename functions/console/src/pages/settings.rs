@@ -190,8 +190,10 @@ async fn form_view<B: Backend>(
         enabled: is_connected(current),
         can_choose_history: current.body.exported_until.is_none(),
         conflicts: if is_conflict { typed.differences(&stored) } else { Vec::new() },
-        // Regions of other partitions are listed, too: the refusal says why they can't be used.
-        regions: Region::all().map(Region::as_str).collect(),
+        regions: Region::all()
+            .filter(|region| region.partition() == app.deployment().platform.partition)
+            .map(Region::as_str)
+            .collect(),
         preview: preview_view(app, session, &typed).await,
         alert: problem.map(alert),
         fields,

@@ -45,8 +45,8 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     assert!(browser.get("/connector").await.text.contains("Go to settings"));
 
     let form = browser.get("/settings").await;
-    for region in ["eu-west-1", "cn-north-1", "us-gov-west-1"] {
-        assert!(form.text.contains(&format!("<option value=\"{region}\">")), "{region}");
+    for (region, is_listed) in [("eu-west-1", true), ("cn-north-1", false), ("eusc-de-east-1", false)] {
+        assert_eq!(form.text.contains(&format!("<option value=\"{region}\">")), is_listed, "{region}");
     }
     let hint = form.text.split("id=\"format-hint\">").nth(1).unwrap().split("</p>").next().unwrap();
     assert!(hint.contains("NDJSON") && hint.contains("for query engines and SIEMs"), "{hint}");
