@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -104,10 +103,52 @@ impl Api {
 /// The claims of a token, unchecked.
 fn claims(token: &str) -> Option<Value> {
     let claims = token.split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }
 
 /// By "Access tokens" in docs/deployment.md.
 fn claim<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
     if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn accept(claims: &str, names: [&str; 2]) -> Result<(), String> {
+        let command = format!("echo head.{}.signature", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let api = Api::new("http://127.0.0.1:1", "acme", &command, names).unwrap();
+        api.new_token().await.map(drop).map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_only_for_its_own_tenant_and_with_both_permissions() {
+        let names = ["tenant_id", "permissions"];
+        let both = r#"["audit-logs:admin", "events:write"]"#;
+        let accepted = accept(&format!(r#"{{"tenant_id": "acme", "permissions": {both}}}"#), names).await;
+        assert_eq!(accepted, Ok(()));
+        let nested = r#"{"app": {"tenant": "acme"}, "scope": "openid events:write audit-logs:admin"}"#;
+        assert_eq!(accept(nested, ["/app/tenant", "scope"]).await, Ok(()));
+
+        for (claims, words) in [
+            (format!(r#"{{"tenant_id": "real", "permissions": {both}}}"#), r#"is for the tenant Some("real")"#),
+            (format!(r#"{{"permissions": {both}}}"#), "is for the tenant None"),
+            (
+                r#"{"tenant_id": "acme", "permissions": ["events:write"]}"#.to_owned(),
+                "lacks the permission audit-logs:admin",
+            ),
+            (r#"{"tenant_id": "acme"}"#.to_owned(), "lacks the permission"),
+            ("no JSON".to_owned(), "no JSON Web Token"),
+        ] {
+            let refused = accept(&claims, names).await.unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_command_for_tokens_gets_the_tenant_and_may_fail() {
+        let api = Api::new("http://127.0.0.1:1", "acme", "test $TENANT_ID = acme && exit 7", ["a", "b"]).unwrap();
+        let refused = api.new_token().await.unwrap_err().to_string();
+        assert!(refused.contains("exit status: 7"), "{refused}");
+    }
 }

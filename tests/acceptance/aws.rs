@@ -46,7 +46,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(profile: &str, region: Option<&str>, directory: &Path) -> Self {
-        let endpoint = std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
+        let endpoint = std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| url.starts_with("http://127.0.0.1:"));
         let region = region.map(str::to_owned);
         Self { profile: profile.to_owned(), region, endpoint, directory: directory.to_owned() }
     }
@@ -154,5 +154,23 @@ pub(crate) async fn stack(account: &Account, name: &str) -> Result<Option<Value>
         Ok(mut answer) => Ok(Some(answer["Stacks"][0].take())),
         Err(error) if error.to_string().contains("does not exist") => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_code_and_the_message_of_aws() {
+        let printed =
+            "\nAn error occurred (AccessDenied) when calling the GetRole operation: User: x is not authorized\n";
+        let error = refusal(printed);
+        assert!(
+            is_refused_with(&error, &["NoSuchEntity", "AccessDenied"]) && !is_refused_with(&error, &["NoSuchEntity"])
+        );
+        assert_eq!(error.to_string(), "AccessDenied: User: x is not authorized");
+        let of_the_cli = refusal("\nThe config profile (nobody) could not be found\n");
+        assert_eq!(of_the_cli.to_string(), "The config profile (nobody) could not be found");
     }
 }

@@ -150,7 +150,7 @@ pub(crate) async fn connect_role(run: &Run<'_>, customer: &Customer) -> Result<F
     let platform = &run.deployment.platform;
     let connected = platform.poll(IAM_DELAY, VERIFICATION_INTERVAL, async || {
         let answer = run.api.send("PUT", "/v1/connector", Some(&role)).await?;
-        let is_early = answer.status == 429 || answer.body["code"] == "role_refused";
+        let is_early = [429, 503].contains(&answer.status) || answer.body["code"] == "role_refused";
         if is_early { Ok(None) } else { answer.ok().map(Some) }
     });
     connected.await?.context("the role was refused for two minutes")?;
@@ -186,6 +186,10 @@ pub(crate) async fn wait_for_role(run: &Run<'_>, customer: &Customer, status: &s
         Ok(report.filter(|report| report["steps"][0]["status"] == status))
     });
     found.await?.with_context(|| format!("two minutes after the change, assume_role has not {status}"))?;
+    if !platform.is_local() {
+        // Another of IAM's copies may still have the old policy.
+        tokio::time::sleep(VERIFICATION_INTERVAL).await;
+    }
     Ok(())
 }
 

@@ -62,7 +62,7 @@ pub(crate) async fn deliver_in_parts(run: &Run<'_>, customer: &Customer, window:
     // guide).
     let parts = text(&files.first["ETag"]).trim_matches('"').rsplit_once('-').map_or("1", |(_, parts)| parts);
     ensure!(files.bytes > PART_BYTES && parts != "1", "{} bytes in {parts} part", files.bytes);
-    let encryption = text(&files.first["ServerSideEncryption"]);
+    let encryption = files.first["ServerSideEncryption"].as_str().unwrap_or("no encryption named");
     if let Some(key) = &customer.kms_key_arn {
         let used = text(&files.first["SSEKMSKeyId"]);
         ensure!(encryption == "aws:kms" && used == key, "encrypted with {encryption:?} {used}, not with {key}");

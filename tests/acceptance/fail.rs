@@ -90,7 +90,7 @@ pub(crate) async fn expect_notifications(run: &Run<'_>) -> Result<Found<()>> {
     ];
     let received = Listener::expect(run, &expected, ARRIVES_WITHIN).await?;
     let sequence: BTreeSet<u64> = received.iter().filter_map(|it| it["detail"]["sequence"].as_u64()).collect();
-    passed((), format!("{} notifications, {} of {:?}", received.len(), sequence.len(), sequence.last()))
+    passed((), format!("{} notifications, with {} sequence numbers", received.len(), sequence.len()))
 }
 
 /// The rule for emails was invoked for the throw-away tenant's notifications, and its target took them.

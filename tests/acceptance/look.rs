@@ -185,7 +185,7 @@ async fn look_at_alarms(Deployment { platform, stack, .. }: &Deployment) -> Resu
     if !ringing.is_empty() {
         return warning(format!("in alarm now: {}", ringing.join(", ")));
     }
-    passed((), format!("{} alarms, none in alarm; {confirmed} subscriptions of their topic", alarms.len()))
+    passed((), format!("{} alarms, none in alarm; confirmed subscriptions of their topic: {confirmed}", alarms.len()))
 }
 
 async fn look_at_log_groups(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`options`], [`platform`] looks up what is deployed, [`look`] changes nothing, [`act`] runs the steps of
 //! [`connect`], [`record`], [`deliver`] and [`fail`] with a throw-away tenant, [`remove`] removes all of it. [`aws`] and
-//! [`api`] are the ways to both sides, [`listener`] hears the bus, [`report`] keeps the results.
+//! [`api`] are the ways to both sides, [`listener`] receives notifications, [`report`] keeps the results.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the acceptance test isn't deployed and may read clock and environment")]
 

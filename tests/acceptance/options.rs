@@ -96,3 +96,38 @@ impl Options {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Options, String> {
+        let all = ["--stack", "s", "--platform-profile", "p", "--customer-profile", "c", "--token-command", "t"];
+        let all = all.iter().chain(more).map(|argument| (*argument).to_owned());
+        Options::from_arguments(all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn blank_values_are_the_defaults() {
+        let given =
+            ["--region", "", "--tenant", "", "--api-url", "https://audit.example.com/", "--remove", "", "--json", ""];
+        let options = parse(&given).unwrap();
+        assert_eq!((&options.region, &options.tenant, &options.remove, &options.json), (&None, &None, &None, &None));
+        assert_eq!(options.api_url.as_deref(), Some("https://audit.example.com"));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        for (more, words) in [
+            (&["--stack", ""][..], "set STACK"),
+            (&["--token-command", " "], "set TOKEN_COMMAND"),
+            (&["--region"], "--region needs a value"),
+            (&["--remove", "acme"], "the id of a run"),
+            (&["--quiet-minutes", "60"], "less than 55"),
+            (&["--fast"], "--fast is unknown"),
+        ] {
+            let refused = parse(more).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+}
