@@ -83,7 +83,7 @@ pub(crate) async fn wait_for_quiet(minutes: u32) {
     }
 }
 
-pub(crate) async fn act(run: &Run<'_>, options: &Options, report: &mut Report) -> Result<(), Stopped> {
+pub(crate) async fn act(run: &Run<'_>, options: &Options, report: &Report) -> Result<(), Stopped> {
     let [
         token,
         tenant,

@@ -32,20 +32,21 @@ const SPARE_CONCURRENCY: u64 = 20;
 /// Requests a second that STS answers per account and region ("Request rate quotas" in the IAM user guide).
 const STS_REQUESTS_PER_SECOND: u64 = 600;
 
-pub(crate) async fn look(deployment: &Deployment, report: &mut Report) {
+pub(crate) async fn look(deployment: &Deployment, report: &Report) {
     let [stack, functions, rules, queues, concurrency, rate, keys, template, alarms, logs, email] = STEPS;
-    // Each is looked at whatever the others found.
-    let _ = report.step(stack, async { look_at_stack(deployment) }).await;
-    let _ = report.step(functions, look_at_functions(deployment)).await;
-    let _ = report.step(rules, look_at_rules(deployment)).await;
-    let _ = report.step(queues, look_at_queues(deployment)).await;
-    let _ = report.step(concurrency, look_at_concurrency(deployment)).await;
-    let _ = report.step(rate, async { look_at_rate(deployment) }).await;
-    let _ = report.step(keys, look_at_keys(deployment)).await;
-    let _ = report.step(template, look_at_template(deployment)).await;
-    let _ = report.step(alarms, look_at_alarms(deployment)).await;
-    let _ = report.step(logs, look_at_log_groups(deployment)).await;
-    let _ = report.step(email, look_at_email(deployment)).await;
+    let _ = tokio::join!(
+        report.step(stack, async { look_at_stack(deployment) }),
+        report.step(functions, look_at_functions(deployment)),
+        report.step(rules, look_at_rules(deployment)),
+        report.step(queues, look_at_queues(deployment)),
+        report.step(concurrency, look_at_concurrency(deployment)),
+        report.step(rate, async { look_at_rate(deployment) }),
+        report.step(keys, look_at_keys(deployment)),
+        report.step(template, look_at_template(deployment)),
+        report.step(alarms, look_at_alarms(deployment)),
+        report.step(logs, look_at_log_groups(deployment)),
+        report.step(email, look_at_email(deployment)),
+    );
 }
 
 fn look_at_stack(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {

@@ -85,7 +85,7 @@ async fn test(options: &Options) -> Result<bool> {
     }
 
     let run = Run::new(&deployment, &api)?;
-    let mut report = Report::default();
+    let report = Report::default();
     if options.remove.is_some() {
         remove::claim_tenant(&run).await?;
     } else {
@@ -93,8 +93,8 @@ async fn test(options: &Options) -> Result<bool> {
             biased;
             () = signals.next() => true,
             () = async {
-                look::look(&deployment, &mut report).await;
-                let _ = act::act(&run, options, &mut report).await;
+                look::look(&deployment, &report).await;
+                let _ = act::act(&run, options, &report).await;
             } => false,
         };
         if interrupted {
@@ -110,7 +110,7 @@ async fn test(options: &Options) -> Result<bool> {
     } else {
         println!("\nRemoving what the run has made; interrupted now, it goes on with {again}");
         tokio::select! {
-            () = remove::remove(&run, &mut report) => {}
+            () = remove::remove(&run, &report) => {}
             () = signals.next() => report.interrupt(),
         }
         report.complete(&remove::STEPS, "interrupted");

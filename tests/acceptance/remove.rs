@@ -27,15 +27,20 @@ const PENDING_DAYS: &str = "7";
 
 const NOTHING: &str = "nothing there";
 
-pub(crate) async fn remove(run: &Run<'_>, report: &mut Report) {
+pub(crate) async fn remove(run: &Run<'_>, report: &Report) {
     let [connection, stack, bucket, key, records, listener] = STEPS;
-    // Each is tried whatever becomes of the others.
+    // Each is tried whatever becomes of the others. The exporter must not use anything while it is removed.
     let _ = report.step(connection, disconnect(run)).await;
-    let _ = report.step(stack, remove_stack(run)).await;
-    let _ = report.step(bucket, remove_bucket(run)).await;
-    let _ = report.step(key, remove_key(run)).await;
-    let _ = report.step(records, remove_records(run)).await;
-    let _ = report.step(listener, remove_listener(run)).await;
+    let at_the_customer = async {
+        let _ = report.step(stack, remove_stack(run)).await;
+        let _ = report.step(bucket, remove_bucket(run)).await;
+        let _ = report.step(key, remove_key(run)).await;
+    };
+    let _ = tokio::join!(
+        at_the_customer,
+        report.step(records, remove_records(run)),
+        report.step(listener, remove_listener(run)),
+    );
 }
 
 /// Decides whether an earlier run's tenant may be removed: its role is that run's, or it has none and the run made its id.

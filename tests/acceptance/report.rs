@@ -1,5 +1,6 @@
 //! The steps' results: lines while they run, a table at the end.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -69,71 +70,77 @@ struct Row {
     took: Duration,
 }
 
+/// Steps that need nothing of each other run at the same time.
 #[derive(Default)]
 pub(crate) struct Report {
-    rows: Vec<Row>,
-    running: Option<(&'static str, Instant)>,
+    rows: RefCell<Vec<Row>>,
+    running: RefCell<Vec<(&'static str, Instant)>>,
 }
 
 impl Report {
     /// Runs a step and notes the result.
     pub(crate) async fn step<T>(
-        &mut self,
+        &self,
         step: &'static str,
         work: impl Future<Output = Result<Found<T>>>,
     ) -> Result<T, Stopped> {
         println!("{:<20}{step} …", "");
-        self.running = Some((step, Instant::now()));
-        match work.await {
+        self.running.borrow_mut().push((step, Instant::now()));
+        let found = work.await;
+        match found {
             Ok(Found { outcome, answer, value }) => {
-                self.end(outcome, answer);
+                self.end(step, outcome, answer);
                 Ok(value)
             }
             Err(error) => {
-                self.end(Outcome::Failed, format!("{error:#}"));
+                self.end(step, Outcome::Failed, format!("{error:#}"));
                 Err(Stopped)
             }
         }
     }
 
     /// A signal came.
-    pub(crate) fn interrupt(&mut self) {
-        self.end(Outcome::Failed, "interrupted".to_owned());
-    }
-
-    fn end(&mut self, outcome: Outcome, answer: String) {
-        if let Some((step, started)) = self.running.take() {
-            let took = started.elapsed();
-            println!("{:<20}{step} ({:.1} s): {answer}", outcome.as_str(), took.as_secs_f64());
-            self.rows.push(Row { step, outcome, answer, took });
+    pub(crate) fn interrupt(&self) {
+        let running: Vec<_> = self.running.borrow().iter().map(|(step, _)| *step).collect();
+        for step in running {
+            self.end(step, Outcome::Failed, "interrupted".to_owned());
         }
     }
 
-    /// Adds the steps that did not run, in their order.
-    pub(crate) fn complete(&mut self, steps: &[&'static str], reason: &str) {
+    fn end(&self, step: &'static str, outcome: Outcome, answer: String) {
+        let mut running = self.running.borrow_mut();
+        if let Some(position) = running.iter().position(|(it, _)| *it == step) {
+            let took = running.swap_remove(position).1.elapsed();
+            println!("{:<20}{step} ({:.1} s): {answer}", outcome.as_str(), took.as_secs_f64());
+            self.rows.borrow_mut().push(Row { step, outcome, answer, took });
+        }
+    }
+
+    /// Puts these steps into their order, after all others, and adds those that did not run.
+    pub(crate) fn complete(&self, steps: &[&'static str], reason: &str) {
+        let mut rows = self.rows.borrow_mut();
         for step in steps {
-            if self.rows.iter().all(|row| row.step != *step) {
-                let answer = reason.to_owned();
-                self.rows.push(Row { step: *step, outcome: Outcome::Skipped, answer, took: Duration::ZERO });
-            }
+            let skipped = || Row { step, outcome: Outcome::Skipped, answer: reason.to_owned(), took: Duration::ZERO };
+            let row = rows.iter().position(|row| row.step == *step).map(|position| rows.remove(position));
+            rows.push(row.unwrap_or_else(skipped));
         }
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.rows.iter().any(|row| row.outcome == Outcome::Failed)
+        self.rows.borrow().iter().any(|row| row.outcome == Outcome::Failed)
     }
 
     /// Whether one of these steps did not do its work.
     pub(crate) fn has_leftovers(&self, steps: &[&str]) -> bool {
         let is_done = |row: &Row| row.outcome == Outcome::Passed || !steps.contains(&row.step);
-        !self.rows.iter().all(is_done)
+        !self.rows.borrow().iter().all(is_done)
     }
 
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["step", "result", "what AWS answered", "seconds"]);
-        for row in &self.rows {
+        for row in self.rows.borrow().iter() {
             let took = Cell::new(format!("{:.1}", row.took.as_secs_f64()));
             table.add_row([
                 Cell::new(row.step),
@@ -146,7 +153,8 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let rows = self.rows.iter().map(|Row { step, outcome, answer, took }| {
+        let rows = self.rows.borrow();
+        let rows = rows.iter().map(|Row { step, outcome, answer, took }| {
             json!({ "step": step, "result": outcome, "answer": answer, "seconds": took.as_secs_f64() })
         });
         rows.collect()
