@@ -43,7 +43,7 @@ TEMPLATES := infra/template.yaml cloudformation/audit-log-export-role.yaml
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy fmt clippy doc deny audit lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy acceptance fmt clippy doc deny audit lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -119,6 +119,14 @@ publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its ve
 deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PARAMETERS="Name=value …")
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam deploy --template-file infra/template.yaml --stack-name $(STACK) --resolve-s3 \
 	    --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+# The command for tokens is passed on unexpanded, so that it may hold $TENANT_ID.
+acceptance: $(DEPLOY_TOOLS) ## A deployed stack, end to end, with your accounts (STACK=…, PLATFORM_PROFILE=…, CUSTOMER_PROFILE=…, TOKEN_COMMAND=…)
+	@$(ON_HOST) cargo build --workspace --bin acceptance
+	@target/$(HOST)/debug/acceptance --stack "$(STACK)" --platform-profile "$(PLATFORM_PROFILE)" \
+	    --customer-profile "$(CUSTOMER_PROFILE)" --token-command '$(subst ','\'',$(value TOKEN_COMMAND))' \
+	    --region "$(REGION)" --tenant "$(TENANT)" --api-url "$(API_URL)" --remove "$(REMOVE)" --json "$(JSON)" \
+	    $(if $(WAIT),--wait) $(if $(KEEP),--keep) $(if $(YES),--yes)
 
 fmt: ## Formatting
 	cargo fmt --all --check

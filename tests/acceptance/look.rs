@@ -1,0 +1,228 @@
+//! Looks at the deployed stack, and changes nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_tests::project::repository;
+use serde_json::Value;
+
+use crate::{
+    aws::{list, text},
+    platform::Deployment,
+    report::{Found, Report, not_available, passed, skipped, warning},
+};
+
+pub(crate) const STEPS: [&str; 11] = [
+    "stack is complete",
+    "functions are active",
+    "hourly rules are enabled",
+    "queues invoke functions",
+    "Lambda concurrency suffices",
+    "AssumeRole rate fits STS",
+    "token keys are readable",
+    "customers' template is readable",
+    "alarms notify someone",
+    "log groups have a retention",
+    "email is confirmed",
+];
+
+/// What other functions of the account, the console and the recorder's HTTP requests need beside the two queues.
+const SPARE_CONCURRENCY: u64 = 20;
+
+/// Requests a second that STS answers per account and region ("Request rate quotas" in the IAM user guide).
+const STS_REQUESTS_PER_SECOND: u64 = 600;
+
+pub(crate) async fn look(deployment: &Deployment, report: &Report) {
+    let [stack, functions, rules, queues, concurrency, rate, keys, template, alarms, logs, email] = STEPS;
+    let _ = tokio::join!(
+        report.step(stack, async { look_at_stack(deployment) }),
+        report.step(functions, look_at_functions(deployment)),
+        report.step(rules, look_at_rules(deployment)),
+        report.step(queues, look_at_queues(deployment)),
+        report.step(concurrency, look_at_concurrency(deployment)),
+        report.step(rate, async { look_at_rate(deployment) }),
+        report.step(keys, look_at_keys(deployment)),
+        report.step(template, look_at_template(deployment)),
+        report.step(alarms, look_at_alarms(deployment)),
+        report.step(logs, look_at_log_groups(deployment)),
+        report.step(email, look_at_email(deployment)),
+    );
+}
+
+fn look_at_stack(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {
+    let is_complete = ["CREATE_COMPLETE", "UPDATE_COMPLETE"].contains(&stack.status.as_str());
+    let answer = format!("{}, {} resources", stack.status, stack.resource_count());
+    if stack.status == "UPDATE_ROLLBACK_COMPLETE" {
+        return warning(format!("{answer}: the last update failed, and the version before it is deployed"));
+    }
+    ensure!(is_complete, "{answer}");
+    passed((), answer)
+}
+
+async fn look_at_functions(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let mut found = Vec::new();
+    for output in ["ExporterFunctionName", "ConsoleFunctionName", "RecorderFunctionName"] {
+        let name = stack.output(output)?;
+        let function = platform.call(&["lambda", "get-function-configuration", "--function-name", name]).await?;
+        let (state, update) = (text(&function["State"]), text(&function["LastUpdateStatus"]));
+        ensure!(state == "Active", "{name} is {state}: {}", function["StateReason"]);
+        // The local AWS has no such status.
+        ensure!(["Successful", ""].contains(&update), "the last update of {name} is {update}");
+        found.push(format!("{name} {}", text(&function["Architectures"][0])));
+    }
+    passed((), found.join(", "))
+}
+
+async fn look_at_rules(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let mut found = Vec::new();
+    for output in ["TickRuleName", "CheckRuleName"] {
+        let name = stack.output(output)?;
+        let rule = platform.call(&["events", "describe-rule", "--name", name]).await?;
+        let state = text(&rule["State"]);
+        ensure!(state == "ENABLED", "{name} is {state}: aws events enable-rule --name {name}");
+        found.push(text(&rule["ScheduleExpression"]).to_owned());
+    }
+    passed((), found.join(", "))
+}
+
+async fn look_at_queues(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let mut found = Vec::new();
+    let exports = stack.output("ExportQueueArn").ok().map(|queue| ("ExporterFunctionName", queue));
+    for (function, queue) in exports.into_iter().chain([("RecorderFunctionName", stack.output("IngestionQueueArn")?)]) {
+        let function = stack.output(function)?;
+        let mappings = ["lambda", "list-event-source-mappings", "--function-name", function];
+        let mappings = platform.call(&mappings).await?;
+        let mapping = list(&mappings["EventSourceMappings"]).iter().find(|it| it["EventSourceArn"] == queue);
+        let state = mapping.map(|mapping| text(&mapping["State"])).unwrap_or("missing");
+        ensure!(state == "Enabled", "the event source mapping of {function} for {queue} is {state}");
+        found.push(format!("{function} {state}"));
+    }
+    passed((), found.join(", "))
+}
+
+async fn look_at_concurrency(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let settings = platform.call(&["lambda", "get-account-settings"]).await?;
+    let limit = &settings["AccountLimit"];
+    let [limit, unreserved] = ["ConcurrentExecutions", "UnreservedConcurrentExecutions"]
+        .map(|name| limit[name].as_u64().with_context(|| format!("no {name}")));
+    let (limit, unreserved) = (limit?, unreserved?);
+    let exports = if stack.output("ExportQueueArn").is_ok() { stack.number("ExportConcurrency")? } else { 1 };
+    let queues = exports + stack.number("IngestionConcurrency")?;
+    let answer = format!("{unreserved} of {limit} unreserved; the two queues use up to {queues}");
+    if unreserved < queues + SPARE_CONCURRENCY {
+        return warning(format!(
+            "{answer}. Ask for a higher quota of concurrent executions (Service Quotas, Lambda, L-B99A9384), or lower \
+             ExportConcurrency and IngestionConcurrency, so that at least {SPARE_CONCURRENCY} are left for the API"
+        ));
+    }
+    passed((), answer)
+}
+
+fn look_at_rate(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {
+    let fans_out = stack.output("ExportQueueArn").is_ok();
+    let invocations = if fans_out { stack.number("ExportConcurrency")? } else { 1 };
+    let rate = stack.number("AssumeRolesPerSecond")? * invocations;
+    let answer = format!("at most {rate} of about {STS_REQUESTS_PER_SECOND} requests a second");
+    if rate >= STS_REQUESTS_PER_SECOND {
+        return warning(format!("{answer}. Lower AssumeRolesPerSecond or ExportConcurrency"));
+    }
+    passed((), answer)
+}
+
+async fn look_at_keys(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {
+    ensure!(!stack.parameter("TokenIssuer").is_empty(), "TokenIssuer is blank, so that the API refuses every token");
+    let url = stack.parameter("TokenJwksUrl");
+    let (keys, place) = match url {
+        "" => (stack.parameter("TokenJwks").to_owned(), "TokenJwks"),
+        url => (get(url).await?, url),
+    };
+    let keys: Value = serde_json::from_str(&keys).with_context(|| format!("{place} has no JSON Web Key Set"))?;
+    let count = list(&keys["keys"]).len();
+    ensure!(count > 0, "{place} has no key");
+    passed((), format!("{count} in {place}"))
+}
+
+async fn look_at_template(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let url = stack.parameter("CustomerTemplateUrl");
+    if url.is_empty() {
+        return warning("CustomerTemplateUrl is blank, so that the console has no quick-create link");
+    }
+    if platform.is_local() {
+        return not_available("the local AWS doesn't serve the template under its public address");
+    }
+    // CloudFormation reads it with the customer's credentials, which are a stranger's to the bucket.
+    let published = get(url).await?;
+    let template = std::fs::read_to_string(repository().join("cloudformation/audit-log-export-role.yaml"))?;
+    if published != template {
+        return warning(format!("{url} is readable, but differs from this checkout's template"));
+    }
+    passed((), format!("{url} is this checkout's template"))
+}
+
+async fn look_at_alarms(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let names = stack.resources_of_type("AWS::CloudWatch::Alarm");
+    ensure!(!names.is_empty(), "the stack has no alarms");
+    let describe = [&["cloudwatch", "describe-alarms", "--alarm-names"][..], &names].concat();
+    let alarms = platform.call(&describe).await?;
+    let alarms = list(&alarms["MetricAlarms"]);
+    // The local AWS makes no alarm with metric math.
+    ensure!(platform.is_local() || alarms.len() == names.len(), "{} of {} alarms are there", alarms.len(), names.len());
+    let named = |test: &dyn Fn(&&Value) -> bool| -> Vec<String> {
+        alarms.iter().filter(|alarm| test(alarm)).map(|alarm| text(&alarm["AlarmName"]).to_owned()).collect()
+    };
+    let topic = stack.parameter("AlarmTopicArn");
+    if topic.is_empty() {
+        return warning(format!("{} alarms show only in CloudWatch: set AlarmTopicArn", alarms.len()));
+    }
+    let silent = named(&|alarm| alarm["ActionsEnabled"] == false || list(&alarm["AlarmActions"]).is_empty());
+    ensure!(silent.is_empty(), "these alarms have no action: {}", silent.join(", "));
+    let subscriptions = platform.call(&["sns", "list-subscriptions-by-topic", "--topic-arn", topic]).await;
+    let subscriptions = subscriptions.with_context(|| format!("{topic} can't be looked at"))?;
+    let confirmed =
+        list(&subscriptions["Subscriptions"]).iter().filter(|it| text(&it["SubscriptionArn"]).starts_with("arn:"));
+    let confirmed = confirmed.count();
+    ensure!(confirmed > 0, "{topic} has no confirmed subscription, so that nobody hears of an alarm");
+    let ringing = named(&|alarm| alarm["StateValue"] == "ALARM");
+    if !ringing.is_empty() {
+        return warning(format!("in alarm now: {}", ringing.join(", ")));
+    }
+    passed((), format!("{} alarms, none in alarm; confirmed subscriptions of their topic: {confirmed}", alarms.len()))
+}
+
+async fn look_at_log_groups(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let mut found = Vec::new();
+    for output in ["ExporterLogGroupName", "ConsoleLogGroupName", "RecorderLogGroupName", "ApiLogGroupName"] {
+        let name = stack.output(output)?;
+        let groups = platform.call(&["logs", "describe-log-groups", "--log-group-name-prefix", name]).await?;
+        let group = list(&groups["logGroups"]).iter().find(|group| group["logGroupName"] == name);
+        let group = group.with_context(|| format!("the log group {name} is missing"))?;
+        let days = group["retentionInDays"].as_u64();
+        let days = days.with_context(|| format!("the log group {name} keeps its logs, and their cost, forever"))?;
+        found.push(format!("{name} {days} days"));
+    }
+    passed((), found.join(", "))
+}
+
+async fn look_at_email(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let Some(topic) = stack.resource("NotificationTopic") else {
+        return skipped("the stack has no NotificationEmail");
+    };
+    let subscriptions = platform.call(&["sns", "list-subscriptions-by-topic", "--topic-arn", topic]).await?;
+    let address = stack.parameter("NotificationEmail");
+    let subscription = list(&subscriptions["Subscriptions"]).iter().find(|it| it["Endpoint"] == address);
+    // A subscription that was rejected in the email is gone from the list.
+    match subscription.map(|it| text(&it["SubscriptionArn"])) {
+        Some(arn) if arn.starts_with("arn:") => passed((), format!("{address} is confirmed")),
+        Some(state) => bail!("the subscription of {address} is {state}: open the link in AWS's email"),
+        None => bail!("{address} is no longer subscribed to {topic}: subscribe it again and confirm it"),
+    }
+}
+
+/// Reads a URL as anybody.
+async fn get(url: &str) -> Result<String> {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
+    let answer = http.get(url).send().await.with_context(|| format!("{url} can't be reached"))?;
+    let status = answer.status();
+    ensure!(status.is_success(), "{url} answers {status} to a request without credentials");
+    Ok(answer.text().await?)
+}
