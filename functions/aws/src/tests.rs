@@ -47,8 +47,8 @@ fn config(draft: Draft) -> TenantConfig {
     let draft = Draft {
         external_id: text("3f6c1d2e-external"),
         role_arn: text("arn:aws:iam::222222222222:role/audit"),
-        bucket: text("acme-audit"),
-        region: text("eu-west-1"),
+        bucket: draft.bucket.clone().or_else(|| text("acme-audit")),
+        region: draft.region.clone().or_else(|| text("eu-west-1")),
         prefix: text("security"),
         frequency_hours: text("1"),
         version: text("3"),

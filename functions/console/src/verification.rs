@@ -129,7 +129,7 @@ pub(crate) async fn ensure_role_is_safe<B: Backend>(
     let found = verify_and_record(app, caller, role_alone, purpose).await?;
     let Some(step) = found.blocking_role_step() else { return Ok(()) };
     let problem = match step.status {
-        StepStatus::Failed if step.code != Some(FailureCode::PlatformDenied) => {
+        StepStatus::Failed if step.party() == Some(Party::Customer) => {
             Problem::new(Code::RoleRefused, step.message.clone())
                 .party(Party::Customer)
                 .field("roleArn", format!("failed the step {}", step.step))

@@ -159,6 +159,14 @@ impl AwsError {
                 code,
                 format!("AWS has blocked the account of the role or of the bucket {bucket} ({}).", self.shown_code()),
             ),
+            // An upload that is gone was completed or aborted ("CompleteMultipartUpload" in the S3 API reference). The role
+            // can't read, which would tell, so the window is exported again.
+            Code::Unavailable if self.code == "NoSuchUpload" => Failure::new(
+                code,
+                format!(
+                    "S3 no longer had the unfinished upload of s3://{bucket}/{key}. An attempt without an answer had completed it, or a lifecycle rule had aborted it."
+                ),
+            ),
             _ => self.failure(code, S3.name, &doing),
         }
     }
