@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::{
-    Api, Bucket, Listener, LocalAws, PLATFORM_ACCOUNT, REGION, connect, project, quick_create, run_on_platform, tools,
+    Api, Bucket, Listener, LocalAws, PLATFORM_ACCOUNT, REGION, Table, attribute, connect, project, quick_create,
+    run_on_platform, tools,
 };
 use chrono::{DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -185,12 +186,28 @@ fn events_of_services_are_recorded_once_and_for_their_own_tenant() -> Result<()>
         let bad = json!({ "tenantId": "sender", "event": { "logType": "Nonsense" } }).to_string();
         let good = json!({ "tenantId": "sender", "event": login("four") }).to_string();
         let others = json!({ "tenantId": "another", "event": login("one") }).to_string();
-        for message in [&bad, &good, &good, &others] {
+        // Half a character, and another event under an id that another submitter has used.
+        let half =
+            json!({ "tenantId": "sender", "event": login("five") }).to_string().replace("needle", "needle \\ud83d");
+        let own = json!({ "tenantId": "sender", "event": login("one") }).to_string().replace("Login", "Logout");
+        for message in [&bad, &good, &good, &half, &own, &others] {
             let send = ["sqs", "send-message", "--queue-url", queue, "--message-body", message];
             tools::aws_cli(aws, PLATFORM_ACCOUNT, &send).await?;
         }
-        wait_for(api, "sender", "needle", &["four", "one", "three", "two"]).await?;
+        wait_for(api, "sender", "needle", &["five", "four", "one", "one", "three", "two"]).await?;
         wait_for(api, "another", "needle", &["one"]).await?;
+        let stored = platform.items(Table::Events, "sender#0").await?;
+        let ids = stored.iter().map(|item| attribute(item, "recorded_at_id").split_once('#').map_or("", |(_, id)| id));
+        let mut submitters: Vec<_> = ids.zip(stored.iter().map(|item| attribute(item, "submitted_by"))).collect();
+        submitters.sort_unstable();
+        // The local AWS names the account as the sender of a message.
+        let (token, queue) = ("token:sender-user", "queue:111111111111");
+        let expected =
+            [("five", queue), ("four", queue), ("one", queue), ("one", token), ("three", token), ("two", token)];
+        assert_eq!(submitters, expected);
+        let half =
+            stored.iter().find(|item| attribute(item, "recorded_at_id").ends_with("#five")).context("no half")?;
+        ensure!(attribute(half, "event").ends_with(r#""_replacedCharacters":1}}"#), "{half:?}");
         Ok(())
     })
 }

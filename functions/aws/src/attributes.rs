@@ -182,7 +182,7 @@ pub(crate) fn outbox(tenant: &TenantId, item: &Item) -> Outbox {
 const ID_RETENTION: TimeDelta = TimeDelta::days(42);
 
 pub(crate) fn event_item(event: &NewEvent) -> Item {
-    let NewEvent { tenant, shard, stamp, action, log_type, user_email, document, .. } = event;
+    let NewEvent { tenant, submitted_by, shard, stamp, action, log_type, user_email, document, .. } = event;
     let expires_at = stamp.retention.map(|retention| n((stamp.at + retention).timestamp()));
     let attributes = [
         ("tenant_shard", Some(s(format!("{tenant}#{shard}")))),
@@ -191,17 +191,22 @@ pub(crate) fn event_item(event: &NewEvent) -> Item {
         ("action", Some(s(action))),
         ("log_type", Some(s(log_type))),
         ("user_email", user_email.as_ref().map(s)),
+        ("submitted_by", Some(s(submitted_by.as_str()))),
         ("expires_at", expires_at),
     ];
     attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// The item that remembers an event's id. No shard of events has its `tenant_shard`.
+/// The item that remembers an event's id. No shard of events has its `tenant_shard`, which has two hex digits of its hash: all
+/// markers under one key, in ascending order, would go to one partition, and slow down recording in however many shards (by
+/// "Best practices for designing and using partition keys effectively" in the DynamoDB developer guide).
 pub(crate) fn event_marker(event: &NewEvent) -> Item {
+    let hash = event.marker_hash();
+    let bucket: String = hash.chars().take(2).collect();
     Item::from(
         [
-            ("tenant_shard", s(format!("{}#id", event.tenant))),
-            ("recorded_at_id", s(&event.id)),
+            ("tenant_shard", s(format!("{}#id#{bucket}", event.tenant))),
+            ("recorded_at_id", s(hash)),
             ("digest", s(&event.digest)),
             ("expires_at", n((event.stamp.at + ID_RETENTION).timestamp())),
         ]
@@ -242,7 +247,13 @@ fn json_of(value: &AttributeValue) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use audit_log_core::tenant::Platform;
+    use std::collections::BTreeSet;
+
+    use audit_log_core::{
+        event::User,
+        new_event::{Activity, Stamp, time_ordered_id},
+        tenant::Platform,
+    };
 
     use super::*;
 
@@ -388,5 +399,24 @@ mod tests {
             let required = ["external_id", "role_arn", "bucket", "region", "frequency_hours"].contains(&field);
             assert_eq!(check(&item).is_err(), required, "{field}");
         }
+    }
+
+    #[test]
+    fn markers_of_ids_in_ascending_order_are_spread_over_partition_keys() {
+        let acme = TenantId::parse("acme").unwrap();
+        let user = User::system();
+        let activity = Activity { log_type: "Scan", action: "Scan Now", user: &user };
+        let start: DateTime<Utc> = "2026-11-21T10:03:12.345Z".parse().unwrap();
+        let markers: Vec<Item> = (0..2_000)
+            .map(|millis| {
+                let stamp = Stamp { at: start + TimeDelta::milliseconds(millis), retention: None };
+                event_marker(&NewEvent::new(&acme, stamp, time_ordered_id(stamp.at, &[7; 10]), activity, &()))
+            })
+            .collect();
+        let keys: BTreeSet<String> = markers.iter().filter_map(|marker| text(marker, "tenant_shard")).collect();
+        assert!((250..=256).contains(&keys.len()), "{}", keys.len());
+        assert!(keys.iter().all(|key| key.starts_with("acme#id#")), "{keys:?}");
+        let within: BTreeSet<String> = markers.iter().filter_map(|marker| text(marker, "recorded_at_id")).collect();
+        assert_eq!(within.len(), markers.len());
     }
 }

@@ -38,6 +38,9 @@ pub fn decode_response(body: &[u8]) -> Option<Page> {
     page::decode(body).ok()
 }
 
+/// The index of the marker among [`EventsTable::puts`].
+pub(crate) const MARKER: usize = 1;
+
 #[derive(Debug, Clone)]
 pub struct EventsTable {
     client: Client,
@@ -49,11 +52,14 @@ impl EventsTable {
         Self { client, table: table.into() }
     }
 
-    /// The puts that store an event: the event, and the marker of its id, which must not exist.
+    /// The puts that store an event: the event and its marker. Neither may exist. The marker tells whether the event was stored
+    /// before; an event alone under the key is another submitter's, with the same id and time.
     pub(crate) fn puts(&self, event: &NewEvent) -> [TransactWriteItem; 2] {
-        let put = |item| Put::builder().table_name(&self.table).set_item(Some(item));
+        let put = |item| {
+            let put = Put::builder().table_name(&self.table).set_item(Some(item));
+            put.condition_expression("attribute_not_exists(tenant_shard)")
+        };
         let marker = put(event_marker(event))
-            .condition_expression("attribute_not_exists(tenant_shard)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         // `build` can't fail: both have all required fields. Without one, DynamoDB would refuse the whole transaction.
         [put(event_item(event)), marker].map(|put| TransactWriteItem::builder().set_put(put.build().ok()).build())

@@ -1,4 +1,4 @@
-//! Stores events for the recorder, each with the marker of its id.
+//! Stores events for the recorder, each with the marker of its submitter and id.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use crate::{
     attributes::{key, text},
     errors::AwsError,
-    events::EventsTable,
+    events::{EventsTable, MARKER},
     tenants::{TransactionResult, transact, with_timeout, write_timeout},
 };
 
@@ -41,9 +41,10 @@ impl Recorder for RecorderTables {
         match with_timeout(self.write_timeout, DOING, transact(&self.client, &items, DOING)).await? {
             TransactionResult::Written => Ok(Recording::Created),
             TransactionResult::ConditionFailed(failed) => {
+                let marker = failed.iter().find(|(index, _)| *index == MARKER);
+                let Some((_, marker)) = marker else { return Ok(Recording::KeyTaken) };
                 // A marker without a digest says only that the id is known.
-                let known = failed.iter().find_map(|(_, marker)| text(marker, "digest"));
-                let same = known.is_none_or(|digest| digest == event.digest);
+                let same = text(marker, "digest").is_none_or(|digest| digest == event.digest);
                 Ok(if same { Recording::Duplicate } else { Recording::Conflict })
             }
         }

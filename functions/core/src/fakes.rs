@@ -12,7 +12,7 @@ mod settings;
 mod tenants;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -51,7 +51,8 @@ pub struct Fakes {
 pub struct FakeState {
     pub tenants: BTreeMap<String, FakeTenant>,
     pub events: BTreeMap<(String, u16), BTreeMap<String, Body>>,
-    pub ids: BTreeMap<(String, String), String>,
+    /// The digest of each recorded event, by tenant and marker.
+    pub markers: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, FakeObject>>,
     /// Bucket and key of each stored object, in order.
     pub stored: Vec<(String, String)>,
@@ -94,16 +95,21 @@ pub struct FakeObject {
 }
 
 impl FakeState {
-    /// Stores an event unless one of its id was stored before.
+    /// Stores an event unless one of its id was stored before by its submitter, or one under its key.
     fn record(&mut self, event: &NewEvent) -> Recording {
         let tenant = event.tenant.to_string();
-        match self.ids.entry((tenant.clone(), event.id.clone())) {
-            Entry::Vacant(id) => id.insert(event.digest.clone()),
-            Entry::Occupied(id) if *id.get() == event.digest => return Recording::Duplicate,
-            Entry::Occupied(_) => return Recording::Conflict,
-        };
-        let body = Body::Text(event.document.clone());
-        self.events.entry((tenant, event.shard)).or_default().insert(event.recorded_at_id(), body);
+        let marker = (tenant.clone(), event.marker_hash());
+        match self.markers.get(&marker) {
+            None => {}
+            Some(digest) if *digest == event.digest => return Recording::Duplicate,
+            Some(_) => return Recording::Conflict,
+        }
+        let shard = self.events.entry((tenant, event.shard)).or_default();
+        if shard.contains_key(&event.recorded_at_id()) {
+            return Recording::KeyTaken;
+        }
+        shard.insert(event.recorded_at_id(), Body::Text(event.document.clone()));
+        self.markers.insert(marker, event.digest.clone());
         Recording::Created
     }
 

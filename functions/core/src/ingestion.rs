@@ -1,9 +1,11 @@
 //! Checks incoming events against the published schema and the catalogue.
 //!
-//! Invalid events are refused and never repaired: a guess would become part of the audit log. A reason names the place as a
-//! JSON pointer (RFC 6901) and never the invalid value.
+//! Invalid events are refused and never repaired: a guess would become part of the audit log. The one exception is half a
+//! character, which is replaced and marked, since its sender can't send more of it. A reason names the place as a JSON pointer
+//! (RFC 6901) and never the invalid value.
 
 mod catalogue;
+mod surrogates;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +18,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     event::{User, compact},
-    new_event::{Activity, NewEvent, Stamp, shard},
+    new_event::{Activity, NewEvent, Stamp, Submitter, shard},
     tenant::{EventShards, Invalid, TenantId},
 };
 
@@ -24,6 +26,9 @@ pub use catalogue::Catalogue;
 
 /// Bytes of compact JSON. With its keys and copies an event still fits into DynamoDB's item limit of 400 KB.
 pub const MAX_EVENT_BYTES: usize = 256 << 10;
+
+/// The member of `additionalInfo` that marks an event with replaced characters and says how many there are.
+const MARK: &str = "_replacedCharacters";
 
 /// The reasons of one refusal.
 const MAX_REASONS: usize = 5;
@@ -48,6 +53,9 @@ pub struct ValidEvent {
     action: String,
     user: User,
     additional_info: Option<Box<RawValue>>,
+    /// How many lone surrogates were replaced by U+FFFD.
+    #[serde(skip)]
+    pub replaced_characters: usize,
 }
 
 /// Why an event is refused, in words for its sender.
@@ -81,10 +89,10 @@ impl EventValidator {
     /// # Errors
     /// If the schema or the catalogue doesn't allow it.
     pub fn check(&self, text: &str) -> Result<ValidEvent, RefusedEvent> {
+        let (text, replaced_characters) = surrogates::replace_lone(text);
         // Before the whitespace is removed, which turns the invalid `[1 2]` into `[12]`.
-        let event: Value = serde_json::from_str(text)
-            .map_err(|error| RefusedEvent(format!("the event can't be read as JSON: {error}")))?;
-        let text = compact(text);
+        let event: Value = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
+        let text = compact(&text);
         if text.len() > MAX_EVENT_BYTES {
             let length = text.len();
             return Err(RefusedEvent(format!(
@@ -101,8 +109,14 @@ impl EventValidator {
             return Err(RefusedEvent(reasons.join("; ")));
         }
         // Finds duplicate members, of which the validator sees only the last.
-        let valid: ValidEvent = serde_json::from_str(&text).map_err(|error| RefusedEvent(duplicate_member(&error)))?;
+        let mut valid: ValidEvent =
+            serde_json::from_str(&text).map_err(|error| RefusedEvent(duplicate_member(&error)))?;
         self.catalogue.check(&valid.log_type, &valid.action)?;
+        if replaced_characters > 0 {
+            let marked = marked(valid.additional_info.as_deref(), replaced_characters);
+            valid.additional_info = Some(RawValue::from_string(marked).map_err(|error| not_json(&error))?);
+            valid.replaced_characters = replaced_characters;
+        }
         Ok(valid)
     }
 }
@@ -110,20 +124,40 @@ impl EventValidator {
 impl ValidEvent {
     /// Whether all but the ids are equal.
     pub fn has_same_content(&self, other: &Self) -> bool {
-        let Self { id: _, log_type, action, user, additional_info: _ } = self;
+        let Self { id: _, log_type, action, user, additional_info: _, replaced_characters: _ } = self;
         let info = |event: &Self| event.additional_info.as_ref().map_or("{}", |info| info.get()).to_owned();
         (log_type, action, user) == (&other.log_type, &other.action, &other.user) && info(self) == info(other)
     }
 
     /// Returns the event to store, in the shard of its id.
-    pub fn stamped(&self, tenant: &TenantId, shards: EventShards, stamp: Stamp, id: &str) -> NewEvent {
+    pub fn stamped(
+        &self,
+        tenant: &TenantId,
+        submitter: &Submitter,
+        shards: EventShards,
+        stamp: Stamp,
+        id: &str,
+    ) -> NewEvent {
         let activity = Activity { log_type: &self.log_type, action: &self.action, user: &self.user };
         let event = match &self.additional_info {
             Some(info) => NewEvent::new(tenant, stamp, id.to_owned(), activity, info),
             None => NewEvent::new(tenant, stamp, id.to_owned(), activity, &Map::new()),
         };
-        NewEvent { shard: shard(id, shards), ..event }
+        NewEvent { shard: shard(id, shards), submitted_by: submitter.clone(), ..event }
     }
+}
+
+fn not_json(error: &serde_json::Error) -> RefusedEvent {
+    RefusedEvent(format!("the event can't be read as JSON: {error}"))
+}
+
+/// Adds the mark to `additionalInfo`, a compact object. It is the last member: if the sender has one of this name, readers
+/// that keep the last of two keep the recorder's.
+fn marked(info: Option<&RawValue>, replaced_characters: usize) -> String {
+    let info = info.map_or("{}", RawValue::get);
+    let members = info.strip_suffix('}').unwrap_or(info);
+    let comma = if members.len() > 1 { "," } else { "" };
+    format!("{members}{comma}\"{MARK}\":{replaced_characters}}}")
 }
 
 /// Returns what is wrong where. Of the event itself, only the names of members are repeated.

@@ -1,5 +1,7 @@
 //! An audit event that is ready to be stored: stamped, with an id, in the schema of the export.
 
+use std::fmt::{self, Display};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -23,11 +25,43 @@ pub struct Stamp {
     pub retention: Option<TimeDelta>,
 }
 
+/// Who handed an event in. Ids are a submitter's own, so that no submitter can take an id from another one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Submitter(String);
+
+impl Submitter {
+    /// This system, for its own events.
+    pub fn system() -> Self {
+        Self("system".to_owned())
+    }
+
+    /// The subject of an access token. One issuer makes all tokens, so a subject is unique.
+    pub fn from_token(subject: &str) -> Self {
+        Self(format!("token:{subject}"))
+    }
+
+    /// The principal that sent a message to the queue.
+    pub fn from_queue(principal: &str) -> Self {
+        Self(format!("queue:{principal}"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for Submitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     pub tenant: TenantId,
+    pub submitted_by: Submitter,
     pub shard: u16,
-    /// Unique within the tenant: a second event with the same id is a repetition.
+    /// Unique within the tenant and the submitter: a second event with the same id is a repetition.
     pub id: String,
     pub stamp: Stamp,
     /// `action`, `log_type` and `user_email` are copies for filters.
@@ -49,16 +83,17 @@ pub struct Activity<'a> {
 }
 
 impl NewEvent {
-    /// An event in the tenant's first shard.
+    /// An event of this system, in the tenant's first shard.
     pub fn new(tenant: &TenantId, stamp: Stamp, id: String, activity: Activity<'_>, info: &impl Serialize) -> Self {
         let Activity { log_type, action, user } = activity;
         let date = timestamp::millis(stamp.at);
         let document = Document { id: &id, date: &date, log_type, action, user, additional_info: info };
         let content = Document { id: "", date: "", ..document }.to_line();
-        let digest = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256_hex(&content);
         let document = document.to_line();
         Self {
             tenant: tenant.clone(),
+            submitted_by: Submitter::system(),
             shard: 0,
             stamp,
             action: action.to_owned(),
@@ -74,6 +109,16 @@ impl NewEvent {
     pub fn recorded_at_id(&self) -> String {
         format!("{}#{}", timestamp::millis(self.stamp.at), self.id)
     }
+
+    /// Identifies the marker of the event's id among all of the tenant: SHA-256 in lower-case hex of id and submitter. No id
+    /// has a slash, so that no two pairs are the same text.
+    pub fn marker_hash(&self) -> String {
+        sha256_hex(&format!("{}/{}", self.id, self.submitted_by))
+    }
+}
+
+fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A UUID of version 7: the time and 74 random bits.
@@ -82,14 +127,14 @@ pub fn time_ordered_id(at: DateTime<Utc>, random: &[u8; 10]) -> String {
     Builder::from_unix_timestamp_millis(millis, random).into_uuid().to_string()
 }
 
-/// The id of an event that may be sent again: a UUID of version 5 of the tenant, the request's idempotency key and the
-/// event's index in the request.
+/// The id of an event that may be sent again: a UUID of version 5 of the tenant, the request's idempotency key, the event's
+/// index in the request and the submitter.
 ///
 /// Neither a tenant id nor a key has a slash, so that no two combinations have the same id.
-pub fn repeatable_id(tenant: &TenantId, key: &str, index: usize) -> String {
+pub fn repeatable_id(tenant: &TenantId, submitter: &Submitter, key: &str, index: usize) -> String {
     /// Never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0x52c8_1b7e_90d3_4c65_a1f7_6e04_d8b9_2f3a);
-    Uuid::new_v5(&NAMESPACE, format!("{tenant}/{key}/{index}").as_bytes()).to_string()
+    Uuid::new_v5(&NAMESPACE, format!("{tenant}/{key}/{index}/{submitter}").as_bytes()).to_string()
 }
 
 /// Returns an event's shard, by SHA-256 of its id. A repetition may get another shard once the number of shards has
@@ -125,16 +170,40 @@ mod tests {
     }
 
     #[test]
-    fn a_repeatable_id_differs_by_tenant_key_and_index() {
+    fn a_repeatable_id_differs_by_tenant_submitter_key_and_index() {
         let (acme, globex) = (TenantId::parse("acme").unwrap(), TenantId::parse("globex").unwrap());
-        assert_eq!(repeatable_id(&acme, "k", 1), "9ba1a6fa-e641-58a7-b9b0-b95073f204bd");
+        let (scanner, billing) = (Submitter::from_token("scanner"), Submitter::from_token("billing"));
+        assert_eq!(repeatable_id(&acme, &scanner, "k", 1), "b3e6f027-fd6e-59b8-a6cf-6fe2af9a1742");
         let ids = [
-            repeatable_id(&acme, "k", 1),
-            repeatable_id(&acme, "k", 11),
-            repeatable_id(&acme, "k1", 1),
-            repeatable_id(&globex, "k", 1),
+            repeatable_id(&acme, &scanner, "k", 1),
+            repeatable_id(&acme, &scanner, "k", 11),
+            repeatable_id(&acme, &scanner, "k1", 1),
+            repeatable_id(&acme, &billing, "k", 1),
+            repeatable_id(&globex, &scanner, "k", 1),
         ];
         assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn a_marker_is_that_of_a_submitter_and_an_id() {
+        let acme = TenantId::parse("acme").unwrap();
+        let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
+        let user = User::system();
+        let hash = |id: &str, submitted_by| {
+            let activity = Activity { log_type: "Scan", action: "Scan Now", user: &user };
+            NewEvent { submitted_by, ..NewEvent::new(&acme, stamp, id.to_owned(), activity, &()) }.marker_hash()
+        };
+        // printf %s '01K/token:scanner' | sha256sum
+        let expected = "3b053ea70de41d2b662948616990e9105dce03bde879c0908cb983f743812f21";
+        assert_eq!(hash("01K", Submitter::from_token("scanner")), expected);
+        let others = [
+            hash("01K", Submitter::from_queue("scanner")),
+            hash("01K", Submitter::from_token("token:scanner")),
+            hash("01K", Submitter::system()),
+            hash("01", Submitter::from_token("K/token:scanner")),
+            hash("01L", Submitter::from_token("scanner")),
+        ];
+        assert!(!others.contains(&expected.to_owned()), "{others:?}");
     }
 
     #[test]

@@ -282,13 +282,17 @@ pub enum Recording {
     Created,
     /// This event had been stored before; nothing was written.
     Duplicate,
-    /// Another event had been stored under this id; nothing was written.
+    /// Another event of the same submitter had been stored under this id; nothing was written.
     Conflict,
+    /// Another submitter's event with the same id has the same time, and so the same key; nothing was written. The event can
+    /// be stored with a later stamp.
+    KeyTaken,
 }
 
 pub trait Recorder: Sync {
-    /// Stores an event with a marker of its id and its digest, on the condition that there is no such marker. Fails before half
-    /// of the time that windows take to settle has passed; then the event may be sent again, with a new stamp.
+    /// Stores an event with a marker of its submitter, its id and its digest, on the condition that there is no such marker
+    /// and no event under its key. Fails before half of the time that windows take to settle has passed; then the event may
+    /// be sent again, with a new stamp.
     fn record(&self, event: &NewEvent) -> impl Future<Output = Result<Recording, Failure>> + Send;
 
     /// Returns over how many shards the tenant's events may be spread, by its config; without a config, one.

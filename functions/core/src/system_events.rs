@@ -28,8 +28,7 @@ pub const LOG_TYPE: &str = "Audit Log Export";
 /// The log types that the recorder refuses; events about a window have "System".
 pub const RESERVED_LOG_TYPES: [&str; 2] = [LOG_TYPE, "System"];
 
-/// The recorder refuses ids with this prefix: they can be computed, and an event that was recorded first under such an id
-/// would suppress the system event.
+/// The recorder refuses ids with this prefix: consumers find a notification's event by its id, and must not find a sender's.
 pub const RESERVED_ID_PREFIX: &str = "system:";
 
 /// The admin, time and event id of a change.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_log_core::{failure::Failure, ingestion::RefusedEvent, tenant::TenantId};
+use audit_log_core::{failure::Failure, ingestion::RefusedEvent};
 use audit_log_web::{
     body::Json,
     problem::{self, Code},
@@ -22,9 +22,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub enum Status {
     /// This request stored it.
     Recorded,
-    /// An event with this id was stored before. Don't send this one again.
+    /// An event of yours with this id was stored before. Don't send this one again.
     Duplicate,
-    /// It is not a valid event, or its id is that of another event. It is not stored.
+    /// It is not a valid event, or its id is that of another event of yours. It is not stored.
     Refused,
     /// It may not be stored. Send it again with this id.
     Failed,
@@ -46,6 +46,10 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<String>,
+    /// How many halves of characters were replaced by U+FFFD. Left out if there was none.
+    #[serde(rename = "replacedCharacters", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    pub replaced_characters: Option<usize>,
 }
 
 /// Every event of the request is stored.
@@ -79,25 +83,32 @@ pub struct Refusal {
 }
 
 /// The outcome of each event, in the order of the request. `stored` has those of the valid events.
-pub(crate) fn outcomes(read: &[Result<Entry, RefusedEvent>], stored: Vec<Stored>, tenant: &TenantId) -> Vec<Outcome> {
+pub(crate) fn outcomes(read: &[Result<Entry, RefusedEvent>], stored: Vec<Stored>) -> Vec<Outcome> {
     let mut stored = stored.into_iter();
     let outcome = |(index, read): (usize, &Result<Entry, RefusedEvent>)| match read {
-        Err(refused) => Outcome { index, id: None, status: Status::Refused, reason: Some(refused.to_string()) },
-        Ok(entry) => {
+        Err(refused) => {
+            let reason = Some(refused.to_string());
+            Outcome { index, id: None, status: Status::Refused, reason, replaced_characters: None }
+        }
+        Ok(Entry { tenant, submitter, id, event }) => {
             let stored = stored.next();
             let reason = (stored == Some(Stored::Conflict)).then(|| CONFLICT.to_owned());
             let status = match stored {
-                Some(Stored::Conflict) => Status::Refused,
+                Some(Stored::Conflict) => {
+                    tracing::warn!(%tenant, submitted_by = %submitter, id, reason = CONFLICT, "an event is refused");
+                    Status::Refused
+                }
                 Some(Stored::Recorded) => Status::Recorded,
                 Some(Stored::Duplicate) => Status::Duplicate,
                 Some(Stored::Failed(Failure { code, message, .. })) => {
-                    let (id, hint) = (&entry.id, code.hint());
-                    tracing::error!(%tenant, id, %code, reason = message, hint, "an event could not be stored");
+                    let hint = code.hint();
+                    tracing::error!(%tenant, submitted_by = %submitter, id, %code, reason = message, hint, "an event could not be stored");
                     Status::Failed
                 }
                 None => Status::Failed,
             };
-            Outcome { index, id: Some(entry.id.clone()), status, reason }
+            let replaced_characters = Some(event.replaced_characters).filter(|count| *count > 0);
+            Outcome { index, id: Some(id.clone()), status, reason, replaced_characters }
         }
     };
     read.iter().enumerate().map(outcome).collect()

@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use audit_log_core::{ingestion::RefusedEvent, new_event::repeatable_id, ports::Recorder, tenant::TenantId};
+use audit_log_core::{
+    ingestion::RefusedEvent,
+    new_event::{Submitter, repeatable_id},
+    ports::Recorder,
+    tenant::TenantId,
+};
 use audit_log_web::{
     access_token::TokenVerifier,
     body::{self, Json},
@@ -106,22 +111,25 @@ async fn record<R: Recorder + Send + Sync + 'static>(
 ) -> Result<Response, Problem> {
     let store = &app.0.store;
     let tenant = caller.tenant();
+    let submitter = Submitter::from_token(&caller.actor().id);
     let key = idempotency_key(&headers)?;
     if !(1..=MAX_EVENTS).contains(&events.len()) {
         let problem = Problem::new(Code::InvalidFields, "Send from 1 to 500 events in a request.");
         return Err(problem.field("events", format!("has 1 to {MAX_EVENTS} events")));
     }
-    let parsed = events.iter().enumerate().map(|(index, event)| entry(store, tenant, key, index, event.get()));
+    let parsed =
+        events.iter().enumerate().map(|(index, event)| entry(store, tenant, &submitter, key, index, event.get()));
     let parsed: Vec<Result<Entry, RefusedEvent>> = parsed.collect::<Result<_, NoRandomness>>().map_err(|error| {
         tracing::error!(%tenant, reason = %error, "a request failed");
         Problem::unavailable()
     })?;
     let entries: Vec<Entry> = parsed.iter().flatten().cloned().collect();
     let stored = store.store_all(&entries, within).await;
-    let outcomes = answer::outcomes(&parsed, stored, tenant);
+    let outcomes = answer::outcomes(&parsed, stored);
     let counts = answer::counts(&outcomes);
     tracing::info!(
         %tenant,
+        submitted_by = %submitter,
         recorded = counts.recorded,
         duplicate = counts.duplicate,
         refused = counts.refused,
@@ -136,6 +144,7 @@ async fn record<R: Recorder + Send + Sync + 'static>(
 fn entry<R: Recorder>(
     store: &Store<R>,
     tenant: &TenantId,
+    submitter: &Submitter,
     key: Option<&str>,
     index: usize,
     event: &str,
@@ -146,10 +155,10 @@ fn entry<R: Recorder>(
     };
     let id = match (&event.id, key) {
         (Some(id), _) => id.clone(),
-        (None, Some(key)) => repeatable_id(tenant, key, index),
+        (None, Some(key)) => repeatable_id(tenant, submitter, key, index),
         (None, None) => store.new_id()?,
     };
-    Ok(Ok(Entry { tenant: tenant.clone(), id, event }))
+    Ok(Ok(Entry { tenant: tenant.clone(), submitter: submitter.clone(), id, event }))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

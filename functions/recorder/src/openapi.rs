@@ -59,7 +59,7 @@ struct AuditEvent {}
 
 /// Record events
 ///
-/// Each valid event is stored, even if others in the request are not valid. Two events with the same id are one event.
+/// Each valid event is stored, even if others in the request are not valid. Two events of yours with the same id are one event.
 /// Stored events are exported to the tenant's bucket.
 #[utoipa::path(
     post,

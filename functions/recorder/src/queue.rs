@@ -6,12 +6,15 @@
 
 use std::time::Duration;
 
-use audit_log_core::{failure::Failure, ports::Recorder, tenant::TenantId};
+use audit_log_core::{failure::Failure, new_event::Submitter, ports::Recorder, tenant::TenantId};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::store::{CONFLICT, Counts, Entry, Store, Stored};
+
+/// For a message without a sender. Lambda names the sender of each.
+const UNKNOWN_SENDER: &str = "unknown";
 
 /// The body of a message.
 #[derive(Deserialize)]
@@ -35,14 +38,21 @@ pub async fn record_batch<R: Recorder>(store: &Store<R>, batch: SqsEvent, within
     let messages = batch.records.len();
     let (mut entries, mut ids) = (Vec::new(), Vec::new());
     for message in batch.records {
-        match parse(store, &message) {
+        let submitter = submitter(&message);
+        match parse(store, &message, &submitter) {
             Ok(entry) => {
+                let replaced = entry.event.replaced_characters;
+                if replaced > 0 {
+                    let (message_id, tenant) = (&message.message_id, &entry.tenant);
+                    tracing::warn!(message_id, %tenant, submitted_by = %submitter, replaced, "an event has halves of characters, and they are replaced");
+                }
                 entries.push(entry);
                 ids.push(message.message_id);
             }
             Err(Unreadable { tenant, reason }) => {
                 counts.refused += 1;
-                tracing::warn!(message_id = message.message_id, tenant, reason, "a message is refused");
+                let message_id = &message.message_id;
+                tracing::warn!(message_id, tenant, submitted_by = %submitter, reason, "a message is refused");
                 fail(message.message_id);
             }
         }
@@ -54,13 +64,14 @@ pub async fn record_batch<R: Recorder>(store: &Store<R>, batch: SqsEvent, within
             Stored::Duplicate => counts.duplicate += 1,
             Stored::Conflict => {
                 counts.refused += 1;
-                tracing::warn!(message_id, tenant = %entry.tenant, reason = CONFLICT, "a message is refused");
+                let Entry { tenant, submitter, id, .. } = entry;
+                tracing::warn!(message_id, %tenant, submitted_by = %submitter, id, reason = CONFLICT, "a message is refused");
                 fail(message_id);
             }
             Stored::Failed(Failure { code, message, .. }) => {
                 counts.failed += 1;
-                let (tenant, hint) = (&entry.tenant, code.hint());
-                tracing::error!(message_id, %tenant, %code, reason = message, hint, "an event could not be stored");
+                let (Entry { tenant, submitter, .. }, hint) = (entry, code.hint());
+                tracing::error!(message_id, %tenant, submitted_by = %submitter, %code, reason = message, hint, "an event could not be stored");
                 fail(message_id);
             }
         }
@@ -71,6 +82,14 @@ pub async fn record_batch<R: Recorder>(store: &Store<R>, batch: SqsEvent, within
     response
 }
 
+/// The user or role that sent the message. Of a role, `SenderId` is `AROA…:session-name` (by "ReceiveMessage" in the Amazon SQS
+/// API reference). The name of the session is left out: it differs between the instances of a service.
+fn submitter(message: &SqsMessage) -> Submitter {
+    let sender = message.attributes.get("SenderId").filter(|sender| !sender.is_empty());
+    let sender = sender.map_or(UNKNOWN_SENDER, String::as_str);
+    Submitter::from_queue(sender.split_once(':').map_or(sender, |(principal, _)| principal))
+}
+
 /// Why a message has no valid event.
 struct Unreadable {
     /// The tenant that the message names, if it names one.
@@ -78,7 +97,7 @@ struct Unreadable {
     reason: String,
 }
 
-fn parse<R: Recorder>(store: &Store<R>, message: &SqsMessage) -> Result<Entry, Unreadable> {
+fn parse<R: Recorder>(store: &Store<R>, message: &SqsMessage, submitter: &Submitter) -> Result<Entry, Unreadable> {
     // serde's text may hold what was sent, and this one is logged.
     let body: Body<'_> = serde_json::from_str(message.body.as_deref().unwrap_or_default()).map_err(|_| {
         let shape = "the body of a message is {\"tenantId\": \"…\", \"event\": {…}} and nothing else";
@@ -92,5 +111,5 @@ fn parse<R: Recorder>(store: &Store<R>, message: &SqsMessage) -> Result<Entry, U
     let id = event.id.clone().or_else(|| message.message_id.clone());
     let no_id = || Unreadable { tenant: Some(tenant.to_string()), reason: "the message has no messageId".to_owned() };
     let id = id.ok_or_else(no_id)?;
-    Ok(Entry { tenant, id, event })
+    Ok(Entry { tenant, submitter: submitter.clone(), id, event })
 }

@@ -9,13 +9,13 @@ use std::{
 use audit_log_core::{
     failure::{Code, Failure},
     ingestion::{EventValidator, ValidEvent},
-    new_event::{Stamp, time_ordered_id},
+    new_event::{Stamp, Submitter, time_ordered_id},
     ports::{Recorder, Recording},
     tenant::{EventShards, TenantId},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 const MAX_CONCURRENT_REQUESTS: usize = 32;
 
@@ -26,6 +26,9 @@ const SHARDS_READ_TIMEOUT: Duration = Duration::from_secs(3);
 const SHARDS_TTL: TimeDelta = TimeDelta::seconds(60);
 
 const MAX_CACHED_TENANTS: usize = 10_000;
+
+/// After this the time of an event differs: it is stored in milliseconds.
+const RESTAMP_PAUSE: Duration = Duration::from_millis(1);
 
 /// What the library needs from the function's `main`.
 #[allow(missing_debug_implementations, reason = "it holds nothing but functions")]
@@ -54,10 +57,11 @@ pub struct Counts {
     pub failed: u64,
 }
 
-/// A valid event with its tenant and id.
+/// A valid event with its tenant, submitter and id.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub tenant: TenantId,
+    pub submitter: Submitter,
     /// From the sender, or generated.
     pub id: String,
     pub event: ValidEvent,
@@ -69,15 +73,15 @@ pub enum Stored {
     Recorded,
     /// The same event was stored before: by an earlier entry, an earlier request, or an attempt whose response got lost.
     Duplicate,
-    /// Another event has this id. This one is not stored.
+    /// Another event of the same submitter has this id. This one is not stored.
     Conflict,
     /// It may not be stored.
     Failed(Failure),
 }
 
 /// The reason for the sender.
-pub(crate) const CONFLICT: &str = "/id is that of another event, which is stored; send this one with another id, or another \
-                                   Idempotency-Key";
+pub(crate) const CONFLICT: &str = "/id is that of another event of yours, which is stored; send this one with another id, or \
+                                   another Idempotency-Key";
 
 #[allow(missing_debug_implementations, reason = "it holds functions")]
 pub struct Store<R> {
@@ -115,15 +119,15 @@ impl<R: Recorder> Store<R> {
         (self.world.observe)(counts);
     }
 
-    /// Stores entries and returns the outcome of each, in their order. Of several entries with one id the first is written,
-    /// and the others have its outcome if they say the same. Entries that are not stored in time have failed.
+    /// Stores entries and returns the outcome of each, in their order. Of several entries with one id of one submitter the first
+    /// is written, and the others have its outcome if they say the same. Entries that are not stored in time have failed.
     pub async fn store_all(&self, entries: &[Entry], within: Duration) -> Vec<Stored> {
         let until = Instant::now() + within;
         let mut firsts = HashMap::new();
         let first_of: Vec<usize> = entries
             .iter()
             .enumerate()
-            .map(|(index, entry)| *firsts.entry((&entry.tenant, &entry.id)).or_insert(index))
+            .map(|(index, entry)| *firsts.entry((&entry.tenant, &entry.submitter, &entry.id)).or_insert(index))
             .collect();
         let tenants = entries.iter().map(|entry| &entry.tenant).collect();
         let shards = self.shards_of(tenants, until.min(Instant::now() + SHARDS_READ_TIMEOUT)).await;
@@ -190,17 +194,21 @@ impl<R: Recorder> Store<R> {
     async fn try_until(&self, until: Instant, entry: &Entry, shards: EventShards) -> Stored {
         let timed_out =
             || Stored::Failed(Failure::new(Code::Unavailable, "The time was up before the event was stored."));
-        if Instant::now() >= until {
-            return timed_out();
+        while Instant::now() < until {
+            let stamp = Stamp { at: self.now(), retention: self.retention };
+            let event = entry.event.stamped(&entry.tenant, &entry.submitter, shards, stamp, &entry.id);
+            return match timeout_at(until, self.recorder.record(&event)).await {
+                Ok(Ok(Recording::Created)) => Stored::Recorded,
+                Ok(Ok(Recording::Duplicate)) => Stored::Duplicate,
+                Ok(Ok(Recording::Conflict)) => Stored::Conflict,
+                Ok(Ok(Recording::KeyTaken)) => {
+                    sleep(RESTAMP_PAUSE).await;
+                    continue;
+                }
+                Ok(Err(failure)) => Stored::Failed(failure),
+                Err(_) => timed_out(),
+            };
         }
-        let stamp = Stamp { at: self.now(), retention: self.retention };
-        let event = entry.event.stamped(&entry.tenant, shards, stamp, &entry.id);
-        match timeout_at(until, self.recorder.record(&event)).await {
-            Ok(Ok(Recording::Created)) => Stored::Recorded,
-            Ok(Ok(Recording::Duplicate)) => Stored::Duplicate,
-            Ok(Ok(Recording::Conflict)) => Stored::Conflict,
-            Ok(Err(failure)) => Stored::Failed(failure),
-            Err(_) => timed_out(),
-        }
+        timed_out()
     }
 }

@@ -117,8 +117,19 @@ impl Bench {
     }
 
     async fn post_with(&self, tenant: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
+        self.post_with_token(&self.token(tenant), headers, body).await
+    }
+
+    /// A request of a service of acme with this subject.
+    async fn post_as(&self, subject: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
+        let mut claims = self.issuer.claims("acme", &["events:write"]);
+        claims["sub"] = json!(subject);
+        self.post_with_token(&self.issuer.token(&claims), headers, body).await
+    }
+
+    async fn post_with_token(&self, token: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
         let mut request = Request::post("/v1/events")
-            .header("authorization", format!("Bearer {}", self.token(tenant)))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use audit_log_core::{
-    new_event::NewEvent,
+    new_event::{NewEvent, Stamp, Submitter},
     onboarding::ConnectorState,
     ports::{Conditional, EventRange, Events, Recorder, Recording, Settings},
     records::{StoredReceipt, TenantRecords},
@@ -119,11 +119,18 @@ async fn an_event_that_is_sent_repeatedly_is_recorded_once(world: &impl World) -
     let otherwise = change("10:06")?.connected(&first.tenant, &role, None, false).event;
     let otherwise = NewEvent { id: first.id.clone(), ..otherwise };
     assert_eq!(world.recorder().record(&otherwise).await?, Recording::Conflict);
+    // Another submitter's event with that id, at the same time and a millisecond later.
+    let scanner = NewEvent { submitted_by: Submitter::from_token("scanner"), ..first.clone() };
+    let at = scanner.stamp.at + TimeDelta::milliseconds(1);
+    let later = NewEvent { stamp: Stamp { at, ..scanner.stamp }, ..scanner.clone() };
+    assert_eq!(world.recorder().record(&scanner).await?, Recording::KeyTaken);
+    assert_eq!(world.recorder().record(&later).await?, Recording::Created);
+    assert_eq!(world.recorder().record(&scanner).await?, Recording::Duplicate);
     let day = Window { from: clock("00:00")?, to: clock("23:59")? };
     let stretch = EventRange { tenant: &first.tenant, shard: 0, window: day, after: None };
     let events = world.events().page(stretch).await?.events;
     let keys: Vec<_> = events.iter().map(|event| event.recorded_at_id.clone()).collect();
-    assert_eq!(keys, [first.recorded_at_id()]);
+    assert_eq!(keys, [first.recorded_at_id(), later.recorded_at_id()]);
     assert_eq!(events[0].line().0, first.document);
     Ok(())
 }
@@ -131,7 +138,7 @@ async fn an_event_that_is_sent_repeatedly_is_recorded_once(world: &impl World) -
 async fn of_many_concurrent_requests_for_one_event_exactly_one_records_it(world: &impl World) -> Result<()> {
     let event = announcement("acme", "10:00")?.event;
     let at = |millis| NewEvent {
-        stamp: audit_log_core::new_event::Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
+        stamp: Stamp { at: event.stamp.at + TimeDelta::milliseconds(millis), ..event.stamp },
         ..event.clone()
     };
     let events: Vec<_> = (0..8).map(at).collect();

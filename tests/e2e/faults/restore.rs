@@ -11,6 +11,7 @@ use audit_log_aws::sdk::s3::types::{Delete, ObjectIdentifier};
 use audit_log_tests::{Item, attribute};
 use futures::future;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::scenario::{FILES, Scenario};
 use crate::start::{InitialRecords, is_record, scan};
@@ -57,7 +58,8 @@ impl World {
         }
         write(&self.dynamodb, tenants_table, writes).await?;
         let recorded = self.system_events(tenants).await?;
-        let deletes = recorded.iter().map(|item| delete(item, ["tenant_shard", "recorded_at_id"]));
+        let markers = recorded.iter().map(marker_key).collect::<Result<Vec<_>>>()?;
+        let deletes = recorded.iter().chain(&markers).map(|item| delete(item, ["tenant_shard", "recorded_at_id"]));
         write(&self.dynamodb, events_table, deletes.collect::<Result<_>>()?).await?;
         future::try_join_all(tenants.iter().map(|tenant| self.empty(tenant))).await?;
         Ok(())
@@ -94,6 +96,16 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The key of the marker of a recorded event.
+fn marker_key(event: &Item) -> Result<Item> {
+    let (tenant, _) = attribute(event, "tenant_shard").split_once('#').context("no shard")?;
+    let (_, id) = attribute(event, "recorded_at_id").split_once('#').context("no id")?;
+    let hash = Sha256::digest(format!("{id}/{}", attribute(event, "submitted_by")));
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = [("tenant_shard", format!("{tenant}#id#{}", &hash[..2])), ("recorded_at_id", hash)];
+    Ok(key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).into())
 }
 
 async fn write(dynamodb: &dynamodb::Client, table: &str, writes: Vec<WriteRequest>) -> Result<()> {

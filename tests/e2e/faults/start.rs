@@ -71,7 +71,7 @@ impl InitialRecords {
         ids.into_iter().collect()
     }
 
-    /// The recorded system events and their id markers, without those of onboarding.
+    /// The recorded system events, without those of onboarding.
     pub(crate) async fn system_events(
         &self,
         dynamodb: &dynamodb::Client,
@@ -79,15 +79,14 @@ impl InitialRecords {
     ) -> Result<Vec<Item>> {
         let partitions = tenants.iter().map(AsRef::as_ref).flat_map(|tenant| {
             let shards = if tenant == SHARDED { 0..SHARDS } else { 0..1 };
-            let shards = shards.map(move |shard| (format!("{tenant}#{shard}"), PRESENT));
-            shards.chain([(format!("{tenant}#id"), " ")])
+            shards.map(move |shard| format!("{tenant}#{shard}"))
         });
-        let query = async |(partition, since): (String, &str)| {
+        let query = async |partition: String| {
             let query = dynamodb.query().table_name(&self.events_table).consistent_read(true);
             let query = query.key_condition_expression("tenant_shard = :partition AND recorded_at_id > :since");
             let query = query
                 .expression_attribute_values(":partition", AttributeValue::S(partition))
-                .expression_attribute_values(":since", AttributeValue::S(since.to_owned()));
+                .expression_attribute_values(":since", AttributeValue::S(PRESENT.to_owned()));
             anyhow::Ok(query.send().await?.items.unwrap_or_default())
         };
         let recorded = future::try_join_all(partitions.map(query)).await?.into_iter().flatten();

@@ -116,11 +116,8 @@ impl World {
         }
         for item in self.system_events(tenants).await? {
             let Some((tenant, _)) = attribute(&item, "tenant_shard").split_once('#') else { continue };
-            // Items without an event are id markers.
-            if item.contains_key("event") {
-                let event = serde_json::from_str(attribute(&item, "event"))?;
-                state.events.push(Announcement::from_event(tenant, &event)?);
-            }
+            let event = serde_json::from_str(attribute(&item, "event"))?;
+            state.events.push(Announcement::from_event(tenant, &event)?);
         }
         state.received = self.received().await?;
         for (bucket, contents, uploads) in future::try_join_all(tenants.iter().map(|it| self.contents(it))).await? {

@@ -1,14 +1,17 @@
 //! The payloads of exporter and recorder, with their messages and events: each part is accepted or named as refused, or the
 //! whole payload is refused.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{
+    Arc, LazyLock, Mutex,
+    atomic::{AtomicI64, Ordering::Relaxed},
+};
 
 use audit_log_core::{
     batch::Batch,
     event::{Body, StoredEvent},
     fakes::{FakeState, Fakes},
     ingestion::{Catalogue, EventValidator},
-    new_event::Stamp,
+    new_event::{Stamp, Submitter},
     tenant::{EventShards, TenantId},
 };
 use audit_log_recorder::{
@@ -16,7 +19,7 @@ use audit_log_recorder::{
     store::{Counts, Store, World},
 };
 use axum::Router;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, value::RawValue};
 use tokio::runtime::{Builder, Runtime};
@@ -45,8 +48,10 @@ struct Recorder {
 
 static RECORDER: LazyLock<Mutex<Recorder>> = LazyLock::new(|| {
     let (fakes, observed) = (Fakes::default(), Arc::<Mutex<Vec<Counts>>>::default());
+    let clock = AtomicI64::new(0);
     let world = World {
-        now: Box::new(start),
+        // It goes on, since two submitters' events with one id can't be stored at the same time.
+        now: Box::new(move || start() + TimeDelta::milliseconds(clock.fetch_add(1, Relaxed))),
         random: Box::new(|| Ok([7; 10])),
         observe: Box::new({
             let observed = Arc::clone(&observed);
@@ -82,11 +87,16 @@ fn check_batch(text: &str) -> bool {
 
 fn check_event(text: &str) -> bool {
     let Ok(event) = VALIDATOR.check(text) else { return false };
-    let sent: Value = serde_json::from_str(text).expect("a valid event is JSON");
     let stamp = Stamp { at: start(), retention: None };
     let acme = TenantId::parse("acme").expect("a tenant");
-    let new = event.stamped(&acme, EventShards::ONE, stamp, "01K");
+    let new = event.stamped(&acme, &Submitter::from_token("fuzz"), EventShards::ONE, stamp, "01K");
     let stored = check_document(&new.recorded_at_id(), &new.document);
+    let Ok(sent) = serde_json::from_str::<Value>(text) else {
+        assert!(event.replaced_characters > 0, "accepted, although it is not JSON");
+        assert_eq!(stored["additionalInfo"]["_replacedCharacters"], event.replaced_characters, "no mark");
+        return true;
+    };
+    assert_eq!(event.replaced_characters, 0, "a character was replaced, although it is whole");
     for name in ["logType", "action", "user"] {
         assert_eq!(stored[name], sent[name], "recording changed the event");
     }

@@ -5,7 +5,7 @@ use audit_log_core::{
     failure::{Code, Party},
     late_arrivals::TrailingCounts,
     new_event::Stamp,
-    new_event::{Activity, NewEvent},
+    new_event::{Activity, NewEvent, Submitter},
     notification::{Kind, Notification},
     outbox::{Outbox, to_text},
     records::{Receipt, StoredObject, StoredReceipt},
@@ -127,7 +127,8 @@ proptest! {
         let activity = Activity { log_type: &words[0], action: &words[1], user: &user };
         let stamp = Stamp { at, retention: days.map(TimeDelta::days) };
         let info: std::collections::BTreeMap<_, _> = info.into_iter().collect();
-        let event = NewEvent { shard, ..NewEvent::new(&tenant, stamp, id, activity, &info) };
+        let submitted_by = Submitter::from_token(&words[0]);
+        let event = NewEvent { shard, submitted_by, ..NewEvent::new(&tenant, stamp, id, activity, &info) };
         let item = event_item(&event);
         let answer = format!(r#"{{"Count":1,"Items":[{}]}}"#, as_json(&item));
         let read = StoredEvent { recorded_at_id: event.recorded_at_id(), body: Body::Text(event.document.clone()) };
@@ -140,6 +141,7 @@ proptest! {
             prop_assert_eq!(text(&item, copy).map(Value::from), document.pointer(pointer).cloned());
         }
         prop_assert_eq!(text(&item, "tenant_shard"), Some(format!("{tenant}#{shard}")));
+        prop_assert_eq!(text(&item, "submitted_by"), Some(format!("token:{}", words[0])));
         let expires = days.map(|days| (at + TimeDelta::days(days)).timestamp().to_string());
         prop_assert_eq!(text(&item, "expires_at"), expires);
     }

@@ -8,8 +8,8 @@ const SECRET: &str = "victim";
 fn all_of_the_victims(world: &World) -> String {
     let state = world.fakes.state();
     let events: Vec<_> = state.events.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
-    let ids: Vec<_> = state.ids.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
-    format!("{:?} {events:?} {ids:?}", state.tenants[SECRET])
+    let markers: Vec<_> = state.markers.iter().filter(|((tenant, _), _)| tenant == SECRET).collect();
+    format!("{:?} {events:?} {markers:?}", state.tenants[SECRET])
 }
 
 /// Bodies for a path, some of which name the victim.

@@ -20,7 +20,8 @@ fn document(validator: &EventValidator, text: &str) -> Result<String, String> {
     let incoming = validator.check(text).map_err(|refused| refused.to_string())?;
     let acme = TenantId::parse("acme").unwrap();
     let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
-    Ok(incoming.stamped(&acme, EventShards::ONE, stamp, incoming.id.as_deref().unwrap_or("01K")).document)
+    let id = incoming.id.as_deref().unwrap_or("01K");
+    Ok(incoming.stamped(&acme, &Submitter::from_token("scanner"), EventShards::ONE, stamp, id).document)
 }
 
 fn login() -> Value {
@@ -52,8 +53,10 @@ fn an_event_has_the_shard_of_its_id_and_a_copy_of_the_email_address() {
     let incoming = validator("{}").check(&with("/user/email", json!("ada@acme.example"))).unwrap();
     let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
     let shards = EventShards::parse("64").unwrap();
-    let event = incoming.stamped(&TenantId::parse("acme").unwrap(), shards, stamp, "01K");
+    let (acme, scanner) = (TenantId::parse("acme").unwrap(), Submitter::from_token("scanner"));
+    let event = incoming.stamped(&acme, &scanner, shards, stamp, "01K");
     assert_eq!((event.shard, event.user_email.as_deref()), (shard("01K", shards), Some("ada@acme.example")));
+    assert_eq!(event.submitted_by, scanner);
 }
 
 #[test]
@@ -86,11 +89,6 @@ fn a_refusal_names_the_place_and_the_rule() {
         (with("/action", json!("secret")), "the platform extends it with EXTRA_ACTIONS"),
         (login().to_string().replace("{\"id\"", "{\"id\":\"secret\",\"id\""), "id occurs twice in the same object"),
         (login().to_string().replacen('{', "{\"action\":\"secret\",", 1), "action occurs twice"),
-        (with("/user/name", json!("secret")).replace("secret", "\\ud83e"), "the event can't be read as JSON"),
-        (
-            with("/additionalInfo", json!({ "a": "SURROGATE" })).replace("SURROGATE", "\\udd80"),
-            "the event can't be read as JSON",
-        ),
         (with("/additionalInfo", json!({ "a": 7 })).replace('7', "1e999"), "the event can't be read as JSON"),
         ("{\"logType\":\"secret\"".to_owned(), "the event can't be read as JSON"),
         ("[1 2]".to_owned(), "the event can't be read as JSON"),
@@ -100,6 +98,28 @@ fn a_refusal_names_the_place_and_the_rule() {
         assert!(refusal.contains(words), "{text}: {refusal}");
         assert!(!refusal.contains("secret"), "{refusal}");
     }
+}
+
+#[test]
+fn half_a_character_is_replaced_and_marked() {
+    let half = |text: &str| text.replace("HALF", "\\ud83d");
+    let event = |text: &str| document(&validator("{}"), &half(text)).unwrap();
+    let name = with("/user/name", json!("Ada HALF"));
+    insta::assert_snapshot!(event(&name), @r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Authentication","action":"Login","user":{"id":"u-17","name":"Ada �"},"additionalInfo":{"_replacedCharacters":1}}"#);
+    let info = with("/additionalInfo", json!({ "HALF": "HALF!", "kept": "\u{1f600}" }));
+    insta::assert_snapshot!(event(&info), @r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Authentication","action":"Login","user":{"id":"u-17"},"additionalInfo":{"\ufffd":"\ufffd!","kept":"😀","_replacedCharacters":2}}"#);
+    // A sender can't hide the mark from readers that keep the last of two members.
+    let forged: Value =
+        serde_json::from_str(&event(&with("/additionalInfo", json!({ "_replacedCharacters": 0, "a": "HALF" }))))
+            .unwrap();
+    assert_eq!(forged["additionalInfo"]["_replacedCharacters"], 1);
+
+    let check = |text: &str| validator("{}").check(&half(text)).unwrap();
+    assert_eq!((check(&info).replaced_characters, check(&login().to_string()).replaced_characters), (2, 0));
+    assert!(check(&info).has_same_content(&check(&info)));
+    assert!(!check(&name).has_same_content(&check(&with("/user/name", json!("Ada \u{fffd}")))), "the mark is content");
+    let refusal = document(&validator("{}"), &half(&with("/id", json!("scan-HALF")))).unwrap_err();
+    assert!(refusal.starts_with("/id has 1 to 128 letters"), "{refusal}");
 }
 
 #[test]

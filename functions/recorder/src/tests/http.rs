@@ -128,7 +128,7 @@ async fn a_refused_event_does_not_fail_the_others() {
         (2, "did you mean \"Login\"?"),
         (3, "type object"),
         (4, "type object"),
-        (5, "can't be read as JSON"),
+        (5, "/id has 1 to 128"),
     ] {
         let reason = answer["results"][index]["reason"].as_str().unwrap();
         assert!(reason.contains(words), "{reason}");
@@ -149,6 +149,40 @@ async fn two_events_with_one_id_are_one_event_in_a_request_and_after_it() {
     assert_eq!(bench.ids("acme").len(), 3);
     bench.post("globex", &json!({ "events": [login("l-1")] })).await;
     assert_eq!(bench.ids("globex"), ["l-1"], "another tenant's ids are its own");
+}
+
+#[tokio::test]
+async fn an_id_is_its_submitters_own() {
+    let bench = Bench::new();
+    let mut first = login("scan_5f1c2a-completed");
+    first["action"] = json!("Logout");
+    let truth = json!({ "events": [login("scan_5f1c2a-completed"), scan()] });
+    let key = [("idempotency-key", "k")];
+    assert_eq!(bench.post_as("mallory", &key, &json!({ "events": [first, scan()] })).await.0, StatusCode::OK);
+    let (status, answer) = bench.post_as("scanner", &key, &truth).await;
+    assert_eq!((status, statuses(&answer)), (StatusCode::OK, vec!["recorded"; 2]), "{answer}");
+    let (_, answer) = bench.post_as("scanner", &key, &truth).await;
+    assert_eq!(statuses(&answer), ["duplicate"; 2]);
+    let started = bench.recorder.started.lock().unwrap();
+    let submitters: Vec<_> = started.iter().map(|event| event.submitted_by.as_str()).collect();
+    assert_eq!(submitters[..4], ["token:mallory", "token:mallory", "token:scanner", "token:scanner"]);
+    assert_ne!(started[1].id, started[3].id, "ids from a key differ by the submitter");
+}
+
+#[tokio::test]
+async fn half_a_character_is_replaced_and_the_answer_says_so() {
+    let bench = Bench::new();
+    let mut half = scan();
+    half["user"]["name"] = json!("Ada HALF");
+    let body = json!({ "events": [half, scan()] }).to_string().replace("HALF", "\\ud83d");
+    let request = Request::post("/v1/events")
+        .header("authorization", format!("Bearer {}", bench.token("acme")))
+        .header("content-type", "application/json")
+        .body(Body::from(body));
+    let (status, _, answer) = bench.send(request.unwrap()).await;
+    assert_eq!((status, &answer["results"][0]["replacedCharacters"]), (StatusCode::OK, &json!(1)));
+    assert_eq!(answer["results"][1].get("replacedCharacters"), None);
+    assert_eq!(bench.stored("acme")[0]["additionalInfo"], json!({ "_replacedCharacters": 1 }));
 }
 
 #[tokio::test]

@@ -13,6 +13,16 @@ pub(super) fn batch(bodies: &[String]) -> Value {
     json!({ "Records": bodies.iter().enumerate().map(message).collect::<Vec<_>>() })
 }
 
+/// A batch of messages of these senders.
+fn batch_from(messages: &[(&str, String)]) -> Value {
+    let bodies: Vec<String> = messages.iter().map(|(_, body)| body.clone()).collect();
+    let mut batch = batch(&bodies);
+    for (index, (sender, _)) in messages.iter().enumerate() {
+        batch["Records"][index]["attributes"] = json!({ "SenderId": sender });
+    }
+    batch
+}
+
 pub(super) fn message_body(tenant: &str, event: &Value) -> String {
     json!({ "tenantId": tenant, "event": event }).to_string()
 }
@@ -42,6 +52,48 @@ async fn a_message_that_is_delivered_twice_is_one_event() {
     assert_eq!(bench.ids("globex"), ["m-1"]);
     let counts = |recorded, duplicate| Counts { recorded, duplicate, ..Counts::default() };
     assert_eq!(*bench.observed.lock().unwrap(), [counts(3, 0), counts(0, 3)]);
+}
+
+#[tokio::test]
+async fn an_id_is_the_own_of_the_user_or_role_that_sends_it() {
+    let bench = Bench::new();
+    let event = message_body("acme", &login("l-1"));
+    let mut other = login("l-1");
+    other["action"] = json!("Logout");
+    let other = message_body("acme", &other);
+    let messages = [
+        ("AROAMALLORY:i-0", other.clone()),
+        ("AROASCANNER:i-a", event.clone()),
+        // Another instance of the service sends the event again.
+        ("AROASCANNER:i-b", event.clone()),
+        ("AROASCANNER:i-b", other),
+        ("AIDAUSER", event.clone()),
+        ("", event),
+    ];
+    assert_eq!(bench.record_batch(&batch_from(&messages)).await, ["m-3"]);
+    assert_eq!(bench.record_batch(&batch_from(&messages[2..4])).await, ["m-1"], "also in a later batch");
+    let counts = *bench.observed.lock().unwrap().first().unwrap();
+    assert_eq!(counts, Counts { recorded: 4, duplicate: 1, refused: 1, failed: 0 });
+    let mut submitters: Vec<_> =
+        bench.recorder.started.lock().unwrap().iter().map(|event| event.submitted_by.to_string()).collect();
+    submitters.dedup();
+    let senders = ["queue:AROAMALLORY", "queue:AROASCANNER", "queue:AIDAUSER", "queue:unknown", "queue:AROASCANNER"];
+    assert_eq!(submitters, senders);
+
+    // A service that has the same name in its tokens.
+    let (_, answer) = bench.post_as("AIDAUSER", &[], &json!({ "events": [login("l-1")] })).await;
+    assert_eq!(statuses(&answer), ["recorded"]);
+}
+
+#[tokio::test]
+async fn an_event_with_half_a_character_is_stored_and_marked() {
+    let bench = Bench::new();
+    let mut event = scan();
+    event["additionalInfo"] = json!({ "comment": "cut inside HALF" });
+    let body = message_body("acme", &event).replace("HALF", "\\ud83d");
+    assert_eq!(bench.record_batch(&batch(&[body])).await, Vec::<String>::new());
+    let info = json!({ "comment": "cut inside \u{fffd}", "_replacedCharacters": 1 });
+    assert_eq!(bench.stored("acme")[0]["additionalInfo"], info);
 }
 
 #[tokio::test]

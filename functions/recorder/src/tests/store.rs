@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use audit_log_core::{
     fakes::{FakeTenant, Fault, Op},
-    new_event::shard,
+    new_event::{Submitter, shard},
     settings::Draft,
 };
 
@@ -14,7 +14,8 @@ use crate::store::{Entry, Stored};
 impl Bench {
     fn entry(&self, tenant: &str, id: &str) -> Entry {
         let event = self.store.validator().check(&scan().to_string()).unwrap();
-        Entry { tenant: TenantId::parse(tenant).unwrap(), id: id.to_owned(), event }
+        let submitter = Submitter::from_token("scanner");
+        Entry { tenant: TenantId::parse(tenant).unwrap(), submitter, id: id.to_owned(), event }
     }
 
     async fn store(&self, ids: &[&str]) -> Vec<Stored> {
@@ -103,6 +104,20 @@ async fn a_write_that_hangs_leaves_time_for_a_second_attempt() {
     let start_time = tokio::time::Instant::now();
     assert_eq!(bench.store(&["1"]).await, [Stored::Recorded]);
     assert_eq!(start_time.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_key_another_submitter_has_taken_is_stored_with_a_later_time() {
+    let bench = Bench::new();
+    let first = bench.entry("acme", "1");
+    let other = Entry { submitter: Submitter::from_token("billing"), ..first.clone() };
+    assert_eq!(bench.store.store_all(&[first], Duration::from_secs(20)).await, [Stored::Recorded]);
+    bench.clock.store(bench.clock.load(Relaxed) - 2, Relaxed);
+    assert_eq!(bench.store.store_all(&[other], Duration::from_secs(20)).await, [Stored::Recorded]);
+    let started = bench.recorder.started.lock().unwrap();
+    assert!(started.len() > 2, "the key was not taken");
+    assert_eq!(started[0].recorded_at_id(), started[1].recorded_at_id());
+    assert_eq!(bench.ids("acme"), ["1", "1"]);
 }
 
 #[tokio::test]
