@@ -122,10 +122,9 @@ async fn test(options: &Options) -> Result<bool> {
     if !options.keep && report.has_leftovers(&remove::STEPS) {
         println!("\nSomething is left, named or tagged {}. To remove it: {again}", names.resource);
     }
-    println!(
-        "{}",
-        if report.has_failed() { "\nThe deployment is not accepted." } else { "\nThe deployment is accepted." }
-    );
+    if options.remove.is_none() {
+        println!("\nThe deployment is {}accepted.", if report.has_failed() { "not " } else { "" });
+    }
     Ok(report.has_failed())
 }
 

@@ -130,15 +130,15 @@ async fn a_deployment_is_accepted_or_refused_and_nothing_is_left_behind() -> Res
     refusals(&engineer).await?;
     interruption(&engineer).await?;
 
-    let output = engineer.run("accepted", &BOTH, "customer", &[])?.output().await?;
+    let output = engineer.run("accepted", &BOTH, "customer", &["--keep"])?.output().await?;
     let printed = printed(&output);
     ensure!(output.status.success(), "{printed}");
     assert_eq!(engineer.steps("accepted", "failed")?, Vec::<String>::new(), "{printed}");
     assert_eq!(engineer.steps("accepted", "warning")?, Vec::<String>::new(), "{printed}");
     assert_eq!(engineer.steps("accepted", "not available here")?, NOT_AVAILABLE, "{printed}");
     assert_eq!(engineer.steps("accepted", "skipped")?, ["next hour's own tick"], "{printed}");
-    assert_eq!(engineer.left("accepted").await?, Vec::<String>::new(), "{printed}");
-    Ok(())
+    let (_, run) = printed.split_once("REMOVE=").context("the run does not say how to remove what it kept")?;
+    removal(&engineer, run.get(..8).context("no run")?).await
 }
 
 /// Nothing is begun with one account in both roles, or with a tenant that is in use.
@@ -173,6 +173,23 @@ async fn interruption(engineer: &Engineer<'_>) -> Result<()> {
     ensure!(status.code() == Some(1), "{status}: {said}");
     assert_eq!(engineer.steps("interrupted", "failed")?, ["connect the role"], "{said}");
     assert_eq!(engineer.left("interrupted").await?, Vec::<String>::new(), "{said}");
+    Ok(())
+}
+
+/// What a run has kept is removed later, and never a tenant of somebody else.
+async fn removal(engineer: &Engineer<'_>, run: &str) -> Result<()> {
+    let kept = engineer.left("accepted").await?;
+    for kind in ["#0: ", "accepted: ", "alias/", "http://", "audit-log-acceptance-"] {
+        ensure!(kept.iter().any(|it| it.contains(kind)), "no {kind} in {kept:?}");
+    }
+    let refused = engineer.run("real", &BOTH, "customer", &["--remove", run])?.output().await?;
+    let said = printed(&refused);
+    ensure!(refused.status.code() == Some(2) && said.contains("the tenant real is not of the run"), "{said}");
+
+    let removed = engineer.run("accepted", &BOTH, "customer", &["--remove", run])?.output().await?;
+    let said = printed(&removed);
+    ensure!(removed.status.success(), "{said}");
+    assert_eq!(engineer.left("accepted").await?, Vec::<String>::new(), "{said}");
     Ok(())
 }
 
