@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_log_core::tenant::TenantId;
+use audit_log_core::tenant::{BucketName, Region, TenantId};
 
 use super::*;
 use crate::{clients::MAX_ATTEMPTS, tests::stub::Sent};
@@ -48,8 +48,8 @@ async fn an_object_is_sent_with_owner_checksum_and_metadata() {
 #[tokio::test(start_paused = true)]
 async fn an_old_bucket_of_us_east_1_is_addressed_in_the_path() {
     for name in ["ABCD_Central_1", "a..b", &"x".repeat(255)] {
-        let (bucket, region) = (Some(name.to_owned()), Some("us-east-1".to_owned()));
-        let request = put(config(Draft { bucket, region, ..Draft::default() })).await;
+        let (bucket, region) = (BucketName::parse(name).unwrap(), Region::parse("us-east-1").unwrap());
+        let request = put(TenantConfig { bucket, region, ..config(Draft::default()) }).await;
         let url = format!("PUT https://s3.us-east-1.amazonaws.com/{name}/security/audit-logs/tenant%3Dacme/");
         assert!(request.line.starts_with(&url), "{}", request.line);
     }
