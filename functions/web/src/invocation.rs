@@ -4,8 +4,16 @@
 //! (`rawQueryString` of the payload format 2.0, by "Create AWS Lambda proxy integrations for HTTP APIs" in the API Gateway
 //! developer guide), so the query is encoded here as browsers do. All other parts come from the API itself, and a request
 //! with an invalid one is refused.
+//!
+//! `lambda_http` also decodes a text that it answers, and so removes its byte order mark. A second mark keeps the first one.
 
-use axum::Router;
+use std::convert::Infallible;
+
+use axum::{
+    Router,
+    body::{self, Body},
+    response::Response,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Uri, header::HOST, uri::Authority};
 use lambda_http::{
@@ -13,7 +21,11 @@ use lambda_http::{
     request::LambdaRequest,
 };
 use serde::Serialize;
+use tower::ServiceExt;
 use url::Url;
+
+/// In UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the event is not a valid request of an HTTP API or a function URL")]
@@ -27,7 +39,20 @@ pub async fn answer(
 ) -> Result<impl Serialize, Error> {
     let LambdaRequest::ApiGatewayV2(request) = payload else { return Err(MalformedRequest.into()) };
     let request = LambdaRequest::ApiGatewayV2(encode_query(request)?);
+    let router = ServiceExt::<lambda_http::Request>::and_then(router, keep_byte_order_mark);
     Ok(Adapter::from(router).call(LambdaEvent::new(request, context)).await?)
+}
+
+/// Doubles the mark at the beginning of an answer, if it has one. The header Content-Length counts one.
+async fn keep_byte_order_mark(response: Response) -> Result<Response, Infallible> {
+    let (parts, body) = response.into_parts();
+    // Nothing is streamed, so the body is complete.
+    let bytes = body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let body = match bytes.starts_with(BYTE_ORDER_MARK) {
+        true => Body::from([BYTE_ORDER_MARK, &bytes].concat()),
+        false => Body::from(bytes),
+    };
+    Ok(Response::from_parts(parts, body))
 }
 
 /// Encodes the query, so that the request's parts are a valid URL.
@@ -61,15 +86,19 @@ mod tests {
 
     use super::*;
 
-    async fn answered(changed: impl FnOnce(&mut Value)) -> Result<Value, String> {
-        let mut request = json!({
+    fn request() -> Value {
+        json!({
             "version": "2.0", "rawPath": "/v1/events", "rawQueryString": "", "headers": { "host": "api.test" },
             "requestContext": {
                 "domainName": "api.test", "stage": "$default", "timeEpoch": 0,
                 "http": { "method": "GET", "path": "/v1/events" },
             },
             "isBase64Encoded": false,
-        });
+        })
+    }
+
+    async fn answered(changed: impl FnOnce(&mut Value)) -> Result<Value, String> {
+        let mut request = request();
         changed(&mut request);
         let echo = |uri: Uri, RawQuery(query): RawQuery, body: Bytes| async move {
             format!("{} {} {}", uri.path(), query.unwrap_or_default(), body.len())
@@ -99,6 +128,18 @@ mod tests {
         assert_eq!(proto, Ok(json!("/v1/events  0")));
         let stage = answered(|request| request["requestContext"]["stage"] = json!("live")).await;
         assert_eq!(stage, Ok(json!("/live/v1/events  0")));
+    }
+
+    #[tokio::test]
+    async fn a_texts_byte_order_mark_is_kept() {
+        for text in ["\u{feff}Date,User", "\u{feff}\u{feff}x", "Date,User", "", "x\u{feff}"] {
+            let router = Router::new().fallback(any(move || async move { text }));
+            let request = serde_json::from_value(request()).unwrap();
+            let answer = answer(router, LambdaEvent::new(request, lambda_http::Context::default())).await.unwrap();
+            let answer = serde_json::to_value(answer).unwrap();
+            let body = answer["body"].as_str().unwrap_or_default();
+            assert_eq!((body, &answer["headers"]["content-length"]), (text, &json!(text.len().to_string())));
+        }
     }
 
     #[tokio::test]
