@@ -55,7 +55,7 @@ async fn a_message_that_is_delivered_twice_is_one_event() {
 }
 
 #[tokio::test]
-async fn an_id_is_the_own_of_the_user_or_role_that_sends_it() {
+async fn an_id_belongs_to_the_user_or_role_that_sends_it() {
     let bench = Bench::new();
     let event = message_body("acme", &login("l-1"));
     let mut other = login("l-1");
