@@ -100,7 +100,7 @@ fn a_tenant_with_a_kms_key_gets_all_objects_encrypted_with_it() -> Result<()> {
 fn a_bucket_whose_policy_demands_sse_s3_takes_only_deliveries_that_ask_for_it() -> Result<()> {
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        let account = "200000000018";
+        let account = "200000000010";
         let mut strict = onboard(aws, platform, "strict", account, Draft::default(), clock("10:00")?).await?;
         let bucket = strict.stack.outputs.bucket_name.clone();
         let policy = json!({ "Version": "2012-10-17", "Statement": [{
