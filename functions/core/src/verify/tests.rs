@@ -86,12 +86,13 @@ async fn the_answer_is_the_documented_json() {
         answer["steps"][2],
         serde_json::json!({
             "step": "region", "status": "passed", "code": null, "message": "The bucket acme-audit is in eu-west-1.",
-            "hint": null,
+            "hint": null, "party": null,
         })
     );
+    let last = &answer["steps"][4];
     assert_eq!(
-        (&answer["steps"][4]["step"], &answer["steps"][4]["status"], &answer["steps"][4]["code"]),
-        (&"least_privilege".into(), &"warning".into(), &"excess_rights".into())
+        (&last["step"], &last["status"], &last["code"], &last["party"]),
+        (&"least_privilege".into(), &"warning".into(), &"excess_rights".into(), &"customer".into())
     );
 }
 
