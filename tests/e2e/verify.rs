@@ -265,7 +265,7 @@ fn a_role_that_may_not_abort_a_multipart_upload_is_found_before_a_large_window()
             "region": REGION,
         });
         let steps = verify(platform, &connection).await?;
-        let expected = ["passed", "passed", "passed", "failed access_denied", "skipped"];
+        let expected = ["passed", "passed", "passed", "failed access_denied", "passed"];
         assert_eq!(outline(&steps), expected, "{steps:#?}");
         assert!(
             message(&steps[3]).contains("could not be aborted: S3 refused s3:AbortMultipartUpload"),
@@ -296,7 +296,7 @@ fn a_role_that_is_created_a_moment_later_is_assumed_in_the_same_request() -> Res
         let steps = steps?;
         assert_eq!(outline(&steps)[..2], ["passed"; 2], "{steps:#?}");
         let refused = platform.logs().await?.iter().filter(|line| line.contains("AWS refused a request")).count();
-        assert!(refused > 2, "AWS knew the role at once");
+        assert!(refused > 4, "AWS knew the role at once");
         Ok(())
     })
 }

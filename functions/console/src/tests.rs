@@ -11,7 +11,7 @@ mod verifying;
 
 use audit_log_core::{
     event::{Body, StoredEvent},
-    failure::{Code, Failure},
+    failure::{Code, Failure, Party},
     fakes::{Fakes, Fault, Op},
     tenant::{AccountId, Partition, Platform, Region, TenantId},
     verification::{Step, StepName, StepStatus},
@@ -161,8 +161,14 @@ impl World {
 
     /// Plans the result of a step of all later verifications.
     fn plan_step(&self, step: StepName, status: StepStatus, code: Code) {
+        self.plan_step_by(code.party(), step, status, code);
+    }
+
+    /// Plans a step that another party than the code's must act on.
+    fn plan_step_by(&self, party: Party, step: StepName, status: StepStatus, code: Code) {
         let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
-        self.fakes.state().findings.insert(step, Step { step, status, code: Some(code), message, hint, party: None });
+        let planned = Step { step, status, code: Some(code), message, hint, party: Some(party) };
+        self.fakes.state().findings.insert(step, planned);
     }
 
     /// Records an event.

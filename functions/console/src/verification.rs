@@ -28,7 +28,7 @@ use crate::{
     problems::connector_required,
 };
 
-/// Per tenant. A verification makes a dozen requests to AWS.
+/// Per tenant, since each one makes requests to AWS in the customer's account.
 const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
 /// What a verification found.
@@ -129,7 +129,7 @@ pub(crate) async fn ensure_role_is_safe<B: Backend>(
     let found = verify_and_record(app, caller, role_alone, purpose).await?;
     let Some(step) = found.blocking_role_step() else { return Ok(()) };
     let problem = match step.status {
-        StepStatus::Failed if step.party() == Some(Party::Customer) => {
+        StepStatus::Failed if step.party == Some(Party::Customer) => {
             Problem::new(Code::RoleRefused, step.message.clone())
                 .party(Party::Customer)
                 .field("roleArn", format!("failed the step {}", step.step))

@@ -315,7 +315,7 @@ pub fn due_hour(tenant: &TenantId, hour: DateTime<Utc>) -> Option<DateTime<Utc>>
 fn findings(saved: &Draft, verification: &Verification) -> Option<Vec<Finding>> {
     let finding = |step: &Step| {
         let is_failure = step.status == StepStatus::Failed;
-        let code = step.code.filter(|_| step.party() == Some(Party::Customer))?;
+        let code = step.code.filter(|_| step.party == Some(Party::Customer))?;
         // The settings alone decide on the ownership warning, so it would stay after the customer has acted on it.
         let is_finding = is_failure || (step.status == StepStatus::Warning && code != Code::ObjectOwnership);
         let message = step.message.clone();
@@ -337,7 +337,7 @@ fn missing_bucket(saved: &Draft) -> Option<Finding> {
 }
 
 fn is_platform_failure(verification: &Verification) -> bool {
-    verification.steps.iter().any(|step| step.status == StepStatus::Failed && step.party() == Some(Party::Platform))
+    verification.steps.iter().any(|step| step.status == StepStatus::Failed && step.party == Some(Party::Platform))
 }
 
 fn is_role_assumable(verification: &Verification) -> bool {

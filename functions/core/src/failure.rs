@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// Who must act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Party {
     /// The tenant's admin, in the customer's AWS account or in the settings.

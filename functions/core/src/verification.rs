@@ -146,8 +146,7 @@ pub struct Step {
     pub message: String,
     /// Names the party that must act and what to do; absent if the step passed or was skipped.
     pub hint: Option<String>,
-    /// The finding's party. It is not serialized, so it is absent in a parsed answer.
-    #[serde(skip)]
+    /// The party that must act; absent if the step passed or was skipped.
     pub party: Option<Party>,
 }
 
@@ -172,8 +171,9 @@ impl Step {
     }
 
     pub(crate) fn inconclusive(step: StepName, failure: &Failure) -> Self {
-        let (code, message) = (Some(failure.code), failure.message.clone());
-        Self { step, status: StepStatus::Inconclusive, code, message, hint: Some(TRY_AGAIN.to_owned()), party: None }
+        let (code, party) = (Some(failure.code), Some(failure.party));
+        let (status, hint) = (StepStatus::Inconclusive, Some(TRY_AGAIN.to_owned()));
+        Self { step, status, code, message: failure.message.clone(), hint, party }
     }
 
     /// A failed step, or an inconclusive one if the failure may pass by itself.
@@ -182,11 +182,6 @@ impl Step {
             Code::Throttled | Code::Unavailable | Code::CredentialsExpired => Self::inconclusive(step, failure),
             _ => Self::finding(step, StepStatus::Failed, failure),
         }
-    }
-
-    /// The party that must act; none if the step passed or was skipped.
-    pub fn party(&self) -> Option<Party> {
-        self.party.or(self.code.map(Code::party))
     }
 
     pub fn passed(&self) -> bool {

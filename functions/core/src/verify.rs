@@ -5,13 +5,14 @@
 //! such a role may belong to another customer.
 
 mod decide;
+mod role;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::{Code, Failure, Party},
@@ -22,12 +23,10 @@ use crate::{
     verification::{Step, StepName, Steps, Verification, VerificationRequest},
 };
 use decide::Attempts;
+use role::RoleProbe;
 
 /// The stored object's text, for the customer who finds it.
 const CHECK_TEXT: &str = "This file shows that audit logs can be delivered to this bucket. Each verification of the connection replaces it. It holds no events.\n";
-
-/// Between two tries to assume a role that AWS refuses.
-const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyContext<'a> {
@@ -37,7 +36,8 @@ pub struct VerifyContext<'a> {
     pub id: &'a str,
     /// A call that isn't answered within this time is inconclusive.
     pub within: Duration,
-    /// For how long a refused role is tried again, since it may be seconds old. Shorter than `within`.
+    /// For how long a refused role is tried again, since it may be seconds old. Shorter than `within`. Zero for a role that
+    /// isn't new: then each question to AWS is asked once.
     pub retry_refused_role: Duration,
 }
 
@@ -67,15 +67,11 @@ pub async fn verify<T: Tenants, P: Probes>(
         }
     };
 
-    let with_right = before(deadline, assume_with_retries(probes, &connection, context.retry_refused_role)).await;
-    let assumed = decide::assume_role(&connection, &with_right);
-    // Only now: AWS also refuses a role that it doesn't know yet, and such a refusal proves nothing.
     let wrong = connection.external_id.decoy(context.id);
-    let (with_wrong, without) = futures::join!(
-        before(deadline, probes.assume(&connection, Some(&wrong))),
-        before(deadline, probes.assume(&connection, None)),
-    );
-    let enforced = decide::external_id_enforced(&connection, &assumed, with_wrong.into(), without.into());
+    let role = RoleProbe { probes, connection: &connection, wrong, deadline };
+    let answers = role.ask(context.retry_refused_role).await;
+    let assumed = decide::assume_role(&connection, &answers.with_right);
+    let enforced = decide::external_id_enforced(&connection, &assumed, answers.with_wrong, answers.without);
     let is_role_usable = assumed.passed() && enforced.passed();
     steps.push(assumed);
     steps.push(enforced);
@@ -89,12 +85,17 @@ pub async fn verify<T: Tenants, P: Probes>(
 
     let spec = ObjectSpec::connectivity_check(&config, context.now);
     let key = spec.key.clone();
-    let delivered: Result<(), DeliveryFailure> =
-        before(deadline, probes.deliver(&config, spec, CHECK_TEXT.as_bytes().to_vec())).await;
+    let deliver = || probes.deliver(&config, spec.clone(), CHECK_TEXT.as_bytes().to_vec(), deadline);
+    let mut delivered = deliver().await;
+    // A new role's rights reach S3 and KMS later than its trust reaches STS.
+    if answers.is_new && delivered.as_ref().is_err_and(is_refusal) {
+        role.pause().await;
+        delivered = deliver().await;
+    }
     steps.push(decide::region(&config, &delivered));
     steps.push(decide::put_object(&config, &key, &delivered));
-    if delivered.is_err() {
-        return steps.skip_remaining("Not tried, since a delivery can't be stored.");
+    if let Err(DeliveryFailure::Put(_)) = delivered {
+        return steps.skip_remaining("Not tried, since no delivery was stored.");
     }
     let last = least_privilege(probes, &config, &key, deadline).await;
     let verification = steps.finish_with(last);
@@ -198,23 +199,10 @@ async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str
     decide::least_privilege(config, &Attempts { get, list, delete, put_outside }, left_behind)
 }
 
-/// Assumes the role with the right external ID, and tries again while AWS refuses it. IAM is eventually consistent, so a role
-/// that a customer created a moment ago is refused for some seconds ("Changes that I make are not always immediately visible"
-/// in the IAM user guide).
-async fn assume_with_retries<P: Probes>(
-    probes: &P,
-    connection: &Connection,
-    retry_for: Duration,
-) -> Result<(), Failure> {
-    let until = Instant::now() + retry_for;
-    loop {
-        let answer = probes.assume(connection, Some(&connection.external_id)).await;
-        let is_refused = answer.as_ref().is_err_and(|failure| failure.code == Code::AssumeRoleDenied);
-        if !is_refused || Instant::now() + RETRY_INTERVAL > until {
-            return answer;
-        }
-        sleep(RETRY_INTERVAL).await;
-    }
+/// Whether AWS refused a delivery as it refuses a role that it doesn't know everywhere yet.
+fn is_refusal(failure: &DeliveryFailure) -> bool {
+    let (DeliveryFailure::Put(failure) | DeliveryFailure::Multipart(failure)) = failure;
+    matches!(failure.code, Code::AssumeRoleDenied | Code::AccessDenied | Code::KmsDenied)
 }
 
 async fn before<T, E: From<Failure>>(deadline: Instant, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {

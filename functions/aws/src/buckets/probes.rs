@@ -1,17 +1,23 @@
 //! What a verification tries in the customer's account, with all rights of the role or with those of a delivery.
 
+use std::time::Duration;
+
 use audit_log_core::{
     export::Budget,
-    failure::Failure,
+    failure::{Code, Failure},
     object::{ObjectSpec, sha256},
     ports::{Access, Action, Bucket as _, DeliveryFailure, Probes, Reach, Upload as _},
     settings::{Connection, TenantConfig},
     tenant::ExternalId,
 };
 use chrono::DateTime;
+use tokio::time::{Instant, timeout_at};
 
 use super::{AssumedBuckets, RoleRequest, S3Upload, session};
 use crate::errors::AwsError;
+
+/// The part of the time before the deadline in which a multipart upload can be aborted.
+const ABORT_TIME: Duration = Duration::from_secs(3);
 
 impl Probes for AssumedBuckets {
     type Reach = S3Reach;
@@ -22,13 +28,27 @@ impl Probes for AssumedBuckets {
         self.assume_role(request).await.map(drop)
     }
 
-    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), DeliveryFailure> {
-        let bucket = self.open_as(config, session::check_name(&config.tenant)).await?;
-        let mut upload = bucket.upload(spec.clone());
-        let sha256 = sha256(&bytes);
-        upload.write(bytes.clone()).await?;
-        upload.finish(&sha256).await.result?;
-        bucket.upload(spec).try_multipart(bytes).await.map_err(DeliveryFailure::Multipart)
+    async fn deliver(
+        &self,
+        config: &TenantConfig,
+        spec: ObjectSpec,
+        bytes: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(), DeliveryFailure> {
+        let send_until = deadline.checked_sub(ABORT_TIME).unwrap_or(deadline);
+        let store = async {
+            let bucket = self.open_as(config, session::check_name(&config.tenant)).await?;
+            let mut upload = bucket.upload(spec.clone());
+            upload.write(bytes.clone()).await?;
+            upload.finish(&sha256(&bytes)).await.result?;
+            Ok::<_, Failure>(bucket)
+        };
+        let bucket = match timeout_at(send_until, store).await {
+            Ok(stored) => stored?,
+            Err(_) => return Err(Failure::new(Code::Unavailable, "AWS did not answer in time.").into()),
+        };
+        let upload = bucket.upload(spec);
+        upload.try_multipart(bytes, send_until, deadline).await.map_err(DeliveryFailure::Multipart)
     }
 
     async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {

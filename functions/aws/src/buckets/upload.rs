@@ -40,7 +40,10 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, error::Elapsed, timeout_at},
+};
 use tracing::Instrument as _;
 
 use crate::errors::AwsError;
@@ -108,7 +111,7 @@ impl S3Upload {
     }
 
     /// The headers `x-amz-server-side-encryption` and `x-amz-server-side-encryption-aws-kms-key-id`.
-    fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+    fn encryption_headers(&self) -> (Option<ServerSideEncryption>, Option<String>) {
         match &self.encryption {
             Encryption::Bucket(_) => (None, None),
             Encryption::SseS3 => (Some(ServerSideEncryption::Aes256), None),
@@ -118,7 +121,7 @@ impl S3Upload {
 
     /// Sends the object in a single request. S3 checks the body against `sha256`; without it, the SDK computes one.
     pub(super) async fn put(&self, bytes: Vec<u8>, sha256: Option<&str>) -> Result<(), AwsError> {
-        let (encryption, key) = self.encryption();
+        let (encryption, key) = self.encryption_headers();
         let put = self
             .client
             .put_object()
@@ -141,7 +144,7 @@ impl S3Upload {
     }
 
     async fn create_multipart(&self) -> Result<Multipart, AwsError> {
-        let (encryption, key) = self.encryption();
+        let (encryption, key) = self.encryption_headers();
         let create = self
             .client
             .create_multipart_upload()
@@ -226,19 +229,23 @@ impl S3Upload {
     }
 
     /// Creates a multipart upload, sends a single part and aborts it: that needs rights that a single PUT doesn't, and shows
-    /// no object. S3 uses `kms:Decrypt` for each part ("Protecting data using SSE-KMS" in the S3 user guide).
-    pub(super) async fn try_multipart(mut self, part: Vec<u8>) -> Result<(), Failure> {
+    /// no object. S3 uses `kms:Decrypt` for each part ("Protecting data using SSE-KMS" in the S3 user guide). What isn't sent
+    /// by `send_until` is given up, so that the upload can be aborted by `deadline`.
+    pub(super) async fn try_multipart(
+        mut self,
+        part: Vec<u8>,
+        send_until: Instant,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         // Fails only if the upload isn't created: there is no part before this one.
-        if let Err(error) = self.send_part(part).await {
-            return Err(self.multipart_failure("A multipart upload could not be created", "s3:PutObject", &error));
-        }
+        let created = timeout_at(send_until, self.send_part(part)).await;
+        self.multipart_result("A multipart upload could not be created", "s3:PutObject", created)?;
         let Some(mut multipart) = self.multipart.take() else { return Ok(()) };
-        let sent = multipart.wait_for_parts().await.map_err(|error| {
-            self.multipart_failure("A part of a multipart upload could not be stored", "s3:PutObject", &error)
-        });
-        let aborted = self.abort_multipart(&mut multipart).await.map_err(|error| {
-            let what = "A multipart upload could not be aborted";
-            let failure = self.multipart_failure(what, "s3:AbortMultipartUpload", &error);
+        let sent = timeout_at(send_until, multipart.wait_for_parts()).await;
+        let sent = self.multipart_result("A part of a multipart upload could not be stored", "s3:PutObject", sent);
+        let aborted = timeout_at(deadline, self.abort_multipart(&mut multipart)).await;
+        let what = "A multipart upload could not be aborted";
+        let aborted = self.multipart_result(what, "s3:AbortMultipartUpload", aborted).map_err(|failure| {
             let left =
                 "What was sent stays in the bucket, unseen but billed, until a lifecycle rule aborts the upload.";
             Failure { message: format!("{} {left}", failure.message), ..failure }
@@ -252,13 +259,28 @@ impl S3Upload {
     }
 
     /// Says which request failed, and which right it takes if S3 refused it.
-    fn multipart_failure(&self, what: &str, right: &str, error: &AwsError) -> Failure {
-        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key);
-        let message = match failure.code {
-            Code::AccessDenied => format!("{what}: S3 refused {right} on s3://{}/{}.", self.bucket, self.spec.key),
+    fn multipart_result<T>(
+        &self,
+        what: &str,
+        right: &str,
+        answer: Result<Result<T, AwsError>, Elapsed>,
+    ) -> Result<T, Failure> {
+        let Self { bucket, region, spec, .. } = self;
+        let key = &spec.key;
+        let error = match answer {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Failure::new(Code::Unavailable, format!("{what}: AWS did not answer in time."))),
+        };
+        let failure = error.s3_failure(bucket, region, key);
+        let message = match (failure.code, error.denying_policy()) {
+            (Code::AccessDenied, Some(reason)) => {
+                format!("{what}: S3 refused {right} on s3://{bucket}/{key}: {reason}.")
+            }
+            (Code::AccessDenied, None) => format!("{what}: S3 refused {right} on s3://{bucket}/{key}."),
             _ => format!("{what}: {}", failure.message),
         };
-        Failure { message, ..failure }
+        Err(Failure { message, ..failure })
     }
 
     async fn abort_multipart(&self, multipart: &mut Multipart) -> Result<(), AwsError> {

@@ -172,21 +172,25 @@ impl AwsError {
     }
 
     fn write_denied(&self, bucket: &str, key: &str) -> Failure {
-        let reason = match Policy::from_message(&self.message) {
-            Some(Policy::Endpoint) => {
-                let message = format!("The policy of the platform's VPC endpoint for S3 refused s3://{bucket}/{key}.");
-                return Failure::new(Code::PlatformDenied, message);
-            }
-            Some(Policy::ServiceControl) => "a service control policy (SCP) of the role's organization denies it",
-            Some(Policy::ResourceControl) => "a resource control policy (RCP) of the bucket's organization denies it",
-            Some(Policy::Boundary) => "the role's permissions boundary denies it",
-            Some(Policy::Identity) => "the role's own policies don't allow it",
-            Some(Policy::Resource) => "the bucket policy denies it",
-            Some(Policy::Session) | None => {
-                "the role may not write there, or the bucket belongs to another account than expected"
-            }
-        };
+        if Policy::from_message(&self.message) == Some(Policy::Endpoint) {
+            let message = format!("The policy of the platform's VPC endpoint for S3 refused s3://{bucket}/{key}.");
+            return Failure::new(Code::PlatformDenied, message);
+        }
+        let unnamed = "the role may not write there, or the bucket belongs to another account than expected";
+        let reason = self.denying_policy().unwrap_or(unnamed);
         Failure::new(Code::AccessDenied, format!("S3 refused to store s3://{bucket}/{key}: {reason}."))
+    }
+
+    /// The customer's policy that refused a request to S3, if AWS names one.
+    pub fn denying_policy(&self) -> Option<&'static str> {
+        match Policy::from_message(&self.message)? {
+            Policy::ServiceControl => Some("a service control policy (SCP) of the role's organization denies it"),
+            Policy::ResourceControl => Some("a resource control policy (RCP) of the bucket's organization denies it"),
+            Policy::Boundary => Some("the role's permissions boundary denies it"),
+            Policy::Identity => Some("the role's own policies don't allow it"),
+            Policy::Resource => Some("the bucket policy denies it"),
+            Policy::Session | Policy::Endpoint => None,
+        }
     }
 
     fn kms_denied(&self, bucket: &str) -> Failure {

@@ -1,6 +1,7 @@
 //! Tests of invoking the exporter.
 
 use audit_log_core::{
+    failure::Party,
     ports::{PublishTrigger as _, Verifier as _},
     verification::{Step, StepName, StepStatus, Verification, VerificationRequest},
 };
@@ -29,9 +30,11 @@ async fn a_verification_is_requested_with_all_its_fields_and_the_answer_is_retur
         bucket_owner: text("owner"),
         ..Draft::default()
     };
-    let message = "The role can be assumed.".to_owned();
-    let status = StepStatus::Passed;
-    let step = Step { step: StepName::AssumeRole, status, code: None, message, hint: None, party: None };
+    let message = "The external ID is another one.".to_owned();
+    let (status, code) = (StepStatus::Failed, Some(Code::ConfigInvalid));
+    // Not the code's party, so it must be in the answer.
+    let party = Some(Party::Platform);
+    let step = Step { step: StepName::AssumeRole, status, code, message, hint: None, party };
     let verification = Verification { steps: vec![step] };
     let aws = Aws::new().on("Invoke", [Reply::ok(serde_json::to_string(&verification).unwrap())]);
     let request = VerificationRequest { tenant_id: "acme".to_owned(), draft };

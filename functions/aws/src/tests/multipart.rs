@@ -165,7 +165,7 @@ async fn an_upload_that_is_gone_when_it_is_completed_is_tried_again_later() {
         // Completed by the first attempt, whose answer was lost.
         (vec![Reply::Lost, gone()], true),
         (vec![error(), gone()], true),
-        // Aborted by somebody else.
+        // Aborted by another actor, such as a lifecycle rule.
         (vec![gone()], false),
     ] {
         let case = format!("{replies:?}");

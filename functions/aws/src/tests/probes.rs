@@ -5,6 +5,8 @@ use audit_log_core::{
     settings::Connection,
 };
 
+use tokio::time::{Duration, Instant};
+
 use super::*;
 use crate::{
     clients::MAX_ATTEMPTS,
@@ -22,6 +24,10 @@ fn connection() -> Connection {
 
 fn check_spec(config: &TenantConfig) -> ObjectSpec {
     ObjectSpec::connectivity_check(config, window().from)
+}
+
+fn in_20_seconds() -> Instant {
+    Instant::now() + Duration::from_secs(20)
 }
 
 const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
@@ -87,7 +93,7 @@ async fn the_object_of_a_check_is_sent_like_a_delivery() {
     delivery.finish(&sha256(BODY)).await.result.unwrap();
 
     let checked = multipart::s3().on("PutObject", [Reply::ok("")]);
-    probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap();
+    probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec(), in_20_seconds()).await.unwrap();
     assert_eq!(
         fields_without_session_name(&checked.sent("AssumeRole")[0]),
         fields_without_session_name(&delivered.sent("AssumeRole")[0]),
@@ -116,7 +122,7 @@ async fn the_multipart_upload_of_a_check_is_sent_like_a_delivery_and_aborted() {
     let key = "arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let config = config(Draft { kms_key_arn: Some(key.to_owned()), ..Draft::default() });
     let checked = multipart::s3().on("PutObject", [Reply::ok("")]);
-    probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap();
+    probes(&checked).deliver(&config, check_spec(&config), BODY.to_vec(), in_20_seconds()).await.unwrap();
     assert_eq!(checked.operations(), ["PutObject", "CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"]);
     assert_eq!(checked.sent("AssumeRole").len(), 1, "one session for both");
 
@@ -140,6 +146,8 @@ async fn the_multipart_upload_of_a_check_is_sent_like_a_delivery_and_aborted() {
 #[tokio::test(start_paused = true)]
 async fn a_check_says_which_request_of_a_multipart_upload_failed() {
     let denied = || Reply::s3(403, "AccessDenied", "Access Denied");
+    let by_scp =
+        || Reply::s3(403, "AccessDenied", "x is not authorized with an explicit deny in a service control policy");
     let no_decrypt = || Reply::s3(403, "AccessDenied", "User: x is not authorized to perform: kms:Decrypt on: y");
     for (operation, reply, code, words) in [
         ("CreateMultipartUpload", denied(), Code::AccessDenied, "could not be created: S3 refused s3:PutObject"),
@@ -150,11 +158,18 @@ async fn a_check_says_which_request_of_a_multipart_upload_failed() {
             Code::AccessDenied,
             "could not be aborted: S3 refused s3:AbortMultipartUpload",
         ),
+        (
+            "AbortMultipartUpload",
+            by_scp(),
+            Code::AccessDenied,
+            "/connectivity-check: a service control policy (SCP) of the role's organization denies it.",
+        ),
         ("AbortMultipartUpload", Reply::Lost, Code::Unavailable, "could not be aborted: AWS did not answer"),
     ] {
         let aws = multipart::s3().on("PutObject", [Reply::ok("")]).on(operation, [reply]);
         let config = config(Draft::default());
-        let failure = probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap_err();
+        let failure =
+            probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec(), in_20_seconds()).await.unwrap_err();
         let DeliveryFailure::Multipart(failure) = failure else { panic!("{failure:?}") };
         assert_no_secrets(&failure);
         assert_eq!(failure.code, code, "{operation}");
@@ -172,10 +187,38 @@ async fn a_part_that_fails_and_can_not_be_aborted_is_reported_as_left_behind() {
     let s3 = multipart::s3().on("PutObject", [Reply::ok("")]);
     let aws = s3.on("UploadPart", [denied()]).on("AbortMultipartUpload", [denied()]);
     let config = config(Draft::default());
-    let failure = probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec()).await.unwrap_err();
+    let failure = probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec(), in_20_seconds()).await.unwrap_err();
     let DeliveryFailure::Multipart(failure) = failure else { panic!("{failure:?}") };
     for words in ["could not be stored: S3 refused s3:PutObject", "could not be aborted: S3 refused"] {
         assert!(failure.message.contains(words), "{}", failure.message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_is_not_answered_in_time_still_aborts_its_multipart_upload() {
+    for (silent, words, aborts, seconds) in [
+        (&["PutObject"][..], None, 0, 17),
+        (&["CreateMultipartUpload"], Some("could not be created: AWS did not answer in time."), 0, 17),
+        (&["UploadPart"], Some("could not be stored: AWS did not answer in time."), 1, 17),
+        (&["UploadPart", "AbortMultipartUpload"], Some("until a lifecycle rule aborts the upload"), 1, 20),
+    ] {
+        let s3 = multipart::s3().on("PutObject", [Reply::ok("")]);
+        let aws = silent.iter().fold(s3, |aws, operation| aws.on(operation, [Reply::Silence]));
+        let config = config(Draft::default());
+        let began = Instant::now();
+        let delivered = probes(&aws).deliver(&config, check_spec(&config), BODY.to_vec(), in_20_seconds()).await;
+        assert_eq!(
+            (began.elapsed().as_secs(), aws.sent("AbortMultipartUpload").len()),
+            (seconds, aborts),
+            "{silent:?}"
+        );
+        // Once the object is stored, the failure says so.
+        let (is_stored, failure) = match delivered.unwrap_err() {
+            DeliveryFailure::Put(failure) => (false, failure),
+            DeliveryFailure::Multipart(failure) => (true, failure),
+        };
+        assert_eq!((is_stored, failure.code), (words.is_some(), Code::Unavailable), "{silent:?}");
+        assert!(words.is_none_or(|words| failure.message.contains(words)), "{}", failure.message);
     }
 }
 
@@ -192,7 +235,8 @@ async fn a_refused_check_has_the_failure_of_a_refused_delivery() {
         };
         let aws = Aws::new().on("PutObject", [reply]).answering("AbortMultipartUpload", no_such_upload);
         let config = config(Draft::default());
-        let failure = probes(&aws).deliver(&config, check_spec(&config), Vec::new()).await.unwrap_err();
+        let failure =
+            probes(&aws).deliver(&config, check_spec(&config), Vec::new(), in_20_seconds()).await.unwrap_err();
         let DeliveryFailure::Put(failure) = failure else { panic!("{failure:?}") };
         assert_no_secrets(&failure);
         assert_eq!(failure.code, code);

@@ -51,6 +51,10 @@ async fn a_role_is_connected_only_after_it_refused_everyone_else() {
         assert_eq!(connector["status"], "not_connected");
         world.fakes.state().findings.clear();
     }
+    // Operators must act, though the code's party is the customer.
+    world.plan_step_by(Party::Platform, StepName::AssumeRole, StepStatus::Failed, Code::ConfigInvalid);
+    assert_eq!(connect().await.refusal(), (503, "unavailable".to_owned()));
+    world.fakes.state().findings.clear();
     assert_eq!(connect().await.json()["status"], "connected");
     let asked = world.fakes.state().verified.last().cloned().unwrap();
     assert_eq!((asked.tenant_id.as_str(), asked.draft.bucket), ("acme", None));

@@ -67,7 +67,8 @@ impl Verifier for Accounts {
         let step = |name| {
             let found = findings.iter().find(|(step, ..)| *step == name);
             let (status, code) = found.map_or((StepStatus::Passed, None), |(_, status, code)| (*status, Some(*code)));
-            Step { step: name, status, code, message: format!("{name} as planned."), hint: None, party: None }
+            let (message, party) = (format!("{name} as planned."), code.map(Code::party));
+            Step { step: name, status, code, message, hint: None, party }
         };
         Ok(Verification { steps: StepName::ALL.map(step).to_vec() })
     }

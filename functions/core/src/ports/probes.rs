@@ -2,6 +2,8 @@
 
 use std::{fmt, future::Future};
 
+use tokio::time::Instant;
+
 use crate::{
     failure::{Code, Failure},
     object::ObjectSpec,
@@ -20,12 +22,14 @@ pub trait Probes: Sync {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Stores an object as a delivery does: with the same session policy and the same headers. Then creates a multipart
-    /// upload of it, sends the bytes as its only part and aborts it, since a large object needs more rights.
+    /// upload of it, sends the bytes as its only part and aborts it, since a large object needs more rights. Returns by the
+    /// deadline: what isn't answered in time fails as unavailable, early enough to abort the upload.
     fn deliver(
         &self,
         config: &TenantConfig,
         spec: ObjectSpec,
         bytes: Vec<u8>,
+        deadline: Instant,
     ) -> impl Future<Output = Result<(), DeliveryFailure>> + Send;
 
     /// Assumes the role without a session policy.

@@ -109,6 +109,11 @@ pub(super) fn put_object(config: &TenantConfig, key: &str, delivered: &Result<()
         Err(DeliveryFailure::Put(failure)) if failure.code == Code::WrongRegion => {
             Step::skip(NAME, "Nothing was stored, since the bucket is in another region.")
         }
+        // The role could be assumed a moment ago.
+        Err(DeliveryFailure::Put(failure)) if failure.code == Code::AssumeRoleDenied => {
+            let message = "AWS let the platform assume the role, and then refused it. A new role is not known everywhere for some seconds.";
+            Step::inconclusive(NAME, &Failure::new(failure.code, message))
+        }
         Err(DeliveryFailure::Put(failure) | DeliveryFailure::Multipart(failure)) => Step::from_failure(NAME, failure),
     }
 }

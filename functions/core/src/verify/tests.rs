@@ -13,6 +13,9 @@ use crate::{
 };
 use account::{Account, With};
 
+/// AWS refuses the role in the same way if it doesn't know it and if the external ID is wrong.
+const DENIED: Result<(), Code> = Err(Code::AssumeRoleDenied);
+
 const NOW: &str = "2026-11-21T10:00:00Z";
 const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
 
@@ -86,22 +89,23 @@ async fn the_answer_is_the_documented_json() {
         answer["steps"][2],
         serde_json::json!({
             "step": "region", "status": "passed", "code": null, "message": "The bucket acme-audit is in eu-west-1.",
-            "hint": null,
+            "hint": null, "party": null,
         })
     );
+    let last = &answer["steps"][4];
     assert_eq!(
-        (&answer["steps"][4]["step"], &answer["steps"][4]["status"], &answer["steps"][4]["code"]),
-        (&"least_privilege".into(), &"warning".into(), &"excess_rights".into())
+        (&last["step"], &last["status"], &last["code"], &last["party"]),
+        (&"least_privilege".into(), &"warning".into(), &"excess_rights".into(), &"customer".into())
     );
 }
 
 #[tokio::test]
 async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_written_through_it() {
-    let allowed = |which: &[With]| which.iter().map(|with| (*with, Ok(()))).collect::<BTreeMap<_, _>>();
+    let allowed = |which: &[With]| which.iter().map(|with| (*with, vec![Ok(())])).collect::<BTreeMap<_, _>>();
     let mut locked_out = allowed(&[With::None]);
-    locked_out.insert(With::Right, Err(Code::AssumeRoleDenied));
+    locked_out.insert(With::Right, vec![DENIED]);
     let mut throttled = allowed(&[With::Wrong]);
-    throttled.insert(With::None, Err(Code::Throttled));
+    throttled.insert(With::None, vec![Err(Code::Throttled)]);
     for (role, first, how) in [
         (allowed(&[With::Wrong]), "Passed", "with a wrong external ID."),
         (allowed(&[With::None]), "Passed", "without any external ID."),
@@ -121,7 +125,7 @@ async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_writt
 
 #[tokio::test]
 async fn the_refusals_of_a_role_that_can_not_be_assumed_prove_nothing() {
-    let account = Account { role: [(With::Right, Err(Code::AssumeRoleDenied))].into(), ..Account::default() };
+    let account = Account { role: [(With::Right, vec![DENIED])].into(), ..Account::default() };
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Failed assume_role_denied", "Skipped", "Skipped", "Skipped", "Skipped"]);
     assert_eq!(account.calls(), ["assume Right", "assume Wrong", "assume None"], "once each, unless an admin waits");
@@ -129,17 +133,21 @@ async fn the_refusals_of_a_role_that_can_not_be_assumed_prove_nothing() {
     assert!(steps[0].hint.as_ref().unwrap().contains("quick-create"));
 }
 
+/// The answers to the right external ID of a role that AWS refuses so often, since it doesn't know it yet.
+fn known_after(refusals: usize) -> Vec<Result<(), Code>> {
+    [vec![DENIED; refusals], vec![Ok(())]].concat()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_role_that_is_seconds_old_is_tried_again_for_some_seconds() {
-    for (unknown_for, expected, tries, seconds) in
-        [(0, "Passed", 1, 0), (3, "Passed", 4, 6), (5, "Passed", 6, 10), (8, "Failed assume_role_denied", 6, 10)]
+    for (refusals, expected, tries, seconds) in
+        [(0, "Passed", 2, 2), (3, "Passed", 5, 8), (5, "Passed", 7, 12), (6, "Failed assume_role_denied", 6, 10)]
     {
-        let account = Account { unknown_for, ..Account::default() };
+        let account = Account { role: [(With::Right, known_after(refusals))].into(), ..Account::default() };
         let began = Instant::now();
         let steps = verified_with_retries(&account).await;
-        assert_eq!(outline(&steps)[0], expected, "{unknown_for}");
-        assert_eq!(account.calls().iter().filter(|call| *call == "assume Right").count(), tries);
-        assert_eq!(began.elapsed().as_secs(), seconds);
+        assert_eq!(outline(&steps)[0], expected, "{refusals}");
+        assert_eq!((account.count("assume Right"), began.elapsed().as_secs()), (tries, seconds), "{refusals}");
         match &steps[0].hint {
             None => assert_eq!(outline(&steps), ["Passed"; 5]),
             Some(hint) => {
@@ -150,17 +158,71 @@ async fn a_role_that_is_seconds_old_is_tried_again_for_some_seconds() {
     }
 }
 
-/// All AssumeRole calls are refused as long as AWS doesn't know the role.
+/// The host that refuses a wrong external ID may not know the role, while another host knows it.
 #[tokio::test(start_paused = true)]
 async fn a_role_that_is_seconds_old_must_demand_the_external_id_too() {
-    let account = Account { role: [(With::Wrong, Ok(()))].into(), unknown_for: 2, ..Account::default() };
-    let steps = verified_with_retries(&account).await;
-    assert_eq!(outline(&steps)[..2], ["Passed", "Failed external_id_not_enforced"]);
+    let open = || vec![DENIED, Ok(())];
+    let seldom = || vec![DENIED, DENIED, Ok(())];
+    for (refusals, role) in [
+        (2, vec![(With::Wrong, vec![Ok(())])]),
+        (3, vec![(With::Wrong, open()), (With::None, open())]),
+        (0, vec![(With::Wrong, open())]),
+        (0, vec![(With::None, open())]),
+        // Refused once more between the successes.
+        (0, vec![(With::Right, vec![Ok(()), DENIED, Ok(())]), (With::None, seldom())]),
+    ] {
+        let mut answers: BTreeMap<_, _> = [(With::Right, known_after(refusals))].into();
+        answers.extend(role);
+        let case = format!("{answers:?}");
+        let account = Account { role: answers, ..Account::default() };
+        let steps = verified_with_retries(&account).await;
+        assert_eq!(outline(&steps)[..2], ["Passed", "Failed external_id_not_enforced"], "{case}");
+        assert_eq!(account.count("deliver "), 0, "nothing was written");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_a_role_that_is_not_known_everywhere_prove_nothing() {
+    let inconclusive = "Inconclusive assume_role_denied";
+    for (right, expected, seconds) in [
+        (vec![Ok(()), DENIED, Ok(())], "Passed", 6),
+        (vec![Ok(()), DENIED, Ok(()), DENIED], inconclusive, 6),
+        (vec![Ok(()), DENIED], inconclusive, 6),
+        (vec![Ok(()), Err(Code::Throttled)], "Inconclusive throttled", 2),
+    ] {
+        let account = Account { role: [(With::Right, right)].into(), ..Account::default() };
+        let began = Instant::now();
+        let steps = verified_with_retries(&account).await;
+        assert_eq!(outline(&steps)[..2], ["Passed", expected]);
+        assert_eq!(began.elapsed().as_secs(), seconds);
+        let hint = steps[1].hint.as_deref().unwrap_or("try again in a minute");
+        assert!(hint.contains("try again in a minute"), "{hint}");
+    }
+}
+
+/// A role's rights reach S3 and KMS later than its trust reaches STS.
+#[tokio::test(start_paused = true)]
+async fn a_refused_delivery_is_tried_again_if_the_role_is_new() {
+    let put = |code| DeliveryFailure::Put(Failure::new(code, "refused"));
+    let part = |code| DeliveryFailure::Multipart(Failure::new(code, "refused"));
+    for (refusals, failure, deliveries) in [
+        (1, put(Code::AssumeRoleDenied), 2),
+        (1, put(Code::AccessDenied), 2),
+        (1, part(Code::KmsDenied), 2),
+        (1, put(Code::BucketNotFound), 1),
+        (0, put(Code::AccessDenied), 1),
+    ] {
+        let role = [(With::Right, known_after(refusals))].into();
+        let account = Account { role, delivery: Some(failure), delivers_later: true, ..Account::default() };
+        let steps = verified_with_retries(&account).await;
+        assert_eq!(account.count("deliver "), deliveries);
+        assert_eq!(steps[3].passed(), deliveries == 2, "{:?}", steps[3]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_a_refusal_of_the_role_is_tried_again() {
-    let account = Account { role: [(With::Right, Err(Code::Unavailable))].into(), ..Account::default() };
+    let account = Account { role: [(With::Right, vec![Err(Code::Unavailable)])].into(), ..Account::default() };
     verified_with_retries(&account).await;
     assert_eq!(account.calls()[..2], ["assume Right", "assume Wrong"]);
 }
@@ -175,7 +237,7 @@ async fn an_unclear_answer_does_not_pass() {
         (With::None, Code::Unavailable, ["Passed", "Inconclusive unavailable"]),
         (With::None, Code::Rejected, ["Passed", "Inconclusive rejected"]),
     ] {
-        let account = Account { role: [(with, Err(code))].into(), ..Account::default() };
+        let account = Account { role: [(with, vec![Err(code)])].into(), ..Account::default() };
         let steps = verified(&account).await;
         assert_eq!(outline(&steps[..2]), expected);
         assert_eq!(outline(&steps[2..]), ["Skipped"; 3]);
@@ -256,6 +318,8 @@ async fn the_answer_to_the_put_decides_two_steps() {
         (Code::BucketNotFound, "Skipped", "Failed bucket_not_found"),
         (Code::AccessDenied, "Skipped", "Failed access_denied"),
         (Code::RegionNotEnabled, "Skipped", "Failed region_not_enabled"),
+        // The role could be assumed a moment ago, so it is too new.
+        (Code::AssumeRoleDenied, "Inconclusive assume_role_denied", "Inconclusive assume_role_denied"),
         (Code::KmsDenied, "Passed", "Failed kms_denied"),
         (Code::BucketOwnerMismatch, "Passed", "Failed bucket_owner_mismatch"),
         (Code::Throttled, "Inconclusive throttled", "Inconclusive throttled"),
@@ -271,7 +335,7 @@ async fn the_answer_to_the_put_decides_two_steps() {
 }
 
 #[tokio::test]
-async fn a_failed_multipart_upload_fails_the_put_and_not_the_region() {
+async fn a_failed_multipart_upload_fails_the_put_and_no_other_step() {
     for (code, put) in [
         (Code::KmsDenied, "Failed kms_denied"),
         (Code::AccessDenied, "Failed access_denied"),
@@ -279,7 +343,7 @@ async fn a_failed_multipart_upload_fails_the_put_and_not_the_region() {
     ] {
         let multipart = DeliveryFailure::Multipart(Failure::new(code, "could not be aborted"));
         let steps = verified(&Account { delivery: Some(multipart), ..Account::default() }).await;
-        assert_eq!(outline(&steps), ["Passed", "Passed", "Passed", put, "Skipped"]);
+        assert_eq!(outline(&steps), ["Passed", "Passed", "Passed", put, "Passed"]);
         assert_eq!(steps[3].message, "could not be aborted");
     }
 }

@@ -159,13 +159,13 @@ async fn enter_in_a_field_of_the_settings_saves() {
 async fn findings_of_a_verification_have_a_status_a_message_and_a_hint() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
-    let step = |step, status, code| Step {
+    let step = |step, status, code: Code| Step {
         step,
         status,
         code: Some(code),
         message: "found <it>".to_owned(),
         hint: Some("do & fix".to_owned()),
-        party: None,
+        party: Some(code.party()),
     };
     let findings = [
         step(StepName::LeastPrivilege, StepStatus::Warning, Code::ExcessRights),

@@ -1,5 +1,7 @@
 //! Damaged records: which party they are reported to, and that later checks replace them.
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::{
     object::ObjectSpec,
@@ -22,7 +24,7 @@ impl Probes for SoundAccount {
         is_right.then_some(()).ok_or_else(|| Failure::new(Code::AssumeRoleDenied, "STS refused the role."))
     }
 
-    async fn deliver(&self, _: &TenantConfig, _: ObjectSpec, _: Vec<u8>) -> Result<(), DeliveryFailure> {
+    async fn deliver(&self, _: &TenantConfig, _: ObjectSpec, _: Vec<u8>, _: Instant) -> Result<(), DeliveryFailure> {
         Ok(())
     }
 

@@ -19,14 +19,14 @@ pub(super) enum With {
 /// By default the account is as the quick-create template leaves it.
 #[derive(Default)]
 pub(super) struct Account {
-    /// The role's answers that differ from a correct role.
-    pub(super) role: BTreeMap<With, Result<(), Code>>,
-    /// How often AWS refuses every AssumeRole call, since it doesn't know the new role yet.
-    pub(super) unknown_for: usize,
+    /// The role's answers that differ from a correct role, in order; the last one is repeated.
+    pub(super) role: BTreeMap<With, Vec<Result<(), Code>>>,
     /// AssumeRole calls that are never answered.
     pub(super) silent: BTreeSet<With>,
     /// S3's error to the put or to the multipart upload, or whether it never answers.
     pub(super) delivery: Option<DeliveryFailure>,
+    /// Whether only the first delivery has that error.
+    pub(super) delivers_later: bool,
     pub(super) put_hangs: bool,
     /// The error of the session without a policy, and its answers that are no refusal.
     pub(super) reach: Option<Code>,
@@ -37,6 +37,11 @@ pub(super) struct Account {
 impl Account {
     fn record(&self, call: String) {
         self.calls.lock().unwrap().push(call);
+    }
+
+    /// How many calls begin with these words.
+    pub(super) fn count(&self, words: &str) -> usize {
+        self.calls().iter().filter(|call| call.starts_with(words)).count()
     }
 
     pub(super) fn calls(&self) -> Vec<String> {
@@ -53,25 +58,33 @@ impl Probes for &Account {
             Some(_) => With::Wrong,
             None => With::None,
         };
-        self.record(format!("assume {with:?}"));
+        let call = format!("assume {with:?}");
+        let earlier = self.count(&call);
+        self.record(call);
         if self.silent.contains(&with) {
             std::future::pending::<()>().await;
         }
-        let answered = self.calls().iter().filter(|call| call.starts_with("assume ")).count();
-        if answered <= self.unknown_for {
-            return Err(Failure::new(Code::AssumeRoleDenied, "STS doesn't know the role yet"));
-        }
         let correct = if with == With::Right { Ok(()) } else { Err(Code::AssumeRoleDenied) };
-        let answer = self.role.get(&with).copied().unwrap_or(correct);
+        let planned = self.role.get(&with).and_then(|answers| answers.get(earlier).or(answers.last()));
+        let answer = planned.copied().unwrap_or(correct);
         answer.map_err(|code| Failure::new(code, format!("{code} by STS")))
     }
 
-    async fn deliver(&self, config: &TenantConfig, spec: ObjectSpec, bytes: Vec<u8>) -> Result<(), DeliveryFailure> {
+    async fn deliver(
+        &self,
+        config: &TenantConfig,
+        spec: ObjectSpec,
+        bytes: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(), DeliveryFailure> {
+        let is_first = self.count("deliver ") == 0;
         self.record(format!("deliver {}/{} {:?}", config.bucket, spec.key, String::from_utf8(bytes).unwrap()));
         if self.put_hangs {
-            std::future::pending::<()>().await;
+            let hangs = std::future::pending::<Result<(), DeliveryFailure>>();
+            return before(deadline, hangs).await;
         }
-        self.delivery.clone().map_or(Ok(()), Err)
+        let failure = self.delivery.clone().filter(|_| is_first || !self.delivers_later);
+        failure.map_or(Ok(()), Err)
     }
 
     async fn reach(&self, _config: &TenantConfig) -> Result<Self, Failure> {
