@@ -23,6 +23,8 @@ export const pages = {
   connector: { path: "connector", entry: "S3 Audit Log Exporter", heading: /^S3 Audit Log Exporter/ },
   settings: { path: "settings", entry: "Audit log export", heading: /^Audit log export/ },
 };
+/** What failures and the settings link to. */
+export const obstacles = { path: "obstacles", link: "Obstacles", heading: "Obstacles", section: "a bucket policy" };
 export const onlyForAdmins = ["connector", "settings"];
 export const refusedToReaders = "audit-logs:admin";
 

@@ -77,6 +77,7 @@ impl<'a> Visitor<'a> {
         let token = self.fixture.platform.api().token(self.tenant, &[ADMIN]);
         self.run_step("losesTheSession", json!({ "token": token, "saved": name })).await?;
         self.run_step("saves", json!({ "bucket": name })).await?;
+        self.run_step("looksUpObstacles", json!({})).await?;
 
         let tick = self.fixture.platform.tick(self.hour + TimeDelta::minutes(1)).await?;
         assert_eq!((&tick["exported"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");

@@ -14,6 +14,7 @@ mod form;
 mod layout;
 mod logs;
 mod not_found;
+pub(crate) mod obstacles;
 mod request;
 mod session;
 mod settings;
@@ -54,6 +55,7 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/settings", get(settings::page::<B>).post(settings::save::<B>))
         .route("/settings/verify", post(settings::verify::<B>))
         .route("/settings/preview", post(settings::preview::<B>))
+        .route("/obstacles", get(obstacles::page))
         .route("/session", post(sign_in::sign_in::<B>))
         .route("/session/end", post(sign_in::sign_out))
         .route("/assets/{name}", get(assets::serve));

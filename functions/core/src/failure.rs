@@ -80,7 +80,7 @@ codes! {
         "Sign in to the AWS accounts of the role and of the bucket and settle what AWS asks for there, such as a payment, a verification or, in China, an ICP record; otherwise ask AWS Support.";
     /// S3 refused the write.
     AccessDenied = "access_denied", Customer,
-        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there. If the role allows them, look for what denies them: a bucket policy (with aws:SourceVpce, aws:SourceIp or a demand for encryption), an organization's policy (SCP or RCP), a permissions boundary, a VPC endpoint policy, Object Lock, Object Ownership or Requester Pays. The page docs/obstacles.md has the command that shows each.";
+        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there. If the role allows them, look for what denies them: a bucket policy (with aws:SourceVpce, aws:SourceIp or a demand for encryption), an organization's policy (SCP or RCP), a permissions boundary, a VPC endpoint policy, Object Lock, Object Ownership or Requester Pays. The console's page /obstacles has the command that shows each.";
     /// KMS refused the key, or the key can't be used.
     KmsDenied = "kms_denied", Customer,
         "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled, not pending deletion, and in the bucket's region. If the settings name a key, it must be the one that encrypts the bucket. An organization's policy (SCP or RCP) can also deny it.";

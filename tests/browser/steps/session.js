@@ -11,7 +11,7 @@ async function asksToSignIn(visitor, address) {
 
 /** Visits every page without being signed in. */
 export async function isAStranger(visitor) {
-  for (const { path } of Object.values(words.pages)) await asksToSignIn(visitor, path);
+  for (const { path } of [...Object.values(words.pages), words.obstacles]) await asksToSignIn(visitor, path);
   await visitor.inspect();
 }
 
@@ -112,7 +112,7 @@ export async function isAReader(visitor) {
 /** Returns the bytes of each page at the first visit. */
 export async function weighsThePages(visitor) {
   const weights = {};
-  for (const [name, { path }] of Object.entries(words.pages)) weights[name] = await visitor.weigh(path);
+  for (const { path } of [...Object.values(words.pages), words.obstacles]) weights[`/${path}`] = await visitor.weigh(path);
   return weights;
 }
 

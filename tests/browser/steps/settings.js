@@ -3,7 +3,17 @@
 import assert from "node:assert/strict";
 import * as words from "../words.js";
 
-const { settings, badges, outage } = words;
+const { settings, badges, obstacles, outage } = words;
+
+/** Follows the link to what can refuse deliveries, and from there to a section. */
+export async function looksUpObstacles(visitor) {
+  const { page } = visitor;
+  await page.getByRole("link", { name: obstacles.link, exact: true }).click();
+  await visitor.sees(visitor.heading(obstacles.heading));
+  await page.getByRole("row", { name: obstacles.section }).first().getByRole("link").click();
+  await page.locator("h2:target").waitFor();
+  await visitor.inspect();
+}
 
 /** Fills in the given fields. */
 export async function fillsIn(visitor, { historyFrom, ...given }) {

@@ -9,13 +9,16 @@ pub(super) const SIGNED_OUT: &str = "signedOut=yes";
 /// `../` as often as a path that has no page may need.
 const UP: &str = "../../../../../../../../../../../../../../../../";
 
+/// The address of the page whose script sends a request, by "Reference" of htmx, section "Request Headers".
+const PAGE_ADDRESS: &str = "hx-current-url";
+
 /// Where a browser says that a request comes from, by "Fetch Metadata Request Headers".
 const FETCH_SITE: &str = "sec-fetch-site";
 const SAME_ORIGIN: &str = "same-origin";
 
 #[derive(Clone, Copy)]
 pub(crate) struct PageRequest {
-    /// Leads from the page's path up to the root of the pages, wherever a gateway has put that.
+    /// Leads from the path of the page that is shown up to the root of the pages, wherever a gateway has put that.
     pub(super) root: &'static str,
     /// Whether the page's own script asks, for a part of it.
     pub(super) is_partial: bool,
@@ -26,13 +29,22 @@ impl PageRequest {
     pub(super) fn from_parts(parts: &Parts) -> Self {
         // Where there is no page, there is no matched path.
         let path = parts.extensions.get::<MatchedPath>().map_or(parts.uri.path(), MatchedPath::as_str);
+        let is_partial = parts.headers.contains_key("hx-request");
+        // Forms post to deeper paths than the pages are at that ask for a part.
+        let path = if is_partial && !is_shown_at(path, &parts.headers) { "/" } else { path };
         let root = match path.matches('/').count() {
             0 | 1 => "./",
             depth => UP.get(..(depth - 1) * "../".len()).unwrap_or(UP),
         };
         let is_signed_out = parts.uri.query().is_some_and(|query| query == SIGNED_OUT);
-        Self { root, is_partial: parts.headers.get("hx-request").is_some(), is_signed_out }
+        Self { root, is_partial, is_signed_out }
     }
+}
+
+/// Whether the browser shows the page at a path, which a gateway may have put below others.
+fn is_shown_at(path: &str, headers: &HeaderMap) -> bool {
+    let address = headers.get(PAGE_ADDRESS).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    address.split(['?', '#']).next().is_some_and(|address| address.ends_with(path))
 }
 
 /// Whether the browser states that a page of this origin sent the request, in a header that no page can set.

@@ -18,6 +18,7 @@ use super::{
     error_page::ErrorPage,
     form::Form,
     layout::{Alert, Badge, Layout, NavItem, html},
+    obstacles,
     session::{CsrfToken, Session},
     settings_form::{Fields, SettingsForm, label},
     text::When,
@@ -74,6 +75,7 @@ struct NextFile {
 #[derive(Template)]
 #[template(path = "report.html")]
 struct ReportView {
+    root: &'static str,
     passed: bool,
     steps: Vec<StepView>,
 }
@@ -122,7 +124,7 @@ pub(super) async fn verify<B: Backend>(
     Form { session, fields: typed }: Form<Admin, SettingsForm>,
 ) -> Result<Response, ErrorPage> {
     let report = match verification::verify_settings(&app, &session.caller, Some(typed.draft())).await {
-        Ok(report) => ReportView::from(report),
+        Ok(report) => ReportView::new(session.request.root, report),
         Err(problem) => return show_form_again(&app, &session, typed, &problem).await,
     };
     if session.request.is_partial {
@@ -238,8 +240,8 @@ fn full_page(
     html(status, &page)
 }
 
-impl From<VerificationReport> for ReportView {
-    fn from(VerificationReport { passed, steps }: VerificationReport) -> Self {
+impl ReportView {
+    fn new(root: &'static str, VerificationReport { passed, steps }: VerificationReport) -> Self {
         let view = |step: VerificationStep| {
             let (tone, status) = match step.status.as_str() {
                 "passed" => ("good", "Passed"),
@@ -257,6 +259,6 @@ impl From<VerificationReport> for ReportView {
             };
             StepView { tone, status, name, step }
         };
-        Self { passed, steps: steps.into_iter().map(view).collect() }
+        Self { root, passed, steps: steps.into_iter().map(view).collect() }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     chart::{self, Chart},
     error_page::ErrorPage,
     layout::{Badge, Layout, NavItem, html},
+    obstacles,
     session::Session,
     text::{When, bytes, number, shown},
 };

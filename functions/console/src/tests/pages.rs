@@ -6,6 +6,7 @@ mod csrf;
 mod escaping;
 mod forms;
 mod logs_and_status;
+mod obstacles;
 mod session;
 mod weight;
 
@@ -97,10 +98,11 @@ fn paths(method: &str) -> Vec<&'static str> {
 }
 
 /// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
-const PAGES: [(&str, bool); 6] = [
+const PAGES: [(&str, bool); 7] = [
     ("/", true),
     ("/status", true),
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
+    ("/obstacles", true),
     ("/connector", false),
     ("/connector/disconnect", false),
     ("/settings", false),

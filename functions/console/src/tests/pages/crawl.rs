@@ -74,9 +74,16 @@ async fn every_link_works_and_only_aws_is_linked_outside() {
             ahead.extend(references(&answer, path));
         }
     }
-    for path in
-        ["/", "/status", "/connector", "/connector/template.yaml", "/settings", "/settings/verify", "/session/end"]
-    {
+    for path in [
+        "/",
+        "/status",
+        "/connector",
+        "/connector/template.yaml",
+        "/settings",
+        "/settings/verify",
+        "/obstacles",
+        "/session/end",
+    ] {
         assert!(seen.contains(&format!("{ORIGIN}{path}")), "{path} is linked from nowhere: {seen:?}");
     }
     assert!(seen.iter().any(|address| address.contains("/event?at=")));

@@ -94,10 +94,11 @@ async fn a_form_to_resubmit_is_shown_as_text() {
     }
 }
 
-/// What is inserted without escaping: parts that are templates themselves, and attributes that a template contains.
-const UNESCAPED: [(&str, &str); 7] = [
+/// What is inserted without escaping: parts that are templates themselves, a document, and attributes that a template contains.
+const UNESCAPED: [(&str, &str); 8] = [
     ("alert", "a template"),
     ("chart", "a template"),
+    ("document", "a page of docs, in which HTML is shown as text"),
     ("form", "a template"),
     ("report", "a template"),
     ("welcome", "a template"),
