@@ -122,7 +122,7 @@ deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PAR
 
 # The command for tokens is passed on unexpanded, so that it may hold $TENANT_ID.
 acceptance: $(DEPLOY_TOOLS) ## A deployed stack, end to end, with your accounts (STACK=…, PLATFORM_PROFILE=…, CUSTOMER_PROFILE=…, TOKEN_COMMAND=…)
-	@$(ON_HOST) cargo build --workspace --bin acceptance
+	@$(ON_HOST) cargo build --workspace --locked --bin acceptance
 	@target/$(HOST)/debug/acceptance --stack "$(STACK)" --platform-profile "$(PLATFORM_PROFILE)" \
 	    --customer-profile "$(CUSTOMER_PROFILE)" --token-command '$(subst ','\'',$(value TOKEN_COMMAND))' \
 	    --region "$(REGION)" --tenant "$(TENANT)" --api-url "$(API_URL)" --remove "$(REMOVE)" --json "$(JSON)" \

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) const STEPS: [&str; 18] = [
     "save the settings",
     "record by HTTP",
     "record by queue",
-    "export by a tick",
+    "export two hours",
     "deliver in parts",
     "encrypt with a KMS key",
     "deliver in parts, KMS",
@@ -38,13 +38,24 @@ pub(crate) const STEPS: [&str; 18] = [
 
 pub(crate) const WAITING: &str = "next hour's own tick";
 
+/// The tenant in its relation to the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tenant {
+    /// The run has nothing of it.
+    #[default]
+    Untouched,
+    /// It had no records when the run began, so that its records are the run's own.
+    Own,
+    /// It has records, and nothing shows that they are the run's.
+    Foreign,
+}
+
 /// What the steps share. Removal also needs it, wherever a run stopped.
 pub(crate) struct Run<'a> {
     pub(crate) deployment: &'a Deployment,
     pub(crate) api: &'a Api,
     pub(crate) listener: Mutex<Option<Listener>>,
-    /// Whether the tenant had no records when the run began, so that its records are the run's own.
-    pub(crate) owns_tenant: Mutex<bool>,
+    tenant: Mutex<Tenant>,
     /// The last full hour. All windows end then or before.
     hour: DateTime<Utc>,
 }
@@ -52,7 +63,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(deployment: &'a Deployment, api: &'a Api) -> Result<Self> {
         let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
-        Ok(Self { deployment, api, listener: Mutex::default(), owns_tenant: Mutex::new(false), hour })
+        Ok(Self { deployment, api, listener: Mutex::default(), tenant: Mutex::default(), hour })
     }
 
     /// A window of an hour: 1 is the last one that is over, 2 the one before.
@@ -66,8 +77,23 @@ impl<'a> Run<'a> {
         self.hour + TimeDelta::hours(1)
     }
 
-    pub(crate) fn owns_tenant(&self) -> bool {
-        self.owns_tenant.lock().is_ok_and(|owns| *owns)
+    /// The hourly tick exports all of the run's windows, so that nothing more can be put into one.
+    pub(crate) fn ensure_before_next_tick(&self) -> Result<()> {
+        ensure!(
+            Utc::now() < self.next_hour(),
+            "the steps took so long that the next hourly tick came: run the test again"
+        );
+        Ok(())
+    }
+
+    pub(crate) fn tenant(&self) -> Tenant {
+        self.tenant.lock().map_or(Tenant::Foreign, |tenant| *tenant)
+    }
+
+    pub(crate) fn set_tenant(&self, relation: Tenant) {
+        if let Ok(mut tenant) = self.tenant.lock() {
+            *tenant = relation;
+        }
     }
 }
 
@@ -95,7 +121,7 @@ pub(crate) async fn act(run: &Run<'_>, options: &Options, report: &Report) -> Re
         save,
         http,
         queue,
-        tick,
+        hours,
         parts,
         key,
         key_parts,
@@ -120,7 +146,7 @@ pub(crate) async fn act(run: &Run<'_>, options: &Options, report: &Report) -> Re
     // Where one of these fails, exports are tried all the same.
     let by_http = report.step(http, record::by_http(run)).await;
     let by_queue = report.step(queue, record::by_queue(run)).await;
-    report.step(tick, deliver::deliver_two_windows(run)).await?;
+    report.step(hours, deliver::deliver_two_windows(run)).await?;
     let in_parts = report.step(parts, deliver::deliver_in_parts(run, &customer, run.window(3))).await;
     if in_parts.is_ok() {
         report.step(key, connect::encrypt(run, &setup, &mut customer)).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use crate::{
-    act::Run,
+    act::{Run, Tenant},
     aws::{argument, list, settled_stack, text},
     platform::Deployment,
     report::{Found, passed},
@@ -50,6 +50,16 @@ impl Customer {
 
 /// Refuses a tenant that has any record: it may be a real one.
 pub(crate) async fn ensure_tenant_is_new(run: &Run<'_>) -> Result<Found<()>> {
+    let tenant = &run.deployment.names.tenant;
+    if let Some(table) = holding_table(run).await? {
+        bail!("{table} already holds something of the tenant {tenant}: choose another one, it may be real");
+    }
+    run.set_tenant(Tenant::Own);
+    passed((), format!("nothing is stored of {tenant}"))
+}
+
+/// A table that holds something of the tenant.
+pub(crate) async fn holding_table<'a>(run: &Run<'a>) -> Result<Option<&'a str>> {
     let Deployment { platform, stack, names, .. } = run.deployment;
     let tables = [
         (stack.output("TenantsTableName")?, "tenant_id", names.tenant.clone()),
@@ -61,16 +71,11 @@ pub(crate) async fn ensure_tenant_is_new(run: &Run<'_>) -> Result<Found<()>> {
         let query = ["dynamodb", "query", "--table-name", table, "--limit", "1", "--no-paginate", "--consistent-read"];
         let query = [&query[..], &["--key-condition-expression", &condition, "--expression-attribute-values", &values]];
         let found = platform.call(&query.concat()).await?;
-        ensure!(
-            list(&found["Items"]).is_empty(),
-            "{table} already holds something of the tenant {}: choose another one, it may be real",
-            names.tenant
-        );
+        if !list(&found["Items"]).is_empty() {
+            return Ok(Some(table));
+        }
     }
-    if let Ok(mut owns) = run.owns_tenant.lock() {
-        *owns = true;
-    }
-    passed((), format!("nothing is stored of {}", names.tenant))
+    Ok(None)
 }
 
 pub(crate) async fn external_id(run: &Run<'_>) -> Result<Found<Setup>> {

@@ -31,10 +31,11 @@ pub(crate) async fn break_role(run: &Run<'_>, customer: &Customer) -> Result<Fou
     let events = record::put_into_table(run, window, 25, 100).await?;
     set_external_id(run, customer, "broken-by-the-acceptance-test").await?;
     wait_for_role(run, customer, "failed").await?;
+    run.ensure_before_next_tick()?;
     let platform = &run.deployment.platform;
     let mut error = None;
     for _ in 0..4 {
-        deliver::tick(run, window).await?;
+        deliver::invoke_exporter(run, window).await?;
         error = platform
             .poll(Duration::from_secs(30), Duration::from_secs(2), async || {
                 let status = run.api.send("GET", "/v1/status", None).await?.ok()?;
@@ -45,7 +46,7 @@ pub(crate) async fn break_role(run: &Run<'_>, customer: &Customer) -> Result<Fou
             break;
         }
     }
-    let error = error.context("four ticks later, the status shows no error")?;
+    let error = error.context("after four invocations of the exporter, the status shows no error")?;
     let (code, party) = (text(&error["code"]), text(&error["party"]));
     let is_right = code == "assume_role_denied" && party == "customer";
     ensure!(is_right, "the failure is {code} of the {party}, not assume_role_denied of the customer");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,6 +17,13 @@ use crate::{
 pub(crate) struct Listener {
     queue_url: String,
     received: Vec<Value>,
+}
+
+/// EventBridge refuses single targets in an answer that is no error ("PutTargets" in the Amazon EventBridge API reference).
+pub(crate) fn ensure_all_taken(answer: &Value) -> Result<()> {
+    let refused = answer["FailedEntryCount"].as_u64().unwrap_or(0);
+    ensure!(refused == 0, "EventBridge refused the rule's target: {}", answer["FailedEntries"]);
+    Ok(())
 }
 
 impl Listener {
@@ -41,9 +48,8 @@ impl Listener {
         let put = ["events", "put-rule", "--event-bus-name", bus, "--name", name, "--event-pattern", &pattern];
         platform.call(&[&put[..], &["--tags", &tag]].concat()).await?;
         let target = format!("Id=queue,Arn={queue_arn}");
-        platform
-            .call(&["events", "put-targets", "--event-bus-name", bus, "--rule", name, "--targets", &target])
-            .await?;
+        let put = ["events", "put-targets", "--event-bus-name", bus, "--rule", name, "--targets", &target];
+        ensure_all_taken(&platform.call(&put).await?)?;
         let listener = Self { queue_url, received: Vec::new() };
         *run.listener.lock().map_err(|_| anyhow!("the listener is lost"))? = Some(listener);
         passed((), format!("the rule and the queue {name}"))

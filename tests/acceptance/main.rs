@@ -63,20 +63,18 @@ async fn main() -> ExitCode {
 
 /// Returns whether a step failed. An error means that nothing was begun.
 async fn test(options: &Options) -> Result<bool> {
-    let mut signals = Signals::listen()?;
     let directory = tempfile::Builder::new().prefix("acceptance-").tempdir()?;
     let deployment = Deployment::look_up(options, directory.path()).await?;
     let Deployment { stack, names, .. } = &deployment;
-    let base = match &options.api_url {
-        Some(url) => url,
-        None => stack.output("ApiUrl")?,
-    };
+    let base = stack.api_url(options.api_url.as_deref())?;
     let claims = ["TokenTenantClaim", "TokenPermissionsClaim"].map(|name| stack.parameter(name));
     let api = Api::new(base, &names.tenant, &options.token_command, claims)?;
     introduce(&deployment, options);
     if !options.yes {
         confirm()?;
     }
+    // Only now, so that Ctrl-C ends the question.
+    let mut signals = Signals::listen()?;
     if options.remove.is_none() {
         tokio::select! {
             () = act::wait_for_quiet(options.quiet_minutes) => {}
@@ -86,9 +84,7 @@ async fn test(options: &Options) -> Result<bool> {
 
     let run = Run::new(&deployment, &api)?;
     let report = Report::default();
-    if options.remove.is_some() {
-        remove::claim_tenant(&run).await?;
-    } else {
+    if options.remove.is_none() {
         let interrupted = tokio::select! {
             biased;
             () = signals.next() => true,
@@ -104,13 +100,13 @@ async fn test(options: &Options) -> Result<bool> {
         report.complete(&act::STEPS, "a step before it failed");
         report.complete(&[act::WAITING], "WAIT=1 waits for it");
     }
-    let again = format!("make acceptance … REMOVE={}{}", names.run, tenant_argument(options));
+    let again = options.to_remove(&names.run);
     if options.keep {
         println!("\nNothing is removed. To remove it: {again}");
     } else {
         println!("\nRemoving what the run has made; interrupted now, it goes on with {again}");
         tokio::select! {
-            () = remove::remove(&run, &report) => {}
+            () = remove::remove(&run, &report, options.remove.is_some()) => {}
             () = signals.next() => report.interrupt(),
         }
         report.complete(&remove::STEPS, "interrupted");
@@ -126,10 +122,6 @@ async fn test(options: &Options) -> Result<bool> {
         println!("\nThe deployment is {}accepted.", if report.has_failed() { "not " } else { "" });
     }
     Ok(report.has_failed())
-}
-
-fn tenant_argument(options: &Options) -> String {
-    options.tenant.as_ref().map(|tenant| format!(" TENANT={tenant}")).unwrap_or_default()
 }
 
 fn introduce(deployment: &Deployment, options: &Options) {

@@ -18,7 +18,7 @@ pub(crate) const USAGE: &str = "usage: acceptance --stack <name> --platform-prof
   --remove <run>                 only removes what an earlier run left
   --yes                          asks nothing
   --json <file>                  writes the results as JSON as well
-  --quiet-minutes <minutes>      waits if the hourly tick is nearer than this; 15 by default
+  --quiet-minutes <minutes>      waits if the hourly tick is nearer than this; 25 by default
 
 `make acceptance` builds it first; docs/deployment.md describes it.";
 
@@ -41,11 +41,26 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The command that removes what a run left.
+    pub(crate) fn to_remove(&self, run: &str) -> String {
+        let given = [
+            ("STACK", Some(&self.stack)),
+            ("PLATFORM_PROFILE", Some(&self.platform_profile)),
+            ("CUSTOMER_PROFILE", Some(&self.customer_profile)),
+            ("TOKEN_COMMAND", Some(&self.token_command)),
+            ("REGION", self.region.as_ref()),
+            ("API_URL", self.api_url.as_ref()),
+            ("TENANT", self.tenant.as_ref()),
+        ];
+        let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={} ", quoted((*value)?))));
+        format!("make acceptance {}REMOVE={run}", given.collect::<String>())
+    }
+
     pub(crate) fn from_arguments(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut arguments = arguments.into_iter();
         let (mut stack, mut platform_profile, mut customer_profile, mut token_command) = (None, None, None, None);
         let (mut region, mut tenant, mut api_url, mut remove, mut json) = (None, None, None, None, None);
-        let (mut wait, mut keep, mut yes, mut quiet_minutes) = (false, false, false, 15);
+        let (mut wait, mut keep, mut yes, mut quiet_minutes) = (false, false, false, 25);
         while let Some(argument) = arguments.next() {
             // A variable of the Makefile that isn't set gives a blank value.
             let mut value = || {
@@ -97,6 +112,12 @@ impl Options {
     }
 }
 
+/// As a shell reads it.
+fn quoted(value: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if value.bytes().all(is_plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +135,13 @@ mod tests {
         let options = parse(&given).unwrap();
         assert_eq!((&options.region, &options.tenant, &options.remove, &options.json), (&None, &None, &None, &None));
         assert_eq!(options.api_url.as_deref(), Some("https://audit.example.com"));
+    }
+
+    #[test]
+    fn the_command_that_removes_has_all_that_the_run_was_given() {
+        let given = ["--token-command", "mint 'a b' c", "--region", "eu-west-1", "--tenant", "trial"];
+        let expected = r"make acceptance STACK=s PLATFORM_PROFILE=p CUSTOMER_PROFILE=c TOKEN_COMMAND='mint '\''a b'\'' c' REGION=eu-west-1 TENANT=trial REMOVE=01234567";
+        assert_eq!(parse(&given).unwrap().to_remove("01234567"), expected);
     }
 
     #[test]

@@ -66,6 +66,17 @@ impl Stack {
         self.parameters.get(name).map(String::as_str).unwrap_or_default()
     }
 
+    /// The API's address, unless only an address of the platform's own leads to it.
+    pub(crate) fn api_url<'a>(&'a self, own: Option<&'a str>) -> Result<&'a str> {
+        let needs_own =
+            !self.parameter("OriginSecret").is_empty() || self.parameter("DisableExecuteApiEndpoint") == "true";
+        ensure!(
+            own.is_some() || !needs_own,
+            "set API_URL (--api-url): with OriginSecret or DisableExecuteApiEndpoint=true, only your own address of the API answers"
+        );
+        own.map_or_else(|| self.output("ApiUrl"), Ok)
+    }
+
     pub(crate) fn number(&self, name: &str) -> Result<u64> {
         self.parameter(name).parse().with_context(|| format!("the parameter {name}"))
     }
@@ -135,4 +146,29 @@ async fn identity(account: &Account) -> Result<(String, String)> {
 
 fn pairs(entries: &Value, key: &str, value: &str) -> BTreeMap<String, String> {
     list(entries).iter().map(|entry| (text(&entry[key]).to_owned(), text(&entry[value]).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_that_answers_only_at_an_own_address_needs_it() {
+        for (parameter, value, is_needed) in [
+            ("OriginSecret", "", false),
+            ("OriginSecret", "****", true),
+            ("DisableExecuteApiEndpoint", "false", false),
+            ("DisableExecuteApiEndpoint", "true", true),
+        ] {
+            let stack = Stack {
+                name: String::new(),
+                status: String::new(),
+                outputs: [("ApiUrl".to_owned(), "https://api".to_owned())].into(),
+                parameters: [(parameter.to_owned(), value.to_owned())].into(),
+                resources: BTreeMap::new(),
+            };
+            assert_eq!(stack.api_url(None).is_err(), is_needed, "{parameter}={value}");
+            assert_eq!(stack.api_url(Some("https://own")).unwrap(), "https://own");
+        }
+    }
 }

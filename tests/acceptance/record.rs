@@ -60,6 +60,7 @@ async fn wait_until_visible(run: &Run<'_>, id: &str) -> Result<Found<()>> {
 /// Puts events of a window that is over straight into the table, and returns them. The recorder would stamp them with the
 /// current time.
 pub(crate) async fn put_into_table(run: &Run<'_>, window: Window, count: u32, bytes: usize) -> Result<Vec<String>> {
+    run.ensure_before_next_tick()?;
     let Deployment { platform, stack, names, .. } = run.deployment;
     let table = stack.output("EventsTableName")?;
     let mut documents = Vec::new();

@@ -38,7 +38,7 @@ impl Outcome {
 
 /// What a step found, and what the next steps need of it.
 pub(crate) struct Found<T> {
-    outcome: Outcome,
+    pub(crate) outcome: Outcome,
     answer: String,
     value: T,
 }

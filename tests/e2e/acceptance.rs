@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_core::settings::Draft;
 use audit_log_tests::{
-    LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, deploy_platform, project, tools, wait_until,
+    LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, deploy_platform, onboard, project, tools, wait_until,
 };
+use chrono::{DurationRound as _, TimeDelta, Utc};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Command;
@@ -112,6 +114,14 @@ impl<'a> Engineer<'a> {
             let items = self.platform.items(table, &partition).await?;
             left.extend(items.iter().map(|item| format!("{partition}: {item:?}")));
         }
+        let outputs = self.platform.outputs();
+        let values = serde_json::json!({ ":markers": { "S": format!("{tenant}#id#") } }).to_string();
+        let scan = ["dynamodb", "scan", "--table-name", &outputs.events_table_name, "--consistent-read"];
+        let filter =
+            ["--filter-expression", "begins_with(tenant_shard, :markers)", "--projection-expression", "tenant_shard"];
+        let markers = of_platform(&[&scan[..], &filter, &["--expression-attribute-values", &values]].concat()).await?;
+        let markers = markers["Items"].as_array().context("no list")?;
+        left.extend(markers.iter().map(|marker| format!("marker {marker}")));
         Ok(left)
     }
 }
@@ -130,6 +140,9 @@ async fn a_deployment_is_accepted_or_refused_and_nothing_is_left_behind() -> Res
     refusals(&engineer).await?;
     interruption(&engineer).await?;
 
+    // The run must not export a tenant that waits for the hourly tick.
+    let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
+    onboard(&aws, &platform, "overdue", "333333333333", Draft::default(), hour - TimeDelta::hours(3)).await?;
     let output = engineer.run("accepted", &BOTH, "customer", &["--keep"])?.output().await?;
     let printed = printed(&output);
     ensure!(output.status.success(), "{printed}");
@@ -137,6 +150,11 @@ async fn a_deployment_is_accepted_or_refused_and_nothing_is_left_behind() -> Res
     assert_eq!(engineer.steps("accepted", "warning")?, Vec::<String>::new(), "{printed}");
     assert_eq!(engineer.steps("accepted", "not available here")?, NOT_AVAILABLE, "{printed}");
     assert_eq!(engineer.steps("accepted", "skipped")?, ["next hour's own tick"], "{printed}");
+    let now = Utc::now();
+    // Else the local AWS has ticked, too.
+    if now < hour + TimeDelta::hours(1) {
+        assert_eq!(platform.tick(now).await?["queued"], 1, "the run exported a tenant that was due");
+    }
     let (_, run) = printed.split_once("REMOVE=").context("the run does not say how to remove what it kept")?;
     removal(&engineer, run.get(..8).context("no run")?).await
 }
@@ -176,15 +194,34 @@ async fn interruption(engineer: &Engineer<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a run has kept is removed later, and never a tenant of somebody else.
+/// What a run has kept is removed later: its resources with any tenant, and records only of its own tenant.
 async fn removal(engineer: &Engineer<'_>, run: &str) -> Result<()> {
     let kept = engineer.left("accepted").await?;
-    for kind in ["#0: ", "accepted: ", "alias/", "http://", "audit-log-acceptance-"] {
+    for kind in ["#0: ", "accepted: ", "marker ", "alias/", "http://", "audit-log-acceptance-"] {
         ensure!(kept.iter().any(|it| it.contains(kind)), "no {kind} in {kept:?}");
     }
-    let refused = engineer.run("real", &BOTH, "customer", &["--remove", run])?.output().await?;
-    let said = printed(&refused);
-    ensure!(refused.status.code() == Some(2) && said.contains("the tenant real is not of the run"), "{said}");
+    // As if the run had ended between the key and its alias.
+    let kms = async |operation: &str, arguments: &[&str]| {
+        tools::aws_cli(engineer.aws, CUSTOMER_ACCOUNT, &[&["kms", operation][..], arguments].concat()).await
+    };
+    let alias = format!("alias/audit-log-acceptance-{run}");
+    let key = kms("describe-key", &["--key-id", &alias]).await?;
+    let key = key["KeyMetadata"]["KeyId"].as_str().context("no key")?;
+    kms("delete-alias", &["--alias-name", &alias]).await?;
+
+    let api = engineer.platform.api();
+    let before = api.admin("real", "GET", "/v1/connector", None).await?.ok()?;
+    let mut removal = engineer.run("real", &BOTH, "customer", &["--remove", run])?;
+    // No token is asked for.
+    fs::remove_file(engineer.home.join("real.token"))?;
+    let said = printed(&removal.output().await?);
+    assert_eq!(engineer.steps("real", "failed")?, Vec::<String>::new(), "{said}");
+    assert_eq!(engineer.steps("real", "skipped")?, ["remove: connection", "remove: tenant's records"], "{said}");
+    assert_eq!(api.admin("real", "GET", "/v1/connector", None).await?.ok()?, before, "{said}");
+    let left = engineer.left("accepted").await?;
+    ensure!(!left.iter().any(|it| it.contains("alias/") || it.starts_with("http://")), "{left:?}");
+    let described = kms("describe-key", &["--key-id", key]).await?;
+    assert_eq!(described["KeyMetadata"]["KeyState"], "PendingDeletion", "{said}");
 
     let removed = engineer.run("accepted", &BOTH, "customer", &["--remove", run])?.output().await?;
     let said = printed(&removed);

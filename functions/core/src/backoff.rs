@@ -13,6 +13,10 @@ const EVERY_TICK_HOURS: i64 = 24;
 /// Hours between two tries after that.
 const RETRY_INTERVAL_HOURS: i64 = 6;
 
+/// Hours by which a tick's message can be late: a queue keeps it for 14 days at most ("Amazon SQS message quotas" in the Amazon
+/// SQS developer guide).
+const LATEST_TICK_HOURS: i64 = 14 * 24;
+
 /// Days after which a lasting failure is announced again.
 const ANNOUNCED_DAYS: [i64; 3] = [1, 3, 7];
 
@@ -52,10 +56,11 @@ pub fn retained_until(exported_until: &str, retention: Option<TimeDelta>) -> Opt
 }
 
 /// Whether a failing tenant is tried at a tick: always on its first day, and then if the last error is six hours old. Full
-/// hours are compared, so that it doesn't matter how long a tick takes. An error from a clock that runs ahead delays
-/// nothing.
+/// hours are compared, so that it doesn't matter how long a tick takes. A tick whose message comes late may be older than the
+/// error, which then is recent. An error that is later than any such tick is from a clock that ran ahead, and delays nothing.
 fn is_retry_due(failing_since: DateTime<Utc>, last_error_at: DateTime<Utc>, tick: DateTime<Utc>) -> bool {
-    hours(failing_since, tick) <= EVERY_TICK_HOURS || !(0..RETRY_INTERVAL_HOURS).contains(&hours(last_error_at, tick))
+    let is_recent = (-LATEST_TICK_HOURS..RETRY_INTERVAL_HOURS).contains(&hours(last_error_at, tick));
+    hours(failing_since, tick) <= EVERY_TICK_HOURS || !is_recent
 }
 
 /// Returns the last of the `ANNOUNCED_DAYS` that a failure has lasted; 0 before the first.
@@ -133,7 +138,20 @@ mod tests {
     }
 
     #[test]
-    fn an_error_from_the_future_delays_no_try() {
+    fn a_tick_that_comes_late_is_backed_off_by_an_error_after_it() {
+        let since = at(1, "10:00:00");
+        for (tick, is_due) in [
+            (at(2, "10:00:00"), true),
+            (at(2, "11:00:00"), false),
+            (at(15, "10:00:00"), false),
+            (at(15, "16:00:00"), true),
+        ] {
+            assert_eq!(is_retry_due(since, at(15, "10:01:30"), tick), is_due, "{tick}");
+        }
+    }
+
+    #[test]
+    fn an_error_from_a_clock_that_ran_ahead_delays_no_try() {
         assert!(is_retry_due(at(1, "10:00:00"), at(28, "10:00:00"), at(5, "10:00:00")));
         assert!(is_retry_due(at(28, "10:00:00"), at(28, "10:00:00"), at(5, "10:00:00")));
     }

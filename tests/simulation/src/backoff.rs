@@ -11,12 +11,12 @@ fn hour(at: DateTime<Utc>) -> i64 {
 }
 
 /// Whether a tenant is not attempted at a tick. Its exports have failed by the customer's fault for more than a day since
-/// the last save, and last failed less than six hours ago.
+/// the last save, and last failed less than six hours before the tick, or after it.
 pub fn is_backed_off(facts: &Facts, id: &str, tenant: &FakeTenant, tick: DateTime<Utc>) -> bool {
     let (Some(first), Some((failure, last))) = (facts.failing_since.get(id), &tenant.last_error) else { return false };
     let since = facts.saved_at.get(id).map_or(*first, |saved| *saved.max(first));
     let waited = hour(tick) - hour(*last);
-    failure.party == Party::Customer && hour(tick) - hour(since) > 24 && (0..6).contains(&waited)
+    failure.party == Party::Customer && hour(tick) - hour(since) > 24 && waited < 6
 }
 
 /// Records failures and recoveries from a tenant's records. `until` is its watermark at the last step.
