@@ -253,7 +253,7 @@ impl S3Upload {
 
     /// Says which request failed, and which right it takes if S3 refused it.
     fn multipart_failure(&self, what: &str, right: &str, error: &AwsError) -> Failure {
-        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key);
+        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key, &self.encryption);
         let message = match failure.code {
             Code::AccessDenied => format!("{what}: S3 refused {right} on s3://{}/{}.", self.bucket, self.spec.key),
             _ => format!("{what}: {}", failure.message),
@@ -282,7 +282,7 @@ impl S3Upload {
     /// this tries to abort an upload that doesn't exist, with and without the expected owner. A role that may abort gets
     /// `NoSuchUpload`. If only the request with the owner is refused, the owner is wrong.
     async fn diagnose(&self, error: AwsError) -> Failure {
-        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key);
+        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key, &self.encryption);
         if !error.is_access_denied() {
             return failure;
         }

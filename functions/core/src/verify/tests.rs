@@ -257,6 +257,7 @@ async fn the_answer_to_the_put_decides_two_steps() {
         (Code::AccessDenied, "Skipped", "Failed access_denied"),
         (Code::RegionNotEnabled, "Skipped", "Failed region_not_enabled"),
         (Code::KmsDenied, "Passed", "Failed kms_denied"),
+        (Code::KmsThrottled, "Passed", "Inconclusive kms_throttled"),
         (Code::BucketOwnerMismatch, "Passed", "Failed bucket_owner_mismatch"),
         (Code::Throttled, "Inconclusive throttled", "Inconclusive throttled"),
         (Code::Unavailable, "Inconclusive unavailable", "Inconclusive unavailable"),
