@@ -84,7 +84,7 @@ codes! {
     /// KMS refused the key, or the key can't be used.
     KmsDenied = "kms_denied", Customer,
         "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled, not pending deletion, and in the bucket's region. If the settings name a key, it must be the one that encrypts the bucket. An organization's policy (SCP or RCP) can also deny it.";
-    /// KMS asked for fewer requests for the key, for longer than retries.
+    /// KMS asked for fewer requests for the key of the bucket.
     KmsThrottled = "kms_throttled", Customer,
         "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, turn S3 Bucket Keys on in the bucket's default encryption, or raise the request quota of KMS in Service Quotas: in the role's account, in the bucket's region. If the key is in a custom key store, look at that store's limits.";
     /// The bucket belongs to another account than expected: nothing was written.

@@ -192,6 +192,8 @@ impl AwsError {
         match &self.bucket_region {
             Some(actual) if actual != region && is_temporary => Code::WrongRegion,
             Some(actual) if actual == region && code == Code::WrongRegion => Code::Rejected,
+            // "Please reduce your request rate for operations involving AWS KMS."
+            _ if code == Code::Throttled && self.message.contains("KMS") => Code::KmsThrottled,
             _ => code,
         }
     }

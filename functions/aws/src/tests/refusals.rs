@@ -225,13 +225,17 @@ async fn a_key_that_the_session_policy_refuses_is_the_customers_failure_only_if_
 
 #[tokio::test(start_paused = true)]
 async fn the_role_accounts_quota_of_kms_is_the_customers_failure() {
-    let aws = Aws::new().on("PutObject", [Reply::s3(400, "KMS.ThrottlingException", "You have exceeded the rate")]);
-    let failure = store(&aws, BODY).await.unwrap_err();
-    assert_eq!((failure.code, failure.party), (Code::KmsThrottled, Party::Customer));
-    assert!(
-        failure.message.contains("the role's account has reached its request quota of KMS in eu-west-1"),
-        "{failure}"
-    );
+    for reply in [
+        Reply::s3(400, "KMS.ThrottlingException", "You have exceeded the rate at which you may call KMS."),
+        Reply::s3(503, "SlowDown", "Please reduce your request rate for operations involving AWS KMS."),
+    ] {
+        let failure = store(&Aws::new().on("PutObject", [reply]), BODY).await.unwrap_err();
+        assert_eq!((failure.code, failure.party), (Code::KmsThrottled, Party::Customer));
+        assert!(
+            failure.message.contains("the role's account has reached its request quota of KMS in eu-west-1"),
+            "{failure}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
