@@ -12,7 +12,9 @@ variable "bucket_name" {
   type        = string
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9._-]{3,255}$", var.bucket_name))
+    condition = can(regex("^[A-Za-z0-9._-]{3,255}$", var.bucket_name)) && !can(regex(
+      "(-s3alias|--ol-s3|[.]mrap|--x-s3|--xa-s3|--op-s3|--table-s3)$", var.bucket_name
+    ))
     error_message = "The bucket_name must be the bare name of a general purpose bucket: no s3://, no ARN, no folder."
   }
 }

@@ -27,7 +27,7 @@ export const values = [
     value,
     refused: false,
   })),
-  ...["acme*", "acme/logs", "acme:logs", "10.0.0.1", "xn--acme", "acme-s3alias", "a".repeat(256)].map((value) => ({
+  ...["acme*", "acme/logs", "acme:logs", "10.0.0.1", "xn--acme", "acme-s3alias", "acme--xa-s3", "a".repeat(256)].map((value) => ({
     parameter: "BucketName",
     value,
     refused: true,
@@ -52,7 +52,7 @@ export const values = [
     `arn:aws:kms:eu-west-1:${CUSTOMER}:key/*`,
     `arn:aws:kms:eu-west-1:*:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
   ].map((value) => ({ parameter: "KmsKeyArn", value, refused: true })),
-  ...["aws", "aws-cn", "aws-us-gov"].map((partition) => ({
+  ...["aws", "aws-cn", "aws-eusc", "aws-us-gov"].map((partition) => ({
     parameter: "KmsKeyArn",
     value: `arn:${partition}:kms:some-region-1:${CUSTOMER}:key/mrk-1234abcd12ab34cd56ef1234567890ab`,
     refused: false,

@@ -6,6 +6,7 @@ import { isMap, isScalar, isSeq, parseDocument } from "yaml";
 
 const PARTITIONS = {
   aws: { region: "eu-west-1", urlSuffix: "amazonaws.com" },
+  "aws-eusc": { region: "eusc-de-east-1", urlSuffix: "amazonaws.eu" },
   "aws-cn": { region: "cn-north-1", urlSuffix: "amazonaws.com.cn" },
   "aws-us-gov": { region: "us-gov-west-1", urlSuffix: "amazonaws.com" },
 };

@@ -88,8 +88,8 @@ def missing_codes():
     for name, (service, operations) in OPERATIONS.items():
         known = documented[name] + documented["every service"]
         for code in sorted(set(codes_of(service, operations))):
-            is_known = code in known or any(entry.endswith("*") and code.startswith(entry[:-1]) for entry in known)
-            if not is_known:
+            # A code that only an entry with `*` covers is one that AWS has added: somebody has to look at it.
+            if code not in known:
                 yield f"docs/operations.md lacks {code} of {name}"
 
 

@@ -20,7 +20,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 /// The parts of an error that decide which failure it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsError {
-    /// AWS's error code, or one of this module if there was no response.
+    /// AWS's error code, or one of this module if there was no response. Empty if the response has no code.
     pub code: String,
     /// AWS's message, which no failure repeats. Only what it says about the policy, the account and the key is used.
     pub message: String,
@@ -38,7 +38,7 @@ impl AwsError {
             headers.and_then(|headers| headers.get(name)).map(str::to_owned)
         };
         let code = match error {
-            SdkError::ServiceError(service) => service.err().code().unwrap_or("Unknown"),
+            SdkError::ServiceError(service) => service.err().code().unwrap_or_default(),
             SdkError::TimeoutError(_) => "Timeout",
             SdkError::DispatchFailure(_) => "DispatchFailure",
             SdkError::ResponseError(_) => "ResponseError",

@@ -80,10 +80,13 @@ codes! {
         "Sign in to the AWS accounts of the role and of the bucket and settle what AWS asks for there, such as a payment, a verification or, in China, an ICP record; otherwise ask AWS Support.";
     /// S3 refused the write.
     AccessDenied = "access_denied", Customer,
-        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there. If the role allows them, look for what denies them: a bucket policy (with aws:SourceVpce, aws:SourceIp or a demand for encryption), an organization's policy (SCP or RCP), a permissions boundary, a VPC endpoint policy, Object Lock, Object Ownership or Requester Pays. The console's page /obstacles has the command that shows each.";
+        "Save the bucket and the prefix that the role is limited to, or allow the role s3:PutObject and s3:AbortMultipartUpload there. If the role allows them, look for what denies them: a bucket policy (with aws:SourceVpce, aws:SourceIp or a demand for encryption), an organization's policy (SCP or RCP), a permissions boundary, the policy of the platform's VPC endpoint (ask its operators), Object Lock, Object Ownership or Requester Pays. The console's page /obstacles has the command that shows each.";
     /// KMS refused the key, or the key can't be used.
     KmsDenied = "kms_denied", Customer,
         "Allow the role kms:GenerateDataKey and kms:Decrypt on the key, in the role and in the key's own policy, and make sure that the key is enabled, not pending deletion, and in the bucket's region. If the settings name a key, it must be the one that encrypts the bucket. An organization's policy (SCP or RCP) can also deny it.";
+    /// KMS asked for fewer requests for the key of the bucket.
+    KmsThrottled = "kms_throttled", Customer,
+        "Nothing, if it passes: the next tick goes on where this one stopped. If it stays, turn S3 Bucket Keys on in the bucket's default encryption, or raise the request quota of KMS in Service Quotas: in the role's account, in the bucket's region. If the key is in a custom key store, look at that store's limits.";
     /// The bucket belongs to another account than expected: nothing was written.
     BucketOwnerMismatch = "bucket_owner_mismatch", Customer,
         "Check the bucket's name for typing errors; if the bucket is meant to be in another account than the role, save that account as the bucket's owner.";
@@ -122,7 +125,7 @@ codes! {
         "Nothing is lost: the watermark did not move, and the run that has the lease now goes on from it. Find out why two runs were at work: a function whose timeout exceeds 15 minutes, a clock that is wrong by many minutes, or a lease that was released by hand.";
     /// STS or S3 refused a request to a customer's role or bucket, and this version knows no remedy for AWS's code.
     Rejected = "rejected", Platform,
-        "Look AWS's code up in docs/obstacles.md and in AWS's documentation: if a policy or a setting of the bucket, the role or the account refuses the request, tell the tenant. AWS Support can look up the request id in the exporter's log. If nothing explains the code, open an issue with this project, naming it.";
+        "Look AWS's code up in AWS's documentation: if a policy or a setting of the bucket, the role or the account refuses the request, tell the tenant. AWS Support can look up the request id in the exporter's log. If nothing explains the code, open an issue with this project, naming it.";
     /// Something happened in the platform that this version knows no remedy for.
     Unexpected = "unexpected", Platform,
         "Look AWS's code in the message up in AWS's documentation of that service; the request id is in the function's log. If nothing explains it, open an issue with this project, naming the code.";
@@ -215,6 +218,7 @@ mod tests {
         assert_eq!(documented, codes);
         assert!(rows.iter().all(|row| row.len() == 4 && !row[2].is_empty()), "a cause is missing: {rows:?}");
     }
+
     #[test]
     fn a_tenant_sees_what_aws_answered_about_its_bucket_and_nothing_about_the_platforms_services() {
         let shown = |failure: &Failure| message_for_tenant(failure.party, failure.code.as_str(), &failure.message);

@@ -179,7 +179,9 @@ impl Step {
     /// A failed step, or an inconclusive one if the failure may pass by itself.
     pub(crate) fn from_failure(step: StepName, failure: &Failure) -> Self {
         match failure.code {
-            Code::Throttled | Code::Unavailable | Code::CredentialsExpired => Self::inconclusive(step, failure),
+            Code::Throttled | Code::KmsThrottled | Code::Unavailable | Code::CredentialsExpired => {
+                Self::inconclusive(step, failure)
+            }
             _ => Self::finding(step, StepStatus::Failed, failure),
         }
     }

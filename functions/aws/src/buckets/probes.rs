@@ -97,7 +97,7 @@ impl Reach for S3Reach {
         };
         match result {
             Ok(()) => Access::Allowed,
-            Err(error) => error.access(bucket, self.config.region.as_str(), key),
+            Err(error) => error.access(self.config.region.as_str()),
         }
     }
 }

@@ -272,7 +272,7 @@ impl S3Upload {
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::new(Code::Unavailable, format!("{what}: AWS did not answer in time."))),
         };
-        let failure = error.s3_failure(bucket, region, key);
+        let failure = error.s3_failure(bucket, region, key, &self.encryption);
         let message = match (failure.code, error.denying_policy()) {
             (Code::AccessDenied, Some(reason)) => {
                 format!("{what}: S3 refused {right} on s3://{bucket}/{key}: {reason}.")
@@ -304,7 +304,7 @@ impl S3Upload {
     /// this tries to abort an upload that doesn't exist, with and without the expected owner. A role that may abort gets
     /// `NoSuchUpload`. If only the request with the owner is refused, the owner is wrong.
     async fn diagnose(&self, error: AwsError) -> Failure {
-        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key);
+        let failure = error.s3_failure(&self.bucket, self.region, &self.spec.key, &self.encryption);
         if !error.is_access_denied() {
             return failure;
         }

@@ -3,12 +3,12 @@
 use audit_log_core::{
     failure::{Code, Failure},
     ports::Access,
-    tenant::RoleArn,
+    tenant::{Encryption, RoleArn},
 };
 
 use super::{
     AwsError,
-    codes::{DYNAMODB, EVENTBRIDGE, LAMBDA, NO_ANSWER, S3, SQS, STS, Table},
+    codes::{DYNAMODB, EVENTBRIDGE, LAMBDA, NO_ANSWER, NO_ERROR_OF_AWS, S3, SQS, STS, Table},
     denials::{Policy, account_in},
 };
 
@@ -20,15 +20,19 @@ impl AwsError {
     /// AWS documents its codes as words. Anything else is not repeated.
     fn shown_code(&self) -> &str {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '.';
-        if self.code.chars().all(is_word) { &self.code } else { "an unknown code" }
+        if !self.code.is_empty() && self.code.chars().all(is_word) { &self.code } else { "an unknown code" }
     }
 
     /// The failure of a request, with a message that fits every service.
     fn failure(&self, code: Code, service: &str, doing: &str) -> Failure {
+        let is_one_of = |own: &str| own.split(' ').any(|own| own == self.code);
         let what = match code {
             Code::Throttled => "AWS asked for fewer requests".to_owned(),
             Code::CredentialsExpired => "Temporary credentials expired".to_owned(),
-            Code::Unavailable if NO_ANSWER.split(' ').any(|own| own == self.code) => "AWS did not answer".to_owned(),
+            Code::Unavailable if is_one_of(NO_ANSWER) => "AWS did not answer".to_owned(),
+            Code::Unexpected if is_one_of(NO_ERROR_OF_AWS) => {
+                format!("A request failed without an error of {service} ({})", self.code)
+            }
             Code::Unavailable => format!("AWS could not serve a request for now ({})", self.shown_code()),
             Code::Rejected => format!("AWS answered {}", self.shown_code()),
             _ => format!("{service} answered {}", self.shown_code()),
@@ -82,7 +86,7 @@ impl AwsError {
         let role = role.as_str();
         // The caller is the exporter: what limits the caller is the platform's.
         let by_platform = match Policy::from_message(&self.message) {
-            Some(Policy::Identity) => "the policies of the exporter's own role",
+            Some(Policy::Identity) => "the policy of the exporter's own role",
             Some(Policy::Boundary) => "the permissions boundary of the exporter's own role",
             Some(Policy::ServiceControl) => "a service control policy (SCP) of the platform's organization",
             Some(Policy::Endpoint) => "the policy of the platform's VPC endpoint for STS",
@@ -90,7 +94,7 @@ impl AwsError {
                 return Failure::new(
                     Code::AssumeRoleDenied,
                     format!(
-                        "AWS refused to let the platform assume the role {role}: a resource control policy (RCP) of the role's organization denies it."
+                        "AWS refused to let the platform assume the role {role}: a resource control policy (RCP) of the role's organization doesn't allow it."
                     ),
                 );
             }
@@ -103,7 +107,8 @@ impl AwsError {
                 );
             }
         };
-        let message = format!("AWS refused to let the platform assume the role {role}: {by_platform} denies it.");
+        let message =
+            format!("AWS refused to let the platform assume the role {role}: {by_platform} doesn't allow it.");
         Failure::new(Code::PlatformDenied, message)
     }
 
@@ -126,20 +131,24 @@ impl AwsError {
         }
     }
 
-    pub fn s3_failure(&self, bucket: &str, region: &str, key: &str) -> Failure {
+    /// `encryption` is that of the settings.
+    pub fn s3_failure(&self, bucket: &str, region: &str, key: &str, encryption: &Encryption) -> Failure {
         let doing = format!("s3://{bucket}/{key} was stored");
         self.log(&doing);
-        let code = match self.status {
-            // With or without a code in the body.
-            301 | 307 => Code::WrongRegion,
-            _ => self.failure_code(&S3),
-        };
+        let code = self.s3_failure_code(region);
         match code {
-            Code::AccessDenied if self.is_about_key() => self.kms_denied(bucket),
+            Code::AccessDenied if self.is_about_key() => self.kms_denied(bucket, encryption),
             Code::AccessDenied => self.write_denied(bucket, key),
             Code::KmsDenied => Failure::new(
                 code,
                 format!("The key that encrypts the bucket {bucket} can't be used ({}).", self.shown_code()),
+            ),
+            Code::KmsThrottled => Failure::new(
+                code,
+                format!(
+                    "KMS refused more requests for the key that encrypts the bucket {bucket}: the role's account has reached its request quota of KMS in {region} ({}).",
+                    self.shown_code()
+                ),
             ),
             Code::BucketNotFound => Failure::new(code, format!("There is no bucket {bucket}.")),
             Code::WrongRegion => {
@@ -171,10 +180,32 @@ impl AwsError {
         }
     }
 
+    /// A redirection says that the bucket is in another region, unless S3 names that of the settings.
+    fn s3_failure_code(&self, region: &str) -> Code {
+        let code = match self.status {
+            // With or without a code in the body.
+            301 => Code::WrongRegion,
+            307 => Code::Unavailable,
+            _ => self.failure_code(&S3),
+        };
+        let is_temporary = self.status == 307 || ["Redirect", "TemporaryRedirect"].contains(&self.code.as_str());
+        match &self.bucket_region {
+            Some(actual) if actual != region && is_temporary => Code::WrongRegion,
+            Some(actual) if actual == region && code == Code::WrongRegion => Code::Rejected,
+            // "Please reduce your request rate for operations involving AWS KMS."
+            _ if code == Code::Throttled && self.message.contains("KMS") => Code::KmsThrottled,
+            _ => code,
+        }
+    }
+
     fn write_denied(&self, bucket: &str, key: &str) -> Failure {
-        if Policy::from_message(&self.message) == Some(Policy::Endpoint) {
-            let message = format!("The policy of the platform's VPC endpoint for S3 refused s3://{bucket}/{key}.");
-            return Failure::new(Code::PlatformDenied, message);
+        let by_platform = |policy: &str| {
+            Failure::new(Code::PlatformDenied, format!("{policy} doesn't allow s3://{bucket}/{key} to be stored."))
+        };
+        match Policy::from_message(&self.message) {
+            Some(Policy::Endpoint) => return by_platform("The policy of the platform's VPC endpoint for S3"),
+            Some(Policy::Session) => return by_platform("The session policy that the exporter sends"),
+            _ => {}
         }
         let unnamed = "the role may not write there, or the bucket belongs to another account than expected";
         let reason = self.denying_policy().unwrap_or(unnamed);
@@ -184,24 +215,41 @@ impl AwsError {
     /// The customer's policy that refused a request to S3, if AWS names one.
     pub fn denying_policy(&self) -> Option<&'static str> {
         match Policy::from_message(&self.message)? {
-            Policy::ServiceControl => Some("a service control policy (SCP) of the role's organization denies it"),
-            Policy::ResourceControl => Some("a resource control policy (RCP) of the bucket's organization denies it"),
-            Policy::Boundary => Some("the role's permissions boundary denies it"),
-            Policy::Identity => Some("the role's own policies don't allow it"),
-            Policy::Resource => Some("the bucket policy denies it"),
+            Policy::ServiceControl => {
+                Some("a service control policy (SCP) of the role's organization doesn't allow it")
+            }
+            Policy::ResourceControl => {
+                Some("a resource control policy (RCP) of the bucket's organization doesn't allow it")
+            }
+            Policy::Boundary => Some("the role's permissions boundary doesn't allow it"),
+            Policy::Identity => Some("the role's own policy doesn't allow it"),
+            Policy::Resource => Some("the bucket policy doesn't allow it"),
             Policy::Session | Policy::Endpoint => None,
         }
     }
 
-    fn kms_denied(&self, bucket: &str) -> Failure {
+    fn kms_denied(&self, bucket: &str, encryption: &Encryption) -> Failure {
         let reason = match Policy::from_message(&self.message) {
-            Some(Policy::ServiceControl) => ": a service control policy (SCP) of the role's organization denies it",
-            Some(Policy::ResourceControl) => ": a resource control policy (RCP) of the key's organization denies it",
-            Some(Policy::Boundary) => ": the role's permissions boundary denies it",
-            Some(Policy::Identity) => ": the role's own policies don't allow it",
+            Some(Policy::ServiceControl) => {
+                ": a service control policy (SCP) of the role's organization doesn't allow it"
+            }
+            Some(Policy::ResourceControl) => {
+                ": a resource control policy (RCP) of the key's organization doesn't allow it"
+            }
+            Some(Policy::Boundary) => ": the role's permissions boundary doesn't allow it",
+            Some(Policy::Identity) => ": the role's own policy doesn't allow it",
             Some(Policy::Resource) => ": the key's policy doesn't allow it",
-            // The session policy allows the key of the settings, or all keys if they have none.
-            Some(Policy::Session) => ": it is another key than that of the settings",
+            Some(Policy::Session) => match encryption {
+                // The session policy allows this key alone.
+                Encryption::Bucket(Some(_)) => ": it is another key than that of the settings",
+                // The session policy allows the key that S3 uses. Only its other conditions can refuse.
+                Encryption::Bucket(None) | Encryption::SseS3 | Encryption::SseKms(_) => {
+                    let message = format!(
+                        "The session policy that the exporter sends doesn't allow the key that encrypts the bucket {bucket}."
+                    );
+                    return Failure::new(Code::PlatformDenied, message);
+                }
+            },
             Some(Policy::Endpoint) | None => "",
         };
         let message = format!("KMS refused to let the role use the key that encrypts the bucket {bucket}{reason}.");
@@ -214,11 +262,14 @@ impl AwsError {
     }
 
     /// Whether S3 allowed a request that it should refuse.
-    pub fn access(&self, bucket: &str, region: &str, key: &str) -> Access {
+    pub fn access(&self, region: &str) -> Access {
         match self.code.as_str() {
             "AccessDenied" if self.is_about_key() => Access::Allowed,
             "AccessDenied" => Access::Refused,
-            _ => Access::Unclear(self.s3_failure(bucket, region, key).code),
+            _ => {
+                self.log("a right of the role was tried");
+                Access::Unclear(self.s3_failure_code(region))
+            }
         }
     }
 

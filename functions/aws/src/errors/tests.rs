@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use audit_log_core::{
     failure::{Code, Failure, Party},
-    tenant::RoleArn,
+    tenant::{Encryption, RoleArn},
 };
 
 use super::{
@@ -19,7 +19,7 @@ fn failure_of(table: &Table, error: &AwsError) -> Failure {
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit").unwrap();
     match table.name {
         "STS" => error.sts_failure(&role, "eu-central-1"),
-        "S3" => error.s3_failure("acme-audit", "eu-west-1", "k"),
+        "S3" => error.s3_failure("acme-audit", "eu-west-1", "k", &Encryption::Bucket(None)),
         "DynamoDB" => error.dynamodb_failure("reading"),
         "SQS" => error.sqs_failure(),
         "Lambda" => error.lambda_failure("invoking"),
@@ -93,6 +93,16 @@ fn the_documented_codes_of_aws_are_exactly_those_of_the_tables() {
 }
 
 #[test]
+fn a_request_without_an_answer_is_not_said_to_be_answered() {
+    for table in SERVICES {
+        let failure = failure_of(table, &error(0, "ConstructionFailure", ""));
+        assert_eq!(failure.code, Code::Unexpected, "{}", table.name);
+        let expected = format!("A request failed without an error of {} (ConstructionFailure)", table.name);
+        assert!(failure.message.starts_with(&expected), "{failure}");
+    }
+}
+
+#[test]
 fn events_that_can_not_be_read_have_another_code_than_a_busy_table() {
     for (code, expected) in [
         ("AccessDeniedException", Code::EventsUnreadable),
@@ -109,9 +119,11 @@ fn events_that_can_not_be_read_have_another_code_than_a_busy_table() {
 
 #[test]
 fn the_message_names_the_buckets_region_if_s3_does() {
-    let redirect = AwsError { bucket_region: Some("eu-central-1".to_owned()), ..error(301, "Unknown", "") };
-    let failure = redirect.s3_failure("b", "eu-west-1", "k");
-    assert_eq!(failure.message, "The bucket b is in eu-central-1, but the settings say eu-west-1.");
+    let redirect = AwsError { bucket_region: Some("eu-central-1".to_owned()), ..error(301, "", "") };
+    assert_eq!(
+        failure_of(&S3, &redirect).message,
+        "The bucket acme-audit is in eu-central-1, but the settings say eu-west-1."
+    );
 }
 
 #[test]

@@ -90,7 +90,7 @@ async fn other_errors_of_sts_are_the_platforms_failures() {
         (Reply::Lost, Code::Unavailable, MAX_ATTEMPTS),
         (Reply::sts(403, "ExpiredTokenException"), Code::CredentialsExpired, 1),
         (Reply::sts(403, "InvalidClientTokenId"), Code::PlatformDenied, 1),
-        (Reply::sts(400, "PackedPolicyTooLarge"), Code::Rejected, 1),
+        (Reply::sts(400, "PackedPolicyTooLarge"), Code::Unexpected, 1),
         (Reply::ok("<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>"), Code::Unexpected, 1),
     ] {
         let case = format!("{reply:?}");

@@ -119,7 +119,7 @@ async fn one_part_is_filled_while_another_is_sent_and_no_third() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_whose_first_part_fails_is_aborted() {
     let aws = s3().on("UploadPart", [Reply::s3(400, "EntityTooLarge", "Your proposed upload is too large.")]);
-    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Rejected));
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Unexpected));
     assert_eq!(operations_with_owner(&aws), ["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"]);
     assert!(aws.sent("AbortMultipartUpload")[0].line.contains("uploadId=upload-1"));
 }
@@ -137,7 +137,7 @@ async fn an_upload_whose_last_part_fails_is_aborted() {
 async fn an_upload_that_can_not_be_completed_is_aborted() {
     let aws =
         s3().on("CompleteMultipartUpload", [Reply::s3(400, "InvalidPart", "One or more parts could not be found.")]);
-    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Rejected));
+    assert_eq!(failure_code(&aws, &two_parts()).await, Some(Code::Unexpected));
     assert_eq!(operations_with_owner(&aws)[3..], ["CompleteMultipartUpload", "AbortMultipartUpload"]);
 }
 

@@ -60,7 +60,7 @@ async fn only_access_denied_counts_as_a_refusal_of_the_role() {
         (Reply::Lost, Access::Unclear(Code::Unavailable), MAX_ATTEMPTS),
         (Reply::sts(403, "ExpiredTokenException"), Access::Unclear(Code::CredentialsExpired), 1),
         (Reply::sts(403, "RegionDisabledException"), Access::Unclear(Code::StsRegionDisabled), 1),
-        (Reply::sts(400, "ValidationError"), Access::Unclear(Code::Rejected), 1),
+        (Reply::sts(400, "ValidationError"), Access::Unclear(Code::Unexpected), 1),
     ] {
         let case = format!("{reply:?}");
         let aws = Aws::new().on("AssumeRole", [reply]);
@@ -162,7 +162,7 @@ async fn a_check_says_which_request_of_a_multipart_upload_failed() {
             "AbortMultipartUpload",
             by_scp(),
             Code::AccessDenied,
-            "/connectivity-check: a service control policy (SCP) of the role's organization denies it.",
+            "/connectivity-check: a service control policy (SCP) of the role's organization doesn't allow it.",
         ),
         ("AbortMultipartUpload", Reply::Lost, Code::Unavailable, "could not be aborted: AWS did not answer"),
     ] {

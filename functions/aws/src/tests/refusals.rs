@@ -94,6 +94,26 @@ async fn the_message_names_the_bucket_and_its_region() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redirection_that_names_no_other_region_is_not_about_the_settings() {
+    let bare = |status| Reply::Response { status, headers: Vec::new(), body: String::new() };
+    let same = |reply: Reply| reply.with_header("x-amz-bucket-region", "eu-west-1");
+    for (reply, code) in [
+        (Reply::s3(307, "TemporaryRedirect", ""), Code::Unavailable),
+        (same(Reply::s3(307, "TemporaryRedirect", "")), Code::Unavailable),
+        (Reply::s3(307, "Redirect", ""), Code::Unavailable),
+        (bare(307), Code::Unavailable),
+        (same(Reply::s3(301, "PermanentRedirect", "")), Code::Rejected),
+        (same(bare(301)), Code::Rejected),
+        (same(Reply::s3(400, "AuthorizationHeaderMalformed", "")), Code::Rejected),
+    ] {
+        let case = format!("{reply:?}");
+        let aws = Aws::new().on("PutObject", [reply]);
+        let failure = store(&aws, BODY).await.unwrap_err();
+        assert_eq!((failure.code, failure.message.contains("eu-west-1")), (code, false), "{case}: {failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_key_has_another_failure_than_a_refused_bucket() {
     let denied = "User: arn:aws:sts::222222222222:assumed-role/audit/acme is not authorized to perform: kms:GenerateDataKey \
                   on resource: arn:aws:kms:eu-west-1:222222222222:key/1 because no identity-based policy allows it";
@@ -125,7 +145,9 @@ async fn expired_credentials_are_the_platforms_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_error_is_named_by_its_code_alone() {
-    for (code, named) in [("SomethingNew", "SomethingNew"), ("&lt;script&gt;", "an unknown code")] {
+    for (code, named) in
+        [("SomethingNew", "SomethingNew"), ("&lt;script&gt;", "an unknown code"), ("", "an unknown code")]
+    {
         let aws = Aws::new().on("PutObject", [Reply::s3(400, code, "tenant-token")]);
         let failure = store(&aws, BODY).await.unwrap_err();
         assert_eq!((failure.code, failure.party), (Code::Rejected, Party::Platform));
@@ -167,9 +189,9 @@ async fn a_refusal_names_the_kind_of_policy_that_aws_names() {
         (format!("{put} because no VPC endpoint policy allows it"), Code::PlatformDenied, "platform's VPC endpoint"),
         (format!("{key} because no resource-based policy allows it"), Code::KmsDenied, "the key's policy"),
         (
-            format!("{key} because no session policy allows it"),
-            Code::KmsDenied,
-            "another key than that of the settings",
+            format!("{put} because no session policy allows it"),
+            Code::PlatformDenied,
+            "The session policy that the exporter",
         ),
         (format!("{key} with an explicit deny in a service control policy"), Code::KmsDenied, "(SCP)"),
     ] {
@@ -178,6 +200,41 @@ async fn a_refusal_names_the_kind_of_policy_that_aws_names() {
         let failure = store(&aws, BODY).await.unwrap_err();
         assert_eq!(failure.code, code, "{message}");
         assert!(failure.message.contains(named), "{message}: {}", failure.message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_session_policy_refuses_is_the_customers_failure_only_if_the_settings_name_the_buckets_key() {
+    let message =
+        "User: x is not authorized to perform: kms:GenerateDataKey on resource: y because no session policy allows it";
+    let key = || Some("arn:aws:kms:eu-west-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab".to_owned());
+    for (encryption, kms_key_arn, code) in [
+        ("bucket", key(), Code::KmsDenied),
+        ("bucket", None, Code::PlatformDenied),
+        ("sse-kms", key(), Code::PlatformDenied),
+    ] {
+        let aws = Aws::new().on("PutObject", [Reply::s3(403, "AccessDenied", message)]);
+        let config = config(Draft { encryption: Some(encryption.to_owned()), kms_key_arn, ..Draft::default() });
+        let bucket = open(&aws, &config).await.unwrap();
+        let failure = upload(&bucket, &config).finish(&sha256(&[])).await.result.unwrap_err();
+        assert_eq!(failure.code, code, "{encryption}: {failure}");
+        let names_settings = failure.message.contains("another key than that of the settings");
+        assert_eq!(names_settings, code == Code::KmsDenied, "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_role_accounts_quota_of_kms_is_the_customers_failure() {
+    for reply in [
+        Reply::s3(400, "KMS.ThrottlingException", "You have exceeded the rate at which you may call KMS."),
+        Reply::s3(503, "SlowDown", "Please reduce your request rate for operations involving AWS KMS."),
+    ] {
+        let failure = store(&Aws::new().on("PutObject", [reply]), BODY).await.unwrap_err();
+        assert_eq!((failure.code, failure.party), (Code::KmsThrottled, Party::Customer));
+        assert!(
+            failure.message.contains("the role's account has reached its request quota of KMS in eu-west-1"),
+            "{failure}"
+        );
     }
 }
 

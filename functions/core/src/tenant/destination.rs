@@ -17,7 +17,7 @@ impl BucketName {
     /// address, and the marks of access points and other kinds of buckets.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const RESERVED_STARTS: &[&str] = &["xn--", "sthree-", "amzn-s3-demo-"];
-        const RESERVED_ENDS: &[&str] = &["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+        const RESERVED_ENDS: &[&str] = &["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--xa-s3", "--op-s3", "--table-s3"];
         if !(3..=255).contains(&text.len()) {
             return Invalid::err("a bucket name has 3 to 63 characters");
         }
@@ -118,6 +118,8 @@ mod tests {
             "abc--ol-s3",
             "abc.mrap",
             "abc--x-s3",
+            "abc--xa-s3",
+            "abc--op-s3",
             "abc--table-s3",
             "a/b",
             "ümlaut",

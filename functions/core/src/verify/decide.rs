@@ -75,7 +75,7 @@ pub(super) fn region(config: &TenantConfig, delivered: &Result<(), DeliveryFailu
         Ok(()) | Err(DeliveryFailure::Multipart(_)) => Step::pass(NAME, format!("The bucket {bucket} is in {region}.")),
         Err(DeliveryFailure::Put(failure)) => match failure.code {
             Code::WrongRegion => Step::finding(NAME, StepStatus::Failed, failure),
-            Code::KmsDenied | Code::BucketOwnerMismatch => {
+            Code::KmsDenied | Code::KmsThrottled | Code::BucketOwnerMismatch => {
                 Step::pass(NAME, format!("The bucket {bucket} is in {region}; it answered from there."))
             }
             Code::AccessDenied | Code::RegionNotEnabled | Code::AccountProblem => {

@@ -321,6 +321,7 @@ async fn the_answer_to_the_put_decides_two_steps() {
         // The role could be assumed a moment ago, so it is too new.
         (Code::AssumeRoleDenied, "Inconclusive assume_role_denied", "Inconclusive assume_role_denied"),
         (Code::KmsDenied, "Passed", "Failed kms_denied"),
+        (Code::KmsThrottled, "Passed", "Inconclusive kms_throttled"),
         (Code::BucketOwnerMismatch, "Passed", "Failed bucket_owner_mismatch"),
         (Code::Throttled, "Inconclusive throttled", "Inconclusive throttled"),
         (Code::Unavailable, "Inconclusive unavailable", "Inconclusive unavailable"),
