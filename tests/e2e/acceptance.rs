@@ -77,7 +77,7 @@ impl<'a> Engineer<'a> {
             .current_dir(project::repository())
             .args(["--stack", "audit-log-export", "--platform-profile", "platform", "--customer-profile", customer])
             .args(["--token-command", &self.home.join("mint").display().to_string(), "--tenant", tenant])
-            .args(["--api-url", self.platform.api().base(), "--quiet-minutes", "3", "--yes"])
+            .args(["--api-url", self.platform.api().base(), "--quiet-minutes", "8", "--yes"])
             .args(["--json".as_ref(), self.results(tenant).as_os_str()])
             .args(more)
             .kill_on_drop(true);
