@@ -30,9 +30,11 @@ pub(super) async fn page(session: Session<Read>) -> Response {
 /// Where the page has more about a failure's code: a fragment, or nothing for the whole page. `None` if it has nothing.
 pub(crate) fn place(code: &str) -> Option<&'static str> {
     match code {
-        "assume_role_denied" | "access_denied" | "account_problem" => Some(""),
+        "access_denied" | "account_problem" => Some(""),
+        "assume_role_denied" => Some("#the-roles-trust-policy"),
         "bucket_owner_mismatch" => Some("#a-bucket-in-another-account"),
         "kms_denied" => Some("#kms-keys"),
+        "kms_throttled" => Some("#the-request-quota-of-kms"),
         "object_ownership" => Some("#object-ownership-and-acls"),
         "region_not_enabled" => Some("#regions-that-have-to-be-enabled"),
         "sts_region_disabled" => Some("#a-region-that-is-switched-off-in-sts"),
