@@ -98,12 +98,12 @@ package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/boots
 	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
 
-# In a folder of their own, since the tests use the zips of `make build`. Without LTO, which takes long and
-# doesn't change which symbols a binary needs. Without ARCH, both architectures, if the toolchain has the standard library of
+# In a folder of their own, since the tests use the zips of `make build`. Without LTO and in parallel, which is
+# much quicker to build and doesn't change which symbols a binary needs. Without ARCH, both architectures, if the toolchain has the standard library of
 # the other one. Nothing is fetched for that.
 release-zips: $(DEPLOY_TOOLS) ## Release zips without LTO, and whether Lambda can run them (ARCH=…)
 	@echo "Building the release zips for $(ARCH), without LTO …"
-	CARGO_PROFILE_RELEASE_LTO=off $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
 	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/release-zips/$(ARCH)/%/bootstrap.zip)
 ifeq ($(origin ARCH),file)
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/$(OTHER_TARGET)" ]; then $(MAKE) --no-print-directory release-zips ARCH=$(OTHER_ARCH); \
