@@ -98,9 +98,9 @@ package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/boots
 	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
 
-# In a folder of their own, since the tests use the zips of `make build`. Without LTO and in parallel, which is
-# much quicker to build and doesn't change which symbols a binary needs. Without ARCH, both architectures, if the toolchain has the standard library of
-# the other one. Nothing is fetched for that.
+# In a folder of their own, since the tests use the zips of `make build`. Without LTO and in parallel, which is much quicker to
+# build and doesn't change which symbols a binary needs. Without ARCH, both architectures, if the toolchain has the standard
+# library of the other one. Nothing is fetched for that.
 release-zips: $(DEPLOY_TOOLS) ## Release zips without LTO, and whether Lambda can run them (ARCH=…)
 	@echo "Building the release zips for $(ARCH), without LTO …"
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
