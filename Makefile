@@ -30,6 +30,9 @@ ON_HOST := CARGO_BUILD_TARGET=$(HOST)
 
 # The release zips' architecture: arm64 or x86_64.
 ARCH ?= $(if $(filter aarch64%,$(HOST)),arm64,x86_64)
+ifeq ($(filter arm64 x86_64,$(ARCH)),)
+$(error ARCH is arm64 or x86_64, not $(ARCH))
+endif
 RELEASE_TARGET = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)-unknown-linux-gnu
 # With zig, so that the binaries need no newer glibc than the runtime's, whatever this machine has.
 RELEASE_BUILD = PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo lambda build --release --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) \
@@ -114,6 +117,7 @@ sbom: $(CYCLONEDX) ## The SBOM of each release zip, target/lambda/<function>/bom
 	@SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct 2>/dev/null || echo 0) infra/sbom $(CURDIR)/$(CYCLONEDX) $(RELEASE_TARGET) $(FUNCTIONS)
 
 publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its version, with your credentials (BUCKET=…)
+	$(if $(BUCKET),,$(error Set BUCKET to the bucket from which customers read the template))
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" cloudformation/publish bucket "$(BUCKET)"
 
 deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PARAMETERS="Name=value …")

@@ -53,6 +53,8 @@ pub(crate) struct Stack {
     parameters: BTreeMap<String, String>,
     /// Logical ids with type and physical id.
     resources: BTreeMap<String, (String, String)>,
+    /// Whether the API refuses requests without a secret. The parameter doesn't tell: CloudFormation masks a blank one, too.
+    has_origin_secret: bool,
 }
 
 impl Stack {
@@ -68,8 +70,7 @@ impl Stack {
 
     /// The API's address, unless only an address of the platform's own leads to it.
     pub(crate) fn api_url<'a>(&'a self, own: Option<&'a str>) -> Result<&'a str> {
-        let needs_own =
-            !self.parameter("OriginSecret").is_empty() || self.parameter("DisableExecuteApiEndpoint") == "true";
+        let needs_own = self.has_origin_secret || self.parameter("DisableExecuteApiEndpoint") == "true";
         ensure!(
             own.is_some() || !needs_own,
             "set API_URL (--api-url): with OriginSecret or DisableExecuteApiEndpoint=true, only your own address of the API answers"
@@ -106,8 +107,12 @@ impl Deployment {
         let platform = Account::new(&options.platform_profile, options.region.as_deref(), directory);
         let (platform_account, partition) = identity(&platform).await.context("the profile of the platform")?;
         let described = stack(&platform, &options.stack).await?;
-        let described = described
-            .with_context(|| format!("the account {platform_account} has no stack {} in this region", options.stack))?;
+        let described = described.with_context(|| {
+            format!(
+                "the account {platform_account} has no stack {} in the profile's region (REGION=… for another)",
+                options.stack
+            )
+        })?;
         let region = text(&described["StackId"]).split(':').nth(3).context("a stack without an ARN")?.to_owned();
 
         let platform = Account::new(&options.platform_profile, Some(&region), directory);
@@ -125,12 +130,16 @@ impl Deployment {
                 ["LogicalResourceId", "ResourceType", "PhysicalResourceId"].map(|it| text(&resource[it]).to_owned());
             (logical, (kind, id))
         });
+        let outputs = pairs(&described["Outputs"], "OutputKey", "OutputValue");
+        let console = outputs.get("ConsoleFunctionName").context("the stack has no output ConsoleFunctionName")?;
+        let console = platform.call(&["lambda", "get-function-configuration", "--function-name", console]).await?;
         let stack = Stack {
             name: options.stack.clone(),
             status: text(&described["StackStatus"]).to_owned(),
-            outputs: pairs(&described["Outputs"], "OutputKey", "OutputValue"),
             parameters: pairs(&described["Parameters"], "ParameterKey", "ParameterValue"),
             resources: resources.collect(),
+            has_origin_secret: !text(&console["Environment"]["Variables"]["ORIGIN_SECRET"]).is_empty(),
+            outputs,
         };
         let names = Names { resource: format!("audit-log-acceptance-{run}"), run, tenant };
         Ok(Self { platform, customer, platform_account, customer_account, partition, region, stack, names })
@@ -154,20 +163,22 @@ mod tests {
 
     #[test]
     fn a_stack_that_answers_only_at_an_own_address_needs_it() {
-        for (parameter, value, is_needed) in [
-            ("OriginSecret", "", false),
-            ("OriginSecret", "****", true),
-            ("DisableExecuteApiEndpoint", "false", false),
-            ("DisableExecuteApiEndpoint", "true", true),
-        ] {
+        for (has_origin_secret, disables, is_needed) in
+            [(false, "false", false), (true, "false", true), (false, "true", true)]
+        {
             let stack = Stack {
                 name: String::new(),
                 status: String::new(),
                 outputs: [("ApiUrl".to_owned(), "https://api".to_owned())].into(),
-                parameters: [(parameter.to_owned(), value.to_owned())].into(),
+                parameters: [
+                    ("OriginSecret".to_owned(), "****".to_owned()),
+                    ("DisableExecuteApiEndpoint".to_owned(), disables.to_owned()),
+                ]
+                .into(),
                 resources: BTreeMap::new(),
+                has_origin_secret,
             };
-            assert_eq!(stack.api_url(None).is_err(), is_needed, "{parameter}={value}");
+            assert_eq!(stack.api_url(None).is_err(), is_needed, "{has_origin_secret} {disables}");
             assert_eq!(stack.api_url(Some("https://own")).unwrap(), "https://own");
         }
     }
