@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use audit_log_tests::project::{installed, last_lines};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
@@ -89,6 +89,23 @@ impl Account {
         let mut file = NamedTempFile::new_in(&self.directory)?;
         file.write_all(text.as_bytes())?;
         Ok(file)
+    }
+
+    /// Writes at most 25 items, and again what DynamoDB leaves.
+    pub(crate) async fn batch_write(&self, table: &str, requests: &[Value]) -> Result<()> {
+        let mut requests = json!({ table: requests });
+        for attempt in 0.. {
+            let input = self.input(&requests.to_string())?;
+            let answer = self.call(&["dynamodb", "batch-write-item", "--request-items", &argument(&input)]).await?;
+            requests = answer["UnprocessedItems"].clone();
+            if list(&requests[table]).is_empty() {
+                break;
+            }
+            ensure!(attempt < 20, "DynamoDB left items of {table} unprocessed 20 times");
+            // A partition takes 1,000 KB a second.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
     }
 
     /// Polls until there is a value. `None` after `limit`.

@@ -24,7 +24,7 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use audit_log_tests::Signals;
 
 use crate::{
     act::Run,
@@ -78,7 +78,7 @@ async fn test(options: &Options) -> Result<bool> {
     if options.remove.is_none() {
         tokio::select! {
             () = act::wait_for_quiet(options.quiet_minutes) => {}
-            () = signals.next() => return Ok(true),
+            _ = signals.next() => return Ok(true),
         }
     }
 
@@ -87,7 +87,7 @@ async fn test(options: &Options) -> Result<bool> {
     if options.remove.is_none() {
         let interrupted = tokio::select! {
             biased;
-            () = signals.next() => true,
+            _ = signals.next() => true,
             () = async {
                 look::look(&deployment, &report).await;
                 let _ = act::act(&run, options, &report).await;
@@ -107,7 +107,7 @@ async fn test(options: &Options) -> Result<bool> {
         println!("\nRemoving what the run has made; interrupted now, it goes on with {again}");
         tokio::select! {
             () = remove::remove(&run, &report, options.remove.is_some()) => {}
-            () = signals.next() => report.interrupt(),
+            _ = signals.next() => report.interrupt(),
         }
         report.complete(&remove::STEPS, "interrupted");
     }
@@ -154,24 +154,4 @@ fn confirm() -> Result<()> {
 fn width() -> u16 {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 60);
     size.map_or(DEFAULT_WIDTH, |size| size.ws_col)
-}
-
-/// SIGINT and SIGTERM, caught as long as this exists.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let catch = |kind| signal(kind).context("listening for signals");
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::Run,
-    aws::{argument, list, text},
+    aws::{list, text},
     deliver::{self, Window},
     platform::Deployment,
     report::{Found, passed},
@@ -84,17 +84,7 @@ pub(crate) async fn put_into_table(run: &Run<'_>, window: Window, count: u32, by
     }
     // A partition takes 1,000 KB a second, so a few large events at a time.
     for puts in puts.chunks(if bytes > 10_000 { 8 } else { 25 }) {
-        let mut requests = json!({ table: puts });
-        for attempt in 0.. {
-            let input = platform.input(&requests.to_string())?;
-            let answer = platform.call(&["dynamodb", "batch-write-item", "--request-items", &argument(&input)]).await?;
-            requests = answer["UnprocessedItems"].clone();
-            if list(&requests[table]).is_empty() {
-                break;
-            }
-            ensure!(attempt < 20, "DynamoDB left items of {table} unprocessed 20 times");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        platform.batch_write(table, puts).await?;
     }
     Ok(documents)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_tests::events;
 use chrono::Utc;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     act::{Run, Tenant},
@@ -264,32 +264,19 @@ async fn remove_partition(run: &Run<'_>, table: &str, keys: [&str; 2], partition
     }
 }
 
-/// The key of an event's marker, by "The events table" in docs/data-model.md. Events that were put into the table have none.
+/// The key of an event's marker. Events that were put into the table have none.
 fn marker_key(event: &Value) -> Option<Value> {
-    let (tenant, _) = text(&event["tenant_shard"]["S"]).split_once('#')?;
-    let (_, id) = text(&event["recorded_at_id"]["S"]).split_once('#')?;
-    let hash = Sha256::digest(format!("{id}/{}", event["submitted_by"]["S"].as_str()?));
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let bucket = hash.get(..2)?;
-    Some(json!({ "tenant_shard": { "S": format!("{tenant}#id#{bucket}") }, "recorded_at_id": { "S": hash } }))
+    let [shard, recorded_at_id, submitted_by] =
+        ["tenant_shard", "recorded_at_id", "submitted_by"].map(|name| event[name]["S"].as_str());
+    let (shard, hash) = events::marker_key(shard?, recorded_at_id?, submitted_by?)?;
+    Some(json!({ "tenant_shard": { "S": shard }, "recorded_at_id": { "S": hash } }))
 }
 
 async fn delete(run: &Run<'_>, table: &str, keys: Vec<Value>) -> Result<()> {
     let platform = &run.deployment.platform;
     for keys in keys.chunks(25) {
-        let deletes = keys.iter().map(|key| json!({ "DeleteRequest": { "Key": key } }));
-        let mut requests = json!({ table: deletes.collect::<Value>() });
-        for attempt in 0.. {
-            let input = platform.input(&requests.to_string())?;
-            let answer = platform.call(&["dynamodb", "batch-write-item", "--request-items", &argument(&input)]).await?;
-            requests = answer["UnprocessedItems"].clone();
-            if list(&requests[table]).is_empty() {
-                break;
-            }
-            ensure!(attempt < 20, "DynamoDB left items of {table} undeleted 20 times");
-            // A partition takes 1,000 KB of deletions a second.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        let deletes: Vec<_> = keys.iter().map(|key| json!({ "DeleteRequest": { "Key": key } })).collect();
+        platform.batch_write(table, &deletes).await?;
     }
     Ok(())
 }

@@ -22,10 +22,9 @@ mod tenants;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Error, Result, bail};
-use audit_log_tests::LocalAws;
+use anyhow::{Error, Result, bail};
+use audit_log_tests::{LocalAws, Signals};
 use chrono::{Days, NaiveTime, Utc};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::screen::{Closed, Screen};
 
@@ -169,25 +168,4 @@ fn explain(error: &Error) {
         "\nNothing is left running. `make clean-tools demo` reinstalls the tools and starts again. If it fails in the \
          same way, report it with the lines above."
     );
-}
-
-/// SIGINT and SIGTERM, caught as long as this exists.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let catch = |kind| signal(kind).context("listening for signals");
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
-    }
-
-    /// Waits for a signal and returns the exit code for it.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-        }
-    }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
+use audit_log_core::object::sha256;
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
@@ -24,6 +25,15 @@ const RETENTION: Duration = Duration::days(3650);
 
 /// The relative number of events in each hour of a day (UTC).
 const OFFICE_HOURS: [u32; 24] = [1, 1, 1, 1, 1, 2, 5, 14, 38, 62, 70, 58, 34, 52, 66, 60, 44, 22, 10, 6, 4, 3, 2, 1];
+
+/// The key of the marker of an event that the recorder, the console or the exporter wrote, by "The events table" in
+/// docs/data-model.md.
+pub fn marker_key(tenant_shard: &str, recorded_at_id: &str, submitted_by: &str) -> Option<(String, String)> {
+    let (tenant, _) = tenant_shard.split_once('#')?;
+    let (_, id) = recorded_at_id.split_once('#')?;
+    let hash = sha256(format!("{id}/{submitted_by}").as_bytes());
+    Some((format!("{tenant}#id#{}", hash.get(..2)?), hash))
+}
 
 /// A recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]

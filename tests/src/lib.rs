@@ -22,6 +22,7 @@ pub mod project;
 mod rule;
 pub mod server;
 mod session;
+mod signals;
 mod stacks;
 pub mod tools;
 mod waiting;
@@ -36,6 +37,7 @@ pub use local_aws::{LocalAws, PLATFORM_ACCOUNT, REGION};
 pub use platform::{Item, Platform, PlatformOutputs, Table, attribute};
 pub use rule::{Rule, Rules};
 pub use session::{exporter_session, open_exporter_role, open_role, role_session};
+pub use signals::Signals;
 pub use stacks::{
     CustomerOutputs, CustomerStack, create_templates_bucket, delete_stack, deploy_platform, publish_template,
     quick_create,

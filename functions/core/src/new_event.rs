@@ -9,6 +9,7 @@ use uuid::{Builder, Uuid};
 
 use crate::{
     event::{Document, User},
+    object::sha256,
     tenant::{EventShards, TenantId},
     timestamp,
 };
@@ -89,7 +90,7 @@ impl NewEvent {
         let date = timestamp::millis(stamp.at);
         let document = Document { id: &id, date: &date, log_type, action, user, additional_info: info };
         let content = Document { id: "", date: "", ..document }.to_line();
-        let digest = sha256_hex(&content);
+        let digest = sha256(content.as_bytes());
         let document = document.to_line();
         Self {
             tenant: tenant.clone(),
@@ -113,12 +114,8 @@ impl NewEvent {
     /// Identifies the marker of the event's id among all of the tenant: SHA-256 in lower-case hex of id and submitter. No id
     /// has a slash, so that no two pairs are the same text.
     pub fn marker_hash(&self) -> String {
-        sha256_hex(&format!("{}/{}", self.id, self.submitted_by))
+        sha256(format!("{}/{}", self.id, self.submitted_by).as_bytes())
     }
-}
-
-fn sha256_hex(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A UUID of version 7: the time and 74 random bits.

@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use shlex::Quoter;
 use url::form_urlencoded;
 
-use crate::tenant::{BucketName, ExternalId, KmsKeyArn, Platform, Prefix, Region, TenantId};
+use crate::{
+    object::sha256,
+    tenant::{BucketName, ExternalId, KmsKeyArn, Platform, Prefix, Region, TenantId},
+};
 
 #[cfg(test)]
 mod tests;
@@ -56,8 +58,7 @@ impl RoleSetup<'_> {
     /// "CreateStack" in the CloudFormation API reference allows letters, digits and hyphens, up to 128.
     pub fn stack_name(&self) -> String {
         let Self { tenant, external_id, .. } = self;
-        let digest = Sha256::digest(format!("{tenant}/{external_id}"));
-        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = sha256(format!("{tenant}/{external_id}").as_bytes()).chars().take(8).collect();
         format!("audit-log-export-{}-{digits}", tenant.as_str().replace('_', "-"))
     }
 

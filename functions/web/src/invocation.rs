@@ -7,8 +7,6 @@
 //!
 //! `lambda_http` also decodes a text that it answers, and so removes its byte order mark. A second mark keeps the first one.
 
-use std::convert::Infallible;
-
 use axum::{
     Router,
     body::{self, Body},
@@ -40,14 +38,14 @@ pub async fn answer(
     let LambdaRequest::ApiGatewayV2(request) = payload else { return Err(MalformedRequest.into()) };
     let request = LambdaRequest::ApiGatewayV2(encode_query(request)?);
     let router = ServiceExt::<lambda_http::Request>::and_then(router, keep_byte_order_mark);
-    Ok(Adapter::from(router).call(LambdaEvent::new(request, context)).await?)
+    Adapter::from(router).call(LambdaEvent::new(request, context)).await
 }
 
 /// Doubles the mark at the beginning of an answer, if it has one. The header Content-Length counts one.
-async fn keep_byte_order_mark(response: Response) -> Result<Response, Infallible> {
+async fn keep_byte_order_mark(response: Response) -> Result<Response, Error> {
     let (parts, body) = response.into_parts();
     // Nothing is streamed, so the body is complete.
-    let bytes = body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let bytes = body::to_bytes(body, usize::MAX).await?;
     let body = match bytes.starts_with(BYTE_ORDER_MARK) {
         true => Body::from([BYTE_ORDER_MARK, &bytes].concat()),
         false => Body::from(bytes),

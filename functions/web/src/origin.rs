@@ -40,7 +40,7 @@ impl OriginSecret {
     }
 
     fn accepts(&self, sent: &[u8]) -> bool {
-        self.0.iter().any(|secret| equal(secret.as_bytes(), sent))
+        self.0.iter().any(|secret| is_equal(sent, secret.as_bytes()))
     }
 }
 
@@ -51,9 +51,9 @@ impl std::fmt::Debug for OriginSecret {
     }
 }
 
-/// Takes as long for a first wrong byte as for a last one, so that the time says nothing about the secret.
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+/// Takes as long for a first wrong byte as for a last one, so that the time says nothing about a secret.
+pub fn is_equal(given: &[u8], expected: &[u8]) -> bool {
+    given.len() == expected.len() && given.iter().zip(expected).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
 }
 
 /// Makes a router refuse requests without the secret, if there is one. The routes don't see the header.

@@ -8,10 +8,9 @@ use audit_log_aws::sdk::dynamodb::{
     types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest},
 };
 use audit_log_aws::sdk::s3::types::{Delete, ObjectIdentifier};
-use audit_log_tests::{Item, attribute};
+use audit_log_tests::{Item, attribute, events};
 use futures::future;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::scenario::{FILES, Scenario};
 use crate::start::{InitialRecords, is_record, scan};
@@ -100,11 +99,10 @@ impl World {
 
 /// The key of the marker of a recorded event.
 fn marker_key(event: &Item) -> Result<Item> {
-    let (tenant, _) = attribute(event, "tenant_shard").split_once('#').context("no shard")?;
-    let (_, id) = attribute(event, "recorded_at_id").split_once('#').context("no id")?;
-    let hash = Sha256::digest(format!("{id}/{}", attribute(event, "submitted_by")));
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let key = [("tenant_shard", format!("{tenant}#id#{}", &hash[..2])), ("recorded_at_id", hash)];
+    let [shard, recorded_at_id, submitted_by] =
+        ["tenant_shard", "recorded_at_id", "submitted_by"].map(|name| attribute(event, name));
+    let (shard, hash) = events::marker_key(shard, recorded_at_id, submitted_by).context("no key of an event")?;
+    let key = [("tenant_shard", shard), ("recorded_at_id", hash)];
     Ok(key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).into())
 }
 

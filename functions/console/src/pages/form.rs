@@ -2,6 +2,7 @@
 
 use audit_log_web::{
     caller::Permission,
+    origin::is_equal,
     problem::{Code, Problem},
 };
 use axum::{
@@ -56,7 +57,7 @@ impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for For
             _ => refuse(Code::MalformedBody, "The form arrived incomplete. Send it again."),
         })?;
         let token = serde_html_form::from_bytes::<CsrfToken>(&body).unwrap_or_default();
-        if !is_equal(&token.csrf, session.csrf()) {
+        if !is_equal(token.csrf.as_bytes(), session.csrf().as_bytes()) {
             let fields = serde_html_form::from_bytes(&body).unwrap_or_default();
             return Err(ask_to_resubmit(&session, path.as_deref(), &token.tenant, fields));
         }
@@ -83,10 +84,4 @@ fn ask_to_resubmit<P>(
         return session.refuse(&problem.hint("Save instead. You can then resubmit your input."));
     }
     ErrorPage::confirm_resubmit(&problem, session.request, session.user(), made_for, path, fields)
-}
-
-/// Takes the same time wherever the texts differ.
-fn is_equal(given: &str, expected: &str) -> bool {
-    let differing = given.bytes().zip(expected.bytes()).fold(0, |differing, (one, other)| differing | (one ^ other));
-    given.len() == expected.len() && differing == 0
 }
