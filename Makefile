@@ -43,24 +43,26 @@ OTHER_ARCH = $(if $(filter aarch64%,$(HOST)),x86_64,arm64)
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
 TEMPLATES := infra/template.yaml cloudformation/audit-log-export-role.yaml
+# Refuses any file but those whose hashes are listed, and a package that would run a build with others.
+PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy acceptance fmt clippy doc deny audit lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: build ## A day of exports on a local AWS (KEEP=1 leaves it running)
-	@$(ON_HOST) cargo build --workspace --bin demo
+	@$(ON_HOST) cargo build --workspace --locked --bin demo
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
 test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a local AWS and a browser
-	$(ON_HOST) cargo test --workspace
+	$(ON_HOST) cargo test --workspace --locked
 
 # The profile is nearly as fast as release and quicker to build. The simulation depends on the core alone and needs no tools.
 simulate: ## The core under crashes, overlaps and faults (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
-	@$(ON_HOST) cargo build --profile simulation --workspace --bin simulate
+	@$(ON_HOST) cargo build --profile simulation --workspace --locked --bin simulate
 	@target/$(HOST)/simulation/simulate $(if $(SEED),seed $(SEED),$(if $(BUGS),bugs $(or $(SEEDS),10000),seeds $(or $(SEEDS),10000) from $(or $(FROM),0)))
 
 # Without sanitizers: they need a nightly compiler, and nearly all of this is safe Rust. New inputs stay in target/fuzz. An
@@ -73,11 +75,11 @@ fuzz: $(HOSTILE) ## One fuzz target with hostile input (TARGET=event_line, SECON
 
 # Not in `make check`: building and testing all mutants takes hours. SHARD=0/8 is an eighth of them.
 mutants: $(MUTANTS) ## Mutations of the core's export, lease and outbox that no test notices (SHARD=0/8, JOBS=2)
-	$(MUTANTS) mutants --package audit-log-core $(MUTATED:%=--file '%') --output target --timeout 120 --no-shuffle \
+	$(MUTANTS) mutants --cargo-arg=--locked --package audit-log-core $(MUTATED:%=--file '%') --output target --timeout 120 --no-shuffle \
 	    --jobs $(or $(JOBS),1) $(if $(SHARD),--shard $(SHARD)) -- --lib -- export:: lease:: outbox:: checkpoint:: round_trips::
 
 screenshots: build $(BROWSER) ## Screenshots of the console's pages, in docs/screenshots
-	@$(ON_HOST) cargo build --workspace --bin screenshots
+	@$(ON_HOST) cargo build --workspace --locked --bin screenshots
 	@target/$(HOST)/debug/screenshots
 
 # Compares the release exporter with one that decodes by the SDK. Both binaries have the same name, so each is copied.
@@ -94,7 +96,7 @@ bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, compared with bo
 check: fmt clippy doc deny lint structure build-scripts policy-check test release-zips ## Everything that CI checks
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, unoptimized
-	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --output-format zip --workspace $(FUNCTIONS:%=--bin %)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
 
 package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
 	$(RELEASE_BUILD)
@@ -141,13 +143,9 @@ clippy: ## Lints, warnings denied
 doc: ## Documentation, warnings denied
 	$(ON_HOST) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 
-deny: $(DEPLOY_TOOLS) ## Rules for dependencies: licenses, sources, one TLS stack, the AWS SDK in one crate
-	$(TOOLS)/cargo-deny check bans licenses sources
-
-# Not in `make check`: it downloads RustSec's database, and its result can change without a commit. Run it before a
-# release, and daily if you can.
-audit: $(HOSTILE) ## Known vulnerabilities of dependencies (downloads RustSec's database)
-	.tools/hostile/bin/cargo-audit audit --deny unsound --deny yanked
+deny: $(DEPLOY_TOOLS) ## Rules for dependencies: licenses, sources, one TLS stack, the AWS SDK in one crate, known vulnerabilities
+	$(TOOLS)/cargo-deny --locked check bans licenses sources
+	@tests/build/advisories $(TOOLS)/cargo-deny
 
 lint: $(DEPLOY_TOOLS) $(CHECKOV) ## Lints of both CloudFormation templates
 	$(TOOLS)/cfn-lint $(TEMPLATES)
@@ -160,7 +158,7 @@ structure: $(DEPLOY_TOOLS) ## No cycles between modules; links, paths and names 
 	$(TOOLS)/python tests/structure/regions.py
 	$(TOOLS)/python tests/structure/aws_facts.py
 
-build-scripts: ## Tests of the scripts that install tools and check zips
+build-scripts: $(DEPLOY_TOOLS) ## Tests of the scripts that install tools and check zips
 	python3 -m unittest discover --start-directory tests/build
 
 policy-check: $(NODE) ## The templates' IAM policies, judged by an independent implementation of IAM
@@ -181,7 +179,7 @@ $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKO
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@$(QUIETLY) python3 -m venv $(@D)
-	@$(QUIETLY) $(@D)/bin/pip install --disable-pip-version-check --requirement $<
+	@$(QUIETLY) $(@D)/bin/pip install $(PIP_FLAGS) --requirement $<
 	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(QUIETLY) npm ci --no-fund --no-audit; fi
 	@touch $@
 

@@ -1,8 +1,8 @@
 //! Measures how many MB of events a second one CPU core decodes from responses to Query, and encodes into objects.
 //!
 //! ```sh
-//! cargo run --release --workspace --example decoding
-//! cargo run --release --workspace --example decoding --features audit-log-aws/stock-decoding
+//! cargo run --release --workspace --locked --example decoding
+//! cargo run --release --workspace --locked --example decoding --features audit-log-aws/stock-decoding
 //! ```
 //!
 //! The SDK takes part without a network: the response, a page of 1 MB, is in memory.

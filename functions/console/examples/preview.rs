@@ -1,4 +1,4 @@
-//! Serves the pages over made-up data in memory: `cargo run --workspace --example preview` prints a sign-in link per tenant.
+//! Serves the pages over made-up data in memory: `cargo run --workspace --locked --example preview` prints a sign-in link per tenant.
 #![allow(clippy::disallowed_methods, reason = "this is a main function")]
 
 use std::net::Ipv4Addr;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use crate::{schedule::Window, tenant::TenantId, timestamp};
+use crate::{member_names, schedule::Window, tenant::TenantId, timestamp};
 
 /// An event as stored in the events table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +28,18 @@ impl StoredEvent {
     /// Returns the event's line in an export, without a line break, and whether it is malformed.
     ///
     /// A JSON object is exported byte for byte; if it has line breaks, the whitespace between its tokens is removed.
-    /// Anything else is malformed: it is exported as the text of a system event, never dropped.
+    /// Anything else is malformed, and so is an object with a repeated name, on which query engines fail: it is exported as
+    /// the text of a system event, never dropped.
     pub fn line(&self) -> (Cow<'_, str>, bool) {
         let (text, reason) = match &self.body {
-            Body::NoText(item) => (item, "the item has no attribute event of type S"),
+            Body::NoText(item) => (item, Cow::Borrowed("the item has no attribute event of type S")),
             Body::Text(text) => match serde_json::from_str::<IgnoredAny>(text) {
-                Ok(_) if text.trim_ascii_start().starts_with('{') => return (on_one_line(text), false),
-                Ok(_) => (text, "the event is JSON, but not an object"),
-                Err(_) => (text, "the event is not JSON"),
+                Ok(_) if text.trim_ascii_start().starts_with('{') => match member_names::find_repeated(text) {
+                    None => return (on_one_line(text), false),
+                    Some(repeated) => (text, Cow::Owned(repeated.to_string())),
+                },
+                Ok(_) => (text, Cow::Borrowed("the event is JSON, but not an object")),
+                Err(_) => (text, Cow::Borrowed("the event is not JSON")),
             },
         };
         let (recorded_at, id) = self.recorded_at_id.split_once('#').unwrap_or((&self.recorded_at_id, ""));
@@ -45,7 +49,7 @@ impl StoredEvent {
             log_type: "System",
             action: "Malformed Audit Event",
             user: &User::system(),
-            additional_info: &Malformed { reason, raw: text },
+            additional_info: &Malformed { reason: &reason, raw: text },
         };
         (Cow::Owned(wrapped.to_line()), true)
     }
@@ -115,7 +119,7 @@ impl User {
 
 #[derive(Serialize)]
 struct Malformed<'a> {
-    reason: &'static str,
+    reason: &'a str,
     raw: &'a str,
 }
 
@@ -174,7 +178,7 @@ mod tests {
     fn a_json_object_on_one_line_is_exported_byte_for_byte() {
         for text in [
             "{}",
-            r#"{"id":"1", "n":1.50e+2, "dup":1, "dup":2}"#,
+            r#"{"id":"1", "n":1.50e+2, "nested":{"id":"1"}}"#,
             r#"{"name":"Jürgen 🦀 \u00e9 \ud83e\udd80 \/"}"#,
             "{\"u2028\":\"\u{2028}\"}",
         ] {
@@ -201,6 +205,23 @@ mod tests {
             assert!(malformed, "{raw:?}");
             assert_eq!(parsed["additionalInfo"]["raw"], raw);
             assert!(!line.contains(['\n', '\r']));
+        }
+    }
+
+    #[test]
+    fn an_event_on_which_query_engines_fail_for_a_repeated_name_is_wrapped_with_the_place() {
+        for (raw, place) in [
+            (r#"{"id":"1","dup":1,"dup":2}"#, "/dup"),
+            (r#"{"id":"1","ID":"1"}"#, "/ID"),
+            (r#"{"id":"1","additionalInfo":{"urls":[{},{"URL":1,"Url":2}]}}"#, "/additionalInfo/urls/1/Url"),
+        ] {
+            let event = stored(Body::Text(raw.to_owned()));
+            let (line, malformed) = event.line();
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert!(malformed, "{raw}");
+            assert_eq!(parsed["additionalInfo"]["raw"], raw);
+            let reason = parsed["additionalInfo"]["reason"].as_str().unwrap();
+            assert!(reason.starts_with(&format!("{place} occurs twice in the same object")), "{reason}");
         }
     }
 

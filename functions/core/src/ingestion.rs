@@ -5,7 +5,6 @@
 //! (RFC 6901) and never the invalid value.
 
 mod catalogue;
-mod surrogates;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +17,9 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     event::{User, compact},
+    member_names::{self, pointer},
     new_event::{Activity, NewEvent, Stamp, Submitter, shard},
+    surrogates,
     tenant::{EventShards, Invalid, TenantId},
 };
 
@@ -32,9 +33,6 @@ const MARK: &str = "_replacedCharacters";
 
 /// The reasons of one refusal.
 const MAX_REASONS: usize = 5;
-
-/// The characters of an unknown member's name that a reason repeats.
-const MAX_SHOWN_NAME_CHARS: usize = 60;
 
 #[derive(Debug)]
 pub struct EventValidator {
@@ -99,6 +97,10 @@ impl EventValidator {
                 "the event has {length} bytes of compact JSON, and {MAX_EVENT_BYTES} at most"
             )));
         }
+        // The schema's validator sees only the last of two members of one name.
+        if let Some(repeated) = member_names::find_repeated(&text) {
+            return Err(RefusedEvent(repeated.to_string()));
+        }
         if event.get("date").is_some() {
             let reason = "/date is stamped by the recorder; put another time under /additionalInfo/occurredAt";
             return Err(RefusedEvent(reason.to_owned()));
@@ -108,9 +110,7 @@ impl EventValidator {
         if !reasons.is_empty() {
             return Err(RefusedEvent(reasons.join("; ")));
         }
-        // Finds duplicate members, of which the validator sees only the last.
-        let mut valid: ValidEvent =
-            serde_json::from_str(&text).map_err(|error| RefusedEvent(duplicate_member(&error)))?;
+        let mut valid: ValidEvent = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
         self.catalogue.check(&valid.log_type, &valid.action)?;
         if replaced_characters > 0 {
             let marked = marked(valid.additional_info.as_deref(), replaced_characters);
@@ -151,8 +151,7 @@ fn not_json(error: &serde_json::Error) -> RefusedEvent {
     RefusedEvent(format!("the event can't be read as JSON: {error}"))
 }
 
-/// Adds the mark to `additionalInfo`, a compact object. It is the last member: if the sender has one of this name, readers
-/// that keep the last of two keep the recorder's.
+/// Adds the mark to `additionalInfo`, a compact object. The schema refuses a member of its name from a sender.
 fn marked(info: Option<&RawValue>, replaced_characters: usize) -> String {
     let info = info.map_or("{}", RawValue::get);
     let members = info.strip_suffix('}').unwrap_or(info);
@@ -180,19 +179,7 @@ fn reason(error: &ValidationError<'_>) -> String {
         }
         ValidationErrorKind::Pattern { .. } => format!("{at} must not have control or invisible characters"),
         ValidationErrorKind::Not { .. } => catalogue::reserved(at),
+        ValidationErrorKind::FalseSchema => format!("{at} is the recorder's own; give the member another name"),
         _ => format!("{at} does not match the schema: {}", error.masked()),
     }
-}
-
-/// The event matches the schema, so a duplicate member is the only error that is left.
-fn duplicate_member(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let name = text.split('`').nth(1).unwrap_or("a member");
-    format!("{name} occurs twice in the same object")
-}
-
-/// A member's name as a part of a JSON pointer.
-fn pointer(name: &str) -> String {
-    let shown: String = name.chars().take(MAX_SHOWN_NAME_CHARS).flat_map(char::escape_debug).collect();
-    shown.replace('~', "~0").replace('/', "~1")
 }

@@ -8,6 +8,7 @@
 //! - [`settings`]: checks raw fields and makes a [`settings::TenantConfig`], or returns every error at once.
 //! - [`schedule`]: when a tenant is due, and for which windows.
 //! - [`event`]: one line of an export.
+//! - [`member_names`]: names that occur twice in an object of an event.
 //! - [`object`]: keys and bytes of exported objects.
 //! - [`failure`]: what went wrong, who must act, and what to do.
 //! - [`records`]: watermarks, receipts and connection checks.
@@ -48,6 +49,7 @@ pub mod fakes;
 pub mod ingestion;
 pub mod late_arrivals;
 pub mod lease;
+pub mod member_names;
 pub mod new_event;
 pub mod notification;
 pub mod object;
@@ -63,6 +65,7 @@ pub mod schedule;
 pub mod search;
 pub mod settings;
 pub mod status;
+mod surrogates;
 pub mod system_events;
 pub mod tenant;
 pub mod timestamp;

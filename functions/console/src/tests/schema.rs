@@ -3,7 +3,7 @@
 use super::*;
 use crate::openapi;
 
-/// `UPDATE_GOLDEN=1 cargo test --workspace --lib tests::schema` updates the golden file.
+/// `UPDATE_GOLDEN=1 cargo test --workspace --locked --lib tests::schema` updates the golden file.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a variable tells the test to update its golden file")]
 fn the_document_is_the_reviewed_one() {

@@ -139,6 +139,40 @@ async fn a_refused_event_does_not_fail_the_others() {
 }
 
 #[tokio::test]
+async fn an_event_on_which_query_engines_fail_for_a_repeated_name_is_refused_with_the_place() {
+    let bench = Bench::new();
+    let with_info = |info| {
+        let mut event = scan();
+        event["additionalInfo"] = info;
+        event
+    };
+    let events = [
+        with_info(json!({ "request": [{ "URL": "a", "Url": "b" }] })),
+        with_info(json!({ "ip": "192.0.2.7", "OTHER": 1 })),
+        with_info(json!({ "_replacedCharacters": "HALF" })),
+        scan(),
+    ];
+    let body = json!({ "events": events }).to_string().replace("OTHER", "\\u0069p").replace("HALF", "\\ud83d");
+    let request = Request::post("/v1/events")
+        .header("authorization", format!("Bearer {}", bench.token("acme")))
+        .header("content-type", "application/json")
+        .body(Body::from(body));
+    let (status, _, answer) = bench.send(request.unwrap()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(statuses(&answer), ["refused", "refused", "refused", "recorded"]);
+    let places = [
+        "/additionalInfo/request/0/Url occurs twice in the same object",
+        "/additionalInfo/ip occurs twice in the same object",
+        "/additionalInfo/_replacedCharacters is the recorder's own",
+    ];
+    for (index, place) in places.into_iter().enumerate() {
+        let reason = answer["results"][index]["reason"].as_str().unwrap();
+        assert!(reason.starts_with(place), "{reason}");
+    }
+    assert_eq!(bench.stored("acme").len(), 1);
+}
+
+#[tokio::test]
 async fn two_events_with_one_id_are_one_event_in_a_request_and_after_it() {
     let bench = Bench::new();
     let (status, answer) = bench.post("acme", &json!({ "events": [login("l-1"), login("l-2"), login("l-1")] })).await;

@@ -6,7 +6,7 @@ use super::*;
 use crate::openapi;
 
 /// After a wanted change, write the file with
-/// `UPDATE_GOLDEN=1 cargo test --workspace the_openapi_document`.
+/// `UPDATE_GOLDEN=1 cargo test --workspace --locked the_openapi_document`.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a variable says whether to write the file")]
 fn the_openapi_document_is_the_one_beside_the_sources() {

@@ -101,6 +101,8 @@ async fn a_message_without_a_valid_event_fails_alone() {
     let bench = Bench::new();
     let mut reserved = scan();
     reserved["logType"] = json!("System");
+    let mut repeated = scan();
+    repeated["additionalInfo"] = json!({ "headers": { "Host": "a", "host": "b" } });
     let bodies = [
         message_body("acme", &scan()),
         "hello".to_owned(),
@@ -110,14 +112,15 @@ async fn a_message_without_a_valid_event_fails_alone() {
         json!({ "tenantId": 7, "event": scan() }).to_string(),
         message_body("acme/../globex", &scan()),
         message_body("acme", &reserved),
+        message_body("acme", &repeated),
         message_body("acme", &json!([scan()])),
         String::new(),
         message_body("acme", &login("l-1")),
     ];
     let failed = bench.record_batch(&batch(&bodies)).await;
-    assert_eq!(failed, (1..10).map(|index| format!("m-{index}")).collect::<Vec<_>>());
+    assert_eq!(failed, (1..11).map(|index| format!("m-{index}")).collect::<Vec<_>>());
     assert_eq!(bench.ids("acme"), ["m-0", "l-1"]);
-    assert_eq!(bench.observed.lock().unwrap()[0].refused, 9);
+    assert_eq!(bench.observed.lock().unwrap()[0].refused, 10);
 }
 
 #[tokio::test]

@@ -100,12 +100,17 @@ fn a_window_is_split_where_its_bytes_would_pass_the_limit() {
 #[test]
 fn a_malformed_event_is_exported_and_counted() {
     let world = World::with_acme();
-    let body = Body::Text("not json".to_owned());
-    let recorded_at_id = "2026-11-21T10:30:00.000Z#7".to_owned();
-    world.fakes.put_event(&id("acme"), 0, StoredEvent { recorded_at_id, body });
-    assert_eq!(world.tick("11:00").unwrap().events, 1);
-    assert!(world.objects("acme")[0].1.contains("\"raw\":\"not json\""));
-    assert_eq!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].malformed, 1);
+    for (id_in_key, text) in [("7", "not json"), ("8", r#"{"id":"8","ID":"8"}"#), ("9", r#"{"id":"9"}"#)] {
+        let recorded_at_id = format!("2026-11-21T10:30:00.000Z#{id_in_key}");
+        world.fakes.put_event(&id("acme"), 0, StoredEvent { recorded_at_id, body: Body::Text(text.to_owned()) });
+    }
+    assert_eq!(world.tick("11:00").unwrap().events, 3);
+    let object = &world.objects("acme")[0].1;
+    assert!(object.contains("\"raw\":\"not json\""), "{object}");
+    assert!(object.contains(r#""reason":"/ID occurs twice in the same object"#), "{object}");
+    assert!(object.contains(r#""raw":"{\"id\":\"8\",\"ID\":\"8\"}""#), "{object}");
+    assert!(object.contains("\n{\"id\":\"9\"}"), "{object}");
+    assert_eq!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].malformed, 2);
 }
 
 #[test]

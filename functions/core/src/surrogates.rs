@@ -10,7 +10,7 @@ use std::borrow::Cow;
 const REPLACEMENT: &str = "\\ufffd";
 
 /// Returns the text with an escaped U+FFFD in place of each escaped lone surrogate, and their number. No other text changes.
-pub(super) fn replace_lone(json: &str) -> (Cow<'_, str>, usize) {
+pub(crate) fn replace_lone(json: &str) -> (Cow<'_, str>, usize) {
     let lone = find_lone(json.as_bytes());
     if lone.is_empty() {
         return (Cow::Borrowed(json), 0);
