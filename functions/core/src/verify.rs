@@ -202,7 +202,11 @@ async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str
             left_behind.push(stored.as_str());
         }
     }
-    decide::least_privilege(config, &Attempts { get, list, delete, put_outside_folder, put_outside_prefix }, &left_behind)
+    decide::least_privilege(
+        config,
+        &Attempts { get, list, delete, put_outside_folder, put_outside_prefix },
+        &left_behind,
+    )
 }
 
 /// Whether AWS refused a delivery as it refuses a role that it doesn't know everywhere yet.
