@@ -40,8 +40,8 @@ def correct_condition_keys():
     `lambda:SourceFunctionArn` is the function in whose environment a session was issued. A function's session has the name of
     the function, also on AWS. Here a session stands for one of the environment if its role and name are those of a function.
 
-    `aws:ResourceOrgID` is the organization of the account of a role. Here an account is in an organization once it has created
-    one.
+    `aws:ResourceOrgID` is the organization of the account of a role. Here an account is in an organization of its own once it
+    has asked for one.
 
     Since the emulator is corrected, the tests use the template that customers deploy.
     """

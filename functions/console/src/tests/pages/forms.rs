@@ -198,7 +198,10 @@ async fn the_command_that_updates_the_roles_stack_is_on_the_report_and_on_the_co
     let connector = browser.get("/connector").await;
     for (page, id) in [(verify().await, "command"), (connector, "update-cli")] {
         let (_, command) = page.text.split_once(&format!("<pre id=\"{id}\" tabindex=\"0\">")).unwrap();
-        assert!(command.starts_with("aws cloudformation update-stack --stack-name audit-log-export-acme-"), "{command}");
+        assert!(
+            command.starts_with("aws cloudformation update-stack --stack-name audit-log-export-acme-"),
+            "{command}"
+        );
     }
 }
 
