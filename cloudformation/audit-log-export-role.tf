@@ -2,7 +2,7 @@
 # OpenTofu. It can add objects under one folder of one bucket and do nothing else. It can't read, list or delete.
 # audit-log-export-role.yaml of the same version makes a role with the same trust and permissions.
 #
-# TemplateVersion: 1.0.0
+# TemplateVersion: 1.1.0
 #
 # Put this file into its own folder and apply that, or use it as a module. Then paste the output role_arn into your
 # provider's connector page. Terraform asks for variables without a default.
@@ -13,21 +13,23 @@ variable "bucket_name" {
 
   validation {
     condition = can(regex("^[A-Za-z0-9._-]{3,255}$", var.bucket_name)) && !can(regex(
-      "(-s3alias|--ol-s3|[.]mrap|--x-s3|--xa-s3|--op-s3|--table-s3)$", var.bucket_name
-    ))
+      "^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|[.]mrap|--x-s3|--xa-s3|--op-s3|--table-s3)$", var.bucket_name
+    )) && !can(regex("^([0-9]+[.]){3}[0-9]+$", var.bucket_name))
     error_message = "The bucket_name must be the bare name of a general purpose bucket: no s3://, no ARN, no folder."
   }
 }
 
 variable "bucket_prefix" {
-  description = "Optional. The folder to which the role is limited, e.g. security/saas. Blank allows the whole bucket."
+  description = "Optional. The folder in which the folder audit-logs lies, e.g. security/saas. Blank means the top of the bucket."
   type        = string
   default     = ""
 
   # This pattern excludes wildcards and policy variables, so the prefix is safe in a policy's Resource.
   validation {
-    condition     = can(regex("^([A-Za-z0-9!_.'()-]+(/[A-Za-z0-9!_.'()-]+)*)?$", var.bucket_prefix))
-    error_message = "The bucket_prefix may hold ASCII letters, digits and !_.'()/- and has no slash at its ends."
+    condition = can(regex("^([A-Za-z0-9!_.'()-]+(/[A-Za-z0-9!_.'()-]+)*)?$", var.bucket_prefix)) && !can(regex(
+      "(^|/)[.]{1,2}(/|$)", var.bucket_prefix
+    )) && length(var.bucket_prefix) <= 256
+    error_message = "The bucket_prefix may hold up to 256 ASCII letters, digits and !_.'()/-, and neither empty folders nor . or .. as folders."
   }
 }
 
@@ -40,6 +42,18 @@ variable "kms_key_arn" {
   validation {
     condition     = can(regex("^(arn:aws(-[a-z]+)*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}))?$", var.kms_key_arn))
     error_message = "The kms_key_arn must be blank or the ARN of a key, not of an alias."
+  }
+}
+
+variable "tenant_id" {
+  description = "Your ID at the provider. It limits the role to the folder audit-logs/tenant=<ID>. Blank allows all of audit-logs."
+  type        = string
+  default     = ""
+
+  # The pattern of the provider's IDs. It excludes wildcards, policy variables and slashes.
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{0,64}$", var.tenant_id))
+    error_message = "The tenant_id must be copied whole from the provider's connector page."
   }
 }
 
@@ -94,8 +108,10 @@ variable "permissions_boundary_arn" {
 locals {
   provider_account = "arn:${var.partition}:iam::${var.provider_account_id}"
   bucket           = "arn:${var.partition}:s3:::${var.bucket_name}"
-  # With the slash before the star, the folder "security" doesn't include "security-other/".
-  objects    = var.bucket_prefix == "" ? "${local.bucket}/*" : "${local.bucket}/${var.bucket_prefix}/*"
+  # With the slash before the star, the folder "tenant=acme" doesn't include "tenant=acme-other/".
+  prefix  = var.bucket_prefix == "" ? "" : "${var.bucket_prefix}/"
+  tenant  = var.tenant_id == "" ? "" : "tenant=${var.tenant_id}/"
+  objects = "${local.bucket}/${local.prefix}audit-logs/${local.tenant}*"
   # How the names of AWS's endpoints end.
   url_suffixes = {
     aws        = "amazonaws.com"

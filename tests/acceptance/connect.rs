@@ -83,13 +83,17 @@ pub(crate) async fn external_id(run: &Run<'_>) -> Result<Found<Setup>> {
     ensure!(connector["status"] == "not_connected", "the new tenant is already {}", connector["status"]);
     let setup = match connector["quickCreateUrl"].as_str() {
         Some(link) => quick_create_parameters(link)?,
-        None => [
-            ("ExternalId", "externalId"),
-            ("ProviderAccountId", "providerAccountId"),
-            ("ProviderRoleName", "providerRoleName"),
-        ]
-        .map(|(parameter, field)| (parameter.to_owned(), text(&connector[field]).to_owned()))
-        .to_vec(),
+        None => {
+            let tenant = ("TenantId", run.deployment.names.tenant.as_str());
+            let fields = [
+                ("ExternalId", "externalId"),
+                ("ProviderAccountId", "providerAccountId"),
+                ("ProviderRoleName", "providerRoleName"),
+            ]
+            .map(|(parameter, field)| (parameter, text(&connector[field])));
+            let all = std::iter::once(tenant).chain(fields);
+            all.map(|(parameter, value)| (parameter.to_owned(), value.to_owned())).collect()
+        }
     };
     // The external ID is a secret of the tenant, so it isn't printed.
     passed(setup, "created by the first look at the connector")

@@ -12,13 +12,14 @@ use crate::{
     report::{Found, Report, not_available, passed, skipped, warning},
 };
 
-pub(crate) const STEPS: [&str; 11] = [
+pub(crate) const STEPS: [&str; 12] = [
     "stack is complete",
     "functions are active",
     "hourly rules are enabled",
     "queues invoke functions",
     "Lambda concurrency suffices",
     "AssumeRole rate fits STS",
+    "only the exporter assumes roles",
     "token keys are readable",
     "customers' template is readable",
     "alarms notify someone",
@@ -34,7 +35,7 @@ const SPARE_CONCURRENCY: u64 = 3;
 const STS_REQUESTS_PER_SECOND: u64 = 600;
 
 pub(crate) async fn look(deployment: &Deployment, report: &Report) {
-    let [stack, functions, rules, queues, concurrency, rate, keys, template, alarms, logs, email] = STEPS;
+    let [stack, functions, rules, queues, concurrency, rate, authority, keys, template, alarms, logs, email] = STEPS;
     let _ = tokio::join!(
         report.step(stack, async { look_at_stack(deployment) }),
         report.step(functions, look_at_functions(deployment)),
@@ -42,6 +43,7 @@ pub(crate) async fn look(deployment: &Deployment, report: &Report) {
         report.step(queues, look_at_queues(deployment)),
         report.step(concurrency, look_at_concurrency(deployment)),
         report.step(rate, async { look_at_rate(deployment) }),
+        report.step(authority, look_at_authority(deployment)),
         report.step(keys, look_at_keys(deployment)),
         report.step(template, look_at_template(deployment)),
         report.step(alarms, look_at_alarms(deployment)),
@@ -131,6 +133,50 @@ fn look_at_rate(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {
         return warning(format!("{answer}. Lower AssumeRolesPerSecond or ExportConcurrency"));
     }
     passed((), answer)
+}
+
+/// The policies of the exporter's role must limit AssumeRole to the function, also those that were added by hand.
+async fn look_at_authority(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let role = stack.output("ProviderRoleName")?;
+    let function = stack.output("ExporterFunctionName")?;
+    let function = platform.call(&["lambda", "get-function-configuration", "--function-name", function]).await?;
+    let of_role = async |operation: &str, more: &[&str]| {
+        platform.call(&[&["iam", operation, "--role-name", role][..], more].concat()).await
+    };
+    let attached = of_role("list-attached-role-policies", &[]).await?;
+    if let Some(policy) = list(&attached["AttachedPolicies"]).first() {
+        return warning(format!("{role} has the policy {} beside the stack's own", text(&policy["PolicyArn"])));
+    }
+    let (mut allowed, mut denied) = (0, Vec::new());
+    for name in list(&of_role("list-role-policies", &[]).await?["PolicyNames"]) {
+        let policy = of_role("get-role-policy", &["--policy-name", text(name)]).await?;
+        for statement in list(&policy["PolicyDocument"]["Statement"]) {
+            let actions = statement["Action"].as_array().cloned().unwrap_or_else(|| vec![statement["Action"].clone()]);
+            if !actions.iter().any(|action| ["sts:AssumeRole", "sts:*", "*"].contains(&text(action))) {
+                continue;
+            }
+            if statement["Effect"] == "Deny" {
+                denied.extend(statement["Condition"]["StringEquals"]["aws:ResourceOrgID"].as_str().map(str::to_owned));
+                continue;
+            }
+            let source = &statement["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"];
+            ensure!(*source == function["FunctionArn"], "{} lets {role} assume roles anywhere", text(name));
+            allowed += 1;
+        }
+    }
+    ensure!(allowed > 0, "no policy lets {role} assume roles");
+    let answer = format!("{role}, from {} alone", text(&function["FunctionName"]));
+    let organization = match platform.call(&["organizations", "describe-organization"]).await {
+        Ok(answer) => text(&answer["Organization"]["Id"]).to_owned(),
+        // In no organization, or this profile may not ask.
+        Err(_) => return passed((), answer),
+    };
+    if !denied.contains(&organization) {
+        return warning(format!(
+            "{answer}. To refuse roles of your own organization, set OrganizationId={organization}"
+        ));
+    }
+    passed((), format!("{answer}, and none of {organization}"))
 }
 
 async fn look_at_keys(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {

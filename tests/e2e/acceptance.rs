@@ -31,8 +31,10 @@ async fn deploy(aws: &LocalAws) -> Result<Platform<'_>> {
     let topic = topic["TopicArn"].as_str().context("a topic without an ARN")?;
     let subscribe = ["sns", "subscribe", "--topic-arn", topic, "--protocol", "email", "--notification-endpoint", EMAIL];
     call(&subscribe).await?;
+    let organization = call(&["organizations", "describe-organization"]).await?;
     let parameters = [
         ("FanOut", "true"),
+        ("OrganizationId", organization["Organization"]["Id"].as_str().context("no organization")?),
         ("AlarmTopicArn", topic),
         ("NotificationEmail", EMAIL),
         ("CustomerTemplateUrl", "https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml"),

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use audit_log_aws::sdk::dynamodb::{
-    self,
-    error::ProvideErrorMetadata as _,
-    types::{AttributeValue, Put, ReturnValue, TransactWriteItem},
+use audit_log_aws::sdk::{
+    dynamodb::{
+        self,
+        error::ProvideErrorMetadata as _,
+        types::{AttributeValue, Put, ReturnValue, TransactWriteItem},
+    },
+    sts,
 };
 use audit_log_tests::{
-    LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, open_role, role_session, run_on_platform, tools,
+    LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, exporter_session, open_exporter_role, open_role,
+    quick_create, role_session, run_on_platform, tools,
 };
 use serde_json::{Value, json};
 
@@ -58,6 +62,57 @@ fn a_role_can_write_events_only_within_a_transaction() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// The attacks: another function gets the exporter's role, or a session of it leaves the function.
+#[test]
+fn a_session_of_the_exporters_role_outside_the_function_can_assume_no_customers_role() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let parameters = [
+            ("BucketName", "stolen-logs"),
+            ("TenantId", "stolen"),
+            ("ExternalId", "external-id-of-stolen"),
+            ("ProviderAccountId", PLATFORM_ACCOUNT),
+        ];
+        let stack = quick_create(aws, "200000000091", "audit-log-export", &parameters).await?;
+        open_exporter_role(aws, platform).await?;
+        let assume = async |by| {
+            let sts = sts::Client::new(&aws.sdk_config_with(by));
+            let request = sts.assume_role().role_arn(&stack.outputs.role_arn).external_id("external-id-of-stolen");
+            request.role_session_name("delivery").send().await.map(drop)
+        };
+        // This call shows that the refusal has no other reason.
+        assume(exporter_session(aws, platform).await?).await?;
+        let elsewhere = role_session(aws, &platform.outputs().exporter_role_arn).await?;
+        let refused = assume(elsewhere).await.err().context("assumed outside of the function")?;
+        assert_eq!(refused.code(), Some("AccessDenied"), "{refused:?}");
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn a_role_of_the_platforms_own_organization_is_refused_and_one_of_no_organization_is_not() -> Result<()> {
+    let aws = &LocalAws::start().await?;
+    // The local AWS creates the organization of an account that asks for it.
+    let organization = tools::aws_cli(aws, "200000000092", &["organizations", "describe-organization"]).await?;
+    let id = text(&organization["Organization"]["Id"]);
+    let platform = deploy_platform(aws, &[("OrganizationId", id)]).await?;
+    let mut found = Vec::new();
+    for account in ["200000000092", "200000000093"] {
+        let parameters = [
+            ("BucketName", "x-logs"),
+            ("TenantId", "x"),
+            ("ExternalId", "external-id-of-x"),
+            ("ProviderAccountId", PLATFORM_ACCOUNT),
+        ];
+        let stack = quick_create(aws, account, "audit-log-export", &parameters).await?;
+        let role = json!({ "tenantId": "x", "roleArn": stack.outputs.role_arn, "externalId": "external-id-of-x" });
+        let answer = platform.invoke(&json!({ "verify": role })).await?;
+        found.push(text(&answer["steps"][0]["status"]).to_owned());
+    }
+    assert_eq!(found, ["failed", "passed"]);
+    Ok(())
 }
 
 #[test]

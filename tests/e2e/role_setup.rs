@@ -82,6 +82,7 @@ fn a_shell_passes_the_commands_values_unchanged() -> Result<()> {
         parameter("BucketName", BUCKET),
         [
             parameter("BucketPrefix", PREFIX),
+            parameter("TenantId", "acme"),
             parameter("ExternalId", EXTERNAL_ID),
             parameter("ProviderAccountId", PLATFORM_ACCOUNT),
             parameter("ProviderRoleName", "audit-log-exporter"),
@@ -118,7 +119,7 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
         create_templates_bucket(aws, "200000000061", "our-templates").await?;
         let publish = "cloudformation/publish bucket our-templates";
         tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
-        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.0.0.yaml";
+        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.1.0.yaml";
         // The downloaded template is read from the current directory.
         let folder = project::repository().join("cloudformation");
         for (account, template_url) in [("200000000061", Some(published)), ("200000000062", None)] {

@@ -15,8 +15,12 @@ use serde_json::json;
 
 const CUSTOMER: &str = "222222222222";
 const EXTERNAL_ID: &str = "11111111-2222-4333-8444-555555555555";
-const PARAMETERS: [(&str, &str); 3] =
-    [("BucketName", "acme-logs"), ("ExternalId", EXTERNAL_ID), ("ProviderAccountId", PLATFORM_ACCOUNT)];
+const PARAMETERS: [(&str, &str); 4] = [
+    ("BucketName", "acme-logs"),
+    ("TenantId", "acme"),
+    ("ExternalId", EXTERNAL_ID),
+    ("ProviderAccountId", PLATFORM_ACCOUNT),
+];
 
 #[tokio::test]
 async fn only_the_exporter_with_the_external_id_can_assume_a_customers_role() -> Result<()> {
@@ -41,7 +45,7 @@ async fn only_the_exporter_with_the_external_id_can_assume_a_customers_role() ->
 }
 
 #[tokio::test]
-async fn a_bucket_that_demands_tls_accepts_a_delivery() -> Result<()> {
+async fn a_bucket_that_demands_tls_accepts_a_delivery_into_the_tenants_folder_alone() -> Result<()> {
     let aws = LocalAws::start().await?;
     let exporter = session_of(&aws, "audit-log-exporter").await?;
     let parameters = [&PARAMETERS[..], &[("CreateBucket", "true")]].concat();
@@ -50,16 +54,20 @@ async fn a_bucket_that_demands_tls_accepts_a_delivery() -> Result<()> {
 
     let delivery = assume(&aws, &exporter, &stack, Some(EXTERNAL_ID)).await.map_err(Error::msg)?;
     let s3 = s3::Client::new(&aws.sdk_config_with(delivery));
-    s3.put_object()
-        .bucket(&stack.outputs.bucket_name)
-        .key("a/b.json")
-        .body(ByteStream::from_static(b"[]"))
-        .send()
-        .await?;
-    assert_eq!(bucket.objects().await?, [StoredObject { key: "a/b.json".to_owned(), size: 2 }]);
-    assert_eq!(bucket.get("a/b.json").await?.bytes, b"[]");
+    let put = async |key: &str| {
+        let body = ByteStream::from_static(b"[]");
+        s3.put_object().bucket(&stack.outputs.bucket_name).key(key).body(body).send().await
+    };
+    const KEY: &str = "audit-logs/tenant=acme/b.json";
+    put(KEY).await?;
     // The role may do nothing else.
-    ensure!(s3.get_object().bucket(&stack.outputs.bucket_name).key("a/b.json").send().await.is_err());
+    for other in ["b.json", "audit-logs/b.json", "audit-logs/tenant=acme-2/b.json", "audit-logs/tenant=globex/b.json"] {
+        let refused = put(other).await.err().with_context(|| format!("{other} was stored"))?;
+        assert_eq!(refused.code(), Some("AccessDenied"), "{other}");
+    }
+    assert_eq!(bucket.objects().await?, [StoredObject { key: KEY.to_owned(), size: 2 }]);
+    assert_eq!(bucket.get(KEY).await?.bytes, b"[]");
+    ensure!(s3.get_object().bucket(&stack.outputs.bucket_name).key(KEY).send().await.is_err());
     Ok(())
 }
 
@@ -102,7 +110,7 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
         let first = publish(place).await?;
         let files = first.lines().filter(|line| !line.starts_with("CustomerTemplateUrl="));
         let paths = files.map(|line| line.rsplit('/').take(2).collect::<Vec<_>>());
-        let expected = ["v1.0.0.yaml", "v1.0.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
+        let expected = ["v1.1.0.yaml", "v1.1.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
         assert_eq!(paths.collect::<Vec<_>>(), expected, "{first}");
         assert_eq!(publish(place).await?, first, "publishing the same again changes nothing");
     }
@@ -112,11 +120,11 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
         std::fs::write(&source, [&published[..], b"# changed\n"].concat())?;
         for place in places {
             let refused = publish(place).await.err().context("overwritten")?.to_string();
-            let named = format!("v1.0.0.{extension} exists and is not this file");
+            let named = format!("v1.1.0.{extension} exists and is not this file");
             assert!(refused.contains(&named) && refused.contains("Raise TemplateVersion"), "{refused}");
         }
         std::fs::write(&source, &published)?;
-        let path = format!("audit-log-export-role/v1.0.0.{extension}");
+        let path = format!("audit-log-export-role/v1.1.0.{extension}");
         let object = templates.get(&path).await?;
         assert_eq!((object.bytes, object.content_type.as_deref()), (published.clone(), Some(content_type)));
         assert_eq!(std::fs::read(Path::new(folder).join(path))?, published);
@@ -133,7 +141,7 @@ async fn the_template_counts_as_published_only_if_it_can_be_read_without_credent
         let script = format!("cloudformation/publish bucket {bucket}");
         tools::run(&mut tools::bash(&aws, PLATFORM_ACCOUNT, &script)?).await
     };
-    let url = |bucket| format!("{}/{bucket}/audit-log-export-role/v1.0.0.yaml", aws.endpoint());
+    let url = |bucket| format!("{}/{bucket}/audit-log-export-role/v1.1.0.yaml", aws.endpoint());
 
     let refused = publish("private-templates").await.err().context("published where no one can read it")?.to_string();
     let expected = format!("Customers can't read {}: without credentials, S3 answers 403.", url("private-templates"));
@@ -141,12 +149,22 @@ async fn the_template_counts_as_published_only_if_it_can_be_read_without_credent
     assert!(!refused.contains("CustomerTemplateUrl="), "{refused}");
 
     let printed = publish("our-templates").await?;
-    assert_eq!(printed.lines().last(), Some(&*format!("CustomerTemplateUrl={}", url("our-templates"))));
-    // The policy opens only the templates' folder.
     let s3 = s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
-    s3.put_object().bucket("our-templates").key("notes.txt").body(ByteStream::from_static(b"")).send().await?;
+    let key = "audit-log-export-role/v1.1.0.yaml";
+    let version = s3.head_object().bucket("our-templates").key(key).send().await?.version_id.context("no version")?;
+    let pinned = format!("{}?versionId={version}", url("our-templates"));
+    assert_eq!(printed.lines().last(), Some(&*format!("CustomerTemplateUrl={pinned}")));
+    // Whoever may write to the bucket can't change what the link creates.
+    s3.put_object().bucket("our-templates").key(key).body(ByteStream::from_static(b"evil")).send().await?;
     // Without the developer's proxy.
     let http = reqwest::Client::builder().no_proxy().build()?;
+    let template = http.get(&pinned).send().await?.text().await?;
+    assert_eq!(
+        template,
+        std::fs::read_to_string(project::repository().join("cloudformation/audit-log-export-role.yaml"))?
+    );
+    // The policy opens only the templates' folder.
+    s3.put_object().bucket("our-templates").key("notes.txt").body(ByteStream::from_static(b"")).send().await?;
     let other = http.get(format!("{}/our-templates/notes.txt", aws.endpoint())).send().await?;
     assert_eq!(other.status(), 403);
     Ok(())

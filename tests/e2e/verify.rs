@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use audit_log_core::settings::Draft;
+use anyhow::{Context as _, Result, ensure};
+use audit_log_core::{
+    role_setup::RoleSetup,
+    settings::Draft,
+    tenant::{self, TenantId},
+};
 use audit_log_tests::{
-    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, quick_create, run_on_platform, tools,
+    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, project, quick_create, run_on_platform, tools,
 };
 use serde_json::{Value, json};
 
@@ -44,6 +48,7 @@ async fn connection(aws: &LocalAws, tenant: &str, account: &str, prefix: &str) -
     let parameters = [
         ("BucketName", name.as_str()),
         ("BucketPrefix", prefix),
+        ("TenantId", tenant),
         ("ExternalId", &external_id),
         ("ProviderAccountId", PLATFORM_ACCOUNT),
     ];
@@ -64,14 +69,20 @@ fn with(connection: &Value, changes: &Value) -> Value {
     changed
 }
 
-/// Creates a role that trusts the platform's account under a condition and allows `actions` of S3.
-async fn homemade_role(aws: &LocalAws, account: &str, condition: &Value, actions: &[&str]) -> Result<String> {
+/// Creates a role that trusts the platform's account under a condition and allows `actions` of S3 on a path.
+async fn homemade_role(
+    aws: &LocalAws,
+    account: &str,
+    condition: &Value,
+    actions: &[&str],
+    path: &str,
+) -> Result<String> {
     let document = |statement: Value| json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
     let trust = document(json!({
         "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
         "Principal": { "AWS": format!("arn:aws:iam::{PLATFORM_ACCOUNT}:root") },
     }));
-    let rights = document(json!({ "Effect": "Allow", "Action": actions, "Resource": "*" }));
+    let rights = document(json!({ "Effect": "Allow", "Action": actions, "Resource": format!("arn:aws:s3:::{path}") }));
     let iam = async |arguments: &[&str]| tools::aws_cli(aws, account, &[&["iam"], arguments].concat()).await;
     let role = ["--role-name", "homemade"];
     let created = iam(&[&["create-role", "--assume-role-policy-document", &trust], &role[..]].concat()).await?;
@@ -160,7 +171,7 @@ fn a_role_that_demands_no_external_id_is_refused_and_nothing_is_written_with_it(
             ("200000000045", wildcard, "with a wrong external ID."),
             ("200000000046", if_exists, "without any external ID."),
         ] {
-            let role = homemade_role(aws, account, &condition, &["s3:*"]).await?;
+            let role = homemade_role(aws, account, &condition, &["s3:*"], "*").await?;
             let connection = json!({
                 "tenantId": "open", "roleArn": role, "externalId": "external-id-of-open", "bucket": "open-logs",
                 "region": REGION,
@@ -181,7 +192,7 @@ fn a_role_with_more_rights_gets_a_warning_and_no_object_of_the_customer_is_chang
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000047", "wide-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-wide" } });
-        let role = homemade_role(aws, "200000000047", &condition, &["s3:*"]).await?;
+        let role = homemade_role(aws, "200000000047", &condition, &["s3:*"], "*").await?;
         let put =
             ["s3api", "put-object", "--bucket", "wide-logs", "--key", "security/audit-logs/tenant=wide/theirs.json"];
         tools::aws_cli(aws, "200000000047", &put).await?;
@@ -193,10 +204,68 @@ fn a_role_with_more_rights_gets_a_warning_and_no_object_of_the_customer_is_chang
         let steps = verify(platform, &connection).await?;
         let expected = ["passed", "passed", "passed", "passed", "warning excess_rights"];
         assert_eq!(outline(&steps), expected, "{steps:#?}");
-        for right in ["s3:GetObject", "s3:ListBucket", "s3:DeleteObject", "s3:PutObject outside the prefix"] {
+        for right in [
+            "s3:GetObject",
+            "s3:ListBucket",
+            "s3:DeleteObject",
+            "s3:PutObject outside the tenant's folder",
+            "s3:PutObject outside the prefix",
+        ] {
             assert!(message(&steps[4]).contains(right), "{}", steps[4]);
         }
         assert_eq!(bucket.objects().await?, before, "the verification removes its own objects and no others");
+        Ok(())
+    })
+}
+
+/// The attack: a tenant's role, in the hands of a faulty or hostile platform, writes into another tenant's folder.
+#[test]
+fn a_stack_without_the_tenant_gets_a_warning_that_the_update_command_ends() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        for (tenant, account, prefix) in [("spread", "200000000054", "security"), ("spread2", "200000000055", "")] {
+            let bucket_name = format!("{tenant}-logs");
+            let bucket = Bucket::create(aws, account, &bucket_name, REGION).await?;
+            let external_id = format!("external-id-of-{tenant}");
+            let id = TenantId::parse(tenant)?;
+            let identity = tenant::Platform {
+                account: tenant::AccountId::parse(PLATFORM_ACCOUNT)?,
+                partition: tenant::Partition::Aws,
+            };
+            let role_setup = RoleSetup {
+                tenant: &id,
+                platform: &identity,
+                role_name: "audit-log-exporter",
+                region: tenant::Region::parse(REGION)?,
+                template_url: None,
+                external_id: &tenant::ExternalId::parse(&external_id)?,
+                bucket: None,
+                prefix: None,
+                kms_key: None,
+            };
+            let parameters = [
+                ("BucketName", bucket_name.as_str()),
+                ("BucketPrefix", prefix),
+                ("ExternalId", &external_id),
+                ("ProviderAccountId", PLATFORM_ACCOUNT),
+            ];
+            let stack = quick_create(aws, account, &role_setup.stack_name(), &parameters).await?;
+            let connection = json!({
+                "tenantId": tenant, "roleArn": stack.outputs.role_arn, "externalId": external_id, "bucket": bucket_name,
+                "region": REGION, "prefix": prefix,
+            });
+            let steps = verify(platform, &connection).await?;
+            let expected = ["passed", "passed", "passed", "passed", "warning role_folder_too_wide"];
+            assert_eq!(outline(&steps), expected, "{steps:#?}");
+            let keys: Vec<_> = bucket.objects().await?.into_iter().map(|object| object.key).collect();
+            let probe = keys.iter().find(|key| key.contains("audit-logs/_audit-log-export-probe-"));
+            ensure!(probe.is_some_and(|key| message(&steps[4]).contains(key.as_str())), "{keys:?} {}", steps[4]);
+
+            let folder = project::repository().join("cloudformation");
+            tools::run(tools::bash(aws, account, &role_setup.update_cli())?.current_dir(&folder)).await?;
+            let steps = verify(platform, &connection).await?;
+            assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
+        }
         Ok(())
     })
 }
@@ -231,7 +300,8 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         Bucket::create(aws, "200000000051", "central-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-apart" } });
-        let role = homemade_role(aws, "200000000050", &condition, &DELIVERY).await?;
+        let role =
+            homemade_role(aws, "200000000050", &condition, &DELIVERY, "central-logs/audit-logs/tenant=apart/*").await?;
         let elsewhere = json!({
             "tenantId": "apart", "roleArn": role, "externalId": "external-id-of-apart", "bucket": "central-logs",
             "region": REGION, "bucketOwner": "200000000051",
@@ -242,7 +312,7 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
         // The whole account, since the local AWS ignores roles in a bucket policy if the session has its own policy.
         let policy = json!({ "Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Action": DELIVERY, "Principal": { "AWS": "arn:aws:iam::200000000050:root" },
-            "Resource": "arn:aws:s3:::central-logs/*",
+            "Resource": "arn:aws:s3:::central-logs/audit-logs/tenant=apart/*",
         }] });
         let put = ["s3api", "put-bucket-policy", "--bucket", "central-logs", "--policy", &policy.to_string()];
         tools::aws_cli(aws, "200000000051", &put).await?;
@@ -259,7 +329,9 @@ fn a_role_that_may_not_abort_a_multipart_upload_is_found_before_a_large_window()
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000052", "narrow-logs", REGION).await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-narrow" } });
-        let role = homemade_role(aws, "200000000052", &condition, &["s3:PutObject"]).await?;
+        let role =
+            homemade_role(aws, "200000000052", &condition, &["s3:PutObject"], "narrow-logs/audit-logs/tenant=narrow/*")
+                .await?;
         let connection = json!({
             "tenantId": "narrow", "roleArn": role, "externalId": "external-id-of-narrow", "bucket": "narrow-logs",
             "region": REGION,
@@ -289,7 +361,7 @@ fn a_role_that_is_created_a_moment_later_is_assumed_in_the_same_request() -> Res
         });
         let create_later = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            homemade_role(aws, "200000000053", &condition, &DELIVERY).await
+            homemade_role(aws, "200000000053", &condition, &DELIVERY, "*").await
         };
         let (steps, role) = tokio::join!(verify(platform, &request), create_later);
         role?;

@@ -28,7 +28,7 @@ def end_with_the_harness():
 
 
 def correct_condition_keys():
-    """Gives two condition keys the values that they have on AWS.
+    """Gives four condition keys the values that they have on AWS.
 
     For a role's session, `aws:PrincipalArn` is the role's ARN. ministack has the session's ARN
     (`arn:aws:sts::<account>:assumed-role/<role>/<session>`), so the customers' trust policy would refuse the exporter. A
@@ -37,15 +37,37 @@ def correct_condition_keys():
     `aws:SecureTransport` is always true. Here all traffic is plain HTTP. On AWS it is TLS, and a bucket that demands TLS
     accepts deliveries.
 
+    `lambda:SourceFunctionArn` is the function in whose environment a session was issued. A function's session has the name of
+    the function, also on AWS. Here a session stands for one of the environment if its role and name are those of a function.
+
+    `aws:ResourceOrgID` is the organization of the account of a role. Here an account is in an organization of its own once it
+    has asked for one.
+
     Since the emulator is corrected, the tests use the template that customers deploy.
     """
     from ministack.core import iam_evaluator
+    from ministack.services import lambda_svc
 
     resolve = iam_evaluator._resolve_condition_key
+
+    def source_function(session):
+        _, _, _, _, account, resource = session.split(":", 5)
+        kind, role, name = (resource.split("/") + ["", ""])[:3]
+        for function in [*lambda_svc._functions._data.values()] if kind == "assumed-role" else []:
+            config = function["config"]
+            arn = config["FunctionArn"].split(":")
+            if (arn[4], config["FunctionName"], config["Role"].rsplit("/", 1)[-1]) == (account, name, role):
+                return ":".join(arn[:7])
+        return None
 
     def resolve_condition_key(key, ctx):
         if key.lower() == "aws:securetransport":
             return "true"
+        if key.lower() == "lambda:sourcefunctionarn":
+            return source_function(ctx.principal_arn)
+        if key.lower() == "aws:resourceorgid":
+            account = iam_evaluator._account_from_arn(ctx.resource_arn)
+            return iam_evaluator._principal_org_id(account) if account else None
         value = resolve(key, ctx)
         if key.lower() == "aws:principalarn" and isinstance(value, str):
             arn = value.split(":", 5)

@@ -37,6 +37,8 @@ export const values = [
   ...["", `arn:aws:iam::${STRANGER}:root`, `arn:aws-cn:iam::${STRANGER}:role/a/b,arn:aws-cn:iam::${CUSTOMER}:root`].map(
     (value) => ({ parameter: "EventSenders", value, refused: false }),
   ),
+  ...["*", "o-*", "o-short", "r-a1b2c3d4e5"].map((value) => ({ parameter: "OrganizationId", value, refused: true })),
+  ...["", "o-a1b2c3d4e5"].map((value) => ({ parameter: "OrganizationId", value, refused: false })),
   ...["short", "0123456789abcdef,", "0123456789abcdef,short", "0123456789 abcdef"].map((value) => ({
     parameter: "OriginSecret",
     value,

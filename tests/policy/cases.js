@@ -38,6 +38,8 @@ export const values = [
     value,
     refused: false,
   })),
+  ...["*", "acme/", "acme?", "a.b", "${aws:username}", "a".repeat(65)].map((value) => ({ parameter: "TenantId", value, refused: true })),
+  ...["", "acme", "A_b-1", "a".repeat(64)].map((value) => ({ parameter: "TenantId", value, refused: false })),
   ...["", "x", "two words", "*", "${aws:username}"].map((value) => ({ parameter: "ExternalId", value, refused: true })),
   { parameter: "ExternalId", value: "A-z_0+=,.@:/", refused: false },
   ...["*", "audit-log-*", "audit-log-exporter/x", ""].map((value) => ({
@@ -129,12 +131,23 @@ export function requests(partition) {
   const role = (account, name) => arn(`iam::${account}:role/${name}`);
   const { region, urlSuffix } = platform.where;
 
-  const exporterPolicy = platform.property("ExporterPolicy", "PolicyDocument");
+  // All of the role's policies at once.
+  const exporterPolicies = (of) => ({
+    Version: "2012-10-17",
+    Statement: ["ExporterPolicy", "ExporterAssumesRolesPolicy"].flatMap((id) => of.property(id, "PolicyDocument").Statement),
+  });
   const exporter = {
     principal: session(PLATFORM, "audit-log-exporter"),
-    identity: exporterPolicy,
-    context: { "aws:PrincipalArn": platform.arn("ExporterRole") },
+    identity: exporterPolicies(platform),
+    context: { "aws:PrincipalArn": platform.arn("ExporterRole"), "lambda:SourceFunctionArn": platform.arn("Exporter") },
   };
+  const ORGANIZATION = "o-a1b2c3d4e5";
+  const inOrganization = stack(
+    platformTemplate,
+    place(partition, PLATFORM),
+    { OrganizationId: ORGANIZATION },
+    { ExporterHourlyTick: "AWS::Events::Rule" },
+  );
   const administrator = (account, name = "administrator") => ({
     principal: session(account, name),
     identity: ADMINISTRATOR,
@@ -151,7 +164,8 @@ export function requests(partition) {
       ...parameters,
     });
   const whole = customer({});
-  const folder = customer({ BucketPrefix: "security", KmsKeyArn: KEY, CreateBucket: "true", RoleName: "audit-logs" });
+  const tenant = customer({ TenantId: "acme" });
+  const folder = customer({ TenantId: "acme", BucketPrefix: "security", KmsKeyArn: KEY, CreateBucket: "true", RoleName: "audit-logs" });
 
   const trust = whole.property("ExportRole", "AssumeRolePolicyDocument");
   const assume = (title, caller, externalId, expected) => ({
@@ -291,16 +305,23 @@ export function requests(partition) {
     assume("a role whose name has the same beginning", administrator(PLATFORM, "audit-log-exporter-2"), "external-id-of-acme", REFUSED),
     assume("a role of that name elsewhere", administrator(STRANGER, "audit-log-exporter"), "external-id-of-acme", REFUSED),
 
-    deliver("put under the prefix", folder, "s3:PutObject", `${BUCKET}/security/audit-logs/x.json`, ALLOWED),
-    deliver("abort under the prefix", folder, "s3:AbortMultipartUpload", `${BUCKET}/security/audit-logs/x.json`, ALLOWED),
-    deliver("put beside the prefix", folder, "s3:PutObject", `${BUCKET}/audit-logs/x.json`, REFUSED),
-    deliver("abort beside the prefix", folder, "s3:AbortMultipartUpload", `${BUCKET}/audit-logs/x.json`, REFUSED),
-    deliver("put under a prefix with the same beginning", folder, "s3:PutObject", `${BUCKET}/security-evil/x.json`, REFUSED),
-    deliver("put into another bucket", folder, "s3:PutObject", `${BUCKET}-2/security/x.json`, REFUSED),
-    deliver("put, no prefix", whole, "s3:PutObject", `${BUCKET}/audit-logs/x.json`, ALLOWED),
-    deliver("put into another bucket, no prefix", whole, "s3:PutObject", `${BUCKET}-2/audit-logs/x.json`, REFUSED),
+    ...["s3:PutObject", "s3:AbortMultipartUpload"].flatMap((action) => [
+      deliver(`${action} in the tenant's folder`, folder, action, `${BUCKET}/security/audit-logs/tenant=acme/x.json`, ALLOWED),
+      deliver(`${action} in another tenant's folder`, folder, action, `${BUCKET}/security/audit-logs/tenant=globex/x.json`, REFUSED),
+      deliver(`${action} in a folder with the same beginning`, folder, action, `${BUCKET}/security/audit-logs/tenant=acme-2/x.json`, REFUSED),
+      deliver(`${action} beside the folders`, folder, action, `${BUCKET}/security/audit-logs/x.json`, REFUSED),
+      deliver(`${action} under the prefix`, folder, action, `${BUCKET}/security/x.json`, REFUSED),
+      deliver(`${action} beside the prefix`, folder, action, `${BUCKET}/audit-logs/tenant=acme/x.json`, REFUSED),
+      deliver(`${action} under a longer prefix`, folder, action, `${BUCKET}/security-evil/audit-logs/tenant=acme/x.json`, REFUSED),
+      deliver(`${action} in another bucket`, folder, action, `${BUCKET}-2/security/audit-logs/tenant=acme/x.json`, REFUSED),
+      deliver(`${action}, no prefix`, tenant, action, `${BUCKET}/audit-logs/tenant=acme/x.json`, ALLOWED),
+      deliver(`${action} of another tenant, no prefix`, tenant, action, `${BUCKET}/audit-logs/tenant=globex/x.json`, REFUSED),
+      deliver(`${action}, no tenant`, whole, action, `${BUCKET}/audit-logs/tenant=globex/x.json`, ALLOWED),
+      deliver(`${action} beside audit-logs, no tenant`, whole, action, `${BUCKET}/x.json`, REFUSED),
+      deliver(`${action} in another bucket, no tenant`, whole, action, `${BUCKET}-2/audit-logs/x.json`, REFUSED),
+    ]),
     ...["s3:GetObject", "s3:DeleteObject", "s3:PutObjectAcl", "s3:ListMultipartUploadParts"].map((action) =>
-      deliver(action, folder, action, `${BUCKET}/security/audit-logs/x.json`, REFUSED),
+      deliver(action, folder, action, `${BUCKET}/security/audit-logs/tenant=acme/x.json`, REFUSED),
     ),
     ...["s3:ListBucket", "s3:GetBucketLocation", "s3:PutBucketPolicy"].map((action) =>
       deliver(action, whole, action, BUCKET, REFUSED),
@@ -319,16 +340,38 @@ export function requests(partition) {
     tls("an object by http", "false", FORBIDDEN),
     tls("the bucket by https", "true", ALLOWED, BUCKET),
     tls("the bucket by http", "false", FORBIDDEN, BUCKET),
-    deliver("a delivery by https", folder, "s3:PutObject", `${BUCKET}/security/x.json`, ALLOWED, {
+    deliver("a delivery by https", folder, "s3:PutObject", `${BUCKET}/security/audit-logs/tenant=acme/x.json`, ALLOWED, {
       resourcePolicy: folder.property("BucketPolicy", "PolicyDocument"),
       context: { "aws:SecureTransport": "true" },
     }),
-    deliver("a delivery by http", folder, "s3:PutObject", `${BUCKET}/security/x.json`, FORBIDDEN, {
+    deliver("a delivery by http", folder, "s3:PutObject", `${BUCKET}/security/audit-logs/tenant=acme/x.json`, FORBIDDEN, {
       resourcePolicy: folder.property("BucketPolicy", "PolicyDocument"),
       context: { "aws:SecureTransport": "false" },
     }),
 
     own("a customer's role", "sts:AssumeRole", role(CUSTOMER, "x"), ALLOWED, { resourcePolicy: trustsEveryone }),
+    ...[
+      ["a customer's role, from another function", `${platform.arn("Exporter")}-2`],
+      ["a customer's role, from the console", platform.arn("Console")],
+      ["a customer's role, from no function", undefined],
+    ].map(([title, source]) =>
+      own(title, "sts:AssumeRole", role(CUSTOMER, "x"), REFUSED, {
+        resourcePolicy: trustsEveryone,
+        context: { "aws:PrincipalArn": platform.arn("ExporterRole"), ...(source && { "lambda:SourceFunctionArn": source }) },
+      }),
+    ),
+    ...[
+      ["a role of its own organization", inOrganization, ORGANIZATION, FORBIDDEN],
+      ["a role of another organization", inOrganization, "o-z9y8x7w6v5", ALLOWED],
+      ["a role of no organization", inOrganization, undefined, ALLOWED],
+      ["a role of an organization, no ID given", platform, ORGANIZATION, ALLOWED],
+    ].map(([title, of, organization, expected]) =>
+      own(title, "sts:AssumeRole", role(CUSTOMER, "x"), expected, {
+        identity: exporterPolicies(of),
+        resourcePolicy: trustsEveryone,
+        context: { ...exporter.context, ...(organization && { "aws:ResourceOrgID": organization }) },
+      }),
+    ),
     own("a customer's role with a path", "sts:AssumeRole", role(CUSTOMER, "a/b/x"), ALLOWED, { resourcePolicy: trustsEveryone }),
     own("a role of its own account", "sts:AssumeRole", role(PLATFORM, "x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),
     own("its own role with a path", "sts:AssumeRole", role(PLATFORM, "a/b/x"), FORBIDDEN, { resourcePolicy: trustsEveryone }),

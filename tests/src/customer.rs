@@ -124,6 +124,7 @@ async fn create_stack(
     let parameters = [
         ("BucketName", bucket),
         ("BucketPrefix", choices.prefix.as_deref().unwrap_or_default()),
+        ("TenantId", tenant),
         ("ExternalId", external_id),
         ("ProviderAccountId", PLATFORM_ACCOUNT),
         // With a fixed role name, a recreated stack has the same role ARN.

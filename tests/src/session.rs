@@ -11,9 +11,11 @@ pub async fn open_exporter_role(aws: &LocalAws, platform: &Platform<'_>) -> Resu
     open_role(aws, &platform.outputs().exporter_role_arn).await
 }
 
-/// A session of the exporter's role, for an hour. Call [`open_exporter_role`] first.
+/// A session of the exporter's role, for an hour, as the function has it: with the function's name, which `launcher.py` reads.
+/// Call [`open_exporter_role`] first.
 pub async fn exporter_session(aws: &LocalAws, platform: &Platform<'_>) -> Result<Credentials> {
-    role_session(aws, &platform.outputs().exporter_role_arn).await
+    let outputs = platform.outputs();
+    session_named(aws, &outputs.exporter_role_arn, &outputs.exporter_function_name).await
 }
 
 /// Lets the platform's account assume one of its roles, in addition to Lambda.
@@ -32,8 +34,12 @@ pub async fn open_role(aws: &LocalAws, role_arn: &str) -> Result<()> {
 
 /// A session of a role, for an hour. Call [`open_role`] first.
 pub async fn role_session(aws: &LocalAws, role_arn: &str) -> Result<Credentials> {
+    session_named(aws, role_arn, "a-session").await
+}
+
+async fn session_named(aws: &LocalAws, role_arn: &str, name: &str) -> Result<Credentials> {
     let sts = sts::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
-    let session = sts.assume_role().role_arn(role_arn).role_session_name("a-session").send().await?;
+    let session = sts.assume_role().role_arn(role_arn).role_session_name(name).send().await?;
     let given = session.credentials.context("a session without credentials")?;
     let token = Some(given.session_token);
     Ok(Credentials::new(given.access_key_id, given.secret_access_key, token, None, "role"))

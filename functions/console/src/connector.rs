@@ -76,6 +76,9 @@ pub struct Connector {
     pub(crate) cli: String,
     /// A Terraform file that creates the same role.
     pub(crate) terraform: String,
+    /// AWS CLI commands for bash that update an existing stack to the template, limit its role to the tenant's folder, and
+    /// keep all other parameters.
+    pub(crate) update_cli: String,
 }
 
 /// The role to connect.
@@ -235,5 +238,6 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
         template: TEMPLATE,
         cli: role_setup.cli(),
         terraform: role_setup.terraform(),
+        update_cli: role_setup.update_cli(),
     })
 }

@@ -6,8 +6,9 @@ use audit_log_core::{
     failure::{Code as FailureCode, Failure, Party},
     onboarding::ConnectorState,
     ports::{Recorder as _, Settings as _, Verifier as _},
+    role_setup::RoleSetup,
     settings::Draft,
-    tenant::TenantId,
+    tenant::{ExternalId, Region, TenantId},
     verification::{Step, StepStatus, Verification, VerificationRequest},
 };
 use audit_log_web::{
@@ -23,7 +24,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::{
-    app::{App, Backend},
+    app::{App, Backend, Deployment},
     draft::SettingsDraft,
     problems::connector_required,
 };
@@ -53,10 +54,13 @@ pub struct VerificationStep {
     pub(crate) message: String,
     /// How to fix it.
     pub(crate) hint: Option<String>,
+    /// AWS CLI commands for bash that fix it, where the hint names some.
+    pub(crate) command: Option<String>,
 }
 
-impl From<Verification> for VerificationReport {
-    fn from(verification: Verification) -> Self {
+impl VerificationReport {
+    /// `update_cli` updates the stack of the role.
+    fn new(verification: Verification, update_cli: Option<&str>) -> Self {
         let passed = verification.passed();
         let step = |Step { step, status, code, message, hint, .. }| VerificationStep {
             step: step.to_string(),
@@ -64,6 +68,7 @@ impl From<Verification> for VerificationReport {
             code: code.map(|code| code.to_string()),
             message,
             hint,
+            command: update_cli.filter(|_| code == Some(FailureCode::RoleFolderTooWide)).map(str::to_owned),
         };
         Self { passed, steps: verification.steps.into_iter().map(step).collect() }
     }
@@ -115,7 +120,26 @@ pub(crate) async fn verify_settings<B: Backend>(
             merged.draft
         }
     };
-    verify_and_record(app, caller, draft, Purpose::Check).await.map(VerificationReport::from)
+    let update_cli = update_cli(app.deployment(), tenant, &draft);
+    let found = verify_and_record(app, caller, draft, Purpose::Check).await?;
+    Ok(VerificationReport::new(found, update_cli.as_deref()))
+}
+
+fn update_cli(deployment: &Deployment, tenant: &TenantId, draft: &Draft) -> Option<String> {
+    let external_id = ExternalId::parse(draft.external_id.as_deref()?).ok()?;
+    let region = draft.region.as_deref().and_then(|text| Region::parse(text).ok());
+    let role_setup = RoleSetup {
+        tenant,
+        platform: &deployment.platform,
+        role_name: &deployment.exporter_role,
+        region: region.unwrap_or(deployment.region),
+        template_url: deployment.template_url.as_deref(),
+        external_id: &external_id,
+        bucket: None,
+        prefix: None,
+        kms_key: None,
+    };
+    Some(role_setup.update_cli())
 }
 
 /// Verifies the role alone. Refuses it unless it can be assumed with the external ID, and not without it.

@@ -28,11 +28,25 @@ pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
 /// a reader of all `**/*.json`, `*.ndjson` or `*.gz` must find data alone, since a file outside the folders `dt=…` breaks it.
 const SYSTEM_FOLDER: &str = "_audit-log-export/";
 
+/// Returns a key that a role limited to the tenant's folder can't write: next to the tenants' folders, so that a role that is
+/// limited to all of them is noticed too. Always the same for a tenant: if a role may put but not delete, each daily check would
+/// leave another object otherwise.
+pub fn key_outside_folder(prefix: &Prefix, tenant: &TenantId) -> String {
+    let slash = if prefix.as_str().is_empty() { "" } else { "/" };
+    format!("{prefix}{slash}audit-logs/{}", probe_name(tenant))
+}
+
 /// Returns a key that a role limited to the prefix can't write. It is next to the prefix, so that a policy without the
-/// slash (`security*` for `security/*`) is noticed too. None without a prefix, since no key is outside then. `unique`
-/// keeps it different from the customer's own keys. It has no extension either.
-pub fn key_outside_prefix(prefix: &Prefix, unique: &str) -> Option<String> {
-    (!prefix.as_str().is_empty()).then(|| format!("{prefix}_audit-log-export-probe-{unique}"))
+/// slash (`security*` for `security/*`) is noticed too. None without a prefix, since no key is outside then.
+pub fn key_outside_prefix(prefix: &Prefix, tenant: &TenantId) -> Option<String> {
+    (!prefix.as_str().is_empty()).then(|| format!("{prefix}{}", probe_name(tenant)))
+}
+
+/// The name of an object outside a tenant's folder. Engines skip names that begin with an underscore. The hash keeps it different
+/// from the customer's own names.
+fn probe_name(tenant: &TenantId) -> String {
+    let hash: String = sha256(tenant.as_str().as_bytes()).chars().take(32).collect();
+    format!("_audit-log-export-probe-{hash}")
 }
 
 /// An object's key and headers.
@@ -136,23 +150,28 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_verification_is_in_the_tenants_folder_and_the_one_outside_is_next_to_the_prefix() {
+    fn the_key_of_a_verification_is_in_the_tenants_folder_and_those_outside_are_next_to_folder_and_prefix() {
         let draft = Draft { prefix: Some("security/saas".to_owned()), format: Some("ndjson".to_owned()), ..draft() };
         let config = draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
         let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap());
         assert_eq!(check.key, "security/saas/audit-logs/tenant=acme/_audit-log-export/connectivity-check");
         assert_eq!(check.content_type, "text/plain");
-        let outside = key_outside_prefix(&config.prefix, "1234");
-        assert_eq!(outside.as_deref(), Some("security/saas_audit-log-export-probe-1234"));
-        assert_eq!(key_outside_prefix(&Prefix::default(), "1234"), None, "there is no outside");
+        // printf acme | sha256sum
+        const PROBE: &str = "_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
+        let (tenant, none) = (&config.tenant, Prefix::default());
+        assert_eq!(key_outside_folder(&config.prefix, tenant), format!("security/saas/audit-logs/{PROBE}"));
+        assert_eq!(key_outside_folder(&none, tenant), format!("audit-logs/{PROBE}"));
+        assert_eq!(key_outside_prefix(&config.prefix, tenant), Some(format!("security/saas{PROBE}")));
+        assert_eq!(key_outside_prefix(&none, tenant), None, "there is no outside");
     }
 
     #[test]
     fn a_reader_of_all_files_with_an_extension_finds_data_alone() {
         let config = draft().check(&TenantId::parse("acme").unwrap(), &platform()).unwrap();
         let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap()).key;
-        let outside = key_outside_prefix(&Prefix::parse("security").unwrap(), "1234").unwrap();
-        for key in [check, outside] {
+        let prefix = Prefix::parse("security").unwrap();
+        let outside = key_outside_prefix(&prefix, &config.tenant).unwrap();
+        for key in [check, outside, key_outside_folder(&prefix, &config.tenant)] {
             assert!(!key.rsplit('/').next().unwrap().contains('.'), "{key}");
         }
     }

@@ -23,6 +23,19 @@ pub const TEMPLATE: &str = include_str!("../../../cloudformation/audit-log-expor
 /// The same role as a Terraform file, without values.
 pub const TERRAFORM: &str = include_str!("../../../cloudformation/audit-log-export-role.tf");
 
+/// The template's parameters beside `TenantId`. An update of an existing stack keeps them.
+const KEPT_PARAMETERS: [&str; 9] = [
+    "BucketName",
+    "BucketPrefix",
+    "KmsKeyArn",
+    "CreateBucket",
+    "ExternalId",
+    "ProviderAccountId",
+    "ProviderRoleName",
+    "RoleName",
+    "PermissionsBoundaryArn",
+];
+
 /// The file name of the downloaded template, if the template isn't published.
 pub const TEMPLATE_FILE: &str = "audit-log-export-role.yaml";
 
@@ -53,13 +66,28 @@ struct Parameter<'a> {
 impl RoleSetup<'_> {
     /// Returns the name of the stack, `audit-log-export-<tenant>-<8 hex digits>`, with a hyphen for each underscore of the
     /// tenant's id. One account can have the stacks of several tenants, and of several platforms whose tenants have the same
-    /// id. The digits, of SHA-256 of the tenant's id and external ID, tell them apart.
+    /// id. The digits, of SHA-256 of the tenant's id and the platform's role, tell them apart. They don't depend on the
+    /// external ID, which a tenant can replace.
     ///
     /// "CreateStack" in the CloudFormation API reference allows letters, digits and hyphens, up to 128.
     pub fn stack_name(&self) -> String {
-        let Self { tenant, external_id, .. } = self;
-        let digits: String = sha256(format!("{tenant}/{external_id}").as_bytes()).chars().take(8).collect();
+        let Self { tenant, platform: Platform { account, partition }, role_name, .. } = self;
+        let hash = sha256(format!("{partition}/{account}/{role_name}/{tenant}").as_bytes());
+        let digits: String = hash.chars().take(8).collect();
         format!("audit-log-export-{}-{digits}", tenant.as_str().replace('_', "-"))
+    }
+
+    /// The arguments that name the stack.
+    fn place(&self) -> String {
+        format!("--stack-name {} --region {}", self.stack_name(), self.region)
+    }
+
+    /// The argument that names the template. Without a published one, [`TEMPLATE_FILE`] in the current directory.
+    fn template(&self) -> String {
+        match self.template_url {
+            Some(url) => format!("--template-url {}", shell_quoted(url)),
+            None => format!("--template-body file://{TEMPLATE_FILE}"),
+        }
     }
 
     /// Returns a link to the console's page *Quick create stack*. Source: "Create quick-create links for stacks" in the
@@ -80,11 +108,7 @@ impl RoleSetup<'_> {
     /// they begin with a variable to fill in, and fail before they create anything if it is blank. Without a published
     /// template, they read [`TEMPLATE_FILE`] from the current directory.
     pub fn cli(&self) -> String {
-        let place = format!("--stack-name {} --region {}", self.stack_name(), self.region);
-        let template = match self.template_url {
-            Some(url) => format!("--template-url {}", shell_quoted(url)),
-            None => format!("--template-body file://{TEMPLATE_FILE}"),
-        };
+        let (place, template) = (self.place(), self.template());
         // As JSON objects: in the CLI's shorthand, a comma in an external ID would end the value.
         let object = |name: &str, value: &str| json!({ "ParameterKey": name, "ParameterValue": value }).to_string();
         let mut parameters: Vec<String> = self
@@ -109,6 +133,20 @@ impl RoleSetup<'_> {
         )
     }
 
+    /// Returns bash commands that update the stack to the template, limit its role to the tenant's folder, and wait for it. All
+    /// other parameters keep their values.
+    pub fn update_cli(&self) -> String {
+        let (place, template) = (self.place(), self.template());
+        let kept = KEPT_PARAMETERS.map(|name| format!("ParameterKey={name},UsePreviousValue=true")).join(" \\\n    ");
+        format!(
+            "aws cloudformation update-stack {place} \\\n  {template} \\\n  \
+             --capabilities CAPABILITY_NAMED_IAM \\\n  --parameters \\\n    \
+             ParameterKey=TenantId,ParameterValue={} \\\n    {kept} &&\n\
+             aws cloudformation wait stack-update-complete {place}\n",
+            self.tenant
+        )
+    }
+
     /// Returns [`TERRAFORM`] with the values as the defaults of its variables, to apply or to use as a module. Without a
     /// bucket, Terraform asks for it.
     pub fn terraform(&self) -> String {
@@ -121,12 +159,13 @@ impl RoleSetup<'_> {
     /// The parameters that have a value.
     fn parameters(&self) -> Vec<Parameter<'_>> {
         // Without `..`, so that a new value does not compile until it is filled in or left out.
-        let Self { tenant: _, platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } =
+        let Self { tenant, platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } =
             self;
         let all = [
             ("BucketName", "bucket_name", bucket.map(BucketName::as_str)),
             ("BucketPrefix", "bucket_prefix", prefix.map(Prefix::as_str)),
             ("KmsKeyArn", "kms_key_arn", kms_key.map(KmsKeyArn::as_str)),
+            ("TenantId", "tenant_id", Some(tenant.as_str())),
             ("ExternalId", "external_id", Some(external_id.as_str())),
             ("ProviderAccountId", "provider_account_id", Some(platform.account.as_str())),
             ("ProviderRoleName", "provider_role_name", Some(role_name)),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::{Code, Failure, Party},
-    object::{ObjectSpec, key_outside_prefix},
+    object::{ObjectSpec, key_outside_folder, key_outside_prefix},
     ports::{Access, Action, DeliveryFailure, Probes, Reach as _, Tenants},
     settings::{Connection, Draft, FieldError, FieldErrors, TenantConfig},
     tenant::{Platform, TenantId},
@@ -177,26 +177,36 @@ async fn least_privilege<P: Probes>(probes: &P, config: &TenantConfig, key: &str
         Ok(access) => access,
         Err(_) => Access::Unclear(Code::Unavailable),
     };
-    // Derived from the tenant's external ID, so that nobody else has this name. Always the same: if the role may put but
-    // not delete, each daily check would leave another object otherwise.
-    let unique = config.external_id.decoy("outside");
-    let outside = key_outside_prefix(&config.prefix, unique.as_str());
-    let put_outside = async {
-        match &outside {
+    let outside_folder = key_outside_folder(&config.prefix, &config.tenant);
+    let outside_prefix = key_outside_prefix(&config.prefix, &config.tenant);
+    let put_outside_prefix = async {
+        match &outside_prefix {
             Some(outside) => Some(attempt(Action::Put, outside).await),
             None => None,
         }
     };
-    let (get, list, put_outside) = futures::join!(attempt(Action::Get, key), attempt(Action::List, key), put_outside);
+    let (get, list, put_outside_folder, put_outside_prefix) = futures::join!(
+        attempt(Action::Get, key),
+        attempt(Action::List, key),
+        attempt(Action::Put, &outside_folder),
+        put_outside_prefix,
+    );
     let delete = attempt(Action::Delete, key).await;
-    // A put without a clear answer may have been carried out.
-    let mut left_behind = outside.as_deref().filter(|_| !matches!(put_outside, None | Some(Access::Refused)));
-    if let Some(stored) = left_behind
-        && attempt(Action::Delete, stored).await == Access::Allowed
-    {
-        left_behind = None;
+    let puts = [(Some(put_outside_folder), Some(&outside_folder)), (put_outside_prefix, outside_prefix.as_ref())];
+    let mut left_behind = Vec::new();
+    for (put, stored) in puts {
+        // A put without a clear answer may have been carried out.
+        if let (Some(Access::Allowed | Access::Unclear(_)), Some(stored)) = (put, stored)
+            && attempt(Action::Delete, stored).await != Access::Allowed
+        {
+            left_behind.push(stored.as_str());
+        }
     }
-    decide::least_privilege(config, &Attempts { get, list, delete, put_outside }, left_behind)
+    decide::least_privilege(
+        config,
+        &Attempts { get, list, delete, put_outside_folder, put_outside_prefix },
+        &left_behind,
+    )
 }
 
 /// Whether AWS refused a delivery as it refuses a role that it doesn't know everywhere yet.

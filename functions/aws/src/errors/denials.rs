@@ -35,6 +35,11 @@ const NAMES: &[(&str, Policy)] = &[
 ];
 
 impl Policy {
+    /// Whether a message says that a policy denies, and not only that none allows.
+    pub(super) fn is_explicit(message: &str) -> bool {
+        message.rfind("with an explicit deny in ") > message.rfind("because no ")
+    }
+
     /// The policy that a message names as the reason. An ARN before the reason can hold any words.
     pub(super) fn from_message(message: &str) -> Option<Self> {
         let reasons = ["because no ", "with an explicit deny in "];

@@ -86,6 +86,16 @@ impl AwsError {
         let role = role.as_str();
         // The caller is the exporter: what limits the caller is the platform's.
         let by_platform = match Policy::from_message(&self.message) {
+            // What the exporter's policy denies is told by the role's account. Roles of the platform's own account are refused
+            // before they are tried.
+            Some(Policy::Identity) if Policy::is_explicit(&self.message) => {
+                return Failure::new(
+                    Code::ConfigInvalid,
+                    format!(
+                        "role_arn: The platform does not assume the role {role}, since it is a role of the platform's own organization. Connect a role of an account outside of it."
+                    ),
+                );
+            }
             Some(Policy::Identity) => "the policy of the exporter's own role",
             Some(Policy::Boundary) => "the permissions boundary of the exporter's own role",
             Some(Policy::ServiceControl) => "a service control policy (SCP) of the platform's organization",

@@ -144,6 +144,7 @@ async fn a_role_that_is_refused_by_a_policy_of_the_platform_is_the_platforms_fai
         ("with an explicit deny in a service control policy", Code::PlatformDenied, "SCP"),
         ("because no permissions boundary allows the sts:AssumeRole action", Code::PlatformDenied, "boundary"),
         ("because no identity-based policy allows the sts:AssumeRole action", Code::PlatformDenied, "own role"),
+        ("with an explicit deny in an identity-based policy", Code::ConfigInvalid, "the platform's own organization"),
         ("because no VPC endpoint policy allows the sts:AssumeRole action", Code::PlatformDenied, "VPC endpoint"),
         ("with an explicit deny in a resource control policy", Code::AssumeRoleDenied, "RCP"),
         ("because no resource-based policy allows the sts:AssumeRole action", Code::AssumeRoleDenied, "external ID"),

@@ -29,6 +29,10 @@ async fn all_three_ways_to_create_the_role_are_filled_in() {
             assert!(text.contains(part), "{way} lacks {part}: {text}");
         }
     }
+    for way in ["quickCreateUrl", "cli", "terraform", "updateCli"] {
+        let text = connector[way].as_str().unwrap();
+        assert!(["TenantId", "tenant_id"].iter().any(|name| text.contains(name)), "{way} has no tenant: {text}");
+    }
     assert!(connector["template"].as_str().unwrap().starts_with("AWSTemplateFormatVersion"));
     assert_eq!(connector["providerAccountId"], "111111111111");
 }

@@ -56,3 +56,18 @@ async fn a_verifications_result_is_recorded_and_no_answer_counts_as_failed() {
     world.fakes.once(Op::Verify, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
     assert_eq!((verify().await, checks()), (503, (4, 3)));
 }
+
+#[tokio::test]
+async fn a_role_that_spans_all_tenants_folders_comes_with_the_command_that_updates_its_stack() {
+    let world = World::with("acme").await;
+    world.plan_step(StepName::LeastPrivilege, StepStatus::Warning, Code::RoleFolderTooWide);
+    let found = world.admin("acme", "POST", "/v1/export-settings/verify", None).await.json();
+    assert_eq!((&found["passed"], &found["steps"][4]["status"]), (&json!(true), &json!("warning")), "{found}");
+    let connector = world.admin("acme", "GET", "/v1/connector", None).await.json();
+    let command = found["steps"][4]["command"].as_str().unwrap();
+    assert_eq!(command, connector["updateCli"]);
+    for part in ["update-stack", "ParameterKey=TenantId,ParameterValue=acme ", "BucketName,UsePreviousValue=true"] {
+        assert!(command.contains(part), "no {part}: {command}");
+    }
+    assert_eq!(found["steps"][3]["command"], Value::Null);
+}

@@ -2,6 +2,7 @@
 
 mod template;
 mod terraform;
+mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +11,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::*;
-use crate::tenant::{AccountId, Partition};
+use crate::{
+    object::tenant_folder,
+    tenant::{AccountId, Partition},
+};
 use template::{Stack, template};
 use terraform::evaluate;
+use validation::{template_accepts, terraform_accepts};
 
 /// Valid values with as many special characters as possible.
 const EXTERNAL_ID: &str = "A-z_0+=,.@:/";
@@ -94,6 +99,7 @@ fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
         ("BucketName", "acme-audit-logs"),
         ("BucketPrefix", PREFIX),
         ("KmsKeyArn", tenant.kms_key.as_str()),
+        ("TenantId", "acme_eu"),
         ("ExternalId", EXTERNAL_ID),
         ("ProviderAccountId", "111111111111"),
         ("ProviderRoleName", ROLE),
@@ -130,41 +136,71 @@ fn the_commands_pass_exactly_these_values() {
     assert_eq!(in_cli(&tenant.all().cli()), expected(&tenant));
 }
 
-/// The stack's name for a tenant's id and external ID.
-fn stack_name(id: &str, external_id: &str) -> String {
-    let (id, external_id) = (TenantId::parse(id).unwrap(), ExternalId::parse(external_id).unwrap());
+/// The stack's name for a tenant's id, and a platform's account and role.
+fn stack_name(id: &str, account: &str, role_name: &str) -> String {
+    let (id, account) = (TenantId::parse(id).unwrap(), AccountId::parse(account).unwrap());
     let tenant = Tenant::in_region("eu-west-1");
-    RoleSetup { tenant: &id, external_id: &external_id, ..tenant.all() }.stack_name()
+    let platform = Platform { account, ..tenant.platform.clone() };
+    RoleSetup { tenant: &id, platform: &platform, role_name, ..tenant.all() }.stack_name()
 }
 
 #[test]
 fn the_stacks_of_several_tenants_and_platforms_fit_into_one_account() {
-    let name = stack_name("acme", "one-platform");
-    // printf acme/one-platform | sha256sum
-    assert_eq!(name, "audit-log-export-acme-7e16c2f2");
-    for (id, external_id) in [("acme-eu", "one-platform"), ("Acme", "one-platform"), ("acme", "another-platform")] {
-        assert_ne!(stack_name(id, external_id), name, "{id} {external_id}");
+    let name = stack_name("acme", "111111111111", "exporter");
+    // printf aws/111111111111/exporter/acme | sha256sum
+    assert_eq!(name, "audit-log-export-acme-c6d71e48");
+    for (id, account, role) in [
+        ("acme-eu", "111111111111", "exporter"),
+        ("Acme", "111111111111", "exporter"),
+        ("acme", "999999999999", "exporter"),
+        ("acme", "111111111111", "exporter-2"),
+    ] {
+        assert_ne!(stack_name(id, account, role), name, "{id} {account} {role}");
     }
-    let commands = Tenant::in_region("eu-west-1").all().cli();
+    let tenant = Tenant::in_region("eu-west-1");
+    let commands = tenant.all().cli() + &tenant.all().update_cli();
     let words = shlex::split(&commands).unwrap();
     let names = words.windows(2).filter(|pair| pair[0] == "--stack-name").map(|pair| pair[1].clone());
-    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", EXTERNAL_ID); 3]);
+    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", "111111111111", ROLE); 5]);
+}
+
+#[test]
+fn another_external_id_does_not_rename_the_stack() {
+    let tenant = Tenant::in_region("eu-west-1");
+    let another = ExternalId::parse("another").unwrap();
+    let rotated = RoleSetup { external_id: &another, ..tenant.all() };
+    assert_eq!(rotated.stack_name(), tenant.all().stack_name());
 }
 
 proptest! {
     #[test]
-    fn every_tenant_has_a_valid_stack_name_of_its_own(
-        id in "[A-Za-z0-9_-]{1,64}",
-        external_id in "[A-Za-z0-9_+=,.@:/-]{2,60}",
-    ) {
-        let name = stack_name(&id, &external_id);
+    fn every_tenant_has_a_valid_stack_name_of_its_own(id in "[A-Za-z0-9_-]{1,64}") {
+        let of = |id: &str| stack_name(id, "111111111111", ROLE);
+        let name = of(&id);
         prop_assert!(name.len() <= 128 && name.starts_with(|first: char| first.is_ascii_alphabetic()), "{}", name);
         prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", name);
         for (from, to) in [('_', "-"), ('-', "_")] {
             let like = id.replace(from, to);
-            prop_assert!(like == id || stack_name(&like, &external_id) != name, "{} is also {}'s", name, like);
+            prop_assert!(like == id || of(&like) != name, "{} is also {}'s", name, like);
         }
     }
+}
+
+#[test]
+fn an_update_sets_the_tenant_and_keeps_every_other_parameter() {
+    let template = template();
+    let tenant = Tenant::in_region("eu-west-1");
+    let words = shlex::split(&tenant.all().update_cli()).unwrap();
+    let given: BTreeSet<_> = words.iter().filter_map(|word| word.strip_prefix("ParameterKey=")).collect();
+    let declared = template["Parameters"].as_object().unwrap().keys();
+    let expected: BTreeSet<_> = declared
+        .map(|name| match name.as_str() {
+            "TenantId" => "TenantId,ParameterValue=acme_eu".to_owned(),
+            kept => format!("{kept},UsePreviousValue=true"),
+        })
+        .collect();
+    assert_eq!(given, expected.iter().map(String::as_str).collect());
+    assert!(words.windows(2).any(|pair| pair == ["--template-url", TEMPLATE_URL]), "{words:?}");
 }
 
 #[test]
@@ -221,14 +257,19 @@ fn terraform_and_cloudformation_create_the_same_role() {
     for partition in Partition::ALL {
         let region = Region::all().find(|region| region.partition() == *partition).unwrap();
         let tenant = Tenant::in_region(region.as_str());
-        for role_setup in [
+        for (role_setup, id) in [
             tenant.all(),
             RoleSetup { prefix: None, ..tenant.all() },
             RoleSetup { kms_key: None, ..tenant.all() },
             RoleSetup { prefix: None, kms_key: None, ..tenant.all() },
-        ] {
-            let stack = Stack::new(&in_cli(&role_setup.cli()), role_setup.region).role();
-            let made = evaluate(&role_setup.terraform(), &[]).unwrap();
+        ]
+        .into_iter()
+        .flat_map(|role_setup| [(role_setup.clone(), "acme_eu"), (role_setup, "")])
+        {
+            let mut parameters = in_cli(&role_setup.cli());
+            parameters.insert("TenantId".to_owned(), id.to_owned());
+            let stack = Stack::new(&parameters, role_setup.region).role();
+            let made = evaluate(&role_setup.terraform(), &[("tenant_id", id)]).unwrap();
             let (role, rights) =
                 (&made["aws_iam_role"]["audit_log_export"], &made["aws_iam_role_policy"]["audit_log_export"]);
             assert_eq!(policy(&role["assume_role_policy"]), stack["AssumeRolePolicyDocument"]);
@@ -252,6 +293,7 @@ fn filling_in_the_file_has_the_effect_of_passing_the_values() {
         ("bucket_name", "acme-audit-logs"),
         ("bucket_prefix", PREFIX),
         ("kms_key_arn", tenant.kms_key.as_str()),
+        ("tenant_id", "acme_eu"),
         ("external_id", EXTERNAL_ID),
         ("provider_account_id", "111111111111"),
         ("provider_role_name", ROLE),
@@ -290,5 +332,80 @@ fn every_text_stays_within_its_literal() {
     for text in ["", "plain", r#"a"b"#, r"back\slash\", "${var.x}", "%{ if true }", "$ { %", "a\n\tb", "ü $", "$${x"] {
         let read: serde_json::Value = hcl::from_str(&format!("text = {}", hcl_literal(text))).unwrap();
         assert_eq!(read["text"], text, "{}", hcl_literal(text));
+    }
+}
+
+/// The resource that the role may write to.
+fn writable(prefix: Option<&Prefix>, id: &str) -> String {
+    let tenant = Tenant::in_region("eu-west-1");
+    let mut parameters = in_cli(&RoleSetup { prefix, ..tenant.all() }.cli());
+    parameters.insert("TenantId".to_owned(), id.to_owned());
+    let role = Stack::new(&parameters, tenant.region).role();
+    role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_role_is_limited_to_the_tenants_folder_and_without_the_tenant_to_the_folder_of_all() {
+    let tenant = Tenant::in_region("eu-west-1");
+    for prefix in [None, Some(&tenant.prefix)] {
+        let folder = tenant_folder(prefix.unwrap_or(&Prefix::default()), &tenant.id);
+        assert_eq!(writable(prefix, "acme_eu"), format!("arn:aws:s3:::acme-audit-logs/{folder}*"));
+        let of_all = folder.replace("tenant=acme_eu/", "");
+        assert_eq!(writable(prefix, ""), format!("arn:aws:s3:::acme-audit-logs/{of_all}*"));
+    }
+}
+
+const PREFIXES: &[&str] = &[
+    "",
+    "security",
+    "security/saas",
+    "it's(ok)!",
+    "...",
+    ".hidden/..a",
+    "a/b/c",
+    "/security",
+    "security/",
+    "a//b",
+    ".",
+    "..",
+    "a/../b",
+    "a/.",
+    "./a",
+    "*",
+    "sec?rity",
+    "${aws:username}",
+    "a b",
+    "\u{fc}",
+    "a\n",
+    "a\\b",
+];
+
+proptest! {
+    #[test]
+    fn terraform_template_and_core_accept_the_same_prefixes(text in prop_oneof![
+        proptest::sample::select(PREFIXES).prop_map(str::to_owned),
+        "[a./*!-]{0,8}",
+        "[a/]{250,262}",
+    ]) {
+        // The core accepts needless slashes, and removes them.
+        let core = Prefix::parse(&text).is_ok_and(|prefix| prefix.as_str() == text);
+        prop_assert_eq!(template_accepts("BucketPrefix", &text), core, "{:?} in CloudFormation", text);
+        prop_assert_eq!(terraform_accepts("bucket_prefix", &text), core, "{:?} in Terraform", text);
+    }
+
+    #[test]
+    fn terraform_template_and_core_accept_the_same_buckets_and_tenants(text in prop_oneof![
+        "[a-zA-Z0-9._/*-]{0,5}",
+        "[0-9]{1,3}[.][0-9][.][0-9][.][0-9a]",
+        "(xn--|sthree-|amzn-s3-demo-|a)[a-z0-9]{0,3}(-s3alias|--ol-s3|[.]mrap|--x-s3|--xa-s3|--op-s3|--table-s3|a)",
+        "[a_-]{60,67}|[a.]{253,257}",
+    ]) {
+        let bucket = BucketName::parse(&text).is_ok();
+        prop_assert_eq!(template_accepts("BucketName", &text), bucket, "{:?} in CloudFormation", text);
+        prop_assert_eq!(terraform_accepts("bucket_name", &text), bucket, "{:?} in Terraform", text);
+        // Blank is a stack without a tenant.
+        let tenant = text.is_empty() || TenantId::parse(&text).is_ok();
+        prop_assert_eq!(template_accepts("TenantId", &text), tenant, "{:?} in CloudFormation", text);
+        prop_assert_eq!(terraform_accepts("tenant_id", &text), tenant, "{:?} in Terraform", text);
     }
 }

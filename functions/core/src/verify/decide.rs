@@ -2,6 +2,7 @@
 
 use crate::{
     failure::{Code, Failure},
+    object::tenant_folder,
     ports::{Access, Action, DeliveryFailure},
     settings::{Connection, TenantConfig},
     verification::{Step, StepName, StepStatus},
@@ -12,8 +13,9 @@ pub(super) struct Attempts {
     pub(super) get: Access,
     pub(super) list: Access,
     pub(super) delete: Access,
+    pub(super) put_outside_folder: Access,
     /// None without a prefix.
-    pub(super) put_outside: Option<Access>,
+    pub(super) put_outside_prefix: Option<Access>,
 }
 
 pub(super) fn assume_role(connection: &Connection, answer: &Result<(), Failure>) -> Step {
@@ -118,15 +120,19 @@ pub(super) fn put_object(config: &TenantConfig, key: &str, delivered: &Result<()
     }
 }
 
-/// Excess rights are a warning, since deliveries work. An allowed attempt outweighs an unclear one.
-pub(super) fn least_privilege(config: &TenantConfig, attempts: &Attempts, left_behind: Option<&str>) -> Step {
+/// Excess rights are a warning, since deliveries work. An allowed attempt outweighs an unclear one. A role that may only write
+/// into other folders under `audit-logs/` has a code of its own: its stack needs the parameter `TenantId`, and nothing else.
+pub(super) fn least_privilege(config: &TenantConfig, attempts: &Attempts, left_behind: &[&str]) -> Step {
     const NAME: StepName = StepName::LeastPrivilege;
-    let Attempts { get, list, delete, put_outside } = attempts;
+    let Attempts { get, list, delete, put_outside_folder, put_outside_prefix } = attempts;
+    let others = [Some(*get), Some(*list), Some(*delete), *put_outside_prefix];
+    let is_only_too_wide = !others.contains(&Some(Access::Allowed));
     let attempts = [
         (Some(*get), Action::Get, "on what was delivered"),
         (Some(*list), Action::List, "on the bucket"),
         (Some(*delete), Action::Delete, "on what was delivered"),
-        (*put_outside, Action::Put, "outside the prefix"),
+        (Some(*put_outside_folder), Action::Put, "outside the tenant's folder"),
+        (*put_outside_prefix, Action::Put, "outside the prefix"),
     ];
     let list = |wanted: fn(&Access) -> bool| {
         let matching = attempts.iter().filter(|(access, ..)| access.as_ref().is_some_and(wanted));
@@ -135,17 +141,26 @@ pub(super) fn least_privilege(config: &TenantConfig, attempts: &Attempts, left_b
     let allowed = list(|access| *access == Access::Allowed);
     let unclear = list(|access| matches!(access, Access::Unclear(_)));
     if !allowed.is_empty() {
-        let mut message = format!("The role may do more than a delivery needs: {allowed}.");
+        let (code, mut message) = if is_only_too_wide {
+            let folder = tenant_folder(&config.prefix, &config.tenant);
+            let message = format!(
+                "The role is not limited to the tenant's folder: it may also write beside s3://{}/{folder}.",
+                config.bucket
+            );
+            (Code::RoleFolderTooWide, message)
+        } else {
+            (Code::ExcessRights, format!("The role may do more than a delivery needs: {allowed}."))
+        };
         if !unclear.is_empty() {
             message += &format!(" AWS gave no clear answer to {unclear}.");
         }
-        if let Some(key) = left_behind {
+        for key in left_behind {
             message += &format!(
                 " The empty object s3://{}/{key} may have been left behind; you may delete it.",
                 config.bucket
             );
         }
-        return Step::finding(NAME, StepStatus::Warning, &Failure::new(Code::ExcessRights, message));
+        return Step::finding(NAME, StepStatus::Warning, &Failure::new(code, message));
     }
     let code = attempts.iter().find_map(|(access, ..)| match access {
         Some(Access::Unclear(code)) => Some(*code),
@@ -156,13 +171,9 @@ pub(super) fn least_privilege(config: &TenantConfig, attempts: &Attempts, left_b
             let message = format!("AWS gave no clear answer to {unclear}.");
             Step::inconclusive(NAME, &Failure::new(code, message))
         }
-        None if put_outside.is_none() => Step::pass(
-            NAME,
-            "The role could neither read, list nor delete what was delivered. Without a prefix, it may write anywhere.",
-        ),
         None => Step::pass(
             NAME,
-            "The role could neither read, list nor delete what was delivered, nor write outside the prefix.",
+            "The role could neither read, list nor delete what was delivered, nor write outside the tenant's folder.",
         ),
     }
 }

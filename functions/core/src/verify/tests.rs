@@ -18,6 +18,8 @@ const DENIED: Result<(), Code> = Err(Code::AssumeRoleDenied);
 
 const NOW: &str = "2026-11-21T10:00:00Z";
 const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
+const OUTSIDE_FOLDER: &str = "security/audit-logs/_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
+const OUTSIDE_PREFIX: &str = "security_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
 
 /// The request of a tenant with plain settings.
 fn request() -> VerificationRequest {
@@ -76,8 +78,8 @@ async fn a_connection_from_the_template_passes_with_exactly_these_calls() {
     assert_eq!(calls[..3], ["assume Right", "assume Wrong", "assume None"]);
     assert_eq!(calls[3], format!("deliver acme-audit/{KEY} {CHECK_TEXT:?}"));
     assert_eq!(calls[4..6], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
-    assert!(calls[6].starts_with("s3:PutObject security_audit-log-export-probe-"), "{calls:?}");
-    assert_eq!(calls[7..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
+    assert_eq!(calls[6..8], [OUTSIDE_FOLDER, OUTSIDE_PREFIX].map(|key| format!("s3:PutObject {key}")));
+    assert_eq!(calls[8..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
 }
 
 #[tokio::test]
@@ -373,18 +375,20 @@ async fn every_excess_right_is_a_warning_that_names_it() {
         (Action::Get, "s3:GetObject on what was delivered"),
         (Action::List, "s3:ListBucket on the bucket"),
         (Action::Delete, "s3:DeleteObject on what was delivered"),
-        (Action::Put, "s3:PutObject outside the prefix"),
+        (Action::Put, "s3:PutObject outside the tenant's folder, s3:PutObject outside the prefix"),
     ] {
         let steps = verified(&Account { access: vec![(action, Access::Allowed)], ..Account::default() }).await;
         assert_eq!(outline(&steps)[4], "Warning excess_rights");
         assert!(steps[4].message.starts_with(&format!("The role may do more than a delivery needs: {words}.")));
-        let left_behind = steps[4].message.contains("s3://acme-audit/security_audit-log-export-probe-");
-        assert_eq!(left_behind, action == Action::Put, "{}", steps[4].message);
+        for key in [OUTSIDE_FOLDER, OUTSIDE_PREFIX] {
+            let left_behind = steps[4].message.contains(&format!("s3://acme-audit/{key} "));
+            assert_eq!(left_behind, action == Action::Put, "{}", steps[4].message);
+        }
     }
 }
 
 #[tokio::test]
-async fn the_object_outside_the_prefix_is_deleted_if_the_role_may() {
+async fn the_objects_outside_folder_and_prefix_are_deleted_if_the_role_may() {
     let access = vec![(Action::Put, Access::Allowed), (Action::Delete, Access::Allowed)];
     let account = Account { access, ..Account::default() };
     let steps = verified(&account).await;
@@ -394,18 +398,39 @@ async fn the_object_outside_the_prefix_is_deleted_if_the_role_may() {
         let words = format!("{action} ");
         calls.iter().filter_map(|call| call.strip_prefix(&words)).collect::<Vec<_>>()
     };
-    assert_eq!(of(Action::Delete), [KEY, of(Action::Put)[0]], "and nothing else is deleted");
+    assert_eq!(of(Action::Delete), [KEY, OUTSIDE_FOLDER, OUTSIDE_PREFIX], "and nothing else is deleted");
 }
 
 #[tokio::test]
-async fn repeated_verifications_leave_only_one_object_outside_the_prefix() {
+async fn a_role_that_spans_the_folders_of_all_tenants_is_a_warning_that_says_how_to_narrow_it() {
+    for prefix in ["security", ""] {
+        let account = Account { folder_too_wide: true, ..Account::default() };
+        let request =
+            VerificationRequest { draft: Draft { prefix: Some(prefix.to_owned()), ..request().draft }, ..request() };
+        let verification = Verification { steps: run(&account, &Fakes::default(), &request).await };
+        assert!(verification.passed(), "deliveries work");
+        let last = &verification.steps[4];
+        assert_eq!(outline(&verification.steps)[4], "Warning role_folder_too_wide", "{prefix:?}");
+        assert!(last.message.contains("beside s3://acme-audit/") && last.message.contains("left behind"), "{last:?}");
+        assert!(last.hint.as_ref().unwrap().contains("Set TenantId"), "{last:?}");
+    }
+    let access = vec![(Action::List, Access::Allowed)];
+    let steps = verified(&Account { folder_too_wide: true, access, ..Account::default() }).await;
+    assert_eq!(outline(&steps)[4], "Warning excess_rights", "TenantId alone would not narrow it");
+    assert!(steps[4].message.contains("s3:ListBucket on the bucket, s3:PutObject outside the tenant's folder."));
+}
+
+#[tokio::test]
+async fn repeated_verifications_leave_the_same_objects_whatever_the_external_id() {
     let account = Account { access: vec![(Action::Put, Access::Allowed)], ..Account::default() };
     let mut left = std::collections::BTreeSet::new();
-    for id in ["request-1", "request-2"] {
-        run_with_retries(&account, &Fakes::default(), &request(), id, Duration::ZERO).await;
+    for (id, external_id) in [("request-1", "3f6c1d2e-external"), ("request-2", "another")] {
+        let draft = Draft { external_id: Some(external_id.to_owned()), ..request().draft };
+        let request = VerificationRequest { draft, ..request() };
+        run_with_retries(&account, &Fakes::default(), &request, id, Duration::ZERO).await;
         left.extend(account.calls().into_iter().filter(|call| call.starts_with("s3:PutObject ")));
     }
-    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left.len(), 2, "{left:?}");
 }
 
 #[tokio::test]
@@ -422,12 +447,14 @@ async fn an_unclear_right_is_inconclusive_unless_another_one_is_allowed() {
 }
 
 #[tokio::test]
-async fn without_a_prefix_no_put_outside_is_tried() {
+async fn without_a_prefix_the_role_is_still_limited_to_the_tenants_folder() {
     let account = Account::default();
     let request = VerificationRequest { draft: Draft { prefix: None, ..request().draft }, ..request() };
     let steps = run(&account, &Fakes::default(), &request).await;
     assert_eq!(outline(&steps), ["Passed"; 5]);
-    assert!(!account.calls().iter().any(|call| call.starts_with("s3:PutObject")));
+    let calls = account.calls();
+    let puts = calls.iter().filter(|call| call.starts_with("s3:PutObject")).collect::<Vec<_>>();
+    assert_eq!(puts, [&format!("s3:PutObject {}", OUTSIDE_FOLDER.trim_start_matches("security/"))]);
 }
 
 #[tokio::test(start_paused = true)]

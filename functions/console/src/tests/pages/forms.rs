@@ -188,6 +188,24 @@ async fn findings_of_a_verification_have_a_status_a_message_and_a_hint() {
 }
 
 #[tokio::test]
+async fn the_command_that_updates_the_roles_stack_is_on_the_report_and_on_the_connector_page() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let version = browser.get("/settings").await.field("version");
+    let verify = async || browser.send("/settings", "/settings/verify", &filled(&version, &[])).await;
+    assert!(!verify().await.text.contains("update-stack"));
+    world.plan_step(StepName::LeastPrivilege, StepStatus::Warning, Code::RoleFolderTooWide);
+    let connector = browser.get("/connector").await;
+    for (page, id) in [(verify().await, "command"), (connector, "update-cli")] {
+        let (_, command) = page.text.split_once(&format!("<pre id=\"{id}\" tabindex=\"0\">")).unwrap();
+        assert!(
+            command.starts_with("aws cloudformation update-stack --stack-name audit-log-export-acme-"),
+            "{command}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_outage_or_too_many_verifications_lose_no_input() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);

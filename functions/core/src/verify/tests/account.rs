@@ -31,6 +31,8 @@ pub(super) struct Account {
     /// The error of the session without a policy, and its answers that are no refusal.
     pub(super) reach: Option<Code>,
     pub(super) access: Vec<(Action, Access)>,
+    /// Whether the role may write under all of `audit-logs/`, as from a stack without `TenantId`.
+    pub(super) folder_too_wide: bool,
     pub(super) calls: Mutex<Vec<String>>,
 }
 
@@ -95,6 +97,9 @@ impl Probes for &Account {
 impl Reach for &Account {
     async fn attempt(&self, action: Action, key: &str) -> Access {
         self.record(format!("{action} {key}"));
+        if self.folder_too_wide && action == Action::Put && key.contains("audit-logs/") {
+            return Access::Allowed;
+        }
         let planned = self.access.iter().find(|(of, _)| *of == action);
         planned.map_or(Access::Refused, |(_, access)| *access)
     }
