@@ -65,8 +65,8 @@ export function facts() {
   rows.push(["routes with limits of their own", "POST /v1/events", Object.keys(stage.Properties.RouteSettings ?? {}).join(", ")]);
   for (const id of ids("AWS::Serverless::Function")) {
     const reserving = stack(platformTemplate, where, { ...given, [`${id}ReservedConcurrency`]: "20" });
-    const reserved = (of) => of.property(id, "ReservedConcurrentExecutions") ?? "none";
-    rows.push([`${id}: reserved concurrency`, "none, 20", `${reserved(plain)}, ${reserved(reserving)}`]);
+    const reserved = (of) => JSON.stringify(of.property(id, "ReservedConcurrentExecutions")) ?? "none";
+    rows.push([`${id}: reserved concurrency`, `none, ${quoted("20")}`, `${reserved(plain)}, ${reserved(reserving)}`]);
   }
   rows.push(["the exporter may queue a backlog to itself", "Allow", plain.property("Exporter", "RecursiveLoop")]);
   return rows;
