@@ -110,11 +110,13 @@ async fn look_at_concurrency(Deployment { platform, stack, .. }: &Deployment) ->
         .map(|name| limit[name].as_u64().with_context(|| format!("no {name}")));
     let (limit, unreserved) = (limit?, unreserved?);
     let exports = if stack.output("ExportQueueArn").is_ok() { stack.number("ExportConcurrency")? } else { 1 };
-    judge_concurrency(limit, unreserved, exports + stack.number("IngestionConcurrency")?)
+    let reservations = ["Exporter", "Console", "Recorder"].map(|of| format!("{of}ReservedConcurrency"));
+    let reserved: u64 = reservations.iter().filter_map(|name| stack.parameter(name).parse::<u64>().ok()).sum();
+    judge_concurrency(limit, unreserved + reserved, exports + stack.number("IngestionConcurrency")?)
 }
 
 fn judge_concurrency(limit: u64, unreserved: u64, queues: u64) -> Result<Found<()>> {
-    let answer = format!("{unreserved} of {limit} unreserved; the two queues use up to {queues}");
+    let answer = format!("{unreserved} of {limit} unreserved or the stack's own; the two queues use up to {queues}");
     if unreserved < queues + SPARE_CONCURRENCY {
         return warning(format!(
             "{answer}. Ask for a higher quota of concurrent executions (Service Quotas, Lambda, L-B99A9384), or lower \

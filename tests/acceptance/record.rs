@@ -41,7 +41,8 @@ pub(crate) async fn by_queue(run: &Run<'_>) -> Result<Found<()>> {
     let id = id(run, "queue");
     let message = json!({ "tenantId": names.tenant, "event": event(&id, "queue") }).to_string();
     let url = stack.output("IngestionQueueUrl")?;
-    platform.call(&["sqs", "send-message", "--queue-url", url, "--message-body", &message]).await?;
+    let group = ["--message-group-id", names.tenant.as_str(), "--message-body", &message];
+    platform.call(&[&["sqs", "send-message", "--queue-url", url], &group[..]].concat()).await?;
     wait_until_visible(run, &id).await
 }
 

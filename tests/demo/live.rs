@@ -41,7 +41,8 @@ pub(crate) async fn send_events(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>
     let mut ticket = json!({ "tenantId": BUSY, "event": ticket });
     ticket["event"]["id"] = "ticket-SEC-1042-opened".into();
     let message = ticket.to_string();
-    let send = ["sqs", "send-message", "--queue-url", &outputs.ingestion_queue_url, "--message-body", &message];
+    let queue = &outputs.ingestion_queue_url;
+    let send = ["sqs", "send-message", "--queue-url", queue, "--message-group-id", BUSY, "--message-body", &message];
     for _ in 0..2 {
         tools::aws_cli(aws, PLATFORM_ACCOUNT, &send).await?;
     }

@@ -190,8 +190,11 @@ fn events_of_services_are_recorded_once_and_for_their_own_tenant() -> Result<()>
         let half =
             json!({ "tenantId": "sender", "event": login("five") }).to_string().replace("needle", "needle \\ud83d");
         let own = json!({ "tenantId": "sender", "event": login("one") }).to_string().replace("Login", "Logout");
-        for message in [&bad, &good, &good, &half, &own, &others] {
-            let send = ["sqs", "send-message", "--queue-url", queue, "--message-body", message];
+        for (tenant, message) in
+            [&bad, &good, &good, &half, &own].map(|it| ("sender", it)).into_iter().chain([("another", &others)])
+        {
+            let send =
+                ["sqs", "send-message", "--queue-url", queue, "--message-group-id", tenant, "--message-body", message];
             tools::aws_cli(aws, PLATFORM_ACCOUNT, &send).await?;
         }
         wait_for(api, "sender", "needle", &["five", "four", "one", "one", "three", "two"]).await?;

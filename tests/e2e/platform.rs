@@ -162,6 +162,8 @@ fn the_api_is_throttled_and_its_log_has_neither_tokens_nor_search_terms() -> Res
         assert_eq!(stage["AutoDeploy"], true, "without it no route is reachable");
         let limits = ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| &stage["DefaultRouteSettings"][name]);
         assert_eq!(limits, [&json!(100.0), &json!(200)]);
+        // The local AWS leaves out the values, which tests/policy/properties.js checks.
+        ensure!(stage["RouteSettings"]["POST /v1/events"].is_object(), "{stage}");
         let format = text(&stage["AccessLogSettings"]["Format"]);
         let fields: BTreeMap<String, String> = serde_json::from_str(format).context("a log line isn't JSON")?;
         for secret in ["path", "query", "header", "authorizer"] {

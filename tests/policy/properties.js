@@ -54,6 +54,20 @@ export function facts() {
   const closed = stack(platformTemplate, where, { DisableExecuteApiEndpoint: "true" });
   const endpoint = (of) => of.property("Api", "DisableExecuteApiEndpoint");
   rows.push(["the API's own address is off", "false, true", `${endpoint(plain)}, ${endpoint(closed)}`]);
+  const stage = platformTemplate.Resources.ApiStage;
+  const routes = ids("AWS::ApiGatewayV2::Route");
+  for (const [route, settings] of Object.entries(stage.Properties.RouteSettings ?? {})) {
+    // API Gateway knows only routes that were created before.
+    const id = routes.find((id) => platformTemplate.Resources[id].Properties.RouteKey === route);
+    rows.push([`the stage waits for the route ${route}`, id, stage.DependsOn]);
+    rows.push([`${route}: limits`, "EventsRateLimit, EventsBurstLimit", Object.values(settings).map(({ Ref }) => Ref).join(", ")]);
+  }
+  rows.push(["routes with limits of their own", "POST /v1/events", Object.keys(stage.Properties.RouteSettings ?? {}).join(", ")]);
+  for (const id of ids("AWS::Serverless::Function")) {
+    const reserving = stack(platformTemplate, where, { ...given, [`${id}ReservedConcurrency`]: "20" });
+    const reserved = (of) => JSON.stringify(of.property(id, "ReservedConcurrentExecutions")) ?? "none";
+    rows.push([`${id}: reserved concurrency`, `none, ${quoted("20")}`, `${reserved(plain)}, ${reserved(reserving)}`]);
+  }
   rows.push(["the exporter may queue a backlog to itself", "Allow", plain.property("Exporter", "RecursiveLoop")]);
   return rows;
 }

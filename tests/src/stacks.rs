@@ -70,6 +70,8 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
         ("TokenIssuer", &issuer.issuer),
         ("TokenAudience", &issuer.audience),
         ("TokenJwks", &jwks),
+        // Tests poll the audit logs.
+        ("SearchesPerMinute", "100000"),
     ];
     // Overrides of tokens replace all defaults of tokens.
     let tokens = overrides.iter().any(|(name, _)| name.starts_with("Token"));

@@ -42,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
         template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
         settle: TimeDelta::minutes(1),
         retention: Some(TimeDelta::days(90)),
+        searches_per_minute: 100_000,
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
     let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);

@@ -79,6 +79,8 @@ pub struct Deployment {
     pub settle: TimeDelta,
     /// How long events are kept; `None` is forever.
     pub retention: Option<TimeDelta>,
+    /// How often a tenant may search its audit logs.
+    pub searches_per_minute: u32,
 }
 
 /// Cheap to clone.

@@ -3,7 +3,7 @@
 use std::env;
 
 use audit_log_core::{
-    deployment::{ConfigError, SharedConfig, required},
+    deployment::{ConfigError, SharedConfig, number, required},
     tenant::{Invalid, Platform, Region},
 };
 use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
@@ -25,6 +25,8 @@ pub struct ConsoleConfig {
     pub tokens: Option<TokenConfig>,
     /// `ORIGIN_SECRET`; none where requests need not come through a CDN.
     pub origin_secret: Option<OriginSecret>,
+    /// `MAX_SEARCHES_PER_MINUTE`, of each tenant
+    pub searches_per_minute: u32,
 }
 
 impl ConsoleConfig {
@@ -52,6 +54,7 @@ impl ConsoleConfig {
             region: Region::parse(&region).map_err(|invalid| ConfigError::new("AWS_REGION", invalid.0))?,
             tokens: TokenConfig::from_lookup(&lookup)?,
             origin_secret: OriginSecret::from_lookup(&lookup)?,
+            searches_per_minute: number(&lookup, "MAX_SEARCHES_PER_MINUTE", 120, 1..=100_000)?,
         })
     }
 }
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn variables_that_are_left_out_have_their_documented_defaults() {
         let config = config(&[("CUSTOMER_TEMPLATE_URL", "")]).unwrap();
-        assert_eq!((config.template_url, config.tokens), (None, None));
+        assert_eq!((config.template_url, config.tokens, config.searches_per_minute), (None, None, 120));
     }
 
     #[test]
@@ -88,6 +91,7 @@ mod tests {
             ("SETTLE_SECONDS", "-1"),
             ("TOKEN_ISSUER", "https://issuer.example/"),
             ("ORIGIN_SECRET", "short"),
+            ("MAX_SEARCHES_PER_MINUTE", "0"),
         ] {
             let wrong = config(&[(name, value)]).unwrap_err().to_string();
             assert!(wrong.contains(name.split('_').next().unwrap()), "{wrong}");

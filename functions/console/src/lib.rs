@@ -20,6 +20,7 @@ mod page_token;
 mod pages;
 mod problems;
 pub mod settings;
+mod slots;
 pub mod status;
 #[cfg(test)]
 mod tests;

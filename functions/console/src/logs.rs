@@ -6,8 +6,8 @@ mod query;
 use std::time::Duration;
 
 use audit_log_core::{
-    ports::Settings as _,
-    search::{self, FoundEvent, Scope, Search, SearchLimits},
+    ports::{Settings as _, SlotKind},
+    search::{self, FoundEvent, Scope, Search, SearchLimits, SearchPage},
     tenant::{EventShards, TenantId},
     timestamp,
 };
@@ -29,6 +29,7 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, Backend},
     page_token,
+    slots::take_slot,
 };
 pub(crate) use query::{CsvQuery, MAX_VALUE_CHARS};
 use query::{FilterQuery, ListQuery};
@@ -38,15 +39,17 @@ use query::{FilterQuery, ListQuery};
 pub(crate) struct ScanLimit {
     /// Matching or not.
     events: u64,
+    /// Of these events.
+    bytes: u64,
     time: Duration,
 }
 
 impl ScanLimit {
     /// For requests for events. An HTTP API gives up after 30 seconds.
-    pub(crate) const FULL: Self = Self { events: 20_000, time: Duration::from_secs(15) };
+    pub(crate) const FULL: Self = Self { events: 20_000, bytes: 16 << 20, time: Duration::from_secs(15) };
 
     /// For what only accompanies something else.
-    pub(crate) const SHORT: Self = Self { events: 5_000, time: Duration::from_secs(3) };
+    pub(crate) const SHORT: Self = Self { events: 5_000, bytes: 4 << 20, time: Duration::from_secs(3) };
 }
 
 /// The bytes of an answer's events, escaped in a JSON string as in Lambda's answer to the API. That answer has at most 6 MB
@@ -64,10 +67,13 @@ pub struct AuditLogs {
     from: String,
     /// End of the period, excluded.
     to: String,
-    /// Set if there may be more events. A page may be short or empty without being the last one.
+    /// Set if there may be more events. A page may be short or empty without being the last one: a request reads at most
+    /// 20,000 events or 16 MiB of them, matching or not. Go on with this token.
     next_page_token: Option<String>,
     /// How many events were read.
     pub(crate) scanned: u64,
+    /// How many bytes these events have.
+    scanned_bytes: u64,
 }
 
 /// How many events there are, and which values the filters have.
@@ -82,6 +88,8 @@ pub struct AuditLogSummary {
     pub(crate) counted_from: Option<String>,
     /// How many events were read.
     pub(crate) scanned: u64,
+    /// How many bytes these events have.
+    scanned_bytes: u64,
     /// Each action with the number of events that match all other filters, the most frequent first.
     pub(crate) actions: Vec<ValueCount>,
     /// Each user, likewise.
@@ -101,7 +109,11 @@ pub struct ValueCount {
 
 /// The tenant's audit logs, newest first.
 #[utoipa::path(get, path = "/v1/audit-logs", operation_id = "listAuditLogs", tag = "Audit logs", params(ListQuery),
-    responses((status = 200, description = "Some events", body = AuditLogs)))]
+    responses(
+        (status = 200, description = "Some events", body = AuditLogs),
+        (status = 429, description = "Too many searches in a minute", body = Problem,
+            content_type = "application/problem+json"),
+    ))]
 pub(crate) async fn list<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
@@ -115,54 +127,70 @@ pub(crate) async fn list<B: Backend>(
         from: timestamp::millis(search.window.from),
         to: timestamp::millis(search.window.to),
         next_page_token: page.next.as_deref().map(page_token::encode),
-        scanned: page.scanned,
+        scanned: page.scanned.events,
+        scanned_bytes: page.scanned.bytes,
     }))
 }
 
-/// The number of matching events, and the values of each filter. Reads at most the newest 20,000 events of the period; the
-/// answer says how far it got.
+/// The number of matching events, and the values of each filter. Reads at most the newest 20,000 events of the period, or 16
+/// MiB of them; the answer says how far it got.
 #[utoipa::path(get, path = "/v1/audit-logs/summary", operation_id = "summarizeAuditLogs", tag = "Audit logs",
-    params(FilterQuery), responses((status = 200, description = "The counts", body = AuditLogSummary)))]
+    params(FilterQuery),
+    responses(
+        (status = 200, description = "The counts", body = AuditLogSummary),
+        (status = 429, description = "Too many searches in a minute", body = Problem,
+            content_type = "application/problem+json"),
+    ))]
 pub(crate) async fn summary<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
     Query(query): Query<FilterQuery>,
 ) -> Result<Json<AuditLogSummary>, Problem> {
     let search = query.search(app.time())?;
-    count(&app, caller.tenant(), &search).await.map(Json)
+    let (_, summary) = summarize(&app, caller.tenant(), &search, 0).await?;
+    Ok(Json(summary))
 }
 
-pub(crate) async fn count<B: Backend>(
+/// Returns the newest matching events, at most `max_events`, and the counts of all.
+pub(crate) async fn summarize<B: Backend>(
     app: &App<B>,
     tenant: &TenantId,
     search: &Search,
-) -> Result<AuditLogSummary, Problem> {
-    let scope = Scope { tenant, shards: event_shards(app, tenant).await? };
+    max_events: usize,
+) -> Result<(SearchPage, AuditLogSummary), Problem> {
+    let scope = Scope { tenant, shards: begin_search(app, tenant).await? };
     let (started, clock) = (app.time(), app.clock());
-    let ScanLimit { events, time } = ScanLimit::FULL;
-    let should_stop = || is_over(started, clock(), time);
-    let limits = SearchLimits { most: usize::MAX, bytes: usize::MAX, scanned: events, should_stop: &should_stop };
-    let summary = search::summarize(app.events(), scope, search, limits).await?;
+    let should_stop = || is_over(started, clock(), ScanLimit::FULL.time);
+    let limits = limits(max_events, ScanLimit::FULL, &should_stop);
+    let (page, summary) = search::summarize(app.events(), scope, search, limits).await?;
     let counts = |values: &search::ValueCounts| {
         let values = values.most_frequent().into_iter();
         values.map(|(value, count)| ValueCount { value: value.to_owned(), count }).collect()
     };
-    Ok(AuditLogSummary {
+    let summary = AuditLogSummary {
         total: summary.total,
         complete: summary.cut_at.is_none(),
         counted_from: summary.cut_at.map(timestamp::millis),
-        scanned: summary.scanned,
+        scanned: summary.scanned.events,
+        scanned_bytes: summary.scanned.bytes,
         actions: counts(&summary.actions),
         users: counts(&summary.users),
         log_types: counts(&summary.log_types),
-    })
+    };
+    Ok((page, summary))
 }
 
-/// The tenant's audit logs as CSV (RFC 4180) in UTF-8, newest first, up to 4 MB. The header `Link` leads to the rest, if any.
+/// The tenant's audit logs as CSV (RFC 4180) in UTF-8, newest first, up to 4 MB. A request reads at most 20,000 events or 16
+/// MiB of them, matching or not. The header `Link` leads to the rest, if any.
 /// Cells that a spreadsheet would run as a formula begin with an apostrophe.
 #[utoipa::path(get, path = "/v1/audit-logs.csv", operation_id = "downloadAuditLogs", tag = "Audit logs",
-    params(CsvQuery), responses((status = 200, description = "A table", body = String, content_type = "text/csv",
-        headers(("Link" = String, description = "With `rel=\"next\"`: the rest of the table")))))]
+    params(CsvQuery),
+    responses(
+        (status = 200, description = "A table", body = String, content_type = "text/csv",
+            headers(("Link" = String, description = "With `rel=\"next\"`: the rest of the table"))),
+        (status = 429, description = "Too many searches in a minute", body = Problem,
+            content_type = "application/problem+json"),
+    ))]
 pub(crate) async fn csv<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     caller: Caller<Read>,
@@ -209,22 +237,32 @@ pub(crate) async fn find<B: Backend>(
     search: &Search,
     after: Option<String>,
     max_events: usize,
-    ScanLimit { events, time }: ScanLimit,
-) -> Result<search::SearchPage, Problem> {
-    let scope = Scope { tenant, shards: event_shards(app, tenant).await? };
+    scan: ScanLimit,
+) -> Result<SearchPage, Problem> {
+    let scope = Scope { tenant, shards: begin_search(app, tenant).await? };
     let (started, clock) = (app.time(), app.clock());
-    let should_stop = || is_over(started, clock(), time);
-    let limits =
-        SearchLimits { most: max_events, bytes: MAX_PAGE_ESCAPED_BYTES, scanned: events, should_stop: &should_stop };
+    let should_stop = || is_over(started, clock(), scan.time);
+    let limits = limits(max_events, scan, &should_stop);
     Ok(search::search(app.events(), scope, search, after.as_deref(), limits).await?)
+}
+
+fn limits(
+    max_events: usize,
+    ScanLimit { events, bytes, time: _ }: ScanLimit,
+    should_stop: &(dyn Fn() -> bool + Send + Sync),
+) -> SearchLimits<'_> {
+    let (scanned, scanned_bytes) = (events, bytes);
+    SearchLimits { most: max_events, bytes: MAX_PAGE_ESCAPED_BYTES, scanned, scanned_bytes, should_stop }
 }
 
 fn is_over(started: DateTime<Utc>, now: DateTime<Utc>, time: Duration) -> bool {
     (now - started).to_std().is_ok_and(|passed| passed > time)
 }
 
-/// A stored number that can't be read is an error: with 1 in its place, events would be missing.
-async fn event_shards<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<EventShards, Problem> {
+/// Counts the search against the tenant's limit, and returns the shards to search. A stored number that can't be read is an
+/// error: with 1 in its place, events would be missing.
+async fn begin_search<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<EventShards, Problem> {
+    take_slot(app, tenant, SlotKind::Search).await?;
     let config = app.settings().records(tenant).await?.config.unwrap_or_default();
     let Some(text) = config.event_shards else { return Ok(EventShards::ONE) };
     EventShards::parse(&text).map_err(|invalid| {

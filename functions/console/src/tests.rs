@@ -86,6 +86,11 @@ impl Answer {
 
 impl World {
     fn new() -> Self {
+        Self::with_searches(100_000)
+    }
+
+    /// With this limit of searches a minute for each tenant.
+    fn with_searches(searches_per_minute: u32) -> Self {
         let (fakes, issuer) = (Fakes::default(), TestIssuer::es256(now()));
         let deployment = Deployment {
             platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition: Partition::Aws },
@@ -94,6 +99,7 @@ impl World {
             template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
             settle: TimeDelta::minutes(1),
             retention: Some(TimeDelta::days(90)),
+            searches_per_minute,
         };
         let app = App::new(fakes.clone(), deployment, Some(issuer.token_verifier()), now, fill);
         Self { fakes, issuer, router: router(app) }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use audit_log_core::{
-    failure::{Code as FailureCode, Failure, Party},
+    failure::Party,
     onboarding::ConnectorState,
-    ports::{Recorder as _, Settings as _, Verifier as _},
+    ports::{Recorder as _, Settings as _, SlotKind, Verifier as _},
     role_setup::RoleSetup,
     settings::Draft,
     tenant::{ExternalId, Region, TenantId},
@@ -17,7 +17,6 @@ use audit_log_web::{
     problem::{Code, Problem},
 };
 use axum::extract::{self, FromRequest, Request};
-use chrono::{DurationRound, TimeDelta};
 use http::header;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -27,10 +26,8 @@ use crate::{
     app::{App, Backend, Deployment},
     draft::SettingsDraft,
     problems::connector_required,
+    slots::take_slot,
 };
-
-/// Per tenant, since each one makes requests to AWS in the customer's account.
-const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
 /// What a verification found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -176,7 +173,7 @@ async fn verify_and_record<B: Backend>(
     purpose: Purpose,
 ) -> Result<Verification, Problem> {
     let tenant = caller.tenant();
-    take_verification_slot(app, tenant).await?;
+    take_slot(app, tenant, SlotKind::Verification).await?;
     let request = VerificationRequest { tenant_id: tenant.to_string(), draft };
     let found = app.verifier().verify(&request).await;
     let outcome = |step: &Step| json!({ "step": step.step, "status": step.status, "code": step.code });
@@ -198,19 +195,6 @@ async fn verify_and_record<B: Backend>(
     });
     app.recorder().record(&app.change(caller)?.checked(tenant, passed, &info)).await?;
     Ok(found?)
-}
-
-async fn take_verification_slot<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<(), Problem> {
-    let now = app.time();
-    let overflow = |_| Failure::new(FailureCode::Unavailable, "The clock is wrong.");
-    let minute = now.duration_trunc(TimeDelta::minutes(1)).map_err(overflow)?;
-    if app.settings().take_verification_slot(tenant, minute, MAX_VERIFICATIONS_PER_MINUTE).await? {
-        return Ok(());
-    }
-    let wait = (minute + TimeDelta::minutes(1) - now).num_seconds().max(1).unsigned_abs();
-    let detail =
-        format!("Only {MAX_VERIFICATIONS_PER_MINUTE} verifications a minute are allowed. Wait, then try again.");
-    Err(Problem::new(Code::RateLimited, detail).retry_after(Duration::from_secs(wait)))
 }
 
 /// A body that may be missing.

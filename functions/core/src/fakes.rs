@@ -30,7 +30,7 @@ use crate::{
     new_event::NewEvent,
     notification::Notification,
     outbox::{Announcement, Outbox},
-    ports::{Fence, Recording},
+    ports::{Fence, Recording, SlotKind},
     records::{ConnectedCount, ConnectionCheck, ExportHealth, LastError, Receipt, StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -65,6 +65,8 @@ pub struct FakeState {
     pub verified: Vec<VerificationRequest>,
     pub findings: BTreeMap<StepName, Step>,
     pub count: Option<ConnectedCount>,
+    /// How many slots of a period a tenant has asked for.
+    pub slots: BTreeMap<(TenantId, SlotKind, DateTime<Utc>), u32>,
     pub draws: u64,
 }
 
@@ -80,7 +82,6 @@ pub struct FakeTenant {
     pub backoff_reset_at: Option<DateTime<Utc>>,
     pub lease: Option<Lease>,
     pub outbox: Outbox,
-    pub verification_slots: BTreeMap<DateTime<Utc>, u32>,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
     pub connection_check: Option<ConnectionCheck>,
     /// Whether the stored check can't be read.

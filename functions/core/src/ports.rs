@@ -221,13 +221,21 @@ pub trait Settings: Sync {
         most: usize,
     ) -> impl Future<Output = Result<Vec<StoredReceipt>, Failure>> + Send;
 
-    /// Takes one of the tenant's `most` verification slots in the period that begins at `since`; false if none is left.
-    fn take_verification_slot(
+    /// Takes one of the tenant's `most` slots of a kind in the period that begins at `since`; false if none is left.
+    fn take_slot(
         &self,
         tenant: &TenantId,
+        kind: SlotKind,
         since: DateTime<Utc>,
         most: u32,
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
+}
+
+/// What a tenant may do only so often in a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SlotKind {
+    Verification,
+    Search,
 }
 
 /// Connection checks.

@@ -13,6 +13,7 @@ use matching::ParsedEvent;
 use newest_first::NewestFirst;
 
 use crate::{
+    event::{Body, StoredEvent},
     failure::Failure,
     ports::Events,
     schedule::Window,
@@ -51,6 +52,8 @@ pub struct SearchLimits<'a> {
     pub bytes: usize,
     /// The number of events read.
     pub scanned: u64,
+    /// The bytes of the events read, matching or not; a first event of any size is read.
+    pub scanned_bytes: u64,
     pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
@@ -82,8 +85,28 @@ pub struct SearchPage {
     pub events: Vec<FoundEvent>,
     /// The `recorded_at_id` before which the next page begins; none at the window's beginning.
     pub next: Option<String>,
-    /// The number of events read.
-    pub scanned: u64,
+    pub scanned: Scanned,
+}
+
+/// What a search has read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// Matching or not.
+    pub events: u64,
+    /// Of these events and their keys.
+    pub bytes: u64,
+}
+
+impl Scanned {
+    fn add(&mut self, event: &StoredEvent) {
+        self.events += 1;
+        let (Body::Text(text) | Body::NoText(text)) = &event.body;
+        self.bytes += u64::try_from(event.recorded_at_id.len() + text.len()).unwrap_or(u64::MAX);
+    }
+
+    fn has_reached(&self, limits: SearchLimits<'_>) -> bool {
+        self.events >= limits.scanned || self.bytes >= limits.scanned_bytes
+    }
 }
 
 /// Returns the matching events before a `recorded_at_id`, or from the window's end.
@@ -99,6 +122,7 @@ pub async fn search<E: Events>(
     let (mut page, mut bytes, mut last) = (SearchPage::default(), 0, None);
     while let Some(event) = newest_first.next().await? {
         let position = event.recorded_at_id.clone();
+        page.scanned.add(&event);
         let parsed = ParsedEvent::new(&event);
         if matcher.matches(&parsed).all() {
             let found = parsed.into_found(&position);
@@ -109,8 +133,7 @@ pub async fn search<E: Events>(
             }
             page.events.push(found);
         }
-        page.scanned += 1;
-        let is_full = page.events.len() >= limits.most || page.scanned >= limits.scanned;
+        let is_full = page.events.len() >= limits.most || page.scanned.has_reached(limits);
         if is_full || (limits.should_stop)() {
             page.next = newest_first.has_more().await?.then_some(position);
             return Ok(page);
@@ -138,8 +161,7 @@ pub struct Summary {
     pub actions: ValueCounts,
     pub users: ValueCounts,
     pub log_types: ValueCounts,
-    /// The number of events read.
-    pub scanned: u64,
+    pub scanned: Scanned,
     /// If a limit ended the search: the time from which on events were counted.
     pub cut_at: Option<DateTime<Utc>>,
 }
@@ -164,16 +186,21 @@ impl ValueCounts {
     }
 }
 
+/// Counts the events, and returns the first page of those that match. It reads each event once; `limits.most` and
+/// `limits.bytes` end the page, and all other limits the search.
 pub async fn summarize<E: Events>(
     events: &E,
     scope: Scope<'_>,
     search: &Search,
     limits: SearchLimits<'_>,
-) -> Result<Summary, Failure> {
+) -> Result<(SearchPage, Summary), Failure> {
     let matcher = matching::Matcher::new(search);
     let mut newest_first = NewestFirst::new(events, scope, search.window, None);
-    let mut summary = Summary::default();
+    let (mut page, mut summary) = (SearchPage::default(), Summary::default());
+    let (mut bytes, mut last, mut is_open) = (0, None, limits.most > 0);
     while let Some(event) = newest_first.next().await? {
+        summary.scanned.add(&event);
+        let position = event.recorded_at_id.clone();
         let parsed = ParsedEvent::new(&event);
         let matches = matcher.matches(&parsed);
         summary.total += u64::from(matches.all());
@@ -186,16 +213,32 @@ pub async fn summarize<E: Events>(
         if matches.all_but_log_type() {
             summary.log_types.count(&parsed.columns.log_type);
         }
-        summary.scanned += 1;
-        if summary.scanned >= limits.scanned || (limits.should_stop)() {
-            if newest_first.has_more().await? {
-                let recorded_at = event.recorded_at_id.split('#').next().unwrap_or_default();
-                summary.cut_at = recorded_at.parse().ok().or(Some(search.window.to));
+        if is_open && matches.all() {
+            let found = parsed.into_found(&position);
+            bytes += escaped_len(&found.document);
+            is_open = page.events.len() < limits.most && (bytes <= limits.bytes || page.events.is_empty());
+            if is_open {
+                page.events.push(found);
+            } else {
+                page.next = last.take();
             }
-            return Ok(summary);
+        }
+        if summary.scanned.has_reached(limits) || (limits.should_stop)() {
+            if newest_first.has_more().await? {
+                let recorded_at = position.split('#').next().unwrap_or_default();
+                summary.cut_at = recorded_at.parse().ok().or(Some(search.window.to));
+                if is_open {
+                    page.next = Some(position);
+                }
+            }
+            break;
+        }
+        if is_open {
+            last = Some(position);
         }
     }
-    Ok(summary)
+    page.scanned = summary.scanned;
+    Ok((page, summary))
 }
 
 #[cfg(test)]

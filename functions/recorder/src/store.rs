@@ -1,7 +1,7 @@
 //! Stores valid events, each once, and returns the outcome of each.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -17,7 +17,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout_at};
 
-const MAX_CONCURRENT_REQUESTS: usize = 32;
+/// Writes of one tenant at the same time.
+const MAX_CONCURRENT_WRITES: usize = 32;
+
+/// Tenants whose events are written side by side. A batch of the queue has at most 100 messages, by `BatchSize` in
+/// infra/template.yaml, so no tenant waits for another one.
+const MAX_CONCURRENT_TENANTS: usize = 100;
 
 /// Short, since events can be stored without knowing the number of shards.
 const SHARDS_READ_TIMEOUT: Duration = Duration::from_secs(3);
@@ -120,7 +125,8 @@ impl<R: Recorder> Store<R> {
     }
 
     /// Stores entries and returns the outcome of each, in their order. Of several entries with one id of one submitter the first
-    /// is written, and the others have its outcome if they say the same. Entries that are not stored in time have failed.
+    /// is written, and the others have its outcome if they say the same. Entries that are not stored in time have failed. No
+    /// tenant's entries wait for those of another one: its shards may be throttled for as long as there is time.
     pub async fn store_all(&self, entries: &[Entry], within: Duration) -> Vec<Stored> {
         let until = Instant::now() + within;
         let mut firsts = HashMap::new();
@@ -129,16 +135,13 @@ impl<R: Recorder> Store<R> {
             .enumerate()
             .map(|(index, entry)| *firsts.entry((&entry.tenant, &entry.submitter, &entry.id)).or_insert(index))
             .collect();
-        let tenants = entries.iter().map(|entry| &entry.tenant).collect();
-        let shards = self.shards_of(tenants, until.min(Instant::now() + SHARDS_READ_TIMEOUT)).await;
-        let store = |index: usize| {
-            let entry = &entries[index];
-            let shards = shards.get(&entry.tenant).copied().unwrap_or(EventShards::ONE);
-            async move { (index, self.store_one(entry, shards, until).await) }
-        };
-        let writes: Vec<_> = (0..entries.len()).filter(|index| first_of[*index] == *index).map(store).collect();
-        let stored: HashMap<usize, Stored> =
-            stream::iter(writes).buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
+        let mut tenants = BTreeMap::<&TenantId, Vec<(usize, &Entry)>>::new();
+        for (index, entry) in entries.iter().enumerate().filter(|(index, _)| first_of[*index] == *index) {
+            tenants.entry(&entry.tenant).or_default().push((index, entry));
+        }
+        let writes: Vec<_> = tenants.into_iter().map(|(tenant, firsts)| self.store_of(tenant, firsts, until)).collect();
+        let stored: Vec<_> = stream::iter(writes).buffer_unordered(MAX_CONCURRENT_TENANTS).collect().await;
+        let stored: HashMap<usize, Stored> = stored.into_iter().flatten().collect();
         let outcome = |(index, first): (usize, &usize)| match &stored[first] {
             _ if !entries[index].event.has_same_content(&entries[*first].event) => Stored::Conflict,
             Stored::Recorded if index != *first => Stored::Duplicate,
@@ -147,14 +150,12 @@ impl<R: Recorder> Store<R> {
         first_of.iter().enumerate().map(outcome).collect()
     }
 
-    async fn shards_of<'a>(
-        &self,
-        tenants: BTreeSet<&'a TenantId>,
-        until: Instant,
-    ) -> BTreeMap<&'a TenantId, EventShards> {
-        let read = |tenant| async move { (tenant, self.event_shards(tenant, until).await) };
-        let reads: Vec<_> = tenants.into_iter().map(read).collect();
-        stream::iter(reads).buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await
+    /// Stores entries of one tenant, and returns the index and the outcome of each.
+    async fn store_of(&self, tenant: &TenantId, entries: Vec<(usize, &Entry)>, until: Instant) -> Vec<(usize, Stored)> {
+        let shards = self.event_shards(tenant, until.min(Instant::now() + SHARDS_READ_TIMEOUT)).await;
+        let store = |(index, entry)| async move { (index, self.store_one(entry, shards, until).await) };
+        let writes: Vec<_> = entries.into_iter().map(store).collect();
+        stream::iter(writes).buffer_unordered(MAX_CONCURRENT_WRITES).collect().await
     }
 
     /// The number of a tenant's shards. It is one, which every export reads, if the real number can't be read in time.

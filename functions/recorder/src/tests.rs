@@ -6,9 +6,12 @@ mod published;
 mod queue;
 mod store;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicI64, AtomicU8, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use ::http::{HeaderMap, Request, StatusCode};
@@ -44,6 +47,8 @@ struct FaultyRecorder {
     lost_answers: Arc<Mutex<usize>>,
     /// Whether writes never end.
     hangs: Arc<Mutex<bool>>,
+    /// The tenant whose shards are throttled, and how long a write of it takes before it is refused.
+    throttled: Arc<Mutex<Option<(String, Duration)>>>,
 }
 
 impl Recorder for FaultyRecorder {
@@ -51,6 +56,11 @@ impl Recorder for FaultyRecorder {
         self.started.lock().unwrap().push(event.clone());
         if *self.hangs.lock().unwrap() {
             std::future::pending::<()>().await;
+        }
+        let throttled = self.throttled.lock().unwrap().clone();
+        if let Some((_, wait)) = throttled.filter(|(tenant, _)| *tenant == event.tenant.as_str()) {
+            tokio::time::sleep(wait).await;
+            return Err(Failure::new(Code::Throttled, "Busy."));
         }
         let recorded = self.fakes.record(event).await?;
         let mut lost = self.lost_answers.lock().unwrap();

@@ -4,7 +4,7 @@ use anyhow::Result;
 use audit_log_core::{
     new_event::{NewEvent, Stamp, Submitter},
     onboarding::ConnectorState,
-    ports::{Conditional, EventRange, Events, Recorder, Recording, Settings},
+    ports::{Conditional, EventRange, Events, Recorder, Recording, Settings, SlotKind},
     records::{StoredReceipt, TenantRecords},
     schedule::Window,
     tenant::{ExternalId, RoleArn},
@@ -19,7 +19,7 @@ on_both_worlds! {
     a_role_is_stored_and_removed_until_there_are_settings
     a_role_is_not_stored_unless_the_config_is_unchanged
     receipts_come_latest_first_and_page_by_page
-    verification_slots_are_limited_per_tenant_and_minute
+    slots_are_limited_per_tenant_kind_and_minute
     an_event_that_is_sent_repeatedly_is_recorded_once
     of_many_concurrent_requests_for_one_event_exactly_one_records_it
     an_event_goes_into_the_shard_that_it_names
@@ -97,13 +97,24 @@ async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Resu
     Ok(())
 }
 
-async fn verification_slots_are_limited_per_tenant_and_minute(world: &impl World) -> Result<()> {
+async fn slots_are_limited_per_tenant_kind_and_minute(world: &impl World) -> Result<()> {
     let (acme, globex) = (id("acme")?, id("globex")?);
     let (now, later) = (clock("10:00")?, clock("10:01")?);
-    for (tenant, since, expected) in
-        [(&acme, now, true), (&acme, now, true), (&acme, now, false), (&globex, now, true), (&acme, later, true)]
-    {
-        assert_eq!(world.settings().take_verification_slot(tenant, since, 2).await?, expected, "{tenant} {since}");
+    let (verification, search) = (SlotKind::Verification, SlotKind::Search);
+    for (tenant, kind, since, expected) in [
+        (&acme, verification, now, true),
+        (&acme, verification, now, true),
+        (&acme, verification, now, false),
+        (&acme, search, now, true),
+        (&acme, search, now, true),
+        (&acme, search, now, false),
+        (&globex, search, now, true),
+        (&globex, verification, now, true),
+        (&acme, search, later, true),
+        (&acme, verification, later, true),
+    ] {
+        let taken = world.settings().take_slot(tenant, kind, since, 2).await?;
+        assert_eq!(taken, expected, "{tenant} {kind:?} {since}");
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! Implements the console's port: settings, the connector, receipts and verification slots.
+//! Implements the console's port: settings, the connector, receipts and slots.
 
 use audit_log_core::{
     failure::{Code, Failure, Party},
     outbox::Announcement,
-    ports::{Conditional, Settings, Tenants},
+    ports::{Conditional, Settings, SlotKind, Tenants},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
@@ -19,7 +19,7 @@ use crate::{
     errors::AwsError,
 };
 
-/// How long a count of verification slots is stored. It is of no use once its period is over.
+/// How long a count of slots is stored. It is of no use once its period is over.
 const SLOTS_RETENTION: TimeDelta = TimeDelta::days(1);
 
 /// The condition that a tenant has no watermark. Its record may exist and hold a lease.
@@ -180,17 +180,27 @@ impl Settings for TenantsTable {
         Ok(receipts)
     }
 
-    async fn take_verification_slot(&self, tenant: &TenantId, since: DateTime<Utc>, max: u32) -> Result<bool, Failure> {
+    async fn take_slot(
+        &self,
+        tenant: &TenantId,
+        kind: SlotKind,
+        since: DateTime<Utc>,
+        max: u32,
+    ) -> Result<bool, Failure> {
+        let slots = match kind {
+            SlotKind::Verification => "verification_slots",
+            SlotKind::Search => "search_slots",
+        };
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, &format!("verification_slots#{}", timestamp::seconds(since)))))
+            .set_key(Some(key(tenant, &format!("{slots}#{}", timestamp::seconds(since)))))
             .update_expression("SET expires_at = :expires ADD taken :one")
             .condition_expression("attribute_not_exists(taken) OR taken < :max")
             .expression_attribute_values(":expires", n((since + SLOTS_RETENTION).timestamp()))
             .expression_attribute_values(":max", n(max))
             .expression_attribute_values(":one", n(1));
-        Ok(write("a verification slot was taken", || update.clone().send()).await? == Conditional::Written)
+        Ok(write("a slot was taken", || update.clone().send()).await? == Conditional::Written)
     }
 }

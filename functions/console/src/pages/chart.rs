@@ -7,12 +7,13 @@ use audit_log_core::{
     ports::Settings as _,
     records::StoredReceipt,
     schedule::Window,
-    search::{FoundEvent, Search},
+    search::{FoundEvent, Search, SearchPage},
     system_events::LOG_TYPE,
+    timestamp,
 };
 use audit_log_web::{
     caller::{Caller, Read},
-    problem::Problem,
+    problem::{Code, Problem},
 };
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc, Weekday};
 
@@ -83,7 +84,13 @@ pub(super) async fn load<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Res
         log_types: vec![LOG_TYPE.to_owned()],
         text: String::new(),
     };
-    let marks = logs::find(app, tenant, &marks, None, MAX_MARKS, ScanLimit::SHORT).await?;
+    let marks = match logs::find(app, tenant, &marks, None, MAX_MARKS, ScanLimit::SHORT).await {
+        // The status stays readable while something floods the search.
+        Err(problem) if problem.code() == Code::RateLimited => {
+            SearchPage { next: Some(timestamp::millis(now)), ..SearchPage::default() }
+        }
+        found => found?,
+    };
     Ok(Chart::new(from, &receipts, &marks.events, marks.next.as_deref()))
 }
 

@@ -6,7 +6,6 @@ mod rows;
 use askama::Template;
 use audit_log_web::{body::Query, caller::Read, problem::Problem};
 use axum::{extract::State, response::Response};
-use futures::future;
 use http::{HeaderValue, StatusCode, header};
 
 use self::{
@@ -127,15 +126,14 @@ async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, query: &LogsQue
     let (tenant, now) = (session.caller.tenant(), app.time());
     let csv_query = query.csv_query(now);
     let search = csv_query.search(now)?;
-    let events = logs::find(app, tenant, &search, csv_query.position()?, MAX_ROWS, ScanLimit::FULL);
-    // A page that the script appends to the one before shows no counts.
-    let (events, summary) = if query.page_token.is_some() && session.request.is_partial {
-        (events.await, None)
-    } else {
-        let (events, summary) = future::join(events, logs::count(app, tenant, &search)).await;
-        (events, Some(summary))
+    // The counts begin with the newest event. An older page shows none, or it would read all newer events again.
+    let (events, summary) = match csv_query.position()? {
+        Some(position) => (logs::find(app, tenant, &search, Some(position), MAX_ROWS, ScanLimit::FULL).await?, None),
+        None => {
+            let (events, summary) = logs::summarize(app, tenant, &search, MAX_ROWS).await?;
+            (events, Some(summary))
+        }
     };
-    let (events, summary) = (events?, summary.transpose()?);
     let (rows, next) = rows::page(&events);
     Ok((rows, next, summary))
 }

@@ -291,3 +291,56 @@ async fn an_outage_is_not_shown_as_an_empty_page() {
         assert_eq!(world.get("acme", path).await.refusal(), (503, "unavailable".to_owned()), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_tenant_that_floods_the_search_is_refused_and_takes_no_search_of_another() {
+    let world = World::with_searches(4);
+    for tenant in ["acme", "globex"] {
+        world.event(tenant, 1, "Login");
+    }
+    let paths = ["/v1/audit-logs", "/v1/audit-logs/summary", "/v1/audit-logs.csv"];
+    for path in paths.iter().chain(&paths[..1]) {
+        assert_eq!(world.get("acme", path).await.status, 200, "{path}");
+    }
+    let reads = world.fakes.calls(Op::PageBack);
+    for path in paths.iter().cycle().take(30) {
+        let refused = world.get("acme", path).await;
+        assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()), "{path}");
+        assert_eq!(refused.header("retry-after"), "47", "{path}");
+    }
+    assert_eq!(world.fakes.calls(Op::PageBack), reads, "a refused search reads nothing");
+    for path in paths {
+        assert_eq!(world.get("globex", path).await.status, 200, "{path}");
+    }
+    assert_eq!(world.get("acme", "/v1/status").await.status, 200);
+    assert_eq!(world.admin("acme", "GET", "/v1/connector", None).await.status, 200);
+    let wrong = world.get("globex", "/v1/audit-logs?pageSize=0").await;
+    assert_eq!(wrong.status, 400, "it takes no search");
+    assert_eq!(world.get("globex", "/v1/audit-logs").await.status, 200);
+    assert_eq!(world.get("globex", "/v1/audit-logs").await.status, 429);
+}
+
+#[tokio::test]
+async fn a_search_ends_after_16_mib_and_its_page_token_leads_on() {
+    let world = World::new();
+    let large = "x".repeat(250_000);
+    for minutes_ago in 1..=100 {
+        world.event("acme", minutes_ago, &large);
+    }
+    world.event("acme", 101, "Login");
+    let most = (16 << 20) + 260_000;
+    let first = world.get("acme", "/v1/audit-logs?action=Login").await.json();
+    let (scanned, bytes) = (first["scanned"].as_u64().unwrap(), first["scannedBytes"].as_u64().unwrap());
+    assert_eq!((first["events"].as_array().unwrap().len(), scanned), (0, 68));
+    assert!((16 << 20..most).contains(&bytes), "{bytes}");
+    let token = first["nextPageToken"].as_str().unwrap();
+    let rest = world.get("acme", &format!("/v1/audit-logs?action=Login&pageToken={token}")).await.json();
+    assert_eq!((&rest["events"][0]["action"], &rest["scanned"]), (&json!("Login"), &json!(33)));
+    assert!(rest["nextPageToken"].is_null());
+
+    let summary = world.get("acme", "/v1/audit-logs/summary").await.json();
+    assert_eq!((&summary["complete"], &summary["total"]), (&json!(false), &json!(68)));
+    assert!(summary["countedFrom"].is_string() && summary["scannedBytes"].as_u64().unwrap() < most);
+    let table = world.get("acme", "/v1/audit-logs.csv?action=Login").await;
+    assert!(table.header("link").contains("rel=\"next\""), "{:?}", table.headers);
+}

@@ -6,7 +6,7 @@ use super::{Fakes, Op, version};
 use crate::{
     failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings},
+    ports::{Conditional, Settings, SlotKind},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
@@ -111,15 +111,16 @@ impl Settings for Fakes {
         Ok(earlier.take(most).map(StoredReceipt::from_receipt).collect())
     }
 
-    async fn take_verification_slot(
+    async fn take_slot(
         &self,
         tenant: &TenantId,
+        kind: SlotKind,
         since: DateTime<Utc>,
         most: u32,
     ) -> Result<bool, Failure> {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
-        let taken = state.tenants.entry(tenant.to_string()).or_default().verification_slots.entry(since).or_default();
+        let taken = state.slots.entry((tenant.clone(), kind, since)).or_default();
         *taken += 1;
         Ok(*taken <= most)
     }

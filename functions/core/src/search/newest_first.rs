@@ -12,8 +12,11 @@ use crate::{
     timestamp,
 };
 
-/// The events read at a time; DynamoDB's limit of 1 MB may end a page earlier.
+/// The events read at a time, of all shards together; DynamoDB's limit of 1 MB may end a page earlier.
 const PAGE_EVENTS: usize = 500;
+
+/// Of each shard. A search reads a page of each, so a smaller one costs less, and a larger one needs fewer requests.
+const MIN_PAGE_EVENTS: usize = 50;
 
 /// Holds at most one page of each shard and merges by `recorded_at_id`.
 pub(super) struct NewestFirst<'a, E> {
@@ -21,6 +24,7 @@ pub(super) struct NewestFirst<'a, E> {
     tenant: &'a TenantId,
     window: Window,
     end: String,
+    page_events: usize,
     shards: Vec<ReverseShard>,
 }
 
@@ -55,7 +59,9 @@ impl<'a, E: Events> NewestFirst<'a, E> {
             _ => Unread::All,
         };
         let shard = |number| ReverseShard { number, page: VecDeque::new(), unread: unread.clone() };
-        Self { events, tenant: scope.tenant, window, end, shards: scope.shards.iter().map(shard).collect() }
+        let shards: Vec<_> = scope.shards.iter().map(shard).collect();
+        let page_events = PAGE_EVENTS.div_ceil(shards.len().max(1)).max(MIN_PAGE_EVENTS);
+        Self { events, tenant: scope.tenant, window, end, page_events, shards }
     }
 
     /// Returns the next earlier event, or none at the window's beginning.
@@ -80,7 +86,7 @@ impl<'a, E: Events> NewestFirst<'a, E> {
                     Unread::None => break,
                 };
                 let range = EventRange { tenant: self.tenant, shard: shard.number, window: self.window, after };
-                let page = self.events.page_back(range, PAGE_EVENTS).await?;
+                let page = self.events.page_back(range, self.page_events).await?;
                 // The range includes its end, the window doesn't.
                 shard.page = page.events.into_iter().filter(|event| event.recorded_at_id < self.end).collect();
                 shard.unread = page.more_after.map_or(Unread::None, Unread::Before);

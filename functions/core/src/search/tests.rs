@@ -50,7 +50,7 @@ fn hour() -> Search {
 }
 
 const WIDE_LIMITS: SearchLimits<'_> =
-    SearchLimits { most: 100, bytes: 1 << 20, scanned: 1_000, should_stop: &|| false };
+    SearchLimits { most: 100, bytes: 1 << 20, scanned: 1_000, scanned_bytes: 1 << 20, should_stop: &|| false };
 
 fn page_of(fakes: &Fakes, search: &Search, before: Option<&str>, limits: SearchLimits<'_>) -> SearchPage {
     let acme = acme();
@@ -60,7 +60,14 @@ fn page_of(fakes: &Fakes, search: &Search, before: Option<&str>, limits: SearchL
 
 fn count(fakes: &Fakes, search: &Search, limits: SearchLimits<'_>) -> Summary {
     let acme = acme();
-    summarize(fakes, Scope { tenant: &acme, shards: EventShards::ONE }, search, limits).now_or_never().unwrap().unwrap()
+    let scope = Scope { tenant: &acme, shards: EventShards::ONE };
+    summarize(fakes, scope, search, limits).now_or_never().unwrap().unwrap().1
+}
+
+fn first_page(fakes: &Fakes, search: &Search, limits: SearchLimits<'_>) -> SearchPage {
+    let acme = acme();
+    let scope = Scope { tenant: &acme, shards: EventShards::parse("2").unwrap() };
+    summarize(fakes, scope, search, limits).now_or_never().unwrap().unwrap().0
 }
 
 fn ids(page: &SearchPage) -> Vec<&str> {
@@ -110,7 +117,7 @@ fn a_search_ends_at_its_limits_and_says_where() {
     let fakes = five_events();
     let logins = Search { actions: texts(&["Login"]), ..hour() };
     let page = page_of(&fakes, &logins, None, SearchLimits { scanned: 3, ..WIDE_LIMITS });
-    assert_eq!((ids(&page), page.scanned), (vec!["fifth"], 3));
+    assert_eq!((ids(&page), page.scanned.events), (vec!["fifth"], 3));
     let rest = page_of(&fakes, &logins, page.next.as_deref(), WIDE_LIMITS);
     assert_eq!((ids(&rest), &rest.next), (vec!["second", "first"], &None));
 
@@ -124,6 +131,72 @@ fn a_search_ends_at_its_limits_and_says_where() {
     assert_eq!((ids(&out_of_time).len(), out_of_time.next.is_some()), (1, true));
     let all = page_of(&fakes, &hour(), None, SearchLimits { most: 5, ..WIDE_LIMITS });
     assert_eq!(all.next, None, "a page that the last event fills is the last");
+}
+
+#[test]
+fn a_search_is_bounded_by_the_bytes_it_reads_and_goes_on_after_them() {
+    let fakes = Fakes::default();
+    let noise = format!(r#"{{"action":"Noise","note":"{}"}}"#, "x".repeat(10_000));
+    (1..50).for_each(|minute| put(&fakes, 0, minute, &noise));
+    put(&fakes, 0, 0, &event("Login", "Authentication", "ada@acme.example", "found"));
+    let logins = Search { actions: texts(&["Login"]), ..hour() };
+    let limits = SearchLimits { scanned_bytes: 100_000, ..WIDE_LIMITS };
+    let (mut pages, mut before) = (Vec::new(), None);
+    loop {
+        let page = page_of(&fakes, &logins, before.as_deref(), limits);
+        assert!(page.scanned.bytes < 100_000 + 11_000, "{:?}", page.scanned);
+        before = page.next.clone();
+        pages.push(page);
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!((pages.len(), ids(pages.last().unwrap())), (5, vec!["found"]));
+    let read: u64 = pages.iter().map(|page| page.scanned.events).sum();
+    assert_eq!(read, 50, "no event is skipped or read twice");
+
+    let summary = count(&fakes, &hour(), limits);
+    assert_eq!((summary.total, summary.cut_at), (10, Some(at(40))));
+    let tiny = page_of(&fakes, &hour(), None, SearchLimits { scanned_bytes: 1, ..WIDE_LIMITS });
+    assert_eq!(tiny.events.len(), 1, "each page goes on by an event at least");
+}
+
+#[test]
+fn a_search_of_many_shards_reads_small_pages() {
+    let fakes = Fakes::default();
+    (0..64).for_each(|shard| (0..60).for_each(|minute| put(&fakes, shard, minute, "{}")));
+    let acme = acme();
+    for (shards, expected) in [(1, 1), (64, 64 * 2)] {
+        let before = fakes.calls(Op::PageBack);
+        let scope = Scope { tenant: &acme, shards: EventShards::parse(&shards.to_string()).unwrap() };
+        let limits = SearchLimits { most: 4_000, scanned: 4_000, ..WIDE_LIMITS };
+        super::search(&fakes, scope, &hour(), None, limits).now_or_never().unwrap().unwrap();
+        assert_eq!(fakes.calls(Op::PageBack) - before, expected, "{shards}");
+    }
+}
+
+#[test]
+fn a_summary_has_the_first_page_and_reads_each_event_once() {
+    let fakes = five_events();
+    let logins = Search { actions: texts(&["Login"]), ..hour() };
+    for search in [hour(), logins.clone()] {
+        for most in 1..=6 {
+            for scanned in 1..=6 {
+                let limits = SearchLimits { most, scanned, ..WIDE_LIMITS };
+                let first = first_page(&fakes, &search, limits);
+                assert_eq!(first.events, page_of(&fakes, &search, None, limits).events, "{most} {scanned}");
+                let unlimited = SearchLimits { most: 9, ..WIDE_LIMITS };
+                let rest = first.next.as_deref().map(|next| page_of(&fakes, &search, Some(next), unlimited));
+                let all: Vec<_> = first.events.into_iter().chain(rest.unwrap_or_default().events).collect();
+                assert_eq!(all, page_of(&fakes, &search, None, unlimited).events, "{most} {scanned}");
+            }
+        }
+    }
+    let large = first_page(&fakes, &hour(), SearchLimits { bytes: 1, ..WIDE_LIMITS });
+    assert_eq!(ids(&large), ["fifth"], "an event that exceeds the limit has its own page");
+    let before = fakes.calls(Op::PageBack);
+    assert_eq!(first_page(&fakes, &logins, SearchLimits { most: 2, ..WIDE_LIMITS }).scanned.events, 5);
+    assert_eq!(fakes.calls(Op::PageBack) - before, 2, "one page of each shard");
 }
 
 #[test]
@@ -149,7 +222,7 @@ fn a_summary_counts_each_filters_values_as_if_it_had_none() {
     assert_eq!(summary.actions.most_frequent(), [("Login", 2), ("Logout", 1), ("Scan Now", 1)]);
     assert_eq!(summary.users.most_frequent(), [("ada@acme.example", 2), ("bob@acme.example", 1)]);
     assert_eq!(summary.log_types.most_frequent(), [("Authentication", 2)]);
-    assert_eq!((summary.scanned, summary.cut_at), (5, None));
+    assert_eq!((summary.scanned.events, summary.cut_at), (5, None));
 }
 
 #[test]

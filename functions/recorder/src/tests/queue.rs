@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit_log_core::fakes::Op;
+use audit_log_core::fakes::{Fault, Op};
 use aws_lambda_events::sqs::SqsEvent;
 
 use super::*;
@@ -133,6 +133,25 @@ async fn only_the_message_that_could_not_be_stored_fails() {
     bench.fakes().heal();
     assert!(bench.record_batch(&batch).await.is_empty());
     assert_eq!((bench.ids("acme").len(), bench.ids("globex").len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_floods_its_shards_fails_alone_and_delays_no_other() {
+    let bench = Bench::new();
+    // DynamoDB refuses each write of mallory's after the SDK's retries, and its config hangs.
+    *bench.recorder.throttled.lock().unwrap() = Some(("mallory".to_owned(), Duration::from_secs(8)));
+    bench.fakes().once(Op::EventShards, Some("mallory"), Fault::Crash);
+    let floods = (0..90).map(|_| message_body("mallory", &scan()));
+    let others = (0..10).map(|n| message_body(if n % 2 == 0 { "acme" } else { "globex" }, &scan()));
+    let batch = batch(&floods.chain(others).collect::<Vec<_>>());
+    let recording = bench.record_batch_within(&batch, Duration::from_secs(20));
+    let mut recording = std::pin::pin!(recording);
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut recording).await.is_err(), "the flood is not over");
+    assert_eq!((bench.stored("acme").len(), bench.stored("globex").len()), (5, 5), "the others' events are stored");
+    let failed = recording.await;
+    assert_eq!(failed, (0..90).map(|index| format!("m-{index}")).collect::<Vec<_>>());
+    let counts = Counts { recorded: 10, failed: 90, ..Counts::default() };
+    assert_eq!(*bench.observed.lock().unwrap(), [counts]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,6 +120,48 @@ async fn older_events_come_page_by_page_with_and_without_a_script() {
 }
 
 #[tokio::test]
+async fn the_page_reads_the_events_once() {
+    let world = World::new();
+    (1..=70).for_each(|minutes_ago| world.event("acme", minutes_ago, "Login"));
+    let browser = world.browser("acme", READ);
+    let page = browser.get("/").await;
+    assert!(page.text.contains("<strong>70</strong> events") && rows(&page) == 30, "{}", page.text);
+    assert_eq!(world.fakes.calls(Op::PageBack), 1);
+    let more = page.text.split("id=\"load-more\" href=\"./").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let older = browser.get(&format!("/{}", unescaped(more))).await;
+    assert_eq!((rows(&older), world.fakes.calls(Op::PageBack)), (30, 2), "{}", older.text);
+    assert!(!older.text.contains("<strong>70</strong>") && older.text.contains("Go back to the newest events"));
+}
+
+#[tokio::test]
+async fn the_pages_have_the_searches_of_their_tenant_and_say_when_to_try_again() {
+    let world = World::with_searches(3);
+    world.onboard("acme").await;
+    super::super::reading::export(&world, "acme", 3);
+    for tenant in ["acme", "globex"] {
+        world.event(tenant, 5, "Login");
+    }
+    let browser = world.browser("acme", READ);
+    let page = browser.get("/").await;
+    let event = page.text.split("href=\"./event?at=").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let event = format!("/event?at={event}");
+    for path in ["/audit-logs.csv", &event] {
+        assert_eq!(browser.get(path).await.status, 200, "{path}");
+    }
+    for path in ["/", "/audit-logs.csv", &event] {
+        for refused in [browser.get(path).await, browser.get_partial(path).await] {
+            assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "47"), "{path}");
+            assert!(refused.text.contains("Only 3 searches of the audit logs a minute"), "{}", refused.text);
+        }
+    }
+    let status = browser.get("/status").await;
+    assert_eq!(status.status, 200, "{}", status.text);
+    assert!(status.text.contains("<svg class=\"chart wide\""), "{}", status.text);
+    assert_eq!(world.browser("globex", READ).get("/").await.status, 200);
+    assert_eq!(world.get("acme", "/v1/audit-logs").await.status, 429, "the API and the pages share the limit");
+}
+
+#[tokio::test]
 async fn an_empty_page_says_why_and_a_wrong_query_stays_in_the_form() {
     let world = World::new();
     let browser = world.browser("acme", READ);

@@ -1,0 +1,33 @@
+//! Limits how often a tenant may do what costs the platform much.
+
+use std::time::Duration;
+
+use audit_log_core::{
+    failure::{Code as FailureCode, Failure},
+    ports::{Settings as _, SlotKind},
+    tenant::TenantId,
+};
+use audit_log_web::problem::{Code, Problem};
+use chrono::{DurationRound, TimeDelta};
+
+use crate::app::{App, Backend};
+
+/// Each makes requests to AWS in the customer's account.
+const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
+
+/// Takes one of the tenant's slots of this minute. Refuses the request if none is left.
+pub(crate) async fn take_slot<B: Backend>(app: &App<B>, tenant: &TenantId, kind: SlotKind) -> Result<(), Problem> {
+    let (most, what) = match kind {
+        SlotKind::Verification => (MAX_VERIFICATIONS_PER_MINUTE, "verifications"),
+        SlotKind::Search => (app.deployment().searches_per_minute, "searches of the audit logs"),
+    };
+    let now = app.time();
+    let overflow = |_| Failure::new(FailureCode::Unavailable, "The clock is wrong.");
+    let minute = now.duration_trunc(TimeDelta::minutes(1)).map_err(overflow)?;
+    if app.settings().take_slot(tenant, kind, minute, most).await? {
+        return Ok(());
+    }
+    let wait = (minute + TimeDelta::minutes(1) - now).num_seconds().max(1).unsigned_abs();
+    let detail = format!("Only {most} {what} a minute are allowed. Wait, then try again.");
+    Err(Problem::new(Code::RateLimited, detail).retry_after(Duration::from_secs(wait)))
+}
