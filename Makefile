@@ -48,7 +48,7 @@ PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -95,8 +95,9 @@ bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, compared with bo
 
 check: fmt clippy doc deny lint structure build-scripts policy-check test release-zips ## Everything that CI checks
 
-build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips for this machine, unoptimized
+build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
+	@$(ON_HOST) cargo build --workspace --locked --bin erase
 
 package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
 	$(RELEASE_BUILD)
@@ -125,6 +126,12 @@ publish-template: $(DEPLOY_TOOLS) ## Upload the customers' template under its ve
 deploy: package ## Deploy to AWS with your credentials (STACK=…, ARCH=…, PARAMETERS="Name=value …")
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam deploy --template-file infra/template.yaml --stack-name $(STACK) --resolve-s3 \
 	    --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+# With the environment's credentials: set AWS_PROFILE and AWS_REGION as for the AWS CLI.
+erase: $(DEPLOY_TOOLS) ## Erase a tenant that has left, with your credentials (STACK=…, TENANT=…, DRY_RUN=1, YES=1)
+	$(if $(TENANT),,$(error Set TENANT to the id of the tenant to erase))
+	@$(ON_HOST) cargo build --workspace --locked --bin erase
+	@$(TOOLS)/python infra/erase target/$(HOST)/debug/erase "$(STACK)" "$(TENANT)" $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
 
 # The command for tokens is passed on unexpanded, so that it may hold $TENANT_ID.
 acceptance: $(DEPLOY_TOOLS) ## A deployed stack, end to end, with your accounts (STACK=…, PLATFORM_PROFILE=…, CUSTOMER_PROFILE=…, TOKEN_COMMAND=…)

@@ -5,7 +5,9 @@ and ends ministack with the harness. ministack has no settings for these.
 """
 
 import functools
+import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -97,6 +99,37 @@ def correct_actions():
     iam_actions.extract_iam_action = extract_iam_action
 
 
+def add_leading_keys():
+    """Gives requests to DynamoDB the condition key `dynamodb:LeadingKeys`, which ministack lacks: their partition keys.
+
+    Without it, a policy that names one tenant's keys would allow all. It knows the platform's two tables, not their indexes.
+    """
+    from ministack.core import iam_actions
+
+    of_request = iam_actions.dynamodb_service_context
+
+    def leading_keys(value):
+        if isinstance(value, list):
+            for item in value:
+                yield from leading_keys(item)
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if name in ("tenant_id", "tenant_shard") and isinstance(item, dict):
+                    yield from item.values()
+                else:
+                    yield from leading_keys(item)
+
+    def with_leading_keys(body):
+        request = json.loads(body or b"{}")
+        keys = list(leading_keys(request))
+        queried = re.search(r"\b(?:tenant_id|tenant_shard) = (:\w+)", request.get("KeyConditionExpression", ""))
+        if queried:
+            keys += request["ExpressionAttributeValues"][queried[1]].values()
+        return {**of_request(body), **({"dynamodb:LeadingKeys": keys} if keys else {})}
+
+    iam_actions.dynamodb_service_context = with_leading_keys
+
+
 def correct_templates():
     """Passes properties of templates on in the form that ministack reads later.
 
@@ -158,6 +191,7 @@ if __name__ == "__main__":
     threading.Thread(target=end_with_the_harness, daemon=True).start()
     correct_condition_keys()
     correct_actions()
+    add_leading_keys()
     correct_templates()
     cache_checksums()
     set_sweep_interval()

@@ -4,6 +4,7 @@
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 import * as api from "./api.js";
 import * as exports from "./cases.js";
+import * as operator from "./operator.js";
 import { facts } from "./properties.js";
 import { partitions, refusal } from "./template.js";
 
@@ -61,7 +62,7 @@ for (const [title, expected, actual] of facts()) report([title.padEnd(60)], expe
 
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);
-  for (const request of [...exports.requests(partition), ...api.requests(partition)]) {
+  for (const request of [...exports.requests(partition), ...api.requests(partition), ...operator.requests(partition)]) {
     const { group, title, action, expected } = request;
     report([group.padEnd(21), title.padEnd(40), action.padEnd(28)], expected, await judge(request));
   }

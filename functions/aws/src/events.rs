@@ -4,6 +4,7 @@
 pub(crate) mod decoding;
 #[cfg(any(test, not(feature = "stock-decoding")))]
 mod item;
+mod keys;
 #[cfg(any(test, not(feature = "stock-decoding")))]
 mod page;
 #[cfg(any(test, not(feature = "stock-decoding")))]

@@ -84,6 +84,21 @@ pub async fn console(shared: &SharedConfig, exporter: &str) -> Console {
     }
 }
 
+/// The adapters of an operator's own commands.
+pub struct Operator {
+    pub tenants: tenants::TenantsTable,
+    pub events: events::EventsTable,
+}
+
+/// With the credentials and the region of the environment.
+pub async fn operator(tenants_table: &str, events_table: &str) -> Operator {
+    let dynamodb = aws_sdk_dynamodb::Client::new(&clients::shared_config().await);
+    let events = events::EventsTable::new(dynamodb.clone(), events_table);
+    // No event is written, so it doesn't matter how soon windows settle.
+    let settle = chrono::TimeDelta::zero();
+    Operator { tenants: tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), settle), events }
+}
+
 /// The AWS SDK, so that the end-to-end tests need no dependency of their own on it.
 #[cfg(feature = "test-util")]
 pub mod sdk {

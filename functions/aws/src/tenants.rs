@@ -2,6 +2,7 @@
 //! `pending`.
 
 mod connections;
+mod erasure;
 mod export;
 mod fleet;
 mod outbox;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use audit_log_core::{
     failure::{Code, Failure},
+    lease::MAX_LEASE,
     ports::{Conditional, Fence},
     records::StoredWatermark,
 };
@@ -22,7 +24,7 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use chrono::TimeDelta;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 use crate::{
     attributes::{Item, n, s},
@@ -169,6 +171,21 @@ fn watermark_unchanged(StoredWatermark { exported_until, next_due, due_shard, ..
     let fields = [("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard)];
     let (condition, values) = equal_as_read(&fields);
     (format!("attribute_exists(tenant_id) AND {condition}"), values)
+}
+
+/// The condition that no lease excludes others at an instant.
+fn lease_is_free(now: DateTime<Utc>) -> Condition {
+    // In milliseconds, as `lease_until` is, so that this condition and `excludes_others` agree.
+    let now = now.trunc_subsecs(3);
+    let condition = "attribute_not_exists(lease) OR NOT attribute_type(lease, :text) OR attribute_not_exists(lease_until) OR \
+                     NOT attribute_type(lease_until, :number) OR lease_until < :now OR lease_until > :implausible";
+    let values = [
+        (":now", n(now.timestamp_millis())),
+        (":implausible", n((now + MAX_LEASE).timestamp_millis())),
+        (":text", s("S")),
+        (":number", s("N")),
+    ];
+    (condition.to_owned(), values.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 /// The condition of a write under a lease.

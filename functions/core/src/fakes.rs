@@ -4,6 +4,7 @@
 
 mod buckets;
 mod connections;
+mod erasure;
 mod events;
 mod faults;
 mod fleet;
@@ -86,6 +87,8 @@ pub struct FakeTenant {
     pub connection_check: Option<ConnectionCheck>,
     /// Whether the stored check can't be read.
     pub unreadable_connection_check: bool,
+    /// Whether the config only says that an erasure has begun.
+    pub erasing: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,7 @@
 //! - [`connection_check`]: verifies saved connections every day.
 //! - [`reconciliation`]: finds lost or damaged records.
 //! - [`onboarding`]: an admin's changes: connect, save, disconnect.
+//! - [`erasure`]: erases a tenant that has left.
 //! - [`search`]: finds and counts recorded events.
 //! - [`status`]: how a tenant's exports go.
 
@@ -41,6 +42,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod connection_check;
 pub mod deployment;
+pub mod erasure;
 pub mod event;
 pub mod export;
 pub mod failure;

@@ -3,12 +3,14 @@
 //! Each is implemented by `fakes` and by the crate `aws`, and both pass the same contract tests. Implementations
 //! retry; a [`Failure`] that they return is final for this run.
 
+mod erasure;
 mod probes;
 
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+pub use erasure::{Erased, Erasure, EventsPart, Inventory, being_erased};
 pub use probes::{Access, Action, DeliveryFailure, Probes, Reach};
 
 use crate::{

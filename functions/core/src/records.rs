@@ -6,7 +6,7 @@ mod receipt;
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub use connection_check::{ConnectionChange, ConnectionCheck, Finding};
-pub use receipt::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
+pub use receipt::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
 
 use crate::{
     lease::Lease,

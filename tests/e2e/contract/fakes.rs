@@ -5,7 +5,7 @@ use audit_log_core::{
     event::{Body, StoredEvent},
     fakes::{FakeTenant, Fakes},
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -50,6 +50,10 @@ impl World for Fakes {
     }
 
     fn buckets(&self) -> &impl Buckets {
+        self
+    }
+
+    fn erasure(&self) -> &impl Erasure {
         self
     }
 

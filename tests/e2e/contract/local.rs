@@ -19,7 +19,7 @@ use audit_log_aws::{
 use audit_log_core::{
     export::Budget,
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -137,6 +137,11 @@ impl World for OnLocalAws<'_> {
 
     fn buckets(&self) -> &impl Buckets {
         &self.buckets
+    }
+
+    /// With an operator's rights.
+    fn erasure(&self) -> &impl Erasure {
+        &self.settings
     }
 
     async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {

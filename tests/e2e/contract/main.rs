@@ -26,6 +26,7 @@ mod buckets;
 mod checkpoint;
 mod connecting;
 mod connection_checks;
+mod erasure;
 mod events;
 mod fakes;
 mod fencing;

@@ -10,8 +10,8 @@ use audit_log_core::{
     notification::Notification,
     outbox::Announcement,
     ports::{
-        Acquisition, Buckets, Commit, Conditional, Connections, Events, FailureRecord, Fence, Fleet, Purpose, Recorder,
-        Settings, Tenants,
+        Acquisition, Buckets, Commit, Conditional, Connections, Erasure, Events, FailureRecord, Fence, Fleet, Purpose,
+        Recorder, Settings, Tenants,
     },
     records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -37,6 +37,8 @@ pub(crate) trait World {
     fn events(&self) -> &impl Events;
 
     fn buckets(&self) -> &impl Buckets;
+
+    fn erasure(&self) -> &impl Erasure;
 
     /// Publishes notifications of `acme`, and returns types and details as a listener receives them.
     async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>>;

@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     late_arrivals::TrailingCounts,
-    records::{RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt},
+    records::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt},
     schedule::Window,
     tenant::TenantId,
     timestamp,
@@ -16,7 +16,7 @@ use super::{Item, key, n, s, text};
 const MAX_LISTED_OBJECTS: usize = 500;
 
 pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
-    format!("export#{}", timestamp::seconds(window_end))
+    format!("{RECEIPT_PREFIX}{}", timestamp::seconds(window_end))
 }
 
 pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {

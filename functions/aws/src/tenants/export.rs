@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use audit_log_core::{
     failure::Failure,
-    lease::{Lease, MAX_LEASE},
+    lease::Lease,
     outbox::Outbox,
     ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, Purpose, Tenants},
     records::TenantRecords,
@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::{
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
-    TenantsTable, fence_holds, fence_holds_while_connected, is_at_version, watermark_unchanged, write,
+    TenantsTable, fence_holds, fence_holds_while_connected, is_at_version, lease_is_free, watermark_unchanged, write,
     write_with_output,
 };
 use crate::{
@@ -97,15 +97,14 @@ impl Tenants for TenantsTable {
     ) -> Result<Acquisition, Failure> {
         // In milliseconds, as `lease_until` is, so that this condition and `excludes_others` agree.
         let now = now.trunc_subsecs(3);
-        let is_free = "attribute_not_exists(lease) OR NOT attribute_type(lease, :text) OR attribute_not_exists(lease_until) \
-                       OR NOT attribute_type(lease_until, :number) OR lease_until < :now OR lease_until > :implausible OR \
-                       lease = :lease";
+        let (is_free, lease_values) = lease_is_free(now);
+        let is_free = format!("{is_free} OR lease = :lease");
         let (condition, values) = match purpose {
             Purpose::Export(as_read) => {
                 let (condition, values) = watermark_unchanged(as_read);
                 (format!("({is_free}) AND {condition}"), values)
             }
-            Purpose::Publish => (is_free.to_owned(), Vec::new()),
+            Purpose::Publish => (is_free, Vec::new()),
         };
         let update = self
             .client
@@ -114,13 +113,9 @@ impl Tenants for TenantsTable {
             .set_key(Some(key(tenant, "watermark")))
             .update_expression("SET lease = :lease, lease_until = :until")
             .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.into_iter().collect()))
+            .set_expression_attribute_values(Some(values.into_iter().chain(lease_values).collect()))
             .expression_attribute_values(":lease", s(&lease.token))
             .expression_attribute_values(":until", n(lease.until.timestamp_millis()))
-            .expression_attribute_values(":now", n(now.timestamp_millis()))
-            .expression_attribute_values(":implausible", n((now + MAX_LEASE).timestamp_millis()))
-            .expression_attribute_values(":text", s("S"))
-            .expression_attribute_values(":number", s("N"))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match write_with_output("a lease was acquired", || update.clone().send()).await? {

@@ -1,9 +1,9 @@
 //! Implements the console's port: settings, the connector, receipts and slots.
 
 use audit_log_core::{
-    failure::{Code, Failure, Party},
+    failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings, SlotKind, Tenants},
+    ports::{Conditional, Settings, SlotKind, Tenants, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
@@ -13,7 +13,7 @@ use audit_log_core::{
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{TenantsTable, is_at_version, watermark_unchanged, write};
+use super::{TenantsTable, erasure::ERASING, is_at_version, watermark_unchanged, write};
 use crate::{
     attributes::{self, key, n, s, text},
     errors::AwsError,
@@ -39,14 +39,13 @@ impl Settings for TenantsTable {
                 .table_name(&self.table)
                 .set_key(Some(key(tenant, "config")))
                 .update_expression("SET external_id = :candidate")
-                .condition_expression("attribute_not_exists(external_id)")
+                .condition_expression(format!("attribute_not_exists(external_id) AND attribute_not_exists({ERASING})"))
                 .expression_attribute_values(":candidate", s(candidate.as_str()));
             // If another request wrote one first, that one is read below.
             let _ = write("the external ID was created", || update.clone().send()).await?;
         }
-        let missing = || Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant's external_id is gone.");
         let config = self.load_one(tenant).await?.config;
-        config.and_then(|config| config.external_id).ok_or_else(missing)
+        config.and_then(|config| config.external_id).ok_or_else(being_erased)
     }
 
     async fn store_role(

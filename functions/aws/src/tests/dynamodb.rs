@@ -1,5 +1,6 @@
-//! Tests of the tables when DynamoDB is busy or refuses. The modules below test concurrent writes.
+//! Tests of the tables when DynamoDB is busy or refuses. The modules below test concurrent writes and erasures.
 
+mod erasure;
 mod leases;
 mod outbox;
 mod races;

@@ -37,6 +37,9 @@ pub enum Op {
     Write,
     Finish,
     Abort,
+    Inventory,
+    BeginErasure,
+    Erase,
 }
 
 pub enum Fault {

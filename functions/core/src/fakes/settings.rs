@@ -6,7 +6,7 @@ use super::{Fakes, Op, version};
 use crate::{
     failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings, SlotKind},
+    ports::{Conditional, Settings, SlotKind, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
@@ -22,7 +22,11 @@ impl Settings for Fakes {
     async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
-        let config = state.tenants.entry(tenant.to_string()).or_default().config.get_or_insert_default();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        if stored.erasing {
+            return Err(being_erased());
+        }
+        let config = stored.config.get_or_insert_default();
         Ok(config.external_id.get_or_insert_with(|| candidate.to_string()).clone())
     }
 

@@ -9,6 +9,9 @@ use crate::{
     schedule::Window,
 };
 
+/// The names of the records of receipts begin with it; the end of the window follows.
+pub const RECEIPT_PREFIX: &str = "export#";
+
 /// How long receipts are kept.
 pub const RECEIPT_RETENTION: TimeDelta = TimeDelta::days(400);
 

@@ -1,0 +1,186 @@
+//! The erasure of a tenant.
+
+use anyhow::{Result, ensure};
+use audit_log_core::{
+    ports::{
+        Acquisition, Conditional, Erased, Erasure, EventsPart, Inventory, Purpose, Settings, Tenants, being_erased,
+    },
+    records::TenantRecords,
+    settings::TenantConfig,
+    tenant::{ExternalId, RoleArn, TenantId},
+};
+
+use crate::world::{self, AsRead, LeaseDamage, Recorded, World, announcement, announcement_of, clock, id, lease, load};
+
+on_both_worlds! {
+    all_records_and_events_are_erased_and_those_of_other_tenants_stay
+    an_erasure_does_not_begin_while_the_tenant_is_connected_leased_or_waited_for
+    an_unreadable_lease_does_not_keep_a_tenant_from_being_erased
+    nobody_connects_a_tenant_between_the_begin_and_the_end_of_its_erasure
+}
+
+/// A tenant that was connected and has left, with an empty outbox. Its config has version 2.
+async fn left(world: &impl World, tenant: &str) -> Result<AsRead> {
+    let connected = world::connect(world, tenant).await?;
+    disconnect(world, &connected).await?;
+    Ok(connected)
+}
+
+async fn disconnect(world: &impl World, AsRead { config, .. }: &AsRead) -> Result<()> {
+    let tenant = &config.tenant;
+    let announcement = announcement_of(tenant.as_str(), "left", "10:30")?;
+    let disconnected = world.settings().disconnect(tenant, 1, &announcement).await?;
+    assert_eq!(disconnected, Conditional::Written);
+    publish(world, tenant).await
+}
+
+async fn publish(world: &impl World, tenant: &TenantId) -> Result<()> {
+    let outbox = world.tenants().outbox(tenant).await?;
+    let ids: Vec<String> = outbox.entries.iter().map(|entry| entry.id.clone()).collect();
+    Ok(world.tenants().remove_published(tenant, &outbox, &ids).await?)
+}
+
+/// How many events and markers there are.
+async fn counts(world: &impl World, tenant: &TenantId) -> Result<(u64, u64)> {
+    let (mut events, mut markers) = (0, 0);
+    for shard in 0..64 {
+        events += world.erasure().count(tenant, EventsPart::Shard(shard)).await?;
+    }
+    for byte in 0..=u8::MAX {
+        markers += world.erasure().count(tenant, EventsPart::Markers(byte)).await?;
+    }
+    Ok((events, markers))
+}
+
+async fn all_records_and_events_are_erased_and_those_of_other_tenants_stay(world: &impl World) -> Result<()> {
+    let mut before = Vec::new();
+    let ids = [id("acme")?, id("acme-2")?, id("ACME")?];
+    for tenant in &ids {
+        let connected = world::connect_and_acquire(world, tenant.as_str()).await?;
+        assert_eq!(connected.commit(world, &connected.receipt("a")).await?, Conditional::Written);
+        world.tenants().release_lease(tenant, &connected.lease).await?;
+        ensure!(world.settings().take_verification_slot(tenant, clock("10:00")?, 5).await?, "no slot");
+        for (shard, events) in [(0, 60), (3, 1), (63, 1)] {
+            for n in 0..events {
+                let key = format!("2026-11-20T10:00:{n:02}.000Z#{n}");
+                world.put_event(tenant, shard, &key, Recorded::Text("{}".to_owned())).await?;
+            }
+        }
+        disconnect(world, &connected).await?;
+        // The save and the disconnect are events with markers.
+        assert_eq!(counts(world, tenant).await?, (64, 2), "{tenant}");
+        before.push((world.erasure().inventory(tenant).await?, load(world, tenant).await?));
+    }
+    let Inventory { mut names, pending, begun, delivered_until, records } = before[0].0.clone();
+    names.sort_unstable();
+    let slots = "verification_slots#2026-11-20T10:00:00Z";
+    assert_eq!(names, ["config", "export#2026-11-20T11:00:00Z", "outbox", slots, "watermark"]);
+    assert_eq!((pending, begun, delivered_until.as_deref()), (vec![], false, Some("2026-11-20T11:00:00Z")));
+    assert_eq!(records, before[0].1);
+
+    let (acme, erasure) = (&ids[0], world.erasure());
+    assert_eq!(erasure.begin_erasure(acme, 2, clock("11:02")?).await?, Conditional::Written);
+    let inventory = erasure.inventory(acme).await?;
+    ensure!(
+        inventory.begun && !inventory.names.iter().any(|name| ["config", "watermark", "outbox"].contains(&&**name))
+    );
+    let parts = (0..64).map(EventsPart::Shard).chain((0..=u8::MAX).map(EventsPart::Markers));
+    let mut erased = 0;
+    for part in parts {
+        loop {
+            let Erased { items, more } = erasure.erase_some(acme, part).await?;
+            erased += items;
+            if !more {
+                break;
+            }
+        }
+    }
+    assert_eq!((erased, counts(world, acme).await?), (66, (0, 0)));
+    erasure.erase_records(acme, &inventory.names).await?;
+    assert_eq!(erasure.end_erasure(acme).await?, Conditional::Written);
+    assert_eq!(erasure.inventory(acme).await?, Inventory::default());
+    assert_eq!(erasure.end_erasure(acme).await?, Conditional::ConditionFailed);
+
+    for (tenant, (inventory, records)) in ids.iter().zip(&before).skip(1) {
+        assert_eq!(counts(world, tenant).await?, (64, 2), "{tenant}");
+        assert_eq!(&erasure.inventory(tenant).await?, inventory);
+        assert_eq!(&load(world, tenant).await?, records);
+    }
+    Ok(())
+}
+
+async fn an_erasure_does_not_begin_while_the_tenant_is_connected_leased_or_waited_for(
+    world: &impl World,
+) -> Result<()> {
+    let (tenants, erasure, acme) = (world.tenants(), world.erasure(), id("acme")?);
+    let refused = async |version, title: &str| -> Result<()> {
+        let before = load(world, &acme).await?;
+        let begun = erasure.begin_erasure(&acme, version, clock("11:02")?).await?;
+        assert_eq!(begun, Conditional::ConditionFailed, "{title}");
+        assert_eq!(load(world, &acme).await?, before, "{title}");
+        Ok(())
+    };
+    let connected = world::connect(world, "acme").await?;
+    publish(world, &acme).await?;
+    refused(1, "connected").await?;
+    let left = announcement_of("acme", "left", "10:30")?;
+    assert_eq!(world.settings().disconnect(&acme, 1, &left).await?, Conditional::Written);
+    assert_eq!(erasure.inventory(&acme).await?.pending, ["outbox"]);
+    refused(2, "a notification waits").await?;
+    publish(world, &acme).await?;
+    refused(1, "another version").await?;
+    refused(0, "no version").await?;
+
+    let publishing = Purpose::Publish;
+    let taken = tenants.acquire_lease(&acme, publishing, &connected.lease, clock("11:01")?).await?;
+    ensure!(matches!(taken, Acquisition::Acquired(..)), "{taken:?}");
+    refused(2, "leased").await?;
+    // The lease ends at 11:45.
+    assert_eq!(erasure.begin_erasure(&acme, 2, clock("11:46")?).await?, Conditional::Written);
+    Ok(())
+}
+
+async fn an_unreadable_lease_does_not_keep_a_tenant_from_being_erased(world: &impl World) -> Result<()> {
+    for (damage, tenant) in LeaseDamage::ALL.into_iter().zip(["a", "b", "c", "d"]) {
+        let AsRead { config, .. } = left(world, tenant).await?;
+        world.put_unreadable_lease(&config.tenant, damage).await?;
+        let begun = world.erasure().begin_erasure(&config.tenant, 2, clock("11:02")?).await?;
+        assert_eq!(begun, Conditional::Written, "{damage:?}");
+    }
+    Ok(())
+}
+
+async fn nobody_connects_a_tenant_between_the_begin_and_the_end_of_its_erasure(world: &impl World) -> Result<()> {
+    let (settings, erasure, acme) = (world.settings(), world.erasure(), id("acme")?);
+    let AsRead { config, schedule, .. } = left(world, "acme").await?;
+    let read_before = load(world, &acme).await?;
+    assert_eq!(erasure.end_erasure(&acme).await?, Conditional::ConditionFailed, "nothing has begun");
+    assert_eq!(erasure.begin_erasure(&acme, 2, clock("11:02")?).await?, Conditional::Written);
+
+    let candidate = ExternalId::parse("made-anew")?;
+    assert_eq!(settings.external_id(&acme, &candidate).await, Err(being_erased()));
+    let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
+    let announcement = announcement("acme", "11:03")?;
+    for version in 0..4 {
+        let stored = settings.store_role(&acme, Some(&role), version, &announcement).await?;
+        assert_eq!(stored, Conditional::ConditionFailed, "version {version}");
+    }
+    for (version, as_read) in [(2, read_before.watermark.as_ref()), (2, None), (1, None), (0, None)] {
+        let config = TenantConfig { version, ..config.clone() };
+        let saved = settings.save(&config, as_read, schedule, &announcement).await?;
+        assert_eq!(saved, Conditional::ConditionFailed, "version {version}");
+    }
+    // A run that looks for notifications.
+    let publishing = Purpose::Publish;
+    let taken = world.tenants().acquire_lease(&acme, publishing, &lease(1, "11:05")?, clock("11:03")?).await?;
+    ensure!(matches!(taken, Acquisition::Acquired(..)), "{taken:?}");
+    assert_eq!(erasure.inventory(&acme).await?.names, ["watermark"]);
+
+    assert_eq!(erasure.begin_erasure(&acme, 3, clock("11:06")?).await?, Conditional::Written, "a second time");
+    let names = erasure.inventory(&acme).await?.names;
+    erasure.erase_records(&acme, &names).await?;
+    assert_eq!(erasure.end_erasure(&acme).await?, Conditional::Written);
+    assert_eq!(load(world, &acme).await?, TenantRecords::default());
+    assert_eq!(settings.external_id(&acme, &candidate).await?, "made-anew");
+    Ok(())
+}
