@@ -34,6 +34,7 @@
 //! - [`onboarding`]: an admin's changes: connect, save, disconnect.
 //! - [`search`]: finds and counts recorded events.
 //! - [`status`]: how a tenant's exports go.
+//! - [`undelivered`]: events of disconnected tenants that are in no bucket.
 
 pub mod backoff;
 pub mod batch;
@@ -66,5 +67,6 @@ pub mod status;
 pub mod system_events;
 pub mod tenant;
 pub mod timestamp;
+pub mod undelivered;
 pub mod verification;
 pub mod verify;

@@ -129,11 +129,14 @@ pub struct EventShards(NonZeroU16);
 impl EventShards {
     pub const ONE: Self = Self(NonZeroU16::MIN);
 
+    /// The most shards that a tenant has.
+    pub const MAX: u16 = 64;
+
     /// # Errors
     /// If the text is not a whole number from 1 to 64. The exporter holds a page of up to 1 MB for each.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse::<NonZeroU16>() {
-            Ok(count) if count.get() <= 64 => Ok(Self(count)),
+            Ok(count) if count.get() <= Self::MAX => Ok(Self(count)),
             _ => Invalid::err(format!("event_shards is a whole number from 1 to 64, not {}", quoted(text))),
         }
     }
