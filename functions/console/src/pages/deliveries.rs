@@ -9,18 +9,18 @@ use crate::deliveries::Deliveries;
 pub(super) struct DeliveriesView {
     pub(super) is_scheduled: bool,
     pub(super) place: String,
-    pub(super) owner: String,
+    pub(super) role_account: String,
     pub(super) has_fixed_owner: bool,
     pub(super) until: When,
 }
 
 impl From<Deliveries> for DeliveriesView {
     fn from(deliveries: Deliveries) -> Self {
-        let Deliveries { is_scheduled, destination, has_fixed_owner, exported_until } = deliveries;
+        let Deliveries { is_scheduled, destination, role_account, has_fixed_owner, exported_until } = deliveries;
         Self {
             is_scheduled,
             place: place(&destination),
-            owner: destination.bucket_owner.unwrap_or_default(),
+            role_account: role_account.unwrap_or_default(),
             has_fixed_owner,
             until: When::minute(&timestamp::seconds(exported_until)),
         }
