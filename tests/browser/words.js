@@ -54,6 +54,8 @@ export const settings = {
   fromADate: "From a date",
   date: "Date (UTC)",
   preview: "Preview",
+  ifMoved: "If you save another bucket",
+  moves: "still go to the old place",
   verify: "Verify connectivity",
   passed: "Passed",
   works: "Ready: exports will work with these settings.",

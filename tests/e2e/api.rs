@@ -70,13 +70,14 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
     })
 }
 
-/// The next notification's type, sequence number and user id.
-async fn receive_one(listener: &Listener<'_>) -> Result<(Value, Value, Value)> {
+/// The next notification's type, sequence number and user id, and the buckets before and after.
+async fn receive_one(listener: &Listener<'_>) -> Result<(Value, Value, Value, [Value; 2])> {
     let mut events = listener.receive(1).await?;
     let mut event = events.pop().context("no notification was received")?;
     ensure!(events.is_empty(), "more than one notification: {events:?}");
     let mut detail = event["detail"].take();
-    Ok((event["detail-type"].take(), detail["sequence"].take(), detail["by"]["id"].take()))
+    let buckets = ["previousDestination", "destination"].map(|place| detail[place]["bucket"].take());
+    Ok((event["detail-type"].take(), detail["sequence"].take(), detail["by"]["id"].take(), buckets))
 }
 
 #[test]
@@ -91,17 +92,19 @@ fn an_admins_changes_are_published_soon_and_in_order() -> Result<()> {
         let parameters =
             [("BucketName", "loud-audit-logs"), ("ExternalId", external_id), ("ProviderAccountId", PLATFORM_ACCOUNT)];
         let stack = quick_create(aws, "200000000076", "audit-log-export", &parameters).await?;
-        let published =
-            |kind: &str, sequence: u64| (json!(format!("Audit Log {kind}")), json!(sequence), json!("loud-user"));
+        let (nowhere, bucket) = (Value::Null, json!("loud-audit-logs"));
+        let published = |kind: &str, sequence: u64, [before, after]: [&Value; 2]| {
+            (json!(format!("Audit Log {kind}")), json!(sequence), json!("loud-user"), [before.clone(), after.clone()])
+        };
 
         let role = json!({ "roleArn": stack.outputs.role_arn });
         api.admin("loud", "PUT", "/v1/connector", Some(&role)).await?.ok()?;
-        assert_eq!(receive_one(&listener).await?, published("Connector Connected", 1));
+        assert_eq!(receive_one(&listener).await?, published("Connector Connected", 1, [&nowhere; 2]));
         let settings = json!({ "bucket": "loud-audit-logs", "region": REGION });
         api.admin("loud", "PUT", "/v1/export-settings", Some(&settings)).await?.ok()?;
-        assert_eq!(receive_one(&listener).await?, published("Export Settings Changed", 2));
+        assert_eq!(receive_one(&listener).await?, published("Export Settings Changed", 2, [&nowhere, &bucket]));
         api.admin("loud", "DELETE", "/v1/connector", None).await?.ok()?;
-        assert_eq!(receive_one(&listener).await?, published("Connector Disconnected", 3));
+        assert_eq!(receive_one(&listener).await?, published("Connector Disconnected", 3, [&bucket, &nowhere]));
         Ok(())
     })
 }

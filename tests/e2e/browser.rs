@@ -77,6 +77,8 @@ impl<'a> Visitor<'a> {
         let token = self.fixture.platform.api().token(self.tenant, &[ADMIN]);
         self.run_step("losesTheSession", json!({ "token": token, "saved": name })).await?;
         self.run_step("saves", json!({ "bucket": name })).await?;
+        let another = format!("{}-elsewhere", self.tenant);
+        self.run_step("readsWhereEventsGo", json!({ "bucket": name, "another": another })).await?;
         self.run_step("looksUpObstacles", json!({})).await?;
 
         let tick = self.fixture.platform.tick(self.hour + TimeDelta::minutes(1)).await?;

@@ -37,6 +37,7 @@ metrics! {
         TenantsLeased TenantsLeasedAgain LeasesLost EventReadsRefused BacklogNearsRetention
         Events LateEvents Objects UnpublishedNotifications
         SuccessfulChecks ConnectedTenants TenantsShrunken WatermarksWithoutConfig SettingsWithoutWatermark
+        UndeliveredNearRetention
         CheckedConnections FailingConnections DriftedConnections RestoredConnections UncheckedConnections
         OutboxesPending OutboxesStale NotificationsDropped
         RecordedEvents DuplicateEvents RefusedEvents FailedEvents;
@@ -161,6 +162,7 @@ impl Metrics {
             event_reads_refused,
             everyone_fails,
             backlogs_near_retention,
+            undelivered_near_retention,
         } = reconciliation;
         Metric::ConnectedTenants.add(*connected);
         Metric::TenantsShrunken.add((*shrunken).into());
@@ -169,6 +171,7 @@ impl Metrics {
         Metric::EventReadsRefused.add((*event_reads_refused).into());
         Metric::NothingDelivered.add((*everyone_fails).into());
         Metric::BacklogNearsRetention.add(*backlogs_near_retention);
+        Metric::UndeliveredNearRetention.add(undelivered_near_retention.len() as u64);
     }
 
     /// Writes the metrics of an hourly check. A part that failed is none, and the check must not count as one of
@@ -317,6 +320,7 @@ mod tests {
             event_reads_refused: false,
             everyone_fails: false,
             backlogs_near_retention: 0,
+            undelivered_near_retention: Vec::new(),
         };
         let (metrics, emitted) = (Metrics::init("exporter").unwrap(), Emitted::default());
         metrics::with_local_recorder(&emitted, || {

@@ -12,6 +12,7 @@
 pub mod app;
 pub mod config;
 pub mod connector;
+mod deliveries;
 mod draft;
 pub mod exports;
 pub mod logs;

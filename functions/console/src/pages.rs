@@ -8,6 +8,7 @@
 mod assets;
 mod chart;
 mod connector;
+mod deliveries;
 mod error_page;
 mod event;
 mod form;

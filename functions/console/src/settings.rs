@@ -6,7 +6,7 @@ use audit_log_core::{
     ports::{Conditional, Settings as _},
     records::TenantRecords,
     schedule::{Schedule, Window},
-    settings::{Draft, TenantConfig},
+    settings::{Destination, Draft, TenantConfig},
     status::{Status, next_run},
     tenant::TenantId,
     timestamp,
@@ -28,7 +28,8 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, Backend},
     connector::{ConnectorStatus, MAX_ATTEMPTS},
-    draft::SettingsDraft,
+    deliveries::Deliveries,
+    draft::{MergedDraft, SettingsDraft},
     problems::{changed_meanwhile, connector_required},
     verification::{self, Purpose},
 };
@@ -150,28 +151,62 @@ pub(crate) async fn save_settings<B: Backend>(
 /// The ETags of the versions that a save may be based on; `*` is any. By RFC 9110, section 13.1.1.
 pub(crate) struct IfMatch<'a>(pub(crate) Vec<&'a str>);
 
-/// The key of the next object and the time of the next run, if these settings were saved now.
+/// What follows if these settings were saved now.
 pub(crate) struct Preview {
+    pub(crate) next: Result<NextExport, Problem>,
+    /// Where events go before the save.
+    pub(crate) deliveries: Option<Deliveries>,
+    /// Where the save leads instead; `None` if to the same place, or if it can't be told.
+    pub(crate) elsewhere: Option<Destination>,
+}
+
+/// The key of the next object and the time of the next run.
+pub(crate) struct NextExport {
     pub(crate) key: String,
     pub(crate) next_run_at: DateTime<Utc>,
 }
 
-/// Neither depends on bucket, region, encryption or bucket owner, so these may be missing or wrong.
+/// # Errors
+/// If the records can't be read.
 pub(crate) async fn preview<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     sent: SettingsDraft,
 ) -> Result<Preview, Problem> {
-    let (tenant, now, deployment) = (caller.tenant(), app.time(), app.deployment());
+    let (tenant, now) = (caller.tenant(), app.time());
     let records = app.settings().records(tenant).await?;
-    if !ConnectorState::from_records(&records).is_connected() {
+    let merged = sent.merge(&records.config.clone().unwrap_or_default());
+    let deliveries = Deliveries::from_records(&records).filter(|deliveries| deliveries.is_scheduled);
+    let is_known = match merged.check(tenant, &app.deployment().platform, None) {
+        Ok(_) => true,
+        Err(problem) => !problem.errors().iter().any(|error| DESTINATION.contains(&error.field.as_str())),
+    };
+    let typed = merged.draft.destination().filter(|_| is_known);
+    let before = deliveries.as_ref().map(|deliveries| &deliveries.destination);
+    let elsewhere = typed.filter(|typed| before.is_some_and(|before| !before.is_same_place(typed)));
+    Ok(Preview { next: next_export(app, tenant, &records, merged, now), deliveries, elsewhere })
+}
+
+/// The fields that say where files go.
+const DESTINATION: [&str; 4] = ["bucket", "region", "prefix", "bucketOwner"];
+
+/// Depends on neither bucket, region, encryption nor bucket owner, so these may be missing or wrong.
+fn next_export<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    records: &TenantRecords,
+    merged: MergedDraft,
+    now: DateTime<Utc>,
+) -> Result<NextExport, Problem> {
+    let deployment = app.deployment();
+    if !ConnectorState::from_records(records).is_connected() {
         return Err(connector_required());
     }
-    let merged = sent.merge(&records.config.clone().unwrap_or_default()).without_destination(deployment.region);
-    let history = merged.history(&records, deployment.retention, now);
+    let merged = merged.without_destination(deployment.region);
+    let history = merged.history(records, deployment.retention, now);
     let config = merged.check(tenant, &deployment.platform, history.as_ref().err())?;
     let schedule = onboarding::schedule_after_save(records.watermark.as_ref(), history.unwrap_or(None), now)?;
-    Ok(Preview { key: next_key(&config, schedule), next_run_at: next_run(schedule, deployment.settle, now) })
+    Ok(NextExport { key: next_key(&config, schedule), next_run_at: next_run(schedule, deployment.settle, now) })
 }
 
 fn next_key(config: &TenantConfig, schedule: Schedule) -> String {

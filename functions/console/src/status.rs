@@ -6,7 +6,7 @@ use audit_log_core::{
     ports::{Connections as _, Settings as _},
     records::{self, ExportHealth, Finding, LastError},
     status::Status,
-    timestamp,
+    timestamp, undelivered,
 };
 use audit_log_web::{
     body::Json,
@@ -47,6 +47,26 @@ pub struct ExportStatus {
     pub(crate) failing_since: Option<String>,
     /// The last daily check of the connection. Null before the first one of these settings.
     pub(crate) connection_check: Option<ConnectionCheck>,
+    /// Events of a disconnected tenant that are in no bucket. Null if there are none, and if exports are scheduled.
+    pub(crate) undelivered: Option<Undelivered>,
+}
+
+/// Events of a disconnected tenant that are in no bucket. Connecting a role again exports them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Undelivered {
+    /// All events recorded before this were delivered.
+    pub(crate) since: String,
+    /// None of the events is deleted before this. Null if events are kept forever.
+    pub(crate) kept_until: Option<String>,
+    /// Whether some are deleted soon: a quarter of their retention is left, or two days if that is more.
+    pub(crate) near_retention: bool,
+}
+
+impl From<undelivered::Undelivered> for Undelivered {
+    fn from(undelivered::Undelivered { since, kept_until, near_retention }: undelivered::Undelivered) -> Self {
+        Self { since: timestamp::seconds(since), kept_until: kept_until.map(timestamp::seconds), near_retention }
+    }
 }
 
 /// A daily check of the connection.
@@ -130,7 +150,7 @@ impl From<LastError> for ExportError {
     }
 }
 
-/// The state of the tenant's exports: next run, last success, backlog, last error and connection check.
+/// The state of the tenant's exports: next run, last success, backlog, last error, connection check and undelivered events.
 #[utoipa::path(get, path = "/v1/status", operation_id = "getStatus", tag = "Exports", responses(
     (status = 200, description = "The status", body = ExportStatus),
 ))]
@@ -150,8 +170,11 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
     };
     let version = records.config.as_ref().and_then(|config| config.version.as_deref());
     let check = check.filter(|check| check.version.to_string() == version.unwrap_or("0"));
+    let (deployment, now) = (app.deployment(), app.time());
+    let undelivered =
+        undelivered::undelivered(app.events(), caller.tenant(), &records, deployment.retention, now).await?;
     let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
-        Status::from_records(&records, app.deployment().settle, app.time());
+        Status::from_records(&records, deployment.settle, now);
     let ExportHealth { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.health;
     Ok(ExportStatus {
         status: state.into(),
@@ -164,5 +187,6 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
         consecutive_failures,
         failing_since: failing_since.map(timestamp::seconds),
         connection_check: check.map(ConnectionCheck::from),
+        undelivered: undelivered.map(Undelivered::from),
     })
 }

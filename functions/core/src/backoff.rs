@@ -47,7 +47,12 @@ impl ExportHealth {
 /// Whether a backlog nears the age at which events are deleted: a quarter of the retention is left, or two days if that is
 /// more, but never more than half.
 pub fn nears_retention(lag: TimeDelta, retention: Option<TimeDelta>) -> bool {
-    retention.is_some_and(|retention| lag > retention - (retention / 4).max(MIN_RETENTION_MARGIN).min(retention / 2))
+    retention.is_some_and(|retention| lag > age_near_retention(retention))
+}
+
+/// The age beyond which an event nears the retention.
+pub fn age_near_retention(retention: TimeDelta) -> TimeDelta {
+    retention - (retention / 4).max(MIN_RETENTION_MARGIN).min(retention / 2)
 }
 
 /// Returns when the first events that are not exported are deleted, if ever. `exported_until` is as the record holds it.

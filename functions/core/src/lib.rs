@@ -36,6 +36,7 @@
 //! - [`erasure`]: erases a tenant that has left.
 //! - [`search`]: finds and counts recorded events.
 //! - [`status`]: how a tenant's exports go.
+//! - [`undelivered`]: events of disconnected tenants that are in no bucket.
 
 pub mod backoff;
 pub mod batch;
@@ -71,5 +72,6 @@ mod surrogates;
 pub mod system_events;
 pub mod tenant;
 pub mod timestamp;
+pub mod undelivered;
 pub mod verification;
 pub mod verify;

@@ -62,7 +62,7 @@ pub async fn connect<S: Settings>(
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     };
     let is_connected = ConnectorState::from_records(as_read).is_connected();
-    let announcement = change.connected(tenant, role, draft.role_arn.as_deref(), is_connected);
+    let announcement = change.connected(tenant, role, draft, is_connected);
     let Some(watermark) = watermark else {
         return store.store_role(tenant, Some(role), stored_version(draft)?, &announcement).await;
     };
@@ -82,7 +82,8 @@ pub async fn disconnect<S: Settings>(
     tenant: &TenantId,
     change: &AdminChange,
 ) -> Result<Conditional, Failure> {
-    let announcement = change.disconnected(tenant);
+    let before = as_read.config.clone().unwrap_or_default();
+    let announcement = change.disconnected(tenant, &before);
     match (ConnectorState::from_records(as_read), &as_read.config) {
         (ConnectorState::Scheduled, Some(config)) => {
             store.disconnect(tenant, stored_version(config)?, &announcement).await

@@ -14,7 +14,7 @@ use crate::{
     timestamp,
 };
 
-/// An item in DynamoDB has at most 400 KB, and an entry takes one or two.
+/// An item in DynamoDB has at most 400 KB, and an entry takes one to three.
 pub const MAX_ENTRIES: usize = 100;
 
 /// What is stored with a change: the tenant's audit event of it, and in most cases a notification.

@@ -22,7 +22,7 @@ use crate::{
     records::{ConnectedCount, StoredWatermark, TenantRecords},
     schedule::Window,
     tenant::{DueShard, TenantId},
-    timestamp,
+    timestamp, undelivered,
 };
 
 /// The tenants that are named in the log and in the answer; all are counted.
@@ -30,6 +30,9 @@ const MAX_LISTED: usize = 100;
 
 /// The tenants whose records are read together to find one without failures.
 const LOAD_CHUNK: usize = 100;
+
+/// The tenants whose events are looked for side by side.
+const MAX_CONCURRENT_READS: usize = 16;
 
 /// The time between the two reads that must agree on a defect: a record written in between is no defect.
 const REREAD_DELAY: Duration = Duration::from_secs(2);
@@ -59,6 +62,9 @@ pub struct Reconciliation {
     pub everyone_fails: bool,
     /// The tenants that have been due for so long that their events are deleted soon.
     pub backlogs_near_retention: u64,
+    /// Disconnected tenants with undelivered events that are deleted soon.
+    #[serde(serialize_with = "first_listed")]
+    pub undelivered_near_retention: Vec<String>,
 }
 
 fn first_listed<S: Serializer>(ids: &[String], serializer: S) -> Result<S::Ok, S::Error> {
@@ -90,7 +96,8 @@ pub async fn reconcile<F: Fleet + Tenants, E: Events>(
     retention: Option<TimeDelta>,
 ) -> Result<Reconciliation, Failure> {
     let saved = fleet.saved().await?;
-    let defects = confirmed_defects(fleet, suspects(connected, &saved, now), now).await?;
+    let suspects = fleet.load(&suspects(connected, &saved, now)).await?;
+    let defects = confirmed_defects(fleet, &suspects, now).await?;
     let tenants_with = |wanted: Defect| -> Vec<String> {
         defects.iter().filter(|(_, defect)| *defect == wanted).map(|(tenant, _)| tenant.to_string()).collect()
     };
@@ -99,15 +106,18 @@ pub async fn reconcile<F: Fleet + Tenants, E: Events>(
     if last != Some(count) {
         fleet.save_count(count).await?;
     }
+    let undelivered = undelivered_near_retention(events, &suspects, now, retention).await;
+    let refused = event_reads_refused(events, connected, now).await;
     let reconciliation = Reconciliation {
         connected: connected.len() as u64,
         connected_before: count.before,
         shrunken: count.before.is_some_and(|before| is_shrunken(before, connected.len() as u64)),
         watermarks_without_config: tenants_with(Defect::NoConfig),
         settings_without_watermark: tenants_with(Defect::NeverDue),
-        event_reads_refused: event_reads_refused(events, connected, now).await,
+        event_reads_refused: refused || undelivered.refused,
         everyone_fails: everyone_fails(fleet, connected, now).await?,
         backlogs_near_retention: backlogs_near_retention(connected, now, retention),
+        undelivered_near_retention: undelivered.tenants,
     };
     reconciliation.log();
     Ok(reconciliation)
@@ -140,6 +150,42 @@ async fn everyone_fails<F: Tenants>(fleet: &F, connected: &[Due], now: DateTime<
 fn backlogs_near_retention(connected: &[Due], now: DateTime<Utc>, retention: Option<TimeDelta>) -> u64 {
     let due = connected.iter().filter_map(|due| timestamp::parse_seconds(&due.next_due));
     due.filter(|due| backoff::nears_retention(now - *due, retention)).count() as u64
+}
+
+#[derive(Default)]
+struct UndeliveredNearRetention {
+    /// In order.
+    tenants: Vec<String>,
+    /// Whether some tenant's events can't be read.
+    refused: bool,
+}
+
+/// Looks for events only where some of that age may be undelivered. A tenant whose events can't be read now is tried again by
+/// the next check, and keeps no other from being found.
+async fn undelivered_near_retention<E: Events>(
+    events: &E,
+    records: &[(TenantId, TenantRecords)],
+    now: DateTime<Utc>,
+    retention: Option<TimeDelta>,
+) -> UndeliveredNearRetention {
+    let look = async |(tenant, records): &(TenantId, TenantRecords)| {
+        (tenant.clone(), undelivered::near_retention(events, tenant, records, retention, now).await)
+    };
+    let looks: Vec<_> = records.iter().map(look).collect();
+    let mut results = stream::iter(looks).buffer_unordered(MAX_CONCURRENT_READS);
+    let mut found = UndeliveredNearRetention::default();
+    while let Some((tenant, result)) = results.next().await {
+        match result {
+            Ok(true) => found.tenants.push(tenant.to_string()),
+            Ok(false) => {}
+            Err(Failure { code, message, .. }) => {
+                tracing::error!(tenant = %tenant, code = %code, reason = message, "a disconnected tenant's events could not be read");
+                found.refused |= code == Code::EventsUnreadable;
+            }
+        }
+    }
+    found.tenants.sort_unstable();
+    found
 }
 
 /// Returns the tenants whose records may be lost or damaged, judging by the indexes.
@@ -184,20 +230,21 @@ impl Defect {
 /// Returns the defects that two reads agree on: an admin or the platform may change records during the first.
 async fn confirmed_defects<F: Tenants>(
     fleet: &F,
-    suspects: Vec<TenantId>,
+    suspects: &[(TenantId, TenantRecords)],
     now: DateTime<Utc>,
 ) -> Result<Vec<(TenantId, Defect)>, Failure> {
-    let read = async |ids: &[TenantId]| -> Result<Vec<(TenantId, Defect)>, Failure> {
-        let loaded = fleet.load(ids).await?;
-        Ok(loaded.into_iter().filter_map(|(id, records)| Some((id, Defect::from_records(&records, now)?))).collect())
+    let defects = |loaded: &[(TenantId, TenantRecords)]| -> Vec<(TenantId, Defect)> {
+        let defect =
+            |(id, records): &(TenantId, TenantRecords)| Some((id.clone(), Defect::from_records(records, now)?));
+        loaded.iter().filter_map(defect).collect()
     };
-    let first = read(&suspects).await?;
+    let first = defects(suspects);
     if first.is_empty() {
         return Ok(first);
     }
     tokio::time::sleep(REREAD_DELAY).await;
     let ids: Vec<TenantId> = first.iter().map(|(id, _)| id.clone()).collect();
-    let mut second = read(&ids).await?;
+    let mut second = defects(&fleet.load(&ids).await?);
     second.retain(|defect| first.contains(defect));
     second.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(second)
@@ -224,6 +271,9 @@ impl Reconciliation {
                 tenant,
                 "a tenant with settings will never be due: its record `watermark` is missing or damaged"
             );
+        }
+        for tenant in self.undelivered_near_retention.iter().take(MAX_LISTED) {
+            tracing::error!(tenant, "a disconnected tenant has undelivered events that are deleted soon");
         }
         if self.everyone_fails {
             tracing::error!(connected = self.connected, "the exports of every connected tenant fail");

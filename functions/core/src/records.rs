@@ -26,6 +26,8 @@ pub struct StoredWatermark {
     pub checkpoint: Option<String>,
     /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the last window.
     pub trailing_counts: Option<String>,
+    /// Until when events were delivered to the place before a change of destination.
+    pub final_delivered_until: Option<String>,
     /// Whether runs have failed since the last success. A commit announces a recovery if and only if this is set.
     pub failing: bool,
 }
@@ -51,6 +53,7 @@ impl StoredWatermark {
             checkpoint: None,
             failing: false,
             due_shard: self.due_shard.clone(),
+            final_delivered_until: self.final_delivered_until.clone(),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Forms and stored records are checked by the same code, so that an error names the field of a damaged record too.
 
+use serde::Serialize;
+
 use crate::{
     failure::{Code, Failure, Party},
     tenant::{
@@ -34,6 +36,26 @@ impl TenantConfig {
     /// Returns the account that each write names; S3 refuses the write if the bucket has another owner.
     pub fn expected_bucket_owner(&self) -> &AccountId {
         self.bucket_owner.as_ref().unwrap_or(self.role.account())
+    }
+}
+
+/// Where a tenant's files go, as stored, unchecked. The role may change without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    pub bucket: String,
+    pub region: Option<String>,
+    /// Empty: none.
+    pub prefix: String,
+    /// The account that each write names; none if the role's can't be read.
+    pub bucket_owner: Option<String>,
+}
+
+impl Destination {
+    /// Whether both are one folder of one account's bucket. A region alone is no other place: a bucket has only one.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |it: &Self| (it.bucket.clone(), it.prefix.clone(), it.bucket_owner.clone());
+        place(self) == place(other)
     }
 }
 
@@ -162,6 +184,19 @@ impl Draft {
             event_shards: Some(event_shards.count().to_string()),
             version: Some(version.to_string()),
         }
+    }
+
+    /// Returns where these settings lead; none without a bucket.
+    pub fn destination(&self) -> Option<Destination> {
+        let filled = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        let prefix = filled(&self.prefix).unwrap_or_default();
+        let role = self.role_arn.as_deref().and_then(|arn| RoleArn::parse(arn).ok());
+        Some(Destination {
+            bucket: filled(&self.bucket)?,
+            region: filled(&self.region),
+            prefix: Prefix::parse(&prefix).map_or(prefix, |prefix| prefix.to_string()),
+            bucket_owner: filled(&self.bucket_owner).or_else(|| role.map(|role| role.account().to_string())),
+        })
     }
 
     /// Checks only the fields that are needed to assume the role.

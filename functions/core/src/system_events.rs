@@ -41,23 +41,26 @@ pub struct AdminChange {
 }
 
 impl AdminChange {
-    /// `before` is the role's ARN before the change; `is_connected` says whether the tenant was connected then.
-    pub fn connected(
-        &self,
-        tenant: &TenantId,
-        role: &RoleArn,
-        before: Option<&str>,
-        is_connected: bool,
-    ) -> Announcement {
-        let info = json!({ "roleArn": role.as_str(), "previousRoleArn": before });
-        let is_change = is_connected && before.is_some_and(|before| before != role.as_str());
+    /// `before` has the fields before the change; `is_connected` says whether the tenant was connected then.
+    pub fn connected(&self, tenant: &TenantId, role: &RoleArn, before: &Draft, is_connected: bool) -> Announcement {
+        let previous = before.role_arn.as_deref();
+        let after = Draft { role_arn: Some(role.as_str().to_owned()), ..before.clone() };
+        let info = json!({
+            "roleArn": role.as_str(), "previousRoleArn": previous,
+            "destination": after.destination(), "previousDestination": before.destination().filter(|_| is_connected),
+        });
+        let is_change = is_connected && previous.is_some_and(|previous| previous != role.as_str());
         let (action, kind) =
             if is_change { ("Connector Changed", Kind::Changed) } else { ("Connector Connected", Kind::Connected) };
         self.announce(tenant, action, kind, info)
     }
 
-    pub fn disconnected(&self, tenant: &TenantId) -> Announcement {
-        self.announce(tenant, "Connector Disconnected", Kind::Disconnected, json!({}))
+    /// `before` has the fields before the change.
+    pub fn disconnected(&self, tenant: &TenantId, before: &Draft) -> Announcement {
+        let info = json!({
+            "previousRoleArn": before.role_arn, "destination": null, "previousDestination": before.destination(),
+        });
+        self.announce(tenant, "Connector Disconnected", Kind::Disconnected, info)
     }
 
     /// Lists each changed field with its old and new value and, after the first save, where exports begin.
@@ -71,7 +74,9 @@ impl AdminChange {
         let changed = audited_fields(before).into_iter().zip(audited_fields(after)).filter(|(from, to)| from != to);
         let changes: Map<String, Value> =
             changed.map(|((name, from), (_, to))| (name.to_owned(), json!({ "from": from, "to": to }))).collect();
-        let mut info = json!({ "changes": changes });
+        let mut info = json!({
+            "changes": changes, "destination": after.destination(), "previousDestination": before.destination(),
+        });
         if let Some(begins) = begins {
             info["exportsFrom"] = timestamp::seconds(begins).into();
         }
@@ -227,8 +232,16 @@ mod tests {
         settings::tests::{draft, platform},
     };
 
+    /// The account of the role of [`draft`].
+    const OWNER: &str = "222222222222";
+
     fn acme() -> TenantId {
         TenantId::parse("acme").unwrap()
+    }
+
+    fn saved() -> Draft {
+        let draft = Draft { prefix: Some("security".to_owned()), ..draft() };
+        Draft::from_config(&draft.check(&acme(), &platform()).unwrap(), 1)
     }
 
     fn change() -> AdminChange {
@@ -244,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_change_of_settings_has_old_and_new_values_but_not_the_external_id() {
-        let after = Draft::from_config(&draft().check(&acme(), &platform()).unwrap(), 1);
+        let after = saved();
         let first = change().settings_changed(&acme(), &Draft::default(), &after, Some(change().stamp.at));
         assert_eq!(info(&first.event)["changes"]["bucket"], json!({ "from": null, "to": "acme-audit" }));
         assert_eq!(info(&first.event)["exportsFrom"], "2026-11-21T10:03:12Z");
@@ -254,11 +267,48 @@ mod tests {
         let second = change().settings_changed(&acme(), &after, &moved, None);
         assert_eq!(
             info(&second.event),
-            json!({ "changes": {
-                "bucket": { "from": "acme-audit", "to": "elsewhere" },
-                "encryption": { "from": "bucket", "to": "sse-s3" },
-            } })
+            json!({
+                "changes": {
+                    "bucket": { "from": "acme-audit", "to": "elsewhere" },
+                    "prefix": { "from": "security", "to": null },
+                    "encryption": { "from": "bucket", "to": "sse-s3" },
+                },
+                "destination": { "bucket": "elsewhere", "region": "eu-west-1", "prefix": "", "bucketOwner": OWNER },
+                "previousDestination":
+                    { "bucket": "acme-audit", "region": "eu-west-1", "prefix": "security", "bucketOwner": OWNER },
+            })
         );
+        assert_eq!(info(&first.event)["previousDestination"], Value::Null);
+    }
+
+    /// An admin token that diverts an export shows where it went before, and where it goes now.
+    #[test]
+    fn each_change_of_the_connector_names_the_old_and_the_new_destination() {
+        let before = saved();
+        let at = |owner: &str| json!({ "bucket": "acme-audit", "region": "eu-west-1", "prefix": "security", "bucketOwner": owner });
+        let role = RoleArn::parse("arn:aws:iam::333333333333:role/audit").unwrap();
+        let places = |announcement: Announcement| {
+            let detail = announcement.notification.unwrap().detail();
+            let places = [detail["previousDestination"].clone(), detail["destination"].clone()];
+            let recorded = info(&announcement.event);
+            assert_eq!([recorded["previousDestination"].clone(), recorded["destination"].clone()], places);
+            (detail["previousRoleArn"].clone(), places)
+        };
+        let previous = json!(before.role_arn);
+        let changed = change().connected(&acme(), &role, &before, true);
+        assert_eq!(changed.notification.as_ref().unwrap().kind, Kind::Changed);
+        assert_eq!(places(changed), (previous.clone(), [at(OWNER), at("333333333333")]));
+        assert_eq!(
+            places(change().connected(&acme(), &role, &before, false)),
+            (previous.clone(), [Value::Null, at("333333333333")]),
+            "a disconnected tenant's events went nowhere"
+        );
+        assert_eq!(places(change().disconnected(&acme(), &before)), (previous, [at(OWNER), Value::Null]));
+        let fixed = Draft { bucket_owner: Some("444444444444".to_owned()), ..before };
+        let owned = at("444444444444");
+        assert_eq!(places(change().connected(&acme(), &role, &fixed, true)).1, [owned.clone(), owned]);
+        let unsaved = Draft { bucket: None, ..fixed };
+        assert_eq!(places(change().connected(&acme(), &role, &unsaved, true)).1, [Value::Null, Value::Null]);
     }
 
     #[test]

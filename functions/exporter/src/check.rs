@@ -72,6 +72,7 @@ impl Invocation<'_> {
             connected_before = reconciliation.connected_before,
             watermarks_without_config = reconciliation.watermarks_without_config.len(),
             settings_without_watermark = reconciliation.settings_without_watermark.len(),
+            undelivered_near_retention = reconciliation.undelivered_near_retention.len(),
             checked = connections.checked,
             failing = connections.failing,
             drifted = connections.drifted,

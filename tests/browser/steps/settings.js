@@ -34,6 +34,21 @@ export async function seesThePreview(visitor, { key }) {
   await visitor.inspect();
 }
 
+/** Before a save, the page says what still goes to the old bucket. With scripts it names the new one as it is typed. */
+export async function readsWhereEventsGo(visitor, { bucket, another }) {
+  const { page } = visitor;
+  const preview = page.getByRole("complementary", { name: settings.preview });
+  await visitor.sees(preview.getByText(settings.ifMoved));
+  await visitor.sees(preview.getByText(`s3://${bucket}/`).first());
+  if (!visitor.scripts) return;
+  await fillsIn(visitor, { bucket: another });
+  await visitor.sees(preview.getByText(`s3://${another}/`).first());
+  await visitor.sees(preview.getByText(settings.moves));
+  await visitor.inspect();
+  await fillsIn(visitor, { bucket });
+  await visitor.sees(preview.getByText(settings.ifMoved));
+}
+
 async function verify(visitor, verdict) {
   await visitor.page.getByRole("button", { name: settings.verify }).click();
   await visitor.sees(visitor.page.getByText(verdict));

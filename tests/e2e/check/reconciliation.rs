@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Invocation, check, tick};
 
 /// The metrics of the alarms.
-const ALARMING: [&str; 10] = [
+const ALARMING: [&str; 11] = [
     "NoConnectedTenants",
     "TenantsShrunken",
     "WatermarksWithoutConfig",
@@ -20,21 +20,22 @@ const ALARMING: [&str; 10] = [
     "EventReadsRefused",
     "NothingDelivered",
     "BacklogNearsRetention",
+    "UndeliveredNearRetention",
     "TenantsLeasedAgain",
     "LeasesLost",
     "OutboxesStale",
 ];
 
 /// No alarm.
-const QUIET: [f64; 10] = [0.0; 10];
+const QUIET: [f64; 11] = [0.0; 11];
 
 /// The values of the metrics; 0 for those that the invocation doesn't write.
-fn alarming(invocation: &Invocation) -> [f64; 10] {
+fn alarming(invocation: &Invocation) -> [f64; 11] {
     ALARMING.map(|name| invocation.metrics.get(name).copied().unwrap_or_default())
 }
 
 /// These metrics at 1, the others at 0.
-fn only(names: &[&str]) -> [f64; 10] {
+fn only(names: &[&str]) -> [f64; 11] {
     ALARMING.map(|name| f64::from(u8::from(names.contains(&name))))
 }
 
@@ -145,6 +146,48 @@ fn a_fleet_that_shrinks_overnight_raises_an_alarm() -> Result<()> {
         assert_eq!(alarming(&shrunken), only(&["TenantsShrunken"]), "{}", shrunken.answer);
         assert_eq!(shrunken.metrics["ConnectedTenants"], 6.0);
         assert_eq!(alarming(&check(platform, "21T00:31").await?), QUIET, "the alarm ends by itself");
+        Ok(())
+    })
+}
+
+/// Changes the exporter's retention; the shared platform keeps events forever.
+async fn keep_events_for(fixture: &Fixture, days: &str) -> Result<()> {
+    let lambda = async |arguments: &[&str]| {
+        let name = ["--function-name", &fixture.platform.outputs().exporter_function_name];
+        tools::aws_cli(fixture.aws, PLATFORM_ACCOUNT, &[&["lambda"], arguments, &name].concat()).await
+    };
+    let mut environment = lambda(&["get-function-configuration"]).await?["Environment"].take();
+    environment["Variables"]["EVENTS_RETENTION_DAYS"] = json!(days);
+    lambda(&["update-function-configuration", "--environment", &environment.to_string()]).await?;
+    Ok(())
+}
+
+#[test]
+fn a_disconnected_tenant_with_events_that_are_deleted_soon_raises_an_alarm() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let platform = &fixture.platform;
+        put_fleet(platform, 3).await?;
+        let days_ago = |days: i64| (Utc::now() - TimeDelta::days(days)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for tenant in ["tenant-1", "tenant-2"] {
+            let watermark = [("exported_until", s(&days_ago(82))), ("next_due", s(&days_ago(81)))];
+            platform.put_item(Table::Tenants, record(tenant, "watermark", &watermark)).await?;
+        }
+        for (tenant, days) in [("tenant-1", 20), ("tenant-2", 80)] {
+            let recorded_at_id = days_ago(days).replace('Z', ".000Z#1");
+            let keys = [("tenant_shard", s(&format!("{tenant}#0"))), ("recorded_at_id", s(&recorded_at_id))];
+            let event = keys.into_iter().chain([("event", s("{}"))]);
+            platform.put_item(Table::Events, event.map(|(name, value)| (name.to_owned(), value)).collect()).await?;
+        }
+        keep_events_for(fixture, "90").await?;
+        let found = check(platform, "20T10:31").await;
+        keep_events_for(fixture, "0").await?;
+        let found = found?;
+        assert_eq!(alarming(&found), only(&["UndeliveredNearRetention"]), "{}", found.answer);
+        assert_eq!(found.answer["undeliveredNearRetention"], json!(["tenant-2"]));
+        let logs = platform.logs().await?;
+        let named =
+            |line: &&String| line.contains("ERROR") && line.contains("tenant-2") && line.contains("undelivered");
+        ensure!(logs.iter().any(|line| named(&line)), "the log does not name the tenant");
         Ok(())
     })
 }

@@ -127,7 +127,8 @@ async fn an_event_that_is_sent_repeatedly_is_recorded_once(world: &impl World) -
     assert_eq!(world.recorder().record(&again).await?, Recording::Duplicate);
     assert_eq!(world.recorder().record(&others).await?, Recording::Created, "another tenant's event with that id");
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
-    let otherwise = change("10:06")?.connected(&first.tenant, &role, None, false).event;
+    let otherwise =
+        change("10:06")?.connected(&first.tenant, &role, &audit_log_core::settings::Draft::default(), false).event;
     let otherwise = NewEvent { id: first.id.clone(), ..otherwise };
     assert_eq!(world.recorder().record(&otherwise).await?, Recording::Conflict);
     // Another submitter's event with that id, at the same time and a millisecond later.

@@ -142,11 +142,11 @@ pub(crate) fn change(time: &str) -> Result<AdminChange> {
 }
 
 pub(crate) fn announcement(tenant: &str, time: &str) -> Result<Announcement> {
-    Ok(change(time)?.disconnected(&id(tenant)?))
+    Ok(change(time)?.disconnected(&id(tenant)?, &Draft::default()))
 }
 
 pub(crate) fn announcement_of(tenant: &str, event_id: &str, time: &str) -> Result<Announcement> {
-    Ok(AdminChange { id: event_id.to_owned(), ..change(time)? }.disconnected(&id(tenant)?))
+    Ok(AdminChange { id: event_id.to_owned(), ..change(time)? }.disconnected(&id(tenant)?, &Draft::default()))
 }
 
 /// A lease with a token made of one byte.

@@ -42,7 +42,7 @@ fn table(aws: &Aws) -> TenantsTable {
 fn announcement() -> Announcement {
     let stamp = Stamp { at: window().from, retention: None };
     let change = AdminChange { by: User::system(), stamp, id: "01K".to_owned() };
-    change.disconnected(&config(Draft::default()).tenant)
+    change.disconnected(&config(Draft::default()).tenant, &Draft::default())
 }
 
 fn lease() -> Lease {

@@ -15,6 +15,7 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 
 use super::{
+    deliveries::DeliveriesView,
     error_page::ErrorPage,
     form::{Form, NoFields},
     layout::{Alert, Badge, Layout, NavItem, html},
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     connector::{self, Connector, ConnectorStatus},
+    deliveries::{self, Deliveries},
 };
 
 #[derive(Template)]
@@ -36,6 +38,7 @@ struct ConnectorPage {
     typed: String,
     error: Option<Alert>,
     alert: Option<Alert>,
+    deliveries: Option<DeliveriesView>,
 }
 
 impl ConnectorPage {
@@ -55,6 +58,9 @@ struct DisconnectPage {
     csrf: CsrfToken,
     role_arn: String,
     scheduled: bool,
+    deliveries: Option<DeliveriesView>,
+    /// How long events are kept; `None` is forever.
+    kept_days: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -95,9 +101,9 @@ pub(super) async fn page<B: Backend>(
     session: Session<Admin>,
     query: Result<Query<ConnectedQuery>, Problem>,
 ) -> Result<Response, ErrorPage> {
-    let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+    let (connector, deliveries) = current(&app, &session).await?;
     let notice = query.ok().and_then(|Query(query)| query.notice(connector.status));
-    Ok(connector_page(&session, connector, None, None, notice))
+    Ok(connector_page(&session, connector, deliveries, None, None, notice))
 }
 
 pub(super) async fn connect<B: Backend>(
@@ -108,23 +114,33 @@ pub(super) async fn connect<B: Backend>(
     match connector::connect_role(&app, &session.caller, typed.clone()).await {
         Ok(_) => Ok(Redirect::to("./connector?connected=yes").into_response()),
         Err(problem) => {
-            let connector = connector::current(&app, &session.caller).await;
-            let connector = connector.map_err(|problem| session.refuse(&problem))?;
-            Ok(connector_page(&session, connector, Some(typed), Some(&problem), None))
+            let (connector, deliveries) = current(&app, &session).await?;
+            Ok(connector_page(&session, connector, deliveries, Some(typed), Some(&problem), None))
         }
     }
+}
+
+async fn current<B: Backend>(
+    app: &App<B>,
+    session: &Session<Admin>,
+) -> Result<(Connector, Option<Deliveries>), ErrorPage> {
+    let refuse = |problem: Problem| session.refuse(&problem);
+    let connector = connector::current(app, &session.caller).await.map_err(refuse)?;
+    Ok((connector, deliveries::current(app, &session.caller).await.map_err(refuse)?))
 }
 
 pub(super) async fn confirm_disconnect<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
 ) -> Result<Response, ErrorPage> {
-    let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+    let (connector, deliveries) = current(&app, &session).await?;
     let page = DisconnectPage {
         layout: session.layout(NavItem::Connector, "Disconnect"),
         csrf: session.csrf_token(),
         scheduled: connector.status == ConnectorStatus::Scheduled,
         role_arn: connector.role_arn.unwrap_or_default(),
+        deliveries: deliveries.map(DeliveriesView::from),
+        kept_days: app.deployment().retention.map(|retention| retention.num_days()),
     };
     Ok(html(StatusCode::OK, &page))
 }
@@ -150,6 +166,7 @@ pub(super) async fn template<B: Backend>(
 fn connector_page(
     session: &Session<Admin>,
     connector: Connector,
+    deliveries: Option<Deliveries>,
     typed: Option<String>,
     problem: Option<&Problem>,
     notice: Option<Alert>,
@@ -173,6 +190,7 @@ fn connector_page(
         connector,
         error,
         alert,
+        deliveries: deliveries.map(DeliveriesView::from),
     };
     html(problem.map_or(StatusCode::OK, |problem| problem.code().status()), &page)
 }

@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::{
+    deliveries::{DeliveriesView, place},
     error_page::ErrorPage,
     form::Form,
     layout::{Alert, Badge, Layout, NavItem, html},
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     connector::ConnectorStatus,
-    settings::{self, Current, IfMatch},
+    settings::{self, Current, IfMatch, Preview},
     verification::{self, VerificationReport, VerificationStep},
 };
 
@@ -60,11 +61,15 @@ struct FormView {
     report: Option<ReportView>,
 }
 
-/// The next file if the form were saved, or why it can't be shown.
+/// The next file if the form were saved, or why it can't be shown, and what is delivered where.
 #[derive(Template)]
 #[template(path = "preview.html")]
 struct PreviewView {
     next: Result<NextFile, String>,
+    /// Where events go before the save.
+    deliveries: Option<DeliveriesView>,
+    /// Where the form leads instead.
+    elsewhere: Option<String>,
 }
 
 struct NextFile {
@@ -143,15 +148,19 @@ pub(super) async fn preview<B: Backend>(
 }
 
 async fn preview_view<B: Backend>(app: &App<B>, session: &Session<Admin>, typed: &SettingsForm) -> PreviewView {
-    let preview = settings::preview(app, &session.caller, typed.draft()).await;
-    let next = preview.map(|next| NextFile { key: next.key, run: When::minute(&next.next_run_at.to_rfc3339()) });
+    let (next, deliveries, elsewhere) = match settings::preview(app, &session.caller, typed.draft()).await {
+        Ok(Preview { next, deliveries, elsewhere }) => (next, deliveries, elsewhere),
+        Err(problem) => (Err(problem), None, None),
+    };
+    let next = next.map(|next| NextFile { key: next.key, run: When::minute(&next.next_run_at.to_rfc3339()) });
     let label = |field: &str| label(field).unwrap_or(field).to_lowercase();
     let next = next.map_err(|problem| match (problem.code(), problem.errors().first()) {
         (Code::ConnectorRequired, _) => "Connect a role first.".to_owned(),
         (_, Some(error)) => format!("Correct the {} to see the next file.", label(&error.field)),
         (_, None) => problem.detail().to_owned(),
     });
-    PreviewView { next }
+    let deliveries = deliveries.map(DeliveriesView::from);
+    PreviewView { next, deliveries, elsewhere: elsewhere.as_ref().map(place) }
 }
 
 /// The form with what was typed and what is wrong with it. After a conflict, also with what is stored now.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     exports::{self, ExportedObject, Parameters, Receipt},
-    status::{self, ConnectionCheck, ConnectionFinding, ExportError},
+    status::{self, ConnectionCheck, ConnectionFinding, ExportError, Undelivered},
 };
 
 /// How many of a window's objects are listed, at most.
@@ -37,6 +37,7 @@ struct StatusPage {
     since: Option<When>,
     error: Option<ErrorView>,
     check: Option<CheckView>,
+    undelivered: Option<UndeliveredView>,
     chart: Option<Chart>,
     receipts: Vec<ReceiptView>,
     /// The query of the next page.
@@ -56,6 +57,12 @@ struct CheckView {
     at: When,
     passed: bool,
     findings: Vec<ConnectionFinding>,
+}
+
+struct UndeliveredView {
+    since: When,
+    until: Option<When>,
+    near_retention: bool,
 }
 
 struct ReceiptView {
@@ -111,6 +118,7 @@ pub(super) async fn page<B: Backend>(
         since: minute(&status.failing_since),
         error: status.last_error.map(ErrorView::from),
         check: status.connection_check.map(CheckView::from),
+        undelivered: status.undelivered.map(UndeliveredView::from),
         chart,
         receipts: exports.exports.into_iter().map(ReceiptView::from).collect(),
         more: exports.next_page_token.map(|token| format!("?pageToken={token}")),
@@ -128,6 +136,12 @@ impl From<ExportError> for ErrorView {
 impl From<ConnectionCheck> for CheckView {
     fn from(ConnectionCheck { checked_at, passed, findings }: ConnectionCheck) -> Self {
         Self { at: When::minute(&checked_at), passed, findings }
+    }
+}
+
+impl From<Undelivered> for UndeliveredView {
+    fn from(Undelivered { since, kept_until, near_retention }: Undelivered) -> Self {
+        Self { since: When::minute(&since), until: kept_until.as_deref().map(When::minute), near_retention }
     }
 }
 

@@ -223,7 +223,9 @@ async fn an_export_during_a_save_is_no_conflict_but_another_admins_change_is() {
             id: "another".to_owned(),
         };
         let version = fakes.state().tenants["acme"].config.as_ref().unwrap().version.as_ref().unwrap().parse().unwrap();
-        let disconnected = fakes.disconnect(&acme, version, &change.disconnected(&acme)).now_or_never().unwrap();
+        let draft = fakes.state().tenants["acme"].config.clone().unwrap();
+        let disconnected =
+            fakes.disconnect(&acme, version, &change.disconnected(&acme, &draft)).now_or_never().unwrap();
         assert_eq!(disconnected, Ok(audit_log_core::ports::Conditional::Written));
     };
     world.fakes.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
@@ -289,6 +291,10 @@ async fn each_change_stores_a_notification_and_requests_its_publishing() {
     let kinds: Vec<Kind> = outbox.entries.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [Kind::Connected, Kind::SettingsChanged, Kind::Disconnected]);
     assert_eq!(outbox.entries[0].detail()["by"]["id"], "acme-user");
+    let bucket = |place: &str, entry: usize| outbox.entries[entry].detail()[place]["bucket"].take();
+    let buckets = [0, 1, 2].map(|entry| (bucket("previousDestination", entry), bucket("destination", entry)));
+    let (none, saved) = (Value::Null, json!("acme-audit-logs"));
+    assert_eq!(buckets, [(none.clone(), none.clone()), (none.clone(), saved.clone()), (saved, none)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,6 +141,27 @@ async fn the_status_has_the_daily_check_of_the_saved_settings_only() {
     assert!(check().await.is_null(), "the tenant was disconnected since");
 }
 
+#[tokio::test]
+async fn the_status_of_a_disconnected_tenant_has_its_undelivered_events() {
+    let world = World::with("acme").await;
+    let undelivered = async || world.get("acme", "/v1/status").await.json()["undelivered"].take();
+    world.event("acme", 20 * 24 * 60, "Login");
+    assert!(undelivered().await.is_null(), "exports are scheduled");
+    let stop = |until: &str| {
+        let mut state = world.fakes.state();
+        let watermark = state.tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap();
+        (watermark.exported_until, watermark.due_shard) = (Some(until.to_owned()), None);
+    };
+    stop("2026-10-01T10:00:00Z");
+    let expected = |near_retention: bool| json!({ "since": "2026-10-01T10:00:00Z", "keptUntil": "2026-12-30T10:00:00Z", "nearRetention": near_retention });
+    assert_eq!(undelivered().await, expected(false));
+    stop("2026-09-01T10:00:00Z");
+    world.event("acme", 75 * 24 * 60, "Login");
+    assert_eq!(undelivered().await["nearRetention"], true);
+    stop("2026-11-21T10:03:13Z");
+    assert!(undelivered().await.is_null(), "all is delivered, the change included");
+}
+
 async fn ids(world: &World, path: &str) -> Vec<String> {
     let page = world.get("acme", path).await;
     assert_eq!(page.status, 200, "{}", page.text);

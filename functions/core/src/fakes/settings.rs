@@ -72,9 +72,10 @@ impl Settings for Fakes {
             return Ok(Conditional::ConditionFailed);
         }
         stored.config = Some(Draft::from_config(config, config.version + 1));
-        let StoredWatermark { checkpoint, trailing_counts, .. } = stored.watermark.take().unwrap_or_default();
+        let StoredWatermark { checkpoint, trailing_counts, final_delivered_until, .. } =
+            stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
-        stored.watermark = Some(StoredWatermark { checkpoint, trailing_counts, ..connected });
+        stored.watermark = Some(StoredWatermark { checkpoint, trailing_counts, final_delivered_until, ..connected });
         stored.backoff_reset_at = Some(announcement.event.stamp.at);
         state.announce(announcement);
         Ok(Conditional::Written)

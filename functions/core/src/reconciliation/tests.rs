@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    event::{Body, StoredEvent},
     fakes::{FakeTenant, Fakes, Fault, Op},
     schedule::Schedule,
     settings::{Draft, tests::draft},
@@ -62,6 +63,7 @@ async fn nothing_is_found_at_any_hour_in_a_healthy_fleet_that_exports_once_a_day
             event_reads_refused: false,
             everyone_fails: false,
             backlogs_near_retention: 0,
+            undelivered_near_retention: Vec::new(),
         };
         assert_eq!(found, expected, "{hour}");
     }
@@ -209,6 +211,43 @@ async fn a_backlog_that_nears_the_retention_is_counted() {
     assert_eq!(reconciliation(&fakes, now()).await.unwrap().backlogs_near_retention, 1);
 }
 
+/// An admin token, or a churned customer, disconnects: no tick ever lists the tenant again.
+#[tokio::test(start_paused = true)]
+async fn undelivered_events_of_disconnected_tenants_are_found_before_they_are_deleted() {
+    let fakes = fleet(["acme", "globex", "initech", "umbrella"].map(str::to_owned));
+    let stop = |tenant: &str| {
+        let mut state = fakes.state();
+        let watermark = state.tenants.get_mut(tenant).unwrap().watermark.as_mut().unwrap();
+        let until = Some(timestamp::seconds(now() - TimeDelta::days(85)));
+        (watermark.exported_until, watermark.due_shard) = (until, None);
+    };
+    ["globex", "initech", "umbrella"].into_iter().for_each(stop);
+    let record = |tenant: &str, days_ago: i64| {
+        let recorded_at_id = format!("{}#1", timestamp::millis(now() - TimeDelta::days(days_ago)));
+        fakes.put_event(&id(tenant), 0, StoredEvent { recorded_at_id, body: Body::Text("{}".to_owned()) });
+    };
+    record("globex", 20);
+    record("initech", 86);
+    let found = async || {
+        let reads = fakes.calls(Op::PageBack);
+        let found = reconciliation(&fakes, now()).await.unwrap();
+        (found.undelivered_near_retention, found.event_reads_refused, fakes.calls(Op::PageBack) - reads)
+    };
+    // One read of a connected tenant, and one of each that may have such events.
+    assert_eq!(found().await, (vec![], false, 4), "recent events and exported ones");
+    record("initech", 84);
+    record("globex", 70);
+    assert_eq!(found().await, (vec!["globex".to_owned(), "initech".to_owned()], false, 4));
+    for (code, refused) in [(Code::EventsUnreadable, true), (Code::Throttled, false)] {
+        fakes.always(Op::PageBack, Some("globex"), Failure::new(code, "DynamoDB said no."));
+        assert_eq!(found().await, (vec!["initech".to_owned()], refused, 4), "no other is hidden");
+        fakes.heal();
+    }
+    let until = Some(timestamp::seconds(now() - TimeDelta::days(60)));
+    fakes.state().tenants.get_mut("initech").unwrap().watermark.as_mut().unwrap().final_delivered_until = until;
+    assert_eq!(found().await, (vec!["globex".to_owned()], false, 3), "delivered to the place before the change");
+}
+
 #[test]
 fn the_answer_names_at_most_a_hundred_tenants() {
     let reconciliation = Reconciliation {
@@ -220,13 +259,14 @@ fn the_answer_names_at_most_a_hundred_tenants() {
         event_reads_refused: true,
         everyone_fails: false,
         backlogs_near_retention: 0,
+        undelivered_near_retention: Vec::new(),
     };
     let mut answer = serde_json::to_value(&reconciliation).unwrap();
     assert_eq!(answer["watermarksWithoutConfig"].take().as_array().unwrap().len(), 100);
     let expected = serde_json::json!({
         "connected": 300, "connectedBefore": null, "shrunken": false, "watermarksWithoutConfig": null,
         "settingsWithoutWatermark": ["acme"], "eventReadsRefused": true, "everyoneFails": false,
-        "backlogsNearRetention": 0,
+        "backlogsNearRetention": 0, "undeliveredNearRetention": [],
     });
     assert_eq!(answer, expected);
 }

@@ -257,3 +257,55 @@ fn every_setting_has_a_value_in_these_tests() {
         assert!(filled("", &[]).iter().any(|(name, _)| name == setting), "{setting} is not in `filled`");
     }
 }
+
+/// An admin who is about to change a destination reads what still goes to the old one, with and without scripts.
+#[tokio::test]
+async fn the_pages_say_before_a_change_what_is_delivered_where() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let (here, until) = ("s3://acme-audit-logs/security/ (account 222222222222)", "21 Nov 2026, 10:03");
+    let contains =
+        |page: &str, all: &[&str]| all.iter().for_each(|words| assert!(page.contains(words), "{words}: {page}"));
+    let settings = browser.get("/settings").await;
+    contains(&settings.text, &[here, until, "If you save another bucket, prefix or bucket owner"]);
+    contains(&settings.text, &["input from:#bucket ", "input from:#bucketOwner "]);
+    let version = settings.field("version");
+    for (changes, there) in [
+        (&[("bucket", "moved-logs")][..], "s3://moved-logs/security/ (account 222222222222)"),
+        (&[("prefix", "")][..], "s3://acme-audit-logs/ (account 222222222222)"),
+        (&[("bucketOwner", "333333333333")][..], "s3://acme-audit-logs/security/ (account 333333333333)"),
+        // The next file can't be shown, but the destination can.
+        (&[("bucket", "moved-logs"), ("frequencyHours", "x")][..], "s3://moved-logs/security/ (account 222222222222)"),
+    ] {
+        // With scripts the preview is asked for, and without them it comes with a verification.
+        for path in ["/settings/preview", "/settings/verify"] {
+            let page = browser.send("/settings", path, &filled(&version, changes)).await;
+            contains(
+                &page.text,
+                &[here, there, until, "still go to the old place", "everything goes to the new place"],
+            );
+        }
+    }
+    for changes in
+        [&[("prefix", "/security/")][..], &[("bucket", "Not A Bucket")], &[("bucket", "")], &[("region", "")]]
+    {
+        let page = browser.send("/settings", "/settings/preview", &filled(&version, changes)).await;
+        contains(&page.text, &["If you save another bucket"]);
+        assert!(!page.text.contains("old place"), "{changes:?}: {}", page.text);
+    }
+    contains(&browser.get("/connector").await.text, &[here, until, "If you connect a role of another account"]);
+    let fixed = json!({ "bucket": "acme-audit-logs", "region": "eu-west-1", "prefix": "security", "bucketOwner": "444444444444" });
+    assert_eq!(world.save("acme", fixed).await.status, 200);
+    let page = browser.get("/connector").await.text;
+    contains(&page, &["(account 444444444444)", "Another role of the account 222222222222", "to the same bucket"]);
+    let page = browser.get("/connector/disconnect").await.text;
+    contains(
+        &page,
+        &["Events up to now still go to", "(account 444444444444)", "delivered nowhere", until, "90 days each"],
+    );
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    contains(&browser.get("/connector").await.text, &["Once a role is connected, all events from", until]);
+    assert!(!browser.get("/settings").await.text.contains("Delivered to"), "nothing is delivered");
+    let before = world.browser("globex", ADMIN).get("/connector").await.text;
+    assert!(!before.contains("id=\"deliveries\""), "{before}");
+}

@@ -252,3 +252,28 @@ async fn the_status_shows_the_last_connection_check_and_its_findings() {
         assert!(!page.contains(", no problems found"), "{page}");
     }
 }
+
+#[tokio::test]
+async fn the_status_says_that_events_of_a_disconnected_tenant_are_in_no_bucket() {
+    let world = World::with("acme").await;
+    let stop = |until: &str| {
+        let mut state = world.fakes.state();
+        let watermark = state.tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap();
+        (watermark.exported_until, watermark.due_shard) = (Some(until.to_owned()), None);
+    };
+    let (reader, admin) = (world.browser("acme", READ), world.browser("acme", ADMIN));
+    assert!(!admin.get("/status").await.text.contains("in no bucket"));
+    stop("2026-11-01T10:00:00Z");
+    world.event("acme", 75 * 24 * 60, "Login");
+    world.event("acme", 20, "Login");
+    let page = admin.get("/status").await.text;
+    for words in
+        ["Exports are stopped", "1 Nov 2026, 10:00", "None is deleted before", "30 Jan 2027, 10:00", "Connect a role"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(reader.get("/status").await.text.contains("Ask an administrator to connect a role"));
+    stop("2026-09-01T10:00:00Z");
+    let page = admin.get("/status").await.text;
+    assert!(page.contains("Undelivered events will be deleted soon"), "{page}");
+}

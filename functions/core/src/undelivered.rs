@@ -1,0 +1,209 @@
+//! The events of a disconnected tenant that are in no bucket, and whether they are deleted soon.
+//!
+//! A disconnect, or an operator's pause, stops the exports and not the recording. Nothing delivers these events before a role
+//! is connected again, and no tick would ever notice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    backoff,
+    failure::Failure,
+    ports::{EventRange, Events},
+    records::{StoredWatermark, TenantRecords},
+    schedule::Window,
+    tenant::{EventShards, TenantId},
+    timestamp,
+};
+
+/// Events of a disconnected tenant that were not delivered; there is at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// All events recorded before this were delivered.
+    pub since: DateTime<Utc>,
+    /// Before this, none of them is deleted; none: never.
+    pub kept_until: Option<DateTime<Utc>>,
+    /// Whether some of them are deleted soon.
+    pub near_retention: bool,
+}
+
+/// Returns the undelivered events of a tenant. Reads nothing if the tenant is connected or was never scheduled.
+///
+/// # Errors
+/// If the events can't be read.
+pub async fn undelivered<E: Events>(
+    events: &E,
+    tenant: &TenantId,
+    records: &TenantRecords,
+    retention: Option<TimeDelta>,
+    now: DateTime<Utc>,
+) -> Result<Option<Undelivered>, Failure> {
+    let Some(since) = undelivered_since(records) else { return Ok(None) };
+    let kept = Window { from: kept_since(since, retention, now), to: now };
+    if !any_recorded(events, tenant, records, kept).await? {
+        return Ok(None);
+    }
+    let near_retention = near_retention(events, tenant, records, retention, now).await?;
+    let kept_until = retention.and_then(|retention| since.checked_add_signed(retention));
+    Ok(Some(Undelivered { since, kept_until, near_retention }))
+}
+
+/// Whether a disconnected tenant has undelivered events that are deleted soon. Reads events only if there may be some.
+///
+/// # Errors
+/// If the events can't be read.
+pub async fn near_retention<E: Events>(
+    events: &E,
+    tenant: &TenantId,
+    records: &TenantRecords,
+    retention: Option<TimeDelta>,
+    now: DateTime<Utc>,
+) -> Result<bool, Failure> {
+    let (Some(since), Some(kept)) = (undelivered_since(records), retention) else { return Ok(false) };
+    let old = Window { from: kept_since(since, retention, now), to: now - backoff::age_near_retention(kept) };
+    any_recorded(events, tenant, records, old).await
+}
+
+/// Since when a disconnected tenant's events are not delivered. All, if a damaged watermark doesn't say.
+fn undelivered_since(records: &TenantRecords) -> Option<DateTime<Utc>> {
+    let stopped = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_none())?;
+    let StoredWatermark { exported_until, final_delivered_until, .. } = stopped;
+    let instants = [exported_until, final_delivered_until].into_iter().flatten();
+    Some(instants.filter_map(|text| timestamp::parse_seconds(text)).max().unwrap_or(DateTime::UNIX_EPOCH))
+}
+
+/// Expired events are lost, even where DynamoDB has not deleted them yet.
+fn kept_since(since: DateTime<Utc>, retention: Option<TimeDelta>, now: DateTime<Utc>) -> DateTime<Utc> {
+    retention.map_or(since, |retention| since.max(now - retention))
+}
+
+/// Whether any event was recorded in a window: at most one event of each shard is read.
+async fn any_recorded<E: Events>(
+    events: &E,
+    tenant: &TenantId,
+    records: &TenantRecords,
+    window: Window,
+) -> Result<bool, Failure> {
+    if window.from >= window.to {
+        return Ok(false);
+    }
+    let shards = records.config.as_ref().and_then(|config| config.event_shards.as_deref());
+    // If their number is damaged, no shard is left out.
+    let shards = shards.map_or(1, |text| EventShards::parse(text).map_or(EventShards::MAX.count(), EventShards::count));
+    for shard in 0..shards {
+        let mut after = None;
+        loop {
+            let range = EventRange { tenant, shard, window, after: after.as_deref() };
+            let page = events.page_back(range, 1).await?;
+            if !page.events.is_empty() {
+                return Ok(true);
+            }
+            after = page.more_after;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::{
+        event::{Body, StoredEvent},
+        fakes::{FakeTenant, Fakes, Op},
+        schedule::Schedule,
+        settings::{Draft, tests::draft},
+    };
+
+    fn day(day: u32) -> DateTime<Utc> {
+        format!("2026-11-{day:02}T10:00:00Z").parse().unwrap()
+    }
+
+    fn acme() -> TenantId {
+        TenantId::parse("acme").unwrap()
+    }
+
+    /// A tenant that was exported until the 2nd and then disconnected.
+    fn disconnected() -> Fakes {
+        let fakes = Fakes::default();
+        let schedule = Schedule { exported_until: day(2), next_due: day(3) };
+        let watermark = StoredWatermark { due_shard: None, ..StoredWatermark::connected(&acme(), schedule) };
+        let tenant = FakeTenant { config: Some(draft()), watermark: Some(watermark), ..FakeTenant::default() };
+        fakes.state().tenants.insert("acme".to_owned(), tenant);
+        fakes
+    }
+
+    fn record(fakes: &Fakes, shard: u16, at: DateTime<Utc>) {
+        let recorded_at_id = format!("{}#1", timestamp::millis(at));
+        fakes.put_event(&acme(), shard, StoredEvent { recorded_at_id, body: Body::Text("{}".to_owned()) });
+    }
+
+    fn found(fakes: &Fakes, kept_days: i64, now: DateTime<Utc>) -> Option<Undelivered> {
+        let records = fakes.state().tenants["acme"].clone();
+        let records =
+            TenantRecords { config: records.config, watermark: records.watermark, ..TenantRecords::default() };
+        let retention = (kept_days > 0).then(|| TimeDelta::days(kept_days));
+        undelivered(fakes, &acme(), &records, retention, now).now_or_never().unwrap().unwrap()
+    }
+
+    fn with(change: impl FnOnce(&mut FakeTenant)) -> Fakes {
+        let fakes = disconnected();
+        record(&fakes, 0, day(4));
+        change(fakes.state().tenants.get_mut("acme").unwrap());
+        fakes
+    }
+
+    #[test]
+    fn events_after_the_last_export_are_undelivered_and_near_the_retention_by_their_own_age() {
+        let fakes = disconnected();
+        assert_eq!(found(&fakes, 7, day(9)), None, "nothing was recorded");
+        record(&fakes, 0, day(1));
+        assert_eq!(found(&fakes, 7, day(3)), None, "exported");
+        record(&fakes, 0, day(4));
+        let (since, kept_until) = (day(2), Some(day(9)));
+        for (now, near_retention) in [(5, false), (8, false), (9, false), (10, true)] {
+            let expected = Undelivered { since, kept_until, near_retention };
+            assert_eq!(found(&fakes, 7, day(now)), Some(expected), "{now}");
+        }
+        assert_eq!(found(&fakes, 7, day(12)), None, "deleted: too late for an alarm");
+        let forever = Undelivered { since, kept_until: None, near_retention: false };
+        assert_eq!(found(&fakes, 0, day(28)), Some(forever));
+    }
+
+    #[test]
+    fn what_was_delivered_to_the_place_before_a_change_is_not_undelivered() {
+        let until = |text: &str| Some(text.to_owned());
+        let of = |text| with(|tenant| tenant.watermark.as_mut().unwrap().final_delivered_until = until(text));
+        assert_eq!(found(&of("2026-11-05T10:00:00Z"), 7, day(10)), None);
+        let before = found(&of("2026-11-03T10:00:00Z"), 7, day(10)).unwrap();
+        assert_eq!((before.since, before.near_retention), (day(3), true));
+        let earlier = found(&of("2026-11-01T10:00:00Z"), 7, day(10)).unwrap();
+        assert_eq!(earlier.since, day(2), "of an older change");
+    }
+
+    #[test]
+    fn no_event_of_a_connected_or_unscheduled_tenant_is_read() {
+        let connected = with(|tenant| tenant.watermark.as_mut().unwrap().due_shard = Some("4".to_owned()));
+        let unscheduled = with(|tenant| tenant.watermark = None);
+        for fakes in [connected, unscheduled] {
+            assert_eq!(found(&fakes, 7, day(10)), None);
+            assert_eq!(fakes.calls(Op::PageBack), 0);
+        }
+    }
+
+    #[test]
+    fn no_shard_is_left_out_even_if_the_records_are_damaged() {
+        for (shards, expected) in [("4", true), ("many", true), ("2", false)] {
+            let config = Draft { event_shards: Some(shards.to_owned()), ..draft() };
+            let fakes = disconnected();
+            record(&fakes, 3, day(4));
+            fakes.state().tenants.get_mut("acme").unwrap().config = Some(config);
+            assert_eq!(found(&fakes, 7, day(10)).is_some(), expected, "{shards}");
+        }
+        let damaged = with(|tenant| tenant.watermark.as_mut().unwrap().exported_until = Some("then".to_owned()));
+        assert!(found(&damaged, 7, day(10)).unwrap().near_retention);
+    }
+}
