@@ -122,6 +122,7 @@ pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
         due_shard,
         checkpoint: text(item, "checkpoint"),
         trailing_counts: text(item, "trailing_counts"),
+        final_delivered_until: text(item, "final_delivered_until"),
         failing: health(item).consecutive_failures > 0,
     })
 }
@@ -321,6 +322,7 @@ mod tests {
                     due_shard: Some(_),
                     checkpoint: Some(_),
                     trailing_counts: Some(_),
+                    final_delivered_until: Some(_),
                     failing: true,
                 })
             ),

@@ -3,6 +3,7 @@
 
 mod connections;
 mod export;
+mod final_deliveries;
 mod fleet;
 mod outbox;
 mod reading;
