@@ -29,6 +29,7 @@ mod connection_checks;
 mod events;
 mod fakes;
 mod fencing;
+mod final_deliveries;
 mod fleet;
 mod leases;
 mod local;

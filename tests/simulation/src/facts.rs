@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use audit_log_core::{event::Body, notification::Kind};
 use chrono::{DateTime, Utc};
 
+use crate::leaving::Leaving;
+
 /// Tenant, shard and `recorded_at_id`.
 pub type EventKey = (String, u16, String);
 
@@ -25,6 +27,10 @@ pub struct Facts {
     pub longest: BTreeMap<String, i64>,
     /// Where each tenant's first window begins.
     pub begins: BTreeMap<String, DateTime<Utc>>,
+    /// Places that are left and wait for their last events, by tenant.
+    pub leaving: BTreeMap<String, Vec<Leaving>>,
+    /// How many final deliveries of each tenant have ended, and how many of them may have been given up.
+    pub final_deliveries: BTreeMap<String, (usize, usize)>,
     /// All values of `MAX_OBJECT_BYTES` so far.
     pub sizes: BTreeSet<u64>,
     /// Since when each failing tenant has failed.

@@ -28,11 +28,11 @@ use crate::{
 };
 
 /// A recorded event: its place in the order, its body, and when it became visible if it is late.
-type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
+pub(crate) type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
 
 /// Returns all events of the tenant that were recorded in the window, by `recorded_at`, `id` and shard. Deleted ones are
 /// among them.
-fn expected<'a>(state: &'a FakeState, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
+pub(crate) fn expected<'a>(state: &'a FakeState, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
     let (from, to) = (timestamp::millis(window.from), timestamp::millis(window.to));
     let stored =
         state.events.iter().flat_map(|((of, shard), events)| events.iter().map(move |(k, b)| (of, *shard, k, b)));
@@ -72,6 +72,7 @@ impl TenantModel<'_> {
         for receipt in self.tenant.receipts.values() {
             self.check_receipt(receipt).map_err(|what| format!("{}: {what}", receipt.window))?;
         }
+        self.check_final_deliveries()?;
         self.check_other_objects()?;
         self.check_announcements()
     }
@@ -89,6 +90,14 @@ impl TenantModel<'_> {
             return Err(format!("the lease is left until {}", lease.until));
         }
         Ok(())
+    }
+
+    /// Nothing is left to deliver. What was delivered has been checked when it was.
+    fn check_final_deliveries(&self) -> Result<(), String> {
+        match self.facts.leaving.get(self.id).and_then(|leaving| leaving.first()) {
+            Some(leaving) => Err(format!("a place that was left never got its last events: {leaving:?}")),
+            None => Ok(()),
+        }
     }
 
     fn check_windows(&self) -> Result<(), String> {
