@@ -15,23 +15,9 @@ use audit_log_core::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, Leaving, expected},
     lines::{match_line, object_lines},
-    model::expected,
 };
-
-/// A place that was left and waits for its last events.
-#[derive(Debug, Clone)]
-pub struct Leaving {
-    bucket: String,
-    folder: String,
-    /// Up to where it has everything.
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
-    since: DateTime<Utc>,
-    /// The keys of the changes' audit events that it has not got yet.
-    changes: BTreeSet<String>,
-}
 
 /// Records a change by an admin. `after` are the settings from now on; none if nothing is delivered any more. `key` is that of
 /// the change's audit event.
@@ -53,13 +39,14 @@ pub fn note_change(
     let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds).unwrap_or(at);
     let leaving = facts.leaving.entry(tenant.to_string()).or_default();
     let until = timestamp::whole_seconds(at) + TimeDelta::seconds(1);
+    let has_room = leaving.len() < MAX_PLACES;
     match leaving.iter_mut().find(|it| (&it.bucket, &it.folder) == (&left.0, &left.1)) {
         Some(waiting) => {
             waiting.until = waiting.until.max(until);
             waiting.from = waiting.from.min(timestamp::whole_seconds(at));
             waiting.changes.insert(key);
         }
-        None if leaving.len() < MAX_PLACES => {
+        None if has_room => {
             let since = timestamp::whole_seconds(at);
             let ((bucket, folder), from) = (left, exported_until.min(since));
             leaving.push(Leaving { bucket, folder, from, until, since, changes: BTreeSet::from([key]) });

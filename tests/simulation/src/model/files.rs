@@ -10,8 +10,8 @@ use audit_log_core::{
     timestamp,
 };
 
-use super::{TenantModel, expected};
-use crate::lines::match_line;
+use super::TenantModel;
+use crate::{facts::expected, lines::match_line};
 
 /// The files' lines, by late minute; `None` for the window itself.
 pub(super) type Files = BTreeMap<Option<Window>, Vec<Vec<String>>>;
