@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use audit_log_core::{
     onboarding,
-    ports::{Acquisition, Conditional, FinalDeliveryWrite, Fleet, Purpose, Settings, Tenants},
+    ports::{Acquisition, Conditional, FinalDeliveryWrite, Fleet, Purpose, Tenants},
     records::{FinalDeliveries, FinalDelivery, TenantRecords},
     settings::{Draft, TenantConfig},
     system_events::AdminChange,

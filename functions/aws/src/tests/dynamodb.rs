@@ -290,7 +290,7 @@ async fn records_for_decisions_are_read_consistently() {
         assert_eq!(body["ConsistentRead"], true, "{body}");
     }
     assert_eq!(table.load(std::slice::from_ref(&tenant)).await.unwrap().len(), 1);
-    assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 3);
+    assert_eq!(keys(&aws.sent("BatchGetItem")[0]), 4);
     assert_eq!(aws.operations(), ["Query", "GetItem", "BatchGetItem"]);
 }
 
