@@ -106,7 +106,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         for text in &record.unreadable {
             tracing::error!(bytes = text.len(), "unreadable final delivery");
         }
-        for delivery in record.places.clone() {
+        let (places, mut in_doubt) = (record.places.iter().map(|it| it.place.clone()).collect::<Vec<_>>(), false);
+        for place in places {
+            // As the record is now: an admin may have left the place again while another one was delivered to.
+            let Some(delivery) = record.places.iter().find(|it| it.place == place).cloned() else { continue };
             if (run.should_stop)() {
                 break;
             }
@@ -136,8 +139,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 }
             }
             self.note_doubt(run, &mut held, &mut pending).await;
+            in_doubt |= held.in_doubt;
             record = pending.into_record();
         }
+        held.in_doubt = in_doubt;
         self.finish(run, &mut held).await;
         counts
     }

@@ -378,3 +378,28 @@ fn a_final_delivery_after_the_retention_says_that_it_may_lack_events() {
     let [(_, events)] = &world.files("acme-bucket")[..] else { panic!("{:?}", world.files("acme-bucket")) };
     assert_eq!(events[0], "Audit Log Retention Exceeded");
 }
+
+#[test]
+fn a_place_that_is_left_again_while_another_one_is_delivered_to_gets_that_change_too() {
+    let world = with_siem();
+    world.move_to("other-bucket", clock("10:20"));
+    world.move_to("acme-bucket", clock("10:40"));
+    world.leave(clock("10:50"));
+    let other = world.clone();
+    let again = move || {
+        let records = other.fakes.records(&id("acme")).now_or_never().unwrap().unwrap();
+        let after = records.final_deliveries.after_leaving(
+            &id("acme"),
+            &Draft { bucket: Some("other-bucket".to_owned()), ..draft() },
+            records.watermark.as_ref().unwrap(),
+            clock("10:55"),
+        );
+        other.fakes.state().tenants.get_mut("acme").unwrap().final_deliveries = after.unwrap();
+    };
+    world.fakes.once(Op::Finish, None, Fault::After(Box::new(again)));
+    world.tick("11:00").unwrap();
+    world.check(clock("11:31"));
+    assert_eq!(world.pending(), []);
+    let names: Vec<_> = world.files("other-bucket").into_iter().map(|(name, _)| name).collect();
+    assert!(names.iter().any(|name| name.contains("_20261121T105501Z_final_")), "{names:?}");
+}
