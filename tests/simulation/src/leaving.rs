@@ -90,7 +90,8 @@ pub fn check(
             if has_ended {
                 let (ended, given_up) = facts.final_deliveries.entry(id.to_owned()).or_default();
                 (*ended, *given_up) = (*ended + 1, *given_up + usize::from(may_be_given_up));
-                if let Some(change) = place.changes.iter().next().filter(|_| !may_be_given_up) {
+                let is_deleted = |key: &&String| facts.expired.contains_key(&(id.to_owned(), 0, (*key).clone()));
+                if let Some(change) = place.changes.iter().find(|key| !may_be_given_up && !is_deleted(key)) {
                     return Err(format!("{id}: {} never got {change}", place.bucket));
                 }
             }
