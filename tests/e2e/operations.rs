@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
-use audit_log_tests::{Fixture, Item, Listener, PLATFORM_ACCOUNT, Table, onboard, project, run_on_platform, tools};
+use audit_log_tests::{
+    Fixture, Item, Listener, PLATFORM_ACCOUNT, Table, connect, onboard, project, run_on_platform, tools,
+};
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -18,6 +20,7 @@ const LEASES: [&str; 2] = ["show-lease", "release-lease"];
 const PAUSES: [&str; 2] = ["pause-tenant", "resume-tenant"];
 const WINDOWS: [&str; 2] = ["list-receipts", "set-watermark-back"];
 const OUTBOXES: [&str; 4] = ["list-pending", "show-outbox", "publish-outbox", "drop-unreadable-notification"];
+const FINAL_DELIVERIES: [&str; 2] = ["list-final-deliveries", "show-final-deliveries"];
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
 
@@ -308,6 +311,21 @@ fn outbox_entries_are_listed_and_published_and_unreadable_ones_are_dropped() -> 
 }
 
 #[test]
+fn final_deliveries_that_wait_are_listed_and_shown() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let operator = Operator::new(fixture, "leaving").await?;
+        connect(aws, platform, "leaving", "200000000107", Draft::default(), Utc::now() - TimeDelta::hours(1)).await?;
+        platform.api().admin("leaving", "DELETE", "/v1/connector", None).await?.ok()?;
+        assert_eq!(operator.run("list-final-deliveries", &[]).await?.trim(), "leaving");
+        let shown: Value = serde_json::from_str(operator.run("show-final-deliveries", &[]).await?.trim())?;
+        assert_eq!(shown["place"]["bucket"], "leaving-audit-logs");
+        operator.finish(&FINAL_DELIVERIES);
+        Ok(())
+    })
+}
+
+#[test]
 fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported() -> Result<()> {
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
@@ -370,7 +388,7 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
 
 #[test]
 fn a_test_runs_every_command_of_the_page() -> Result<()> {
-    let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &RESTORES].concat();
+    let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES].concat();
     let on_the_page: BTreeSet<String> = Page::read()?.commands.into_keys().collect();
     assert_eq!(on_the_page, run.into_iter().map(str::to_owned).collect());
     Ok(())

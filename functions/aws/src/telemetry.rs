@@ -3,7 +3,7 @@
 
 use audit_log_core::{
     connection_check::CheckCounts,
-    export::{Publishing, Report},
+    export::{FinalDeliveryCounts, Publishing, Report},
     failure::Party,
     reconciliation::Reconciliation,
 };
@@ -36,6 +36,7 @@ metrics! {
         DueTenants QueuedTenants ExportedTenants FailedTenants DeferredTenants BackedOffTenants
         TenantsLeased TenantsLeasedAgain LeasesLost EventReadsRefused BacklogNearsRetention
         Events LateEvents Objects UnpublishedNotifications
+        FinalDeliveriesCompleted FinalDeliveriesFailed FinalDeliveriesGivenUp
         SuccessfulChecks ConnectedTenants TenantsShrunken WatermarksWithoutConfig SettingsWithoutWatermark
         UndeliveredNearRetention
         CheckedConnections FailingConnections DriftedConnections RestoredConnections UncheckedConnections
@@ -104,6 +105,7 @@ impl Metrics {
             leased_again,
             lease_lost,
             near_retention,
+            final_deliveries,
             events,
             objects,
             bytes,
@@ -141,6 +143,7 @@ impl Metrics {
         Metric::TenantsLeasedAgain.add(*leased_again);
         Metric::LeasesLost.add(*lease_lost);
         Metric::BacklogNearsRetention.add(*near_retention);
+        Self::final_deliveries(*final_deliveries);
         Metric::Events.add(*events);
         Metric::Objects.add(*objects);
         Metric::Bytes.add(*bytes);
@@ -174,10 +177,23 @@ impl Metrics {
         Metric::UndeliveredNearRetention.add(undelivered_near_retention.len() as u64);
     }
 
+    /// Counts final deliveries, of a tick, of batches or of a check.
+    fn final_deliveries(FinalDeliveryCounts { completed, failed, given_up }: FinalDeliveryCounts) {
+        Metric::FinalDeliveriesCompleted.add(completed);
+        Metric::FinalDeliveriesFailed.add(failed);
+        Metric::FinalDeliveriesGivenUp.add(given_up);
+    }
+
     /// Writes the metrics of an hourly check. A part that failed is none, and the check must not count as one of
     /// `SuccessfulChecks`, by which an alarm goes.
-    pub fn check(&self, connections: Option<&CheckCounts>, publishing: Option<&Publishing>, duration: TimeDelta) {
-        if connections.is_some() && publishing.is_some() {
+    pub fn check(
+        &self,
+        connections: Option<&CheckCounts>,
+        final_deliveries: Option<FinalDeliveryCounts>,
+        publishing: Option<&Publishing>,
+        duration: TimeDelta,
+    ) {
+        if connections.is_some() && final_deliveries.is_some() && publishing.is_some() {
             Metric::SuccessfulChecks.add(1);
         }
         if let Some(CheckCounts { checked, failing, drifted, restored, unchecked }) = connections {
@@ -187,6 +203,7 @@ impl Metrics {
             Metric::RestoredConnections.add(*restored);
             Metric::UncheckedConnections.add(*unchecked);
         }
+        Self::final_deliveries(final_deliveries.unwrap_or_default());
         if let Some(Publishing { pending, stale, dropped, published: _, left: _ }) = publishing {
             Metric::OutboxesPending.add(*pending);
             Metric::OutboxesStale.add(*stale);
@@ -326,7 +343,8 @@ mod tests {
         metrics::with_local_recorder(&emitted, || {
             metrics.tick(&Report::new(DateTime::UNIX_EPOCH), TimeDelta::zero());
             Metrics::reconciliation(&reconciliation);
-            metrics.check(Some(&CheckCounts::default()), Some(&Publishing::default()), TimeDelta::zero());
+            let (connections, finals) = (CheckCounts::default(), FinalDeliveryCounts::default());
+            metrics.check(Some(&connections), Some(finals), Some(&Publishing::default()), TimeDelta::zero());
             RecorderMetrics(metrics.0).events(0, 0, 0, 0);
         });
         assert_eq!(emitted.0.into_inner().unwrap().iter().map(String::as_str).collect::<BTreeSet<_>>(), declared());

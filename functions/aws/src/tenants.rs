@@ -4,6 +4,7 @@
 mod connections;
 mod erasure;
 mod export;
+mod final_deliveries;
 mod fleet;
 mod outbox;
 mod reading;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     late_arrivals::TrailingCounts,
     object::ObjectSpec,
-    records::{StoredObject, StoredWatermark},
+    records::{self, StoredObject},
     schedule::Window,
     settings::TenantConfig,
     timestamp,
@@ -23,6 +23,8 @@ const MAX_CHECKPOINT_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub window: Window,
+    /// Whether it is a window of a final delivery.
+    pub is_final: bool,
     /// The config's version.
     pub version: u64,
     /// Where a file is split, in uncompressed bytes.
@@ -67,19 +69,20 @@ impl Checkpoint {
     /// Returns where a run begins to export the window: at the stored checkpoint, if the settings are the same. Else at the
     /// window's beginning, with the file size limit of the stored checkpoint if it is of this window.
     pub fn for_run(
-        watermark: &StoredWatermark,
+        stored: Option<&str>,
         config: &TenantConfig,
         window: Window,
+        is_final: bool,
         max_object_bytes: u64,
         now: DateTime<Utc>,
     ) -> Self {
-        let text: Option<StoredCheckpoint> =
-            watermark.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let text: Option<StoredCheckpoint> = stored.and_then(|text| serde_json::from_str(text).ok());
         // After a save, the window may end earlier, but its late minutes are the same.
         let text = text.filter(|text| text.from == timestamp::seconds(window.from));
         let max_object_bytes = text.as_ref().map_or(max_object_bytes, |text| text.max_object_bytes);
-        text.and_then(|text| Self::resume(text, config, window)).unwrap_or_else(|| Self {
+        text.and_then(|text| Self::resume(text, config, window, is_final)).unwrap_or_else(|| Self {
             window,
+            is_final,
             version: config.version,
             max_object_bytes,
             read_until: Vec::new(),
@@ -92,24 +95,31 @@ impl Checkpoint {
         })
     }
 
-    fn resume(text: StoredCheckpoint, config: &TenantConfig, window: Window) -> Option<Self> {
+    /// The window of a stored checkpoint.
+    pub fn stored_window(stored: &str) -> Option<Window> {
+        let StoredCheckpoint { from, to, .. } = serde_json::from_str(stored).ok()?;
+        Some(Window { from: timestamp::parse_seconds(&from)?, to: timestamp::parse_seconds(&to)? })
+    }
+
+    fn resume(text: StoredCheckpoint, config: &TenantConfig, window: Window, is_final: bool) -> Option<Self> {
         let same_shards = text.read_until.len() == usize::from(config.event_shards.count());
-        let same_settings = text.first == first(config, window) && text.version == config.version;
+        let same_settings = text.first == first(config, window, is_final) && text.version == config.version;
         if text.to != timestamp::seconds(window.to) || !same_shards || !same_settings {
             return None;
         }
         let mut objects: Vec<StoredObject> = Vec::new();
         for (minute, bytes, events, sha256) in text.late_files {
             let minute = Window::parse_interval(&minute)?;
-            let key = ObjectSpec::late(config, minute, next_number(&objects, Some(minute))).key;
+            let key = spec(config, window, Some(minute), is_final, next_number(&objects, Some(minute))).key;
             objects.push(StoredObject { key, bytes, events, sha256, late: Some(minute) });
         }
         for (bytes, events, sha256) in text.files {
-            let key = ObjectSpec::new(config, window, next_number(&objects, None)).key;
+            let key = spec(config, window, None, is_final, next_number(&objects, None)).key;
             objects.push(StoredObject { key, bytes, events, sha256, late: None });
         }
         Some(Self {
             window,
+            is_final,
             version: text.version,
             max_object_bytes: text.max_object_bytes,
             read_until: text.read_until,
@@ -123,7 +133,7 @@ impl Checkpoint {
         })
     }
 
-    /// Returns the stored form, or none if it is longer than `MAX_CHECKPOINT_BYTES`.
+    /// Returns the stored form, or none if it is longer than its record has room for.
     pub fn to_text(&self, config: &TenantConfig) -> Option<String> {
         let (mut files, mut late_files) = (Vec::new(), Vec::new());
         for StoredObject { bytes, events, sha256, late, .. } in self.objects.iter().cloned() {
@@ -133,7 +143,7 @@ impl Checkpoint {
             }
         }
         let text = StoredCheckpoint {
-            first: first(config, self.window),
+            first: first(config, self.window, self.is_final),
             from: timestamp::seconds(self.window.from),
             to: timestamp::seconds(self.window.to),
             version: self.version,
@@ -147,7 +157,8 @@ impl Checkpoint {
             gap: self.gap,
             started: timestamp::millis(self.started),
         };
-        serde_json::to_string(&text).ok().filter(|text| text.len() <= MAX_CHECKPOINT_BYTES)
+        let max_bytes = if self.is_final { records::MAX_CHECKPOINT_BYTES } else { MAX_CHECKPOINT_BYTES };
+        serde_json::to_string(&text).ok().filter(|text| text.len() <= max_bytes)
     }
 }
 
@@ -157,8 +168,17 @@ pub fn next_number(stored: &[StoredObject], late: Option<Window>) -> u32 {
     u32::try_from(before + 1).unwrap_or(u32::MAX)
 }
 
-fn first(config: &TenantConfig, window: Window) -> String {
-    format!("{}/{}", config.bucket, ObjectSpec::new(config, window, 1).key)
+/// A file of a window, or of a late minute that is delivered with it.
+pub fn spec(config: &TenantConfig, window: Window, late: Option<Window>, is_final: bool, file: u32) -> ObjectSpec {
+    match late {
+        _ if is_final => ObjectSpec::final_delivery(config, window, late, file),
+        Some(minute) => ObjectSpec::late(config, minute, file),
+        None => ObjectSpec::new(config, window, file),
+    }
+}
+
+fn first(config: &TenantConfig, window: Window, is_final: bool) -> String {
+    format!("{}/{}", config.bucket, spec(config, window, None, is_final, 1).key)
 }
 
 #[cfg(test)]
@@ -193,6 +213,7 @@ mod tests {
     fn checkpoint() -> Checkpoint {
         Checkpoint {
             window: window(),
+            is_final: false,
             version: config().version,
             max_object_bytes: 1 << 20,
             read_until: vec![Some("2026-11-21T10:03:12.345Z#01K".to_owned())],
@@ -205,12 +226,8 @@ mod tests {
         }
     }
 
-    fn watermark(text: Option<String>) -> StoredWatermark {
-        StoredWatermark { checkpoint: text, ..StoredWatermark::default() }
-    }
-
     fn for_run(text: Option<String>, config: &TenantConfig, window: Window) -> Checkpoint {
-        Checkpoint::for_run(&watermark(text), config, window, 7, checkpoint().started)
+        Checkpoint::for_run(text.as_deref(), config, window, false, 7, checkpoint().started)
     }
 
     #[test]
@@ -236,6 +253,22 @@ mod tests {
         for text in [None, Some(String::new()), Some("{}".to_owned())] {
             assert_eq!(begun(for_run(text, &config(), window())), (0, 0, 7));
         }
+    }
+
+    #[test]
+    fn a_final_delivery_has_names_of_its_own_and_no_other_checkpoint() {
+        let resumed = |text: Option<String>, is_final| {
+            Checkpoint::for_run(text.as_deref(), &config(), window(), is_final, 7, checkpoint().started)
+        };
+        assert!(resumed(checkpoint().to_text(&config()), true).objects.is_empty());
+        let mut last = Checkpoint { is_final: true, ..checkpoint() };
+        for object in &mut last.objects {
+            object.key = object.key.replace("_late_", "_final_late_").replace("T110000Z_", "T110000Z_final_");
+        }
+        let text = last.to_text(&config());
+        assert_eq!(text.as_deref().and_then(Checkpoint::stored_window), Some(window()));
+        assert!(resumed(text.clone(), false).objects.is_empty());
+        assert_eq!(resumed(text, true), last);
     }
 
     #[test]

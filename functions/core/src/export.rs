@@ -15,12 +15,15 @@
 //! 8. `Writer::open`, `push`, `finish` (`writer.rs`) turn events into stored objects; `save_checkpoint` (`window.rs`).
 //! 9. `commit` (`advance.rs`) moves the watermark and stores the receipt; after a failure, `note_failure` notes it.
 //! 10. `finish` (`held_lease.rs`) releases the lease, and [`Report::add`] (`report.rs`) adds the tenant to the report.
+//! 11. `deliver_finals` (`final_delivery.rs`) delivers what is left to places that tenants have left, in the same way from 4.
 
 mod advance;
 mod budget;
 mod fan_out;
+mod final_delivery;
 mod held_lease;
 mod late_arrivals;
+mod pending_delivery;
 mod publish;
 mod reader;
 mod report;
@@ -51,7 +54,7 @@ use futures::{
 pub use budget::{Budget, BudgetPermit, EXEMPT_BYTES};
 pub use fan_out::BatchResult;
 pub use publish::{PUBLISH_TIMEOUT, Publishing};
-pub use report::{Counts, Deferral, FailedTenant, Outcome, Report, TenantReport};
+pub use report::{Counts, Deferral, FailedTenant, FinalDeliveryCounts, Outcome, Report, TenantReport};
 use tenant::{AdvanceResult, DueTenant, InvalidTenant, TenantRun};
 
 use crate::{
@@ -59,11 +62,12 @@ use crate::{
     failure::{Code, Failure, Party},
     lease::Lease,
     ports::{Buckets, Bus, Events, Tenants},
+    records::TenantRecords,
     tenant::{DueShard, Platform, TenantId},
 };
 
-/// Tenants whose records are read at once: BatchGetItem takes 100 keys, and a tenant has three.
-const TENANTS_PER_LOAD: usize = 33;
+/// Tenants whose records are read at once: BatchGetItem takes 100 keys, and a tenant has four.
+const TENANTS_PER_LOAD: usize = 25;
 
 const CONCURRENT_LOADS: usize = 2;
 
@@ -130,7 +134,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// again.
     pub async fn tick(&self, run: Run<'_>) -> Result<Report, Failure> {
         let mut report = Report::new(run.tick);
-        let (due, unreadable) = self.due(run, &mut report).await?;
+        let (mut due, unreadable) = self.due(run, &mut report).await?;
+        self.add_final_deliveries(&mut due).await;
         self.export_all(run, due, &mut report).await;
         match unreadable {
             Some(failure) => Err(failure),
@@ -138,7 +143,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
     }
 
-    /// Exports those of these tenants that are due, until the time is up. Records are loaded shortly before they are needed:
+    /// Exports those of these tenants that are due, until the time is up, and then makes their final deliveries. Records are loaded shortly before they are needed:
     /// those of a tenant that waits for long would be out of date.
     async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
         let (mut waiting, ids) = parse_ids(due);
@@ -146,6 +151,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let mut unread: VecDeque<&[TenantId]> = ids.chunks(TENANTS_PER_LOAD).collect();
         // Tenants with another window wait until every tenant has had its first.
         let mut again = VecDeque::new();
+        let mut leaving = Vec::new();
         let (mut events, mut active, mut loads) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
         let mut time_is_up = pin!(time_is_up(run));
         loop {
@@ -167,7 +173,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             match select(events.next(), &mut time_is_up).await {
                 Either::Left((Some(RunEvent::Loaded(ids, loaded)), _)) => {
                     loads.retain(|it| !std::ptr::eq(*it, ids));
-                    waiting.extend(loaded);
+                    waiting.extend(loaded.due);
+                    leaving.extend(loaded.leaving);
                 }
                 Either::Left((Some(RunEvent::Advanced(AdvanceResult::More(mut tenant))), _)) => {
                     active.remove(tenant.config.tenant.as_str());
@@ -191,6 +198,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 }
             }
         }
+        drop(events);
+        // Only now, so that they delay no window of any tenant.
+        report.final_deliveries = self.deliver_finals(run, leaving).await;
         report.uncommitted_objects += uncommitted_objects.load(Ordering::Relaxed);
     }
 
@@ -224,28 +234,26 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         Ok(false)
     }
 
-    /// Loads and checks tenants' records; those that are not due after all are left out.
-    async fn prepare(
-        &self,
-        run: Run<'_>,
-        ids: &[TenantId],
-        uncommitted_objects: &Arc<AtomicU64>,
-    ) -> Vec<DueTenant<B::Bucket>> {
+    /// Loads and checks tenants' records; those that are not due are left out.
+    async fn prepare(&self, run: Run<'_>, ids: &[TenantId], uncommitted_objects: &Arc<AtomicU64>) -> Loaded<B::Bucket> {
         let loaded = match self.tenants.load(ids).await {
             Ok(loaded) => loaded,
             Err(failure) => {
                 let invalid =
                     |id: &TenantId| DueTenant::Invalid(InvalidTenant::unread(id.to_string(), failure.clone()));
-                return ids.iter().map(invalid).collect();
+                return Loaded { due: ids.iter().map(invalid).collect(), leaving: Vec::new() };
             }
         };
+        let has_left =
+            |(id, records): &(TenantId, TenantRecords)| (!records.final_deliveries.is_empty()).then(|| id.clone());
+        let leaving = loaded.iter().filter_map(has_left).collect();
         let checked = loaded.into_iter().filter_map(|(id, records)| {
             match TenantRun::new(id, records, run, Arc::clone(uncommitted_objects)) {
                 Ok(tenant) => tenant.map(|tenant| DueTenant::Valid(Box::new(tenant))),
                 Err(invalid) => Some(DueTenant::Invalid(invalid)),
             }
         });
-        checked.collect()
+        Loaded { due: checked.collect(), leaving }
     }
 }
 
@@ -263,9 +271,16 @@ impl From<Failure> for AbortReason {
     }
 }
 
+/// Loaded tenants.
+struct Loaded<Bucket> {
+    due: Vec<DueTenant<Bucket>>,
+    /// Those with pending final deliveries, due or not.
+    leaving: Vec<TenantId>,
+}
+
 /// What a run waits for.
 enum RunEvent<'a, Bucket> {
-    Loaded(&'a [TenantId], Vec<DueTenant<Bucket>>),
+    Loaded(&'a [TenantId], Loaded<Bucket>),
     Advanced(AdvanceResult<Bucket>),
 }
 

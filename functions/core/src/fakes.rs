@@ -31,8 +31,7 @@ use crate::{
     new_event::NewEvent,
     notification::Notification,
     outbox::{Announcement, Outbox},
-    ports::{Fence, Recording, SlotKind},
-    records::{ConnectedCount, ConnectionCheck, ExportHealth, LastError, Receipt, StoredWatermark, TenantRecords},
+    ports::{Fence, Recording, SlotKind}, records::{ConnectedCount, ConnectionCheck, ExportHealth, LastError, Receipt, StoredWatermark, TenantRecords, Recording}, records::{ ConnectedCount, FinalDeliveries},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,
@@ -83,6 +82,7 @@ pub struct FakeTenant {
     pub backoff_reset_at: Option<DateTime<Utc>>,
     pub lease: Option<Lease>,
     pub outbox: Outbox,
+    pub final_deliveries: FinalDeliveries,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
     pub connection_check: Option<ConnectionCheck>,
     /// Whether the stored check can't be read.
@@ -118,8 +118,11 @@ impl FakeState {
     }
 
     /// Records the audit event, and adds the notification to the outbox.
-    fn announce(&mut self, Announcement { event, notification }: &Announcement) {
+    fn announce(&mut self, Announcement { event, notification, final_deliveries }: &Announcement) {
         self.record(event);
+        if let Some(after) = final_deliveries {
+            self.tenants.entry(event.tenant.to_string()).or_default().final_deliveries = after.clone();
+        }
         if let Some(notification) = notification {
             let outbox = &mut self.tenants.entry(event.tenant.to_string()).or_default().outbox;
             outbox.add(outbox.addition(notification));
@@ -148,6 +151,11 @@ impl FakeTenant {
         self.is_within(fence) && is_connected && was_failing && version(self.config.as_ref()) == Some(config.version)
     }
 
+    /// Whether the record `final_delivery` is as a write to it expects.
+    fn has_revision_before(&self, after: Option<&FinalDeliveries>) -> bool {
+        after.is_none_or(|after| self.final_deliveries.revision + 1 == after.revision)
+    }
+
     fn records(&self) -> TenantRecords {
         let last_receipt = self.receipts.values().max_by_key(|receipt| receipt.exported_at);
         let last_object = last_receipt.and_then(|receipt| receipt.objects.last());
@@ -168,7 +176,8 @@ impl FakeTenant {
         let watermark = self.watermark.clone();
         let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
         let (config, lease) = (self.config.clone(), self.lease.clone());
-        TenantRecords { config, watermark, health, lease, has_notifications: !self.outbox.is_empty() }
+        let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
+        TenantRecords { config, watermark, health, lease, has_notifications, final_deliveries }
     }
 }
 

@@ -54,6 +54,8 @@ kinds! {
     Disconnected = "Audit Log Connector Disconnected";
     /// An admin saved settings.
     SettingsChanged = "Audit Log Export Settings Changed";
+    /// A place that an admin left does not have the last events.
+    FinalDeliveryFailed = "Audit Log Final Delivery Failed";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

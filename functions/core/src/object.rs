@@ -69,6 +69,14 @@ impl ObjectSpec {
         Self::named(config, minute, &format!("late_{file:04}"))
     }
 
+    /// An object of a final delivery, or of a minute that one delivers again; `file` counts from 1.
+    pub fn final_delivery(config: &TenantConfig, window: Window, late: Option<Window>, file: u32) -> Self {
+        match late {
+            Some(minute) => Self::named(config, minute, &format!("final_late_{file:04}")),
+            None => Self::named(config, window, &format!("final_{file:04}")),
+        }
+    }
+
     fn named(config: &TenantConfig, window: Window, name: &str) -> Self {
         let folder = tenant_folder(&config.prefix, &config.tenant);
         let day = window.from.format("%Y-%m-%d");

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     failure::{Code, Failure, Party},
     ports::{Conditional, Settings},
-    records::{StoredWatermark, TenantRecords},
+    records::{FinalDeliveries, Place, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors, TenantConfig, parse_version},
     system_events::AdminChange,
@@ -69,6 +69,7 @@ pub async fn connect<S: Settings>(
     let draft = Draft { role_arn: Some(role.as_str().to_owned()), ..draft.clone() };
     let config = draft.check(tenant, platform).map_err(FieldErrors::into_failure)?;
     let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(change.stamp.at);
+    let announcement = announcement.leaving(final_deliveries(as_read, tenant, Some(&config), change));
     store.save(&config, Some(watermark), schedule, &announcement).await
 }
 
@@ -86,6 +87,7 @@ pub async fn disconnect<S: Settings>(
     let announcement = change.disconnected(tenant, &before);
     match (ConnectorState::from_records(as_read), &as_read.config) {
         (ConnectorState::Scheduled, Some(config)) => {
+            let announcement = announcement.leaving(final_deliveries(as_read, tenant, None, change));
             store.disconnect(tenant, stored_version(config)?, &announcement).await
         }
         (ConnectorState::Connected, Some(config)) => {
@@ -94,6 +96,22 @@ pub async fn disconnect<S: Settings>(
         // Not connected already.
         _ => Ok(Conditional::Written),
     }
+}
+
+/// Returns the record `final_delivery` after a change; none if deliveries stay where they are. With no settings after it, they
+/// stop.
+fn final_deliveries(
+    as_read: &TenantRecords,
+    tenant: &TenantId,
+    after: Option<&TenantConfig>,
+    change: &AdminChange,
+) -> Option<FinalDeliveries> {
+    let TenantRecords { config: Some(before), watermark: Some(watermark), final_deliveries, .. } = as_read else {
+        return None;
+    };
+    let place = |after: &TenantConfig| Place::of(tenant, &Draft::from_config(after, after.version));
+    let leaves = after.is_none_or(|after| place(after) != Place::of(tenant, before));
+    leaves.then(|| final_deliveries.after_leaving(tenant, before, watermark, change.stamp.at)).flatten()
 }
 
 /// The version of a stored config; 0 without the attribute.
@@ -135,6 +153,7 @@ pub async fn save<S: Settings>(
     let begins = watermark.is_none().then_some(schedule.exported_until);
     let announcement =
         change.settings_changed(&config.tenant, &before, &Draft::from_config(config, config.version), begins);
+    let announcement = announcement.leaving(final_deliveries(as_read, &config.tenant, Some(config), change));
     store.save(config, watermark.as_ref(), schedule, &announcement).await
 }
 

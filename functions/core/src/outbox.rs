@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     new_event::NewEvent,
     notification::{Kind, Notification},
+    records::FinalDeliveries,
     tenant::TenantId,
     timestamp,
 };
@@ -23,12 +24,22 @@ pub struct Announcement {
     pub event: NewEvent,
     /// It has the event's id.
     pub notification: Option<Notification>,
+    /// The record `final_delivery` after a change that leaves a place. Its revision is one more than that of the record as
+    /// read, on which the write is conditional.
+    pub final_deliveries: Option<FinalDeliveries>,
 }
 
 impl Announcement {
     pub fn new(event: NewEvent, kind: Kind, at: DateTime<Utc>, info: Map<String, Value>) -> Self {
         let (id, tenant) = (event.id.clone(), event.tenant.clone());
-        Self { event, notification: Some(Notification { kind, id, tenant, at, info, sequence: 0 }) }
+        let notification = Some(Notification { kind, id, tenant, at, info, sequence: 0 });
+        Self { event, notification, final_deliveries: None }
+    }
+
+    /// The same with what is left to deliver to a place that the change leaves, if it leaves one.
+    #[must_use]
+    pub fn leaving(self, final_deliveries: Option<FinalDeliveries>) -> Self {
+        Self { final_deliveries, ..self }
     }
 }
 

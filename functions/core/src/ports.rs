@@ -22,7 +22,10 @@ use crate::{
     notification::Notification,
     object::ObjectSpec,
     outbox::{Announcement, Outbox},
-    records::{ConnectedCount, ConnectionCheck, ExportHealth, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
+    records::{
+        ConnectedCount, ConnectionCheck, ExportHealth, FinalDeliveries, Receipt, StoredReceipt, StoredWatermark,
+        TenantRecords,
+    },
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
@@ -45,6 +48,8 @@ pub enum Purpose<'a> {
     Export(&'a StoredWatermark),
     /// Publishing the outbox: no other condition.
     Publish,
+    /// A final delivery: no other condition, since its record is read under the lease.
+    FinalDelivery,
 }
 
 /// How the attempt to acquire a lease ended.
@@ -89,6 +94,16 @@ pub struct FailureRecord<'a> {
     pub releases: bool,
 }
 
+/// What a final delivery writes, all or nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct FinalDeliveryWrite<'a> {
+    /// The record `final_delivery`, with a revision of one more than as it was read.
+    pub after: &'a FinalDeliveries,
+    /// The watermark's new `final_delivered_until`.
+    pub delivered_until: Option<DateTime<Utc>>,
+    pub announcement: Option<&'a Announcement>,
+}
+
 /// An entry of the index `due`, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
@@ -116,6 +131,18 @@ pub trait Tenants: Sync {
             Ok(loaded.into_iter().next().map(|(_, records)| records).unwrap_or_default())
         }
     }
+
+    /// Returns the tenants with pending final deliveries, in any order: the index `pending`. Only a hint: the index lags.
+    fn final_deliveries(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+
+    /// Replaces the record `final_delivery`. Conditional on the lease, and on the record's revision as read. An audit event that
+    /// was recorded before stays as it is.
+    fn write_final_deliveries(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        write: FinalDeliveryWrite<'_>,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Acquires the tenant's lease, on the condition that no lease [excludes others](Lease::excludes_others) at `now`, and on
     /// that of the purpose. If the stored lease is this very one, it is acquired again: an earlier answer was lost.
@@ -173,7 +200,8 @@ pub trait Tenants: Sync {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// The tenants' records, for their admins. Each change and its announcement are written all or nothing.
+/// The tenants' records, for their admins. Each change and its announcement are written all or nothing, together with the
+/// record `final_delivery` of a change that leaves a place, which is conditional on the record's revision as read.
 pub trait Settings: Sync {
     /// Returns the tenant's records, read consistently.
     fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;

@@ -1,11 +1,13 @@
 //! The records of the tenants table, beside the config: watermarks, receipts, connection checks.
 
 mod connection_check;
+mod final_delivery;
 mod receipt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub use connection_check::{ConnectionChange, ConnectionCheck, Finding};
+pub use final_delivery::{FinalDeliveries, FinalDelivery, MAX_CHECKPOINT_BYTES, MAX_PLACES, Place};
 pub use receipt::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
 
 use crate::{
@@ -26,7 +28,7 @@ pub struct StoredWatermark {
     pub checkpoint: Option<String>,
     /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the last window.
     pub trailing_counts: Option<String>,
-    /// Until when events were delivered to the place before a change of destination.
+    /// Up to where a place that was left has everything, if any was.
     pub final_delivered_until: Option<String>,
     /// Whether runs have failed since the last success. A commit announces a recovery if and only if this is set.
     pub failing: bool,
@@ -102,6 +104,8 @@ pub struct TenantRecords {
     pub lease: Option<Lease>,
     /// Whether the outbox is not empty.
     pub has_notifications: bool,
+    /// What is left to deliver to places that the tenant has left.
+    pub final_deliveries: FinalDeliveries,
 }
 
 /// How a tenant's last exports went: the rest of the record `watermark`.

@@ -4,12 +4,12 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    checkpoint::{Checkpoint, next_number},
+    checkpoint::{Checkpoint, next_number, spec},
     event::User,
     late_arrivals::TrailingCounts,
     new_event::{Activity, NewEvent, Stamp},
     object::ObjectSpec,
-    records::{StoredObject, StoredWatermark},
+    records::StoredObject,
     schedule::Window,
     settings::{
         TenantConfig,
@@ -173,7 +173,7 @@ proptest! {
     fn a_checkpoint_is_read_back(
         config in config(), window in window(), version in 0..u64::MAX, shards in 1..=64_u16, keys in vec(option::of(".{0,40}"), 64),
         sizes in vec((any::<u64>(), any::<u64>(), "[0-9a-f]{64}", option::of(0..3_i64)), 0..12), seconds in vec(1..900_i64, 0..9),
-        counts: (u64, u64), gap: bool, max_object_bytes: u64, started in instant(),
+        counts: (u64, u64), gap: bool, is_final: bool, max_object_bytes: u64, started in instant(),
     ) {
         let event_shards = EventShards::parse(&shards.to_string()).unwrap();
         let config = TenantConfig { version, event_shards, ..config };
@@ -185,20 +185,19 @@ proptest! {
                     from: window.from - TimeDelta::minutes(ago + 1), to: window.from - TimeDelta::minutes(ago),
                 });
                 let file = next_number(&objects, minute);
-                let key = minute.map_or_else(|| ObjectSpec::new(&config, window, file), |it| ObjectSpec::late(&config, it, file)).key;
+                let key = spec(&config, window, minute, is_final, file).key;
                 objects.push(StoredObject { key, bytes: *bytes, events: *events, sha256: sha256.clone(), late: minute });
             }
         }
         let checkpoint = Checkpoint {
-            window, version, max_object_bytes, objects, gap,
+            window, is_final, version, max_object_bytes, objects, gap,
             read_until: keys[..usize::from(shards)].to_vec(),
             trailing_counts: trailing_counts(window, &seconds),
             late: counts.0,
             malformed: counts.1,
             started: started.trunc_subsecs(3),
         };
-        let stored = StoredWatermark { checkpoint: checkpoint.to_text(&config), ..StoredWatermark::default() };
-        let read = Checkpoint::for_run(&stored, &config, window, 1, DateTime::default());
+        let read = Checkpoint::for_run(checkpoint.to_text(&config).as_deref(), &config, window, is_final, 1, DateTime::default());
         prop_assert_eq!(read, checkpoint);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Forms and stored records are checked by the same code, so that an error names the field of a damaged record too.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::{Code, Failure, Party},
@@ -68,7 +68,8 @@ pub struct Connection {
 }
 
 /// Unchecked fields, named as in the table. Numbers are text, so that an error can quote a wrong one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Draft {
     pub external_id: Option<String>,
     pub role_arn: Option<String>,

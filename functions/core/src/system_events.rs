@@ -15,7 +15,7 @@ use crate::{
     new_event::{Activity, NewEvent, Stamp},
     notification::Kind,
     outbox::Announcement,
-    records::{ConnectionChange, ConnectionCheck},
+    records::{ConnectionChange, ConnectionCheck, FinalDelivery, Place, Receipt},
     schedule::Window,
     settings::Draft,
     tenant::{RoleArn, TenantId},
@@ -191,6 +191,55 @@ pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window, since: 
     let event = system_event(tenant, stamp, &from, "Export Recovered", &json!(info));
     info.insert("failingSince".to_owned(), json!(since.map(timestamp::seconds)));
     Announcement::new(event, Kind::Recovered, stamp.at, info)
+}
+
+/// A final delivery that ends.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedDelivery<'a> {
+    pub tenant: &'a TenantId,
+    pub delivery: &'a FinalDelivery,
+}
+
+impl EndedDelivery<'_> {
+    /// Announces that the place has everything up to the change that left it. It needs no notification: the change had one.
+    pub fn completed(&self, stamp: Stamp, receipt: &Receipt) -> Announcement {
+        let mut info = self.info();
+        info.extend(object(
+            json!({ "events": receipt.events(), "objects": receipt.objects.len(), "gap": receipt.gap }),
+        ));
+        let event = self.event(stamp, "Final Delivery Completed", &info);
+        Announcement { event, notification: None, final_deliveries: None }
+    }
+
+    /// Announces that the place refuses its last events.
+    pub fn failed(&self, stamp: Stamp, failure: &Failure) -> Announcement {
+        let Failure { code, party, message } = failure;
+        let hint = (*party == Party::Customer).then(|| code.hint());
+        let mut info = self.info();
+        info.extend(object(json!({
+            "code": code,
+            "party": party,
+            "message": message_for_tenant(*party, code.as_str(), message),
+            "hint": hint,
+        })));
+        let event = self.event(stamp, "Final Delivery Failed", &info);
+        Announcement::new(event, Kind::FinalDeliveryFailed, stamp.at, info)
+    }
+
+    fn info(&self) -> Map<String, Value> {
+        let FinalDelivery { place, from, until, since, .. } = self.delivery;
+        let [from, until, since] = [from, until, since].map(|at| timestamp::seconds(*at));
+        object(json!({
+            "bucket": place.bucket, "folder": place.folder, "windowFrom": from, "windowTo": until, "leftAt": since,
+        }))
+    }
+
+    fn event(&self, stamp: Stamp, action: &str, info: &Map<String, Value>) -> NewEvent {
+        let Place { bucket, folder, owner, role_account } = &self.delivery.place;
+        let until = timestamp::seconds(self.delivery.until);
+        let point = format!("{until}/{bucket}/{folder}/{owner}/{role_account}");
+        system_event(self.tenant, stamp, &point, action, &json!(info))
+    }
 }
 
 /// Announces the change that a daily connection check found; at most one a day.

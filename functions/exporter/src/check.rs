@@ -1,11 +1,12 @@
-//! The hourly check: reconciles the fleet, verifies the connections of the hour, and publishes the outboxes.
+//! The hourly check: reconciles the fleet, verifies the connections of the hour, makes final deliveries, and publishes the
+//! outboxes.
 
 use std::time::Duration;
 
 use audit_log_aws::telemetry::Metrics;
 use audit_log_core::{
     connection_check::{CheckContext, CheckCounts, ConnectionChecks},
-    export::{PUBLISH_TIMEOUT, Publishing},
+    export::{FinalDeliveryCounts, PUBLISH_TIMEOUT, Publishing},
     failure::Failure,
     ports::Verifier,
     reconciliation::{self, Reconciliation},
@@ -31,6 +32,8 @@ pub(crate) struct CheckReport {
     #[serde(flatten)]
     reconciliation: Reconciliation,
     connections: CheckCounts,
+    #[serde(rename = "finalDeliveries")]
+    final_deliveries: FinalDeliveryCounts,
     notifications: Publishing,
 }
 
@@ -60,12 +63,15 @@ impl Invocation<'_> {
         let hour = schedule::tick(time, started);
         let log = |failure: &Failure| log_failure("check", hour, failure);
         let found = self.reconcile_and_verify(hour, started).await.inspect_err(log);
-        // Even if the rest failed.
+        // Even if the rest failed. Final deliveries have notifications of their own, so these come last.
+        let final_deliveries = self.deliver_finals(hour, started).await.inspect_err(log);
         let notifications = self.publish_pending(hour, started).await.inspect_err(log);
         let duration = wall_clock() - started;
         let connections = found.as_ref().ok().map(|(_, connections)| connections);
-        self.metrics.check(connections, notifications.as_ref().ok(), duration);
-        let ((reconciliation, connections), notifications) = (found?, notifications?);
+        let finals = final_deliveries.as_ref().ok().copied();
+        self.metrics.check(connections, finals, notifications.as_ref().ok(), duration);
+        let ((reconciliation, connections), final_deliveries, notifications) =
+            (found?, final_deliveries?, notifications?);
         tracing::info!(
             tick = timestamp::seconds(hour),
             connected = reconciliation.connected,
@@ -78,6 +84,9 @@ impl Invocation<'_> {
             drifted = connections.drifted,
             restored = connections.restored,
             unchecked = connections.unchecked,
+            final_deliveries = final_deliveries.completed,
+            final_deliveries_failed = final_deliveries.failed,
+            final_deliveries_given_up = final_deliveries.given_up,
             outboxes = notifications.pending,
             notifications = notifications.published,
             outboxes_left = notifications.left,
@@ -86,7 +95,7 @@ impl Invocation<'_> {
             duration_ms = duration.num_milliseconds(),
             "check"
         );
-        Ok(CheckReport { reconciliation, connections, notifications })
+        Ok(CheckReport { reconciliation, connections, final_deliveries, notifications })
     }
 
     async fn reconcile_and_verify(
@@ -108,6 +117,15 @@ impl Invocation<'_> {
         let connections =
             ConnectionChecks { store: tenants, verifier: &InvocationVerifier(self) }.run(&connected, run).await?;
         Ok((reconciliation, connections))
+    }
+
+    async fn deliver_finals(
+        &self,
+        hour: DateTime<Utc>,
+        started: DateTime<Utc>,
+    ) -> Result<FinalDeliveryCounts, Failure> {
+        let should_stop = self.should_stop(RESERVE + PUBLISHING_RESERVE);
+        self.exporter.export.deliver_pending_finals(self.run(hour, started, &should_stop)).await
     }
 
     async fn publish_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Publishing, Failure> {

@@ -218,6 +218,9 @@ fn log(what: &str, report: &Report, duration: TimeDelta) {
         events = report.events,
         objects = report.objects,
         bytes = report.bytes,
+        final_deliveries = report.final_deliveries.completed,
+        final_deliveries_failed = report.final_deliveries.failed,
+        final_deliveries_given_up = report.final_deliveries.given_up,
         duration_ms = duration.num_milliseconds(),
         "{what}"
     );

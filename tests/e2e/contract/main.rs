@@ -30,6 +30,7 @@ mod erasure;
 mod events;
 mod fakes;
 mod fencing;
+mod final_deliveries;
 mod fleet;
 mod leases;
 mod local;

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod failures;
+mod final_delivery;
 mod notifications;
 mod repeats;
 

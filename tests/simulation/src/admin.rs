@@ -19,7 +19,8 @@ use audit_log_core::{
 use chrono::TimeDelta;
 
 use crate::{
-    bugs::{Bug, is_planted},
+    bugs::{self, Bug, is_planted},
+    leaving,
     plan::TENANTS,
     runs,
     world::World,
@@ -70,6 +71,7 @@ impl Admin {
         };
         // The write may take as long as any other.
         world.delay().await;
+        let pending = records.final_deliveries.places.clone();
         let result = match action {
             AdminAction::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
             AdminAction::Disconnect => onboarding::disconnect(&world.fakes, &records, &tenant, &change).await,
@@ -81,6 +83,9 @@ impl Admin {
                 onboarding::connect(&world.fakes, &records, &tenant, &role, &world.platform, &change).await
             }
         };
+        if result == Ok(Conditional::Written) {
+            bugs::change_final_deliveries(&world.fakes, &tenant, pending);
+        }
         // Disconnecting a disconnected tenant changes nothing.
         if result == Ok(Conditional::Written) && (!matches!(action, AdminAction::Disconnect) || is_scheduled(&records))
         {
@@ -96,6 +101,9 @@ impl Admin {
         if !matches!(action, AdminAction::Disconnect) {
             facts.saved_at.insert(id.clone(), at);
         }
+        let key = format!("{}#{}", timestamp::millis(at), change.id);
+        let after = if matches!(action, AdminAction::Disconnect) { None } else { world.config(&id) };
+        leaving::note_change(&mut facts, tenant, records, after.as_ref(), key);
         facts.settings_changed_at.insert(id.clone(), now);
         if let Some(until) = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone()) {
             facts.change_positions.insert((id.clone(), until));

@@ -7,7 +7,10 @@ mod records;
 use std::cell::Cell;
 
 pub use events::{change_page, misplace};
-pub use records::{Write, change_watermark, commit, record_failure, remove_published, save_checkpoint};
+pub use records::{
+    Write, change_final_deliveries, change_watermark, commit, record_failure, remove_published, save_checkpoint,
+    write_final_deliveries,
+};
 
 thread_local! {
     static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
@@ -81,6 +84,10 @@ bugs! {
     LateIsOverlooked = "trailing counts are counted again, so nothing is ever late";
     GapIsHidden = "a receipt never says that events may be missing";
     CheckpointForgetsFiles = "a checkpoint lacks the last file";
+    // A change of destination.
+    LeftWithoutDelivery = "a change of destination leaves nothing to deliver to the place that is left";
+    PendingIsOverwritten = "a change of destination replaces the final deliveries that wait";
+    FinalDeliveryUnfenced = "a final delivery is noted without regard to the lease and the record's revision";
     // Notifications.
     FailureIsNotAnnounced = "a failure is recorded without its announcement";
     RecoveryIsNotAnnounced = "a commit lacks the announcement of a recovery";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit_log_core::{event::Body, notification::Kind};
+use audit_log_core::{event::Body, fakes::FakeState, notification::Kind, schedule::Window, timestamp};
 use chrono::{DateTime, Utc};
 
 /// Tenant, shard and `recorded_at_id`.
@@ -25,6 +25,10 @@ pub struct Facts {
     pub longest: BTreeMap<String, i64>,
     /// Where each tenant's first window begins.
     pub begins: BTreeMap<String, DateTime<Utc>>,
+    /// Places that are left and wait for their last events, by tenant.
+    pub leaving: BTreeMap<String, Vec<Leaving>>,
+    /// How many final deliveries of each tenant have ended, and how many of them may have been given up.
+    pub final_deliveries: BTreeMap<String, (usize, usize)>,
     /// All values of `MAX_OBJECT_BYTES` so far.
     pub sizes: BTreeSet<u64>,
     /// Since when each failing tenant has failed.
@@ -55,4 +59,34 @@ pub struct Put {
     pub place: (String, String),
     /// Of its bytes.
     pub sha256: String,
+}
+
+/// A place that was left and waits for its last events.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    pub bucket: String,
+    pub folder: String,
+    /// Up to where it has everything.
+    pub from: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+    pub since: DateTime<Utc>,
+    /// The keys of the changes' audit events that it has not got yet.
+    pub changes: BTreeSet<String>,
+}
+
+/// A recorded event: its place in the order, its body, and when it became visible if it is late.
+pub type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
+
+/// Returns all events of the tenant that were recorded in the window, by `recorded_at`, `id` and shard. Deleted ones are
+/// among them.
+pub fn expected<'a>(state: &'a FakeState, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
+    let (from, to) = (timestamp::millis(window.from), timestamp::millis(window.to));
+    let stored =
+        state.events.iter().flat_map(|((of, shard), events)| events.iter().map(move |(k, b)| (of, *shard, k, b)));
+    let expired = facts.expired.iter().map(|((of, shard, key), body)| (of, *shard, key, body));
+    let of_window = stored.chain(expired).filter(|(of, _, key, _)| *of == tenant && **key >= from && **key < to);
+    let late = |shard, key: &String| facts.late.get(&(tenant.to_owned(), shard, key.clone())).copied();
+    let mut events: Vec<_> = of_window.map(|(_, s, key, body)| ((key.as_str(), s), (body, late(s, key)))).collect();
+    events.sort_by_key(|(place, _)| *place);
+    events
 }

@@ -21,28 +21,11 @@ use audit_log_core::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, expected},
     lines::{Skipped, is_window_event, match_line, match_next, object_lines, take_skipped},
     plan::MAX_SKEW,
     world::World,
 };
-
-/// A recorded event: its place in the order, its body, and when it became visible if it is late.
-type Expected<'a> = ((&'a str, u16), (&'a Body, Option<DateTime<Utc>>));
-
-/// Returns all events of the tenant that were recorded in the window, by `recorded_at`, `id` and shard. Deleted ones are
-/// among them.
-fn expected<'a>(state: &'a FakeState, facts: &'a Facts, tenant: &str, window: Window) -> Vec<Expected<'a>> {
-    let (from, to) = (timestamp::millis(window.from), timestamp::millis(window.to));
-    let stored =
-        state.events.iter().flat_map(|((of, shard), events)| events.iter().map(move |(k, b)| (of, *shard, k, b)));
-    let expired = facts.expired.iter().map(|((of, shard, key), body)| (of, *shard, key, body));
-    let of_window = stored.chain(expired).filter(|(of, _, key, _)| *of == tenant && **key >= from && **key < to);
-    let late = |shard, key: &String| facts.late.get(&(tenant.to_owned(), shard, key.clone())).copied();
-    let mut events: Vec<_> = of_window.map(|(_, s, key, body)| ((key.as_str(), s), (body, late(s, key)))).collect();
-    events.sort_by_key(|(place, _)| *place);
-    events
-}
 
 /// Compares everything with the model.
 ///
@@ -72,6 +55,7 @@ impl TenantModel<'_> {
         for receipt in self.tenant.receipts.values() {
             self.check_receipt(receipt).map_err(|what| format!("{}: {what}", receipt.window))?;
         }
+        self.check_final_deliveries()?;
         self.check_other_objects()?;
         self.check_announcements()
     }
@@ -89,6 +73,14 @@ impl TenantModel<'_> {
             return Err(format!("the lease is left until {}", lease.until));
         }
         Ok(())
+    }
+
+    /// Nothing is left to deliver. What was delivered has been checked when it was.
+    fn check_final_deliveries(&self) -> Result<(), String> {
+        match self.facts.leaving.get(self.id).and_then(|leaving| leaving.first()) {
+            Some(leaving) => Err(format!("a place that was left never got its last events: {leaving:?}")),
+            None => Ok(()),
+        }
     }
 
     fn check_windows(&self) -> Result<(), String> {

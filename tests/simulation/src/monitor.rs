@@ -15,7 +15,7 @@ use audit_log_core::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::{backoff, facts::Facts, lines::object_lines, plan::TENANTS};
+use crate::{backoff, facts::Facts, leaving, lines::object_lines, plan::TENANTS};
 
 /// What the steps so far have shown.
 pub struct Monitor {
@@ -70,6 +70,7 @@ impl Monitor {
                 }
             }
         }
+        state.tenants.iter().try_for_each(|(id, tenant)| leaving::check(facts, state, id, tenant, now))?;
         self.check_publications(state)?;
         state.tenants.iter().try_for_each(|(id, tenant)| self.check_outbox(id, tenant))
     }
@@ -117,7 +118,7 @@ impl Monitor {
         {
             let schedule = watermark.schedule().map_err(|_| format!("{id}: the watermark is damaged"))?;
             let window = Window { from: schedule.exported_until, to: schedule.next_due };
-            for object in Checkpoint::for_run(watermark, &config, window, 0, now).objects {
+            for object in Checkpoint::for_run(watermark.checkpoint.as_deref(), &config, window, false, 0, now).objects {
                 check_stored(state, id, config.bucket.as_str(), &object, "a checkpoint was saved")?;
             }
         }

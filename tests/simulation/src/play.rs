@@ -86,7 +86,9 @@ async fn run_plan(world: &Arc<World>) {
         let is_waiting = |name: &&str| {
             stored(name).is_some_and(|stored| {
                 let is_connected = stored.watermark.as_ref().is_some_and(|it| it.due_shard.is_some());
-                !stored.outbox.is_empty() || is_connected && (stored.consecutive_failures > 0 || stored.lease.is_some())
+                !stored.outbox.is_empty()
+                    || !stored.final_deliveries.is_empty()
+                    || is_connected && (stored.consecutive_failures > 0 || stored.lease.is_some())
             })
         };
         if nth >= 2 && !TENANTS.iter().any(is_waiting) {

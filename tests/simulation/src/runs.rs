@@ -201,12 +201,15 @@ pub async fn tick(world: &Arc<World>, event_time: DateTime<Utc>, skew_ms: i64) {
     invoke(world, attempt).await;
 }
 
-/// The part of the hourly check that publishes outboxes.
+/// The parts of the hourly check that make final deliveries and publish outboxes.
 pub async fn check(world: &Arc<World>, skew_ms: i64) {
     let attempt = async |world: &Arc<World>| {
         let invocation = Invocation::new(world, skew_ms);
         let export = invocation.export();
-        let job = async |run: Run<'_>| export.publish_pending(run).await;
+        let job = async |run: Run<'_>| {
+            let delivered = export.deliver_pending_finals(run).await;
+            export.publish_pending(run).await.and_then(|published| delivered.map(|_| published))
+        };
         matches!(invocation.run(world.now(), job).await, Some(Ok(_)))
     };
     invoke(world, attempt).await;

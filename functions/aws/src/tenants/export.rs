@@ -6,7 +6,7 @@ use audit_log_core::{
     failure::Failure,
     lease::Lease,
     outbox::Outbox,
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, Purpose, Tenants},
+    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
     records::TenantRecords,
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
@@ -19,8 +19,8 @@ use aws_sdk_dynamodb::{
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
-    TenantsTable, fence_holds, fence_holds_while_connected, is_at_version, lease_is_free, watermark_unchanged, write,
-    write_with_output,
+    TenantsTable, fence_holds, fence_holds_while_connected, final_deliveries, is_at_version, lease_is_free, watermark_unchanged,
+    write, write_with_output,
 };
 use crate::{
     attributes::{self, Item, key, n, s, text},
@@ -67,7 +67,8 @@ impl Tenants for TenantsTable {
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
-        let keys = |tenant| ["config", "watermark", "outbox"].map(|record| key(tenant, record));
+        let keys =
+            |tenant| ["config", "watermark", "outbox", final_deliveries::RECORD].map(|record| key(tenant, record));
         let keys: Vec<Item> = tenants.iter().flat_map(keys).collect();
         let mut records: HashMap<String, TenantRecords> = HashMap::new();
         for item in self.items(&keys, "the tenants' records were read").await? {
@@ -82,10 +83,24 @@ impl Tenants for TenantsTable {
                 Some("outbox") => {
                     record.has_notifications = attributes::entries(&item).is_some_and(|entries| !entries.is_empty());
                 }
+                Some(final_deliveries::RECORD) => record.final_deliveries = final_deliveries::final_deliveries(&item),
                 _ => {}
             }
         }
         Ok(tenants.iter().map(|id| (id.clone(), records.remove(id.as_str()).unwrap_or_default())).collect())
+    }
+
+    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
+        self.pending_final_deliveries().await
+    }
+
+    async fn write_final_deliveries(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        write: FinalDeliveryWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        self.replace_final_deliveries(tenant, lease, write).await
     }
 
     async fn acquire_lease(
@@ -104,7 +119,7 @@ impl Tenants for TenantsTable {
                 let (condition, values) = watermark_unchanged(as_read);
                 (format!("({is_free}) AND {condition}"), values)
             }
-            Purpose::Publish => (is_free, Vec::new()),
+            Purpose::Publish | Purpose::FinalDelivery => (is_free, Vec::new()),
         };
         let update = self
             .client

@@ -18,6 +18,19 @@ fn count_key() -> Item {
     Item::from([("tenant_id".to_owned(), s("#platform")), ("record".to_owned(), s("reconciliation"))])
 }
 
+impl TenantsTable {
+    /// The tenants that the index `pending` lists for one kind of its records, in order.
+    pub(super) async fn pending_tenants(&self, record: &str, doing: &str) -> Result<Vec<String>, Failure> {
+        let scan = self.client.scan().table_name(&self.table).index_name("pending");
+        let of_kind = scan.filter_expression("#record = :record").expression_attribute_names("#record", "record");
+        let mut pending = self.scan_tenants(of_kind.expression_attribute_values(":record", s(record)), doing).await?;
+        pending.sort_unstable();
+        // A record that changes while the index is read can be listed twice.
+        pending.dedup();
+        Ok(pending)
+    }
+}
+
 impl Fleet for TenantsTable {
     async fn connected(&self, shard: DueShard) -> Result<Vec<Due>, Failure> {
         let query = self.client.query().table_name(&self.table).key_condition_expression("due_shard = :shard");
@@ -31,15 +44,7 @@ impl Fleet for TenantsTable {
     }
 
     async fn pending(&self) -> Result<Vec<String>, Failure> {
-        let scan = self.client.scan().table_name(&self.table).index_name("pending");
-        // The index has other records, too.
-        let outboxes = scan.filter_expression("#record = :outbox").expression_attribute_names("#record", "record");
-        let outboxes = outboxes.expression_attribute_values(":outbox", s("outbox"));
-        let mut pending = self.scan_tenants(outboxes, "the outboxes with notifications were listed").await?;
-        pending.sort_unstable();
-        // A record that changes while the index is read can be listed twice.
-        pending.dedup();
-        Ok(pending)
+        self.pending_tenants("outbox", "the outboxes with notifications were listed").await
     }
 
     async fn last_count(&self) -> Result<Option<ConnectedCount>, Failure> {

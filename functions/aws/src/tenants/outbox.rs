@@ -39,13 +39,15 @@ impl TenantsTable {
     async fn announce(
         &self,
         change: &[TransactWriteItem],
-        Announcement { event, notification }: &Announcement,
+        Announcement { event, notification, final_deliveries }: &Announcement,
         doing: &str,
     ) -> Result<Conditional, Failure> {
+        let leaving = final_deliveries.iter().map(|after| self.put_final_deliveries(&event.tenant, after));
+        let change: Vec<_> = change.iter().cloned().chain(leaving).collect();
         let mut event = self.events.puts(event).to_vec();
         let mut attempt = 1;
         loop {
-            let mut items = change.to_vec();
+            let mut items = change.clone();
             if let Some(notification) = notification {
                 items.push(self.outbox_update(notification, doing).await?);
             }

@@ -22,7 +22,7 @@ pub struct BatchResult {
 }
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
-    /// Sends every due tenant to the queue, and exports none.
+    /// Sends every due tenant to the queue, and every one with a pending final delivery. Exports none.
     ///
     /// # Errors
     /// If a shard of the index could not be read, or some tenants could not be sent. All others were sent, and the tick may
@@ -30,8 +30,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     pub async fn enqueue_due<Q: Queue>(&self, run: Run<'_>, queue: &Q) -> Result<Report, Failure> {
         let mut report = Report::new(run.tick);
         let (due, unreadable) = self.due(run, &mut report).await?;
-        let unsent = queue.send(&Batch::split(run.tick, &due)).await;
         report.add_queued(due.len() as u64);
+        let mut listed = due;
+        self.add_final_deliveries(&mut listed).await;
+        let unsent = queue.send(&Batch::split(run.tick, &listed)).await;
         match unreadable.or_else(|| unsent.into_iter().next().map(|(_, failure)| failure)) {
             Some(failure) => Err(failure),
             None => Ok(report),

@@ -199,7 +199,7 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
 
     /// Acquires a lease. If there is no answer, the lease is released: it may have been acquired, and would exclude other runs
     /// although nothing was stored under it.
-    async fn acquire_or_release(
+    pub(super) async fn acquire_or_release(
         &self,
         tenant: &TenantId,
         purpose: Purpose<'_>,

@@ -60,6 +60,9 @@ pub struct Report {
     /// Failed tenants whose export before this one had succeeded.
     #[serde(skip)]
     pub newly_failed: u64,
+    /// Final deliveries of the run's tenants.
+    #[serde(skip)]
+    pub final_deliveries: FinalDeliveryCounts,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
     pub uncommitted_objects: u64,
@@ -130,6 +133,17 @@ impl Deferral {
     }
 }
 
+/// How final deliveries ended; each is one place's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FinalDeliveryCounts {
+    pub completed: u64,
+    /// Failed, and tried again by a later run.
+    pub failed: u64,
+    /// Refused for a day, and tried no more.
+    pub given_up: u64,
+}
+
 /// What a run committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -189,6 +203,7 @@ impl Report {
             lease_lost: 0,
             newly_failed: 0,
             near_retention: 0,
+            final_deliveries: FinalDeliveryCounts::default(),
             uncommitted_objects: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),

@@ -4,6 +4,7 @@ mod backoff;
 mod delivery;
 mod failures;
 mod fan_out;
+mod final_delivery;
 mod late_arrivals;
 mod leases;
 mod outbox;
@@ -105,12 +106,14 @@ impl World {
         self.delete_change_events(tenant);
     }
 
-    /// Deletes the audit events of admins' changes: these tests count only their own events.
+    /// Deletes the audit events of admins' changes and what is left to deliver to a place: these tests count only their own
+    /// events and files.
     fn delete_change_events(&self, tenant: &str) {
         let is_change = |body: &mut Body| matches!(body, Body::Text(text) if text.contains(system_events::LOG_TYPE));
         let mut state = self.fakes.state();
         let shard = state.events.entry((tenant.to_owned(), 0)).or_default();
         shard.retain(|_, body| !is_change(body));
+        state.tenants.get_mut(tenant).unwrap().final_deliveries.places.clear();
     }
 
     /// Records `{"n":<name>}` at an instant like `2026-11-21T10:30:00.000Z`.

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     AbortReason, Export, Run,
     held_lease::HeldLease,
+    pending_delivery::PendingDelivery,
     reader::Reader,
     report::Deferral,
     tenant::TenantRun,
@@ -33,14 +34,28 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         tenant: &mut TenantRun<B::Bucket>,
         window: Window,
     ) -> Result<Receipt, AbortReason> {
-        let started = (run.now)();
         let TenantRun { config, bucket, held, uncommitted_objects, .. } = tenant;
-        let mut start = Checkpoint::for_run(&held.watermark, config, window, self.options.max_object_bytes, started);
+        let context = LeaseContext { run, tenants: &self.tenants, config, held, pending: None };
+        self.store(context, window, bucket, uncommitted_objects).await
+    }
+
+    /// Stores the objects of a due window, or of one of a final delivery.
+    pub(super) async fn store(
+        &self,
+        context: LeaseContext<'_, T>,
+        window: Window,
+        bucket: &mut Option<B::Bucket>,
+        uncommitted_objects: &AtomicU64,
+    ) -> Result<Receipt, AbortReason> {
+        let LeaseContext { run, config, .. } = context;
+        let (started, max_object_bytes) = ((run.now)(), self.options.max_object_bytes);
+        let is_final = context.pending.is_some();
+        let mut start = Checkpoint::for_run(context.checkpoint(), config, window, is_final, max_object_bytes, started);
         start.gap |= self.may_be_deleted(window.from, started);
         let mut writer = Writer::new(&self.buckets, config, bucket, &start);
-        let context = LeaseContext { run, tenants: &self.tenants, config, held };
-        let copied = self.copy_events(context, &start, &mut writer, uncommitted_objects).await;
-        held.in_doubt |= writer.in_doubt;
+        let mut context = context;
+        let copied = self.copy_events(&mut context, &start, &mut writer, uncommitted_objects).await;
+        context.held.in_doubt |= writer.in_doubt;
         match copied {
             Ok(()) => {
                 // Reading takes a while, so events may have been deleted since the window was begun.
@@ -62,7 +77,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
 
     async fn copy_events(
         &self,
-        mut context: LeaseContext<'_, T>,
+        context: &mut LeaseContext<'_, T>,
         start: &Checkpoint,
         writer: &mut Writer<'_, B>,
         uncommitted_objects: &AtomicU64,
@@ -74,7 +89,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let read = Window { from: begin, ..window };
         let mut reader = Reader::new(&self.events, config, read, &start.read_until, &self.options.budget);
         if let Some(before) = before {
-            self.redeliver_late_minutes(&mut context, start, &before, &mut reader, writer).await?;
+            self.redeliver_late_minutes(context, start, &before, &mut reader, writer).await?;
         }
         if start.gap && writer.is_empty() {
             writer.open().await?;
@@ -116,21 +131,38 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
 /// The lease and the records under which a window is exported.
 pub(super) struct LeaseContext<'a, T> {
     pub(super) run: Run<'a>,
-    tenants: &'a T,
+    pub(super) tenants: &'a T,
     pub(super) config: &'a TenantConfig,
-    held: &'a mut HeldLease,
+    pub(super) held: &'a mut HeldLease,
+    /// The final delivery that the window is part of.
+    pub(super) pending: Option<&'a mut PendingDelivery>,
 }
 
 impl<T: Tenants> LeaseContext<'_, T> {
+    fn checkpoint(&self) -> Option<&str> {
+        match &self.pending {
+            Some(pending) => pending.delivery.checkpoint.as_deref(),
+            None => self.held.watermark.checkpoint.as_deref(),
+        }
+    }
+
     /// The trailing counts of the window right before this one.
     fn trailing_counts(&self, window: Window) -> Option<TrailingCounts> {
-        let counts = self.held.watermark.trailing_counts.as_deref().and_then(TrailingCounts::parse);
+        let counts = match &self.pending {
+            Some(pending) => &pending.delivery.trailing_counts,
+            None => &self.held.watermark.trailing_counts,
+        };
+        let counts = counts.as_deref().and_then(TrailingCounts::parse);
         counts.filter(|counts| counts.to() == Some(window.from))
     }
 
     /// Saves the position in the window, so that another run can go on from there. Returns false if the checkpoint is too
     /// large. Either way, the settings and the connection are still as they were read.
     pub(super) async fn save_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<bool, AbortReason> {
+        if let Some(pending) = &mut self.pending {
+            let Some(text) = checkpoint.to_text(self.config) else { return Ok(false) };
+            return pending.save_checkpoint(self.tenants, self.held, text).await.map(|()| true);
+        }
         let Some(text) = checkpoint.to_text(self.config) else {
             let records = self.tenants.load_one(&self.config.tenant).await?;
             let is_unchanged = self.held.is_unchanged(self.run, self.config, &records);

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::AbortReason;
 use crate::{
-    checkpoint::{Checkpoint, next_number},
+    checkpoint::{self, Checkpoint, next_number},
     failure::{Code, Failure},
     late_arrivals::TrailingCounts,
-    object::{Encoder, ObjectSpec},
+    object::Encoder,
     ports::{Bucket, Buckets, Finish, Upload},
     records::{Receipt, StoredObject},
     schedule::Window,
@@ -22,6 +22,7 @@ pub(super) struct Writer<'a, B: Buckets> {
     buckets: &'a B,
     config: &'a TenantConfig,
     window: Window,
+    is_final: bool,
     limit: u64,
     bucket: &'a mut Option<B::Bucket>,
     open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
@@ -60,6 +61,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             buckets,
             config,
             window: start.window,
+            is_final: start.is_final,
             limit: start.max_object_bytes,
             bucket,
             open: None,
@@ -100,10 +102,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
         };
         let bucket = self.bucket.insert(bucket);
         let file = next_number(&self.stored, self.late_minute);
-        let spec = match self.late_minute {
-            Some(minute) => ObjectSpec::late(self.config, minute, file),
-            None => ObjectSpec::new(self.config, self.window, file),
-        };
+        let spec = checkpoint::spec(self.config, self.window, self.late_minute, self.is_final, file);
         let encoder = Encoder::new(self.config.format, self.config.compression);
         self.open = Some(OpenObject { key: spec.key.clone(), encoder, upload: bucket.upload(spec), events: 0 });
         Ok(())

@@ -22,6 +22,8 @@ pub enum Op {
     SaveCheckpoint,
     RecordFailure,
     ResetBackoff,
+    FinalDeliveries,
+    WriteFinalDeliveries,
     Outbox,
     RemovePublished,
     Send,

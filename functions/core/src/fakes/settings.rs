@@ -68,7 +68,8 @@ impl Settings for Fakes {
         };
         let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
         let fewer = shards.is_some_and(|text| text.parse().is_ok_and(|stored| config.event_shards.count() < stored));
-        if !unchanged || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
+        let is_leaving = stored.has_revision_before(announcement.final_deliveries.as_ref());
+        if !unchanged || !is_leaving || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
             return Ok(Conditional::ConditionFailed);
         }
         stored.config = Some(Draft::from_config(config, config.version + 1));
@@ -90,11 +91,12 @@ impl Settings for Fakes {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::ConditionFailed) };
+        let is_leaving = stored.has_revision_before(announcement.final_deliveries.as_ref());
         let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
         let (Some(due_shard @ Some(_)), Some(config)) = (due_shard, stored.config.as_mut()) else {
             return Ok(Conditional::ConditionFailed);
         };
-        if super::version(Some(config)) != Some(version) {
+        if !is_leaving || super::version(Some(config)) != Some(version) {
             return Ok(Conditional::ConditionFailed);
         }
         *due_shard = None;

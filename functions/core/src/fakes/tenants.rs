@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     lease::Lease,
     outbox::Outbox,
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, Purpose, Tenants},
+    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
@@ -48,6 +48,34 @@ impl Tenants for Fakes {
         Ok(tenants.iter().map(|tenant| (tenant.clone(), state.records(tenant))).collect())
     }
 
+    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
+        self.inject(Op::FinalDeliveries, "").await?;
+        let state = self.state();
+        let leaving = state.tenants.iter().filter(|(_, tenant)| !tenant.final_deliveries.is_empty());
+        Ok(leaving.map(|(id, _)| id.clone()).collect())
+    }
+
+    async fn write_final_deliveries(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        FinalDeliveryWrite { after, delivered_until, announcement }: FinalDeliveryWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        self.inject(Op::WriteFinalDeliveries, tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        let is_held = stored.lease.as_ref().is_some_and(|stored| stored.token == lease.token);
+        if !is_held || !stored.has_revision_before(Some(after)) {
+            return Ok(Conditional::ConditionFailed);
+        }
+        stored.final_deliveries = after.clone();
+        if let Some((watermark, until)) = stored.watermark.as_mut().zip(delivered_until) {
+            watermark.final_delivered_until = Some(timestamp::seconds(until));
+        }
+        announcement.into_iter().for_each(|announcement| state.announce(announcement));
+        Ok(Conditional::Written)
+    }
+
     async fn acquire_lease(
         &self,
         tenant: &TenantId,
@@ -65,7 +93,7 @@ impl Tenants for Fakes {
         let TenantRecords { watermark, health, .. } = stored.records();
         let is_as_read = match purpose {
             Purpose::Export(as_read) => watermark.as_ref().is_some_and(|it| it.is_at_same_position(as_read)),
-            Purpose::Publish => true,
+            Purpose::Publish | Purpose::FinalDelivery => true,
         };
         if !is_as_read {
             return Ok(Acquisition::ConditionFailed);

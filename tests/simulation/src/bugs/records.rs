@@ -7,8 +7,8 @@ use audit_log_core::{
     lease::Lease,
     object::ObjectSpec,
     outbox::{Announcement, Outbox},
-    ports::{Commit, Conditional, FailureRecord, Fence, Tenants as _},
-    records::{Receipt, StoredWatermark},
+    ports::{Commit, Conditional, FailureRecord, Fence, FinalDeliveryWrite, Tenants as _},
+    records::{FinalDelivery, Receipt, StoredWatermark},
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::TenantId,
@@ -148,6 +148,42 @@ pub fn remove_published(fakes: &Fakes, tenant: &TenantId, as_read: &Outbox, ids:
         with_tenant(fakes, tenant, |stored| stored.outbox.entries.clear());
     }
     call_now(fakes.remove_published(tenant, as_read, ids))
+}
+
+/// # Errors
+/// The port's own.
+pub fn write_final_deliveries(
+    fakes: &Fakes,
+    tenant: &TenantId,
+    lease: &Lease,
+    write: FinalDeliveryWrite<'_>,
+) -> Result<Conditional, Failure> {
+    let is_unfenced = is_planted(Bug::FinalDeliveryUnfenced);
+    let mut after = write.after.clone();
+    let other = with_tenant(fakes, tenant, |stored| {
+        if is_unfenced {
+            after.revision = stored.final_deliveries.revision + 1;
+        }
+        is_unfenced.then(|| stored.lease.replace(lease.clone()))
+    });
+    let write = FinalDeliveryWrite { after: &after, ..write };
+    let result = call_now(fakes.write_final_deliveries(tenant, lease, write));
+    if let Some(Some(other)) = other {
+        with_tenant(fakes, tenant, |stored| stored.lease = other);
+    }
+    result
+}
+
+/// Changes what a change of destination has left to deliver, by the planted bug. `before` was pending before the change.
+pub fn change_final_deliveries(fakes: &Fakes, tenant: &TenantId, before: Vec<FinalDelivery>) {
+    with_tenant(fakes, tenant, |stored| {
+        let places = &mut stored.final_deliveries.places;
+        if is_planted(Bug::LeftWithoutDelivery) {
+            *places = before;
+        } else if is_planted(Bug::PendingIsOverwritten) && places.len() > before.len() {
+            places.drain(..before.len());
+        }
+    });
 }
 
 /// Changes a watermark that was read, by the planted bug.

@@ -56,12 +56,33 @@ impl TenantModel<'_> {
                 return Err(format!("{action} is no {kind:?}"));
             }
         }
+        self.check_ended_deliveries(&mut announced)?;
         match announced.into_values().next() {
             Some(other) => Err(format!("announced without reason or too often: {other:?}")),
             None if !self.tenant.outbox.is_empty() => Err(format!("not published: {:?}", self.tenant.outbox)),
             None if self.tenant.outbox.dropped > 0 => Err("a notification was dropped".to_owned()),
             None => Ok(()),
         }
+    }
+
+    /// The end of each final delivery is an audit event, and one that is given up a notification.
+    fn check_ended_deliveries(&self, announced: &mut BTreeMap<String, Announced>) -> Result<(), String> {
+        let (ended, most_given_up) = self.facts.final_deliveries.get(self.id).copied().unwrap_or_default();
+        let mut take = |action: &str| {
+            let of_action: Vec<String> =
+                announced.iter().filter(|(_, (of, ..))| of == action).map(|(id, _)| id.clone()).collect();
+            announced.retain(|_, (of, ..)| of != action);
+            of_action
+        };
+        let (completed, given_up) = (take("Final Delivery Completed"), take("Final Delivery Failed"));
+        if completed.len() + given_up.len() != ended || given_up.len() > most_given_up {
+            return Err(format!(
+                "{ended} final deliveries ended, but {} completed and {} are given up",
+                completed.len(),
+                given_up.len()
+            ));
+        }
+        given_up.iter().try_for_each(|id| self.check_published(id, "Final Delivery Failed"))
     }
 
     fn check_published(&self, id: &str, action: &str) -> Result<(), String> {
@@ -84,6 +105,7 @@ fn kind_of(action: &str) -> Option<Kind> {
         "Export Settings Changed" => Some(Kind::SettingsChanged),
         "Connector Disconnected" => Some(Kind::Disconnected),
         "Connector Connected" => Some(Kind::Connected),
+        "Final Delivery Failed" => Some(Kind::FinalDeliveryFailed),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use audit_log_core::{
     fakes::{FakeUpload, Fakes},
     object::ObjectSpec,
     ports::{Bucket, Buckets, Finish, Upload},
+    records::Place,
     schedule::Window,
     settings::TenantConfig,
     tenant::TenantId,
@@ -32,7 +33,8 @@ impl Buckets for Ports {
     type Bucket = SimulatedBucket;
 
     async fn open(&self, config: &TenantConfig, window: Window) -> Result<SimulatedBucket, Failure> {
-        if self.seen().backed_off.get(config.tenant.as_str()).is_some_and(|(first, _)| *first) {
+        let is_backed_off = self.seen().backed_off.get(config.tenant.as_str()).is_some_and(|(first, _)| *first);
+        if is_backed_off && !self.is_leaving(config) {
             self.world.violate(format!("{} is attempted during its backoff", config.tenant));
         }
         if self.world.facts().refused.get(config.tenant.as_str()) == Some(&true) {
@@ -74,7 +76,9 @@ impl Bucket for SimulatedBucket {
     type Upload = SimulatedUpload;
 
     fn upload(&self, spec: ObjectSpec) -> SimulatedUpload {
-        self.check_settings_age();
+        if !spec.key.contains("_final_") {
+            self.check_settings_age();
+        }
         SimulatedUpload {
             ports: self.ports.clone(),
             tenant: self.config.tenant.clone(),
@@ -153,6 +157,9 @@ fn store(
         if !is_given_up && !storing.holds_lease(&expected.tenant) {
             storing.world.violate(format!("{}: run {} stores without the lease", expected.tenant, storing.run));
         }
+        if !is_given_up {
+            storing.check_final_put(&expected);
+        }
         let upload = lock(&uploads).next();
         upload.map_or(Ok(()), |upload| call_now(async { upload.finish(&expected.sha256).await.result }))
     };
@@ -160,6 +167,40 @@ fn store(
 }
 
 impl Ports {
+    /// Whether the settings are those of a place that waits for its last events.
+    fn is_leaving(&self, config: &TenantConfig) -> bool {
+        let state = self.fakes().state();
+        let places = state.tenants.get(config.tenant.as_str()).map(|stored| stored.final_deliveries.places.clone());
+        let version = Some(config.version.to_string());
+        places.unwrap_or_default().iter().any(|it| it.config.version == version)
+    }
+
+    /// A final delivery is stored only where one is pending, and not while another run's reading may still be stored.
+    fn check_final_put(&self, put: &Put) {
+        let (bucket, key) = &put.place;
+        if !key.contains("_final_") {
+            return;
+        }
+        let places = self.fakes().state().tenants.get(&put.tenant).map(|stored| stored.final_deliveries.places.clone());
+        let is_at = |place: &Place| place.bucket == *bucket && key.starts_with(&place.folder);
+        if !places.unwrap_or_default().iter().any(|it| is_at(&it.place)) {
+            self.world.violate(format!(
+                "{}: run {} stores {bucket}/{key}, which nothing is left to deliver to",
+                put.tenant, put.run
+            ));
+        }
+        let facts = self.world.facts();
+        let is_other = |it: &&Put| it.place == put.place && it.run != put.run && it.sha256 != put.sha256;
+        let other = facts.in_flight.values().find(is_other).map(|it| it.run);
+        drop(facts);
+        if let Some(other) = other {
+            self.world.violate(format!(
+                "{}: run {} stores {key}, and run {other}'s put of it is in flight",
+                put.tenant, put.run
+            ));
+        }
+    }
+
     /// Makes the puts that a planted bug has delayed.
     pub(super) async fn put_postponed(&self) {
         let postponed = std::mem::take(&mut self.seen().postponed);

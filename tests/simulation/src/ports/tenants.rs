@@ -4,7 +4,7 @@ use audit_log_core::{
     failure::Failure,
     lease::{LEASE_MARGIN, Lease},
     outbox::{Announcement, Outbox},
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, Purpose, Tenants},
+    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
@@ -66,6 +66,35 @@ impl Tenants for Ports {
         Ok(loaded)
     }
 
+    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
+        self.read("final deliveries", "of all", self.fakes().final_deliveries()).await
+    }
+
+    async fn write_final_deliveries(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        FinalDeliveryWrite { after, delivered_until, announcement }: FinalDeliveryWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        let of = self.world.format(|| format!("{tenant} {} {:?}", after.revision, after.places));
+        let (ports, tenant, lease) = (self.clone(), tenant.clone(), lease.clone());
+        let (after, announcement) = (after.clone(), announcement.cloned());
+        let write = move |_| {
+            let write = FinalDeliveryWrite { after: &after, delivered_until, announcement: announcement.as_ref() };
+            let has_lease = ports.holds_lease(tenant.as_str());
+            let result = bugs::write_final_deliveries(ports.fakes(), &tenant, &lease, write);
+            if result == Ok(Conditional::Written) {
+                if !has_lease {
+                    let run = ports.run;
+                    ports.world.violate(format!("{tenant}: run {run} writes a final delivery without the lease"));
+                }
+                ports.note_announced(announcement.as_ref());
+            }
+            result
+        };
+        self.write_with_faults(Request::new(self, "write final deliveries", of, write)).await.result
+    }
+
     async fn acquire_lease(
         &self,
         tenant: &TenantId,
@@ -73,9 +102,10 @@ impl Tenants for Ports {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
+        let is_final = matches!(purpose, Purpose::FinalDelivery);
         let as_read = match purpose {
             Purpose::Export(as_read) => Some(as_read.clone()),
-            Purpose::Publish => None,
+            Purpose::Publish | Purpose::FinalDelivery => None,
         };
         let (ports, of, mut lease) = (self.clone(), tenant.clone(), lease.clone());
         if is_planted(Bug::MarginZero) && as_read.is_some() {
@@ -86,8 +116,8 @@ impl Tenants for Ports {
             self.write_with_faults(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
         match &mut answer {
             Acquisition::Acquired(watermark, _) => bugs::change_watermark(&self.world, tenant, watermark),
-            Acquisition::HeldUntil(_) => drop(self.seen().leased.insert(tenant.to_string())),
-            Acquisition::ConditionFailed => {}
+            Acquisition::HeldUntil(_) if !is_final => drop(self.seen().leased.insert(tenant.to_string())),
+            Acquisition::HeldUntil(_) | Acquisition::ConditionFailed => {}
         }
         Ok(answer)
     }
@@ -199,7 +229,12 @@ impl Ports {
     fn check_puts_in_flight(&self, tenant: &TenantId) {
         let facts = self.world.facts();
         let other = facts.in_flight.values().find(|put| {
-            put.tenant == tenant.as_str() && put.run != self.run && facts.committed.get(&put.place) != Some(&put.sha256)
+            // Only another final delivery could store another reading under a final delivery's key.
+            let is_final = put.place.1.contains("_final_");
+            put.tenant == tenant.as_str()
+                && put.run != self.run
+                && !is_final
+                && facts.committed.get(&put.place) != Some(&put.sha256)
         });
         let other = other.map(|put| format!("{}'s put of {}", put.run, put.place.1));
         drop(facts);

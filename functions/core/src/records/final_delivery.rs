@@ -1,0 +1,390 @@
+//! Final deliveries: what is left to deliver to the places that a tenant's admins have left.
+//!
+//! An admin's token is enough to point the export at another bucket. The place that is left gets everything up to and including
+//! that change, so that a thief of the token can't leave it unnoticed. Each place has a delivery of its own: a place that refuses
+//! its delivery hides no change from the others.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::StoredWatermark;
+use crate::{
+    failure::{Failure, Party},
+    object::tenant_folder,
+    schedule::Window,
+    settings::Draft,
+    tenant::{AccountId, BucketName, Prefix, RoleArn, TenantId},
+    timestamp,
+};
+
+/// Places at most. The ones that were left first stay: they were in use before somebody made that many changes.
+pub const MAX_PLACES: usize = 8;
+
+/// An item in DynamoDB has at most 400 KB, and each place may have a checkpoint of that many bytes: enough for some 300 files.
+/// A delivery with more goes on from there.
+pub const MAX_CHECKPOINT_BYTES: usize = 32 * 1024;
+
+/// How long a delivery is tried that the customer's role or bucket refuses.
+const TRIED_FOR: TimeDelta = TimeDelta::days(1);
+
+/// The same where the platform fails: the customer can do nothing about it, so this is tried for longer.
+const TRIED_FOR_BY_PLATFORM: TimeDelta = TimeDelta::days(7);
+
+/// Where deliveries go, and by whose rights: another one of these is another destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub bucket: String,
+    /// The tenant's folder in the bucket.
+    pub folder: String,
+    /// The account that each write expects to own the bucket.
+    pub owner: String,
+    /// The role's account. A role of another account may be refused by the same bucket, which then would hear nothing.
+    pub role_account: String,
+}
+
+impl Place {
+    /// The place of stored settings; none if they lead nowhere.
+    pub fn of(tenant: &TenantId, settings: &Draft) -> Option<Self> {
+        let optional = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let bucket = BucketName::parse(settings.bucket.as_deref()?).ok()?;
+        let prefix = Prefix::parse(settings.prefix.as_deref().unwrap_or_default()).ok()?;
+        let role = RoleArn::parse(settings.role_arn.as_deref()?).ok()?;
+        let owner = optional(&settings.bucket_owner).map(|text| AccountId::parse(&text)).transpose().ok()?;
+        Some(Self {
+            bucket: bucket.to_string(),
+            folder: tenant_folder(&prefix, tenant),
+            owner: owner.as_ref().unwrap_or(role.account()).to_string(),
+            role_account: role.account().to_string(),
+        })
+    }
+}
+
+/// One place's delivery. Serializes to the stored form, JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalDelivery {
+    pub place: Place,
+    /// The settings before the place was left, unchecked.
+    pub config: Draft,
+    /// Up to where the place has everything; whole seconds, like the others.
+    #[serde(with = "whole_seconds")]
+    pub from: DateTime<Utc>,
+    /// After the time of the change that left the place, so that the place gets the audit event of that change.
+    #[serde(with = "whole_seconds")]
+    pub until: DateTime<Utc>,
+    /// When the place was left first.
+    #[serde(with = "whole_seconds")]
+    pub since: DateTime<Utc>,
+    /// When it was left last.
+    #[serde(with = "whole_seconds")]
+    pub left_at: DateTime<Utc>,
+    /// How often it was left.
+    pub times_left: u64,
+    /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the window that ends at `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trailing_counts: Option<String>,
+    /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a delivery that takes longer than a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// Until then, a request that failed may still store an object.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    pub retry_after: Option<DateTime<Utc>>,
+}
+
+impl FinalDelivery {
+    /// Whether a delivery that has just failed is tried no more.
+    pub fn is_given_up(&self, failure: &Failure, now: DateTime<Utc>) -> bool {
+        let tried_for = match failure.party {
+            Party::Customer => TRIED_FOR,
+            Party::Platform => TRIED_FOR_BY_PLATFORM,
+        };
+        now - self.since >= tried_for
+    }
+
+    /// Returns what is left after the window was delivered to the place; none if that is nothing.
+    ///
+    /// `as_read` is the delivery as it was when the reading began. If the place was left again meanwhile, the audit event of that
+    /// change may have become visible too late, and a clock that is behind may have stamped it within the window. So the rest
+    /// begins at that change.
+    #[must_use]
+    pub fn rest(&self, as_read: &Self, window: Window, trailing_counts: String) -> Option<Self> {
+        let was_left_again = self.times_left != as_read.times_left;
+        if self.until <= window.to && !was_left_again {
+            return None;
+        }
+        let from = if was_left_again { window.to.min(self.left_at) } else { window.to };
+        let trailing_counts = Some(trailing_counts);
+        Some(Self { from, trailing_counts, checkpoint: None, retry_after: None, ..self.clone() })
+    }
+
+    pub fn window(&self) -> Window {
+        Window { from: self.from, to: self.until }
+    }
+}
+
+/// The record `final_delivery`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FinalDeliveries {
+    /// Raised by each write, which is conditional on it; 0 without the record.
+    pub revision: u64,
+    /// The place that was left first comes first.
+    pub places: Vec<FinalDelivery>,
+    /// Stored forms that can't be read. They stay until an operator removes them.
+    pub unreadable: Vec<String>,
+}
+
+impl FinalDeliveries {
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// Parses what [`FinalDeliveries::to_texts`] returns.
+    pub fn parse(revision: u64, texts: impl IntoIterator<Item = String>) -> Self {
+        let mut read = Self { revision, ..Self::default() };
+        for text in texts {
+            match serde_json::from_str(&text) {
+                Ok(place) => read.places.push(place),
+                Err(_) => read.unreadable.push(text),
+            }
+        }
+        read
+    }
+
+    /// The stored form of each place.
+    pub fn to_texts(&self) -> Vec<String> {
+        let places = self.places.iter().filter_map(|place| serde_json::to_string(place).ok());
+        places.chain(self.unreadable.iter().cloned()).collect()
+    }
+
+    /// Returns the record after a change, at that time, by which deliveries leave the place of the settings `before`; none if
+    /// nothing changes. The settings of a place that waits for its delivery already are never overwritten: only `until` moves.
+    ///
+    /// The watermark's position is where the place's deliveries end. If the change comes from a clock behind that position, the
+    /// delivery begins at the change, so that its audit event is delivered nevertheless.
+    #[must_use]
+    pub fn after_leaving(
+        &self,
+        tenant: &TenantId,
+        before: &Draft,
+        watermark: &StoredWatermark,
+        at: DateTime<Utc>,
+    ) -> Option<Self> {
+        let place = Place::of(tenant, before)?;
+        let since = timestamp::whole_seconds(at);
+        let until = since + TimeDelta::seconds(1);
+        let mut after = Self { revision: self.revision + 1, ..self.clone() };
+        if let Some(waiting) = after.places.iter_mut().find(|waiting| waiting.place == place) {
+            (waiting.from, waiting.until) = (waiting.from.min(since), waiting.until.max(until));
+            waiting.left_at = since;
+            waiting.times_left += 1;
+            return Some(after);
+        }
+        if after.places.len() + after.unreadable.len() >= MAX_PLACES {
+            return None;
+        }
+        let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
+        let from = exported_until.map_or(since, |exported_until| exported_until.min(since));
+        let trailing_counts = watermark.trailing_counts.clone();
+        after.places.push(FinalDelivery {
+            place,
+            config: before.clone(),
+            from,
+            until,
+            since,
+            left_at: since,
+            times_left: 1,
+            trailing_counts,
+            checkpoint: None,
+            retry_after: None,
+        });
+        Some(after)
+    }
+
+    /// Returns the record with one place's delivery replaced, or without it.
+    #[must_use]
+    pub fn with(&self, place: &Place, delivery: Option<FinalDelivery>) -> Self {
+        let replaced = |it: &FinalDelivery| if it.place == *place { delivery.clone() } else { Some(it.clone()) };
+        Self {
+            revision: self.revision + 1,
+            places: self.places.iter().filter_map(replaced).collect(),
+            unreadable: self.unreadable.clone(),
+        }
+    }
+}
+
+mod whole_seconds {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::timestamp;
+
+    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&timestamp::seconds(*at))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        timestamp::parse_seconds(&text).ok_or_else(|| D::Error::custom("not an instant in whole seconds"))
+    }
+}
+
+mod optional_seconds {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserializer, Serializer};
+
+    use super::whole_seconds;
+
+    pub(super) fn serialize<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => whole_seconds::serialize(at, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+        whole_seconds::deserialize(deserializer).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{failure::Code, settings::tests::draft};
+
+    fn acme() -> TenantId {
+        TenantId::parse("acme").unwrap()
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn watermark() -> StoredWatermark {
+        let exported_until = Some("2026-11-21T10:00:00Z".to_owned());
+        StoredWatermark { exported_until, trailing_counts: Some("counts".to_owned()), ..StoredWatermark::default() }
+    }
+
+    fn in_bucket(bucket: &str) -> Draft {
+        Draft { bucket: Some(bucket.to_owned()), ..draft() }
+    }
+
+    fn leave(pending: &FinalDeliveries, bucket: &str, time: &str) -> Option<FinalDeliveries> {
+        pending.after_leaving(&acme(), &in_bucket(bucket), &watermark(), at(time))
+    }
+
+    #[test]
+    fn another_bucket_folder_owner_or_account_of_the_role_is_another_place_and_nothing_else_is() {
+        let place = |draft: &Draft| Place::of(&acme(), draft);
+        let text = |text: &str| Some(text.to_owned());
+        for other in [
+            in_bucket("elsewhere"),
+            Draft { prefix: text("security"), ..draft() },
+            Draft { bucket_owner: text("333333333333"), ..draft() },
+            Draft { role_arn: text("arn:aws:iam::333333333333:role/audit"), ..draft() },
+            Draft {
+                role_arn: text("arn:aws:iam::333333333333:role/audit"),
+                bucket_owner: text("222222222222"),
+                ..draft()
+            },
+        ] {
+            assert!(place(&other).is_some() && place(&other) != place(&draft()), "{other:?}");
+        }
+        for same in [
+            Draft { prefix: text("/"), bucket_owner: text(""), ..draft() },
+            Draft { bucket_owner: text("222222222222"), format: text("ndjson"), ..draft() },
+            Draft { role_arn: text("arn:aws:iam::222222222222:role/another"), ..draft() },
+        ] {
+            assert_eq!(place(&same), place(&draft()), "{same:?}");
+        }
+        assert_eq!(place(&Draft { bucket: None, ..draft() }), None);
+    }
+
+    #[test]
+    fn a_place_gets_everything_up_to_and_including_the_change_that_leaves_it() {
+        let left = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:30.999Z").unwrap();
+        let [delivery] = &left.places[..] else { panic!("{left:?}") };
+        assert_eq!(delivery.window(), Window { from: at("2026-11-21T10:00:00Z"), to: at("2026-11-21T10:20:31Z") });
+        assert_eq!((delivery.trailing_counts.as_deref(), left.revision), (Some("counts"), 1));
+    }
+
+    #[test]
+    fn the_change_of_a_clock_behind_the_watermark_is_delivered_too() {
+        let left = leave(&FinalDeliveries::default(), "one", "2026-11-21T09:59:45.200Z").unwrap();
+        assert_eq!(
+            left.places[0].window(),
+            Window { from: at("2026-11-21T09:59:45Z"), to: at("2026-11-21T09:59:46Z") }
+        );
+    }
+
+    #[test]
+    fn a_place_that_waits_is_never_overwritten_and_hides_no_other() {
+        let first = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:00Z").unwrap();
+        let second = leave(&first, "two", "2026-11-21T10:30:00Z").unwrap();
+        assert_eq!(second.places[0], first.places[0]);
+        assert_eq!(second.places[1].config, in_bucket("two"));
+        let role_arn = Some("arn:aws:iam::222222222222:role/replaced".to_owned());
+        let again = Draft { role_arn, ..in_bucket("one") };
+        let third = second.after_leaving(&acme(), &again, &watermark(), at("2026-11-21T10:40:00Z")).unwrap();
+        let (until, left_at) = (at("2026-11-21T10:40:01Z"), at("2026-11-21T10:40:00Z"));
+        let expected = FinalDelivery { until, left_at, times_left: 2, ..first.places[0].clone() };
+        assert_eq!((&third.places[0], third.places.len(), third.revision), (&expected, 2, 3));
+        let earlier = leave(&third, "one", "2026-11-21T10:39:00Z").unwrap();
+        assert_eq!(earlier.places[0].until, until, "the end never moves back");
+    }
+
+    #[test]
+    fn what_is_left_begins_where_the_delivery_ended_or_at_a_change_meanwhile() {
+        let as_read = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:00Z").unwrap();
+        let rest = |now: &FinalDeliveries, to: &str| {
+            let window = Window { from: as_read.places[0].from, to: at(to) };
+            now.places[0].rest(&as_read.places[0], window, "counts".to_owned()).map(|rest| rest.window())
+        };
+        let until = "2026-11-21T10:20:01Z";
+        assert_eq!(rest(&as_read, until), None);
+        assert_eq!(
+            rest(&as_read, "2026-11-21T10:10:00Z"),
+            Some(Window { from: at("2026-11-21T10:10:00Z"), to: at(until) })
+        );
+        for (again, from, to) in [
+            ("2026-11-21T10:30:00Z", until, "2026-11-21T10:30:01Z"),
+            ("2026-11-21T10:19:30Z", "2026-11-21T10:19:30Z", until),
+        ] {
+            let again = leave(&as_read, "one", again).unwrap();
+            assert_eq!(rest(&again, until), Some(Window { from: at(from), to: at(to) }), "{again:?}");
+        }
+    }
+
+    #[test]
+    fn many_changes_push_no_place_out() {
+        let mut pending = FinalDeliveries::default();
+        for n in 0..MAX_PLACES {
+            pending = leave(&pending, &format!("bucket-{n}"), "2026-11-21T10:20:00Z").unwrap();
+        }
+        assert_eq!(leave(&pending, "one-more", "2026-11-21T10:30:00Z"), None);
+        assert!(leave(&pending, "bucket-0", "2026-11-21T10:30:00Z").is_some(), "its end moves all the same");
+    }
+
+    #[test]
+    fn a_delivery_is_given_up_after_a_day_and_if_the_platform_fails_after_seven() {
+        let delivery = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:00Z").unwrap().places.remove(0);
+        for (code, hours, given_up) in [
+            (Code::AccessDenied, 23, false),
+            (Code::AccessDenied, 24, true),
+            (Code::Throttled, 24, false),
+            (Code::Throttled, 24 * 7, true),
+        ] {
+            let now = delivery.since + TimeDelta::hours(hours);
+            assert_eq!(delivery.is_given_up(&Failure::new(code, ""), now), given_up, "{code} {hours}");
+        }
+    }
+
+    #[test]
+    fn the_record_is_read_as_it_was_stored_and_a_damaged_place_stays_as_it_is() {
+        let left = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:30.999Z").unwrap();
+        let retry_after = Some(at("2026-11-21T11:30:00Z"));
+        let waiting = FinalDelivery { retry_after, checkpoint: Some("{}".to_owned()), ..left.places[0].clone() };
+        let stored = FinalDeliveries { places: vec![waiting, left.places[0].clone()], ..left };
+        assert_eq!(FinalDeliveries::parse(1, stored.to_texts()), stored);
+        let damaged = FinalDeliveries::parse(4, ["{}".to_owned()]);
+        assert_eq!((damaged.to_texts(), damaged.is_empty()), (vec!["{}".to_owned()], false));
+    }
+}
