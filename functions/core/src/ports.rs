@@ -23,7 +23,7 @@ use crate::{
     records::{ConnectedCount, ConnectionCheck, ExportHealth, Receipt, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::TenantConfig,
-    tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
+    tenant::{DueShard, EventShards, ExternalId, ExternalIds, RoleArn, TenantId},
     verification::{Verification, VerificationRequest},
 };
 
@@ -176,7 +176,7 @@ pub trait Settings: Sync {
     /// Returns the tenant's records, read consistently.
     fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;
 
-    /// Returns the stored external ID, or stores `candidate`. From then on it never changes.
+    /// Returns the stored external ID, or stores `candidate`. From then on only a [rotation](Rotations) changes it.
     fn external_id(
         &self,
         tenant: &TenantId,
@@ -194,7 +194,7 @@ pub trait Settings: Sync {
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant: the config with its version raised by one, the watermark with `schedule`
-    /// and the time of the change, which begins a new first day of a failing tenant. Conditional on the config's version, on
+    /// and the time of the change, which begins a new first day of a failing tenant. Stored external IDs stay as they are. Conditional on the config's version, on
     /// the watermark as read, and on the stored `event_shards` being no more than the config's.
     fn save(
         &self,
@@ -228,6 +228,19 @@ pub trait Settings: Sync {
         since: DateTime<Utc>,
         most: u32,
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
+}
+
+/// Rotations of a tenant's external ID.
+pub trait Rotations: Sync {
+    /// Replaces the tenant's external IDs, with the audit event, all or nothing. Conditional on both as read. Changes nothing
+    /// else, in particular not the config's version: exports in progress go on.
+    fn replace_external_ids(
+        &self,
+        tenant: &TenantId,
+        as_read: &ExternalIds,
+        after: &ExternalIds,
+        announcement: &Announcement,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }
 
 /// Connection checks.
