@@ -37,6 +37,7 @@ pub struct RoleSetup<'a> {
     pub region: Region,
     /// The `https` URL in S3 where [`TEMPLATE`] is published, if it is.
     pub template_url: Option<&'a str>,
+    /// In a rotation the pending one.
     pub external_id: &'a ExternalId,
     pub bucket: Option<&'a BucketName>,
     pub prefix: Option<&'a Prefix>,
@@ -53,12 +54,14 @@ struct Parameter<'a> {
 impl RoleSetup<'_> {
     /// Returns the name of the stack, `audit-log-export-<tenant>-<8 hex digits>`, with a hyphen for each underscore of the
     /// tenant's id. One account can have the stacks of several tenants, and of several platforms whose tenants have the same
-    /// id. The digits, of SHA-256 of the tenant's id and external ID, tell them apart.
+    /// id. The digits, of SHA-256 of the tenant's id and the exporter's role, tell them apart. They stay the same in a rotation
+    /// of the external ID, which updates the stack.
     ///
     /// "CreateStack" in the CloudFormation API reference allows letters, digits and hyphens, up to 128.
     pub fn stack_name(&self) -> String {
-        let Self { tenant, external_id, .. } = self;
-        let digits: String = sha256(format!("{tenant}/{external_id}").as_bytes()).chars().take(8).collect();
+        let Self { tenant, platform, role_name, .. } = self;
+        let exporter = format!("{}/{role_name}", platform.account);
+        let digits: String = sha256(format!("{tenant}/{exporter}").as_bytes()).chars().take(8).collect();
         format!("audit-log-export-{}-{digits}", tenant.as_str().replace('_', "-"))
     }
 
@@ -106,6 +109,24 @@ impl RoleSetup<'_> {
              aws cloudformation wait stack-create-complete {place} &&\n\
              aws cloudformation describe-stacks {place} \\\n  \
              --query \"Stacks[0].Outputs[?OutputKey=='RoleArn'].OutputValue\" --output text\n"
+        )
+    }
+
+    /// Returns bash commands that give the stack the external ID and wait for it. Its template and all its other parameters
+    /// stay as they are: the commands read the names from the stack, which may be of an earlier version.
+    pub fn update_cli(&self) -> String {
+        let place = format!("--stack-name {} --region {}", self.stack_name(), self.region);
+        let external_id =
+            json!({ "ParameterKey": "ExternalId", "ParameterValue": self.external_id.as_str() }).to_string();
+        let keep = r#"join('', ['{\"ParameterKey\":\"', ParameterKey, '\",\"UsePreviousValue\":true}'])"#;
+        format!(
+            "parameters=$(aws cloudformation describe-stacks {place} --output text \\\n  \
+             --query \"Stacks[0].Parameters[?ParameterKey!='ExternalId'].{keep}\") &&\n\
+             aws cloudformation update-stack {place} \\\n  \
+             --use-previous-template --capabilities CAPABILITY_NAMED_IAM \\\n  \
+             --parameters {} $parameters &&\n\
+             aws cloudformation wait stack-update-complete {place}\n",
+            shell_quoted(&external_id)
         )
     }
 

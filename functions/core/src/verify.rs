@@ -92,9 +92,7 @@ pub async fn verify<T: Tenants + Rotations, P: Probes>(
     }
     // The delivery uses the external ID that was just found to work.
     let with_accepted = |config| match &accepted {
-        Some(accepted) => {
-            TenantConfig { external_id: accepted.clone(), pending_external_id: None, ..config }
-        }
+        Some(accepted) => TenantConfig { external_id: accepted.clone(), pending_external_id: None, ..config },
         None => config,
     };
     let Some(config) = delivery.map(with_accepted) else {

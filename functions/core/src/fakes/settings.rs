@@ -69,8 +69,7 @@ impl Settings for Fakes {
         }
         let before = stored.config.take().unwrap_or_default();
         let after = Draft::from_config(config, config.version + 1);
-        let (external_id, pending_external_id) =
-            (before.external_id.or(after.external_id), before.pending_external_id);
+        let (external_id, pending_external_id) = (before.external_id.or(after.external_id), before.pending_external_id);
         stored.config = Some(Draft { external_id, pending_external_id, ..after });
         let StoredWatermark { checkpoint, trailing_counts, .. } = stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
@@ -141,8 +140,7 @@ impl Rotations for Fakes {
         let text = |ids: &ExternalIds| (Some(ids.current.to_string()), ids.pending.as_ref().map(ToString::to_string));
         let mut state = self.state();
         let config = state.tenants.get_mut(tenant.as_str()).and_then(|stored| stored.config.as_mut());
-        let is_as_read =
-            |it: &&mut Draft| (it.external_id.clone(), it.pending_external_id.clone()) == text(as_read);
+        let is_as_read = |it: &&mut Draft| (it.external_id.clone(), it.pending_external_id.clone()) == text(as_read);
         let Some(config) = config.filter(is_as_read) else { return Ok(Conditional::ConditionFailed) };
         (config.external_id, config.pending_external_id) = text(after);
         state.announce(announcement);

@@ -130,41 +130,57 @@ fn the_commands_pass_exactly_these_values() {
     assert_eq!(in_cli(&tenant.all().cli()), expected(&tenant));
 }
 
-/// The stack's name for a tenant's id and external ID.
-fn stack_name(id: &str, external_id: &str) -> String {
-    let (id, external_id) = (TenantId::parse(id).unwrap(), ExternalId::parse(external_id).unwrap());
+/// The stack's name for a tenant's id and the exporter's role.
+fn stack_name(id: &str, role_name: &str) -> String {
+    let id = TenantId::parse(id).unwrap();
     let tenant = Tenant::in_region("eu-west-1");
-    RoleSetup { tenant: &id, external_id: &external_id, ..tenant.all() }.stack_name()
+    RoleSetup { tenant: &id, role_name, ..tenant.all() }.stack_name()
 }
 
 #[test]
 fn the_stacks_of_several_tenants_and_platforms_fit_into_one_account() {
-    let name = stack_name("acme", "one-platform");
-    // printf acme/one-platform | sha256sum
-    assert_eq!(name, "audit-log-export-acme-7e16c2f2");
-    for (id, external_id) in [("acme-eu", "one-platform"), ("Acme", "one-platform"), ("acme", "another-platform")] {
-        assert_ne!(stack_name(id, external_id), name, "{id} {external_id}");
+    let name = stack_name("acme", "exporter");
+    // printf acme/111111111111/exporter | sha256sum
+    assert_eq!(name, "audit-log-export-acme-4ba7f1f9");
+    for (id, role_name) in [("acme-eu", "exporter"), ("Acme", "exporter"), ("acme", "another-exporter")] {
+        assert_ne!(stack_name(id, role_name), name, "{id} {role_name}");
     }
+    let mut tenant = Tenant::in_region("eu-west-1");
+    let before = tenant.all().stack_name();
+    tenant.external_id = ExternalId::parse("another-one").unwrap();
+    assert_eq!(tenant.all().stack_name(), before, "a rotation updates the stack");
+    tenant.platform.account = AccountId::parse("333333333333").unwrap();
+    assert_ne!(tenant.all().stack_name(), before, "another platform");
     let commands = Tenant::in_region("eu-west-1").all().cli();
     let words = shlex::split(&commands).unwrap();
     let names = words.windows(2).filter(|pair| pair[0] == "--stack-name").map(|pair| pair[1].clone());
-    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", EXTERNAL_ID); 3]);
+    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", ROLE); 3]);
 }
 
 proptest! {
     #[test]
     fn every_tenant_has_a_valid_stack_name_of_its_own(
         id in "[A-Za-z0-9_-]{1,64}",
-        external_id in "[A-Za-z0-9_+=,.@:/-]{2,60}",
+        role_name in "[A-Za-z0-9_+=,.@-]{1,64}",
     ) {
-        let name = stack_name(&id, &external_id);
+        let name = stack_name(&id, &role_name);
         prop_assert!(name.len() <= 128 && name.starts_with(|first: char| first.is_ascii_alphabetic()), "{}", name);
         prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", name);
         for (from, to) in [('_', "-"), ('-', "_")] {
             let like = id.replace(from, to);
-            prop_assert!(like == id || stack_name(&like, &external_id) != name, "{} is also {}'s", name, like);
+            prop_assert!(like == id || stack_name(&like, &role_name) != name, "{} is also {}'s", name, like);
         }
     }
+}
+
+#[test]
+fn the_update_replaces_the_external_id_alone() {
+    let commands = Tenant::in_region("eu-west-1").all().update_cli();
+    let expected = [("ExternalId".to_owned(), EXTERNAL_ID.to_owned())];
+    assert_eq!(in_cli(&commands), expected.into(), "{commands}");
+    let words = shlex::split(&commands).unwrap();
+    assert!(words.contains(&"--use-previous-template".to_owned()), "{commands}");
+    assert!(words.contains(&"$parameters".to_owned()), "{commands}");
 }
 
 #[test]
