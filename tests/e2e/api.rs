@@ -80,6 +80,75 @@ async fn receive_one(listener: &Listener<'_>) -> Result<(Value, Value, Value, [V
     Ok((event["detail-type"].take(), detail["sequence"].take(), detail["by"]["id"].take(), buckets))
 }
 
+/// Whether the role demands the external ID that the connector shows, and no rotation is pending.
+async fn rotated_to(api: &Api, tenant: &str, external_id: &Value) -> Result<bool> {
+    let connector = api.admin(tenant, "GET", "/v1/connector", None).await?.ok()?;
+    Ok((&connector["externalId"], &connector["pendingExternalId"]) == (external_id, &Value::Null))
+}
+
+#[test]
+fn external_ids_are_rotated_by_updates_of_two_stacks_and_no_export_fails() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let api = platform.api();
+        let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
+        let tenants = [("early", "200000000077"), ("late", "200000000078")];
+        let mut customers = Vec::new();
+        for (tenant, account) in tenants {
+            let history = hour - TimeDelta::hours(4);
+            customers.push(connect(aws, platform, tenant, account, Draft::default(), history).await?);
+        }
+        let export = async |hours_ago: i64, when: &str| {
+            let tick = platform.tick(hour - TimeDelta::hours(hours_ago) + TimeDelta::minutes(1)).await?;
+            ensure!((&tick["exported"], &tick["failed"]) == (&json!(2), &json!(0)), "{when}: {tick}");
+            Ok(())
+        };
+        export(3, "before").await?;
+
+        let mut pending = Vec::new();
+        for (tenant, _) in tenants {
+            let started = api.admin(tenant, "POST", "/v1/connector/external-id", None).await?.ok()?;
+            ensure!(started["pendingExternalId"] != started["externalId"], "{started}");
+            pending.push(started);
+        }
+        export(2, "neither role is updated").await?;
+
+        let update = async |customer: usize| {
+            let commands = pending[customer]["updateCli"].as_str().context("no commands")?;
+            // The template isn't published here, so the commands read it from the current directory.
+            let folder = project::repository().join("cloudformation");
+            tools::run(tools::bash(aws, tenants[customer].1, commands)?.current_dir(folder)).await
+        };
+        let verify = async |tenant: &str| {
+            let found = api.admin(tenant, "POST", "/v1/export-settings/verify", None).await?.ok()?;
+            ensure!(found["passed"] == true, "{found:#}");
+            anyhow::Ok(found["steps"][0]["message"].as_str().unwrap_or_default().to_owned())
+        };
+        update(0).await?;
+        ensure!(verify("late").await?.contains("but not with the new one"), "the other role is not updated");
+        ensure!(!rotated_to(api, "late", &pending[1]["pendingExternalId"]).await?, "nothing was proved");
+        export(1, "one role is updated, and nothing is verified").await?;
+
+        ensure!(verify("early").await?.contains("with the new external ID"), "the role is updated");
+        update(1).await?;
+        // The daily check would do the same.
+        ensure!(verify("late").await?.contains("with the new external ID"), "the role is updated");
+        for ((tenant, _), started) in tenants.iter().zip(&pending) {
+            ensure!(rotated_to(api, tenant, &started["pendingExternalId"]).await?, "{tenant}");
+            let logs = get(api, tenant, "/v1/audit-logs?q=rotation").await?;
+            let actions: Vec<_> = list(&logs, "events")?.iter().map(|event| &event["action"]).collect();
+            assert_eq!(actions, ["External ID Rotation Completed", "External ID Rotation Started"]);
+        }
+        export(0, "both are completed").await?;
+        for customer in customers {
+            let keys = customer.bucket.objects().await?.into_iter().map(|object| object.key);
+            let files = keys.filter(|key| !key.contains("_audit-log-export")).count();
+            assert_eq!(files, 4, "{}: one for each hour", customer.tenant);
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn an_admins_changes_are_published_soon_and_in_order() -> Result<()> {
     run_on_platform(async |fixture| {

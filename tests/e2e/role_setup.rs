@@ -56,6 +56,7 @@ impl Tenant {
 
 /// Verifies a role and asserts that all five steps pass.
 async fn assert_passes(platform: &Platform<'_>, tenant: &str, role_arn: &str, bucket: &str) -> Result<()> {
+    platform.store_external_id(tenant, EXTERNAL_ID).await?;
     let connection = json!({
         "tenantId": tenant, "roleArn": role_arn, "externalId": EXTERNAL_ID, "bucket": bucket, "region": REGION,
         "prefix": PREFIX,

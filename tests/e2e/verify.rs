@@ -9,7 +9,7 @@ use audit_log_core::{
     tenant::{self, TenantId},
 };
 use audit_log_tests::{
-    Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, project, quick_create, run_on_platform, tools,
+    Bucket, Fixture, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, project, quick_create, run_on_platform, tools,
 };
 use serde_json::{Value, json};
 
@@ -41,10 +41,16 @@ fn message(step: &Value) -> &str {
 }
 
 /// Creates a customer's bucket and quick-create stack, and returns the request to verify them.
-async fn connection(aws: &LocalAws, tenant: &str, account: &str, prefix: &str) -> Result<(Bucket, Value)> {
+async fn connection(
+    Fixture { aws, platform }: &Fixture,
+    tenant: &str,
+    account: &str,
+    prefix: &str,
+) -> Result<(Bucket, Value)> {
     let name = format!("{tenant}-logs");
     let bucket = Bucket::create(aws, account, &name, REGION).await?;
     let external_id = format!("external-id-of-{tenant}");
+    platform.store_external_id(tenant, &external_id).await?;
     let parameters = [
         ("BucketName", name.as_str()),
         ("BucketPrefix", prefix),
@@ -93,7 +99,7 @@ async fn homemade_role(
 #[test]
 fn a_connection_from_the_template_passes_and_repeated_verifications_leave_one_object() -> Result<()> {
     run_on_platform(async |fixture| {
-        let (bucket, connection) = connection(fixture.aws, "green", "200000000041", "security").await?;
+        let (bucket, connection) = connection(fixture, "green", "200000000041", "security").await?;
         for _ in 0..2 {
             let steps = verify(&fixture.platform, &connection).await?;
             assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
@@ -117,7 +123,7 @@ fn a_connection_from_the_template_passes_and_repeated_verifications_leave_one_ob
 #[test]
 fn without_a_bucket_only_the_role_is_verified() -> Result<()> {
     run_on_platform(async |fixture| {
-        let (bucket, connection) = connection(fixture.aws, "early", "200000000042", "").await?;
+        let (bucket, connection) = connection(fixture, "early", "200000000042", "").await?;
         let early = with(&connection, &json!({ "bucket": null, "region": null }));
         let steps = verify(&fixture.platform, &early).await?;
         assert_eq!(outline(&steps), ["passed", "passed", "skipped", "skipped", "skipped"], "{steps:#?}");
@@ -129,8 +135,8 @@ fn without_a_bucket_only_the_role_is_verified() -> Result<()> {
 #[test]
 fn each_mistake_about_the_bucket_is_found_in_its_step() -> Result<()> {
     run_on_platform(async |fixture| {
-        let (aws, platform) = (fixture.aws, &fixture.platform);
-        let (_, connection) = connection(aws, "lost", "200000000043", "security").await?;
+        let platform = &fixture.platform;
+        let (_, connection) = connection(fixture, "lost", "200000000043", "security").await?;
         for (changes, expected) in [
             (json!({ "bucket": "no-such-bucket-anywhere" }), ["skipped", "failed bucket_not_found"]),
             (json!({ "region": "eu-west-1" }), ["failed wrong_region", "skipped"]),
@@ -164,12 +170,18 @@ fn a_role_that_demands_no_external_id_is_refused_and_nothing_is_written_with_it(
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000044", "open-logs", REGION).await?;
+        platform.store_external_id("open", "external-id-of-open").await?;
         let wildcard = json!({ "StringLike": { "sts:ExternalId": "*" } });
         let if_exists = json!({ "StringEqualsIfExists": { "sts:ExternalId": "external-id-of-open" } });
+        let like = |pattern: &str| json!({ "StringLike": { "sts:ExternalId": pattern } });
+        let random = "with a random external ID of the same length";
         for (account, condition, how) in [
-            ("200000000044", json!({}), "with a wrong external ID, and without any"),
-            ("200000000045", wildcard, "with a wrong external ID."),
+            ("200000000044", json!({}), "without any external ID, with a random"),
+            ("200000000045", wildcard, random),
             ("200000000046", if_exists, "without any external ID."),
+            ("200000000054", like(&"?".repeat("external-id-of-open".len())), random),
+            ("200000000055", like("external-id-of-ope?"), "with another last character of the external ID."),
+            ("200000000056", like("external-id-of-open*"), "with a character appended to the external ID."),
         ] {
             let role = homemade_role(aws, account, &condition, &["s3:*"], "*").await?;
             let connection = json!({
@@ -191,6 +203,7 @@ fn a_role_with_more_rights_gets_a_warning_and_no_object_of_the_customer_is_chang
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000047", "wide-logs", REGION).await?;
+        platform.store_external_id("wide", "external-id-of-wide").await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-wide" } });
         let role = homemade_role(aws, "200000000047", &condition, &["s3:*"], "*").await?;
         let put =
@@ -286,6 +299,9 @@ fn a_tenant_can_use_only_its_stored_external_id() -> Result<()> {
         // The tenant's own external ID doesn't work for that role either.
         let steps = verify(platform, &with(&theirs, &json!({ "externalId": thief.stack.outputs.external_id }))).await?;
         assert_eq!(outline(&steps), ["failed assume_role_denied", "skipped", "skipped", "skipped", "skipped"]);
+        // Nothing is stored of a tenant, so it has no external ID that could be right.
+        let steps = verify(platform, &with(&theirs, &json!({ "tenantId": "nobody" }))).await?;
+        assert_eq!(outline(&steps), ["failed config_invalid", "skipped", "skipped", "skipped", "skipped"]);
         let own = with(&theirs, &json!({ "tenantId": victim.tenant }));
         let steps = verify(platform, &own).await?;
         assert_eq!(outline(&steps), ["passed"; 5], "{steps:#?}");
@@ -299,6 +315,7 @@ fn a_bucket_may_be_in_another_account_than_the_role() -> Result<()> {
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         Bucket::create(aws, "200000000051", "central-logs", REGION).await?;
+        platform.store_external_id("apart", "external-id-of-apart").await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-apart" } });
         let role =
             homemade_role(aws, "200000000050", &condition, &DELIVERY, "central-logs/audit-logs/tenant=apart/*").await?;
@@ -328,6 +345,7 @@ fn a_role_that_may_not_abort_a_multipart_upload_is_found_before_a_large_window()
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let bucket = Bucket::create(aws, "200000000052", "narrow-logs", REGION).await?;
+        platform.store_external_id("narrow", "external-id-of-narrow").await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-narrow" } });
         let role =
             homemade_role(aws, "200000000052", &condition, &["s3:PutObject"], "narrow-logs/audit-logs/tenant=narrow/*")
@@ -354,6 +372,7 @@ fn a_role_that_may_not_abort_a_multipart_upload_is_found_before_a_large_window()
 fn a_role_that_is_created_a_moment_later_is_assumed_in_the_same_request() -> Result<()> {
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
+        platform.store_external_id("new", "external-id-of-new").await?;
         let condition = json!({ "StringEquals": { "sts:ExternalId": "external-id-of-new" } });
         let request = json!({
             "tenantId": "new", "roleArn": "arn:aws:iam::200000000053:role/homemade",
@@ -368,7 +387,7 @@ fn a_role_that_is_created_a_moment_later_is_assumed_in_the_same_request() -> Res
         let steps = steps?;
         assert_eq!(outline(&steps)[..2], ["passed"; 2], "{steps:#?}");
         let refused = platform.logs().await?.iter().filter(|line| line.contains("AWS refused a request")).count();
-        assert!(refused > 4, "AWS knew the role at once");
+        assert!(refused > 8, "AWS knew the role at once");
         Ok(())
     })
 }

@@ -171,6 +171,13 @@ impl<'a> Platform<'a> {
         self.write(Table::Events, writes.collect::<Result<_>>()?).await
     }
 
+    /// Stores a tenant's external ID, as its admin's first look at the connector does, instead of all else in its config.
+    pub async fn store_external_id(&self, tenant: &str, external_id: &str) -> Result<()> {
+        let config = [("tenant_id", tenant), ("record", "config"), ("external_id", external_id)];
+        let item = config.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())));
+        self.put_item(Table::Tenants, item.into()).await
+    }
+
     /// Puts an item without checking it.
     pub async fn put_item(&self, table: Table, item: Item) -> Result<()> {
         self.dynamodb.put_item().table_name(self.name(table)).set_item(Some(item)).send().await?;

@@ -56,6 +56,7 @@ pub(crate) fn draft(item: &Item) -> Draft {
     };
     Draft {
         external_id: field("external_id"),
+        pending_external_id: field("pending_external_id"),
         role_arn: field("role_arn"),
         bucket: field("bucket"),
         region: field("region"),
@@ -75,10 +76,16 @@ pub(crate) fn draft(item: &Item) -> Draft {
     }
 }
 
-pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc>) -> Item {
-    let mut item = key(&config.tenant, "config");
+/// The attributes of the record `config` that a save replaces: none where a setting is left out. External IDs aren't among
+/// them.
+pub(crate) fn settings(
+    config: &TenantConfig,
+    version: u64,
+    saved_at: DateTime<Utc>,
+) -> Vec<(&'static str, Option<AttributeValue>)> {
     let Draft {
-        external_id,
+        external_id: _,
+        pending_external_id: _,
         role_arn,
         bucket,
         region,
@@ -93,7 +100,6 @@ pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc
         version,
     } = Draft::from_config(config, version);
     let texts = [
-        ("external_id", external_id),
         ("role_arn", role_arn),
         ("bucket", bucket),
         ("region", region),
@@ -106,9 +112,8 @@ pub(crate) fn config(config: &TenantConfig, version: u64, saved_at: DateTime<Utc
         ("settings_saved_at", Some(timestamp::seconds(saved_at))),
     ];
     let numbers = [("frequency_hours", frequency_hours), ("event_shards", event_shards), ("version", version)];
-    item.extend(texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), s(value?)))));
-    item.extend(numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), n(value?)))));
-    item
+    let texts = texts.into_iter().map(|(name, value)| (name, value.map(s)));
+    texts.chain(numbers.into_iter().map(|(name, value)| (name, value.map(n)))).collect()
 }
 
 /// The record `watermark`. `None` if it has no watermark: acquiring a lease creates the record, too.
@@ -278,6 +283,7 @@ mod tests {
     fn the_documented_attributes_of_a_config_are_those_that_are_written() {
         let draft = Draft {
             external_id: Some("made-for-acme".to_owned()),
+            pending_external_id: None,
             role_arn: Some("arn:aws:iam::222222222222:role/audit".to_owned()),
             bucket: Some("acme-audit".to_owned()),
             region: Some("eu-west-1".to_owned()),
@@ -293,11 +299,11 @@ mod tests {
         };
         let acme = TenantId::parse("acme").unwrap();
         let platform = Platform::from_function_arn("arn:aws:lambda:x:111111111111:function:exporter").unwrap();
-        let item = config(&draft.check(&acme, &platform).unwrap(), 1, DateTime::default());
-        let written = item.iter().filter(|(name, _)| !["tenant_id", "record"].contains(&name.as_str()));
-        let written = written.map(|(name, value)| (name.clone(), value.is_n())).collect();
+        let saved = settings(&draft.check(&acme, &platform).unwrap(), 1, DateTime::default());
+        let saved = saved.into_iter().map(|(name, value)| (name.to_owned(), value.unwrap().is_n()));
+        let external_ids = ["external_id", "pending_external_id"].map(|name| (name.to_owned(), false));
         let row = page().find(|line| line.starts_with("| `config` |")).unwrap();
-        assert_eq!(documented(row), written);
+        assert_eq!(documented(row), saved.chain(external_ids).collect());
     }
 
     #[test]
@@ -385,6 +391,7 @@ mod tests {
         assert_eq!(check(&text_for_number).unwrap_err().0[0].field, "version", "no condition would ever hold");
         for field in [
             "external_id",
+            "pending_external_id",
             "role_arn",
             "bucket",
             "region",

@@ -93,11 +93,30 @@ impl AssumedBuckets {
         aws_sdk_s3::Client::from_conf(s3)
     }
 
+    /// Assumes the tenant's role with its external ID. In a rotation tries the pending one after a refusal.
+    async fn assume_tenants_role(
+        &self,
+        config: &TenantConfig,
+        session_name: String,
+        policy: Option<String>,
+    ) -> Result<Credentials, Failure> {
+        let with = |external_id| {
+            let (session_name, policy) = (session_name.clone(), policy.clone());
+            self.assume_role(RoleRequest { role: &config.role, external_id: Some(external_id), session_name, policy })
+        };
+        let is_denied = |failure: &Failure| failure.code == Code::AssumeRoleDenied;
+        match (with(&config.external_id).await, &config.pending_external_id) {
+            (Err(denied), Some(pending)) if is_denied(&denied) => {
+                with(pending).await.map_err(|failure| if is_denied(&failure) { denied } else { failure })
+            }
+            (assumed, _) => assumed,
+        }
+    }
+
     /// Opens the bucket with the rights of a delivery.
     async fn open_as(&self, config: &TenantConfig, session_name: String) -> Result<S3Bucket, Failure> {
-        let (role, external_id) = (&config.role, Some(&config.external_id));
         let policy = Some(session::policy(config));
-        let credentials = self.assume_role(RoleRequest { role, external_id, session_name, policy }).await?;
+        let credentials = self.assume_tenants_role(config, session_name, policy).await?;
         Ok(S3Bucket { client: self.client(config, credentials), config: config.clone(), budget: self.budget.clone() })
     }
 }

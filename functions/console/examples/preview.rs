@@ -193,7 +193,7 @@ fn plan_verification(fakes: &Fakes) {
         step(
             StepName::ExternalIdEnforced,
             StepStatus::Passed,
-            "AWS refuses the role with a wrong external ID and without any.",
+            "AWS refuses the role with wrong external IDs and without any.",
             None,
         ),
         step(StepName::Region, StepStatus::Passed, "The bucket acme-audit-logs is in eu-west-1.", None),

@@ -40,6 +40,13 @@ pub enum ConnectorStatus {
     Disconnected,
 }
 
+impl ConnectorStatus {
+    /// Whether there is a role to export through.
+    pub(crate) fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Scheduled)
+    }
+}
+
 impl From<ConnectorState> for ConnectorStatus {
     fn from(state: ConnectorState) -> Self {
         match state {
@@ -57,8 +64,11 @@ impl From<ConnectorState> for ConnectorStatus {
 pub struct Connector {
     /// The state of the connection.
     pub(crate) status: ConnectorStatus,
-    /// The external ID that the role must require. The platform creates it once and never changes it.
+    /// The external ID that the role must require. The platform creates it, and only a rotation changes it.
     pub(crate) external_id: String,
+    /// In a rotation, the external ID that the role must require next. The link, the commands and the Terraform file have this
+    /// one. Null otherwise.
+    pub(crate) pending_external_id: Option<String>,
     /// The connected role.
     pub(crate) role_arn: Option<String>,
     /// The AWS account that exports the logs.
@@ -76,8 +86,8 @@ pub struct Connector {
     pub(crate) cli: String,
     /// A Terraform file that creates the same role.
     pub(crate) terraform: String,
-    /// AWS CLI commands for bash that update an existing stack to the template, limit its role to the tenant's folder, and
-    /// keep all other parameters.
+    /// AWS CLI commands for bash that update an existing stack to the template, set the tenant's id and external ID (in a
+    /// rotation, the pending one), and keep all other parameters.
     pub(crate) update_cli: String,
 }
 
@@ -186,13 +196,14 @@ pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Ad
     Err(changed_meanwhile())
 }
 
-async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
+pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
     let records = app.settings().records(tenant).await?;
     let status = ConnectorState::from_records(&records).into();
     let TenantRecords { config, .. } = records;
     // A new setting must be listed here, and decided: does the role depend on it?
     let Draft {
         external_id,
+        pending_external_id,
         role_arn,
         bucket,
         region,
@@ -206,10 +217,14 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
         event_shards: _,
         version: _,
     } = config.unwrap_or_default();
-    let external_id = ExternalId::parse(&external_id.unwrap_or_default()).map_err(|invalid| {
-        tracing::error!(tenant = %tenant, reason = invalid.0, "the stored external ID can't be used");
-        Problem::unavailable()
-    })?;
+    let parse = |text: &str| {
+        ExternalId::parse(text).map_err(|invalid| {
+            tracing::error!(tenant = %tenant, reason = invalid.0, "the stored external ID can't be used");
+            Problem::unavailable()
+        })
+    };
+    let external_id = parse(&external_id.unwrap_or_default())?;
+    let pending = pending_external_id.map(|text| parse(&text)).transpose()?;
     // A stored field that can't be used is left out.
     let bucket = bucket.and_then(|text| BucketName::parse(&text).ok());
     let prefix = prefix.and_then(|text| Prefix::parse(&text).ok());
@@ -222,7 +237,7 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
         role_name: &deployment.exporter_role,
         region: region.unwrap_or(deployment.region),
         template_url: deployment.template_url.as_deref(),
-        external_id: &external_id,
+        external_id: pending.as_ref().unwrap_or(&external_id),
         bucket: bucket.as_ref(),
         prefix: prefix.as_ref(),
         kms_key: kms_key.as_ref(),
@@ -230,6 +245,7 @@ async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connect
     Ok(Connector {
         status,
         external_id: external_id.to_string(),
+        pending_external_id: pending.as_ref().map(ToString::to_string),
         role_arn,
         provider_account_id: deployment.platform.account.to_string(),
         provider_role_name: deployment.exporter_role.clone(),

@@ -98,6 +98,7 @@ impl SettingsDraft {
         let mut fields = FieldReader { sent: self.0, errors: Vec::new() };
         let draft = Draft {
             external_id: stored.external_id.clone(),
+            pending_external_id: stored.pending_external_id.clone(),
             role_arn: stored.role_arn.clone(),
             event_shards: stored.event_shards.clone(),
             version: stored.version.clone(),

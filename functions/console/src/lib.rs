@@ -1,7 +1,7 @@
 //! The API and the pages for a tenant's admin: connect a bucket, verify it, set the schedule, read the logs.
 //!
 //! In reading order: [`app`] (the handlers' state), [`router`] (paths), then one module per resource: [`connector`],
-//! [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]. [`openapi`] describes them. `pages` call the same
+//! [`rotation`], [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]. [`openapi`] describes them. `pages` call the same
 //! functions.
 //!
 //! A handler decodes, calls the core once, and encodes. The tenant comes from its [`Caller`] alone: no path, parameter or
@@ -20,6 +20,7 @@ pub mod openapi;
 mod page_token;
 mod pages;
 mod problems;
+pub mod rotation;
 pub mod settings;
 mod slots;
 pub mod status;
@@ -47,6 +48,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 pub fn router<B: Backend>(app: App<B>) -> Router {
     let v1 = Router::new()
         .route("/connector", get(connector::read::<B>).put(connector::connect::<B>).delete(connector::disconnect::<B>))
+        .route("/connector/external-id", post(rotation::start::<B>).delete(rotation::cancel::<B>))
         .route("/export-settings", get(settings::read::<B>).put(settings::save::<B>))
         .route("/export-settings/verify", post(verification::verify::<B>))
         .route("/exports", get(exports::list::<B>))

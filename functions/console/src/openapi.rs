@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::{connector, exports, logs, settings, status, verification};
+use crate::{connector, exports, logs, rotation, settings, status, verification};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,8 @@ use crate::{connector, exports, logs, settings, status, verification};
         connector::read,
         connector::connect,
         connector::disconnect,
+        rotation::start,
+        rotation::cancel,
         settings::read,
         settings::save,
         verification::verify,

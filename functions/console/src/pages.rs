@@ -17,6 +17,7 @@ mod logs;
 mod not_found;
 pub(crate) mod obstacles;
 mod request;
+mod rotation;
 mod session;
 mod settings;
 mod settings_form;
@@ -52,6 +53,9 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/status", get(status::page::<B>))
         .route("/connector", get(connector::page::<B>).post(connector::connect::<B>))
         .route("/connector/disconnect", get(connector::confirm_disconnect::<B>).post(connector::disconnect::<B>))
+        .route("/connector/external-id", get(rotation::page::<B>).post(rotation::start::<B>))
+        .route("/connector/external-id/cancel", post(rotation::cancel::<B>))
+        .route("/connector/external-id/verify", post(rotation::verify::<B>))
         .route("/connector/template.yaml", get(connector::template::<B>))
         .route("/settings", get(settings::page::<B>).post(settings::save::<B>))
         .route("/settings/verify", post(settings::verify::<B>))

@@ -283,6 +283,7 @@ impl StoredSettings {
             kms_key_arn,
             bucket_owner,
             external_id: _,
+            pending_external_id: _,
             role_arn: _,
             event_shards: _,
             version: _,

@@ -123,7 +123,8 @@ pub(crate) async fn verify_settings<B: Backend>(
 }
 
 fn update_cli(deployment: &Deployment, tenant: &TenantId, draft: &Draft) -> Option<String> {
-    let external_id = ExternalId::parse(draft.external_id.as_deref()?).ok()?;
+    let external_id = draft.pending_external_id.as_ref().or(draft.external_id.as_ref())?;
+    let external_id = ExternalId::parse(external_id).ok()?;
     let region = draft.region.as_deref().and_then(|text| Region::parse(text).ok());
     let role_setup = RoleSetup {
         tenant,

@@ -26,7 +26,7 @@ use crate::{
 /// A tenant is checked in its due hour or the two after it, so that a later run catches up with an earlier one.
 const CATCH_UP_HOURS: i64 = 3;
 
-/// Connections verified at once. Each assumes the role five times, at the pace that all exports share.
+/// Connections verified at once. Each assumes the role seven times, at the pace that all exports share.
 const CONCURRENCY: usize = 8;
 
 /// If at least so many roles refuse the exporter and none can be assumed, the platform is more likely the cause than the

@@ -1,4 +1,4 @@
-//! The changes of a tenant's admin: connect a role, save settings, disconnect.
+//! The changes of a tenant's admin: connect a role, save settings, disconnect, rotate the external ID.
 //!
 //! Each change is a read, a decision and a conditional write, so that two admins or an admin and an export can't undo each
 //! other's changes. Windows that were exported stay exported, and pending windows keep their bounds.
@@ -7,12 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     failure::{Code, Failure, Party},
-    ports::{Conditional, Settings},
-    records::{FinalDeliveries, Place, StoredWatermark, TenantRecords},
+    ports::{Conditional, Settings}, records::{FinalDeliveries, Place, StoredWatermark, TenantRecords, Rotations},
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors, TenantConfig, parse_version},
     system_events::AdminChange,
-    tenant::{EventShards, Invalid, Platform, RoleArn, TenantId},
+    tenant::{EventShards, ExternalId, ExternalIds, Invalid, Platform, RoleArn, TenantId},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +111,50 @@ fn final_deliveries(
     let place = |after: &TenantConfig| Place::of(tenant, &Draft::from_config(after, after.version));
     let leaves = after.is_none_or(|after| place(after) != Place::of(tenant, before));
     leaves.then(|| final_deliveries.after_leaving(tenant, before, watermark, change.stamp.at)).flatten()
+}
+
+/// Makes `candidate` the pending external ID. Keeps the one of a rotation that has begun already.
+///
+/// # Errors
+/// If the store fails, or the tenant has no valid external ID.
+pub async fn start_rotation<S: Rotations>(
+    store: &S,
+    as_read: &TenantRecords,
+    tenant: &TenantId,
+    candidate: &ExternalId,
+    change: &AdminChange,
+) -> Result<Conditional, Failure> {
+    let ids = external_ids(as_read)?;
+    if ids.pending.is_some() {
+        return Ok(Conditional::Written);
+    }
+    let after = ExternalIds { pending: Some(candidate.clone()), ..ids.clone() };
+    store.replace_external_ids(tenant, &ids, &after, &change.rotation_started(tenant)).await
+}
+
+/// Removes the pending external ID. Without one, changes nothing.
+///
+/// # Errors
+/// If the store fails, or the tenant has no valid external ID.
+pub async fn cancel_rotation<S: Rotations>(
+    store: &S,
+    as_read: &TenantRecords,
+    tenant: &TenantId,
+    change: &AdminChange,
+) -> Result<Conditional, Failure> {
+    let ids = external_ids(as_read)?;
+    if ids.pending.is_none() {
+        return Ok(Conditional::Written);
+    }
+    let after = ExternalIds { pending: None, ..ids.clone() };
+    store.replace_external_ids(tenant, &ids, &after, &change.rotation_cancelled(tenant)).await
+}
+
+fn external_ids(TenantRecords { config, .. }: &TenantRecords) -> Result<ExternalIds, Failure> {
+    let Draft { external_id, pending_external_id, .. } = config.clone().unwrap_or_default();
+    let parse = |field, text: &str| ExternalId::parse(text).map_err(|invalid| invalid_field(field, invalid));
+    let pending = pending_external_id.map(|text| parse("pending_external_id", &text)).transpose()?;
+    Ok(ExternalIds { current: parse("external_id", &external_id.unwrap_or_default())?, pending })
 }
 
 /// The version of a stored config; 0 without the attribute.
@@ -265,6 +308,80 @@ pub(crate) mod tests {
         let connected =
             ["Connector Connected", "Export Settings Changed", "Connector Disconnected", "Connector Connected"];
         assert_eq!(admin.actions(), connected);
+    }
+
+    impl Admin {
+        fn start_rotation(&self, candidate: &str) -> Result<Conditional, Failure> {
+            let candidate = ExternalId::parse(candidate).unwrap();
+            let change = change_at(at("2026-11-21T12:00:00Z"));
+            start_rotation(&self.0, &self.records(), &acme(), &candidate, &change).now_or_never().unwrap()
+        }
+
+        fn cancel_rotation(&self) -> Result<Conditional, Failure> {
+            let change = change_at(at("2026-11-21T13:00:00Z"));
+            cancel_rotation(&self.0, &self.records(), &acme(), &change).now_or_never().unwrap()
+        }
+
+        fn external_ids(&self) -> (Option<String>, Option<String>) {
+            let config = self.records().config.unwrap();
+            (config.external_id, config.pending_external_id)
+        }
+    }
+
+    #[test]
+    fn a_rotation_is_started_once_cancelled_once_and_survives_other_changes() {
+        let admin = admin();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        let (current, pending) = (Some("3f6c1d2e-external".to_owned()), Some("pending-one".to_owned()));
+        for candidate in ["pending-one", "another"] {
+            assert_eq!(admin.start_rotation(candidate), Ok(Conditional::Written));
+            assert_eq!(admin.external_ids(), (current.clone(), pending.clone()), "the first one stays");
+        }
+        let version = admin.records().config.unwrap().version;
+        assert_eq!(version.as_deref(), Some("1"), "no export in progress is discarded");
+        // The settings of a form that was opened before the rotation.
+        assert_eq!(admin.save(&Draft { version, ..draft() }, None, "2026-11-21T12:03:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.disconnect("2026-11-21T12:10:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.connect("another", "2026-11-21T12:20:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.external_ids(), (current.clone(), pending));
+        for _ in 0..2 {
+            assert_eq!(admin.cancel_rotation(), Ok(Conditional::Written));
+            assert_eq!(admin.external_ids(), (current.clone(), None));
+        }
+        let rotation = admin.actions().into_iter().filter(|action| action.starts_with("External ID"));
+        assert_eq!(rotation.collect::<Vec<_>>(), ["External ID Rotation Started", "External ID Rotation Cancelled"]);
+        let state = admin.0.state();
+        let documents: Vec<String> =
+            state.events.values().flat_map(|shard| shard.values()).map(|it| format!("{it:?}")).collect();
+        assert!(documents.iter().all(|it| !it.contains("pending-one") && !it.contains("3f6c1d2e")), "{documents:?}");
+    }
+
+    #[test]
+    fn a_rotation_that_was_completed_meanwhile_is_not_cancelled() {
+        let admin = admin();
+        assert_eq!(admin.start_rotation("pending-one"), Ok(Conditional::Written));
+        let as_read = admin.records();
+        admin.0.state().tenants.get_mut("acme").unwrap().config = Some(Draft {
+            external_id: Some("pending-one".to_owned()),
+            pending_external_id: None,
+            ..as_read.config.clone().unwrap()
+        });
+        let change = change_at(at("2026-11-21T13:00:00Z"));
+        let cancelled = cancel_rotation(&admin.0, &as_read, &acme(), &change).now_or_never().unwrap();
+        assert_eq!(cancelled, Ok(Conditional::ConditionFailed));
+        assert_eq!(admin.external_ids(), (Some("pending-one".to_owned()), None));
+    }
+
+    #[test]
+    fn a_tenant_that_was_erased_and_comes_back_gets_a_new_external_id() {
+        let admin = admin();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        admin.0.state().tenants.clear();
+        assert_eq!(admin.start_rotation("pending-one").unwrap_err().code, Code::ConfigInvalid, "nothing to rotate");
+        assert!(admin.connect("audit", "2026-11-22T09:00:00Z").is_err(), "the earlier role is not taken");
+        let new = ExternalId::parse("a-new-one").unwrap();
+        let given = admin.0.external_id(&acme(), &new).now_or_never().unwrap();
+        assert_eq!(given.as_deref(), Ok("a-new-one"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     },
     schedule::{Schedule, Window},
     settings::TenantConfig,
-    tenant::{DueShard, EventShards, ExternalId, RoleArn, TenantId},
+    tenant::{DueShard, EventShards, ExternalId, ExternalIds, RoleArn, TenantId},
     verification::{Verification, VerificationRequest},
 };
 
@@ -206,7 +206,7 @@ pub trait Settings: Sync {
     /// Returns the tenant's records, read consistently.
     fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;
 
-    /// Returns the stored external ID, or stores `candidate`. From then on it never changes.
+    /// Returns the stored external ID, or stores `candidate`. From then on only a [rotation](Rotations) changes it.
     fn external_id(
         &self,
         tenant: &TenantId,
@@ -224,7 +224,7 @@ pub trait Settings: Sync {
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant: the config with its version raised by one, the watermark with `schedule`
-    /// and the time of the change, which begins a new first day of a failing tenant. Conditional on the config's version, on
+    /// and the time of the change, which begins a new first day of a failing tenant. Stored external IDs stay as they are. Conditional on the config's version, on
     /// the watermark as read, and on the stored `event_shards` being no more than the config's.
     fn save(
         &self,
@@ -266,6 +266,19 @@ pub trait Settings: Sync {
 pub enum SlotKind {
     Verification,
     Search,
+}
+
+/// Rotations of a tenant's external ID.
+pub trait Rotations: Sync {
+    /// Replaces the tenant's external IDs, with the audit event, all or nothing. Conditional on both as read. Changes nothing
+    /// else, in particular not the config's version: exports in progress go on.
+    fn replace_external_ids(
+        &self,
+        tenant: &TenantId,
+        as_read: &ExternalIds,
+        after: &ExternalIds,
+        announcement: &Announcement,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }
 
 /// Connection checks.

@@ -23,13 +23,12 @@ pub const TEMPLATE: &str = include_str!("../../../cloudformation/audit-log-expor
 /// The same role as a Terraform file, without values.
 pub const TERRAFORM: &str = include_str!("../../../cloudformation/audit-log-export-role.tf");
 
-/// The template's parameters beside `TenantId`. An update of an existing stack keeps them.
-const KEPT_PARAMETERS: [&str; 9] = [
+/// The template's parameters beside `TenantId` and `ExternalId`. An update of an existing stack keeps them.
+const KEPT_PARAMETERS: [&str; 8] = [
     "BucketName",
     "BucketPrefix",
     "KmsKeyArn",
     "CreateBucket",
-    "ExternalId",
     "ProviderAccountId",
     "ProviderRoleName",
     "RoleName",
@@ -50,6 +49,7 @@ pub struct RoleSetup<'a> {
     pub region: Region,
     /// The `https` URL in S3 where [`TEMPLATE`] is published, if it is.
     pub template_url: Option<&'a str>,
+    /// In a rotation the pending one.
     pub external_id: &'a ExternalId,
     pub bucket: Option<&'a BucketName>,
     pub prefix: Option<&'a Prefix>,
@@ -133,17 +133,20 @@ impl RoleSetup<'_> {
         )
     }
 
-    /// Returns bash commands that update the stack to the template, limit its role to the tenant's folder, and wait for it. All
-    /// other parameters keep their values.
+    /// Returns bash commands that update the stack to the template, give it the tenant's id and the external ID, and wait for
+    /// it. All other parameters keep their values.
     pub fn update_cli(&self) -> String {
         let (place, template) = (self.place(), self.template());
-        let kept = KEPT_PARAMETERS.map(|name| format!("ParameterKey={name},UsePreviousValue=true")).join(" \\\n    ");
+        let replaced = [("TenantId", self.tenant.as_str()), ("ExternalId", self.external_id.as_str())]
+            .map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }));
+        let kept = KEPT_PARAMETERS.map(|name| json!({ "ParameterKey": name, "UsePreviousValue": true }));
+        let parameters: Vec<String> =
+            replaced.into_iter().chain(kept).map(|it| shell_quoted(&it.to_string()).into_owned()).collect();
         format!(
             "aws cloudformation update-stack {place} \\\n  {template} \\\n  \
-             --capabilities CAPABILITY_NAMED_IAM \\\n  --parameters \\\n    \
-             ParameterKey=TenantId,ParameterValue={} \\\n    {kept} &&\n\
+             --capabilities CAPABILITY_NAMED_IAM \\\n  --parameters \\\n    {} &&\n\
              aws cloudformation wait stack-update-complete {place}\n",
-            self.tenant
+            parameters.join(" \\\n    ")
         )
     }
 

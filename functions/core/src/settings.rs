@@ -17,6 +17,8 @@ use crate::{
 pub struct TenantConfig {
     pub tenant: TenantId,
     pub external_id: ExternalId,
+    /// During a rotation, the external ID that the role may demand already.
+    pub pending_external_id: Option<ExternalId>,
     pub role: RoleArn,
     pub bucket: BucketName,
     pub region: Region,
@@ -64,6 +66,8 @@ impl Destination {
 pub struct Connection {
     pub tenant: TenantId,
     pub external_id: ExternalId,
+    /// As in [`TenantConfig`].
+    pub pending_external_id: Option<ExternalId>,
     pub role: RoleArn,
 }
 
@@ -72,6 +76,7 @@ pub struct Connection {
 #[serde(default)]
 pub struct Draft {
     pub external_id: Option<String>,
+    pub pending_external_id: Option<String>,
     pub role_arn: Option<String>,
     pub bucket: Option<String>,
     pub region: Option<String>,
@@ -101,7 +106,8 @@ pub struct FieldErrors(pub Vec<FieldError>);
 impl FieldErrors {
     /// Returns a failure of the tenant's export. The party is the customer, unless the platform sets one of the fields.
     pub fn into_failure(self) -> Failure {
-        const PLATFORM_FIELDS: &[&str] = &["external_id", "event_shards", "version", "exported_until", "next_due"];
+        const PLATFORM_FIELDS: &[&str] =
+            &["external_id", "pending_external_id", "event_shards", "version", "exported_until", "next_due"];
         let platform = self.0.iter().any(|error| PLATFORM_FIELDS.contains(&error.field));
         let party = if platform { Party::Platform } else { Party::Customer };
         let fields: Vec<String> = self.0.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
@@ -158,6 +164,7 @@ impl Draft {
         let TenantConfig {
             tenant: _,
             external_id,
+            pending_external_id,
             role,
             bucket,
             region,
@@ -172,6 +179,7 @@ impl Draft {
         } = config;
         Self {
             external_id: Some(external_id.to_string()),
+            pending_external_id: pending_external_id.as_ref().map(ToString::to_string),
             role_arn: Some(role.as_str().to_owned()),
             bucket: Some(bucket.to_string()),
             region: Some(region.to_string()),
@@ -206,17 +214,18 @@ impl Draft {
     /// As [`Draft::check`].
     pub fn check_connection(&self, tenant: &TenantId, platform: &Platform) -> Result<Connection, FieldErrors> {
         let mut fields = FieldChecks::default();
-        match self.connection(&mut fields, platform) {
-            (Some(external_id), Some(role)) => Ok(Connection { tenant: tenant.clone(), external_id, role }),
+        match self.connection(&mut fields, tenant, platform) {
+            Some(connection) if fields.0.is_empty() => Ok(connection),
             _ => Err(FieldErrors(fields.0)),
         }
     }
 
-    fn connection(&self, fields: &mut FieldChecks, platform: &Platform) -> (Option<ExternalId>, Option<RoleArn>) {
-        (
-            fields.required("external_id", self.external_id.as_ref(), ExternalId::parse),
-            fields.required("role_arn", self.role_arn.as_ref(), |text| parse_customer_role(text, platform)),
-        )
+    fn connection(&self, fields: &mut FieldChecks, tenant: &TenantId, platform: &Platform) -> Option<Connection> {
+        let external_id = fields.required("external_id", self.external_id.as_ref(), ExternalId::parse);
+        let pending_external_id =
+            fields.present("pending_external_id", self.pending_external_id.as_ref(), ExternalId::parse);
+        let role = fields.required("role_arn", self.role_arn.as_ref(), |text| parse_customer_role(text, platform));
+        Some(Connection { tenant: tenant.clone(), external_id: external_id?, pending_external_id, role: role? })
     }
 
     /// Checks each field alone, against the others and against the platform.
@@ -226,10 +235,11 @@ impl Draft {
     /// roles; a role in another partition is refused, since it can't be assumed.
     pub fn check(&self, tenant: &TenantId, platform: &Platform) -> Result<TenantConfig, FieldErrors> {
         let mut fields = FieldChecks::default();
-        let (external_id, role) = self.connection(&mut fields, platform);
+        let connection = self.connection(&mut fields, tenant, platform);
         // Without `..`, so that a new setting does not compile until it is checked.
         let Self {
             external_id: _,
+            pending_external_id: _,
             role_arn: _,
             bucket,
             region,
@@ -265,13 +275,15 @@ impl Draft {
                 format!("the key is in {}, but the bucket in {region}; S3 needs both in one region", key.region());
             fields.fail("kms_key_arn", message);
         }
-        match (external_id, role, bucket, region, frequency, encryption) {
-            (Some(external_id), Some(role), Some(bucket), Some(region), Some(frequency), Some(encryption))
+        match (connection, bucket, region, frequency, encryption) {
+            (Some(connection), Some(bucket), Some(region), Some(frequency), Some(encryption))
                 if fields.0.is_empty() =>
             {
+                let Connection { tenant, external_id, pending_external_id, role } = connection;
                 Ok(TenantConfig {
-                    tenant: tenant.clone(),
+                    tenant,
                     external_id,
+                    pending_external_id,
                     role,
                     bucket,
                     region,
@@ -397,6 +409,7 @@ pub(crate) mod tests {
         let text = |text: &str| Some(text.to_owned());
         let wrong = Draft {
             external_id: text("x"),
+            pending_external_id: text("y"),
             role_arn: text("me"),
             bucket: text("A"),
             region: text("moon"),
@@ -414,6 +427,7 @@ pub(crate) mod tests {
             wrong_fields(&wrong),
             [
                 "external_id",
+                "pending_external_id",
                 "role_arn",
                 "bucket",
                 "region",

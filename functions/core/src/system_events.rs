@@ -18,7 +18,7 @@ use crate::{
     records::{ConnectionChange, ConnectionCheck, FinalDelivery, Place, Receipt},
     schedule::Window,
     settings::Draft,
-    tenant::{RoleArn, TenantId},
+    tenant::{ExternalId, RoleArn, TenantId},
     timestamp,
 };
 
@@ -88,6 +88,19 @@ impl AdminChange {
         self.event(tenant, if passed { "Connection Check Passed" } else { "Connection Check Failed" }, info)
     }
 
+    pub fn rotation_started(&self, tenant: &TenantId) -> Announcement {
+        self.unannounced(tenant, "External ID Rotation Started")
+    }
+
+    pub fn rotation_cancelled(&self, tenant: &TenantId) -> Announcement {
+        self.unannounced(tenant, "External ID Rotation Cancelled")
+    }
+
+    /// An audit event without a notification.
+    fn unannounced(&self, tenant: &TenantId, action: &str) -> Announcement {
+        Announcement { event: self.event(tenant, action, &json!({})), notification: None }
+    }
+
     fn event(&self, tenant: &TenantId, action: &str, info: &Value) -> NewEvent {
         let activity = Activity { log_type: LOG_TYPE, action, user: &self.by };
         NewEvent::new(tenant, self.stamp, self.id.clone(), activity, info)
@@ -107,6 +120,7 @@ fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 10] {
     // Without `..`, so that a new setting does not compile until it is audited or left out.
     let Draft {
         external_id: _,
+        pending_external_id: _,
         role_arn,
         bucket,
         region,
@@ -257,6 +271,14 @@ pub fn connection_checked(
     let info = check.info();
     let event = system_event(tenant, stamp, &day, action, &info.clone().into());
     Announcement::new(event, kind, check.at, info)
+}
+
+/// The audit event of a verification that found the role to demand the pending external ID.
+pub fn rotation_completed(tenant: &TenantId, stamp: Stamp, role: &RoleArn, pending: &ExternalId) -> Announcement {
+    let point = pending.decoy("rotation");
+    let info = json!({ "roleArn": role.as_str() });
+    let event = system_event(tenant, stamp, point.as_str(), "External ID Rotation Completed", &info);
+    Announcement { event, notification: None }
 }
 
 /// `point` identifies the occurrence, so that all runs that record it use the same id. For failures and recoveries it is

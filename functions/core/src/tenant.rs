@@ -13,7 +13,7 @@ pub use arn::{KmsKeyArn, RoleArn};
 pub use destination::{BucketName, Prefix};
 pub use encryption::Encryption;
 pub use file_format::{Compression, Format};
-pub use identity::{AccountId, DueShard, EventShards, ExternalId, Frequency, Platform, TenantId};
+pub use identity::{AccountId, DueShard, EventShards, ExternalId, ExternalIds, Frequency, Platform, TenantId};
 pub use regions::{Partition, Region};
 
 /// Why a text is invalid, in words for the person who typed it.

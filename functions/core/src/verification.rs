@@ -15,7 +15,7 @@ use crate::{
 pub struct VerificationRequest {
     pub tenant_id: String,
     /// Checked by the rules of saved settings; frequency, format and the like are ignored. Without a bucket only the role
-    /// is verified.
+    /// is verified. A pending external ID is read from the tenant's record.
     pub draft: Draft,
 }
 
@@ -56,6 +56,7 @@ impl From<RequestFields> for VerificationRequest {
             encryption,
             kms_key_arn,
             bucket_owner,
+            pending_external_id: None,
             frequency_hours: None,
             format: None,
             compression: None,
@@ -77,6 +78,7 @@ impl From<VerificationRequest> for RequestFields {
             encryption,
             kms_key_arn,
             bucket_owner,
+            pending_external_id: _,
             frequency_hours: _,
             format: _,
             compression: _,
@@ -96,7 +98,7 @@ const TRY_AGAIN: &str = "Change nothing yet: try again in a minute. If it stays 
 pub enum StepName {
     /// The role can be assumed with the external ID.
     AssumeRole,
-    /// The role can be assumed neither with a wrong external ID nor without one.
+    /// The role can be assumed neither with wrong external IDs nor without one.
     ExternalIdEnforced,
     /// The bucket is in the region of the settings.
     Region,

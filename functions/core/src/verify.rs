@@ -11,27 +11,31 @@ mod tests;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::{Code, Failure, Party},
+    new_event::Stamp,
     object::{ObjectSpec, key_outside_folder, key_outside_prefix},
-    ports::{Access, Action, DeliveryFailure, Probes, Reach as _, Tenants},
+    ports::{Access, Action, Conditional, DeliveryFailure, Probes, Reach as _, Rotations, Tenants},
     settings::{Connection, Draft, FieldError, FieldErrors, TenantConfig},
-    tenant::{Platform, TenantId},
+    system_events,
+    tenant::{ExternalId, ExternalIds, Platform, TenantId},
     verification::{Step, StepName, Steps, Verification, VerificationRequest},
 };
 use decide::Attempts;
-use role::RoleProbe;
+use role::{Decoy, RoleProbe};
 
 /// The stored object's text, for the customer who finds it.
 const CHECK_TEXT: &str = "This file shows that audit logs can be delivered to this bucket. Each verification of the connection replaces it. It holds no events.\n";
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct VerifyContext<'a> {
     pub platform: &'a Platform,
-    pub now: DateTime<Utc>,
+    pub now: &'a (dyn Fn() -> DateTime<Utc> + Send + Sync),
+    /// None keeps events forever.
+    pub retention: Option<TimeDelta>,
     /// Different for each verification, and unpredictable for customers.
     pub id: &'a str,
     /// A call that isn't answered within this time is inconclusive.
@@ -47,10 +51,15 @@ struct ValidRequest {
     delivery: Option<TenantConfig>,
     /// Whether the saved settings deliver in the same way.
     is_saved: bool,
+    /// Whether the tenant has another role, which may still demand the current external ID.
+    has_other_role: bool,
 }
 
 /// Verifies a connection. If it is the saved one and passes, resets the tenant's backoff, so that the next tick exports.
-pub async fn verify<T: Tenants, P: Probes>(
+///
+/// In a rotation of the external ID, completes the rotation if the role demands the pending one. It takes the two steps about
+/// the role: the bucket has no part in the external ID.
+pub async fn verify<T: Tenants + Rotations, P: Probes>(
     tenants: &T,
     probes: &P,
     request: &VerificationRequest,
@@ -58,8 +67,7 @@ pub async fn verify<T: Tenants, P: Probes>(
 ) -> Verification {
     let deadline = Instant::now() + context.within;
     let mut steps = Steps::default();
-    let ValidRequest { connection, delivery, is_saved } = match check_request(tenants, request, context, deadline).await
-    {
+    let valid = match check_request(tenants, request, context, deadline).await {
         Ok(valid) => valid,
         Err(failure) => {
             steps.push(Step::from_failure(StepName::AssumeRole, &failure));
@@ -67,15 +75,27 @@ pub async fn verify<T: Tenants, P: Probes>(
         }
     };
 
-    let wrong = connection.external_id.decoy(context.id);
-    let role = RoleProbe { probes, connection: &connection, wrong, deadline };
+    let ValidRequest { connection, delivery, is_saved, has_other_role } = valid;
+    let role = RoleProbe { probes, connection: &connection, decoys: Decoy::all(&connection, context.id), deadline };
     let answers = role.ask(context.retry_refused_role).await;
     let assumed = decide::assume_role(&connection, &answers.with_right);
-    let enforced = decide::external_id_enforced(&connection, &assumed, answers.with_wrong, answers.without);
+    let enforced = decide::external_id_enforced(&connection, &assumed, &answers.to_decoys);
     let is_role_usable = assumed.passed() && enforced.passed();
     steps.push(assumed);
     steps.push(enforced);
-    let Some(config) = delivery else {
+    let accepted = answers.with_right.ok();
+    if is_role_usable
+        && !has_other_role
+        && let Some(pending) = accepted.as_ref().filter(|it| connection.pending_external_id.as_ref() == Some(*it))
+    {
+        complete_rotation(tenants, &connection, pending, context).await;
+    }
+    // The delivery uses the external ID that was just found to work.
+    let with_accepted = |config| match &accepted {
+        Some(accepted) => TenantConfig { external_id: accepted.clone(), pending_external_id: None, ..config },
+        None => config,
+    };
+    let Some(config) = delivery.map(with_accepted) else {
         return steps.skip_remaining("Not tried, since no bucket was given yet.");
     };
     if !is_role_usable {
@@ -83,7 +103,8 @@ pub async fn verify<T: Tenants, P: Probes>(
             .skip_remaining("Not tried: nothing is written through a role that has not passed the steps before.");
     }
 
-    let spec = ObjectSpec::connectivity_check(&config, context.now);
+    let now = (context.now)();
+    let spec = ObjectSpec::connectivity_check(&config, now);
     let key = spec.key.clone();
     let deliver = || probes.deliver(&config, spec.clone(), CHECK_TEXT.as_bytes().to_vec(), deadline);
     let mut delivered = deliver().await;
@@ -101,7 +122,7 @@ pub async fn verify<T: Tenants, P: Probes>(
     let verification = steps.finish_with(last);
     if is_saved
         && verification.passed()
-        && let Err(failure) = before(deadline, tenants.reset_backoff(&config.tenant, context.now)).await
+        && let Err(failure) = before(deadline, tenants.reset_backoff(&config.tenant, now)).await
     {
         let Failure { code, message, .. } = failure;
         tracing::error!(tenant = %config.tenant, code = %code, reason = message, "backoff not reset: the next tick may skip the tenant");
@@ -109,8 +130,31 @@ pub async fn verify<T: Tenants, P: Probes>(
     verification
 }
 
+/// Makes the pending external ID the only one. If that fails, both stay, and the next verification tries again.
+async fn complete_rotation<T: Rotations>(
+    tenants: &T,
+    connection: &Connection,
+    pending: &ExternalId,
+    context: VerifyContext<'_>,
+) {
+    let Connection { tenant, external_id, role, .. } = connection;
+    let as_read = ExternalIds { current: external_id.clone(), pending: Some(pending.clone()) };
+    let after = ExternalIds { current: pending.clone(), pending: None };
+    let stamp = Stamp { at: (context.now)(), retention: context.retention };
+    let announcement = system_events::rotation_completed(tenant, stamp, role, pending);
+    match tenants.replace_external_ids(tenant, &as_read, &after, &announcement).await {
+        Ok(Conditional::Written) => tracing::info!(tenant = %tenant, "rotation of the external ID completed"),
+        Ok(Conditional::ConditionFailed) => {
+            tracing::info!(tenant = %tenant, "rotation of the external ID not completed: it has changed meanwhile");
+        }
+        Err(Failure { code, message, .. }) => {
+            tracing::error!(tenant = %tenant, code = %code, reason = message, "rotation of the external ID not completed: the next verification tries again");
+        }
+    }
+}
+
 /// Checks the fields, and that the external ID is the tenant's stored one: a request with another tenant's external ID
-/// could use another customer's role.
+/// could use another customer's role. The pending external ID is the stored one, too.
 async fn check_request<T: Tenants>(
     tenants: &T,
     request: &VerificationRequest,
@@ -122,6 +166,9 @@ async fn check_request<T: Tenants>(
         let error = FieldError { field: "tenant_id", message: invalid.0 };
         Failure { party: Party::Platform, ..FieldErrors(vec![error]).into_failure() }
     })?;
+    let records = before(deadline, tenants.load(std::slice::from_ref(&tenant))).await?;
+    let stored = records.into_iter().find_map(|(_, records)| records.config).unwrap_or_default();
+    let draft = Draft { pending_external_id: stored.pending_external_id.clone(), ..draft.clone() };
     let connection = draft.check_connection(&tenant, context.platform);
     let delivery = match draft.bucket.as_deref() {
         None | Some("") => None,
@@ -133,15 +180,14 @@ async fn check_request<T: Tenants>(
         }
     };
     let connection = connection.map_err(FieldErrors::into_failure)?;
-    let records = before(deadline, tenants.load(std::slice::from_ref(&tenant))).await?;
-    let stored = records.into_iter().find_map(|(_, records)| records.config);
-    if stored.as_ref().is_some_and(|stored| stored.external_id.as_deref() != Some(connection.external_id.as_str())) {
+    if stored.external_id.as_deref() != Some(connection.external_id.as_str()) {
         let message = "The external ID is not the one that the platform has made for this tenant; nothing was tried.";
         return Err(Failure::by(Party::Platform, Code::ConfigInvalid, message));
     }
-    let saved = stored.and_then(|stored| stored.check(&tenant, context.platform).ok());
+    let has_other_role = stored.role_arn.as_ref().is_some_and(|stored| stored != connection.role.as_str());
+    let saved = stored.check(&tenant, context.platform).ok();
     let is_saved = saved.zip(delivery.as_ref()).is_some_and(|(saved, delivery)| has_same_destination(&saved, delivery));
-    Ok(ValidRequest { connection, delivery, is_saved })
+    Ok(ValidRequest { connection, delivery, is_saved, has_other_role })
 }
 
 /// Whether both deliver through the same role to the same place; settings that a verification ignores may differ.
@@ -150,6 +196,7 @@ fn has_same_destination(a: &TenantConfig, b: &TenantConfig) -> bool {
     let TenantConfig {
         tenant,
         external_id,
+        pending_external_id: _,
         role,
         bucket,
         region,

@@ -46,7 +46,8 @@ impl Verifier for InvocationVerifier<'_> {
         let within = CHECK_TIMEOUT.to_std().unwrap_or(Duration::ZERO);
         let run = verify::VerifyContext {
             platform,
-            now: wall_clock(),
+            now: &wall_clock,
+            retention: exporter.export.options.retention,
             id: &context.request_id,
             within,
             // These roles are no longer new, and a fleet with many refused ones would take too long.

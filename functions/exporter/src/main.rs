@@ -88,16 +88,17 @@ async fn verify(
     context: &Context,
     request: &VerificationRequest,
 ) -> Verification {
-    let now = wall_clock();
+    let began = wall_clock();
     let run = verify::VerifyContext {
         platform,
-        now,
+        now: &wall_clock,
+        retention: exporter.options.retention,
         id: &context.request_id,
         within: VERIFY_TIMEOUT,
         retry_refused_role: RETRY_REFUSED_ROLE,
     };
     let verification = verify::verify(&exporter.tenants, &exporter.buckets, request, run).await;
-    let duration_ms = (wall_clock() - now).num_milliseconds();
+    let duration_ms = (wall_clock() - began).num_milliseconds();
     for step in &verification.steps {
         let Step { step, status, code, message, .. } = step;
         let code = code.map(Code::as_str);

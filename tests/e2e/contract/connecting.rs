@@ -4,10 +4,11 @@ use anyhow::Result;
 use audit_log_core::{
     new_event::{NewEvent, Stamp, Submitter},
     onboarding::ConnectorState,
-    ports::{Conditional, EventRange, Events, Recorder, Recording, Settings, SlotKind},
+    ports::{Conditional, EventRange, Events, Recorder, Recording, Settings, SlotKind, Rotations},
     records::{StoredReceipt, TenantRecords},
     schedule::Window,
-    tenant::{ExternalId, RoleArn},
+    settings::{Draft, TenantConfig},
+    tenant::{ExternalId, ExternalIds, RoleArn},
 };
 use chrono::TimeDelta;
 use futures::future::join_all;
@@ -16,6 +17,8 @@ use crate::world::{self, AsRead, World, announcement, announcement_of, change, c
 
 on_both_worlds! {
     the_first_external_id_is_stored_and_never_replaced
+    external_ids_are_replaced_only_as_they_were_read_and_nothing_else_is
+    a_save_keeps_the_external_ids_of_a_rotation_that_it_did_not_know
     a_role_is_stored_and_removed_until_there_are_settings
     a_role_is_not_stored_unless_the_config_is_unchanged
     receipts_come_latest_first_and_page_by_page
@@ -37,6 +40,74 @@ async fn the_first_external_id_is_stored_and_never_replaced(world: &impl World) 
     let records = world.settings().records(&acme).await?;
     assert_eq!(ConnectorState::from_records(&records), ConnectorState::NotConnected);
     assert_eq!(records.config.and_then(|config| config.external_id), Some(kept[0].clone()));
+    Ok(())
+}
+
+fn external_ids(current: &str, pending: Option<&str>) -> Result<ExternalIds> {
+    let pending = pending.map(ExternalId::parse).transpose()?;
+    Ok(ExternalIds { current: ExternalId::parse(current)?, pending })
+}
+
+async fn external_ids_are_replaced_only_as_they_were_read_and_nothing_else_is(world: &impl World) -> Result<()> {
+    let acme = world::connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let replace = async |as_read: &ExternalIds, after: &ExternalIds| {
+        let announcement = change("10:30")?.rotation_started(tenant);
+        anyhow::Ok(world.rotations().replace_external_ids(tenant, as_read, after, &announcement).await?)
+    };
+    let before = load(world, tenant).await?;
+    let config = before.config.clone().unwrap_or_default();
+    let old = external_ids("some-external-id", None)?;
+    let rotating = external_ids("some-external-id", Some("the-next-one"))?;
+    let new = external_ids("the-next-one", None)?;
+    for wrong in [&rotating, &new, &external_ids("some-external-id", Some("another"))?] {
+        assert_eq!(replace(wrong, &old).await?, Conditional::ConditionFailed, "{wrong:?}");
+    }
+    assert_eq!(load(world, tenant).await?, before);
+    for (as_read, after) in [(&old, &rotating), (&rotating, &old), (&old, &rotating), (&rotating, &new)] {
+        assert_eq!(replace(as_read, after).await?, Conditional::Written);
+        let stored = Draft {
+            external_id: Some(after.current.to_string()),
+            pending_external_id: after.pending.as_ref().map(ToString::to_string),
+            ..config.clone()
+        };
+        assert_eq!(load(world, tenant).await?, TenantRecords { config: Some(stored), ..before.clone() });
+        assert_eq!(replace(as_read, after).await?, Conditional::ConditionFailed, "a second time");
+    }
+    let unknown = id("unknown")?;
+    let announcement = change("10:30")?.rotation_started(&unknown);
+    let replaced = world.rotations().replace_external_ids(&unknown, &old, &rotating, &announcement).await?;
+    assert_eq!((replaced, load(world, &unknown).await?), (Conditional::ConditionFailed, TenantRecords::default()));
+    Ok(())
+}
+
+async fn a_save_keeps_the_external_ids_of_a_rotation_that_it_did_not_know(world: &impl World) -> Result<()> {
+    let acme = world::connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    for (number, after) in
+        [external_ids("some-external-id", Some("the-next-one"))?, external_ids("the-next-one", None)?]
+            .iter()
+            .enumerate()
+    {
+        let records = load(world, tenant).await?;
+        let config = records.config.unwrap_or_default();
+        let as_read = external_ids(&config.external_id.unwrap_or_default(), config.pending_external_id.as_deref())?;
+        let minute = format!("10:3{number}");
+        let announcement = change(&minute)?.rotation_started(tenant);
+        let replaced = world.rotations().replace_external_ids(tenant, &as_read, after, &announcement).await?;
+        assert_eq!(replaced, Conditional::Written);
+        // The settings as they were before.
+        let version = acme.config.version + number as u64;
+        let saved = TenantConfig { version, ..acme.config.clone() };
+        let watermark = records.watermark.unwrap_or_default();
+        let schedule = watermark.schedule().map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let announcement = announcement_of("acme", &minute, "10:40")?;
+        let saved = world.settings().save(&saved, Some(&watermark), schedule, &announcement).await?;
+        assert_eq!(saved, Conditional::Written);
+        let config = load(world, tenant).await?.config.unwrap_or_default();
+        let pending = after.pending.as_ref().map(ToString::to_string);
+        assert_eq!((config.external_id, config.pending_external_id), (Some(after.current.to_string()), pending));
+    }
     Ok(())
 }
 

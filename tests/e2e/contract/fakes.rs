@@ -5,7 +5,7 @@ use audit_log_core::{
     event::{Body, StoredEvent},
     fakes::{FakeTenant, Fakes},
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants, Rotations},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -38,6 +38,10 @@ impl World for Fakes {
     }
 
     fn settings(&self) -> &impl Settings {
+        self
+    }
+
+    fn rotations(&self) -> &impl Rotations {
         self
     }
 

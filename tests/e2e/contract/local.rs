@@ -19,7 +19,7 @@ use audit_log_aws::{
 use audit_log_core::{
     export::Budget,
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants},
+    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants, Rotations},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -125,6 +125,11 @@ impl World for OnLocalAws<'_> {
 
     fn settings(&self) -> &impl Settings {
         &self.settings
+    }
+
+    /// With the exporter's rights: it completes rotations.
+    fn rotations(&self) -> &impl Rotations {
+        &self.tenants
     }
 
     fn recorder(&self) -> &impl Recorder {
@@ -259,6 +264,7 @@ impl World for OnLocalAws<'_> {
 fn config_fields(draft: Draft) -> Vec<(&'static str, Option<String>)> {
     vec![
         ("external_id", draft.external_id),
+        ("pending_external_id", draft.pending_external_id),
         ("role_arn", draft.role_arn),
         ("bucket", draft.bucket),
         ("region", draft.region),

@@ -120,6 +120,7 @@ async fn records_are_loaded_as_stored_valid_or_not(world: &impl World) -> Result
     let records = TenantRecords {
         config: Some(Draft {
             external_id: some("x"),
+            pending_external_id: some("y"),
             role_arn: some("not an ARN"),
             bucket: some("Not A Bucket"),
             region: some(REGION),

@@ -11,7 +11,7 @@ use audit_log_core::{
     outbox::Announcement,
     ports::{
         Acquisition, Buckets, Commit, Conditional, Connections, Erasure, Events, FailureRecord, Fence, Fleet, Purpose,
-        Recorder, Settings, Tenants,
+        Recorder, Rotations, Settings, Tenants,
     },
     records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -31,6 +31,8 @@ pub(crate) trait World {
     fn connections(&self) -> &impl Connections;
 
     fn settings(&self) -> &impl Settings;
+
+    fn rotations(&self) -> &impl Rotations;
 
     fn recorder(&self) -> &impl Recorder;
 

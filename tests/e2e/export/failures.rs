@@ -68,9 +68,10 @@ fn each_mistake_of_a_customer_has_its_code() -> Result<()> {
         Bucket::create(aws, "200000000025", "outside-of-the-role", "us-east-1").await?;
         outside.settings.bucket = Some("outside-of-the-role".to_owned());
         outside.save(aws, platform, clock("10:01")?).await?;
-        let mut spoof = onboard(aws, platform, "spoof", "200000000026", Draft::default(), clock("10:00")?).await?;
-        spoof.settings.external_id = Some("external-id-of-another".to_owned());
-        spoof.save(aws, platform, clock("10:01")?).await?;
+        let spoof = onboard(aws, platform, "spoof", "200000000026", Draft::default(), clock("10:00")?).await?;
+        let mut config = platform.record(&spoof.tenant, "config").await?;
+        config.insert("external_id".to_owned(), AttributeValue::S("external-id-of-another".to_owned()));
+        platform.put_item(Table::Tenants, config).await?;
 
         let report = platform.tick(minute_one("11:00")?).await?;
         let mut codes: Vec<(&str, &str)> = report["failures"]

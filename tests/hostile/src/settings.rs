@@ -49,6 +49,7 @@ fn draft(text: &str) -> Draft {
         let Some((field, value)) = line.split_once('=') else { continue };
         let place = match field {
             "external_id" => &mut draft.external_id,
+            "pending_external_id" => &mut draft.pending_external_id,
             "role_arn" => &mut draft.role_arn,
             "bucket" => &mut draft.bucket,
             "region" => &mut draft.region,

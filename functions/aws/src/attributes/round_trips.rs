@@ -64,6 +64,7 @@ fn settings() -> impl Strategy<Value = Draft> {
         let ((encryption, key), bucket_owner, shards, version) = rest;
         Draft {
             external_id: Some(external_id),
+            pending_external_id: None,
             role_arn: Some(format!("arn:aws:iam::{account}:role/{role}")),
             bucket: Some(bucket),
             region: Some(region.to_string()),
@@ -116,7 +117,10 @@ proptest! {
     fn settings_are_read_back_as_they_were_saved(draft in settings(), tenant in tenant(), version in 0..u64::MAX, at in instant()) {
         let platform = Platform::from_function_arn(PLATFORM).unwrap();
         let checked = draft.check(&tenant, &platform).unwrap();
-        let item = config(&checked, version, at);
+        let mut item = key(&tenant, "config");
+        let external_id = ("external_id", Some(s(checked.external_id.as_str())));
+        let saved = super::settings(&checked, version, at).into_iter().chain([external_id]);
+        item.extend(saved.filter_map(|(name, value)| Some((name.to_owned(), value?))));
         let read = super::draft(&item).check(&tenant, &platform);
         prop_assert_eq!(read, Ok(TenantConfig { version, ..checked }));
         prop_assert_eq!((text(&item, "tenant_id"), text(&item, "record")), (Some(tenant.to_string()), Some("config".to_owned())));

@@ -52,9 +52,7 @@ impl Probes for AssumedBuckets {
     }
 
     async fn reach(&self, config: &TenantConfig) -> Result<S3Reach, Failure> {
-        let (role, external_id) = (&config.role, Some(&config.external_id));
-        let session_name = session::check_name(&config.tenant);
-        let credentials = self.assume_role(RoleRequest { role, external_id, session_name, policy: None }).await?;
+        let credentials = self.assume_tenants_role(config, session::check_name(&config.tenant), None).await?;
         Ok(S3Reach { client: self.client(config, credentials), config: config.clone() })
     }
 }

@@ -3,14 +3,14 @@
 use audit_log_core::{
     failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings, SlotKind, Tenants, being_erased},
+    ports::{Conditional, Settings, SlotKind, Tenants, being_erased, Rotations},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
-    tenant::{ExternalId, RoleArn, TenantId},
+    tenant::{ExternalId, ExternalIds, RoleArn, TenantId},
     timestamp,
 };
-use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{TenantsTable, erasure::ERASING, is_at_version, watermark_unchanged, write};
@@ -103,20 +103,33 @@ impl Settings for TenantsTable {
             .expression_attribute_values(":due", s(next_due.unwrap_or_default()))
             .expression_attribute_values(":shard", s(due_shard.unwrap_or_default()))
             .expression_attribute_values(":saved", s(timestamp::seconds(saved_at)));
-        let put = Put::builder()
+        let settings = attributes::settings(config, config.version + 1, saved_at);
+        let (set, left_out): (Vec<_>, Vec<_>) = settings.into_iter().partition(|(_, value)| value.is_some());
+        let names = set.iter().chain(&left_out).map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
+        let values = set.iter().filter_map(|(name, value)| Some((format!(":new_{name}"), value.clone()?))).collect();
+        let set: Vec<String> = set.iter().map(|(name, _)| format!("#{name} = :new_{name}")).collect();
+        let remove: Vec<String> = left_out.iter().map(|(name, _)| format!("#{name}")).collect();
+        let remove = if remove.is_empty() { String::new() } else { format!(" REMOVE {}", remove.join(", ")) };
+        let settings = Update::builder()
             .table_name(&self.table)
-            .set_item(Some(attributes::config(config, config.version + 1, saved_at)))
-            // An operator raises event_shards by hand, and this put must not lower it.
+            .set_key(Some(key(&config.tenant, "config")))
+            // Only a rotation replaces a stored external ID, and one may be completed meanwhile.
+            .update_expression(format!(
+                "SET external_id = if_not_exists(external_id, :external_id), {}{remove}",
+                set.join(", ")
+            ))
+            // An operator raises event_shards by hand, and this save must not lower it.
             .condition_expression(format!(
-                "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :shards)",
+                "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :new_event_shards)",
                 is_at_version(config.version)
             ))
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", n(config.version))
-            .expression_attribute_values(":shards", n(config.event_shards.count()));
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .expression_attribute_values(":external_id", s(config.external_id.as_str()))
+            .expression_attribute_values(":version", n(config.version));
         let items = vec![
             TransactWriteItem::builder().set_update(watermark.build().ok()).build(),
-            TransactWriteItem::builder().set_put(put.build().ok()).build(),
+            TransactWriteItem::builder().set_update(settings.build().ok()).build(),
         ];
         self.transact_and_announce(items, Some(announcement), "the settings were saved").await
     }
@@ -201,5 +214,39 @@ impl Settings for TenantsTable {
             .expression_attribute_values(":max", n(max))
             .expression_attribute_values(":one", n(1));
         Ok(write("a slot was taken", || update.clone().send()).await? == Conditional::Written)
+    }
+}
+
+impl Rotations for TenantsTable {
+    async fn replace_external_ids(
+        &self,
+        tenant: &TenantId,
+        as_read: &ExternalIds,
+        after: &ExternalIds,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
+        let values = [
+            (":read", Some(&as_read.current)),
+            (":read_pending", as_read.pending.as_ref()),
+            (":after", Some(&after.current)),
+            (":after_pending", after.pending.as_ref()),
+        ];
+        let values = values.into_iter().filter_map(|(name, id)| Some((name.to_owned(), s(id?.as_str())))).collect();
+        let is_pending = match as_read.pending {
+            Some(_) => "pending_external_id = :read_pending",
+            None => "attribute_not_exists(pending_external_id)",
+        };
+        let pending = match after.pending {
+            Some(_) => ", pending_external_id = :after_pending",
+            None => " REMOVE pending_external_id",
+        };
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .update_expression(format!("SET external_id = :after{pending}"))
+            .condition_expression(format!("external_id = :read AND {is_pending}"))
+            .set_expression_attribute_values(Some(values));
+        let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
+        self.transact_and_announce(items, Some(announcement), "the external ID was rotated").await
     }
 }

@@ -56,6 +56,48 @@ async fn a_role_is_assumed_for_one_window_and_one_folder_with_the_external_id() 
     );
 }
 
+fn rotating() -> TenantConfig {
+    config(Draft { pending_external_id: Some("9b0e7a44-pending".to_owned()), ..Draft::default() })
+}
+
+/// The external IDs of the requests, in order.
+fn external_ids(aws: &Aws) -> Vec<String> {
+    let of = |sent: &stub::Sent| {
+        form(&sent.body).into_iter().find_map(|(name, value)| (name == "ExternalId").then_some(value))
+    };
+    aws.sent("AssumeRole").iter().filter_map(of).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_rotation_a_refused_role_is_assumed_with_the_pending_external_id() {
+    const BOTH: [&str; 2] = ["3f6c1d2e-external", "9b0e7a44-pending"];
+    let denied = || Reply::sts(403, "AccessDenied");
+    for (replies, expected, asked) in [
+        (vec![stub::role_credentials()], None, &BOTH[..1]),
+        (vec![denied(), stub::role_credentials()], None, &BOTH),
+        (vec![denied(), denied()], Some(Code::AssumeRoleDenied), &BOTH),
+        // The platform's failure counts: the role may take the pending one.
+        (vec![denied(), Reply::sts(403, "RegionDisabledException")], Some(Code::StsRegionDisabled), &BOTH),
+        // Only a refusal leads to the pending one.
+        (vec![Reply::sts(403, "RegionDisabledException")], Some(Code::StsRegionDisabled), &BOTH[..1]),
+    ] {
+        let case = format!("{replies:?}");
+        let reply = move |_: &stub::Sent, earlier: usize| replies[earlier].clone();
+        let aws = Aws::new().answering("AssumeRole", reply);
+        assert_eq!(open(&aws, &rotating()).await.err().map(|failure| failure.code), expected, "{case}");
+        assert_eq!(external_ids(&aws), asked, "{case}");
+        // The two requests differ in nothing else.
+        let others = |sent: &stub::Sent| {
+            form(&sent.body).into_iter().filter(|(name, _)| name != "ExternalId").collect::<Vec<_>>()
+        };
+        let sent = aws.sent("AssumeRole");
+        assert!(sent.windows(2).all(|pair| others(&pair[0]) == others(&pair[1])), "{case}");
+    }
+    let aws = Aws::new().on("AssumeRole", [denied()]);
+    assert!(open(&aws, &config(Draft::default())).await.is_err());
+    assert_eq!(external_ids(&aws), BOTH[..1], "there is no rotation");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_to_s3_have_the_tenants_credentials_and_those_to_sts_the_exporters() {
     let aws = Aws::new().on("PutObject", [Reply::ok("")]);

@@ -18,8 +18,8 @@ fn probes(aws: &Aws) -> AssumedBuckets {
 }
 
 fn connection() -> Connection {
-    let TenantConfig { tenant, external_id, role, .. } = config(Draft::default());
-    Connection { tenant, external_id, role }
+    let TenantConfig { tenant, external_id, pending_external_id, role, .. } = config(Draft::default());
+    Connection { tenant, external_id, pending_external_id, role }
 }
 
 fn check_spec(config: &TenantConfig) -> ObjectSpec {
@@ -36,7 +36,7 @@ const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivit
 async fn a_role_is_assumed_with_the_given_external_id_or_without_one() {
     let aws = Aws::new();
     let connection = connection();
-    let wrong = connection.external_id.decoy("run");
+    let wrong = connection.external_id.last_changed();
     for (external_id, field) in [
         (Some(&connection.external_id), Some("ExternalId=3f6c1d2e-external".to_owned())),
         (Some(&wrong), Some(format!("ExternalId={wrong}"))),

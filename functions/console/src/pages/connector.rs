@@ -43,7 +43,7 @@ struct ConnectorPage {
 
 impl ConnectorPage {
     fn is_connected(&self) -> bool {
-        matches!(self.connector.status, ConnectorStatus::Connected | ConnectorStatus::Scheduled)
+        self.connector.status.is_connected()
     }
 
     fn needs_settings(&self) -> bool {
@@ -75,12 +75,13 @@ pub(crate) struct ConnectForm {
 pub(crate) struct ConnectedQuery {
     connected: Option<String>,
     disconnected: Option<String>,
+    rotated: Option<String>,
 }
 
 impl ConnectedQuery {
-    /// Nothing that the status contradicts. A connected role without settings has a notice of its own on the page.
-    fn notice(&self, status: ConnectorStatus) -> Option<Alert> {
-        match (self, status) {
+    /// Nothing that the connector contradicts. A connected role without settings has a notice of its own on the page.
+    fn notice(&self, connector: &Connector) -> Option<Alert> {
+        match (self, connector.status) {
             (Self { connected: Some(_), .. }, ConnectorStatus::Scheduled) => Some(Alert::good(
                 "The role is connected",
                 "Only this platform can assume it, using your external ID. It is used from the next export.",
@@ -88,6 +89,10 @@ impl ConnectedQuery {
             (Self { disconnected: Some(_), .. }, ConnectorStatus::Disconnected | ConnectorStatus::NotConnected) => {
                 let detail = "Exports are stopped until you connect a role again. Files in your bucket stay there.";
                 Some(Alert::good("The role is disconnected", detail))
+            }
+            (Self { rotated: Some(_), .. }, _) if connector.pending_external_id.is_none() => {
+                let detail = "It is the only one that this platform uses now.";
+                Some(Alert::good("The new external ID is in use", detail))
             }
             _ => None,
         }
@@ -102,7 +107,7 @@ pub(super) async fn page<B: Backend>(
     query: Result<Query<ConnectedQuery>, Problem>,
 ) -> Result<Response, ErrorPage> {
     let (connector, deliveries) = current(&app, &session).await?;
-    let notice = query.ok().and_then(|Query(query)| query.notice(connector.status));
+    let notice = query.ok().and_then(|Query(query)| query.notice(&connector));
     Ok(connector_page(&session, connector, deliveries, None, None, notice))
 }
 

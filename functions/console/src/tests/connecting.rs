@@ -5,7 +5,7 @@ use audit_log_core::notification::Kind;
 use super::*;
 
 #[tokio::test]
-async fn the_first_request_creates_the_external_id_which_never_changes() {
+async fn the_first_request_creates_the_external_id_which_no_other_change_replaces() {
     let world = World::new();
     let first = world.admin("acme", "GET", "/v1/connector", None).await.json();
     let id = first["externalId"].as_str().unwrap();
@@ -244,6 +244,77 @@ async fn connecting_again_resumes_the_schedule_that_disconnecting_stopped() {
     assert_eq!((&back["status"], &back["roleArn"]), (&json!("scheduled"), &json!(another)));
     let after = world.admin("acme", "GET", "/v1/export-settings", None).await.json();
     assert_eq!(after, before);
+}
+
+/// What a verification does that finds the role to require the pending external ID.
+pub(super) fn completing(fakes: &Fakes, tenant: &'static str) -> Fault {
+    let fakes = fakes.clone();
+    Fault::After(Box::new(move || {
+        let mut state = fakes.state();
+        let config = state.tenants.get_mut(tenant).unwrap().config.as_mut().unwrap();
+        config.external_id = config.pending_external_id.take();
+    }))
+}
+
+#[tokio::test]
+async fn a_rotation_of_the_external_id_is_started_shown_completed_and_cancelled() {
+    let world = World::with("acme").await;
+    let send = async |method: &str| world.admin("acme", method, "/v1/connector/external-id", None).await.json();
+    let read = async || world.admin("acme", "GET", "/v1/connector", None).await.json();
+    let (before, etag) = (read().await, world.admin("acme", "GET", "/v1/export-settings", None).await);
+    assert_eq!(before["pendingExternalId"], Value::Null);
+    let started = send("POST").await;
+    let (current, pending) = (before["externalId"].as_str().unwrap(), started["pendingExternalId"].as_str().unwrap());
+    assert_eq!((started["externalId"].as_str(), pending.len()), (Some(current), 40), "160 random bits");
+    assert_ne!(pending, current);
+    for way in ["quickCreateUrl", "cli", "terraform", "updateCli"] {
+        let text = started[way].as_str().unwrap();
+        assert!(text.contains(pending) && !text.contains(current), "{way}: {text}");
+    }
+    let stack = before["cli"].as_str().unwrap().split("--stack-name ").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(started["updateCli"].as_str().unwrap().contains(stack), "the same stack: {stack}");
+    assert_eq!(send("POST").await["pendingExternalId"], pending, "a second request keeps it");
+    assert_eq!(read().await["pendingExternalId"], pending);
+    let again = world.admin("acme", "GET", "/v1/export-settings", None).await;
+    assert_eq!(again.header("etag"), etag.header("etag"), "no admin's settings are outdated by it");
+
+    // Saving verifies the role, which completes the rotation meanwhile.
+    world.fakes.once(Op::Verify, None, completing(&world.fakes, "acme"));
+    assert_eq!(world.save("acme", settings("acme")).await.status, 200);
+    let after = read().await;
+    assert_eq!((after["externalId"].as_str(), &after["pendingExternalId"]), (Some(pending), &Value::Null));
+    assert!(after["cli"].as_str().unwrap().contains(stack), "the next rotation updates the same stack");
+
+    let second = send("POST").await;
+    assert_ne!(second["pendingExternalId"], pending);
+    for _ in 0..2 {
+        let cancelled = send("DELETE").await;
+        assert_eq!((cancelled["externalId"].as_str(), &cancelled["pendingExternalId"]), (Some(pending), &Value::Null));
+    }
+    let actions = world.fakes.actions("acme");
+    let count = |action: &str| actions.iter().filter(|it| *it == action).count();
+    assert_eq!((count("External ID Rotation Started"), count("External ID Rotation Cancelled")), (2, 1));
+}
+
+#[tokio::test]
+async fn a_rotation_neither_reaches_nor_reveals_another_tenants_external_id() {
+    let world = World::with("acme").await;
+    world.onboard("globex").await;
+    world.admin("acme", "POST", "/v1/connector/external-id", None).await;
+    let ids = |tenant: &str| {
+        let config = world.fakes.state().tenants[tenant].config.clone().unwrap();
+        (config.external_id, config.pending_external_id)
+    };
+    let (acme, globex) = (ids("acme"), ids("globex"));
+    let own = world.admin("globex", "POST", "/v1/connector/external-id", None).await;
+    assert_ne!(ids("globex").1, acme.1);
+    for secret in [acme.0.clone().unwrap(), acme.1.clone().unwrap()] {
+        assert!(!own.text.contains(&secret), "{}", own.text);
+    }
+    world.admin("globex", "DELETE", "/v1/connector/external-id", None).await;
+    assert_eq!((ids("acme"), ids("globex")), (acme, globex));
+    let reader = world.send(&world.token("acme", READ), "POST", "/v1/connector/external-id", &[], None).await;
+    assert_eq!(reader.refusal(), (403, "permission_denied".to_owned()));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ fn bodies(path: &str) -> Vec<Option<Value>> {
             Some(json!({ "roleArn": ROLE, "tenantId": SECRET })),
             Some(json!({ "roleArn": "arn:aws:iam::333333333333:role/somebody-elses" })),
         ],
+        "/v1/connector/external-id" => vec![None, Some(json!({ "tenantId": SECRET, "externalId": SECRET }))],
         path if path.starts_with("/v1/export-settings") => {
             let mut naming = settings("thief");
             naming["tenantId"] = SECRET.into();

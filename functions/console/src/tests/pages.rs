@@ -98,13 +98,14 @@ fn paths(method: &str) -> Vec<&'static str> {
 }
 
 /// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
-const PAGES: [(&str, bool); 7] = [
+const PAGES: [(&str, bool); 8] = [
     ("/", true),
     ("/status", true),
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
     ("/obstacles", true),
     ("/connector", false),
     ("/connector/disconnect", false),
+    ("/connector/external-id", false),
     ("/settings", false),
 ];
 

@@ -13,7 +13,7 @@ pub(super) fn operations() -> Vec<(String, String, bool)> {
             operations.push((method.to_uppercase(), path.clone(), read));
         }
     }
-    assert_eq!(operations.len(), 11, "{operations:?}");
+    assert_eq!(operations.len(), 13, "{operations:?}");
     operations
 }
 

@@ -6,11 +6,11 @@ use super::{Fakes, Op, version};
 use crate::{
     failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings, SlotKind, being_erased},
+    ports::{Conditional, Settings, SlotKind, being_erased, Rotations},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
-    tenant::{ExternalId, RoleArn, TenantId},
+    tenant::{ExternalId, ExternalIds, RoleArn, TenantId},
 };
 
 impl Settings for Fakes {
@@ -72,7 +72,10 @@ impl Settings for Fakes {
         if !unchanged || !is_leaving || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
             return Ok(Conditional::ConditionFailed);
         }
-        stored.config = Some(Draft::from_config(config, config.version + 1));
+        let before = stored.config.take().unwrap_or_default();
+        let after = Draft::from_config(config, config.version + 1);
+        let (external_id, pending_external_id) = (before.external_id.or(after.external_id), before.pending_external_id);
+        stored.config = Some(Draft { external_id, pending_external_id, ..after });
         let StoredWatermark { checkpoint, trailing_counts, final_delivered_until, .. } =
             stored.watermark.take().unwrap_or_default();
         let connected = StoredWatermark::connected(&config.tenant, schedule);
@@ -130,5 +133,25 @@ impl Settings for Fakes {
         let taken = state.slots.entry((tenant.clone(), kind, since)).or_default();
         *taken += 1;
         Ok(*taken <= most)
+    }
+}
+
+impl Rotations for Fakes {
+    async fn replace_external_ids(
+        &self,
+        tenant: &TenantId,
+        as_read: &ExternalIds,
+        after: &ExternalIds,
+        announcement: &Announcement,
+    ) -> Result<Conditional, Failure> {
+        self.inject(Op::Settings, tenant.as_str()).await?;
+        let text = |ids: &ExternalIds| (Some(ids.current.to_string()), ids.pending.as_ref().map(ToString::to_string));
+        let mut state = self.state();
+        let config = state.tenants.get_mut(tenant.as_str()).and_then(|stored| stored.config.as_mut());
+        let is_as_read = |it: &&mut Draft| (it.external_id.clone(), it.pending_external_id.clone()) == text(as_read);
+        let Some(config) = config.filter(is_as_read) else { return Ok(Conditional::ConditionFailed) };
+        (config.external_id, config.pending_external_id) = text(after);
+        state.announce(announcement);
+        Ok(Conditional::Written)
     }
 }

@@ -187,19 +187,25 @@ proptest! {
 }
 
 #[test]
-fn an_update_sets_the_tenant_and_keeps_every_other_parameter() {
+fn an_update_sets_tenant_and_external_id_and_keeps_every_other_parameter() {
     let template = template();
-    let tenant = Tenant::in_region("eu-west-1");
-    let words = shlex::split(&tenant.all().update_cli()).unwrap();
-    let given: BTreeSet<_> = words.iter().filter_map(|word| word.strip_prefix("ParameterKey=")).collect();
-    let declared = template["Parameters"].as_object().unwrap().keys();
-    let expected: BTreeSet<_> = declared
-        .map(|name| match name.as_str() {
-            "TenantId" => "TenantId,ParameterValue=acme_eu".to_owned(),
-            kept => format!("{kept},UsePreviousValue=true"),
-        })
+    let commands = Tenant::in_region("eu-west-1").all().update_cli();
+    let words = shlex::split(&commands).unwrap();
+    let objects = words.iter().filter(|word| word.starts_with('{'));
+    let given: BTreeMap<String, Value> = objects
+        .map(|object| serde_json::from_str::<Value>(object).unwrap())
+        .map(|object| (object["ParameterKey"].as_str().unwrap().to_owned(), object))
         .collect();
-    assert_eq!(given, expected.iter().map(String::as_str).collect());
+    let declared = template["Parameters"].as_object().unwrap().keys();
+    let expected = declared.map(|name| {
+        let parameter = match name.as_str() {
+            "TenantId" => json!({ "ParameterKey": name, "ParameterValue": "acme_eu" }),
+            "ExternalId" => json!({ "ParameterKey": name, "ParameterValue": EXTERNAL_ID }),
+            kept => json!({ "ParameterKey": kept, "UsePreviousValue": true }),
+        };
+        (name.clone(), parameter)
+    });
+    assert_eq!(given, expected.collect());
     assert!(words.windows(2).any(|pair| pair == ["--template-url", TEMPLATE_URL]), "{words:?}");
 }
 

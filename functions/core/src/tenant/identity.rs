@@ -72,12 +72,58 @@ impl ExternalId {
         Ok(Self(text.to_owned()))
     }
 
-    /// Returns a wrong external ID, to prove that a role refuses it. It differs with every `salt`, so that a customer
-    /// can't write a trust policy that refuses only this one. It does not reveal the true external ID.
+    /// Returns a text that differs for each external ID and each `salt`, and does not reveal the external ID.
     #[must_use]
     pub fn decoy(&self, salt: &str) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{salt}/{}", self.0).as_bytes()).to_string())
     }
+
+    /// Returns a wrong external ID of the same shape: as long, a digit for a digit and a letter for a letter. A trust policy
+    /// with `StringLike` and a `?` for each character takes it. It differs with every `salt`, so that a customer can't write a
+    /// trust policy that refuses only this one. It does not reveal the true external ID.
+    #[must_use]
+    pub fn same_shape(&self, salt: &str) -> Self {
+        let mut random = (0_u32..).flat_map(|block| Sha256::digest(format!("{block}/{salt}/{}", self.0)));
+        let mut within = |alphabet: &str, byte: u8| {
+            let drawn = usize::from(random.next().unwrap_or_default()) % alphabet.len();
+            alphabet.as_bytes().get(drawn).copied().unwrap_or(byte)
+        };
+        let like = |byte: u8| match byte {
+            b'0'..=b'9' => within("0123456789", byte),
+            b'a'..=b'f' => within("abcdef", byte),
+            b'g'..=b'z' => within("ghijklmnopqrstuvwxyz", byte),
+            b'A'..=b'Z' => within("ABCDEFGHIJKLMNOPQRSTUVWXYZ", byte),
+            other => other,
+        };
+        let text = self.0.bytes().map(like).map(char::from).collect();
+        // A short external ID may be drawn by chance.
+        if text == self.0 { self.last_changed() } else { Self(text) }
+    }
+
+    /// Returns a wrong external ID that differs in its last character. A trust policy that compares only the first
+    /// characters takes it.
+    #[must_use]
+    pub fn last_changed(&self) -> Self {
+        let mut text = self.0.clone();
+        let last = text.pop();
+        text.push(if last == Some('0') { '1' } else { '0' });
+        Self(text)
+    }
+
+    /// Returns a wrong external ID with one character more, which a trust policy like `"3f6c…*"` takes. None if STS would
+    /// refuse it as too long.
+    #[must_use]
+    pub fn extended(&self) -> Option<Self> {
+        Self::parse(&format!("{}0", self.0)).ok()
+    }
+}
+
+/// The external IDs that a tenant's role may demand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalIds {
+    pub current: ExternalId,
+    /// During a rotation, the one that replaces it.
+    pub pending: Option<ExternalId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,6 +249,28 @@ mod tests {
         for bad in ["", "x", "a b", "ümlaut", &"x".repeat(1225)] {
             assert!(ExternalId::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn wrong_external_ids_are_valid_differ_from_the_true_one_and_have_its_shape() {
+        let longest = "x".repeat(1224);
+        for text in ["3f6c1d2e-external", "00", "zz", "--", "A-z_0+=,.@:/", &longest] {
+            let right = ExternalId::parse(text).unwrap();
+            let random = right.same_shape("run-1");
+            assert_eq!(random, right.same_shape("run-1"));
+            assert_eq!((random.as_str().len(), right.last_changed().as_str().len()), (text.len(), text.len()));
+            for wrong in [Some(random), Some(right.last_changed()), right.extended()].into_iter().flatten() {
+                assert!(wrong != right && ExternalId::parse(wrong.as_str()).is_ok(), "{}", wrong.as_str());
+            }
+        }
+        let right = ExternalId::parse("3f6c1d2e-external").unwrap();
+        assert_ne!(right.same_shape("run-1"), right.same_shape("run-2"));
+        let class = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_lowercase(), byte == b'-');
+        let classes = |id: &ExternalId| id.as_str().bytes().map(class).collect::<Vec<_>>();
+        assert_eq!(classes(&right.same_shape("run-1")), classes(&right));
+        assert_eq!(right.last_changed().as_str(), "3f6c1d2e-externa0");
+        assert_eq!(right.extended().unwrap().as_str(), "3f6c1d2e-external0");
+        assert_eq!(ExternalId::parse(&longest).unwrap().extended(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::{
     object::tenant_folder,
     ports::{Access, Action, DeliveryFailure},
     settings::{Connection, TenantConfig},
+    tenant::ExternalId,
     verification::{Step, StepName, StepStatus},
 };
 
@@ -18,48 +19,47 @@ pub(super) struct Attempts {
     pub(super) put_outside_prefix: Option<Access>,
 }
 
-pub(super) fn assume_role(connection: &Connection, answer: &Result<(), Failure>) -> Step {
-    match answer {
-        Ok(()) => {
-            let role = connection.role.as_str();
-            Step::pass(StepName::AssumeRole, format!("The platform can assume the role {role} with the external ID."))
-        }
-        Err(failure) => Step::from_failure(StepName::AssumeRole, failure),
-    }
+pub(super) fn assume_role(connection: &Connection, answer: &Result<ExternalId, Failure>) -> Step {
+    let Connection { role, pending_external_id, .. } = connection;
+    let role = role.as_str();
+    let which = match (answer, pending_external_id) {
+        (Ok(_), None) => "with the external ID",
+        (Ok(accepted), Some(pending)) if accepted == pending => "with the new external ID",
+        (Ok(_), Some(_)) => "with the current external ID, but not with the new one",
+        (Err(failure), _) => return Step::from_failure(StepName::AssumeRole, failure),
+    };
+    Step::pass(StepName::AssumeRole, format!("The platform can assume the role {role} {which}."))
 }
 
-/// Passes if both wrong attempts are refused. Refusals count only if the role can be assumed with the right external ID:
-/// otherwise it may refuse everything.
-pub(super) fn external_id_enforced(
-    connection: &Connection,
-    assumed: &Step,
-    with_wrong: Access,
-    without: Access,
-) -> Step {
+/// Passes if all decoys are refused. Refusals count only if the role can be assumed with the right external ID: otherwise
+/// it may refuse everything. `to_decoys` has words that follow "can be assumed", and the answer.
+pub(super) fn external_id_enforced(connection: &Connection, assumed: &Step, to_decoys: &[(&str, Access)]) -> Step {
     const NAME: StepName = StepName::ExternalIdEnforced;
-    let how = match (with_wrong, without) {
-        (Access::Allowed, Access::Allowed) => Some("with a wrong external ID, and without any"),
-        (Access::Allowed, _) => Some("with a wrong external ID"),
-        (_, Access::Allowed) => Some("without any external ID"),
-        _ => None,
-    };
+    let mut allowed: Vec<&str> = Vec::new();
+    for (how, access) in to_decoys {
+        if *access == Access::Allowed && !allowed.contains(how) {
+            allowed.push(how);
+        }
+    }
     let role = connection.role.as_str();
-    if let Some(how) = how {
+    if !allowed.is_empty() {
+        let how = allowed.join(", ");
         let message = format!(
             "The role {role} can be assumed {how}. Any other customer of this platform who learns its ARN could name it as its own, and have the platform write into its bucket (the confused deputy problem)."
         );
         return Step::finding(NAME, StepStatus::Failed, &Failure::new(Code::ExternalIdNotEnforced, message));
     }
-    match (assumed.status, with_wrong, without) {
-        (StepStatus::Passed, Access::Refused, Access::Refused) => {
-            Step::pass(NAME, "AWS refuses the role with a wrong external ID and without any.")
-        }
-        (StepStatus::Passed | StepStatus::Inconclusive, Access::Unclear(code), _)
-        | (StepStatus::Passed | StepStatus::Inconclusive, _, Access::Unclear(code)) => {
-            let message = "AWS gave no clear answer to assuming the role with a wrong external ID and without any.";
+    let unclear = to_decoys.iter().find_map(|(_, access)| match access {
+        Access::Unclear(code) => Some(*code),
+        _ => None,
+    });
+    match (assumed.status, unclear) {
+        (StepStatus::Passed, None) => Step::pass(NAME, "AWS refuses the role with wrong external IDs and without any."),
+        (StepStatus::Passed | StepStatus::Inconclusive, Some(code)) => {
+            let message = "AWS gave no clear answer to assuming the role with wrong external IDs and without any.";
             Step::inconclusive(NAME, &Failure::new(code, message))
         }
-        (StepStatus::Inconclusive, ..) => {
+        (StepStatus::Inconclusive, None) => {
             let message = "It isn't clear whether the role can be assumed at all, so its refusals prove nothing.";
             Step::inconclusive(NAME, &Failure::new(assumed.code.unwrap_or(Code::Unavailable), message))
         }

@@ -1,4 +1,4 @@
-//! AWS's answers when the role is assumed with the right external ID, with a wrong one and without any.
+//! AWS's answers when the role is assumed with the right external ID, with wrong ones and without any.
 //!
 //! IAM is eventually consistent: a role that a customer created a moment ago is refused for some seconds, and by some of
 //! AWS's hosts longer than by others ("Changes that I make are not always immediately visible" in the IAM user guide). Such
@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::{Instant, sleep_until};
 
 use super::before;
@@ -28,15 +29,41 @@ const MAX_REPEATED_ROUNDS: u32 = 3;
 pub(super) struct RoleProbe<'a, P> {
     pub(super) probes: &'a P,
     pub(super) connection: &'a Connection,
-    pub(super) wrong: ExternalId,
+    pub(super) decoys: Vec<Decoy>,
     /// A call that isn't answered by then is inconclusive.
     pub(super) deadline: Instant,
 }
 
+/// What the role must refuse.
+pub(super) struct Decoy {
+    external_id: Option<ExternalId>,
+    /// Words that follow "can be assumed".
+    how: &'static str,
+}
+
+impl Decoy {
+    /// Each catches a trust policy that compares less than the whole external ID. In a rotation both external IDs are
+    /// tried: the trust policy may list both. `salt` is unpredictable for customers.
+    pub(super) fn all(connection: &Connection, salt: &str) -> Vec<Self> {
+        let mut decoys = vec![Self { external_id: None, how: "without any external ID" }];
+        for right in [&connection.external_id].into_iter().chain(&connection.pending_external_id) {
+            let wrong = [
+                (Some(right.same_shape(salt)), "with a random external ID of the same length"),
+                (Some(right.last_changed()), "with another last character of the external ID"),
+                (right.extended(), "with a character appended to the external ID"),
+            ];
+            let decoy = |(external_id, how)| Some(Self { external_id: Some(external_id?), how });
+            decoys.extend(wrong.into_iter().filter_map(decoy));
+        }
+        decoys
+    }
+}
+
 pub(super) struct Answers {
-    pub(super) with_right: Result<(), Failure>,
-    pub(super) with_wrong: Access,
-    pub(super) without: Access,
+    /// The external ID with which the role can be assumed.
+    pub(super) with_right: Result<ExternalId, Failure>,
+    /// For each decoy its words and the answer.
+    pub(super) to_decoys: Vec<(&'static str, Access)>,
     /// AWS refused the right external ID, and took it at another time.
     pub(super) is_new: bool,
 }
@@ -47,17 +74,18 @@ impl<P: Probes> RoleProbe<'_, P> {
     /// role, so refusals count only if they repeat between successes.
     pub(super) async fn ask(&self, retry_for: Duration) -> Answers {
         let mut answers = self.ask_once_known(Instant::now() + retry_for).await;
-        if retry_for.is_zero() || answers.with_right.is_err() {
-            return answers;
-        }
+        let right = match &answers.with_right {
+            Ok(right) if !retry_for.is_zero() => right.clone(),
+            _ => return answers,
+        };
         let mut rounds = 1;
         for _ in 0..MAX_REPEATED_ROUNDS {
-            if (answers.with_wrong, answers.without) != (Access::Refused, Access::Refused) {
+            if answers.to_decoys.iter().any(|(_, access)| *access != Access::Refused) {
                 return answers;
             }
             self.pause().await;
-            (answers.with_wrong, answers.without) = self.with_wrong_and_without().await;
-            match self.with_right().await {
+            answers.to_decoys = self.with_decoys().await;
+            match self.with(Some(&right)).await {
                 Ok(()) => rounds += 1,
                 Err(failure) if failure.code == Code::AssumeRoleDenied => (rounds, answers.is_new) = (0, true),
                 Err(failure) => return answers.without_refusals(failure.code),
@@ -82,32 +110,49 @@ impl<P: Probes> RoleProbe<'_, P> {
             self.pause().await;
         };
         // Only now: AWS also refuses a role that it doesn't know yet.
-        let (with_wrong, without) = self.with_wrong_and_without().await;
+        let to_decoys = self.with_decoys().await;
         let is_new = was_refused && with_right.is_ok();
-        Answers { with_right, with_wrong, without, is_new }
+        Answers { with_right, to_decoys, is_new }
     }
 
     pub(super) async fn pause(&self) {
         sleep_until(self.deadline.min(Instant::now() + RETRY_INTERVAL)).await;
     }
 
-    async fn with_right(&self) -> Result<(), Failure> {
-        before(self.deadline, self.probes.assume(self.connection, Some(&self.connection.external_id))).await
+    /// In a rotation the pending external ID comes first, so that a role that takes both ends the rotation.
+    async fn with_right(&self) -> Result<ExternalId, Failure> {
+        let Connection { external_id: current, pending_external_id: pending, .. } = self.connection;
+        let is_denied = |failure: &Failure| failure.code == Code::AssumeRoleDenied;
+        let mut unclear = None;
+        if let Some(pending) = pending {
+            match self.with(Some(pending)).await {
+                Ok(()) => return Ok(pending.clone()),
+                Err(failure) => unclear = Some(failure).filter(|failure| !is_denied(failure)),
+            }
+        }
+        let with_current = self.with(Some(current)).await.map(|()| current.clone());
+        // The current one's refusal counts only if the pending one was refused, too.
+        with_current.map_err(|failure| unclear.filter(|_| is_denied(&failure)).unwrap_or(failure))
     }
 
-    async fn with_wrong_and_without(&self) -> (Access, Access) {
-        let (with_wrong, without) = futures::join!(
-            before(self.deadline, self.probes.assume(self.connection, Some(&self.wrong))),
-            before(self.deadline, self.probes.assume(self.connection, None)),
-        );
-        (with_wrong.into(), without.into())
+    async fn with_decoys(&self) -> Vec<(&'static str, Access)> {
+        let ask = async |decoy: &Decoy| (decoy.how, self.with(decoy.external_id.as_ref()).await.into());
+        join_all(self.decoys.iter().map(ask)).await
+    }
+
+    async fn with(&self, external_id: Option<&ExternalId>) -> Result<(), Failure> {
+        before(self.deadline, self.probes.assume(self.connection, external_id)).await
     }
 }
 
 impl Answers {
     /// The refusals count as unclear, for this reason.
-    fn without_refusals(self, code: Code) -> Self {
-        let unclear = |access| if access == Access::Refused { Access::Unclear(code) } else { access };
-        Self { with_wrong: unclear(self.with_wrong), without: unclear(self.without), ..self }
+    fn without_refusals(mut self, code: Code) -> Self {
+        for (_, access) in &mut self.to_decoys {
+            if *access == Access::Refused {
+                *access = Access::Unclear(code);
+            }
+        }
+        self
     }
 }

@@ -5,16 +5,18 @@ mod account;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::verification::StepStatus;
 use crate::{
     fakes::{FakeTenant, Fakes, Fault, Op},
     settings::tests::{draft, platform},
-    tenant::ExternalId,
+    verification::StepStatus,
 };
-use account::{Account, With};
+use account::{Account, PENDING, With};
 
 /// AWS refuses the role in the same way if it doesn't know it and if the external ID is wrong.
 const DENIED: Result<(), Code> = Err(Code::AssumeRoleDenied);
+
+/// The calls of a role that is asked once.
+const ROLE_CALLS: [&str; 5] = ["assume Right", "assume None", "assume Random", "assume Changed", "assume Appended"];
 
 const NOW: &str = "2026-11-21T10:00:00Z";
 const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
@@ -25,6 +27,18 @@ const OUTSIDE_PREFIX: &str = "security_audit-log-export-probe-822b33ad87c148a0a2
 fn request() -> VerificationRequest {
     let draft = Draft { prefix: Some("security".to_owned()), frequency_hours: None, ..draft() };
     VerificationRequest { tenant_id: "acme".to_owned(), draft }
+}
+
+/// The store of a tenant that has an external ID, and nothing else.
+fn fakes() -> Fakes {
+    fakes_with(Draft { external_id: draft().external_id, ..Draft::default() })
+}
+
+fn fakes_with(config: Draft) -> Fakes {
+    let fakes = Fakes::default();
+    let tenant = FakeTenant { config: Some(config), ..FakeTenant::default() };
+    fakes.state().tenants.insert("acme".to_owned(), tenant);
+    fakes
 }
 
 async fn run(account: &Account, fakes: &Fakes, request: &VerificationRequest) -> Vec<Step> {
@@ -40,24 +54,26 @@ async fn run_with_retries(
 ) -> Vec<Step> {
     let within = Duration::from_secs(20);
     let platform = &platform();
-    let run = VerifyContext { platform, now: NOW.parse().unwrap(), id, within, retry_refused_role };
+    let now = || NOW.parse().unwrap();
+    let run = VerifyContext { platform, now: &now, retention: None, id, within, retry_refused_role };
     let steps = verify(fakes, &account, request, run).await.steps;
     assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), StepName::ALL, "all steps, in order");
     for step in &steps {
         let found = !matches!(step.status, StepStatus::Passed | StepStatus::Skipped);
         assert_eq!((step.code.is_some(), step.hint.is_some()), (found, found), "{step:?}");
-        assert!(!step.message.is_empty() && !step.message.contains("3f6c1d2e-external"), "{step:?}");
+        let has_secret = ["3f6c1d2e-external", PENDING].iter().any(|secret| step.message.contains(secret));
+        assert!(!step.message.is_empty() && !has_secret, "{step:?}");
     }
     steps
 }
 
 async fn verified(account: &Account) -> Vec<Step> {
-    run(account, &Fakes::default(), &request()).await
+    run(account, &fakes(), &request()).await
 }
 
 /// Tries a refused role again for ten seconds.
 async fn verified_with_retries(account: &Account) -> Vec<Step> {
-    run_with_retries(account, &Fakes::default(), &request(), "request-1", Duration::from_secs(10)).await
+    run_with_retries(account, &fakes(), &request(), "request-1", Duration::from_secs(10)).await
 }
 
 /// Each step's status, with its code if it has one.
@@ -75,11 +91,11 @@ async fn a_connection_from_the_template_passes_with_exactly_these_calls() {
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Passed"; 5]);
     let calls = account.calls();
-    assert_eq!(calls[..3], ["assume Right", "assume Wrong", "assume None"]);
-    assert_eq!(calls[3], format!("deliver acme-audit/{KEY} {CHECK_TEXT:?}"));
-    assert_eq!(calls[4..6], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
-    assert_eq!(calls[6..8], [OUTSIDE_FOLDER, OUTSIDE_PREFIX].map(|key| format!("s3:PutObject {key}")));
-    assert_eq!(calls[8..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
+    assert_eq!(calls[..5], ROLE_CALLS);
+    assert_eq!(calls[5], format!("deliver acme-audit/{KEY} {CHECK_TEXT:?}"));
+    assert_eq!(calls[6..8], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
+    assert_eq!(calls[8..10], [OUTSIDE_FOLDER, OUTSIDE_PREFIX].map(|key| format!("s3:PutObject {key}")));
+    assert_eq!(calls[10..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
 }
 
 #[tokio::test]
@@ -106,13 +122,21 @@ async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_writt
     let allowed = |which: &[With]| which.iter().map(|with| (*with, vec![Ok(())])).collect::<BTreeMap<_, _>>();
     let mut locked_out = allowed(&[With::None]);
     locked_out.insert(With::Right, vec![DENIED]);
-    let mut throttled = allowed(&[With::Wrong]);
+    let mut throttled = allowed(&[With::Random]);
     throttled.insert(With::None, vec![Err(Code::Throttled)]);
+    let random = "with a random external ID of the same length.";
     for (role, first, how) in [
-        (allowed(&[With::Wrong]), "Passed", "with a wrong external ID."),
+        (allowed(&[With::Random]), "Passed", random),
         (allowed(&[With::None]), "Passed", "without any external ID."),
-        (allowed(&[With::Wrong, With::None]), "Passed", "with a wrong external ID, and without any."),
-        (throttled, "Passed", "with a wrong external ID."),
+        // StringLike with "3f6c1d2e-externa?", and with "3f6c*".
+        (allowed(&[With::Changed]), "Passed", "with another last character of the external ID."),
+        (allowed(&[With::Appended]), "Passed", "with a character appended to the external ID."),
+        (
+            allowed(&With::DECOYS),
+            "Passed",
+            "without any external ID, with a random external ID of the same length, with another last character of the external ID, with a character appended to the external ID.",
+        ),
+        (throttled, "Passed", random),
         (locked_out, "Failed assume_role_denied", "without any external ID."),
     ] {
         let account = Account { role, ..Account::default() };
@@ -121,7 +145,7 @@ async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_writt
         assert_eq!(outline(&steps), expected, "{how}");
         assert!(steps[1].message.contains(how) && steps[1].message.contains("confused deputy"), "{:?}", steps[1]);
         assert!(steps[1].hint.as_ref().unwrap().contains("sts:ExternalId"), "{:?}", steps[1]);
-        assert_eq!(account.calls().len(), 3, "nothing was written");
+        assert_eq!(account.calls().len(), 5, "nothing was written");
     }
 }
 
@@ -130,7 +154,7 @@ async fn the_refusals_of_a_role_that_can_not_be_assumed_prove_nothing() {
     let account = Account { role: [(With::Right, vec![DENIED])].into(), ..Account::default() };
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Failed assume_role_denied", "Skipped", "Skipped", "Skipped", "Skipped"]);
-    assert_eq!(account.calls(), ["assume Right", "assume Wrong", "assume None"], "once each, unless an admin waits");
+    assert_eq!(account.calls(), ROLE_CALLS, "once each, unless an admin waits");
     assert_eq!(steps[0].message, "assume_role_denied by STS");
     assert!(steps[0].hint.as_ref().unwrap().contains("quick-create"));
 }
@@ -166,9 +190,11 @@ async fn a_role_that_is_seconds_old_must_demand_the_external_id_too() {
     let open = || vec![DENIED, Ok(())];
     let seldom = || vec![DENIED, DENIED, Ok(())];
     for (refusals, role) in [
-        (2, vec![(With::Wrong, vec![Ok(())])]),
-        (3, vec![(With::Wrong, open()), (With::None, open())]),
-        (0, vec![(With::Wrong, open())]),
+        (2, vec![(With::Random, vec![Ok(())])]),
+        (3, vec![(With::Random, open()), (With::None, open())]),
+        (0, vec![(With::Random, open())]),
+        (0, vec![(With::Changed, open())]),
+        (0, vec![(With::Appended, open())]),
         (0, vec![(With::None, open())]),
         // Refused once more between the successes.
         (0, vec![(With::Right, vec![Ok(()), DENIED, Ok(())]), (With::None, seldom())]),
@@ -226,7 +252,7 @@ async fn a_refused_delivery_is_tried_again_if_the_role_is_new() {
 async fn only_a_refusal_of_the_role_is_tried_again() {
     let account = Account { role: [(With::Right, vec![Err(Code::Unavailable)])].into(), ..Account::default() };
     verified_with_retries(&account).await;
-    assert_eq!(account.calls()[..2], ["assume Right", "assume Wrong"]);
+    assert_eq!(account.calls()[..2], ["assume Right", "assume None"]);
 }
 
 #[tokio::test]
@@ -235,7 +261,9 @@ async fn an_unclear_answer_does_not_pass() {
         (With::Right, Code::Throttled, ["Inconclusive throttled", "Inconclusive throttled"]),
         (With::Right, Code::Unavailable, ["Inconclusive unavailable", "Inconclusive unavailable"]),
         (With::Right, Code::PlatformDenied, ["Failed platform_denied", "Skipped"]),
-        (With::Wrong, Code::Throttled, ["Passed", "Inconclusive throttled"]),
+        (With::Random, Code::Throttled, ["Passed", "Inconclusive throttled"]),
+        (With::Changed, Code::Throttled, ["Passed", "Inconclusive throttled"]),
+        (With::Appended, Code::Unavailable, ["Passed", "Inconclusive unavailable"]),
         (With::None, Code::Unavailable, ["Passed", "Inconclusive unavailable"]),
         (With::None, Code::Rejected, ["Passed", "Inconclusive rejected"]),
     ] {
@@ -252,10 +280,10 @@ async fn without_a_bucket_only_the_role_is_verified() {
     for bucket in [None, Some(String::new())] {
         let account = Account::default();
         let request = VerificationRequest { draft: Draft { bucket, region: None, ..request().draft }, ..request() };
-        let steps = run(&account, &Fakes::default(), &request).await;
+        let steps = run(&account, &fakes(), &request).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", "Skipped", "Skipped", "Skipped"]);
         assert!(steps[2].message.contains("no bucket"), "{:?}", steps[2]);
-        assert_eq!(account.calls().len(), 3);
+        assert_eq!(account.calls().len(), 5);
     }
 }
 
@@ -281,7 +309,7 @@ async fn the_first_step_names_all_wrong_fields_and_nothing_is_tried() {
     ] {
         let account = Account::default();
         let request = VerificationRequest { tenant_id: tenant.to_owned(), draft };
-        let steps = run(&account, &Fakes::default(), &request).await;
+        let steps = run(&account, &fakes(), &request).await;
         assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
         for field in fields {
             assert!(steps[0].message.contains(field), "{}", steps[0].message);
@@ -292,19 +320,17 @@ async fn the_first_step_names_all_wrong_fields_and_nothing_is_tried() {
 
 #[tokio::test]
 async fn a_tenant_can_use_only_its_own_external_id() {
-    let fakes = Fakes::default();
-    let stored = |id: &str| FakeTenant {
-        config: Some(Draft { external_id: Some(id.to_owned()), ..Draft::default() }),
-        ..FakeTenant::default()
-    };
-    fakes.state().tenants.insert("acme".to_owned(), stored("another-one"));
-    let account = Account::default();
-    let steps = run(&account, &fakes, &request()).await;
-    assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
-    assert!(!steps[0].message.contains("another-one"), "{}", steps[0].message);
-    assert_eq!(account.calls(), [""; 0], "nothing was assumed");
+    let only = |id: Option<&str>| fakes_with(Draft { external_id: id.map(str::to_owned), ..Draft::default() });
+    // Nothing is stored of a tenant that was erased.
+    for fakes in [only(Some("another-one")), only(None), Fakes::default()] {
+        let account = Account::default();
+        let steps = run(&account, &fakes, &request()).await;
+        assert_eq!(outline(&steps), ["Failed config_invalid", "Skipped", "Skipped", "Skipped", "Skipped"]);
+        assert!(!steps[0].message.contains("another-one"), "{}", steps[0].message);
+        assert_eq!(account.calls(), [""; 0], "nothing was assumed");
+    }
 
-    fakes.state().tenants.insert("acme".to_owned(), stored("3f6c1d2e-external"));
+    let (account, fakes) = (Account::default(), fakes());
     assert_eq!(outline(&run(&account, &fakes, &request()).await), ["Passed"; 5]);
 
     let unreadable = Failure::new(Code::Unavailable, "DynamoDB did not answer.");
@@ -333,7 +359,7 @@ async fn the_answer_to_the_put_decides_two_steps() {
         let account = Account { delivery: Some(refused), ..Account::default() };
         let steps = verified(&account).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", region, put, "Skipped"]);
-        assert_eq!(account.calls().len(), 4, "no right is tried without a stored object");
+        assert_eq!(account.calls().len(), 6, "no right is tried without a stored object");
     }
 }
 
@@ -358,7 +384,7 @@ async fn a_bucket_of_another_account_than_the_roles_is_a_warning_that_stops_noth
         [(owner("333333333333"), "Warning object_ownership"), (owner("222222222222"), "Passed"), (owner(""), "Passed")]
     {
         let request = VerificationRequest { draft, ..request() };
-        let verification = Verification { steps: run(&Account::default(), &Fakes::default(), &request).await };
+        let verification = Verification { steps: run(&Account::default(), &fakes(), &request).await };
         assert_eq!(outline(&verification.steps)[3..], [expected, "Passed"], "the rights are tried too");
         assert!(verification.passed());
         if let Some(hint) = &verification.steps[3].hint {
@@ -427,7 +453,7 @@ async fn repeated_verifications_leave_the_same_objects_whatever_the_external_id(
     for (id, external_id) in [("request-1", "3f6c1d2e-external"), ("request-2", "another")] {
         let draft = Draft { external_id: Some(external_id.to_owned()), ..request().draft };
         let request = VerificationRequest { draft, ..request() };
-        run_with_retries(&account, &Fakes::default(), &request, id, Duration::ZERO).await;
+        run_with_retries(&account, &fakes(), &request, id, Duration::ZERO).await;
         left.extend(account.calls().into_iter().filter(|call| call.starts_with("s3:PutObject ")));
     }
     assert_eq!(left.len(), 2, "{left:?}");
@@ -450,7 +476,7 @@ async fn an_unclear_right_is_inconclusive_unless_another_one_is_allowed() {
 async fn without_a_prefix_the_role_is_still_limited_to_the_tenants_folder() {
     let account = Account::default();
     let request = VerificationRequest { draft: Draft { prefix: None, ..request().draft }, ..request() };
-    let steps = run(&account, &Fakes::default(), &request).await;
+    let steps = run(&account, &fakes(), &request).await;
     assert_eq!(outline(&steps), ["Passed"; 5]);
     let calls = account.calls();
     let puts = calls.iter().filter(|call| call.starts_with("s3:PutObject")).collect::<Vec<_>>();
@@ -504,10 +530,94 @@ async fn only_saved_settings_that_pass_reset_the_backoff() {
     assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, None, "there is no backoff without failures");
 }
 
-#[test]
-fn a_decoy_is_valid_and_differs_for_each_run() {
-    let right = ExternalId::parse("3f6c1d2e-external").unwrap();
-    assert_eq!(right.decoy("run-1"), right.decoy("run-1"));
-    assert_ne!(right.decoy("run-1"), right.decoy("run-2"));
-    assert!(ExternalId::parse(right.decoy("run-1").as_str()).is_ok());
+/// The stored settings of a tenant in a rotation, with its role or without.
+fn rotating(role_arn: Option<String>) -> Fakes {
+    fakes_with(Draft { pending_external_id: Some(PENDING.to_owned()), role_arn, ..request().draft })
+}
+
+/// A role that demands one of these.
+fn demanding(right: &[With]) -> Account {
+    let answer = |with: With| (with, vec![if right.contains(&with) { Ok(()) } else { DENIED }]);
+    Account { role: [With::Right, With::Pending].map(answer).into(), ..Account::default() }
+}
+
+fn external_ids(fakes: &Fakes) -> (Option<String>, Option<String>) {
+    let config = fakes.state().tenants["acme"].config.clone().unwrap();
+    (config.external_id, config.pending_external_id)
+}
+
+#[tokio::test]
+async fn a_verification_that_passes_with_the_pending_external_id_makes_it_the_only_one() {
+    let role = || draft().role_arn;
+    let (current, pending) = (Some("3f6c1d2e-external".to_owned()), Some(PENDING.to_owned()));
+    let other = Some("arn:aws:iam::222222222222:role/another".to_owned());
+    for (right, role, expected, words, completes) in [
+        (&[With::Pending][..], role(), "Passed", "with the new external ID.", true),
+        (&[With::Right, With::Pending], role(), "Passed", "with the new external ID.", true),
+        (&[With::Pending], None, "Passed", "with the new external ID.", true),
+        (&[With::Right], role(), "Passed", "with the current external ID, but not with the new one.", false),
+        // The connected role may still demand the current one.
+        (&[With::Pending], other, "Passed", "with the new external ID.", false),
+        (&[], role(), "Failed assume_role_denied", "", false),
+    ] {
+        let (account, fakes) = (demanding(right), rotating(role));
+        let steps = run(&account, &fakes, &request()).await;
+        assert_eq!(outline(&steps)[0], expected);
+        assert!(steps[0].message.contains(words), "{}", steps[0].message);
+        let left = if completes { (pending.clone(), None) } else { (current.clone(), pending.clone()) };
+        assert_eq!(external_ids(&fakes), left, "{right:?}");
+        let recorded = if completes { vec!["External ID Rotation Completed"] } else { vec![] };
+        assert_eq!(fakes.actions("acme"), recorded);
+        let outbox = fakes.state().tenants["acme"].outbox.clone();
+        assert!(outbox.is_empty(), "{outbox:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_rotation_the_decoys_of_both_external_ids_must_be_refused() {
+    let fakes = rotating(draft().role_arn);
+    let account = demanding(&[With::Right]);
+    assert_eq!(outline(&run(&account, &fakes, &request()).await), ["Passed"; 5]);
+    for (decoy, asked) in [(With::None, 1), (With::Random, 2), (With::Changed, 2), (With::Appended, 2)] {
+        assert_eq!(account.count(&format!("assume {decoy:?}")), asked, "{decoy:?}");
+    }
+    // A trust policy that lists the current one exactly, and the pending one sloppily.
+    for decoy in With::DECOYS {
+        let mut account = demanding(&[With::Right, With::Pending]);
+        account.role.insert(decoy, vec![DENIED, Ok(())]);
+        account.role.entry(With::None).and_modify(|answers| _ = answers.remove(0));
+        let steps = run(&account, &fakes, &request()).await;
+        assert_eq!(outline(&steps)[..2], ["Passed", "Failed external_id_not_enforced"], "{decoy:?}");
+        assert_eq!(external_ids(&fakes).1.as_deref(), Some(PENDING), "the rotation goes on");
+    }
+}
+
+#[tokio::test]
+async fn an_unclear_answer_to_the_pending_external_id_is_no_refusal_of_the_role() {
+    let mut account = demanding(&[]);
+    account.role.insert(With::Pending, vec![Err(Code::Throttled)]);
+    let steps = run(&account, &rotating(draft().role_arn), &request()).await;
+    assert_eq!(outline(&steps)[0], "Inconclusive throttled");
+}
+
+#[tokio::test]
+async fn a_rotation_that_can_not_be_completed_goes_on_and_the_verification_counts() {
+    let fakes = rotating(draft().role_arn);
+    fakes.once(Op::Settings, None, Fault::Fail(Failure::new(Code::Unavailable, "DynamoDB did not answer.")));
+    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    assert_eq!(external_ids(&fakes).1.as_deref(), Some(PENDING));
+    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    assert_eq!(external_ids(&fakes), (Some(PENDING.to_owned()), None), "the next one completes it");
+
+    // Cancelled while the role was asked.
+    let fakes = rotating(draft().role_arn);
+    let store = fakes.clone();
+    let cancel = move || {
+        let mut state = store.state();
+        state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap().pending_external_id = None;
+    };
+    fakes.once(Op::Settings, None, Fault::After(Box::new(cancel)));
+    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    assert_eq!(external_ids(&fakes), (draft().external_id, None), "the cancelled one is not stored");
+    assert_eq!(fakes.actions("acme"), [""; 0]);
 }

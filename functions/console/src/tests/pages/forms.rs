@@ -79,6 +79,50 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
 }
 
 #[tokio::test]
+async fn an_admin_rotates_the_external_id_without_a_script() {
+    const PAGE: &str = "/connector/external-id";
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let ids = || {
+        let config = world.fakes.state().tenants["acme"].config.clone().unwrap();
+        (config.external_id.unwrap(), config.pending_external_id)
+    };
+    assert!(browser.get("/connector").await.text.contains("Rotate the external ID"));
+    assert!(browser.get(PAGE).await.text.contains("Start the rotation"));
+    let started = browser.send(PAGE, PAGE, &[]).await;
+    assert_eq!((started.status.as_u16(), started.location()), (303, "./external-id"));
+    let (current, pending) = ids();
+    let pending = pending.unwrap();
+    let page = browser.get(PAGE).await;
+    for words in [&current, &pending, "aws cloudformation update-stack", "Cancel the rotation"] {
+        assert!(page.text.contains(words), "{words}: {}", page.text);
+    }
+    let connector = browser.get("/connector?rotated=yes").await;
+    assert!(connector.text.contains(&pending) && connector.text.contains("Finish the rotation"), "{}", connector.text);
+    assert!(!connector.text.contains("The new external ID is in use"), "it is not");
+
+    let verify = format!("{PAGE}/verify");
+    let early = browser.send(PAGE, &verify, &[]).await;
+    assert_eq!(early.status, 200);
+    assert!(early.text.contains("The new external ID is not in use yet"), "{}", early.text);
+    world.plan_step(StepName::AssumeRole, StepStatus::Failed, Code::AssumeRoleDenied);
+    let refused = browser.send(PAGE, &verify, &[]).await;
+    assert!(refused.text.contains("As planned.") && refused.text.contains("Do this."), "{}", refused.text);
+    world.fakes.state().findings.clear();
+    world.fakes.once(Op::Verify, None, super::super::connecting::completing(&world.fakes, "acme"));
+    let verified = browser.send(PAGE, &verify, &[]).await;
+    assert_eq!((verified.status.as_u16(), verified.location()), (303, "../../connector?rotated=yes"));
+    assert_eq!(ids(), (pending, None));
+    let page = browser.get("/connector?rotated=yes").await;
+    assert!(page.text.contains("The new external ID is in use") && !page.text.contains(&current), "{}", page.text);
+
+    browser.send(PAGE, PAGE, &[]).await;
+    let cancelled = browser.send(PAGE, &format!("{PAGE}/cancel"), &[]).await;
+    assert_eq!((cancelled.status.as_u16(), cancelled.location()), (303, "../../connector"));
+    assert_eq!(ids().1, None);
+}
+
+#[tokio::test]
 async fn errors_are_shown_at_their_fields_and_the_input_stays() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);

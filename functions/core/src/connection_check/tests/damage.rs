@@ -44,7 +44,8 @@ impl Verifier for RealVerifier<'_> {
         let within = std::time::Duration::from_secs(5);
         let run = crate::verify::VerifyContext {
             platform: &platform(),
-            now: at("21T10:00"),
+            now: &|| at("21T10:00"),
+            retention: None,
             id: "request-1",
             within,
             retry_refused_role: std::time::Duration::ZERO,
@@ -69,8 +70,9 @@ const UNCHECKED: CheckCounts = CheckCounts { checked: 0, failing: 0, drifted: 0,
 #[tokio::test]
 async fn a_damaged_field_of_the_platform_is_reported_to_no_customer() {
     type Damage = fn(&mut FakeTenant);
-    let damages: [(&str, Damage); 5] = [
+    let damages: [(&str, Damage); 6] = [
         ("event_shards", |it| it.config.as_mut().unwrap().event_shards = Some("0".to_owned())),
+        ("pending_external_id", |it| it.config.as_mut().unwrap().pending_external_id = Some("x".to_owned())),
         ("external_id", |it| it.config.as_mut().unwrap().external_id = Some("x".to_owned())),
         ("version", |it| it.config.as_mut().unwrap().version = Some("one".to_owned())),
         ("role_arn", |it| it.config.as_mut().unwrap().role_arn = None),

@@ -12,8 +12,38 @@ use crate::{ports::Reach, tenant::ExternalId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum With {
     Right,
-    Wrong,
+    /// The one of a rotation.
+    Pending,
+    /// Of the same length.
+    Random,
+    /// With another last character.
+    Changed,
+    /// With one character more.
+    Appended,
     None,
+}
+
+pub(super) const PENDING: &str = "9b0e7a44-pending";
+
+impl With {
+    pub(super) const DECOYS: [Self; 4] = [Self::None, Self::Random, Self::Changed, Self::Appended];
+
+    fn of(connection: &Connection, external_id: Option<&ExternalId>) -> Self {
+        let Some(id) = external_id else { return Self::None };
+        let pending = ExternalId::parse(PENDING).unwrap();
+        for (with, right) in [(Self::Right, &connection.external_id), (Self::Pending, &pending)] {
+            let (id, right) = (id.as_str(), right.as_str());
+            let all_but_last = &right[..right.len() - 1];
+            match () {
+                () if id == right => return with,
+                () if id.strip_prefix(right).is_some_and(|rest| rest.len() == 1) => return Self::Appended,
+                () if id.strip_prefix(all_but_last).is_some_and(|rest| rest.len() == 1) => return Self::Changed,
+                () => {}
+            }
+        }
+        assert!([connection.external_id.as_str().len(), PENDING.len()].contains(&id.as_str().len()), "another shape");
+        Self::Random
+    }
 }
 
 /// By default the account is as the quick-create template leaves it.
@@ -55,11 +85,7 @@ impl Probes for &Account {
     type Reach = Self;
 
     async fn assume(&self, connection: &Connection, external_id: Option<&ExternalId>) -> Result<(), Failure> {
-        let with = match external_id {
-            Some(id) if *id == connection.external_id => With::Right,
-            Some(_) => With::Wrong,
-            None => With::None,
-        };
+        let with = With::of(connection, external_id);
         let call = format!("assume {with:?}");
         let earlier = self.count(&call);
         self.record(call);
