@@ -9,7 +9,8 @@ use audit_log_core::{
     tenant::{self, TenantId},
 };
 use audit_log_tests::{
-    Bucket, Fixture, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, project, quick_create, run_on_platform, tools,
+    Bucket, Fixture, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, onboard, project, quick_create, run_on_platform,
+    tools,
 };
 use serde_json::{Value, json};
 

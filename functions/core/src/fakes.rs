@@ -31,7 +31,11 @@ use crate::{
     new_event::NewEvent,
     notification::Notification,
     outbox::{Announcement, Outbox},
-    ports::{Fence, Recording, SlotKind}, records::{ConnectedCount, ConnectionCheck, ExportHealth, LastError, Receipt, StoredWatermark, TenantRecords, Recording}, records::{ ConnectedCount, FinalDeliveries},
+    ports::{Fence, Recording, SlotKind},
+    records::{
+        ConnectedCount, ConnectionCheck, ExportHealth, FinalDeliveries, LastError, Receipt, StoredWatermark,
+        TenantRecords,
+    },
     settings::{Draft, TenantConfig},
     tenant::TenantId,
     timestamp,

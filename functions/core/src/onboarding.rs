@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     failure::{Code, Failure, Party},
-    ports::{Conditional, Settings}, records::{FinalDeliveries, Place, StoredWatermark, TenantRecords, Rotations},
+    ports::{Conditional, Rotations, Settings},
+    records::{FinalDeliveries, Place, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors, TenantConfig, parse_version},
     system_events::AdminChange,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use audit_log_core::{
     new_event::{NewEvent, Stamp, Submitter},
     onboarding::ConnectorState,
-    ports::{Conditional, EventRange, Events, Recorder, Recording, Settings, SlotKind, Rotations},
+    ports::{Conditional, EventRange, Events, Recorder, Recording, Rotations, Settings, SlotKind},
     records::{StoredReceipt, TenantRecords},
     schedule::Window,
     settings::{Draft, TenantConfig},

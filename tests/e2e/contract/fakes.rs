@@ -5,7 +5,7 @@ use audit_log_core::{
     event::{Body, StoredEvent},
     fakes::{FakeTenant, Fakes},
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants, Rotations},
+    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Rotations, Settings, Tenants},
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,

@@ -19,7 +19,7 @@ use audit_log_aws::{
 use audit_log_core::{
     export::Budget,
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Settings, Tenants, Rotations},
+    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Rotations, Settings, Tenants},
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,

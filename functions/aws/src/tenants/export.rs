@@ -19,8 +19,8 @@ use aws_sdk_dynamodb::{
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
-    TenantsTable, fence_holds, fence_holds_while_connected, final_deliveries, is_at_version, lease_is_free, watermark_unchanged,
-    write, write_with_output,
+    TenantsTable, fence_holds, fence_holds_while_connected, final_deliveries, is_at_version, lease_is_free,
+    watermark_unchanged, write, write_with_output,
 };
 use crate::{
     attributes::{self, Item, key, n, s, text},

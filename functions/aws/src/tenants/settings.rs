@@ -3,7 +3,7 @@
 use audit_log_core::{
     failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings, SlotKind, Tenants, being_erased, Rotations},
+    ports::{Conditional, Rotations, Settings, SlotKind, Tenants, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,

@@ -21,13 +21,12 @@ impl FakeTenant {
             ("config", self.config.is_some() && !self.erasing),
             ("watermark", self.watermark.is_some() || self.lease.is_some()),
             ("outbox", self.outbox.sequence > 0),
+            ("final_delivery", self.final_deliveries.revision > 0),
             ("connection_check", self.connection_check.is_some()),
         ];
         let records = records.into_iter().filter(|(_, exists)| *exists).map(|(name, _)| name.to_owned());
         let receipts = self.receipts.keys().map(|end| format!("{RECEIPT_PREFIX}{}", timestamp::seconds(*end)));
-        let slots = self.verification_slots.keys();
-        let slots = slots.map(|since| format!("verification_slots#{}", timestamp::seconds(*since)));
-        records.chain(receipts).chain(slots).collect()
+        records.chain(receipts).collect()
     }
 }
 
@@ -52,10 +51,13 @@ impl Erasure for Fakes {
         self.inject(Op::Inventory, tenant.as_str()).await?;
         let state = self.state();
         let Some(stored) = state.tenants.get(tenant.as_str()) else { return Ok(Inventory::default()) };
-        let pending = (!stored.outbox.is_empty()).then(|| "outbox".to_owned());
+        let pending = [("outbox", stored.outbox.is_empty()), ("final_delivery", stored.final_deliveries.is_empty())];
+        let pending = pending.into_iter().filter(|(_, is_empty)| !is_empty).map(|(name, _)| name.to_owned()).collect();
         let records = stored.records();
         let delivered_until = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone());
-        let (names, pending) = (stored.names(), pending.into_iter().collect());
+        let slots = state.slots.keys().filter(|(of, ..)| of == tenant);
+        let slots = slots.map(|(_, kind, since)| format!("{kind:?}#{}", timestamp::seconds(*since)));
+        let names = stored.names().into_iter().chain(slots).collect();
         Ok(Inventory { records, names, begun: stored.erasing, pending, delivered_until })
     }
 
@@ -71,7 +73,8 @@ impl Erasure for Fakes {
         let is_connected = stored.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
         let is_leased = stored.lease.as_ref().is_some_and(|lease| lease.excludes_others(now));
         let same_version = version(stored.config.as_ref()).unwrap_or(0) == version_as_read;
-        if is_connected || is_leased || !stored.outbox.is_empty() || !same_version {
+        let is_pending = !stored.outbox.is_empty() || !stored.final_deliveries.is_empty();
+        if is_connected || is_leased || is_pending || !same_version {
             return Ok(Conditional::ConditionFailed);
         }
         stored.config = Some(Draft { version: Some((version_as_read + 1).to_string()), ..Draft::default() });
@@ -81,7 +84,6 @@ impl Erasure for Fakes {
             config: stored.config.take(),
             erasing: true,
             receipts: std::mem::take(&mut stored.receipts),
-            verification_slots: std::mem::take(&mut stored.verification_slots),
             connection_check: stored.connection_check.take(),
             ..FakeTenant::default()
         };
@@ -109,7 +111,9 @@ impl Erasure for Fakes {
 
     async fn erase_records(&self, tenant: &TenantId, _names: &[String]) -> Result<(), Failure> {
         self.inject(Op::Erase, tenant.as_str()).await?;
-        if let Some(stored) = self.state().tenants.get_mut(tenant.as_str()) {
+        let mut state = self.state();
+        state.slots.retain(|(of, ..), _| of != tenant);
+        if let Some(stored) = state.tenants.get_mut(tenant.as_str()) {
             *stored = FakeTenant { config: stored.config.take(), erasing: stored.erasing, ..FakeTenant::default() };
         }
         Ok(())

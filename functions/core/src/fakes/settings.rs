@@ -6,7 +6,7 @@ use super::{Fakes, Op, version};
 use crate::{
     failure::Failure,
     outbox::Announcement,
-    ports::{Conditional, Settings, SlotKind, being_erased, Rotations},
+    ports::{Conditional, Rotations, Settings, SlotKind, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
