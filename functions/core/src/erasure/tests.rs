@@ -21,6 +21,8 @@ use crate::{
     tenant::ExternalId,
 };
 
+type SetUp = fn(&Fakes);
+
 const SAVED: &str = "2026-11-21T10:03:00Z";
 const LEFT: &str = "2026-11-21T12:30:00Z";
 const NOW: &str = "2026-11-22T09:00:00Z";
@@ -132,7 +134,7 @@ fn all_of_the_tenant_is_erased_and_nothing_of_another() {
 
 #[test]
 fn a_tenant_that_is_connected_leased_or_waited_for_is_not_touched() {
-    let setups: [(&str, fn(&Fakes), Obstacle); 4] = [
+    let setups: [(&str, SetUp, Obstacle); 4] = [
         ("scheduled", |_| {}, Obstacle::Connected),
         (
             "a role, and no settings yet",

@@ -15,12 +15,12 @@ fn page(keys: &[Value], more: bool) -> Reply {
     if more {
         page["LastEvaluatedKey"] = keys[0].clone();
     }
-    Reply::ok(&page.to_string())
+    Reply::ok(page.to_string())
 }
 
 fn unprocessed(keys: &[Value]) -> Reply {
     let left: Vec<Value> = keys.iter().map(|key| json!({"DeleteRequest": {"Key": key}})).collect();
-    Reply::ok(&json!({"UnprocessedItems": {"events": left}}).to_string())
+    Reply::ok(json!({"UnprocessedItems": {"events": left}}).to_string())
 }
 
 /// The number of deletes in each call.
