@@ -36,6 +36,11 @@ impl Announcement {
         Self { event, notification, final_deliveries: None }
     }
 
+    /// An audit event without a notification.
+    pub fn silent(event: NewEvent) -> Self {
+        Self { event, notification: None, final_deliveries: None }
+    }
+
     /// The same with what is left to deliver to a place that the change leaves, if it leaves one.
     #[must_use]
     pub fn leaving(self, final_deliveries: Option<FinalDeliveries>) -> Self {

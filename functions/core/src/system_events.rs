@@ -98,7 +98,7 @@ impl AdminChange {
 
     /// An audit event without a notification.
     fn unannounced(&self, tenant: &TenantId, action: &str) -> Announcement {
-        Announcement { event: self.event(tenant, action, &json!({})), notification: None }
+        Announcement::silent(self.event(tenant, action, &json!({})))
     }
 
     fn event(&self, tenant: &TenantId, action: &str, info: &Value) -> NewEvent {
@@ -222,7 +222,7 @@ impl EndedDelivery<'_> {
             json!({ "events": receipt.events(), "objects": receipt.objects.len(), "gap": receipt.gap }),
         ));
         let event = self.event(stamp, "Final Delivery Completed", &info);
-        Announcement { event, notification: None, final_deliveries: None }
+        Announcement::silent(event)
     }
 
     /// Announces that the place refuses its last events.
@@ -278,7 +278,7 @@ pub fn rotation_completed(tenant: &TenantId, stamp: Stamp, role: &RoleArn, pendi
     let point = pending.decoy("rotation");
     let info = json!({ "roleArn": role.as_str() });
     let event = system_event(tenant, stamp, point.as_str(), "External ID Rotation Completed", &info);
-    Announcement { event, notification: None }
+    Announcement::silent(event)
 }
 
 /// `point` identifies the occurrence, so that all runs that record it use the same id. For failures and recoveries it is

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use audit_log_core::{
     ports::{
+        SlotKind,
         Acquisition, Conditional, Erased, Erasure, EventsPart, Inventory, Purpose, Settings, Tenants, being_erased,
     },
     records::TenantRecords,
@@ -59,7 +60,7 @@ async fn all_records_and_events_are_erased_and_those_of_other_tenants_stay(world
         let connected = world::connect_and_acquire(world, tenant.as_str()).await?;
         assert_eq!(connected.commit(world, &connected.receipt("a")).await?, Conditional::Written);
         world.tenants().release_lease(tenant, &connected.lease).await?;
-        ensure!(world.settings().take_verification_slot(tenant, clock("10:00")?, 5).await?, "no slot");
+        ensure!(world.settings().take_slot(tenant, SlotKind::Verification, clock("10:00")?, 5).await?, "no slot");
         for (shard, events) in [(0, 60), (3, 1), (63, 1)] {
             for n in 0..events {
                 let key = format!("2026-11-20T10:00:{n:02}.000Z#{n}");

@@ -13,7 +13,7 @@ use crate::{
         self,
         tests::{at, change_at},
     },
-    ports::{Recorder as _, Settings as _},
+    ports::{Recorder as _, Settings as _, SlotKind},
     settings::{
         Draft,
         tests::{draft, platform},
@@ -72,7 +72,7 @@ fn fleet(ids: &[&str]) -> Fakes {
         let recorded_at_id = format!("{}#by-hand", timestamp::millis(at(SAVED)));
         let event = StoredEvent { recorded_at_id, body: Body::Text("{}".to_owned()) };
         fakes.put_event(&tenant(id), 63, event);
-        assert!(now(fakes.take_verification_slot(&tenant(id), at(SAVED), 5)).unwrap());
+        assert!(now(fakes.take_slot(&tenant(id), SlotKind::Verification, at(SAVED), 5)).unwrap());
         publish(&fakes, id);
     }
     fakes
