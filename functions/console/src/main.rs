@@ -55,6 +55,7 @@ async fn main() -> Result<(), Error> {
         template_url: config.template_url,
         settle: config.shared.settle,
         retention: config.shared.retention,
+        sign_in_origins: config.sign_in_origins,
     };
     let token_verifier = config.tokens.map(TokenVerifier::new).transpose()?;
     let app = App::new(AwsBackend(console), deployment, token_verifier, wall_clock, fill_with_random);

@@ -162,6 +162,7 @@ pub(crate) mod tests {
         fakes::Fakes,
         new_event::{Stamp, time_ordered_id},
         settings::tests::{draft, platform},
+        system_events::Client,
         tenant::ExternalId,
     };
 
@@ -171,7 +172,12 @@ pub(crate) mod tests {
 
     pub(crate) fn change_at(at: DateTime<Utc>) -> AdminChange {
         let by = User { id: "u-17".to_owned(), name: Some("Ada".to_owned()), email: None };
-        AdminChange { by, stamp: Stamp { at, retention: None }, id: time_ordered_id(at, &[7; 10]) }
+        AdminChange {
+            by,
+            client: Client::default(),
+            stamp: Stamp { at, retention: None },
+            id: time_ordered_id(at, &[7; 10]),
+        }
     }
 
     fn acme() -> TenantId {
@@ -217,7 +223,8 @@ pub(crate) mod tests {
     fn admin() -> Admin {
         let fakes = Fakes::default();
         let id = ExternalId::parse("3f6c1d2e-external").unwrap();
-        fakes.external_id(&acme(), &id).now_or_never().unwrap().unwrap();
+        let viewed = change_at(at("2026-11-21T08:59:00Z")).external_id_viewed(&acme());
+        fakes.external_id(&acme(), &id, &viewed).now_or_never().unwrap().unwrap();
         Admin(fakes)
     }
 
@@ -242,8 +249,13 @@ pub(crate) mod tests {
         let config = admin.records().config.unwrap();
         assert_eq!(config.role_arn.as_deref(), Some(role("another").as_str()));
         assert_eq!(config.version.as_deref(), Some("4"), "each change raises it");
-        let connected =
-            ["Connector Connected", "Export Settings Changed", "Connector Disconnected", "Connector Connected"];
+        let connected = [
+            "External ID Viewed",
+            "Connector Connected",
+            "Export Settings Changed",
+            "Connector Disconnected",
+            "Connector Connected",
+        ];
         assert_eq!(admin.actions(), connected);
     }
 
@@ -255,7 +267,7 @@ pub(crate) mod tests {
             assert_eq!(admin.disconnect("2026-11-21T09:10:00Z"), Ok(Conditional::Written));
             assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::NotConnected);
         }
-        assert_eq!(admin.actions(), ["Connector Connected", "Connector Disconnected"]);
+        assert_eq!(admin.actions(), ["External ID Viewed", "Connector Connected", "Connector Disconnected"]);
         assert_eq!(admin.records().config.unwrap().external_id.as_deref(), Some("3f6c1d2e-external"));
     }
 

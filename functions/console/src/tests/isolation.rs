@@ -76,6 +76,7 @@ async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
                         assert!(!shown.contains(SECRET), "{method} {path}{query} {headers:?}: {shown}");
                         answered += u32::from(answer.status.is_success());
                         world.fakes.state().tenants.get_mut("thief").unwrap().verification_slots.clear();
+                        world.forget_downloads();
                     }
                 }
             }

@@ -63,6 +63,7 @@ async fn without_a_token_issuer_every_operation_refuses() {
         template_url: None,
         settle: TimeDelta::minutes(1),
         retention: None,
+        sign_in_origins: Vec::new(),
     };
     let issuer = TestIssuer::es256(now());
     let app = App::new(Fakes::default(), deployment, None, now, fill);

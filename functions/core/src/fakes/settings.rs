@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Fakes, Op, version};
 use crate::{
     failure::Failure,
+    new_event::NewEvent,
     outbox::Announcement,
     ports::{Conditional, Settings},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
@@ -19,11 +20,21 @@ impl Settings for Fakes {
         Ok(self.state().records(tenant))
     }
 
-    async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
+    async fn external_id(
+        &self,
+        tenant: &TenantId,
+        candidate: &ExternalId,
+        viewed: &NewEvent,
+    ) -> Result<String, Failure> {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let config = state.tenants.entry(tenant.to_string()).or_default().config.get_or_insert_default();
-        Ok(config.external_id.get_or_insert_with(|| candidate.to_string()).clone())
+        if let Some(stored) = &config.external_id {
+            return Ok(stored.clone());
+        }
+        config.external_id = Some(candidate.to_string());
+        state.record(viewed);
+        Ok(candidate.to_string())
     }
 
     async fn store_role(
