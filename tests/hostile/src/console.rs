@@ -51,6 +51,7 @@ static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
         template_url: Some("https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml".to_owned()),
         settle: TimeDelta::minutes(1),
         retention: Some(TimeDelta::days(90)),
+        sign_in_origins: Vec::new(),
     };
     let random = |bytes: &mut [u8]| {
         bytes.fill(7);
