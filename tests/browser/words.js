@@ -11,6 +11,9 @@ export const session = {
   goOn: "Continue after signing in",
   again: "Resubmit",
   reallyAgain: "Resubmit your changes?",
+  continue: "Continue",
+  another: "Sign in as another user?",
+  stay: "Stay signed in",
 };
 
 /** The error at the top of a page during an outage. */

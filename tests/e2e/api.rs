@@ -58,9 +58,13 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
         let logs = get(api, "journey", "/v1/audit-logs?logType=Audit+Log+Export").await?;
         let mut actions: Vec<_> = list(&logs, "events")?.iter().filter_map(|event| event["action"].as_str()).collect();
         actions.sort_unstable();
-        let expected = ["Connection Check Passed", "Connector Connected", "Export Settings Changed"];
+        let expected =
+            ["Connection Check Passed", "Connector Connected", "Export Settings Changed", "External ID Viewed"];
         actions.dedup();
         assert_eq!(actions, expected);
+        for event in list(&logs, "events")? {
+            assert_eq!(event["additionalInfo"]["client"]["ipAddress"], "127.0.0.1", "{event}");
+        }
 
         let gone = api.admin("journey", "DELETE", "/v1/connector", None).await?.ok()?;
         assert_eq!(gone["status"], "disconnected");

@@ -181,6 +181,8 @@ fn a_reader_sees_neither_connector_nor_settings() -> Result<()> {
         let token = fixture.platform.api().token("reader", &[READ]);
         reader.run_step("signsIn", json!({ "token": token, "already": true })).await?;
         reader.run_step("isAReader", json!({})).await?;
+        let another = fixture.platform.api().token("another", &[ADMIN]);
+        reader.run_step("declinesAnotherSession", json!({ "token": another })).await?;
         reader.run_step("signsOut", json!({})).await?;
         reader.browser.close().await
     })

@@ -13,6 +13,9 @@ import {
 } from "./cases.js";
 import { place, stack } from "./template.js";
 
+/** The parameters that are lists of origins. */
+const ORIGINS = ["AllowedOrigins", "SignInOrigins"];
+
 /** Values of the platform's parameters that must not reach a policy or a browser, and similar harmless ones. */
 export const values = [
   ...[
@@ -23,12 +26,15 @@ export const values = [
     "https://app.acme.example/",
     "https://a.example,*",
     "https://a.example, https://b.example",
-  ].map((value) => ({ parameter: "AllowedOrigins", value, refused: true })),
-  ...["", "https://app.acme.example", "https://a.example,http://localhost:5173"].map((value) => ({
-    parameter: "AllowedOrigins",
-    value,
-    refused: false,
-  })),
+    "http://app.acme.example",
+    "https://a.example,http://b.example",
+    "http://localhost.evil.example",
+    "http://127.0.0.1.evil.example",
+    "http://127a0b0c1",
+  ].flatMap((value) => ORIGINS.map((parameter) => ({ parameter, value, refused: true }))),
+  ...["", "https://app.acme.example", "https://a.example:8443,http://localhost:5173,http://127.0.0.1"].flatMap((value) =>
+    ORIGINS.map((parameter) => ({ parameter, value, refused: false })),
+  ),
   ...["*", "arn:aws:iam::*:root", `arn:aws:iam::${STRANGER}:role/*`, `arn:aws:iam::${STRANGER}:root,*`].map((value) => ({
     parameter: "EventSenders",
     value,

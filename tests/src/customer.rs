@@ -9,7 +9,7 @@ use audit_log_core::{
     records::TenantRecords,
     schedule::Schedule,
     settings::Draft,
-    system_events::AdminChange,
+    system_events::{AdminChange, Client},
     tenant::{self, TenantId},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -149,7 +149,12 @@ impl Customer {
         };
         // The audit event is recorded now, and so in no window of a test.
         let stamp = Stamp { at: Utc::now(), retention: None };
-        let change = AdminChange { by: User::system(), stamp, id: time_ordered_id(stamp.at, &rand::random()) };
+        let change = AdminChange {
+            by: User::system(),
+            client: Client::default(),
+            stamp,
+            id: time_ordered_id(stamp.at, &rand::random()),
+        };
         let announcement = change.settings_changed(&tenant, &Draft::default(), &self.settings, None);
         let saved = table.save(&config, watermark.as_ref(), schedule, &announcement).await?;
         ensure!(saved == Conditional::Written, "the settings were saved in between");

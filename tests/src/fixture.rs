@@ -13,6 +13,9 @@ use crate::{LocalAws, Platform, deploy_platform};
 /// Not opened: the local AWS has no CloudFormation console.
 const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml";
 
+/// Of the page that the browser's visitors sign in from, as in `tests/browser/browser.js`. It is another site than the pages.
+const PLATFORM_ORIGIN: &str = "http://localhost:5173";
+
 #[derive(Debug)]
 pub struct Fixture {
     pub aws: &'static LocalAws,
@@ -28,7 +31,8 @@ static AWS: LazyLock<Result<LocalAws>> = LazyLock::new(|| runtime()?.block_on(Lo
 static FIXTURE: LazyLock<Result<Fixture>> = LazyLock::new(|| {
     let aws = AWS.as_ref().map_err(|error| anyhow!("{error:#}"))?;
     // Tests export days in the past, which must not be past retention.
-    let parameters = [("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL)];
+    let parameters =
+        [("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL), ("SignInOrigins", PLATFORM_ORIGIN)];
     let platform = runtime()?.block_on(async {
         let platform = deploy_platform(aws, &parameters).await?;
         platform.pause_rules().await.map(|()| platform)

@@ -22,6 +22,8 @@ function signIn() {
   form.submit();
 }
 signIn();
+// The server asks a page of this site to send another site's sign-in again, so that the browser adds the session's cookie.
+document.querySelector("form[data-submit]")?.submit();
 addEventListener("hashchange", signIn);
 
 // A reload doesn't repeat a message about what was just done.

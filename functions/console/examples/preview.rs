@@ -43,6 +43,7 @@ async fn main() -> anyhow::Result<()> {
         settle: TimeDelta::minutes(1),
         retention: Some(TimeDelta::days(90)),
         searches_per_minute: 100_000,
+        sign_in_origins: Vec::new(),
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
     let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);
@@ -151,7 +152,9 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
     }
     let stamp = Stamp { at: now - TimeDelta::minutes(3), retention: None };
     let by = User { id: "u-17".to_owned(), name: Some("Ada Lovelace".to_owned()), email: None };
-    let change = system_events::AdminChange { by, stamp, id: "01KZ".to_owned() }.checked(&id, true, &json!([]));
+    let change =
+        system_events::AdminChange { by, client: system_events::Client::default(), stamp, id: "01KZ".to_owned() }
+            .checked(&id, true, &json!([]));
     put(fakes, &id, stamp.at, "01KZ", change.document);
     Ok(())
 }

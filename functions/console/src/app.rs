@@ -81,6 +81,8 @@ pub struct Deployment {
     pub retention: Option<TimeDelta>,
     /// How often a tenant may search its audit logs.
     pub searches_per_minute: u32,
+    /// The other sites whose pages may post a sign-in, as browsers name them: `https://app.example.com`.
+    pub sign_in_origins: Vec<String>,
 }
 
 /// Cheap to clone.
@@ -151,12 +153,13 @@ impl<B: Backend> App<B> {
         self.0.clock
     }
 
-    /// The caller's change, stamped with the present. Call it right before the change.
+    /// The caller's change or other act, stamped with the present. Call it right before the change.
     pub(crate) fn change<P>(&self, caller: &Caller<P>) -> Result<AdminChange, Failure> {
         let at = self.time();
         let Actor { id, name, email } = caller.actor().clone();
         let stamp = Stamp { at, retention: self.0.deployment.retention };
-        Ok(AdminChange { by: User { id, name, email }, stamp, id: time_ordered_id(at, &self.random()?) })
+        let (by, client) = (User { id, name, email }, caller.client().clone());
+        Ok(AdminChange { by, client, stamp, id: time_ordered_id(at, &self.random()?) })
     }
 
     /// 160 random bits, in hex.

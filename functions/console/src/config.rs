@@ -7,6 +7,7 @@ use audit_log_core::{
     tenant::{Invalid, Platform, Region},
 };
 use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
+use url::Url;
 
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
@@ -27,6 +28,8 @@ pub struct ConsoleConfig {
     pub origin_secret: Option<OriginSecret>,
     /// `MAX_SEARCHES_PER_MINUTE`, of each tenant
     pub searches_per_minute: u32,
+    /// `SIGN_IN_ORIGINS`
+    pub sign_in_origins: Vec<String>,
 }
 
 impl ConsoleConfig {
@@ -55,8 +58,25 @@ impl ConsoleConfig {
             tokens: TokenConfig::from_lookup(&lookup)?,
             origin_secret: OriginSecret::from_lookup(&lookup)?,
             searches_per_minute: number(&lookup, "MAX_SEARCHES_PER_MINUTE", 120, 1..=100_000)?,
+            sign_in_origins: parse_origins(&lookup("SIGN_IN_ORIGINS").unwrap_or_default())?,
         })
     }
+}
+
+/// Origins separated by commas, each as browsers write it (RFC 6454, section 6.2). Without TLS, anyone on the way could
+/// change the page that signs in.
+fn parse_origins(list: &str) -> Result<Vec<String>, ConfigError> {
+    let parse = |text: &str| {
+        let url = Url::parse(text).ok()?;
+        // Without the scheme's own port, as browsers leave it out.
+        let origin = url.origin().ascii_serialization();
+        let port = text.strip_prefix(&origin)?;
+        let is_local = url.scheme() == "http" && matches!(url.host_str(), Some("localhost" | "127.0.0.1"));
+        (matches!(port, "" | ":443" | ":80") && (is_local || url.scheme() == "https")).then_some(origin)
+    };
+    let wrong = "has origins such as https://app.example.com, with a comma between";
+    let texts = list.split(',').filter(|_| !list.is_empty());
+    texts.map(|text| parse(text).ok_or_else(|| ConfigError::new("SIGN_IN_ORIGINS", wrong))).collect()
 }
 
 #[cfg(test)]
@@ -79,6 +99,15 @@ mod tests {
     fn variables_that_are_left_out_have_their_documented_defaults() {
         let config = config(&[("CUSTOMER_TEMPLATE_URL", "")]).unwrap();
         assert_eq!((config.template_url, config.tokens, config.searches_per_minute), (None, None, 120));
+        assert_eq!(config.sign_in_origins, [""; 0]);
+    }
+
+    #[test]
+    fn the_origins_that_may_sign_in_are_read() {
+        let list =
+            "https://app.example.com,https://b.example:8443,http://localhost:5173,http://127.0.0.1,https://c.example";
+        let config = config(&[("SIGN_IN_ORIGINS", &format!("{list}:443"))]).unwrap();
+        assert_eq!(config.sign_in_origins, list.split(',').collect::<Vec<_>>());
     }
 
     #[test]
@@ -92,6 +121,11 @@ mod tests {
             ("TOKEN_ISSUER", "https://issuer.example/"),
             ("ORIGIN_SECRET", "short"),
             ("MAX_SEARCHES_PER_MINUTE", "0"),
+            ("SIGN_IN_ORIGINS", "app.example.com"),
+            ("SIGN_IN_ORIGINS", "http://app.example.com"),
+            ("SIGN_IN_ORIGINS", "https://app.example.com/"),
+            ("SIGN_IN_ORIGINS", "https://app.example.com,*"),
+            ("SIGN_IN_ORIGINS", "null"),
         ] {
             let wrong = config(&[(name, value)]).unwrap_err().to_string();
             assert!(wrong.contains(name.split('_').next().unwrap()), "{wrong}");

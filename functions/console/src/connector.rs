@@ -104,7 +104,7 @@ pub struct ConnectRequest {
     role_arn: String,
 }
 
-/// The connector. The first request creates the external ID.
+/// The connector. The first request creates the external ID, and is an audit event.
 #[utoipa::path(get, path = "/v1/connector", operation_id = "getConnector", tag = "Connector", responses(
     (status = 200, description = "The connector", body = Connector),
 ))]
@@ -116,8 +116,15 @@ pub(crate) async fn read<B: Backend>(
 }
 
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
-    app.settings().external_id(caller.tenant(), &app.new_external_id()?).await?;
+    external_id(app, caller).await?;
     describe(app, caller.tenant()).await
+}
+
+/// Returns the tenant's external ID. The first look at it creates it.
+async fn external_id<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<String, Problem> {
+    let (tenant, candidate) = (caller.tenant(), app.new_external_id()?);
+    let viewed = app.change(caller)?.external_id_viewed(tenant);
+    Ok(app.settings().external_id(tenant, &candidate, &viewed).await?)
 }
 
 /// Connects a role after verifying that it can be assumed with the external ID, and not without it. If the tenant has
@@ -146,7 +153,7 @@ pub(crate) async fn connect_role<B: Backend>(
     role_arn: String,
 ) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
-    let external_id = app.settings().external_id(tenant, &app.new_external_id()?).await?;
+    let external_id = external_id(app, caller).await?;
     let draft = Draft { external_id: Some(external_id), role_arn: Some(role_arn), ..Draft::default() };
     let platform = &app.deployment().platform;
     let connection = draft.check_connection(tenant, platform).map_err(invalid_fields)?;
@@ -180,7 +187,7 @@ pub(crate) async fn disconnect<B: Backend>(
 
 pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
-    app.settings().external_id(tenant, &app.new_external_id()?).await?;
+    external_id(app, caller).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         if !ConnectorState::from_records(&records).is_connected() {

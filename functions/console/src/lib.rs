@@ -31,7 +31,7 @@ pub mod verification;
 use std::time::Duration;
 
 use app::{App, Backend};
-use audit_log_web::{body::with_fallbacks, problem::Problem};
+use audit_log_web::{access_log::log_requests, body::with_fallbacks, headers, problem::Problem};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -58,7 +58,8 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/audit-logs.csv", get(logs::csv::<B>));
     let api = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", with_fallbacks(v1));
     let router = pages::with_fallbacks(api.merge(pages::router())).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    router.layer(middleware::from_fn(answer_in_time)).with_state(app)
+    let router = router.layer(middleware::from_fn(answer_in_time)).with_state(app);
+    log_requests(headers::protect(router))
 }
 
 /// Answers before Lambda ends the function: its own answer says nothing about the reason.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use audit_log_core::{
     ports::{Settings as _, SlotKind},
-    search::{self, FoundEvent, Scope, Search, SearchLimits, SearchPage},
+    schedule::Window,
+    search::{self},
+    search::{self, FoundEvent, Recorder as _, Scope, Search, SearchLimits, SearchPage, Settings as _},
     tenant::{EventShards, TenantId},
     timestamp,
 };
@@ -23,7 +25,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, header};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, json, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
@@ -182,7 +184,7 @@ pub(crate) async fn summarize<B: Backend>(
 
 /// The tenant's audit logs as CSV (RFC 4180) in UTF-8, newest first, up to 4 MB. A request reads at most 20,000 events or 16
 /// MiB of them, matching or not. The header `Link` leads to the rest, if any.
-/// Cells that a spreadsheet would run as a formula begin with an apostrophe.
+/// Cells that a spreadsheet would run as a formula begin with an apostrophe. Each download is an audit event.
 #[utoipa::path(get, path = "/v1/audit-logs.csv", operation_id = "downloadAuditLogs", tag = "Audit logs",
     params(CsvQuery),
     responses(
@@ -196,14 +198,16 @@ pub(crate) async fn csv<B: Backend>(
     caller: Caller<Read>,
     Query(query): Query<CsvQuery>,
 ) -> Result<Response, Problem> {
-    csv_response(&app, caller.tenant(), &query).await
+    csv_response(&app, &caller, &query).await
 }
 
+/// Each part of a table is an audit event of its own.
 pub(crate) async fn csv_response<B: Backend>(
     app: &App<B>,
-    tenant: &TenantId,
+    caller: &Caller<Read>,
     query: &CsvQuery,
 ) -> Result<Response, Problem> {
+    let tenant = caller.tenant();
     let (search, after, has_bom) = (query.search(app.time())?, query.position()?, query.has_bom()?);
     let page = find(app, tenant, &search, after, usize::MAX, ScanLimit::FULL).await?;
     let (mut table, written) = csv::table(&page.events);
@@ -214,6 +218,8 @@ pub(crate) async fn csv_response<B: Backend>(
         Some(_) => written.checked_sub(1).and_then(|last| page.events.get(last)).map(|last| last.position.clone()),
         None => page.next,
     };
+    let downloaded = app.change(caller)?.downloaded(tenant, &describe_download(&search, written));
+    app.recorder().record(&downloaded).await?;
     let mut response = table.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
@@ -228,6 +234,21 @@ pub(crate) async fn csv_response<B: Backend>(
         headers.insert(header::LINK, link);
     }
     Ok(response)
+}
+
+/// The period, the filters that are set, and the number of events.
+fn describe_download(search: &Search, events: usize) -> Value {
+    let filters = [
+        ("action", json!(search.actions)),
+        ("user", json!(search.users)),
+        ("logType", json!(search.log_types)),
+        ("q", json!(search.text)),
+    ];
+    let is_set = |value: &Value| *value != json!([]) && *value != json!("");
+    let filters: Map<String, Value> =
+        filters.into_iter().filter(|(_, value)| is_set(value)).map(|(name, value)| (name.to_owned(), value)).collect();
+    let Window { from, to } = search.window;
+    json!({ "from": timestamp::millis(from), "to": timestamp::millis(to), "filters": filters, "events": events })
 }
 
 /// Returns matching events, newest first, from `after` on.

@@ -62,7 +62,7 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/settings/preview", post(settings::preview::<B>))
         .route("/obstacles", get(obstacles::page))
         .route("/session", post(sign_in::sign_in::<B>))
-        .route("/session/end", post(sign_in::sign_out))
+        .route("/session/end", post(sign_in::sign_out::<B>))
         .route("/assets/{name}", get(assets::serve));
     guarded(pages)
 }
@@ -80,16 +80,14 @@ async fn answer_in_time(request: Request, next: Next) -> Response {
     answer.unwrap_or_else(|_| ErrorPage::new(&Problem::unavailable(), page_request, None).into_response())
 }
 
-/// Browsers load nothing from elsewhere, frame no page and keep nothing. The referrer is sent within the pages: without it,
+/// Browsers load nothing from elsewhere and frame no page. The referrer is sent within the pages: without it,
 /// browsers send forms without an origin.
 async fn add_security_headers(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-    let fixed: [(HeaderName, &'static str); 6] = [
+    let fixed: [(HeaderName, &'static str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
@@ -97,6 +95,5 @@ async fn add_security_headers(mut response: Response) -> Response {
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

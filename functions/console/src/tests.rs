@@ -1,5 +1,6 @@
 //! The API as a client sees it, over the fakes.
 
+mod auditing;
 mod connecting;
 mod docs;
 mod isolation;
@@ -100,6 +101,7 @@ impl World {
             settle: TimeDelta::minutes(1),
             retention: Some(TimeDelta::days(90)),
             searches_per_minute,
+            sign_in_origins: vec!["https://platform.example".to_owned()],
         };
         let app = App::new(fakes.clone(), deployment, Some(issuer.token_verifier()), now, fill);
         Self { fakes, issuer, router: router(app) }
@@ -175,6 +177,23 @@ impl World {
         let (message, hint) = ("As planned.".to_owned(), Some("Do this.".to_owned()));
         let planned = Step { step, status, code: Some(code), message, hint, party: Some(party) };
         self.fakes.state().findings.insert(step, planned);
+    }
+
+    /// The tenant's audit events of an action, in the order of their ids.
+    fn recorded(&self, tenant: &str, action: &str) -> Vec<Value> {
+        let state = self.fakes.state();
+        let bodies = state.events.iter().filter(|((of, _), _)| of == tenant).flat_map(|(_, events)| events.values());
+        let parse = |body: &Body| match body {
+            Body::Text(text) => serde_json::from_str::<Value>(text).unwrap(),
+            Body::NoText(_) => Value::Null,
+        };
+        bodies.map(parse).filter(|event| event["action"] == action).collect()
+    }
+
+    /// Removes the audit events of downloads, which have the filters.
+    fn forget_downloads(&self) {
+        let is_download = |body: &Body| matches!(body, Body::Text(text) if text.contains("\"Audit Logs Downloaded\""));
+        self.fakes.state().events.values_mut().for_each(|events| events.retain(|_, body| !is_download(body)));
     }
 
     /// Records an event.

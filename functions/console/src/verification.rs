@@ -186,6 +186,10 @@ async fn verify_and_record<B: Backend>(
         },
         "roleArn": request.draft.role_arn,
         "bucket": request.draft.bucket,
+        "region": request.draft.region,
+        "prefix": request.draft.prefix,
+        "kmsKeyArn": request.draft.kms_key_arn,
+        "bucketOwner": request.draft.bucket_owner,
         // Null without an answer.
         "steps": found.as_ref().ok().map(|found| found.steps.iter().map(outcome).collect::<Vec<_>>()),
     });

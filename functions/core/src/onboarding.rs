@@ -226,6 +226,7 @@ pub(crate) mod tests {
         fakes::Fakes,
         new_event::{Stamp, time_ordered_id},
         settings::tests::{draft, platform},
+        system_events::Client,
         tenant::ExternalId,
     };
 
@@ -235,7 +236,12 @@ pub(crate) mod tests {
 
     pub(crate) fn change_at(at: DateTime<Utc>) -> AdminChange {
         let by = User { id: "u-17".to_owned(), name: Some("Ada".to_owned()), email: None };
-        AdminChange { by, stamp: Stamp { at, retention: None }, id: time_ordered_id(at, &[7; 10]) }
+        AdminChange {
+            by,
+            client: Client::default(),
+            stamp: Stamp { at, retention: None },
+            id: time_ordered_id(at, &[7; 10]),
+        }
     }
 
     fn acme() -> TenantId {
@@ -281,7 +287,8 @@ pub(crate) mod tests {
     fn admin() -> Admin {
         let fakes = Fakes::default();
         let id = ExternalId::parse("3f6c1d2e-external").unwrap();
-        fakes.external_id(&acme(), &id).now_or_never().unwrap().unwrap();
+        let viewed = change_at(at("2026-11-21T08:59:00Z")).external_id_viewed(&acme());
+        fakes.external_id(&acme(), &id, &viewed).now_or_never().unwrap().unwrap();
         Admin(fakes)
     }
 
@@ -306,8 +313,13 @@ pub(crate) mod tests {
         let config = admin.records().config.unwrap();
         assert_eq!(config.role_arn.as_deref(), Some(role("another").as_str()));
         assert_eq!(config.version.as_deref(), Some("4"), "each change raises it");
-        let connected =
-            ["Connector Connected", "Export Settings Changed", "Connector Disconnected", "Connector Connected"];
+        let connected = [
+            "External ID Viewed",
+            "Connector Connected",
+            "Export Settings Changed",
+            "Connector Disconnected",
+            "Connector Connected",
+        ];
         assert_eq!(admin.actions(), connected);
     }
 
@@ -349,7 +361,7 @@ pub(crate) mod tests {
             assert_eq!(admin.cancel_rotation(), Ok(Conditional::Written));
             assert_eq!(admin.external_ids(), (current.clone(), None));
         }
-        let rotation = admin.actions().into_iter().filter(|action| action.starts_with("External ID"));
+        let rotation = admin.actions().into_iter().filter(|action| action.starts_with("External ID Rotation"));
         assert_eq!(rotation.collect::<Vec<_>>(), ["External ID Rotation Started", "External ID Rotation Cancelled"]);
         let state = admin.0.state();
         let documents: Vec<String> =
@@ -381,7 +393,8 @@ pub(crate) mod tests {
         assert_eq!(admin.start_rotation("pending-one").unwrap_err().code, Code::ConfigInvalid, "nothing to rotate");
         assert!(admin.connect("audit", "2026-11-22T09:00:00Z").is_err(), "the earlier role is not taken");
         let new = ExternalId::parse("a-new-one").unwrap();
-        let given = admin.0.external_id(&acme(), &new).now_or_never().unwrap();
+        let viewed = change_at(at("2026-11-22T09:00:00Z")).external_id_viewed(&acme());
+        let given = admin.0.external_id(&acme(), &new, &viewed).now_or_never().unwrap();
         assert_eq!(given.as_deref(), Ok("a-new-one"));
     }
 
@@ -393,7 +406,7 @@ pub(crate) mod tests {
             assert_eq!(admin.disconnect("2026-11-21T09:10:00Z"), Ok(Conditional::Written));
             assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::NotConnected);
         }
-        assert_eq!(admin.actions(), ["Connector Connected", "Connector Disconnected"]);
+        assert_eq!(admin.actions(), ["External ID Viewed", "Connector Connected", "Connector Disconnected"]);
         assert_eq!(admin.records().config.unwrap().external_id.as_deref(), Some("3f6c1d2e-external"));
     }
 

@@ -206,11 +206,13 @@ pub trait Settings: Sync {
     /// Returns the tenant's records, read consistently.
     fn records(&self, tenant: &TenantId) -> impl Future<Output = Result<TenantRecords, Failure>> + Send;
 
-    /// Returns the stored external ID, or stores `candidate`. From then on only a [rotation](Rotations) changes it.
+    /// Returns the stored external ID, or stores `candidate` and the event of the first look at it, all or nothing. From then
+    /// on only a [rotation](Rotations) changes it.
     fn external_id(
         &self,
         tenant: &TenantId,
         candidate: &ExternalId,
+        viewed: &NewEvent,
     ) -> impl Future<Output = Result<String, Failure>> + Send;
 
     /// Stores or removes the role of a tenant that has no settings yet; raises the config's version by one.

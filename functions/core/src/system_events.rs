@@ -5,6 +5,7 @@
 //! sender could forge them.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -31,10 +32,24 @@ pub const RESERVED_LOG_TYPES: [&str; 2] = [LOG_TYPE, "System"];
 /// The recorder refuses ids with this prefix: consumers find a notification's event by its id, and must not find a sender's.
 pub const RESERVED_ID_PREFIX: &str = "system:";
 
-/// The admin, time and event id of a change.
+/// From where a user sent a request. An event has what is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The id that the issuer gave the access token, or the session's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+}
+
+/// The user, time and event id of a change, or of another act that is audited.
 #[derive(Debug, Clone)]
 pub struct AdminChange {
     pub by: User,
+    pub client: Client,
     pub stamp: Stamp,
     /// Unique for each change.
     pub id: String,
@@ -89,24 +104,44 @@ impl AdminChange {
     }
 
     pub fn rotation_started(&self, tenant: &TenantId) -> Announcement {
-        self.unannounced(tenant, "External ID Rotation Started")
+        Announcement::silent(self.event(tenant, "External ID Rotation Started", &json!({})))
     }
 
     pub fn rotation_cancelled(&self, tenant: &TenantId) -> Announcement {
-        self.unannounced(tenant, "External ID Rotation Cancelled")
+        Announcement::silent(self.event(tenant, "External ID Rotation Cancelled", &json!({})))
     }
 
-    /// An audit event without a notification.
-    fn unannounced(&self, tenant: &TenantId, action: &str) -> Announcement {
-        Announcement::silent(self.event(tenant, action, &json!({})))
+    /// The audit event of a sign-in to the pages; the session ends at `until`.
+    pub fn signed_in(&self, tenant: &TenantId, until: DateTime<Utc>) -> NewEvent {
+        self.event(tenant, "Signed In", &json!({ "sessionUntil": timestamp::seconds(until) }))
+    }
+
+    pub fn signed_out(&self, tenant: &TenantId) -> NewEvent {
+        self.event(tenant, "Signed Out", &json!({}))
+    }
+
+    /// The audit event of a download of audit logs; `info` says which.
+    pub fn downloaded(&self, tenant: &TenantId, info: &Value) -> NewEvent {
+        self.event(tenant, "Audit Logs Downloaded", info)
+    }
+
+    /// The audit event of the first look at the tenant's external ID.
+    pub fn external_id_viewed(&self, tenant: &TenantId) -> NewEvent {
+        self.event(tenant, "External ID Viewed", &json!({}))
     }
 
     fn event(&self, tenant: &TenantId, action: &str, info: &Value) -> NewEvent {
         let activity = Activity { log_type: LOG_TYPE, action, user: &self.by };
-        NewEvent::new(tenant, self.stamp, self.id.clone(), activity, info)
+        let mut info = info.clone();
+        if self.client != Client::default()
+            && let Some(members) = info.as_object_mut()
+        {
+            members.insert("client".to_owned(), json!(self.client));
+        }
+        NewEvent::new(tenant, self.stamp, self.id.clone(), activity, &info)
     }
 
-    /// The notification has the event's `info` and names the admin too.
+    /// The notification has the event's `info` without the client, and names the admin too.
     fn announce(&self, tenant: &TenantId, action: &str, kind: Kind, info: Value) -> Announcement {
         let event = self.event(tenant, action, &info);
         let mut info = info.as_object().cloned().unwrap_or_default();
@@ -318,7 +353,7 @@ mod tests {
     fn change() -> AdminChange {
         let stamp = Stamp { at: "2026-11-21T10:03:12.345Z".parse().unwrap(), retention: None };
         let by = User { id: "u-17".to_owned(), name: Some("Ada".to_owned()), email: None };
-        AdminChange { by, stamp, id: "01K".to_owned() }
+        AdminChange { by, client: Client::default(), stamp, id: "01K".to_owned() }
     }
 
     fn info(event: &NewEvent) -> Value {
@@ -380,6 +415,25 @@ mod tests {
         assert_eq!(places(change().connected(&acme(), &role, &fixed, true)).1, [owned.clone(), owned]);
         let unsaved = Draft { bucket: None, ..fixed };
         assert_eq!(places(change().connected(&acme(), &role, &unsaved, true)).1, [Value::Null, Value::Null]);
+    }
+
+    #[test]
+    fn the_event_of_a_change_has_the_client_as_far_as_it_is_known_and_the_notification_has_not() {
+        let ip_address = Some("203.0.113.7".to_owned());
+        let client = Client { ip_address, user_agent: None, token_id: Some("t-1".to_owned()) };
+        let change = AdminChange { client, ..change() };
+        let Announcement { event, notification, .. } = change.disconnected(&acme(), &saved());
+        assert_eq!(info(&event)["client"], json!({ "ipAddress": "203.0.113.7", "tokenId": "t-1" }));
+        assert!(!format!("{notification:?}").contains("203.0.113.7"), "{notification:?}");
+        for event in [
+            change.checked(&acme(), true, &json!({ "steps": [] })),
+            change.signed_in(&acme(), change.stamp.at),
+            change.signed_out(&acme()),
+            change.downloaded(&acme(), &json!({ "events": 3 })),
+            change.external_id_viewed(&acme()),
+        ] {
+            assert_eq!(info(&event)["client"]["ipAddress"], "203.0.113.7", "{}", event.action);
+        }
     }
 
     #[test]

@@ -9,9 +9,11 @@ use audit_log_core::{
     tenant::TenantId,
 };
 use audit_log_web::{
+    access_log::log_requests,
     access_token::TokenVerifier,
     body::{self, Json},
     caller::{Caller, HasTokenVerifier, WriteEvents},
+    headers,
     problem::{Code, Problem},
 };
 use axum::{
@@ -84,7 +86,8 @@ pub fn router<R: Recorder + Send + Sync + 'static>(
         .route("/v1/events", post(record::<R>).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
         .route("/v1/events/openapi.json", get(async move || published(document)))
         .route("/v1/events/schema.json", get(async move || published(schema)));
-    body::with_fallbacks(routes).with_state(App(Arc::new(Shared { store, token_verifier })))
+    let router = body::with_fallbacks(routes).with_state(App(Arc::new(Shared { store, token_verifier })));
+    log_requests(headers::protect(router))
 }
 
 fn published(document: Value) -> Response {

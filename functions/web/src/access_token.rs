@@ -65,6 +65,9 @@ impl TokenVerifier {
         if header.contains_key("crit") {
             return Err(TokenError::Malformed("an extension is required"));
         }
+        if header.get("typ").is_some_and(|it| !is_access_token(it)) {
+            return Err(TokenError::WrongType);
+        }
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(parse_algorithm);
         let algorithm =
             algorithm.filter(|it| self.config.algorithms.contains(it)).ok_or(TokenError::UntrustedAlgorithm)?;
@@ -86,6 +89,13 @@ impl TokenVerifier {
         }
         claims::validate(decode_part(claims)?, &self.config, now)
     }
+}
+
+/// Whether a header `typ` is that of an access token, by RFC 7519, section 5.1, and RFC 9068, section 2.1. Issuers sign other
+/// kinds with the same keys, for example logout tokens (`logout+jwt`). Media types have no case, by RFC 2045, section 5.1.
+fn is_access_token(typ: &Value) -> bool {
+    let name = typ.as_str().unwrap_or_default().to_ascii_lowercase();
+    matches!(name.strip_prefix("application/").unwrap_or(&name), "jwt" | "at+jwt")
 }
 
 /// Decodes one of a token's two JSON objects.

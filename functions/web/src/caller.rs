@@ -8,13 +8,15 @@ mod tests;
 
 use std::marker::PhantomData;
 
-use audit_log_core::tenant::TenantId;
+use audit_log_core::{system_events::Client, tenant::TenantId};
 use axum::extract::FromRequestParts;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
+    access_log,
     access_token::{Actor, Permissions, TokenVerifier, VerifiedToken},
+    client::client,
     problem::Problem,
     token_error::TokenError,
 };
@@ -70,6 +72,7 @@ permissions! {
 #[derive(Debug, Clone)]
 pub struct Caller<P> {
     token: VerifiedToken,
+    client: Client,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -80,6 +83,10 @@ impl<P> Caller<P> {
 
     pub fn actor(&self) -> &Actor {
         self.token.actor()
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// All permissions of the token.
@@ -94,23 +101,28 @@ impl<P> Caller<P> {
 }
 
 impl<P: Permission> Caller<P> {
-    /// Verifies a token that did not come in the header `Authorization`, such as a cookie's.
+    /// Verifies a token of a request that did not come in its header `Authorization`, such as a cookie's.
     ///
     /// # Errors
     /// If the token is not valid, or lacks the permission.
-    pub async fn from_token<S: HasTokenVerifier>(token: &str, state: &S) -> Result<Self, Problem> {
-        Self::verify(Ok(token), state).await
+    pub async fn from_token<S: HasTokenVerifier>(token: &str, request: &Parts, state: &S) -> Result<Self, Problem> {
+        Self::verify(Ok(token), request, state).await
     }
 
     /// Without a verifier, also a request without a token is answered with [`TokenError::NotConfigured`].
-    async fn verify<S: HasTokenVerifier>(token: Result<&str, TokenError>, state: &S) -> Result<Self, Problem> {
+    async fn verify<S: HasTokenVerifier>(
+        token: Result<&str, TokenError>,
+        request: &Parts,
+        state: &S,
+    ) -> Result<Self, Problem> {
         let verifier = state.token_verifier().ok_or(TokenError::NotConfigured)?;
         let token = verifier.verify(token?, state.now()).await?;
+        access_log::note(request, &token);
         if !P::is_in(token.permissions()) {
             tracing::info!(tenant = %token.tenant(), permission = P::NAME, "permission missing");
             return Err(Problem::missing_permission(P::NAME));
         }
-        Ok(Self { token, permission: PhantomData })
+        Ok(Self { client: client(request, token.id()), token, permission: PhantomData })
     }
 }
 
@@ -118,7 +130,7 @@ impl<S: HasTokenVerifier + Send + Sync, P: Permission> FromRequestParts<S> for C
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Self::verify(bearer_token(&parts.headers), state).await
+        Self::verify(bearer_token(&parts.headers), parts, state).await
     }
 }
 

@@ -12,9 +12,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use crate::problem::{Code, Problem};
+use crate::{
+    headers,
+    problem::{Code, Problem},
+};
 
 pub const HEADER: &str = "x-origin-secret";
+
+/// Marks a request that came through the CDN, by its secret.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ThroughCdn;
 
 const MIN_SECRET_BYTES: usize = 16;
 
@@ -64,9 +71,14 @@ pub fn guard(router: Router, secret: Option<OriginSecret>) -> Router {
 
 async fn check(secret: OriginSecret, mut request: Request, next: Next) -> Response {
     match request.headers_mut().remove(HEADER) {
-        Some(sent) if secret.accepts(sent.as_bytes()) => next.run(request).await,
-        _ => Problem::new(Code::PermissionDenied, "This address takes no requests. Use the platform's public address.")
-            .into_response(),
+        Some(sent) if secret.accepts(sent.as_bytes()) => {
+            request.extensions_mut().insert(ThroughCdn);
+            next.run(request).await
+        }
+        _ => {
+            let detail = "This address takes no requests. Use the platform's public address.";
+            headers::add(Problem::new(Code::PermissionDenied, detail).into_response()).await
+        }
     }
 }
 
@@ -89,7 +101,10 @@ mod tests {
         let router = guard(Router::new().fallback(any(seen)), secret(configured).unwrap());
         let request = Request::get("/v1/status");
         let request = sent.into_iter().fold(request, |request, value| request.header(HEADER, value));
-        router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status().as_u16()
+        let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let is_refused = answer.status() == 403;
+        assert_eq!(answer.headers().contains_key("strict-transport-security"), is_refused, "{answer:?}");
+        answer.status().as_u16()
     }
 
     #[tokio::test]

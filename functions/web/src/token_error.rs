@@ -23,6 +23,12 @@ pub enum TokenError {
     InvalidSignature,
     #[error("the token has expired")]
     Expired,
+    /// By `exp`.
+    #[error("the token is valid for longer than TOKEN_MAX_HOURS")]
+    TooLongLived,
+    /// By the header `typ`.
+    #[error("the token is of another type than JWT and at+jwt")]
+    WrongType,
     /// By `nbf` or `iat`.
     #[error("the token is not valid yet")]
     NotYetValid,

@@ -1,6 +1,7 @@
 // Signing in and out, permissions, and the menu.
 
 import assert from "node:assert/strict";
+import { PLATFORM_ORIGIN } from "../browser.js";
 import * as words from "../words.js";
 
 async function asksToSignIn(visitor, address) {
@@ -15,11 +16,14 @@ export async function isAStranger(visitor) {
   await visitor.inspect();
 }
 
-/** Signs in by a form, as a page of the platform does. */
+/** Signs in by a form, as a page of the platform does, which is another site. A script sends the form again. */
 async function sendsTheForm(visitor, page, token) {
-  await page.setContent(`<form method="post" action="${visitor.base}/session">
-    <input type="hidden" name="token" value="${token}"><button>Open</button></form>`);
+  const body = `<link rel="icon" href="data:,"><form method="post" action="${visitor.base}/session">
+    <input type="hidden" name="token" value="${token}"><button>Open</button></form>`;
+  await page.route(`${PLATFORM_ORIGIN}/*`, (route) => route.fulfill({ contentType: "text/html", body }));
+  await page.goto(`${PLATFORM_ORIGIN}/open`);
   await page.getByRole("button").click();
+  if (!visitor.scripts) await page.getByRole("button", { name: words.session.continue, exact: true }).click();
   await page.getByRole("heading", { level: 1, name: words.pages.logs.heading }).waitFor();
 }
 
@@ -51,6 +55,20 @@ export async function signsIn(visitor, { token, already = false }) {
   await visitor.sees(visitor.page.getByText(words.isSignedIn));
   const [cookie, ...others] = await visitor.context.cookies();
   assert.deepEqual([cookie.httpOnly, cookie.sameSite, others.length], [true, "Lax", 0]);
+}
+
+/** Opens a link with another tenant's token, and stays signed in. */
+export async function declinesAnotherSession(visitor, { token }) {
+  const { page } = visitor;
+  const own = await page.getByText(words.tenant).innerText();
+  await visitor.refused([409], async () => {
+    await visitor.goto(`#token=${token}`);
+    await visitor.sees(visitor.heading(words.session.another));
+  });
+  await visitor.inspect();
+  await page.getByRole("link", { name: words.session.stay }).click();
+  await visitor.sees(visitor.heading(words.pages.logs.heading));
+  assert.equal(await page.getByText(words.tenant).innerText(), own);
 }
 
 /** The session ends before a save. After signing in in another tab, the form is resubmitted. */

@@ -13,10 +13,10 @@ use audit_log_core::{
 use chrono::TimeDelta;
 use futures::future::join_all;
 
-use crate::world::{self, AsRead, World, announcement, announcement_of, change, clock, id, load};
+use crate::world::{self, AsRead, World, announcement, announcement_of, change, clock, id, load, window};
 
 on_both_worlds! {
-    the_first_external_id_is_stored_and_never_replaced
+    the_first_external_id_is_stored_with_its_event_and_never_replaced
     external_ids_are_replaced_only_as_they_were_read_and_nothing_else_is
     a_save_keeps_the_external_ids_of_a_rotation_that_it_did_not_know
     a_role_is_stored_and_removed_until_there_are_settings
@@ -30,13 +30,17 @@ on_both_worlds! {
     events_are_read_backwards_page_by_page_from_the_cursor
 }
 
-async fn the_first_external_id_is_stored_and_never_replaced(world: &impl World) -> Result<()> {
+async fn the_first_external_id_is_stored_with_its_event_and_never_replaced(world: &impl World) -> Result<()> {
     let (acme, globex) = (id("acme")?, id("globex")?);
-    let candidates = (0..8).map(|n| Ok(ExternalId::parse(&format!("candidate-{n}"))?)).collect::<Result<Vec<_>>>()?;
-    let asked = candidates.iter().map(|candidate| world.settings().external_id(&acme, candidate));
+    let candidates: Vec<String> = (0..8).map(|n| format!("candidate-{n}")).collect();
+    let asked = candidates.iter().map(|candidate| world::external_id(world, &acme, candidate));
     let kept: Vec<String> = join_all(asked).await.into_iter().collect::<Result<_, _>>()?;
     assert!(kept.iter().all(|it| *it == kept[0]), "{kept:?}");
-    assert_eq!(world.settings().external_id(&globex, &candidates[0]).await?, "candidate-0");
+    let range = EventRange { tenant: &acme, shard: 0, window: window("09:00", "11:00")?, after: None };
+    let events = world.events().page(range).await?.events;
+    let ids: Vec<_> = events.iter().filter_map(|event| event.recorded_at_id.split('#').nth(1)).collect();
+    assert_eq!(ids, [kept[0].as_str()], "the event is that of the request whose candidate was stored");
+    assert_eq!(world::external_id(world, &globex, "candidate-0").await?, "candidate-0");
     let records = world.settings().records(&acme).await?;
     assert_eq!(ConnectorState::from_records(&records), ConnectorState::NotConnected);
     assert_eq!(records.config.and_then(|config| config.external_id), Some(kept[0].clone()));
@@ -115,7 +119,7 @@ async fn a_role_is_stored_and_removed_until_there_are_settings(world: &impl Worl
     let acme = id("acme")?;
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let settings = world.settings();
-    settings.external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
+    world::external_id(world, &acme, "made-for-acme").await?;
     for (version, role, state) in [(0, Some(&role), ConnectorState::Connected), (1, None, ConnectorState::NotConnected)]
     {
         let announcement = announcement_of("acme", &version.to_string(), "10:00")?;
@@ -139,7 +143,7 @@ async fn a_role_is_not_stored_unless_the_config_is_unchanged(world: &impl World)
     let store = async |version| world.settings().store_role(&acme, Some(&role), version, &announcement).await;
     assert_eq!(store(0).await?, Conditional::ConditionFailed, "there is no external ID");
     assert_eq!(load(world, &acme).await?, TenantRecords::default());
-    world.settings().external_id(&acme, &ExternalId::parse("made-for-acme")?).await?;
+    world::external_id(world, &acme, "made-for-acme").await?;
     let before = load(world, &acme).await?;
     assert_eq!(store(3).await?, Conditional::ConditionFailed, "there is another version");
     assert_eq!(load(world, &acme).await?, before);

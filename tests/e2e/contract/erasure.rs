@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use audit_log_core::{
     ports::{
-        SlotKind,
-        Acquisition, Conditional, Erased, Erasure, EventsPart, Inventory, Purpose, Settings, Tenants, being_erased,
+        Acquisition, Conditional, Erased, Erasure, EventsPart, Inventory, Purpose, Settings, SlotKind, Tenants,
+        being_erased,
     },
     records::TenantRecords,
     settings::TenantConfig,

@@ -15,7 +15,7 @@ use audit_log_core::{
 use audit_log_tests::REGION;
 use chrono::TimeDelta;
 
-use crate::world::{World, announcement, clock, connect, id};
+use crate::world::{World, announcement, clock, connect, external_id, id};
 
 on_both_worlds! {
     connected_tenants_are_listed_in_their_shard_due_or_not
@@ -55,7 +55,7 @@ async fn tenants_with_settings_are_listed_connected_or_not(world: &impl World) -
     let left = announcement("globex", "10:10")?;
     assert_eq!(world.settings().disconnect(&globex.config.tenant, 1, &left).await?, Conditional::Written);
     // Before the first save there are no settings.
-    world.settings().external_id(&id("initech")?, &acme.config.external_id).await?;
+    external_id(world, &id("initech")?, acme.config.external_id.as_str()).await?;
     let came = announcement("initech", "10:10")?;
     let connected = world.settings().store_role(&id("initech")?, Some(&acme.config.role), 0, &came).await?;
     assert_eq!(connected, Conditional::Written);

@@ -7,7 +7,7 @@ use audit_log_core::{
     records::{ExportHealth, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
-    tenant::{ExternalId, RoleArn},
+    tenant::RoleArn,
 };
 use audit_log_tests::Item;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,8 +16,8 @@ use futures::future::join_all;
 use crate::{
     local::on_local_aws,
     world::{
-        AsRead, LeaseDamage, World, announcement, clock, config, connect, connect_and_acquire, denied, id, lease, load,
-        stored_watermark,
+        AsRead, LeaseDamage, World, announcement, clock, config, connect, connect_and_acquire, denied, external_id, id,
+        lease, load, stored_watermark,
     },
 };
 
@@ -184,7 +184,7 @@ async fn a_tenant_has_one_lease_for_all_purposes(world: &impl World) -> Result<(
 
 async fn publishing_needs_no_watermark_and_does_not_prevent_a_first_save(world: &impl World) -> Result<()> {
     let (tenant, tenants, settings) = (id("acme")?, world.tenants(), world.settings());
-    settings.external_id(&tenant, &ExternalId::parse("made-for-acme")?).await?;
+    external_id(world, &tenant, "made-for-acme").await?;
     let (publisher, now) = (lease(9, "10:02")?, clock("10:00")?);
     let acquired = tenants.acquire_lease(&tenant, Purpose::Publish, &publisher, now).await?;
     assert_eq!(acquired, Acquisition::Acquired(StoredWatermark::default(), ExportHealth::default()));

@@ -16,8 +16,8 @@ use audit_log_core::{
     records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Draft, TenantConfig},
-    system_events::AdminChange,
-    tenant::{AccountId, Partition, Platform, TenantId},
+    system_events::{AdminChange, Client},
+    tenant::{AccountId, ExternalId, Partition, Platform, TenantId},
 };
 use audit_log_tests::{Object, PLATFORM_ACCOUNT, REGION};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -140,7 +140,13 @@ pub(crate) fn platform() -> Result<Platform> {
 
 pub(crate) fn change(time: &str) -> Result<AdminChange> {
     let stamp = Stamp { at: clock(time)?, retention: None };
-    Ok(AdminChange { by: User::system(), stamp, id: format!("change-at-{time}") })
+    Ok(AdminChange { by: User::system(), client: Client::default(), stamp, id: format!("change-at-{time}") })
+}
+
+/// Returns the tenant's external ID, which is this one if there was none.
+pub(crate) async fn external_id(world: &impl World, tenant: &TenantId, candidate: &str) -> Result<String> {
+    let viewed = AdminChange { id: candidate.to_owned(), ..change("10:00")? }.external_id_viewed(tenant);
+    Ok(world.settings().external_id(tenant, &ExternalId::parse(candidate)?, &viewed).await?)
 }
 
 pub(crate) fn announcement(tenant: &str, time: &str) -> Result<Announcement> {

@@ -52,6 +52,7 @@ static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
         settle: TimeDelta::minutes(1),
         retention: Some(TimeDelta::days(90)),
         searches_per_minute: 100_000,
+        sign_in_origins: Vec::new(),
     };
     let random = |bytes: &mut [u8]| {
         bytes.fill(7);

@@ -69,6 +69,7 @@ fn authorize<P: Permission>(headers: &[HeaderValue]) -> (Option<String>, bool) {
     match caller {
         Ok(caller) => {
             assert!(caller.expires_at() > APP.now() - TimeDelta::seconds(31), "the token has expired");
+            assert!(caller.expires_at() <= APP.now() + TimeDelta::hours(24) + TimeDelta::seconds(30), "a long life");
             assert!(!caller.actor().id.is_empty() && caller.actor().id.chars().count() <= 255);
             (Some(caller.tenant().to_string()), true)
         }
@@ -84,6 +85,8 @@ fn check_claims(header: &str, claims: &str, tenant: &str) {
     let header: Value = serde_json::from_str(header).expect("a valid token is JSON");
     let claims: Value = serde_json::from_str(claims).expect("a valid token is JSON");
     assert_eq!((&header["alg"], header.get("crit")), (&Value::from("ES256"), None));
+    let typ = header.get("typ").map(|typ| typ.as_str().unwrap_or_default().to_ascii_lowercase());
+    assert!(typ.is_none_or(|typ| ["jwt", "at+jwt"].contains(&typ.trim_start_matches("application/"))), "another type");
     assert_eq!(claims["iss"], APP.issuer.issuer.as_str());
     let audience = &claims["aud"];
     let ours = Value::from(APP.issuer.audience.as_str());

@@ -12,7 +12,7 @@ use audit_log_core::{
     ports::{Conditional, Settings as _},
     records::TenantRecords,
     settings::{Draft, FieldErrors, TenantConfig},
-    system_events::AdminChange,
+    system_events::{AdminChange, Client},
     tenant::{Invalid, RoleArn, TenantId},
     timestamp,
 };
@@ -63,6 +63,7 @@ impl Admin {
         let at = world.now() + TimeDelta::milliseconds(self.skew_ms);
         let change = AdminChange {
             by: User { id: "u-17".to_owned(), name: None, email: None },
+            client: Client::default(),
             stamp: Stamp { at, retention: None },
             id: time_ordered_id(
                 at,

@@ -2,6 +2,7 @@
 
 use audit_log_core::{
     failure::Failure,
+    new_event::NewEvent,
     outbox::Announcement,
     ports::{Conditional, Rotations, Settings, SlotKind, Tenants, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
@@ -30,19 +31,24 @@ impl Settings for TenantsTable {
         self.load_one(tenant).await
     }
 
-    async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
+    async fn external_id(
+        &self,
+        tenant: &TenantId,
+        candidate: &ExternalId,
+        viewed: &NewEvent,
+    ) -> Result<String, Failure> {
         // Write only if there is none yet, since writes conflict with the transactions of saves and exports.
         if self.load_one(tenant).await?.config.is_none_or(|config| config.external_id.is_none()) {
-            let update = self
-                .client
-                .update_item()
+            let update = Update::builder()
                 .table_name(&self.table)
                 .set_key(Some(key(tenant, "config")))
                 .update_expression("SET external_id = :candidate")
                 .condition_expression(format!("attribute_not_exists(external_id) AND attribute_not_exists({ERASING})"))
                 .expression_attribute_values(":candidate", s(candidate.as_str()));
+            let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
+            let viewed = Announcement::silent(viewed.clone());
             // If another request wrote one first, that one is read below.
-            let _ = write("the external ID was created", || update.clone().send()).await?;
+            let _ = self.transact_and_announce(items, Some(&viewed), "the external ID was created").await?;
         }
         let config = self.load_one(tenant).await?.config;
         config.and_then(|config| config.external_id).ok_or_else(being_erased)

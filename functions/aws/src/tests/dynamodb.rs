@@ -16,7 +16,7 @@ use audit_log_core::{
     },
     records::{ConnectedCount, ConnectionCheck, Receipt, StoredObject, StoredWatermark},
     schedule::Schedule,
-    system_events::AdminChange,
+    system_events::{AdminChange, Client},
     tenant::DueShard,
 };
 use aws_sdk_dynamodb::config::retry::RetryPartition;
@@ -41,7 +41,7 @@ fn table(aws: &Aws) -> TenantsTable {
 
 fn announcement() -> Announcement {
     let stamp = Stamp { at: window().from, retention: None };
-    let change = AdminChange { by: User::system(), stamp, id: "01K".to_owned() };
+    let change = AdminChange { by: User::system(), client: Client::default(), stamp, id: "01K".to_owned() };
     change.disconnected(&config(Draft::default()).tenant, &Draft::default())
 }
 

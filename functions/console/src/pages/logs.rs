@@ -169,7 +169,7 @@ pub(super) async fn csv<B: Backend>(
     let refuse = |problem: Problem| session.refuse(&problem);
     let Query(query) = query.map_err(refuse)?;
     let csv_query = query.csv_query(app.time());
-    let mut response = logs::csv_response(&app, session.caller.tenant(), &csv_query).await.map_err(refuse)?;
+    let mut response = logs::csv_response(&app, &session.caller, &csv_query).await.map_err(refuse)?;
     if response.headers().contains_key(header::LINK) {
         // The name says that the file is incomplete: a reader of the file doesn't see the header.
         let name = HeaderValue::from_static("attachment; filename=\"audit-logs-newest-part.csv\"");

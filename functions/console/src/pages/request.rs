@@ -52,6 +52,27 @@ pub(super) fn is_surely_same_origin(headers: &HeaderMap) -> bool {
     headers.get(FETCH_SITE).is_some_and(|site| site == SAME_ORIGIN)
 }
 
+/// Who sent a request, as the browser states it.
+pub(super) enum Sender<'a> {
+    /// A page of this site, the address bar, or a program that is no browser.
+    ThisSite,
+    /// A page of another site, with its origin. Browsers name a page that hides it `null`.
+    OtherSite(&'a str),
+}
+
+impl<'a> Sender<'a> {
+    /// Old browsers send only `Origin`. By that, only pages of this very origin are of this site.
+    pub(super) fn from_headers(headers: &'a HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let origin = text(header::ORIGIN.as_str());
+        match text(FETCH_SITE) {
+            Some(SAME_ORIGIN | "same-site" | "none") => Self::ThisSite,
+            None if may_be_same_origin(headers) => Self::ThisSite,
+            _ => Self::OtherSite(origin.unwrap_or("null")),
+        }
+    }
+}
+
 /// Whether nothing says that another origin sent the request. Old browsers send only `Origin`, other programs neither header;
 /// the CSRF token is checked in any case.
 pub(super) fn may_be_same_origin(headers: &HeaderMap) -> bool {

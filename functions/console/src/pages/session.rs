@@ -63,10 +63,10 @@ impl<B: Backend, P: Permission> FromRequestParts<App<B>> for Session<P> {
         let request = PageRequest::from_parts(parts);
         let Some(token) = cookie(&parts.headers) else { return Err(ErrorPage::sign_in(request, None)) };
         let csrf = csrf_of(token);
-        match Caller::from_token(token, app).await {
+        match Caller::from_token(token, parts, app).await {
             Ok(caller) => Ok(Self { caller, request, csrf }),
             Err(problem) if problem.code() == Code::PermissionDenied => {
-                let reader = Caller::<Read>::from_token(token, app).await.ok();
+                let reader = Caller::<Read>::from_token(token, parts, app).await.ok();
                 Err(ErrorPage::new(&problem, request, reader.map(|reader| SignedIn::new(&reader, &csrf))))
             }
             Err(problem) if problem.code().status() == StatusCode::UNAUTHORIZED => {

@@ -1,13 +1,16 @@
 //! Signing in and out.
 
+use askama::Template;
+use audit_log_core::{failure::Failure, ports::Recorder as _};
 use audit_log_web::{
     body::Json,
     caller::{Caller, Read},
+    origin::is_equal,
     problem::{Code, Problem},
 };
 use axum::{
     body::Bytes,
-    extract::{self, FromRequest, Request},
+    extract::{self, FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
 };
 use chrono::DateTime;
@@ -17,8 +20,9 @@ use serde::Deserialize;
 use super::{
     error_page::ErrorPage,
     form::{Form, NoFields},
-    request::{PageRequest, SIGNED_OUT, is_surely_same_origin},
-    session::set_cookie,
+    layout::{Layout, NavItem, SignedIn, html},
+    request::{PageRequest, SIGNED_OUT, Sender, is_surely_same_origin},
+    session::{Session, set_cookie},
 };
 use crate::app::{App, Backend};
 
@@ -32,59 +36,119 @@ const SIGNED_IN: &str = "signedIn=yes";
 #[derive(Deserialize)]
 struct SignIn {
     token: String,
+    /// That of the present session: its user has confirmed to leave it.
+    #[serde(default)]
+    csrf: String,
+}
+
+/// Sends a sign-in once more, from a page of this site: at once for another site's, after a confirmation for another user's.
+#[derive(Template)]
+#[template(path = "confirm-signin.html")]
+struct ConfirmPage {
+    /// With the user of the present session, if that is another one.
+    layout: Layout,
+    token: String,
+    new: SignedIn,
 }
 
 /// Signs in. A page of the platform posts the token as a form or as JSON; for a sign-in link, the pages' script posts it.
 ///
-/// Other sites may post here, by design. All they can do is sign a browser in with a valid token of theirs, and the next page
-/// names that token's tenant.
+/// Someone may try to sign a browser in with a token of their own, so that its user configures or searches for the wrong
+/// tenant (login CSRF). So only configured sites may post here, and a sign-in never replaces another user's session unasked.
+/// Browsers don't send the session's cookie along with another site's form (`SameSite=Lax`), so that a page of this site
+/// sends that form again.
 pub(super) async fn sign_in<B: Backend>(
     extract::State(app): extract::State<App<B>>,
     request: Request,
 ) -> Result<Response, ErrorPage> {
-    let (parts, body) = request.into_parts();
-    let (page_request, headers) = (PageRequest::from_parts(&parts), parts.headers.clone());
+    let (mut parts, body) = request.into_parts();
+    let page_request = PageRequest::from_parts(&parts);
     let refuse = |problem: &Problem| match problem.code().status() {
         StatusCode::UNAUTHORIZED => ErrorPage::sign_in(page_request, Some(problem)),
         _ => ErrorPage::new(problem, page_request, None),
     };
-    let token = sent_token(Request::from_parts(parts, body), &app).await.map_err(|problem| refuse(&problem))?;
+    let is_other_site = match Sender::from_headers(&parts.headers) {
+        Sender::ThisSite => false,
+        Sender::OtherSite(origin) if app.deployment().sign_in_origins.iter().any(|it| it == origin) => true,
+        Sender::OtherSite(origin) => {
+            tracing::info!(origin, "sign-in by another site refused");
+            let detail = "Another site tried to sign this browser in. Nothing was changed.";
+            let hint = "If you came from your product, ask its operators to add its origin to SignInOrigins.";
+            return Err(refuse(&Problem::new(Code::PermissionDenied, detail).hint(hint)));
+        }
+    };
+    let sent = read(Request::from_parts(parts.clone(), body), &app).await;
+    let SignIn { token, csrf } = sent.map_err(|problem| refuse(&problem))?;
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
             "The access token has more than {MAX_TOKEN_BYTES} bytes, which is too long for a cookie. The platform must issue shorter ones for these pages."
         );
         return Err(refuse(&Problem::new(Code::BodyTooLarge, detail)));
     }
-    let caller = Caller::<Read>::from_token(&token, &app).await.map_err(|problem| refuse(&problem))?;
+    let caller = Caller::<Read>::from_token(&token, &parts, &app).await.map_err(|problem| refuse(&problem))?;
     // The API accepts a token for a moment after its end, since clocks differ. No browser keeps a cookie that long.
     if caller.expires_at() <= app.time() {
         return Err(refuse(&Problem::new(Code::ExpiredToken, "The access token has expired. Sign in again.")));
     }
+    let new = SignedIn::new(&caller, "");
+    if is_other_site {
+        let layout = Layout { root: page_request.root, nav_item: NavItem::None, title: "Signing in", user: None };
+        return Ok(html(StatusCode::OK, &ConfirmPage { layout, token, new }));
+    }
+    if let Ok(present) = Session::<Read>::from_request_parts(&mut parts, &app).await
+        && !is_same_user(&present.caller, &caller)
+        && !is_equal(csrf.as_bytes(), present.csrf().as_bytes())
+    {
+        let layout = present.layout(NavItem::None, "Sign in as another user?");
+        return Ok(html(StatusCode::CONFLICT, &ConfirmPage { layout, token, new }));
+    }
+    record_sign_in(&app, &caller).await.map_err(|failure| refuse(&failure.into()))?;
     tracing::info!(tenant = %caller.tenant(), "signed in to the pages");
-    let cookie = set_cookie(&headers, &token, caller.expires_at(), app.time());
+    let cookie = set_cookie(&parts.headers, &token, caller.expires_at(), app.time());
     let location = format!("{}?{SIGNED_IN}", page_request.root);
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::SET_COOKIE, cookie)]).into_response())
 }
 
-async fn sent_token<B: Backend>(request: Request, app: &App<B>) -> Result<String, Problem> {
+fn is_same_user<P>(a: &Caller<P>, b: &Caller<P>) -> bool {
+    (a.tenant(), &a.actor().id) == (b.tenant(), &b.actor().id)
+}
+
+async fn record_sign_in<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<(), Failure> {
+    let event = app.change(caller)?.signed_in(caller.tenant(), caller.expires_at());
+    app.recorder().record(&event).await.map(|_| ())
+}
+
+async fn record_sign_out<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<(), Failure> {
+    let event = app.change(caller)?.signed_out(caller.tenant());
+    app.recorder().record(&event).await.map(|_| ())
+}
+
+async fn read<B: Backend>(request: Request, app: &App<B>) -> Result<SignIn, Problem> {
     let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type.is_some_and(|text| text.starts_with("application/json")) {
-        let Json(SignIn { token }) = Json::from_request(request, app).await?;
-        return Ok(token);
+        return Json::from_request(request, app).await.map(|Json(sent)| sent);
     }
     let unreadable = || Problem::new(Code::MalformedBody, "Send the access token as the form field token.");
     let body = Bytes::from_request(request, app).await.map_err(|_| unreadable())?;
-    let SignIn { token } = serde_html_form::from_bytes(&body).map_err(|_| unreadable())?;
-    Ok(token.trim().to_owned())
+    let sent: SignIn = serde_html_form::from_bytes(&body).map_err(|_| unreadable())?;
+    Ok(SignIn { token: sent.token.trim().to_owned(), ..sent })
 }
 
 /// Signs out. A page of an earlier session may do that, too, as long as it surely is one of these pages.
-pub(super) async fn sign_out(
+pub(super) async fn sign_out<B: Backend>(
+    extract::State(app): extract::State<App<B>>,
     parts: Parts,
+    session: Result<Session<Read>, ErrorPage>,
     form: Result<Form<Read, NoFields>, ErrorPage>,
 ) -> Result<Response, ErrorPage> {
     if !is_surely_same_origin(&parts.headers) {
         form?;
+    }
+    // A session that can't be recorded is ended all the same.
+    if let Ok(Session { caller, .. }) = session
+        && let Err(Failure { code, message, .. }) = record_sign_out(&app, &caller).await
+    {
+        tracing::error!(tenant = %caller.tenant(), code = %code, reason = message, "a sign-out was not recorded");
     }
     let past = DateTime::UNIX_EPOCH;
     let cookie = set_cookie(&parts.headers, "", past, past);

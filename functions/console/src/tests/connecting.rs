@@ -219,6 +219,7 @@ async fn an_export_during_a_save_is_no_conflict_but_another_admins_change_is() {
         let acme = TenantId::parse("acme").unwrap();
         let change = audit_log_core::system_events::AdminChange {
             by: audit_log_core::event::User::system(),
+            client: audit_log_core::system_events::Client::default(),
             stamp: audit_log_core::new_event::Stamp { at: now(), retention: None },
             id: "another".to_owned(),
         };
@@ -334,6 +335,7 @@ async fn every_change_of_an_admin_is_recorded_as_an_audit_event() {
         "Connector Connected",
         "Connector Disconnected",
         "Export Settings Changed",
+        "External ID Viewed",
     ];
     assert_eq!(recorded, expected);
     let logs = world.get("acme", "/v1/audit-logs?to=2026-11-22").await.json();

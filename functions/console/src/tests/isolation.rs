@@ -79,6 +79,7 @@ async fn no_token_of_one_tenant_reads_or_changes_anything_of_another() {
                         answered += u32::from(answer.status.is_success());
                         let slots = std::mem::take(&mut world.fakes.state().slots);
                         assert!(slots.keys().all(|(tenant, ..)| tenant.as_str() == "thief"), "{method} {path}{query}");
+                        world.forget_downloads();
                     }
                 }
             }

@@ -8,6 +8,7 @@ mod forms;
 mod logs_and_status;
 mod obstacles;
 mod session;
+mod sign_in;
 mod weight;
 
 use std::collections::BTreeSet;

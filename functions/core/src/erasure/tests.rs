@@ -14,6 +14,7 @@ use crate::{
         tests::{at, change_at},
     },
     ports::{Recorder as _, Settings as _, SlotKind},
+    records::FinalDeliveries,
     settings::{
         Draft,
         tests::{draft, platform},
@@ -58,12 +59,18 @@ fn disconnect(fakes: &Fakes, id: &str) {
     assert_eq!(disconnected, Ok(Conditional::Written));
 }
 
+/// An admin's look at the external ID, which makes it.
+fn look(fakes: &Fakes, id: &str, candidate: &ExternalId) -> Result<String, Failure> {
+    let viewed = change_at(at(SAVED) - TimeDelta::minutes(1)).external_id_viewed(&tenant(id));
+    now(fakes.external_id(&tenant(id), candidate, &viewed))
+}
+
 /// Tenants with settings, events in several shards, markers and an external ID.
 fn fleet(ids: &[&str]) -> Fakes {
     let fakes = Fakes::default();
     for id in ids {
         let external_id = ExternalId::parse("made-first").unwrap();
-        now(fakes.external_id(&tenant(id), &external_id)).unwrap();
+        look(&fakes, id, &external_id).unwrap();
         assert_eq!(save(&fakes, id, SAVED), Ok(Conditional::Written));
         for n in 0..25 {
             record(&fakes, id, at(SAVED) + TimeDelta::seconds(n.into()), n);
@@ -86,9 +93,12 @@ fn publish(fakes: &Fakes, id: &str) {
     outbox.remove(&ids);
 }
 
+/// Disconnects the tenant, and makes the final delivery and publishes the outbox as the exporter does.
 fn leave(fakes: &Fakes, id: &str) {
     disconnect(fakes, id);
     publish(fakes, id);
+    let left = &mut fakes.state().tenants.get_mut(id).unwrap().final_deliveries;
+    *left = FinalDeliveries { revision: left.revision + 1, ..FinalDeliveries::default() };
 }
 
 fn erase_now(fakes: &Fakes, id: &str) -> Result<Outcome, Failure> {
@@ -112,8 +122,8 @@ fn all_of_the_tenant_is_erased_and_nothing_of_another() {
     leave(&fakes, "acme");
 
     let (counts, _) = items(&fakes, "acme");
-    // 25 events, one by hand, and two changes of the admin, which have markers too.
-    assert_eq!(counts, Counts { events: 28, markers: 27, receipts: 0, records: 4 });
+    // 25 events, one by hand, and three of what the admin did, which have markers too.
+    assert_eq!(counts, Counts { events: 29, markers: 28, receipts: 0, records: 5 });
     let mut steps = Vec::new();
     let erased = now(erase(&fakes, &tenant("acme"), at(NOW), |so_far| steps.push(so_far.total())));
     assert_eq!(erased, Ok(Outcome::Erased { counts, still_recorded: false }));
@@ -149,7 +159,24 @@ fn a_tenant_that_is_connected_leased_or_waited_for_is_not_touched() {
             },
             Obstacle::LeasedUntil(at(NOW)),
         ),
-        ("a notification waits", |fakes| disconnect(fakes, "acme"), Obstacle::Pending("outbox".to_owned())),
+        (
+            "a notification waits",
+            |fakes| {
+                leave(fakes, "acme");
+                let change = change_at(at(LEFT)).disconnected(&tenant("acme"), &draft());
+                let outbox = &mut fakes.state().tenants.get_mut("acme").unwrap().outbox;
+                outbox.add(outbox.addition(&change.notification.unwrap()));
+            },
+            Obstacle::Pending("outbox".to_owned()),
+        ),
+        (
+            "a final delivery waits",
+            |fakes| {
+                disconnect(fakes, "acme");
+                publish(fakes, "acme");
+            },
+            Obstacle::Pending("final_delivery".to_owned()),
+        ),
     ];
     for (title, set_up, obstacle) in setups {
         let fakes = fleet(&["acme"]);
@@ -200,18 +227,14 @@ fn nobody_can_connect_the_tenant_between_an_interruption_and_the_repetition() {
         assert_eq!(erase_now(&fakes, "acme").unwrap_err().code, Code::Throttled, "call {call}");
 
         let another = ExternalId::parse("made-second").unwrap();
-        assert_eq!(now(fakes.external_id(&tenant("acme"), &another)), Err(crate::ports::being_erased()));
+        assert_eq!(look(&fakes, "acme", &another), Err(crate::ports::being_erased()));
         let config = draft().check(&tenant("acme"), &platform()).unwrap();
         let saved = now(onboarding::save(&fakes, &stale, &config, None, &change_at(at(NOW))));
         assert_eq!(saved, Ok(Conditional::ConditionFailed), "call {call}");
 
         assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased { still_recorded: false, .. })));
         assert_eq!(items(&fakes, "acme").0, Counts::default());
-        assert_eq!(
-            now(fakes.external_id(&tenant("acme"), &another)).as_deref(),
-            Ok("made-second"),
-            "a new external ID"
-        );
+        assert_eq!(look(&fakes, "acme", &another).as_deref(), Ok("made-second"), "a new external ID");
     }
 }
 

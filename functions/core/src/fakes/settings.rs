@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Fakes, Op, version};
 use crate::{
     failure::Failure,
+    new_event::NewEvent,
     outbox::Announcement,
     ports::{Conditional, Rotations, Settings, SlotKind, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
@@ -19,7 +20,12 @@ impl Settings for Fakes {
         Ok(self.state().records(tenant))
     }
 
-    async fn external_id(&self, tenant: &TenantId, candidate: &ExternalId) -> Result<String, Failure> {
+    async fn external_id(
+        &self,
+        tenant: &TenantId,
+        candidate: &ExternalId,
+        viewed: &NewEvent,
+    ) -> Result<String, Failure> {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
@@ -27,7 +33,12 @@ impl Settings for Fakes {
             return Err(being_erased());
         }
         let config = stored.config.get_or_insert_default();
-        Ok(config.external_id.get_or_insert_with(|| candidate.to_string()).clone())
+        if let Some(stored) = &config.external_id {
+            return Ok(stored.clone());
+        }
+        config.external_id = Some(candidate.to_string());
+        state.record(viewed);
+        Ok(candidate.to_string())
     }
 
     async fn store_role(

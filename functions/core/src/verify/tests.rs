@@ -433,7 +433,7 @@ async fn a_role_that_spans_the_folders_of_all_tenants_is_a_warning_that_says_how
         let account = Account { folder_too_wide: true, ..Account::default() };
         let request =
             VerificationRequest { draft: Draft { prefix: Some(prefix.to_owned()), ..request().draft }, ..request() };
-        let verification = Verification { steps: run(&account, &Fakes::default(), &request).await };
+        let verification = Verification { steps: run(&account, &fakes(), &request).await };
         assert!(verification.passed(), "deliveries work");
         let last = &verification.steps[4];
         assert_eq!(outline(&verification.steps)[4], "Warning role_folder_too_wide", "{prefix:?}");

@@ -49,6 +49,32 @@ async fn without_a_token_that_may_write_events_nothing_is_read_or_stored() {
 }
 
 #[tokio::test]
+async fn every_answer_is_kept_by_nobody_and_taken_for_nothing_else() {
+    let bench = Bench::new();
+    let authorization = format!("Bearer {}", bench.token("acme"));
+    let body = json!({ "events": [login("l-1")] }).to_string();
+    for (method, path, authorization, expected) in [
+        ("POST", "/v1/events", authorization.as_str(), 200),
+        ("POST", "/v1/events", "", 401),
+        ("GET", "/v1/events", "", 405),
+        ("GET", "/v1/events/schema.json", "", 200),
+        ("GET", "/v1/nothing", "", 404),
+    ] {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.header("authorization", authorization).body(Body::from(body.clone())).unwrap();
+        let (status, headers, _) = bench.send(request).await;
+        assert_eq!(status, expected, "{method} {path}");
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            assert_eq!(headers[name], value, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_request_can_name_a_tenant() {
     let bench = Bench::new();
     let of_globex = json!({ "events": [login("l-1")], "tenantId": "globex" });

@@ -1,7 +1,7 @@
 //! Checks the claims of a token with a valid signature: its times, issuer, audience, tenant, permissions and subject.
 
 use audit_log_core::tenant::TenantId;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::TokenConfig;
@@ -12,6 +12,9 @@ const MAX_CLOCK_SKEW_SECONDS: f64 = 30.0;
 
 /// By OpenID Connect Core 1.0, section 2.
 const MAX_SUBJECT_CHARS: usize = 255;
+
+/// Of the claim `jti`. It is never cut, like the subject.
+const MAX_ID_CHARS: usize = 255;
 
 /// Longer names and addresses are cut.
 const MAX_TEXT_CHARS: usize = 200;
@@ -40,6 +43,7 @@ pub struct Actor {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
+    id: Option<String>,
     tenant: TenantId,
     actor: Actor,
     permissions: Permissions,
@@ -47,6 +51,11 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
+    /// The claim `jti`.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
@@ -71,7 +80,7 @@ pub(super) fn validate(
     now: DateTime<Utc>,
 ) -> Result<VerifiedToken, TokenError> {
     let claims = Value::Object(claims);
-    let expires_at = check_times(&claims, now)?;
+    let expires_at = check_times(&claims, config.max_lifetime, now)?;
     if claims["iss"] != config.issuer.as_str() {
         return Err(TokenError::WrongIssuer);
     }
@@ -81,11 +90,11 @@ pub(super) fn validate(
     let tenant = find_claim(&claims, &config.tenant_claim).and_then(Value::as_str).ok_or(TokenError::NoTenant)?;
     let tenant = TenantId::parse(tenant).map_err(|_| TokenError::NoTenant)?;
     let permissions = parse_permissions(find_claim(&claims, &config.permissions_claim))?;
-    Ok(VerifiedToken { tenant, actor: parse_actor(&claims)?, permissions, expires_at })
+    Ok(VerifiedToken { id: parse_id(&claims)?, tenant, actor: parse_actor(&claims)?, permissions, expires_at })
 }
 
 /// Checks the times, by RFC 7519, section 4.1: seconds since 1970, possibly with a fraction. Returns when the token expires.
-fn check_times(claims: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>, TokenError> {
+fn check_times(claims: &Value, max_lifetime: TimeDelta, now: DateTime<Utc>) -> Result<DateTime<Utc>, TokenError> {
     let seconds = |name: &str| match &claims[name] {
         Value::Null => Ok(None),
         value => value.as_f64().map(Some).ok_or(TokenError::Malformed("a time is not a number")),
@@ -96,12 +105,16 @@ fn check_times(claims: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>, Toke
     if now >= expires + MAX_CLOCK_SKEW_SECONDS {
         return Err(TokenError::Expired);
     }
+    #[allow(clippy::cast_precision_loss, reason = "a lifetime is at most a year")]
+    if expires > now + max_lifetime.num_seconds() as f64 + MAX_CLOCK_SKEW_SECONDS {
+        return Err(TokenError::TooLongLived);
+    }
     for name in ["nbf", "iat"] {
         if seconds(name)?.is_some_and(|time| time > now + MAX_CLOCK_SKEW_SECONDS) {
             return Err(TokenError::NotYetValid);
         }
     }
-    #[allow(clippy::cast_possible_truncation, reason = "a time beyond the largest number means never")]
+    #[allow(clippy::cast_possible_truncation, reason = "it is at most a year ahead")]
     let expires = expires.floor() as i64;
     Ok(DateTime::from_timestamp(expires, 0).unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
@@ -138,6 +151,15 @@ fn parse_permissions(claim: Option<&Value>) -> Result<Permissions, TokenError> {
         }
     }
     Ok(permissions)
+}
+
+/// By RFC 7519, section 4.1.7, an id is a string.
+fn parse_id(claims: &Value) -> Result<Option<String>, TokenError> {
+    match &claims["jti"] {
+        Value::Null => Ok(None),
+        Value::String(id) if id.chars().count() <= MAX_ID_CHARS => Ok(Some(id.clone()).filter(|id| !id.is_empty())),
+        _ => Err(TokenError::Malformed("jti is not a string, or too long")),
+    }
 }
 
 /// The subject is never cut: two people's subjects could become the same.

@@ -1,11 +1,15 @@
 //! The settings of [`TokenVerifier`](super::TokenVerifier), by their names in the environment.
 
 use audit_log_core::deployment::ConfigError;
+use chrono::TimeDelta;
 pub use jsonwebtoken::Algorithm;
 use reqwest::Url;
 
 /// The asymmetric algorithms: only the issuer can sign, and anyone can verify.
 const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+
+/// A year.
+const MAX_HOURS: i64 = 8760;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenConfig {
@@ -22,6 +26,8 @@ pub struct TokenConfig {
     pub permissions_claim: String,
     /// `TOKEN_ALGORITHMS`, separated by commas. HMAC is not possible: symmetric keys are never used.
     pub algorithms: Vec<Algorithm>,
+    /// `TOKEN_MAX_HOURS`: how far ahead the claim `exp` may be.
+    pub max_lifetime: TimeDelta,
 }
 
 /// Where the issuer's public keys come from.
@@ -43,6 +49,7 @@ impl TokenConfig {
             tenant_claim: "tenant_id".to_owned(),
             permissions_claim: "permissions".to_owned(),
             algorithms: vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],
+            max_lifetime: TimeDelta::hours(24),
         }
     }
 
@@ -69,6 +76,11 @@ impl TokenConfig {
         let mut config = Self::new(issuer, audience, keys);
         if let Some(list) = read("TOKEN_ALGORITHMS") {
             config.algorithms = parse_algorithms(&list)?;
+        }
+        if let Some(hours) = read("TOKEN_MAX_HOURS") {
+            let hours = hours.parse().ok().filter(|hours| (1..=MAX_HOURS).contains(hours));
+            let wrong = || ConfigError::new("TOKEN_MAX_HOURS", format!("must be a number from 1 to {MAX_HOURS}"));
+            config.max_lifetime = TimeDelta::hours(hours.ok_or_else(wrong)?);
         }
         if let Some(claim) = read("TOKEN_TENANT_CLAIM") {
             config.tenant_claim = claim;
@@ -127,10 +139,12 @@ mod tests {
             ("TOKEN_TENANT_CLAIM", "https://acme.example/tenant"),
             ("TOKEN_PERMISSIONS_CLAIM", "/access/audit"),
             ("TOKEN_ALGORITHMS", "PS256, ES384"),
+            ("TOKEN_MAX_HOURS", "720"),
         ];
         let set = config(&[&REQUIRED[..], &more[..]].concat()).unwrap().unwrap();
         assert_eq!((set.tenant_claim.as_str(), set.permissions_claim.as_str()), (more[0].1, more[1].1));
         assert_eq!(set.algorithms, [Algorithm::PS256, Algorithm::ES384]);
+        assert_eq!(set.max_lifetime, TimeDelta::days(30));
     }
 
     #[test]
@@ -146,6 +160,9 @@ mod tests {
             (with("TOKEN_ALGORITHMS", "RS256,HS256"), "TOKEN_ALGORITHMS"),
             (with("TOKEN_ALGORITHMS", "none"), "TOKEN_ALGORITHMS"),
             (with("TOKEN_ALGORITHMS", ","), "TOKEN_ALGORITHMS"),
+            (with("TOKEN_MAX_HOURS", "0"), "TOKEN_MAX_HOURS"),
+            (with("TOKEN_MAX_HOURS", "8761"), "TOKEN_MAX_HOURS"),
+            (with("TOKEN_MAX_HOURS", "a day"), "TOKEN_MAX_HOURS"),
             (url("http://id.test/keys"), "TOKEN_JWKS_URL"),
             (url("http://127.0.0.1:8080/keys"), "TOKEN_JWKS_URL"),
             (url("http://localhost/keys"), "TOKEN_JWKS_URL"),

@@ -150,6 +150,68 @@ async fn a_token_is_valid_in_its_time_give_or_take_half_a_minute() {
 }
 
 #[tokio::test]
+async fn a_token_is_valid_for_a_day_at_most_unless_the_platform_allows_more() {
+    let issuer = TestIssuer::ed25519(noon());
+    let (claims, day) = (issuer.claims("acme", &[]), noon().timestamp() + 24 * 3600);
+    for (exp, hours, error) in [
+        (json!(day + 30), 24, None),
+        (json!(day + 31), 24, Some(TokenError::TooLongLived)),
+        (json!(1e300), 24, Some(TokenError::TooLongLived)),
+        (json!(day + 31), 25, None),
+        (json!(day), 1, Some(TokenError::TooLongLived)),
+    ] {
+        let verifier = TokenVerifier::new(TokenConfig { max_lifetime: TimeDelta::hours(hours), ..issuer.config() });
+        let token = issuer.token(&with(&claims, "exp", exp.clone()));
+        assert_eq!(verifier.unwrap().verify(&token, noon()).await.err(), error, "{exp} {hours}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_type_is_no_access_token() {
+    let issuer = TestIssuer::ed25519(noon());
+    let claims = issuer.claims("acme", &[]);
+    for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/JWT"] {
+        let token = issuer.token_with(&with(&issuer.header(), "typ", json!(typ)), &claims);
+        assert!(issuer.token_verifier().verify(&token, noon()).await.is_ok(), "{typ}");
+    }
+    let untyped = issuer.token_with(&without(&issuer.header(), "typ"), &claims);
+    assert!(issuer.token_verifier().verify(&untyped, noon()).await.is_ok());
+    for typ in [
+        json!("logout+jwt"),
+        json!("secevent+jwt"),
+        json!("dpop+jwt"),
+        json!("application/logout+jwt"),
+        json!("text/jwt"),
+        json!(" jwt"),
+        json!(""),
+        json!(["JWT"]),
+        json!(null),
+    ] {
+        let token = issuer.token_with(&with(&issuer.header(), "typ", typ.clone()), &claims);
+        let refused = issuer.token_verifier().verify(&token, noon()).await;
+        assert_eq!(refused, Err(TokenError::WrongType), "{typ}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_id_is_kept_as_it_is() {
+    let issuer = TestIssuer::ed25519(noon());
+    let claims = issuer.claims("acme", &[]);
+    let malformed = Err(TokenError::Malformed("jti is not a string, or too long"));
+    for (jti, expected) in [
+        (json!("t-1"), Ok(Some("t-1".to_owned()))),
+        (json!("x".repeat(255)), Ok(Some("x".repeat(255)))),
+        (json!(""), Ok(None)),
+        (json!(null), Ok(None)),
+        (json!("x".repeat(256)), malformed.clone()),
+        (json!(7), malformed),
+    ] {
+        let verified = issuer.token_verifier().verify(&issuer.token(&with(&claims, "jti", jti.clone())), noon()).await;
+        assert_eq!(verified.map(|token| token.id().map(str::to_owned)), expected, "{jti}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_valid_for_this_issuer_this_audience_and_one_tenant() {
     const NO_TENANT: Option<TokenError> = Some(TokenError::NoTenant);
     let issuer = TestIssuer::ed25519(noon());

@@ -104,7 +104,8 @@ impl Server {
         let router = Router::new().route("/keys", get(Self::serve)).route("/elsewhere", get(Self::serve));
         tokio::spawn(axum::serve(listener, router.with_state(server.clone())).into_future());
         let keys = KeySource::Url(url.parse().unwrap());
-        let verifier = TokenVerifier::new(TokenConfig { keys, ..issuer.config() }).unwrap();
+        let verifier =
+            TokenVerifier::new(TokenConfig { keys, max_lifetime: TimeDelta::days(8), ..issuer.config() }).unwrap();
         (server, verifier)
     }
 
@@ -164,7 +165,7 @@ async fn a_download_uses_no_connection_of_an_earlier_one() {
     let (old, new) = (TestIssuer::ed25519(noon()), TestIssuer::ed25519(noon()).with_kid("new"));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let keys = KeySource::Url(format!("http://{}/keys", listener.local_addr().unwrap()).parse().unwrap());
-    let verifier = TokenVerifier::new(TokenConfig { keys, ..old.config() }).unwrap();
+    let verifier = TokenVerifier::new(TokenConfig { keys, max_lifetime: TimeDelta::days(8), ..old.config() }).unwrap();
     let answers = [old.jwks(), new.jwks()];
     tokio::spawn(async move {
         for body in answers {

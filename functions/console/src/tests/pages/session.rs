@@ -18,9 +18,8 @@ async fn a_valid_token_becomes_a_protected_cookie_that_expires_with_it() {
         let request = request.header("content-type", "application/json");
         request.body(json!({ "token": token }).to_string().into()).unwrap()
     };
-    // The platform's page is another site.
-    let cross_site = [("sec-fetch-site", "cross-site"), ("origin", "https://platform.example")];
-    let by_form = stranger(&world).post("/session", &cross_site, &[("token", &token)]).await;
+    let same_site = [("sec-fetch-site", "same-site"), ("origin", "https://app.console.example")];
+    let by_form = stranger(&world).post("/session", &same_site, &[("token", &token)]).await;
     for answer in [by_form, world.raw(json()).await] {
         assert_eq!((answer.status.as_u16(), answer.location()), (303, "./?signedIn=yes"), "{}", answer.text);
         let cookie = format!("__Host-session={token}; Path=/; Max-Age=3599; HttpOnly; Secure; SameSite=Lax");
@@ -104,6 +103,11 @@ async fn signing_out_deletes_the_cookie() {
         assert_eq!((answer.status.as_u16(), answer.location()), (303, "../?signedOut=yes"));
         assert_eq!(answer.header("set-cookie"), GONE);
     }
+    assert_eq!(world.recorded("acme", "Signed Out").len(), 2);
+    let broken = Failure::new(Code::Unavailable, "DynamoDB does not answer.");
+    world.fakes.once(Op::Record, None, Fault::Fail(broken));
+    let answer = world.browser("acme", READ).send("/", "/session/end", &[]).await;
+    assert_eq!(answer.header("set-cookie"), GONE, "a session ends in any case");
     let page = stranger(&world).get("/?signedOut=yes").await;
     assert!(page.status == 401 && page.text.contains("<h1>You have signed out</h1>"), "{}", page.text);
 }

@@ -186,7 +186,8 @@ fn a_tenant_without_a_watermark_has_an_outbox_too() {
     let world = World::new();
     let store = &world.fakes;
     let external_id = crate::tenant::ExternalId::parse("3f6c1d2e-external").unwrap();
-    store.external_id(&id("acme"), &external_id).now_or_never().unwrap().unwrap();
+    let viewed = change_at(clock("09:59")).external_id_viewed(&id("acme"));
+    store.external_id(&id("acme"), &external_id, &viewed).now_or_never().unwrap().unwrap();
     let role = crate::tenant::RoleArn::parse("arn:aws:iam::222222222222:role/audit").unwrap();
     let records = store.records(&id("acme")).now_or_never().unwrap().unwrap();
     let change = change_at(clock("10:00"));
