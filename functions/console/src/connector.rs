@@ -121,7 +121,7 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) ->
 }
 
 /// Returns the tenant's external ID. The first look at it creates it.
-async fn external_id<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<String, Problem> {
+pub(crate) async fn external_id<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<String, Problem> {
     let (tenant, candidate) = (caller.tenant(), app.new_external_id()?);
     let viewed = app.change(caller)?.external_id_viewed(tenant);
     Ok(app.settings().external_id(tenant, &candidate, &viewed).await?)

@@ -6,10 +6,9 @@ mod query;
 use std::time::Duration;
 
 use audit_log_core::{
-    ports::{Settings as _, SlotKind},
+    ports::{Recorder as _, Settings as _, SlotKind},
     schedule::Window,
-    search::{self},
-    search::{self, FoundEvent, Recorder as _, Scope, Search, SearchLimits, SearchPage, Settings as _},
+    search::{self, FoundEvent, Scope, Search, SearchLimits, SearchPage},
     tenant::{EventShards, TenantId},
     timestamp,
 };

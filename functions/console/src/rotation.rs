@@ -34,7 +34,7 @@ pub(crate) async fn start<B: Backend>(
 
 pub(crate) async fn start_rotation<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
-    app.settings().external_id(tenant, &app.new_external_id()?).await?;
+    connector::external_id(app, caller).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         let (candidate, change) = (app.new_external_id()?, app.change(caller)?);
@@ -63,7 +63,7 @@ pub(crate) async fn cancel<B: Backend>(
 
 pub(crate) async fn cancel_rotation<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
     let tenant = caller.tenant();
-    app.settings().external_id(tenant, &app.new_external_id()?).await?;
+    connector::external_id(app, caller).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         let change = app.change(caller)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use audit_log_core::{
-    failure::Party,
+    failure::{Code as FailureCode, Party},
     onboarding::ConnectorState,
     ports::{Recorder as _, Settings as _, SlotKind, Verifier as _},
     role_setup::RoleSetup,

@@ -159,7 +159,8 @@ async fn nobody_connects_a_tenant_between_the_begin_and_the_end_of_its_erasure(w
     assert_eq!(erasure.begin_erasure(&acme, 2, clock("11:02")?).await?, Conditional::Written);
 
     let candidate = ExternalId::parse("made-anew")?;
-    assert_eq!(settings.external_id(&acme, &candidate).await, Err(being_erased()));
+    let viewed = world::change("11:03")?.external_id_viewed(&acme);
+    assert_eq!(settings.external_id(&acme, &candidate, &viewed).await, Err(being_erased()));
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit")?;
     let announcement = announcement("acme", "11:03")?;
     for version in 0..4 {
@@ -182,6 +183,6 @@ async fn nobody_connects_a_tenant_between_the_begin_and_the_end_of_its_erasure(w
     erasure.erase_records(&acme, &names).await?;
     assert_eq!(erasure.end_erasure(&acme).await?, Conditional::Written);
     assert_eq!(load(world, &acme).await?, TenantRecords::default());
-    assert_eq!(settings.external_id(&acme, &candidate).await?, "made-anew");
+    assert_eq!(settings.external_id(&acme, &candidate, &viewed).await?, "made-anew");
     Ok(())
 }
