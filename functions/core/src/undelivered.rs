@@ -7,13 +7,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     backoff,
+    event::StoredEvent,
     failure::Failure,
     ports::{EventRange, Events},
     records::{StoredWatermark, TenantRecords},
     schedule::Window,
+    system_events::RESERVED_ID_PREFIX,
     tenant::{EventShards, TenantId},
     timestamp,
 };
+
+/// Small, since the first event mostly settles it.
+const EVENTS_PER_PAGE: usize = 5;
 
 /// Events of a disconnected tenant that were not delivered; there is at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +68,12 @@ pub async fn near_retention<E: Events>(
     any_recorded(events, tenant, records, old).await
 }
 
-/// Since when a disconnected tenant's events are not delivered. All, if a damaged watermark doesn't say.
+/// Since when a disconnected tenant's events are not delivered. All, if a damaged watermark doesn't say. None as long as a
+/// final delivery is still to be made.
 fn undelivered_since(records: &TenantRecords) -> Option<DateTime<Utc>> {
+    if !records.final_deliveries.places.is_empty() {
+        return None;
+    }
     let stopped = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_none())?;
     let StoredWatermark { exported_until, final_delivered_until, .. } = stopped;
     let instants = [exported_until, final_delivered_until].into_iter().flatten();
@@ -76,7 +85,8 @@ fn kept_since(since: DateTime<Utc>, retention: Option<TimeDelta>, now: DateTime<
     retention.map_or(since, |retention| since.max(now - retention))
 }
 
-/// Whether any event was recorded in a window: at most one event of each shard is read.
+/// Whether an event was recorded in a window. Those that the system writes by itself don't count: the end of a final
+/// delivery is always recorded after it.
 async fn any_recorded<E: Events>(
     events: &E,
     tenant: &TenantId,
@@ -93,8 +103,8 @@ async fn any_recorded<E: Events>(
         let mut after = None;
         loop {
             let range = EventRange { tenant, shard, window, after: after.as_deref() };
-            let page = events.page_back(range, 1).await?;
-            if !page.events.is_empty() {
+            let page = events.page_back(range, EVENTS_PER_PAGE).await?;
+            if page.events.iter().any(|event| !is_from_system(event)) {
                 return Ok(true);
             }
             after = page.more_after;
@@ -106,14 +116,19 @@ async fn any_recorded<E: Events>(
     Ok(false)
 }
 
+fn is_from_system(StoredEvent { recorded_at_id, .. }: &StoredEvent) -> bool {
+    recorded_at_id.split_once('#').is_some_and(|(_, id)| id.starts_with(RESERVED_ID_PREFIX))
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
 
     use super::*;
     use crate::{
-        event::{Body, StoredEvent},
+        event::Body,
         fakes::{FakeTenant, Fakes, Op},
+        records::FinalDeliveries,
         schedule::Schedule,
         settings::{Draft, tests::draft},
     };
@@ -142,9 +157,8 @@ mod tests {
     }
 
     fn found(fakes: &Fakes, kept_days: i64, now: DateTime<Utc>) -> Option<Undelivered> {
-        let records = fakes.state().tenants["acme"].clone();
-        let records =
-            TenantRecords { config: records.config, watermark: records.watermark, ..TenantRecords::default() };
+        let FakeTenant { config, watermark, final_deliveries, .. } = fakes.state().tenants["acme"].clone();
+        let records = TenantRecords { config, watermark, final_deliveries, ..TenantRecords::default() };
         let retention = (kept_days > 0).then(|| TimeDelta::days(kept_days));
         undelivered(fakes, &acme(), &records, retention, now).now_or_never().unwrap().unwrap()
     }
@@ -182,6 +196,27 @@ mod tests {
         assert_eq!((before.since, before.near_retention), (day(3), true));
         let earlier = found(&of("2026-11-01T10:00:00Z"), 7, day(10)).unwrap();
         assert_eq!(earlier.since, day(2), "of an older change");
+    }
+
+    /// The system records the end of a final delivery after what it delivered.
+    #[test]
+    fn events_that_the_system_writes_by_itself_do_not_count() {
+        let fakes = disconnected();
+        let recorded_at_id = format!("{}#{RESERVED_ID_PREFIX}1", timestamp::millis(day(4)));
+        fakes.put_event(&acme(), 0, StoredEvent { recorded_at_id, body: Body::Text("{}".to_owned()) });
+        assert_eq!(found(&fakes, 7, day(10)), None);
+        record(&fakes, 0, day(3));
+        assert!(found(&fakes, 7, day(9)).is_some());
+    }
+
+    #[test]
+    fn nothing_is_undelivered_before_the_final_delivery_was_made() {
+        let fakes = with(|tenant| {
+            let (config, watermark) = (tenant.config.clone().unwrap(), tenant.watermark.clone().unwrap());
+            tenant.final_deliveries =
+                FinalDeliveries::default().after_leaving(&acme(), &config, &watermark, day(5)).unwrap();
+        });
+        assert_eq!(found(&fakes, 7, day(10)), None);
     }
 
     #[test]
