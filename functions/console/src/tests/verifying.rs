@@ -66,7 +66,8 @@ async fn a_role_that_spans_all_tenants_folders_comes_with_the_command_that_updat
     let connector = world.admin("acme", "GET", "/v1/connector", None).await.json();
     let command = found["steps"][4]["command"].as_str().unwrap();
     assert_eq!(command, connector["updateCli"]);
-    for part in ["update-stack", "ParameterKey=TenantId,ParameterValue=acme ", "BucketName,UsePreviousValue=true"] {
+    let tenant_id = r#"{"ParameterKey":"TenantId","ParameterValue":"acme"}"#;
+    for part in ["update-stack", tenant_id, r#"{"ParameterKey":"BucketName","UsePreviousValue":true}"#] {
         assert!(command.contains(part), "no {part}: {command}");
     }
     assert_eq!(found["steps"][3]["command"], Value::Null);
