@@ -270,6 +270,16 @@ pub enum SlotKind {
     Search,
 }
 
+impl SlotKind {
+    /// Returns the name of the record that counts a period's slots, without the period: `search_slots`.
+    pub fn record(self) -> &'static str {
+        match self {
+            Self::Verification => "verification_slots",
+            Self::Search => "search_slots",
+        }
+    }
+}
+
 /// Rotations of a tenant's external ID.
 pub trait Rotations: Sync {
     /// Replaces the tenant's external IDs, with the audit event, all or nothing. Conditional on both as read. Changes nothing

@@ -205,15 +205,11 @@ impl Settings for TenantsTable {
         since: DateTime<Utc>,
         max: u32,
     ) -> Result<bool, Failure> {
-        let slots = match kind {
-            SlotKind::Verification => "verification_slots",
-            SlotKind::Search => "search_slots",
-        };
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, &format!("{slots}#{}", timestamp::seconds(since)))))
+            .set_key(Some(key(tenant, &format!("{}#{}", kind.record(), timestamp::seconds(since)))))
             .update_expression("SET expires_at = :expires ADD taken :one")
             .condition_expression("attribute_not_exists(taken) OR taken < :max")
             .expression_attribute_values(":expires", n((since + SLOTS_RETENTION).timestamp()))

@@ -56,7 +56,7 @@ impl Erasure for Fakes {
         let records = stored.records();
         let delivered_until = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone());
         let slots = state.slots.keys().filter(|(of, ..)| of == tenant);
-        let slots = slots.map(|(_, kind, since)| format!("{kind:?}#{}", timestamp::seconds(*since)));
+        let slots = slots.map(|(_, kind, since)| format!("{}#{}", kind.record(), timestamp::seconds(*since)));
         let names = stored.names().into_iter().chain(slots).collect();
         Ok(Inventory { records, names, begun: stored.erasing, pending, delivered_until })
     }
