@@ -98,6 +98,7 @@ async fn a_role_of_the_platforms_own_organization_is_refused_and_one_of_no_organ
     let organization = tools::aws_cli(aws, "200000000092", &["organizations", "describe-organization"]).await?;
     let id = text(&organization["Organization"]["Id"]);
     let platform = deploy_platform(aws, &[("OrganizationId", id)]).await?;
+    platform.store_external_id("x", "external-id-of-x").await?;
     let mut found = Vec::new();
     for account in ["200000000092", "200000000093"] {
         let parameters = [
