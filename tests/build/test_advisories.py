@@ -71,6 +71,15 @@ class Advisories(unittest.TestCase):
         self.assertEqual((status, errors, printed.count("\n")), (0, "", 1))
         self.assertIn("Not checked: known vulnerabilities.", printed)
 
+    def test_the_database_is_fetched_once(self):
+        deny = self.folder / "cargo-deny"
+        deny.write_text('#!/usr/bin/env bash\necho "$@" >> "$0.calls"\n')
+        deny.chmod(0o755)
+        subprocess.run([ADVISORIES, deny], check=True)
+        fetch, check = Path(f"{deny}.calls").read_text().splitlines()
+        self.assertEqual(fetch.split()[-3:], ["fetch", "db", "index"])
+        self.assertEqual(check.split()[-3:], ["--offline", "check", "advisories"])
+
     def test_any_other_failure_is_one(self):
         (self.folder / "deny.toml").write_text("[advisories]\nno-such-key = true\n")
         done = subprocess.run([ADVISORIES, CARGO_DENY, self.folder / "deny.toml"], cwd=ROOT, capture_output=True, text=True)

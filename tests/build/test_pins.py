@@ -66,6 +66,17 @@ class Pins(unittest.TestCase):
                 self.assertIn("--locked", used, page)
         self.assertGreater(found, 15)
 
+    def test_security_names_what_is_taken_by_version_without_a_hash(self):
+        installed = re.findall(r"cargo install .* (\S+)$", MAKEFILE, re.MULTILINE)
+        # cargo-fuzz has no --locked. It builds with a copy of Cargo.lock, to which cargo adds what the targets alone need.
+        fuzz = re.search(r"^\[dependencies\]\n((?:.+\n)+)", (ROOT / "fuzz/Cargo.toml").read_text(), re.MULTILINE)[1]
+        fetched = dict(re.findall(r'^(\S+) = "(.*)"$', fuzz, re.MULTILINE))
+        self.assertEqual((installed, list(fetched)), (["cargo-cyclonedx", "cargo-mutants"], ["libfuzzer-sys"]))
+        self.assertRegex(fetched["libfuzzer-sys"], r"\A=[\d.]+\Z")
+        security = (ROOT / "SECURITY.md").read_text()
+        for name in [*installed, *fetched]:
+            self.assertIn(name, security)
+
 
 if __name__ == "__main__":
     unittest.main()

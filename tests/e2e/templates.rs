@@ -154,7 +154,7 @@ async fn the_template_counts_as_published_only_if_it_can_be_read_without_credent
     let version = s3.head_object().bucket("our-templates").key(key).send().await?.version_id.context("no version")?;
     let pinned = format!("{}?versionId={version}", url("our-templates"));
     assert_eq!(printed.lines().last(), Some(&*format!("CustomerTemplateUrl={pinned}")));
-    // Whoever may write to the bucket can't change what the link creates.
+    // Another object under the same key doesn't change what the link creates.
     s3.put_object().bucket("our-templates").key(key).body(ByteStream::from_static(b"evil")).send().await?;
     // Without the developer's proxy.
     let http = reqwest::Client::builder().no_proxy().build()?;

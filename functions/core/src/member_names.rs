@@ -47,9 +47,10 @@ pub(crate) fn pointer(name: &str) -> String {
 /// by here, so it is a loop of its own: over [`Tokens`] it takes half as long again.
 fn may_repeat(json: &str) -> bool {
     let bytes = json.as_bytes();
-    // The hashes of the names of all open objects, and where those of each object begin.
-    let (mut hashes, mut starts) = (Vec::with_capacity(32), Vec::with_capacity(8));
-    let (mut start, mut at) = (0, 0);
+    // The hashes of the names of all open objects, and for each object where its own begin and a bit for the first six bits
+    // of each. Nearly every new name has a bit of its own, and is compared with none.
+    let (mut hashes, mut outer) = (Vec::with_capacity(32), Vec::with_capacity(8));
+    let (mut start, mut bits, mut at) = (0, 0_u64, 0);
     while let Some(byte) = bytes.get(at) {
         at += 1;
         match byte {
@@ -62,18 +63,20 @@ fn may_repeat(json: &str) -> bool {
                 }
                 let Some(hash) = hash(bytes, name, end).filter(|_| !escaped) else { return true };
                 let before = hashes.get(start..).unwrap_or_default();
-                if before.len() >= MAX_COMPARED_NAMES || before.contains(&hash) {
+                let bit = 1_u64 << (hash >> 26);
+                if before.len() >= MAX_COMPARED_NAMES || bits & bit != 0 && before.contains(&hash) {
                     return true;
                 }
+                bits |= bit;
                 hashes.push(hash);
             }
             b'{' => {
-                starts.push(start);
-                start = hashes.len();
+                outer.push((start, bits));
+                (start, bits) = (hashes.len(), 0);
             }
             b'}' => {
                 hashes.truncate(start);
-                start = starts.pop().unwrap_or_default();
+                (start, bits) = outer.pop().unwrap_or_default();
             }
             _ => {}
         }
