@@ -163,6 +163,9 @@ pub fn write_final_deliveries(
         if is_planted(Bug::FinalDeliveryOfAnyRevision) {
             after.revision = stored.final_deliveries.revision + 1;
         }
+        if is_planted(Bug::FinalDoubtIsForgotten) {
+            after.places.iter_mut().for_each(|place| place.retry_after = None);
+        }
         is_planted(Bug::FinalDeliveryUnfenced).then(|| stored.lease.replace(lease.clone()))
     });
     let write = FinalDeliveryWrite { after: &after, ..write };
