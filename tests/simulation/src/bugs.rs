@@ -87,7 +87,9 @@ bugs! {
     // A change of destination.
     LeftWithoutDelivery = "a change of destination leaves nothing to deliver to the place that is left";
     PendingIsOverwritten = "a change of destination replaces the final deliveries that wait";
-    FinalDeliveryUnfenced = "a final delivery is noted without regard to the lease and the record's revision";
+    FinalDeliveryUnfenced = "a final delivery is noted without regard to the lease";
+    FinalDeliveryOfAnyRevision = "a final delivery is noted without regard to the record's revision";
+    FinalDoubtIsForgotten = "a failed final delivery is tried again while its put may still be stored";
     // Notifications.
     FailureIsNotAnnounced = "a failure is recorded without its announcement";
     RecoveryIsNotAnnounced = "a commit lacks the announcement of a recovery";

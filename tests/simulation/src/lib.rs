@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`plan`] (what happens in a seed), [`facts`] (the truth), [`world`] (clock, dice, trace), [`ports`] (fakes
 //! with faults), [`runs`] (invokes the exporter), [`admin`] (saves, disconnects and reconnects), [`monitor`] (checks every
-//! step), [`backoff`] and [`model`] (checks the end), [`leaving`] (places that are left), `lines` (reads stored objects), [`mod@play`] (plays a seed) and [`bugs`]
-//! (what the simulation must catch).
+//! step), [`leaving`] (places that are left), [`backoff`] and [`model`] (checks the end), `lines` (reads stored objects),
+//! [`mod@play`] (plays a seed) and [`bugs`] (what the simulation must catch).
 
 pub mod admin;
 pub mod backoff;

@@ -158,13 +158,15 @@ pub fn write_final_deliveries(
     lease: &Lease,
     write: FinalDeliveryWrite<'_>,
 ) -> Result<Conditional, Failure> {
-    let is_unfenced = is_planted(Bug::FinalDeliveryUnfenced);
     let mut after = write.after.clone();
     let other = with_tenant(fakes, tenant, |stored| {
-        if is_unfenced {
+        if is_planted(Bug::FinalDeliveryOfAnyRevision) {
             after.revision = stored.final_deliveries.revision + 1;
         }
-        is_unfenced.then(|| stored.lease.replace(lease.clone()))
+        if is_planted(Bug::FinalDoubtIsForgotten) {
+            after.places.iter_mut().for_each(|place| place.retry_after = None);
+        }
+        is_planted(Bug::FinalDeliveryUnfenced).then(|| stored.lease.replace(lease.clone()))
     });
     let write = FinalDeliveryWrite { after: &after, ..write };
     let result = call_now(fakes.write_final_deliveries(tenant, lease, write));
