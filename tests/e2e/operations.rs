@@ -20,7 +20,8 @@ const LEASES: [&str; 2] = ["show-lease", "release-lease"];
 const PAUSES: [&str; 2] = ["pause-tenant", "resume-tenant"];
 const WINDOWS: [&str; 2] = ["list-receipts", "set-watermark-back"];
 const OUTBOXES: [&str; 4] = ["list-pending", "show-outbox", "publish-outbox", "drop-unreadable-notification"];
-const FINAL_DELIVERIES: [&str; 2] = ["list-final-deliveries", "show-final-deliveries"];
+const FINAL_DELIVERIES: [&str; 3] =
+    ["list-final-deliveries", "show-final-deliveries", "drop-unreadable-final-delivery"];
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
 
@@ -311,15 +312,30 @@ fn outbox_entries_are_listed_and_published_and_unreadable_ones_are_dropped() -> 
 }
 
 #[test]
-fn final_deliveries_that_wait_are_listed_and_shown() -> Result<()> {
+fn final_deliveries_that_wait_are_listed_and_shown_and_dropped() -> Result<()> {
+    const DROP: &str = "drop-unreadable-final-delivery";
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let operator = Operator::new(fixture, "leaving").await?;
         connect(aws, platform, "leaving", "200000000107", Draft::default(), Utc::now() - TimeDelta::hours(1)).await?;
         platform.api().admin("leaving", "DELETE", "/v1/connector", None).await?.ok()?;
         assert_eq!(operator.run("list-final-deliveries", &[]).await?.trim(), "leaving");
-        let shown: Value = serde_json::from_str(operator.run("show-final-deliveries", &[]).await?.trim())?;
-        assert_eq!(shown["place"]["bucket"], "leaving-audit-logs");
+        let shown = operator.run("show-final-deliveries", &[]).await?;
+        let [revision, place] = &shown.lines().collect::<Vec<_>>()[..] else { bail!("expected one place: {shown}") };
+        let place: Value = serde_json::from_str(place)?;
+        assert_eq!((*revision, &place["place"]["bucket"]), ("1", &json!("leaving-audit-logs")));
+        let damage = |record: &mut Item| {
+            if let Some(AttributeValue::L(places)) = record.get_mut("places") {
+                places.push(s("no JSON"));
+            }
+        };
+        operator.change_record("final_delivery", damage).await?;
+        operator.fails_condition(DROP, &[("PLACE", "1"), ("REVISION", "2")]).await?;
+        let said = operator.run(DROP, &[("PLACE", "1"), ("REVISION", "1")]).await?;
+        ensure!(said.contains("Other final deliveries wait there."), "{said}");
+        assert_eq!(operator.run("list-final-deliveries", &[]).await?.trim(), "leaving");
+        operator.run(DROP, &[("PLACE", "0"), ("REVISION", "2")]).await?;
+        assert_eq!(operator.run("list-final-deliveries", &[]).await?.trim(), "");
         operator.finish(&FINAL_DELIVERIES);
         Ok(())
     })

@@ -178,10 +178,11 @@ impl Metrics {
     }
 
     /// Counts final deliveries, of a tick, of batches or of a check.
-    fn final_deliveries(FinalDeliveryCounts { completed, failed, given_up }: FinalDeliveryCounts) {
+    fn final_deliveries(FinalDeliveryCounts { completed, failed, given_up, lease_lost }: FinalDeliveryCounts) {
         Metric::FinalDeliveriesCompleted.add(completed);
         Metric::FinalDeliveriesFailed.add(failed);
         Metric::FinalDeliveriesGivenUp.add(given_up);
+        Metric::LeasesLost.add(lease_lost);
     }
 
     /// Writes the metrics of an hourly check. A part that failed is none, and the check must not count as one of

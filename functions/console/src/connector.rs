@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::{App, Backend},
-    problems::{changed_meanwhile, invalid_fields},
+    problems::{changed_meanwhile, final_deliveries_pending, invalid_fields},
     verification::{self, Purpose},
 };
 
@@ -132,6 +132,8 @@ pub(crate) async fn external_id<B: Backend>(app: &App<B>, caller: &Caller<Admin>
 #[utoipa::path(put, path = "/v1/connector", operation_id = "connect", tag = "Connector", request_body = ConnectRequest,
     responses(
         (status = 200, description = "The role is connected", body = Connector),
+        (status = 409, description = "Too many places wait for their final delivery", body = Problem,
+            content_type = "application/problem+json"),
         (status = 412, description = "Someone else saved changes at the same time", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The ARN can't be used, or the role can't be assumed, or it can be assumed without the external ID",
@@ -161,6 +163,9 @@ pub(crate) async fn connect_role<B: Backend>(
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         let change = app.change(caller)?;
+        let role_arn = Some(connection.role.as_str().to_owned());
+        let after = Draft { role_arn, ..records.config.clone().unwrap_or_default() };
+        onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
         let connected =
             onboarding::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {

@@ -1,6 +1,6 @@
 //! Refusals that several requests share.
 
-use audit_log_core::settings::FieldErrors;
+use audit_log_core::{failure::Failure, settings::FieldErrors};
 use audit_log_web::problem::{Code, Problem};
 
 pub(crate) fn changed_meanwhile() -> Problem {
@@ -10,6 +10,11 @@ pub(crate) fn changed_meanwhile() -> Problem {
 pub(crate) fn connector_required() -> Problem {
     let detail = "Connect a role first: send its ARN with PUT /v1/connector. Exports need a role.";
     Problem::new(Code::ConnectorRequired, detail)
+}
+
+/// Too many places wait for their final delivery. `failure` says until when.
+pub(crate) fn final_deliveries_pending(failure: Failure) -> Problem {
+    Problem::new(Code::FinalDeliveriesPending, failure.message)
 }
 
 /// Names every invalid field as this API does.

@@ -30,7 +30,7 @@ use crate::{
     connector::{ConnectorStatus, MAX_ATTEMPTS},
     deliveries::Deliveries,
     draft::{MergedDraft, SettingsDraft},
-    problems::{changed_meanwhile, connector_required},
+    problems::{changed_meanwhile, connector_required, final_deliveries_pending},
     verification::{self, Purpose},
 };
 
@@ -95,7 +95,8 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) ->
     responses(
         (status = 200, description = "The settings are saved", body = ExportSettings,
             headers(("ETag" = String, description = "The settings' new version"))),
-        (status = 409, description = "No role is connected", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No role is connected, or too many places wait for their final delivery",
+            body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "Someone else saved changes", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "Fields can't be used, and each is named; or the role can't be used", body = Problem,
@@ -131,6 +132,8 @@ pub(crate) async fn save_settings<B: Backend>(
     let history = history.unwrap_or(None);
     verification::ensure_role_is_safe(app, caller, stored.clone(), Purpose::Save).await?;
     for _ in 0..MAX_ATTEMPTS {
+        let after = Draft::from_config(&config, config.version);
+        onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
         let change = app.change(caller)?;
         let saved = onboarding::save(app.settings(), &records, &config, history, &change).await?;
         if saved == Conditional::Written {

@@ -1,7 +1,7 @@
 //! The state of the tenant's exports.
 
 use audit_log_core::{
-    failure::{Code, Party, message_for_tenant},
+    failure::{Code, Failure, Party, message_for_tenant},
     onboarding::ConnectorState,
     ports::{Connections as _, Settings as _},
     records::{self, ExportHealth, Finding, LastError},
@@ -47,7 +47,8 @@ pub struct ExportStatus {
     pub(crate) failing_since: Option<String>,
     /// The last daily check of the connection. Null before the first one of these settings.
     pub(crate) connection_check: Option<ConnectionCheck>,
-    /// Events of a disconnected tenant that are in no bucket. Null if there are none, and if exports are scheduled.
+    /// Events of a disconnected tenant that are in no bucket. Null if there are none, if they can't be read, and if exports are
+    /// scheduled.
     pub(crate) undelivered: Option<Undelivered>,
 }
 
@@ -171,8 +172,12 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
     let version = records.config.as_ref().and_then(|config| config.version.as_deref());
     let check = check.filter(|check| check.version.to_string() == version.unwrap_or("0"));
     let (deployment, now) = (app.deployment(), app.time());
-    let undelivered =
-        undelivered::undelivered(app.events(), caller.tenant(), &records, deployment.retention, now).await?;
+    let undelivered = undelivered::undelivered(app.events(), caller.tenant(), &records, deployment.retention, now);
+    // The rest of the status is of use without it.
+    let undelivered = undelivered.await.unwrap_or_else(|Failure { code, message, .. }| {
+        tracing::error!(code = %code, reason = message, "the undelivered events could not be read");
+        None
+    });
     let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
         Status::from_records(&records, deployment.settle, now);
     let ExportHealth { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.health;

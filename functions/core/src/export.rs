@@ -143,7 +143,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
     }
 
-    /// Exports those of these tenants that are due, until the time is up, and then makes their final deliveries. Records are loaded shortly before they are needed:
+    /// Exports those of these tenants that are due, until the time is up, and then makes their final deliveries. Records are
+    /// loaded shortly before they are needed:
     /// those of a tenant that waits for long would be out of date.
     async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
         let (mut waiting, ids) = parse_ids(due);

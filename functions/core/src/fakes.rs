@@ -58,6 +58,8 @@ pub struct FakeState {
     /// The digest of each recorded event, by tenant and marker.
     pub markers: BTreeMap<(String, String), String>,
     pub buckets: BTreeMap<String, BTreeMap<String, FakeObject>>,
+    /// The settings by which a bucket was opened last.
+    pub opened: Option<TenantConfig>,
     /// Bucket and key of each stored object, in order.
     pub stored: Vec<(String, String)>,
     /// Whether S3 may still carry out a request that was given up.

@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use crate::{
     failure::{Code, Failure, Party},
     ports::{Conditional, Rotations, Settings},
-    records::{FinalDeliveries, Place, StoredWatermark, TenantRecords},
+    records::{FinalDeliveries, MAX_PLACES, Place, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors, TenantConfig, parse_version},
     system_events::AdminChange,
     tenant::{EventShards, ExternalId, ExternalIds, Invalid, Platform, RoleArn, TenantId},
+    timestamp,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,8 @@ impl ConnectorState {
 /// Stores a tenant's role. A tenant that has settings is scheduled again, with these and the new role.
 ///
 /// # Errors
-/// If the store fails, the tenant has no external ID yet, or the stored settings are invalid with this role.
+/// If the store fails, the tenant has no external ID yet, or the stored settings are invalid with this role; or as
+/// [`ensure_room`].
 pub async fn connect<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
@@ -68,6 +70,7 @@ pub async fn connect<S: Settings>(
     };
     let draft = Draft { role_arn: Some(role.as_str().to_owned()), ..draft.clone() };
     let config = draft.check(tenant, platform).map_err(FieldErrors::into_failure)?;
+    ensure_room(as_read, tenant, &draft)?;
     let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(change.stamp.at);
     let announcement = announcement.leaving(final_deliveries(as_read, tenant, Some(&config), change));
     store.save(&config, Some(watermark), schedule, &announcement).await
@@ -98,6 +101,13 @@ pub async fn disconnect<S: Settings>(
     }
 }
 
+/// Returns the settings and the watermark by which events are delivered before a change; none if exports are not scheduled. What is
+/// recorded while they are not goes to the place of the next connection alone.
+fn scheduled(records: &TenantRecords) -> Option<(&Draft, &StoredWatermark)> {
+    let watermark = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_some());
+    records.config.as_ref().zip(watermark)
+}
+
 /// Returns the record `final_delivery` after a change; none if deliveries stay where they are. With no settings after it, they
 /// stop.
 fn final_deliveries(
@@ -106,12 +116,32 @@ fn final_deliveries(
     after: Option<&TenantConfig>,
     change: &AdminChange,
 ) -> Option<FinalDeliveries> {
-    let TenantRecords { config: Some(before), watermark: Some(watermark), final_deliveries, .. } = as_read else {
-        return None;
-    };
+    let (before, watermark) = scheduled(as_read)?;
     let place = |after: &TenantConfig| Place::of(tenant, &Draft::from_config(after, after.version));
     let leaves = after.is_none_or(|after| place(after) != Place::of(tenant, before));
-    leaves.then(|| final_deliveries.after_leaving(tenant, before, watermark, change.stamp.at)).flatten()
+    leaves.then(|| as_read.final_deliveries.after_leaving(tenant, before, watermark, change.stamp.at)).flatten()
+}
+
+/// Checks that a save or a connection that leads to these settings finds room for the final deliveries that it leads to. A disconnect always
+/// finds some.
+///
+/// # Errors
+/// If too many places wait for their final delivery.
+pub fn ensure_room(as_read: &TenantRecords, tenant: &TenantId, after: &Draft) -> Result<(), Failure> {
+    let from = scheduled(as_read).and_then(|(before, _)| Place::of(tenant, before));
+    let waiting = &as_read.final_deliveries;
+    if waiting.has_room(from.as_ref(), Place::of(tenant, after).as_ref()) {
+        return Ok(());
+    }
+    let when = waiting.room_at().map_or_else(
+        || "in an hour: each tick and each hourly check delivers to them".to_owned(),
+        |at| format!("after {}: then the first of them that refuses its delivery is given up", timestamp::seconds(at)),
+    );
+    let message = format!(
+        "Exports have left so many places that {MAX_PLACES} of them still wait for their final delivery, and another change of \
+         destination has to wait. Try again {when}. To stop the exports now, disconnect."
+    );
+    Err(Failure::by(Party::Customer, Code::ConfigInvalid, message))
 }
 
 /// Makes `candidate` the pending external ID. Keeps the one of a rotation that has begun already.
@@ -177,7 +207,8 @@ fn invalid_field(field: &'static str, invalid: Invalid) -> Failure {
 ///
 /// # Errors
 /// If the store fails; if the stored watermark or the number of shards is damaged, since neither is overwritten by a guess;
-/// or if the settings have fewer event shards than before, since events in the others would never be exported.
+/// if the settings have fewer event shards than before, since events in the others would never be exported; or as
+/// [`ensure_room`].
 pub async fn save<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
@@ -193,6 +224,7 @@ pub async fn save<S: Settings>(
         let message = "event_shards may only grow: events in the other shards would never be exported";
         return Err(invalid_field("event_shards", Invalid(message.to_owned())));
     }
+    ensure_room(as_read, &config.tenant, &Draft::from_config(config, config.version))?;
     let schedule = schedule_after_save(watermark.as_ref(), start_of_history, change.stamp.at)?;
     let begins = watermark.is_none().then_some(schedule.exported_until);
     let announcement =
@@ -396,6 +428,63 @@ pub(crate) mod tests {
         let viewed = change_at(at("2026-11-22T09:00:00Z")).external_id_viewed(&acme());
         let given = admin.0.external_id(&acme(), &new, &viewed).now_or_never().unwrap();
         assert_eq!(given.as_deref(), Ok("a-new-one"));
+    }
+
+    #[test]
+    fn nothing_is_delivered_of_what_was_recorded_while_the_tenant_was_disconnected() {
+        let admin = admin();
+        let settings = |bucket: &str| {
+            let version = admin.records().config.unwrap().version;
+            Draft { bucket: Some(bucket.to_owned()), version, ..draft() }
+        };
+        let places = || admin.records().final_deliveries.places.len();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.save(&settings("one"), None, "2026-11-21T10:03:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.disconnect("2026-11-21T10:30:00Z"), Ok(Conditional::Written));
+        assert_eq!(places(), 1);
+        // The exporter has made the final delivery.
+        admin.0.state().tenants.get_mut("acme").unwrap().final_deliveries.places.clear();
+        assert_eq!(admin.save(&settings("two"), None, "2026-11-21T18:00:00Z"), Ok(Conditional::Written));
+        assert_eq!(places(), 0, "a save");
+        assert_eq!(admin.disconnect("2026-11-21T18:30:00Z"), Ok(Conditional::Written));
+        admin.0.state().tenants.get_mut("acme").unwrap().final_deliveries.places.clear();
+        let role = RoleArn::parse("arn:aws:iam::333333333333:role/audit").unwrap();
+        let change = change_at(at("2026-11-22T10:00:00Z"));
+        let connected = connect(&admin.0, &admin.records(), &acme(), &role, &platform(), &change).now_or_never();
+        assert_eq!((connected, places()), (Some(Ok(Conditional::Written)), 0), "a connection");
+    }
+
+    #[test]
+    fn a_place_is_never_left_silently_however_many_wait() {
+        let admin = admin();
+        let save = |bucket: &str| {
+            let version = admin.records().config.unwrap().version;
+            let settings = Draft { bucket: Some(bucket.to_owned()), version, ..draft() };
+            admin.save(&settings, None, "2026-11-21T10:20:00Z")
+        };
+        let places = || admin.records().final_deliveries.places;
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        for n in 0..=MAX_PLACES {
+            assert_eq!(save(&format!("invented-{n}")), Ok(Conditional::Written), "{n}");
+        }
+        assert_eq!(places().len(), MAX_PLACES);
+        let before = admin.records();
+        let refused = save("evil").unwrap_err();
+        assert_eq!((refused.party, admin.records()), (Party::Customer, before));
+        assert!(refused.message.contains("Try again in an hour: "), "{refused}");
+        assert_eq!(save("invented-8"), Ok(Conditional::Written), "a save that stays where it is");
+        assert_eq!(admin.disconnect("2026-11-21T10:30:00Z"), Ok(Conditional::Written));
+        assert_eq!((places().len(), places()[MAX_PLACES].place.bucket.as_str()), (9, "invented-8"));
+        {
+            let mut state = admin.0.state();
+            let places = &mut state.tenants.get_mut("acme").unwrap().final_deliveries.places;
+            places[3] = places[3].after_failure(&Failure::new(Code::AccessDenied, ""), at("2026-11-21T11:02:00Z"));
+        }
+        let refused = save("evil").unwrap_err();
+        assert!(refused.message.contains("Try again after 2026-11-22T11:02:00Z: "), "{refused}");
+        assert_eq!(save("invented-8"), Ok(Conditional::Written), "back to a place that waits");
+        admin.0.state().tenants.get_mut("acme").unwrap().final_deliveries.places.truncate(MAX_PLACES - 1);
+        assert_eq!(save("evil"), Ok(Conditional::Written));
     }
 
     #[test]

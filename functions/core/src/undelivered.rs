@@ -3,22 +3,28 @@
 //! A disconnect, or an operator's pause, stops the exports and not the recording. Nothing delivers these events before a role
 //! is connected again, and no tick would ever notice.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 
 use crate::{
     backoff,
-    event::StoredEvent,
+    event::{Body, StoredEvent},
     failure::Failure,
     ports::{EventRange, Events},
     records::{StoredWatermark, TenantRecords},
     schedule::Window,
-    system_events::RESERVED_ID_PREFIX,
+    system_events::{LOG_TYPE, RESERVED_ID_PREFIX},
     tenant::{EventShards, TenantId},
     timestamp,
 };
 
 /// Small, since the first event mostly settles it.
 const EVENTS_PER_PAGE: usize = 5;
+
+/// How long after a disconnect its final delivery is awaited before the events up to it count.
+const WAIT_FOR_FINAL_DELIVERY: TimeDelta = TimeDelta::hours(2);
 
 /// Events of a disconnected tenant that were not delivered; there is at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +54,10 @@ pub async fn undelivered<E: Events>(
         return Ok(None);
     }
     let near_retention = near_retention(events, tenant, records, retention, now).await?;
+    let is_just_left = |at: DateTime<Utc>| now - at < WAIT_FOR_FINAL_DELIVERY;
+    if !near_retention && records.final_deliveries.places.iter().any(|it| is_just_left(it.left_at)) {
+        return Ok(None);
+    }
     let kept_until = retention.and_then(|retention| since.checked_add_signed(retention));
     Ok(Some(Undelivered { since, kept_until, near_retention }))
 }
@@ -68,12 +78,8 @@ pub async fn near_retention<E: Events>(
     any_recorded(events, tenant, records, old).await
 }
 
-/// Since when a disconnected tenant's events are not delivered. All, if a damaged watermark doesn't say. None as long as a
-/// final delivery is still to be made.
+/// Since when a disconnected tenant's events are not delivered. All, if a damaged watermark doesn't say.
 fn undelivered_since(records: &TenantRecords) -> Option<DateTime<Utc>> {
-    if !records.final_deliveries.places.is_empty() {
-        return None;
-    }
     let stopped = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_none())?;
     let StoredWatermark { exported_until, final_delivered_until, .. } = stopped;
     let instants = [exported_until, final_delivered_until].into_iter().flatten();
@@ -85,8 +91,8 @@ fn kept_since(since: DateTime<Utc>, retention: Option<TimeDelta>, now: DateTime<
     retention.map_or(since, |retention| since.max(now - retention))
 }
 
-/// Whether an event was recorded in a window. Those that the system writes by itself don't count: the end of a final
-/// delivery is always recorded after it.
+/// Whether an event was recorded in a window. Those about the export itself don't count: the end of a final delivery is always
+/// recorded after it, and so is an admin's sign-in who looks why nothing is delivered.
 async fn any_recorded<E: Events>(
     events: &E,
     tenant: &TenantId,
@@ -104,7 +110,7 @@ async fn any_recorded<E: Events>(
         loop {
             let range = EventRange { tenant, shard, window, after: after.as_deref() };
             let page = events.page_back(range, EVENTS_PER_PAGE).await?;
-            if page.events.iter().any(|event| !is_from_system(event)) {
+            if page.events.iter().any(|event| !is_about_export(event)) {
                 return Ok(true);
             }
             after = page.more_after;
@@ -116,8 +122,16 @@ async fn any_recorded<E: Events>(
     Ok(false)
 }
 
-fn is_from_system(StoredEvent { recorded_at_id, .. }: &StoredEvent) -> bool {
+/// Whether this system has recorded the event. The recorder refuses such ids and log types.
+fn is_about_export(StoredEvent { recorded_at_id, body }: &StoredEvent) -> bool {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "logType", borrow)]
+        log_type: Cow<'a, str>,
+    }
+    let has_log_type = |text: &str| serde_json::from_str(text).is_ok_and(|event: Event<'_>| event.log_type == LOG_TYPE);
     recorded_at_id.split_once('#').is_some_and(|(_, id)| id.starts_with(RESERVED_ID_PREFIX))
+        || matches!(body, Body::Text(text) if has_log_type(text))
 }
 
 #[cfg(test)]
@@ -126,7 +140,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::Body,
         fakes::{FakeTenant, Fakes, Op},
         records::FinalDeliveries,
         schedule::Schedule,
@@ -198,25 +211,31 @@ mod tests {
         assert_eq!(earlier.since, day(2), "of an older change");
     }
 
-    /// The system records the end of a final delivery after what it delivered.
+    /// The system records the end of a final delivery after what it delivered, and an admin may sign in later.
     #[test]
-    fn events_that_the_system_writes_by_itself_do_not_count() {
+    fn events_about_the_export_itself_do_not_count() {
         let fakes = disconnected();
-        let recorded_at_id = format!("{}#{RESERVED_ID_PREFIX}1", timestamp::millis(day(4)));
-        fakes.put_event(&acme(), 0, StoredEvent { recorded_at_id, body: Body::Text("{}".to_owned()) });
+        for (id, log_type) in [("system:1", "x"), ("1", "Audit Log Export")] {
+            let recorded_at_id = format!("{}#{id}", timestamp::millis(day(4)));
+            let body = Body::Text(format!(r#"{{"id":"{id}","logType":"{log_type}"}}"#));
+            fakes.put_event(&acme(), 0, StoredEvent { recorded_at_id, body });
+        }
         assert_eq!(found(&fakes, 7, day(10)), None);
         record(&fakes, 0, day(3));
         assert!(found(&fakes, 7, day(9)).is_some());
     }
 
     #[test]
-    fn nothing_is_undelivered_before_the_final_delivery_was_made() {
+    fn a_final_delivery_is_awaited_for_two_hours_and_hides_no_events_near_the_retention() {
         let fakes = with(|tenant| {
             let (config, watermark) = (tenant.config.clone().unwrap(), tenant.watermark.clone().unwrap());
             tenant.final_deliveries =
                 FinalDeliveries::default().after_leaving(&acme(), &config, &watermark, day(5)).unwrap();
         });
-        assert_eq!(found(&fakes, 7, day(10)), None);
+        let after = |hours: i64| found(&fakes, 7, day(5) + TimeDelta::hours(hours));
+        assert_eq!(after(1), None);
+        assert!(after(2).is_some_and(|undelivered| !undelivered.near_retention));
+        assert!(found(&fakes, 2, day(5) + TimeDelta::hours(1)).is_some_and(|undelivered| undelivered.near_retention));
     }
 
     #[test]

@@ -17,6 +17,7 @@ on_both_worlds! {
     a_change_of_destination_stores_the_settings_before_it
     a_disconnect_does_so_too
     other_changes_leave_nothing
+    a_disconnected_tenant_leaves_no_place
     a_change_fails_if_a_run_has_written_the_record_meanwhile
     a_run_writes_the_record_only_under_its_lease_and_as_it_was_read
     a_tenant_is_listed_while_something_is_left_to_deliver
@@ -80,6 +81,18 @@ async fn other_changes_leave_nothing(world: &impl World) -> Result<()> {
     let bucket = acme.config.bucket.to_string();
     assert_eq!(move_to(world, &acme, &bucket, "10:20").await?, Conditional::Written);
     assert_eq!(load(world, &acme.config.tenant).await?.final_deliveries, FinalDeliveries::default());
+    Ok(())
+}
+
+async fn a_disconnected_tenant_leaves_no_place(world: &impl World) -> Result<()> {
+    let acme = connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let records = load(world, tenant).await?;
+    let left = onboarding::disconnect(world.settings(), &records, tenant, &change("10:20")?).await?;
+    assert_eq!(left, Conditional::Written);
+    let before = load(world, tenant).await?.final_deliveries;
+    assert_eq!(move_to(world, &acme, "elsewhere", "18:20").await?, Conditional::Written);
+    assert_eq!(load(world, tenant).await?.final_deliveries, before, "nothing was delivered since");
     Ok(())
 }
 

@@ -28,9 +28,8 @@ pub fn note_change(
     after: Option<&TenantConfig>,
     key: String,
 ) {
-    /// As many places can wait.
-    const MAX_PLACES: usize = 8;
-    let (Some(before), Some(watermark)) = (&records.config, &records.watermark) else { return };
+    let watermark = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_some());
+    let (Some(before), Some(watermark)) = (&records.config, watermark) else { return };
     let Some(prefix) = Prefix::parse(before.prefix.as_deref().unwrap_or_default()).ok() else { return };
     let left = (before.bucket.clone().unwrap_or_default(), tenant_folder(&prefix, tenant));
     let place = |it: &TenantConfig| (it.bucket.to_string(), tenant_folder(&it.prefix, &it.tenant));
@@ -39,19 +38,17 @@ pub fn note_change(
     let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds).unwrap_or(at);
     let leaving = facts.leaving.entry(tenant.to_string()).or_default();
     let until = timestamp::whole_seconds(at) + TimeDelta::seconds(1);
-    let has_room = leaving.len() < MAX_PLACES;
     match leaving.iter_mut().find(|it| (&it.bucket, &it.folder) == (&left.0, &left.1)) {
         Some(waiting) => {
             waiting.until = waiting.until.max(until);
             waiting.from = waiting.from.min(timestamp::whole_seconds(at));
             waiting.changes.insert(key);
         }
-        None if has_room => {
+        None => {
             let since = timestamp::whole_seconds(at);
             let ((bucket, folder), from) = (left, exported_until.min(since));
             leaving.push(Leaving { bucket, folder, from, until, since, changes: BTreeSet::from([key]) });
         }
-        None => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! External ID, role, settings and their verification.
 
-use audit_log_core::notification::Kind;
+use audit_log_core::{notification::Kind, records::MAX_PLACES};
 
 use super::*;
 
@@ -84,6 +84,30 @@ async fn saving_needs_a_connector_and_a_role_that_is_still_safe() {
     world.fakes.state().findings.clear();
     world.admin("acme", "DELETE", "/v1/connector", None).await;
     assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
+}
+
+#[tokio::test]
+async fn no_more_places_are_left_than_get_final_deliveries_and_a_disconnect_always_works() {
+    let world = World::with("acme").await;
+    let save = async |bucket: &str| {
+        world.fakes.state().slots.clear();
+        let settings = json!({ "bucket": bucket, "region": "eu-central-1" });
+        world.save("acme", settings).await
+    };
+    for n in 0..MAX_PLACES {
+        assert_eq!(save(&format!("invented-{n}")).await.status, 200);
+    }
+    let refused = save("evil").await;
+    assert_eq!(refused.refusal(), (409, "final_deliveries_pending".to_owned()));
+    assert!(refused.text.contains("To stop the exports now, disconnect."), "{}", refused.text);
+    let connect = async |account: &str| {
+        world.fakes.state().slots.clear();
+        let role = format!("arn:aws:iam::{account}:role/audit");
+        world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": role }))).await
+    };
+    assert_eq!(connect("333333333333").await.refusal(), (409, "final_deliveries_pending".to_owned()));
+    assert_eq!(world.admin("acme", "DELETE", "/v1/connector", None).await.status, 200);
+    assert_eq!(connect("222222222222").await.status, 200, "back to the place that was left last");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     failure::{Code, Failure},
-    fakes::Op,
+    fakes::{Fault, Op},
     late_arrivals::TrailingCounts,
     records::{ConnectionCheck, Finding, Receipt, StoredObject},
     schedule::Window,
@@ -158,6 +158,9 @@ async fn the_status_of_a_disconnected_tenant_has_its_undelivered_events() {
     stop("2026-09-01T10:00:00Z");
     world.event("acme", 75 * 24 * 60, "Login");
     assert_eq!(undelivered().await["nearRetention"], true);
+    world.fakes.once(Op::PageBack, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
+    let unread = world.get("acme", "/v1/status").await.json();
+    assert_eq!((&unread["status"], &unread["undelivered"]), (&json!("disconnected"), &json!(null)));
     stop("2026-11-21T10:03:13Z");
     assert!(undelivered().await.is_null(), "all is delivered, the change included");
 }

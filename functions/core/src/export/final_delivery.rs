@@ -1,7 +1,7 @@
 //! Final deliveries: what is left to deliver to places that tenants have left.
 //!
 //! A change of destination writes the record `final_delivery` in its own transaction. Each run that comes to the tenant tries
-//! it, after all due windows of all its tenants, under a lease of its own. It stores objects as a window's are stored, but moves
+//! it, after all due windows of all its tenants, under the tenant's lease. It stores objects as a window's are stored, but moves
 //! neither watermark nor schedule: the new place gets every window whole. A place that refuses is tried for a day.
 
 use std::{
@@ -27,13 +27,13 @@ use super::{
 };
 use crate::{
     checkpoint::Checkpoint,
-    failure::{Failure, Party},
+    failure::{Code, Failure, Party},
     lease::LEASE_MARGIN,
     new_event::Stamp,
     ports::{Acquisition, Buckets, Bus, Events, Purpose, Tenants},
     records::{FinalDeliveries, FinalDelivery, Receipt},
     schedule::{Window, full_hour, next_full_hour, wait_to_settle},
-    settings::FieldErrors,
+    settings::{Draft, FieldErrors},
     system_events::EndedDelivery,
     tenant::TenantId,
     timestamp,
@@ -85,9 +85,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         });
         let mut deliveries = pin!(stream::iter(deliveries).buffer_unordered(self.options.concurrency.max(1)));
         while let Either::Left((Some(of_tenant), _)) = select(deliveries.next(), &mut time_is_up).await {
-            counts.completed += of_tenant.completed;
-            counts.failed += of_tenant.failed;
-            counts.given_up += of_tenant.given_up;
+            counts += of_tenant;
         }
         counts
     }
@@ -95,7 +93,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     /// Makes one tenant's final deliveries, each on its own.
     async fn deliver_to_places(&self, run: Run<'_>, tenant: &TenantId) -> FinalDeliveryCounts {
         let mut counts = FinalDeliveryCounts::default();
-        let (mut held, mut record) = match self.acquire_for_final(run, tenant).await {
+        let (mut held, mut record, config) = match self.acquire_for_final(run, tenant).await {
             Ok(Some(acquired)) => acquired,
             Ok(None) => return counts,
             Err(failure) => {
@@ -106,6 +104,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         for text in &record.unreadable {
             tracing::error!(bytes = text.len(), "unreadable final delivery");
         }
+        counts.failed += record.unreadable.len() as u64;
         let (places, mut in_doubt) = (record.places.iter().map(|it| it.place.clone()).collect::<Vec<_>>(), false);
         for place in places {
             // As the record is now: an admin may have left the place again while another one was delivered to.
@@ -119,7 +118,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             }
             let mut pending = PendingDelivery::new(record, delivery);
             held.in_doubt = false;
-            match self.deliver_to_place(run, &mut held, &mut pending).await {
+            let mut failed = None;
+            match self.deliver_to_place(run, &mut held, &mut pending, config.as_ref()).await {
                 Ok(Delivered::Completed) => counts.completed += 1,
                 Ok(Delivered::InPart) => {}
                 Err(AbortReason::Deferred(deferral)) => {
@@ -131,14 +131,16 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 Err(AbortReason::Failed(failure)) => {
                     let is_given_up = pending.delivery.is_given_up(&failure, (run.now)());
                     log_refusal(&pending.delivery, &failure, is_given_up);
+                    counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
                     if is_given_up {
                         counts.given_up += u64::from(self.give_up(run, &mut held, &mut pending, &failure).await);
                     } else {
                         counts.failed += 1;
+                        failed = Some(failure);
                     }
                 }
             }
-            self.note_doubt(run, &mut held, &mut pending).await;
+            self.note_failed_delivery(run, &mut held, &mut pending, failed.as_ref()).await;
             in_doubt |= held.in_doubt;
             record = pending.into_record();
         }
@@ -147,12 +149,13 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         counts
     }
 
-    /// Acquires the lease. None if there is nothing to deliver, or if another run has the lease; a later run delivers then.
+    /// Acquires the lease, and reads the records under it. None if there is nothing to deliver, or if another run has the lease;
+    /// a later run delivers then.
     async fn acquire_for_final(
         &self,
         run: Run<'_>,
         tenant: &TenantId,
-    ) -> Result<Option<(HeldLease, FinalDeliveries)>, Failure> {
+    ) -> Result<Option<(HeldLease, FinalDeliveries, Option<Draft>)>, Failure> {
         if (run.should_stop)() || self.tenants.load_one(tenant).await?.final_deliveries.is_empty() {
             return Ok(None);
         }
@@ -172,7 +175,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         match self.tenants.load_one(tenant).await {
             Ok(records) => {
                 held.has_notifications = records.has_notifications;
-                Ok(Some((held, records.final_deliveries)))
+                Ok(Some((held, records.final_deliveries, records.config)))
             }
             Err(failure) => {
                 self.finish(run, &mut held).await;
@@ -181,14 +184,16 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
     }
 
-    /// Delivers to one place, up to the end of the delivery or as far as it has settled.
+    /// Delivers to one place, up to the end of the delivery or as far as it has settled. `stored` are the tenant's settings now.
     async fn deliver_to_place(
         &self,
         run: Run<'_>,
         held: &mut HeldLease,
         pending: &mut PendingDelivery,
+        stored: Option<&Draft>,
     ) -> Result<Delivered, AbortReason> {
-        let config = pending.delivery.config.check(&held.tenant, run.platform).map_err(FieldErrors::into_failure)?;
+        let config = pending.delivery.config_now(stored);
+        let config = config.check(&held.tenant, run.platform).map_err(FieldErrors::into_failure)?;
         let as_read = pending.delivery.clone();
         let window = self.settled_window(run, &as_read).await?;
         let uncommitted_objects = Arc::<AtomicU64>::default();
@@ -267,15 +272,26 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
     }
 
-    /// Notes that a failed request may still store an object, so that no other run stores another reading under its key. Windows
-    /// have other keys, so the lease need not last that long. If it can't be noted, the lease is left to expire.
-    async fn note_doubt(&self, run: Run<'_>, held: &mut HeldLease, pending: &mut PendingDelivery) {
-        if !held.in_doubt {
+    /// Notes since when a delivery fails, and that a failed request may still store an object, so that no other run stores another
+    /// reading under its key. Windows have other keys, so the lease need not last that long. If the doubt can't be noted, the lease
+    /// is left to expire.
+    async fn note_failed_delivery(
+        &self,
+        run: Run<'_>,
+        held: &mut HeldLease,
+        pending: &mut PendingDelivery,
+        failure: Option<&Failure>,
+    ) {
+        let (now, in_doubt) = ((run.now)(), held.in_doubt);
+        let after = |it: &FinalDelivery| {
+            let failed = failure.map_or_else(|| it.clone(), |failure| it.after_failure(failure, now));
+            let doubt = in_doubt.then(|| timestamp::whole_seconds(now + LEASE_MARGIN));
+            FinalDelivery { retry_after: doubt.or(failed.retry_after), ..failed }
+        };
+        if !pending.is_in_record() || after(&pending.delivery) == pending.delivery {
             return;
         }
-        let retry_after = Some(timestamp::whole_seconds((run.now)() + LEASE_MARGIN));
-        let waiting = |it: &FinalDelivery| (Some(FinalDelivery { retry_after, ..it.clone() }), None);
-        if pending.write(&self.tenants, held, None, waiting).await.is_ok() {
+        if pending.write(&self.tenants, held, None, |it| (Some(after(it)), None)).await.is_ok() {
             held.in_doubt = false;
         }
     }

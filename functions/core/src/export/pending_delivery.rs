@@ -76,8 +76,11 @@ impl PendingDelivery {
         held: &HeldLease,
         checkpoint: String,
     ) -> Result<(), AbortReason> {
-        let with_checkpoint =
-            |it: &FinalDelivery| (Some(FinalDelivery { checkpoint: Some(checkpoint.clone()), ..it.clone() }), None);
+        let with_checkpoint = |it: &FinalDelivery| {
+            let checkpoint = Some(checkpoint.clone());
+            let delivered = FinalDelivery { checkpoint, failing_since: None, refused_since: None, ..it.clone() };
+            (Some(delivered), None)
+        };
         self.write(tenants, held, None, with_checkpoint).await
     }
 }

@@ -1,5 +1,7 @@
 //! What a run did: the answer to its caller, and the figures for logs and metrics.
 
+use std::ops::AddAssign;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -138,10 +140,22 @@ impl Deferral {
 #[serde(rename_all = "camelCase")]
 pub struct FinalDeliveryCounts {
     pub completed: u64,
-    /// Failed, and tried again by a later run.
+    /// Failed, and tried again by a later run. Unreadable ones count too.
     pub failed: u64,
-    /// Refused for a day, and tried no more.
+    /// Refused for a day, or failed for seven by the platform's fault, and tried no more.
     pub given_up: u64,
+    /// Failed ones whose run found its lease gone or expired.
+    #[serde(skip)]
+    pub lease_lost: u64,
+}
+
+impl AddAssign for FinalDeliveryCounts {
+    fn add_assign(&mut self, Self { completed, failed, given_up, lease_lost }: Self) {
+        self.completed += completed;
+        self.failed += failed;
+        self.given_up += given_up;
+        self.lease_lost += lease_lost;
+    }
 }
 
 /// What a run committed.

@@ -15,6 +15,7 @@ impl Buckets for Fakes {
 
     async fn open(&self, config: &TenantConfig, _window: Window) -> Result<FakeBucket, Failure> {
         self.inject(Op::Open, config.tenant.as_str()).await?;
+        self.state().opened = Some(config.clone());
         let folder = tenant_folder(&config.prefix, &config.tenant);
         let (tenant, bucket) = (config.tenant.clone(), config.bucket.to_string());
         Ok(FakeBucket { fakes: self.clone(), tenant, bucket, folder })

@@ -1,8 +1,8 @@
 //! Final deliveries: what is left to deliver to the places that a tenant's admins have left.
 //!
 //! An admin's token is enough to point the export at another bucket. The place that is left gets everything up to and including
-//! that change, so that a thief of the token can't leave it unnoticed. Each place has a delivery of its own: a place that refuses
-//! its delivery hides no change from the others.
+//! that change, so that a thief of the token can't lead the export elsewhere without an event of it in that place. Each place has
+//! a delivery of its own: a place that refuses its delivery hides no change from the others.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::{
     timestamp,
 };
 
-/// Places at most. The ones that were left first stay: they were in use before somebody made that many changes.
+/// Places that may wait after a save or a connection. A disconnect is never refused, and may add one more.
 pub const MAX_PLACES: usize = 8;
 
 /// An item in DynamoDB has at most 400 KB, and each place may have a checkpoint of that many bytes: enough for some 300 files.
@@ -38,7 +38,7 @@ pub struct Place {
     pub folder: String,
     /// The account that each write expects to own the bucket.
     pub owner: String,
-    /// The role's account. A role of another account may be refused by the same bucket, which then would hear nothing.
+    /// The role's account. The same bucket may refuse a role of another account, and would then get no more events.
     pub role_account: String,
 }
 
@@ -88,16 +88,43 @@ pub struct FinalDelivery {
     /// Until then, a request that failed may still store an object.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
     pub retry_after: Option<DateTime<Utc>>,
+    /// When it failed first since the place was left or a part was delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    pub failing_since: Option<DateTime<Utc>>,
+    /// When it failed first for a reason that is the customer's, since then.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    pub refused_since: Option<DateTime<Utc>>,
 }
 
 impl FinalDelivery {
-    /// Whether a delivery that has just failed is tried no more.
+    /// Whether a delivery that has just failed is tried no more. The time counts from its first failure: a fleet that couldn't try
+    /// for a day must not give up at its first try.
     pub fn is_given_up(&self, failure: &Failure, now: DateTime<Utc>) -> bool {
-        let tried_for = match failure.party {
-            Party::Customer => TRIED_FOR,
-            Party::Platform => TRIED_FOR_BY_PLATFORM,
+        let (since, tried_for) = match failure.party {
+            Party::Customer => (self.refused_since, TRIED_FOR),
+            Party::Platform => (self.failing_since, TRIED_FOR_BY_PLATFORM),
         };
-        now - self.since >= tried_for
+        since.is_some_and(|since| now - since >= tried_for)
+    }
+
+    /// The same after a failure.
+    #[must_use]
+    pub fn after_failure(&self, failure: &Failure, now: DateTime<Utc>) -> Self {
+        let now = Some(timestamp::whole_seconds(now));
+        let refused_since = self.refused_since.or(now.filter(|_| failure.party == Party::Customer));
+        Self { failing_since: self.failing_since.or(now), refused_since, ..self.clone() }
+    }
+
+    /// The settings to deliver by, unchecked: those before the change, with the external IDs of today if the tenant still has the
+    /// same role. A rotation that was completed meanwhile has replaced those that the role demands.
+    pub fn config_now(&self, stored: Option<&Draft>) -> Draft {
+        let config = self.config.clone();
+        match stored.filter(|stored| stored.external_id.is_some() && stored.role_arn == config.role_arn) {
+            Some(Draft { external_id, pending_external_id, .. }) => {
+                Draft { external_id: external_id.clone(), pending_external_id: pending_external_id.clone(), ..config }
+            }
+            None => config,
+        }
     }
 
     /// Returns what is left after the window was delivered to the place; none if that is nothing.
@@ -112,8 +139,9 @@ impl FinalDelivery {
             return None;
         }
         let from = if was_left_again { window.to.min(self.left_at) } else { window.to };
-        let trailing_counts = Some(trailing_counts);
-        Some(Self { from, trailing_counts, checkpoint: None, retry_after: None, ..self.clone() })
+        let (trailing_counts, failing_since, refused_since) = (Some(trailing_counts), None, None);
+        let rest = Self { from, trailing_counts, failing_since, refused_since, ..self.clone() };
+        Some(Self { checkpoint: None, retry_after: None, ..rest })
     }
 
     pub fn window(&self) -> Window {
@@ -155,8 +183,23 @@ impl FinalDeliveries {
         places.chain(self.unreadable.iter().cloned()).collect()
     }
 
+    fn waits(&self, place: &Place) -> bool {
+        self.places.iter().any(|it| it.place == *place)
+    }
+
+    /// Whether deliveries may move from one place to another. Afterwards, a disconnect adds one place at most.
+    pub fn has_room(&self, from: Option<&Place>, to: Option<&Place>) -> bool {
+        let added = from.is_some_and(|place| !self.waits(place));
+        from == to || to.is_some_and(|place| self.waits(place)) || self.places.len() + usize::from(added) <= MAX_PLACES
+    }
+
+    /// When the first of the places that refuse their delivery is given up; none if none refuses yet.
+    pub fn room_at(&self) -> Option<DateTime<Utc>> {
+        self.places.iter().filter_map(|it| it.refused_since).min().map(|since| since + TRIED_FOR)
+    }
+
     /// Returns the record after a change, at that time, by which deliveries leave the place of the settings `before`; none if
-    /// nothing changes. The settings of a place that waits for its delivery already are never overwritten: only `until` moves.
+    /// these lead nowhere. The settings of a place that waits for its delivery already are never overwritten: only `until` moves.
     ///
     /// The watermark's position is where the place's deliveries end. If the change comes from a clock behind that position, the
     /// delivery begins at the change, so that its audit event is delivered nevertheless.
@@ -176,10 +219,8 @@ impl FinalDeliveries {
             (waiting.from, waiting.until) = (waiting.from.min(since), waiting.until.max(until));
             waiting.left_at = since;
             waiting.times_left += 1;
+            (waiting.failing_since, waiting.refused_since) = (None, None);
             return Some(after);
-        }
-        if after.places.len() + after.unreadable.len() >= MAX_PLACES {
-            return None;
         }
         let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds);
         let from = exported_until.map_or(since, |exported_until| exported_until.min(since));
@@ -195,6 +236,8 @@ impl FinalDeliveries {
             trailing_counts,
             checkpoint: None,
             retry_after: None,
+            failing_since: None,
+            refused_since: None,
         });
         Some(after)
     }
@@ -354,26 +397,58 @@ mod tests {
     }
 
     #[test]
-    fn many_changes_push_no_place_out() {
-        let mut pending = FinalDeliveries::default();
+    fn there_is_room_to_leave_every_place_that_deliveries_may_move_to() {
+        let place = |bucket: &str| Place::of(&acme(), &in_bucket(bucket));
+        let mut pending = FinalDeliveries { unreadable: vec!["{}".to_owned()], ..FinalDeliveries::default() };
+        let may_move = |pending: &FinalDeliveries, from: Option<&str>, to: &str| {
+            pending.has_room(from.and_then(place).as_ref(), place(to).as_ref())
+        };
         for n in 0..MAX_PLACES {
+            assert!(may_move(&pending, Some(&format!("bucket-{n}")), "next"), "{n}");
             pending = leave(&pending, &format!("bucket-{n}"), "2026-11-21T10:20:00Z").unwrap();
         }
-        assert_eq!(leave(&pending, "one-more", "2026-11-21T10:30:00Z"), None);
-        assert!(leave(&pending, "bucket-0", "2026-11-21T10:30:00Z").is_some(), "its end moves all the same");
+        assert!(!may_move(&pending, Some("ninth"), "next"));
+        for (from, to) in [("ninth", "ninth"), ("ninth", "bucket-0"), ("bucket-0", "next")] {
+            assert!(may_move(&pending, Some(from), to), "{from} {to}");
+        }
+        let disconnected = leave(&pending, "ninth", "2026-11-21T10:30:00Z").unwrap();
+        assert_eq!((disconnected.places.len(), &disconnected.places[..MAX_PLACES]), (9, &pending.places[..]));
+        assert!(may_move(&pending, None, "next") && !may_move(&disconnected, None, "next"));
+        assert!(may_move(&disconnected, None, "ninth"), "to leave it again takes no more room");
     }
 
     #[test]
-    fn a_delivery_is_given_up_after_a_day_and_if_the_platform_fails_after_seven() {
+    fn a_delivery_is_given_up_a_day_after_its_first_refusal_and_if_the_platform_fails_after_seven() {
+        let left = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:00Z").unwrap();
+        let (refused, failed) = (Failure::new(Code::AccessDenied, ""), Failure::new(Code::Throttled, ""));
+        let first = at("2026-11-25T11:02:00Z");
+        let after = |hours: i64| first + TimeDelta::hours(hours);
+        assert!(!left.places[0].is_given_up(&refused, first) && !left.places[0].is_given_up(&failed, first));
+        let failing = left.places[0].after_failure(&failed, first);
+        assert!(!failing.is_given_up(&refused, after(25)), "refused for the first time");
+        assert!(!failing.is_given_up(&failed, after(24 * 7 - 1)) && failing.is_given_up(&failed, after(24 * 7)));
+        let refusing = failing.after_failure(&refused, after(25));
+        assert_eq!(refusing.after_failure(&refused, after(26)), refusing, "the first one counts");
+        assert!(!refusing.is_given_up(&refused, after(48)) && refusing.is_given_up(&refused, after(49)));
+        let waiting = left.with(&refusing.place, Some(refusing.clone()));
+        assert_eq!(waiting.room_at(), Some(after(49)));
+        let again = leave(&waiting, "one", "2026-11-26T11:00:00Z").unwrap().places.remove(0);
+        assert!(!again.is_given_up(&refused, after(49)), "left again");
+        let window = Window { to: at("2026-11-21T10:10:00Z"), ..refusing.window() };
+        let rest = refusing.rest(&refusing, window, String::new()).unwrap();
+        assert!(!rest.is_given_up(&refused, after(49)), "a part was delivered");
+    }
+
+    #[test]
+    fn the_external_ids_are_those_of_today_if_the_role_is_the_same() {
         let delivery = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:00Z").unwrap().places.remove(0);
-        for (code, hours, given_up) in [
-            (Code::AccessDenied, 23, false),
-            (Code::AccessDenied, 24, true),
-            (Code::Throttled, 24, false),
-            (Code::Throttled, 24 * 7, true),
-        ] {
-            let now = delivery.since + TimeDelta::hours(hours);
-            assert_eq!(delivery.is_given_up(&Failure::new(code, ""), now), given_up, "{code} {hours}");
+        let text = |text: &str| Some(text.to_owned());
+        let rotated = Draft { external_id: text("new"), pending_external_id: text("newer"), ..in_bucket("two") };
+        let now = delivery.config_now(Some(&rotated));
+        assert_eq!((now.bucket, now.external_id, now.pending_external_id), (text("one"), text("new"), text("newer")));
+        let other = Draft { role_arn: text("arn:aws:iam::222222222222:role/another"), ..rotated };
+        for stored in [Some(&other), Some(&Draft::default()), None] {
+            assert_eq!(delivery.config_now(stored), delivery.config);
         }
     }
 
@@ -381,7 +456,8 @@ mod tests {
     fn the_record_is_read_as_it_was_stored_and_a_damaged_place_stays_as_it_is() {
         let left = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:30.999Z").unwrap();
         let retry_after = Some(at("2026-11-21T11:30:00Z"));
-        let waiting = FinalDelivery { retry_after, checkpoint: Some("{}".to_owned()), ..left.places[0].clone() };
+        let failed = left.places[0].after_failure(&Failure::new(Code::AccessDenied, ""), at("2026-11-21T11:02:00Z"));
+        let waiting = FinalDelivery { retry_after, checkpoint: Some("{}".to_owned()), ..failed };
         let stored = FinalDeliveries { places: vec![waiting, left.places[0].clone()], ..left };
         assert_eq!(FinalDeliveries::parse(1, stored.to_texts()), stored);
         let damaged = FinalDeliveries::parse(4, ["{}".to_owned()]);

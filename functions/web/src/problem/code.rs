@@ -50,6 +50,8 @@ codes! {
     NotFound = "not_found", NOT_FOUND, "Not found";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed";
     ConnectorRequired = "connector_required", CONFLICT, "No bucket is connected";
+    /// Too many places that were left wait for their final delivery.
+    FinalDeliveriesPending = "final_deliveries_pending", CONFLICT, "Final deliveries are pending";
     /// `If-Match` names an older version.
     ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "Someone else saved changes";
     /// A save needs `If-Match` with the version that it is based on.

@@ -85,7 +85,7 @@ fn diverted() -> World {
 }
 
 fn counts_of(completed: u64, failed: u64, given_up: u64) -> FinalDeliveryCounts {
-    FinalDeliveryCounts { completed, failed, given_up }
+    FinalDeliveryCounts { completed, failed, given_up, lease_lost: 0 }
 }
 
 fn contents(events: &[&str]) -> Vec<String> {
@@ -402,4 +402,46 @@ fn a_place_that_is_left_again_while_another_one_is_delivered_to_gets_that_change
     assert_eq!(world.pending(), []);
     let names: Vec<_> = world.files("other-bucket").into_iter().map(|(name, _)| name).collect();
     assert!(names.iter().any(|name| name.contains("_20261121T105501Z_final_")), "{names:?}");
+}
+
+#[test]
+fn a_delivery_that_nobody_could_try_for_a_day_is_not_given_up_at_its_first_try() {
+    let world = diverted();
+    world.fakes.state().buckets.remove("acme-bucket");
+    let run = |time: &str| {
+        let now = at(time);
+        let job = async |export: FakeExport, run: Run<'_>| export.deliver_pending_finals(run).await;
+        world.run_of(now, &move || now, &|| false, job).unwrap().unwrap()
+    };
+    assert_eq!(run("2026-11-23T11:02:00Z"), counts_of(0, 1, 0));
+    assert_eq!(world.pending()[0].refused_since, Some(at("2026-11-23T11:02:00Z")));
+    assert_eq!(run("2026-11-24T11:01:00Z"), counts_of(0, 1, 0));
+    assert_eq!(run("2026-11-24T11:02:00Z"), counts_of(0, 0, 1));
+}
+
+#[test]
+fn a_rotation_that_is_completed_before_the_delivery_does_not_stop_it() {
+    let world = diverted();
+    world.fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().external_id =
+        Some("rotated-external-id".to_owned());
+    assert_eq!((world.check(clock("10:31")), world.files("acme-bucket")), (counts_of(1, 0, 0), final_file()));
+    let opened = world.fakes.state().opened.clone().unwrap();
+    assert_eq!((opened.bucket.as_str(), opened.external_id.as_str()), ("acme-bucket", "rotated-external-id"));
+}
+
+#[test]
+fn a_place_that_cannot_be_read_counts_as_failed_and_hides_no_other() {
+    let world = diverted();
+    world.fakes.state().tenants.get_mut("acme").unwrap().final_deliveries.unreadable.push("{}".to_owned());
+    assert_eq!(world.check(clock("10:31")), counts_of(1, 1, 0));
+    assert_eq!((world.check(clock("11:31")), world.files("acme-bucket")), (counts_of(0, 1, 0), final_file()));
+}
+
+#[test]
+fn a_lost_lease_is_counted() {
+    let world = diverted();
+    let other = world.clone();
+    let release = move || other.fakes.state().tenants.get_mut("acme").unwrap().lease = None;
+    world.fakes.once(Op::Finish, None, Fault::After(Box::new(release)));
+    assert_eq!(world.check(clock("10:31")), FinalDeliveryCounts { lease_lost: 1, ..counts_of(0, 1, 0) });
 }
