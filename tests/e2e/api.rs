@@ -119,9 +119,12 @@ fn external_ids_are_rotated_by_updates_of_two_stacks_and_no_export_fails() -> Re
 
         let update = async |customer: usize| {
             let commands = pending[customer]["updateCli"].as_str().context("no commands")?;
-            // The template isn't published here, so the commands read it from the current directory.
+            // The template isn't published here: read it from the file.
+            let (before, rest) = commands.split_once("--template-url ").context("no template")?;
+            let (_, after) = rest.split_once(' ').context("nothing after the template")?;
+            let commands = format!("{before}--template-body file://audit-log-export-role.yaml {after}");
             let folder = project::repository().join("cloudformation");
-            tools::run(tools::bash(aws, tenants[customer].1, commands)?.current_dir(folder)).await
+            tools::run(tools::bash(aws, tenants[customer].1, &commands)?.current_dir(folder)).await
         };
         let verify = async |tenant: &str| {
             let found = api.admin(tenant, "POST", "/v1/export-settings/verify", None).await?.ok()?;
