@@ -260,7 +260,8 @@ impl EndedDelivery<'_> {
         Announcement::silent(event)
     }
 
-    /// Announces that the place refuses its last events.
+    /// Announces that the place refuses its last events. If the exports to it failed already when it was left, as after an
+    /// admin's mistake that the change corrects, nobody needs a notification.
     pub fn failed(&self, stamp: Stamp, failure: &Failure) -> Announcement {
         let Failure { code, party, message } = failure;
         let hint = (*party == Party::Customer).then(|| code.hint());
@@ -272,6 +273,9 @@ impl EndedDelivery<'_> {
             "hint": hint,
         })));
         let event = self.event(stamp, "Final Delivery Failed", &info);
+        if self.delivery.was_failing {
+            return Announcement::silent(event);
+        }
         Announcement::new(event, Kind::FinalDeliveryFailed, stamp.at, info)
     }
 
@@ -284,9 +288,9 @@ impl EndedDelivery<'_> {
     }
 
     fn event(&self, stamp: Stamp, action: &str, info: &Map<String, Value>) -> NewEvent {
-        let Place { bucket, folder, owner, role_account } = &self.delivery.place;
+        let Place { bucket, folder, owner, role_account, region, encryption } = &self.delivery.place;
         let until = timestamp::seconds(self.delivery.until);
-        let point = format!("{until}/{bucket}/{folder}/{owner}/{role_account}");
+        let point = format!("{until}/{bucket}/{folder}/{owner}/{role_account}/{region}/{encryption}");
         system_event(self.tenant, stamp, &point, action, &json!(info))
     }
 }

@@ -133,7 +133,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                     log_refusal(&pending.delivery, &failure, is_given_up);
                     counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
                     if is_given_up {
-                        counts.given_up += u64::from(self.give_up(run, &mut held, &mut pending, &failure).await);
+                        let was_failing = pending.delivery.was_failing;
+                        let is_stored = self.give_up(run, &mut held, &mut pending, &failure).await;
+                        counts.given_up += u64::from(is_stored && !was_failing);
                     } else {
                         counts.failed += 1;
                         failed = Some(failure);

@@ -30,7 +30,8 @@ const TRIED_FOR: TimeDelta = TimeDelta::days(1);
 /// The same where the platform fails: the customer can do nothing about it, so this is tried for longer.
 const TRIED_FOR_BY_PLATFORM: TimeDelta = TimeDelta::days(7);
 
-/// Where deliveries go, and by whose rights: another one of these is another destination.
+/// Where deliveries go, by whose rights, and how they get in. Another one of these is another place, since wrong settings for the
+/// same bucket would otherwise stop the deliveries before anything is left of the right ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub bucket: String,
@@ -40,6 +41,9 @@ pub struct Place {
     pub owner: String,
     /// The role's account. The same bucket may refuse a role of another account, and would then get no more events.
     pub role_account: String,
+    pub region: String,
+    /// The encryption and its key, as they are in the settings.
+    pub encryption: String,
 }
 
 impl Place {
@@ -55,6 +59,9 @@ impl Place {
             folder: tenant_folder(&prefix, tenant),
             owner: owner.as_ref().unwrap_or(role.account()).to_string(),
             role_account: role.account().to_string(),
+            region: settings.region.clone().unwrap_or_default(),
+            encryption: optional(&settings.encryption).unwrap_or_else(|| "bucket".to_owned())
+                + &optional(&settings.kms_key_arn).map(|key| format!(" {key}")).unwrap_or_default(),
         })
     }
 }
@@ -77,6 +84,8 @@ pub struct FinalDelivery {
     /// When it was left last.
     #[serde(with = "whole_seconds")]
     pub left_at: DateTime<Utc>,
+    /// Whether the exports failed each time that the place was left.
+    pub was_failing: bool,
     /// How often it was left.
     pub times_left: u64,
     /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the window that ends at `from`.
@@ -219,6 +228,7 @@ impl FinalDeliveries {
             (waiting.from, waiting.until) = (waiting.from.min(since), waiting.until.max(until));
             waiting.left_at = since;
             waiting.times_left += 1;
+            waiting.was_failing &= watermark.failing;
             (waiting.failing_since, waiting.refused_since) = (None, None);
             return Some(after);
         }
@@ -232,6 +242,7 @@ impl FinalDeliveries {
             until,
             since,
             left_at: since,
+            was_failing: watermark.failing,
             times_left: 1,
             trailing_counts,
             checkpoint: None,

@@ -31,10 +31,13 @@ impl World {
     /// Points the export of `acme` at another bucket.
     fn move_to(&self, bucket: &str, time: DateTime<Utc>) {
         self.bucket(bucket);
+        self.change_settings(Draft { bucket: Some(bucket.to_owned()), ..draft() }, time);
+    }
+
+    fn change_settings(&self, settings: Draft, time: DateTime<Utc>) {
         let records = self.fakes.records(&id("acme")).now_or_never().unwrap().unwrap();
         let version = records.config.as_ref().unwrap().version.clone();
-        let moved = Draft { bucket: Some(bucket.to_owned()), version, ..draft() };
-        let config = moved.check(&id("acme"), &platform()).unwrap();
+        let config = Draft { version, ..settings }.check(&id("acme"), &platform()).unwrap();
         let saved = onboarding::save(&self.fakes, &records, &config, None, &change(time)).now_or_never().unwrap();
         assert_eq!(saved, Ok(Conditional::Written));
     }
@@ -142,12 +145,45 @@ fn a_role_of_another_account_cannot_take_the_place_of_the_first_one_unseen() {
     assert_eq!(world.files("acme-bucket")[0].1, contents(&["before", "Connector Changed"]));
 }
 
+/// Else the settings that are left would be the wrong ones, and nothing could be delivered by them.
+#[test]
+fn a_stolen_token_cannot_break_the_settings_before_it_points_the_export_elsewhere() {
+    let wrong_region = Draft { region: Some("us-east-1".to_owned()), ..draft() };
+    let key = "arn:aws:kms:eu-west-1:444444444444:key/1234abcd-12ab-34cd-56ef-1234567890ab".to_owned();
+    let wrong_key = Draft { encryption: Some("sse-kms".to_owned()), kms_key_arn: Some(key), ..draft() };
+    for wrong in [wrong_region, wrong_key] {
+        let world = with_siem();
+        world.change_settings(Draft { bucket: Some("acme-bucket".to_owned()), ..wrong }, clock("10:20"));
+        world.move_to("evil-bucket", clock("10:25"));
+        let right = world.pending().remove(0).config;
+        assert_eq!((right.region, right.kms_key_arn), (draft().region, None), "the settings before the first change");
+        world.tick("11:00").unwrap();
+        assert!(world.files("acme-bucket").contains(&final_file()[0]), "{:?}", world.files("acme-bucket"));
+    }
+}
+
+/// An admin corrects the name of a bucket.
+#[test]
+fn a_place_to_which_exports_failed_already_is_given_up_without_an_alarm() {
+    let world = with_siem();
+    world.fakes.state().buckets.remove("acme-bucket");
+    world.tick("11:00").unwrap();
+    world.move_to("siem-bucket", clock("11:20"));
+    world.tick("12:00").unwrap();
+    let tick = at("2026-11-22T13:00:00Z");
+    let now = tick + TimeDelta::minutes(2);
+    let report = world.run(tick, &move || now, &|| false).unwrap().unwrap();
+    assert_eq!((world.pending(), report.final_deliveries), (vec![], counts_of(0, 0, 0)));
+    assert!(world.fakes.actions("acme").contains(&"Final Delivery Failed".to_owned()));
+    assert!(world.fakes.state().notifications.iter().all(|it| it.kind != Kind::FinalDeliveryFailed));
+}
+
 #[test]
 fn other_changes_of_settings_leave_no_place() {
     let world = with_siem();
     let bucket = Some("acme-bucket".to_owned());
     let draft = Draft { bucket, format: Some("ndjson".to_owned()), frequency_hours: Some("2".to_owned()), ..draft() };
-    world.save("acme", &draft, clock("10:20"));
+    world.change_settings(draft, clock("10:20"));
     assert_eq!((world.pending(), world.tick("11:00").unwrap().final_deliveries), (vec![], counts_of(0, 0, 0)));
 }
 
