@@ -268,6 +268,8 @@ pub trait Settings: Sync {
 pub enum SlotKind {
     Verification,
     Search,
+    /// A sign-in or a sign-out.
+    Session,
 }
 
 /// Rotations of a tenant's external ID.

@@ -208,6 +208,7 @@ impl Settings for TenantsTable {
         let slots = match kind {
             SlotKind::Verification => "verification_slots",
             SlotKind::Search => "search_slots",
+            SlotKind::Session => "session_slots",
         };
         let update = self
             .client
