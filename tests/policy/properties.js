@@ -68,6 +68,10 @@ export function facts() {
     const reserved = (of) => JSON.stringify(of.property(id, "ReservedConcurrentExecutions")) ?? "none";
     rows.push([`${id}: reserved concurrency`, `none, ${quoted("20")}`, `${reserved(plain)}, ${reserved(reserving)}`]);
   }
+  for (const id of ["ExporterHourlyCheck", "ExportBatches"]) {
+    const waitsForRights = [platformTemplate.Resources[id].DependsOn].flat().includes("ExporterAssumesRolesPolicy");
+    rows.push([`${id} waits until the exporter may assume roles`, "true", `${waitsForRights}`]);
+  }
   rows.push(["the exporter may queue a backlog to itself", "Allow", plain.property("Exporter", "RecursiveLoop")]);
   return rows;
 }

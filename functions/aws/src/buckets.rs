@@ -37,13 +37,16 @@ pub struct AssumedBuckets {
     sts: aws_sdk_sts::Client,
     pace: Arc<Pace>,
     budget: Budget,
+    denies_organization: bool,
 }
 
 impl AssumedBuckets {
     /// `shared` has the region of the STS endpoint, the HTTP client, the time limits and the exporter's credentials, which
-    /// are used for STS alone. `budget` limits the memory of all uploads together.
-    pub fn new(shared: &SdkConfig, pace: Pace, budget: Budget) -> Self {
-        Self { shared: shared.clone(), sts: aws_sdk_sts::Client::new(shared), pace: Arc::new(pace), budget }
+    /// are used for STS alone. `budget` limits the memory of all uploads together. `denies_organization` says whether the
+    /// exporter's own policy denies the roles of the platform's organization.
+    pub fn new(shared: &SdkConfig, pace: Pace, budget: Budget, denies_organization: bool) -> Self {
+        let sts = aws_sdk_sts::Client::new(shared);
+        Self { shared: shared.clone(), sts, pace: Arc::new(pace), budget, denies_organization }
     }
 
     /// The one place that assumes roles.
@@ -63,7 +66,7 @@ impl AssumedBuckets {
             .interceptor(AdaptPace(Arc::clone(&self.pace)))
             .send()
             .await
-            .map_err(|error| AwsError::from_sdk(&error).sts_failure(request.role, region))?;
+            .map_err(|error| AwsError::from_sdk(&error).sts_failure(request.role, region, self.denies_organization))?;
         let credentials = output.credentials.ok_or_else(|| {
             Failure::new(
                 Code::Unexpected,

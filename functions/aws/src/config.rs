@@ -27,6 +27,8 @@ pub struct ExporterConfig {
     /// concurrent invocations has to stay below STS's quota, some 600 requests a second for an account in a region ("IAM and
     /// AWS STS quotas").
     pub assume_roles_per_second: NonZeroU32,
+    /// `ORGANIZATION_ID`: the exporter's role is denied all roles of this organization. If it is blank, there is no such denial.
+    pub denies_organization: bool,
     pub shared: SharedConfig,
     /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`.
     pub options: Options,
@@ -54,6 +56,7 @@ impl ExporterConfig {
                 MAX_ASSUME_ROLES_PER_SECOND,
                 NonZeroU32::MIN..=MAX_ASSUME_ROLES_PER_SECOND,
             )?,
+            denies_organization: lookup("ORGANIZATION_ID").is_some_and(|id| !id.is_empty()),
             options: Options {
                 settle: shared.settle,
                 retention: shared.retention,
@@ -87,9 +90,10 @@ mod tests {
 
     #[test]
     fn all_but_the_tables_has_its_documented_default() {
-        let ExporterConfig { options, queue_url, event_bus, .. } =
-            config(&[("EXPORT_QUEUE_URL", ""), ("EVENT_BUS_NAME", "")]).unwrap();
-        assert_eq!((queue_url, event_bus), (None, None));
+        let ExporterConfig { options, queue_url, event_bus, denies_organization, .. } =
+            config(&[("EXPORT_QUEUE_URL", ""), ("EVENT_BUS_NAME", ""), ("ORGANIZATION_ID", "")]).unwrap();
+        assert_eq!((queue_url, event_bus, denies_organization), (None, None, false));
+        assert!(config(&[("ORGANIZATION_ID", "o-a1b2c3d4e5")]).unwrap().denies_organization);
         assert_eq!((options.concurrency, options.max_object_bytes, options.max_windows), (64, 268_435_456, 168));
     }
 

@@ -47,6 +47,7 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
             &shared,
             buckets::Pace::per_second(config.assume_roles_per_second),
             config.options.budget.clone(),
+            config.denies_organization,
         ),
         bus: config.event_bus.as_ref().map(|name| bus::EventBus::new(&shared, name)),
         options: config.options.clone(),

@@ -60,7 +60,7 @@ fn config(draft: Draft) -> TenantConfig {
 
 /// Without a limit of the pace, and with memory for several parts.
 fn buckets(aws: &SdkConfig) -> AssumedBuckets {
-    AssumedBuckets::new(aws, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES))
+    AssumedBuckets::new(aws, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES), false)
 }
 
 async fn open(aws: &Aws, config: &TenantConfig) -> Result<S3Bucket, Failure> {

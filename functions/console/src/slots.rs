@@ -15,11 +15,15 @@ use crate::app::{App, Backend};
 /// Each makes requests to AWS in the customer's account.
 const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
+/// Each is an audit event, which is exported.
+const MAX_SESSION_CHANGES_PER_MINUTE: u32 = 120;
+
 /// Takes one of the tenant's slots of this minute. Refuses the request if none is left.
 pub(crate) async fn take_slot<B: Backend>(app: &App<B>, tenant: &TenantId, kind: SlotKind) -> Result<(), Problem> {
     let (most, what) = match kind {
         SlotKind::Verification => (MAX_VERIFICATIONS_PER_MINUTE, "verifications"),
         SlotKind::Search => (app.deployment().searches_per_minute, "searches of the audit logs"),
+        SlotKind::Session => (MAX_SESSION_CHANGES_PER_MINUTE, "sign-ins and sign-outs"),
     };
     let now = app.time();
     let overflow = |_| Failure::new(FailureCode::Unavailable, "The clock is wrong.");

@@ -268,6 +268,8 @@ pub trait Settings: Sync {
 pub enum SlotKind {
     Verification,
     Search,
+    /// A sign-in or a sign-out.
+    Session,
 }
 
 impl SlotKind {
@@ -276,6 +278,7 @@ impl SlotKind {
         match self {
             Self::Verification => "verification_slots",
             Self::Search => "search_slots",
+            Self::Session => "session_slots",
         }
     }
 }

@@ -52,7 +52,8 @@ pub struct SearchLimits<'a> {
     pub bytes: usize,
     /// The number of events read.
     pub scanned: u64,
-    /// The bytes of the events read, matching or not; a first event of any size is read.
+    /// The bytes of the events looked at, matching or not; a first event of any size is looked at. Merging the shards takes a
+    /// page of each in addition, which DynamoDB limits to 1 MB.
     pub scanned_bytes: u64,
     pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
 }

@@ -4,7 +4,7 @@
 //! A message is either stored or reported as failed. The queue delivers a failed one again and in the end moves it to the
 //! dead-letter queue; by "Handling errors for an SQS event source in Lambda" in the Lambda developer guide. Order is not kept.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use audit_log_core::{failure::Failure, new_event::Submitter, ports::Recorder, tenant::TenantId};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -58,23 +58,30 @@ pub async fn record_batch<R: Recorder>(store: &Store<R>, batch: SqsEvent, within
         }
     }
     let stored = store.store_all(&entries, within).await;
+    let mut of_submitters = BTreeMap::<_, Counts>::new();
     for ((entry, message_id), stored) in entries.iter().zip(ids).zip(stored) {
+        let of_submitter = of_submitters.entry((&entry.tenant, entry.submitter.as_str())).or_default();
         match stored {
-            Stored::Recorded => counts.recorded += 1,
-            Stored::Duplicate => counts.duplicate += 1,
+            Stored::Recorded => of_submitter.recorded += 1,
+            Stored::Duplicate => of_submitter.duplicate += 1,
             Stored::Conflict => {
-                counts.refused += 1;
+                of_submitter.refused += 1;
                 let Entry { tenant, submitter, id, .. } = entry;
                 tracing::warn!(message_id, %tenant, submitted_by = %submitter, id, reason = CONFLICT, "a message is refused");
                 fail(message_id);
             }
             Stored::Failed(Failure { code, message, .. }) => {
-                counts.failed += 1;
+                of_submitter.failed += 1;
                 let (Entry { tenant, submitter, .. }, hint) = (entry, code.hint());
                 tracing::error!(message_id, %tenant, submitted_by = %submitter, %code, reason = message, hint, "an event could not be stored");
                 fail(message_id);
             }
         }
+    }
+    for ((tenant, submitted_by), of_submitter) in of_submitters {
+        let Counts { recorded, duplicate, refused, failed } = of_submitter;
+        tracing::info!(%tenant, submitted_by, recorded, duplicate, refused, failed, "messages");
+        counts += of_submitter;
     }
     let Counts { recorded, duplicate, refused, failed } = counts;
     tracing::info!(messages, recorded, duplicate, refused, failed, "batch");

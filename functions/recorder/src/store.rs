@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::AddAssign,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -60,6 +61,15 @@ pub struct Counts {
     pub refused: u64,
     /// Valid, and not stored.
     pub failed: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.recorded += other.recorded;
+        self.duplicate += other.duplicate;
+        self.refused += other.refused;
+        self.failed += other.failed;
+    }
 }
 
 /// A valid event with its tenant, submitter and id.

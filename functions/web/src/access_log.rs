@@ -56,11 +56,6 @@ async fn log(mut request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fmt::{Debug, Write as _},
-        sync::Mutex,
-    };
-
     use axum::{
         body::Body,
         http::{Request, header},
@@ -68,17 +63,13 @@ mod tests {
     };
     use chrono::{DateTime, Utc};
     use tower::ServiceExt as _;
-    use tracing::{
-        Event, Metadata, Subscriber,
-        field::{Field, Visit},
-        span,
-    };
 
     use super::*;
     use crate::{
         access_token::TokenVerifier,
         caller::{Admin, Caller, HasTokenVerifier},
         issuer::TestIssuer,
+        log_lines::LogLines,
     };
 
     #[derive(Clone)]
@@ -94,40 +85,6 @@ mod tests {
         }
     }
 
-    /// Collects the fields of all log lines, each as ` name=value`.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<String>>);
-
-    struct Fields<'a>(&'a mut String);
-
-    impl Visit for Fields<'_> {
-        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            write!(self.0, " {field}={value:?}").unwrap();
-        }
-    }
-
-    impl Subscriber for Lines {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            event.record(&mut Fields(&mut self.0.lock().unwrap()));
-        }
-
-        fn enter(&self, _: &span::Id) {}
-
-        fn exit(&self, _: &span::Id) {}
-    }
-
     #[tokio::test]
     async fn each_request_is_logged_with_tenant_and_subject_and_without_its_token_or_query() {
         let issuer = TestIssuer::ed25519("2026-11-21T12:00:00Z".parse().unwrap());
@@ -139,8 +96,8 @@ mod tests {
             (Some("audit-logs:read"), " status=403 tenant=acme subject=\"acme-user\""),
             (None, " status=401"),
         ] {
-            let lines = Lines::default();
-            let guard = tracing::subscriber::set_default(lines.clone());
+            let lines = LogLines::default();
+            let guard = lines.collect();
             let token = permission.map(|permission| issuer.token_for("acme", &[permission]));
             let mut request = Request::get("/admin/x?q=secret");
             if let Some(token) = &token {
@@ -148,7 +105,7 @@ mod tests {
             }
             router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
             drop(guard);
-            let lines = lines.0.lock().unwrap().clone();
+            let lines = lines.text();
             let line = format!(" message=request answered method=GET route=\"/admin/{{part}}\"{expected}");
             assert!(lines.contains(&line), "{lines}");
             assert!(!lines.contains("secret") && token.is_none_or(|token| !lines.contains(&token)), "{lines}");

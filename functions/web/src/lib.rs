@@ -17,6 +17,8 @@ pub mod invocation;
 #[cfg(any(test, feature = "test-util"))]
 pub mod issuer;
 mod keys;
+#[cfg(any(test, feature = "test-util"))]
+pub mod log_lines;
 pub mod origin;
 pub mod problem;
 mod strict;

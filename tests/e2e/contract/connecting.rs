@@ -175,7 +175,7 @@ async fn receipts_come_latest_first_and_page_by_page(world: &impl World) -> Resu
 async fn slots_are_limited_per_tenant_kind_and_minute(world: &impl World) -> Result<()> {
     let (acme, globex) = (id("acme")?, id("globex")?);
     let (now, later) = (clock("10:00")?, clock("10:01")?);
-    let (verification, search) = (SlotKind::Verification, SlotKind::Search);
+    let (verification, search, session) = (SlotKind::Verification, SlotKind::Search, SlotKind::Session);
     for (tenant, kind, since, expected) in [
         (&acme, verification, now, true),
         (&acme, verification, now, true),
@@ -183,6 +183,9 @@ async fn slots_are_limited_per_tenant_kind_and_minute(world: &impl World) -> Res
         (&acme, search, now, true),
         (&acme, search, now, true),
         (&acme, search, now, false),
+        (&acme, session, now, true),
+        (&acme, session, now, true),
+        (&acme, session, now, false),
         (&globex, search, now, true),
         (&globex, verification, now, true),
         (&acme, search, later, true),

@@ -73,7 +73,12 @@ impl<'a> OnLocalAws<'a> {
             ),
             events: events(&exporter),
             bus: EventBus::new(&exporter, &outputs.notification_bus_name),
-            buckets: AssumedBuckets::new(&exporter, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES)),
+            buckets: AssumedBuckets::new(
+                &exporter,
+                Pace::per_second(NonZeroU32::MAX),
+                Budget::new(4 * PART_BYTES),
+                false,
+            ),
         })
     }
 

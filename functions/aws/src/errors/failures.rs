@@ -71,24 +71,26 @@ impl AwsError {
         self.platform_failure(&EVENTBRIDGE, "a notification was published on the bus")
     }
 
-    /// `region` is that of the STS endpoint.
-    pub fn sts_failure(&self, role: &RoleArn, region: &str) -> Failure {
+    /// `region` is that of the STS endpoint. `denies_organization` says whether the exporter's own policy denies the roles of the
+    /// platform's organization.
+    pub fn sts_failure(&self, role: &RoleArn, region: &str, denies_organization: bool) -> Failure {
         let doing = format!("the role {} was assumed", role.as_str());
         self.log(&doing);
         match self.failure_code(&STS) {
-            Code::AssumeRoleDenied => self.assume_role_denied(role),
+            Code::AssumeRoleDenied => self.assume_role_denied(role, denies_organization),
             Code::StsRegionDisabled => self.sts_region_disabled(role, region),
             code => self.failure(code, STS.name, &doing),
         }
     }
 
-    fn assume_role_denied(&self, role: &RoleArn) -> Failure {
+    fn assume_role_denied(&self, role: &RoleArn, denies_organization: bool) -> Failure {
         let role = role.as_str();
         // The caller is the exporter: what limits the caller is the platform's.
         let by_platform = match Policy::from_message(&self.message) {
-            // What the exporter's policy denies is told by the role's account. Roles of the platform's own account are refused
-            // before they are tried.
-            Some(Policy::Identity) if Policy::is_explicit(&self.message) => {
+            // The exporter's policy denies roles of the platform's own account, which are refused before they are tried, and of
+            // its organization. Without an organization, a deny is one that the platform's operators added, such as IAM's
+            // revocation of sessions.
+            Some(Policy::Identity) if denies_organization && Policy::is_explicit(&self.message) => {
                 return Failure::new(
                     Code::ConfigInvalid,
                     format!(

@@ -18,7 +18,7 @@ fn error(status: u16, code: &str, message: &str) -> AwsError {
 fn failure_of(table: &Table, error: &AwsError) -> Failure {
     let role = RoleArn::parse("arn:aws:iam::222222222222:role/audit").unwrap();
     match table.name {
-        "STS" => error.sts_failure(&role, "eu-central-1"),
+        "STS" => error.sts_failure(&role, "eu-central-1", false),
         "S3" => error.s3_failure("acme-audit", "eu-west-1", "k", &Encryption::Bucket(None)),
         "DynamoDB" => error.dynamodb_failure("reading"),
         "SQS" => error.sqs_failure(),

@@ -186,12 +186,23 @@ async fn a_role_that_is_refused_by_a_policy_of_the_platform_is_the_platforms_fai
         ("with an explicit deny in a service control policy", Code::PlatformDenied, "SCP"),
         ("because no permissions boundary allows the sts:AssumeRole action", Code::PlatformDenied, "boundary"),
         ("because no identity-based policy allows the sts:AssumeRole action", Code::PlatformDenied, "own role"),
-        ("with an explicit deny in an identity-based policy", Code::ConfigInvalid, "the platform's own organization"),
+        ("with an explicit deny in an identity-based policy", Code::PlatformDenied, "own role"),
         ("because no VPC endpoint policy allows the sts:AssumeRole action", Code::PlatformDenied, "VPC endpoint"),
         ("with an explicit deny in a resource control policy", Code::AssumeRoleDenied, "RCP"),
         ("because no resource-based policy allows the sts:AssumeRole action", Code::AssumeRoleDenied, "external ID"),
     ] {
         let failure = open(&refused(reason), &config(Draft::default())).await.unwrap_err();
+        assert_eq!(failure.code, code, "{reason}");
+        assert!(failure.message.contains(named), "{}", failure.message);
+    }
+    // With an organization that the exporter's own policy denies.
+    for (reason, code, named) in [
+        ("with an explicit deny in an identity-based policy", Code::ConfigInvalid, "the platform's own organization"),
+        ("because no identity-based policy allows the sts:AssumeRole action", Code::PlatformDenied, "own role"),
+    ] {
+        let aws = refused(reason).sdk_config();
+        let buckets = AssumedBuckets::new(&aws, Pace::per_second(NonZeroU32::MAX), Budget::new(4 * PART_BYTES), true);
+        let failure = buckets.open(&config(Draft::default()), window()).await.unwrap_err();
         assert_eq!(failure.code, code, "{reason}");
         assert!(failure.message.contains(named), "{}", failure.message);
     }

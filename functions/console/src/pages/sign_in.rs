@@ -1,7 +1,10 @@
 //! Signing in and out.
 
 use askama::Template;
-use audit_log_core::{failure::Failure, ports::Recorder as _};
+use audit_log_core::{
+    new_event::NewEvent,
+    ports::{Recorder as _, SlotKind},
+};
 use audit_log_web::{
     body::Json,
     caller::{Caller, Read},
@@ -24,7 +27,10 @@ use super::{
     request::{PageRequest, SIGNED_OUT, Sender, is_surely_same_origin},
     session::{Session, set_cookie},
 };
-use crate::app::{App, Backend};
+use crate::{
+    app::{App, Backend},
+    slots::take_slot,
+};
 
 /// What browsers keep of a cookie, by RFC 6265, section 6.1, less the name and the attributes.
 const MAX_TOKEN_BYTES: usize = 3800;
@@ -39,6 +45,9 @@ struct SignIn {
     /// That of the present session: its user has confirmed to leave it.
     #[serde(default)]
     csrf: String,
+    /// Not blank if a [`ConfirmPage`] sends it.
+    #[serde(default)]
+    again: String,
 }
 
 /// Sends a sign-in once more, from a page of this site: at once for another site's, after a confirmation for another user's.
@@ -78,7 +87,7 @@ pub(super) async fn sign_in<B: Backend>(
         }
     };
     let sent = read(Request::from_parts(parts.clone(), body), &app).await;
-    let SignIn { token, csrf } = sent.map_err(|problem| refuse(&problem))?;
+    let SignIn { token, csrf, again } = sent.map_err(|problem| refuse(&problem))?;
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
             "The access token has more than {MAX_TOKEN_BYTES} bytes, which is too long for a cookie. The platform must issue shorter ones for these pages."
@@ -92,6 +101,12 @@ pub(super) async fn sign_in<B: Backend>(
     }
     let new = SignedIn::new(&caller, "");
     if is_other_site {
+        // The page of this site would send itself again without an end.
+        if !again.is_empty() {
+            let detail = "The browser doesn't say that the console's own page sends this sign-in. Nothing was changed.";
+            let hint = "Use a newer browser. If that doesn't help, ask the operators whether SignInOrigins has the console's own origin, and to remove it.";
+            return Err(refuse(&Problem::new(Code::PermissionDenied, detail).hint(hint)));
+        }
         let layout = Layout { root: page_request.root, nav_item: NavItem::None, title: "Signing in", user: None };
         return Ok(html(StatusCode::OK, &ConfirmPage { layout, token, new }));
     }
@@ -102,7 +117,9 @@ pub(super) async fn sign_in<B: Backend>(
         let layout = present.layout(NavItem::None, "Sign in as another user?");
         return Ok(html(StatusCode::CONFLICT, &ConfirmPage { layout, token, new }));
     }
-    record_sign_in(&app, &caller).await.map_err(|failure| refuse(&failure.into()))?;
+    let event = app.change(&caller).map(|change| change.signed_in(caller.tenant(), caller.expires_at()));
+    let event = event.map_err(|failure| refuse(&failure.into()))?;
+    record(&app, &event).await.map_err(|problem| refuse(&problem))?;
     tracing::info!(tenant = %caller.tenant(), "signed in to the pages");
     let cookie = set_cookie(&parts.headers, &token, caller.expires_at(), app.time());
     let location = format!("{}?{SIGNED_IN}", page_request.root);
@@ -113,14 +130,11 @@ fn is_same_user<P>(a: &Caller<P>, b: &Caller<P>) -> bool {
     (a.tenant(), &a.actor().id) == (b.tenant(), &b.actor().id)
 }
 
-async fn record_sign_in<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<(), Failure> {
-    let event = app.change(caller)?.signed_in(caller.tenant(), caller.expires_at());
-    app.recorder().record(&event).await.map(|_| ())
-}
-
-async fn record_sign_out<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<(), Failure> {
-    let event = app.change(caller)?.signed_out(caller.tenant());
-    app.recorder().record(&event).await.map(|_| ())
+/// Someone with a token can sign in and out without an end. Each would be an event of the tenant.
+async fn record<B: Backend>(app: &App<B>, event: &NewEvent) -> Result<(), Problem> {
+    take_slot(app, &event.tenant, SlotKind::Session).await?;
+    app.recorder().record(event).await?;
+    Ok(())
 }
 
 async fn read<B: Backend>(request: Request, app: &App<B>) -> Result<SignIn, Problem> {
@@ -145,10 +159,16 @@ pub(super) async fn sign_out<B: Backend>(
         form?;
     }
     // A session that can't be recorded is ended all the same.
-    if let Ok(Session { caller, .. }) = session
-        && let Err(Failure { code, message, .. }) = record_sign_out(&app, &caller).await
-    {
-        tracing::error!(tenant = %caller.tenant(), code = %code, reason = message, "a sign-out was not recorded");
+    if let Ok(Session { caller, .. }) = session {
+        let event = app.change(&caller).map(|change| change.signed_out(caller.tenant()));
+        let recorded = match event {
+            Ok(event) => record(&app, &event).await,
+            Err(failure) => Err(failure.into()),
+        };
+        if let Err(problem) = recorded {
+            let (tenant, subject, code) = (caller.tenant(), &caller.actor().id, problem.code());
+            tracing::error!(%tenant, subject, %code, reason = problem.detail(), "a sign-out was not recorded");
+        }
     }
     let past = DateTime::UNIX_EPOCH;
     let cookie = set_cookie(&parts.headers, "", past, past);

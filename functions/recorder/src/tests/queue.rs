@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use audit_log_core::fakes::{Fault, Op};
+use audit_log_web::log_lines::LogLines;
 use aws_lambda_events::sqs::SqsEvent;
 
 use super::*;
@@ -83,6 +84,36 @@ async fn an_id_belongs_to_the_user_or_role_that_sends_it() {
     // A service that has the same name in its tokens.
     let (_, answer) = bench.post_as("AIDAUSER", &[], &json!({ "events": [login("l-1")] })).await;
     assert_eq!(statuses(&answer), ["recorded"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_logged_by_tenant_and_submitter() {
+    let bench = Bench::new();
+    let message = |sender, tenant, event: &Value| (sender, message_body(tenant, event));
+    let mut other = login("l-1");
+    other["action"] = json!("Logout");
+    let messages = [
+        message("AROASCANNER:i-a", "acme", &scan()),
+        message("AROASCANNER:i-b", "acme", &scan()),
+        message("AIDAUSER", "acme", &login("l-1")),
+        message("AIDAUSER", "acme", &other),
+        message("AROASCANNER:i-a", "globex", &scan()),
+        ("AROAMALLORY:i-0", "not an event".to_owned()),
+    ];
+    let lines = LogLines::default();
+    let guard = lines.collect();
+    assert_eq!(bench.record_batch(&batch_from(&messages)).await, ["m-5", "m-3"]);
+    drop(guard);
+    let lines = lines.text();
+    for (tenant, submitter, counts) in [
+        ("acme", "queue:AROASCANNER", "recorded=2 duplicate=0 refused=0 failed=0"),
+        ("acme", "queue:AIDAUSER", "recorded=1 duplicate=0 refused=1 failed=0"),
+        ("globex", "queue:AROASCANNER", "recorded=1 duplicate=0 refused=0 failed=0"),
+    ] {
+        let line = format!(" message=messages tenant={tenant} submitted_by=\"{submitter}\" {counts}");
+        assert_eq!(lines.matches(&line).count(), 1, "{line} in {lines}");
+    }
+    assert!(lines.contains(" message=batch messages=6 recorded=4 duplicate=0 refused=2 failed=0"), "{lines}");
 }
 
 #[tokio::test]

@@ -71,6 +71,11 @@ async fn a_configured_sites_sign_in_is_sent_again_by_a_page_of_this_site() {
     let page = stranger(&world).post("/session", &[platform], &[("token", &token)]).await;
     let page = victim.post("/session", &SAME_ORIGIN, &[("token", &page.field("token"))]).await;
     assert_eq!((page.status.as_u16(), page.title()), (409, ASKS));
+    // The browser says of that page, too, that it is of a configured site.
+    let again = page.field("again");
+    let endless = stranger(&world).post("/session", &[platform], &[("token", &token), ("again", &again)]).await;
+    assert_eq!((endless.status.as_u16(), endless.title()), (403, "Permission denied"), "{}", endless.text);
+    assert!(!endless.text.contains("data-submit") && endless.text.contains("SignInOrigins"), "{}", endless.text);
     let forged = stranger(&world).post("/session", &[platform], &[("token", "forged")]).await;
     assert_eq!(forged.status, 401, "only a valid token is sent again");
 }
@@ -143,4 +148,27 @@ async fn each_sign_in_is_recorded_or_refused() {
     world.fakes.once(Op::Record, None, Fault::Fail(broken));
     let refused = stranger(&world).post("/session", &SAME_ORIGIN, &[("token", &token)]).await;
     assert_eq!((refused.status.as_u16(), refused.header("set-cookie")), (503, ""));
+}
+
+#[tokio::test]
+async fn a_token_that_signs_in_and_out_without_an_end_writes_only_so_many_events() {
+    let world = World::with("acme").await;
+    world.onboard("globex").await;
+    let (token, browser) = (world.token("acme", READ), world.browser("acme", READ));
+    for n in 0..120 {
+        let answer = match n % 2 {
+            0 => stranger(&world).post("/session", &SAME_ORIGIN, &[("token", &token)]).await,
+            _ => browser.post("/session/end", &SAME_ORIGIN, &[]).await,
+        };
+        assert_eq!(answer.status, 303, "{n}: {}", answer.text);
+    }
+    let refused = stranger(&world).post("/session", &SAME_ORIGIN, &[("token", &token)]).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "47"));
+    assert!(refused.header("set-cookie").is_empty());
+    let over = browser.post("/session/end", &SAME_ORIGIN, &[]).await;
+    assert!(over.status == 303 && over.header("set-cookie").contains("Max-Age=0"), "a session ends in any case");
+    let recorded = world.recorded("acme", "Signed In").len() + world.recorded("acme", "Signed Out").len();
+    assert_eq!(recorded, 120);
+    let other = world.token("globex", READ);
+    assert_eq!(stranger(&world).post("/session", &SAME_ORIGIN, &[("token", &other)]).await.status, 303);
 }
