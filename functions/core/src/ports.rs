@@ -10,7 +10,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-pub use erasure::{Erased, Erasure, EventsPart, Inventory, being_erased};
+pub use erasure::{Begun, Erased, Erasure, EventsPart, Inventory, being_erased};
 pub use probes::{Access, Action, DeliveryFailure, Probes, Reach};
 
 use crate::{

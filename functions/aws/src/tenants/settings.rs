@@ -126,7 +126,8 @@ impl Settings for TenantsTable {
             ))
             // An operator raises event_shards by hand, and this save must not lower it.
             .condition_expression(format!(
-                "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :new_event_shards)",
+                "({}) AND attribute_not_exists({ERASING}) AND \
+                 (attribute_not_exists(event_shards) OR event_shards <= :new_event_shards)",
                 is_at_version(config.version)
             ))
             .set_expression_attribute_names(Some(names))
