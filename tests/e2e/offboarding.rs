@@ -135,6 +135,16 @@ async fn record(fixture: &Fixture, tenant: &str, to: &str) -> Result<()> {
     Ok(())
 }
 
+/// Runs hourly checks until the tenant's bucket has its final delivery. Right before a full hour, none begins.
+async fn make_final_delivery(fixture: &Fixture, tenant: &str) -> Result<()> {
+    wait_until("nothing is left to deliver", async || {
+        fixture.platform.check(Utc::now()).await?;
+        let record = fixture.platform.record(tenant, "final_delivery").await?;
+        Ok((!record.contains_key("pending_shard")).then_some(()))
+    })
+    .await
+}
+
 #[test]
 fn a_tenant_that_left_is_erased_and_no_item_of_another_is_touched() -> Result<()> {
     run_on_platform(async |fixture| {
@@ -146,7 +156,6 @@ fn a_tenant_that_left_is_erased_and_no_item_of_another_is_touched() -> Result<()
             record(fixture, tenant, "11:00").await?;
         }
         assert_eq!(tick(fixture, "11:00").await?["exported"], 2);
-        let delivered = leaving.exports().await?;
         let operator = Operator::new(fixture, "leaving").await?;
 
         let before = items(fixture, |_| true).await?;
@@ -161,13 +170,21 @@ fn a_tenant_that_left_is_erased_and_no_item_of_another_is_touched() -> Result<()
             Ok((!outbox.contains_key("pending_shard")).then_some(()))
         })
         .await?;
+        let (done, printed) = operator.erase("leaving", &["--dry-run"]).await?;
+        ensure!(!done && printed.contains("(record final_delivery)"), "{printed}");
+        ensure!(printed.contains("Delivered until: 2026-11-20T11:00:00Z."), "{printed}");
+        ensure!(printed.contains("were delivered nowhere"), "{printed}");
+        make_final_delivery(fixture, "leaving").await?;
+        let delivered = leaving.exports().await?;
+        ensure!(delivered.iter().any(|(key, _)| key.contains("_final_")), "{delivered:?}");
+
         let before = items(fixture, |_| true).await?;
         let (done, printed) = operator.erase("leaving", &["--dry-run"]).await?;
         ensure!(done && printed.contains("Nothing was erased (--dry-run)."), "{printed}");
-        ensure!(
-            printed.contains("Bucket: s3://leaving-audit-logs. Delivered until: 2026-11-20T11:00:00Z."),
-            "{printed}"
-        );
+        let watermark = platform.record("leaving", "watermark").await?;
+        let until = attribute(&watermark, "final_delivered_until");
+        ensure!(printed.contains(&format!("Bucket: s3://leaving-audit-logs. Delivered until: {until}.")), "{printed}");
+        ensure!(!printed.contains("delivered nowhere"), "{printed}");
         let (done, printed) = operator.erase("leaving", &[]).await?;
         ensure!(!done && printed.contains("Nothing was erased: that is not the tenant's id."), "{printed}");
         assert_eq!(items(fixture, |_| true).await?, before);

@@ -37,7 +37,7 @@ export function requests(partition) {
   return [
     operate("look up the tables", "cloudformation:DescribeStacks", `${ofStack}/1b2c3d4e`, undefined, ALLOWED),
     operate("look up another stack", "cloudformation:DescribeStacks", `${ofStack}-2/1b2c3d4e`, undefined, REFUSED),
-    ...["BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"].flatMap((name) => [
+    ...["BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem", "ConditionCheckItem"].flatMap((name) => [
       operate("the tenant's records", `dynamodb:${name}`, tenants, TENANT, ALLOWED),
       ...others.map((key) => operate(`records of ${key}`, `dynamodb:${name}`, tenants, key, REFUSED)),
       operate("another table", `dynamodb:${name}`, `${tenants}-2`, TENANT, REFUSED),

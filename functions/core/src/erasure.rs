@@ -3,7 +3,8 @@
 //! First, one transaction removes the watermark and replaces the config, on the condition that the tenant isn't connected,
 //! that no run has its lease, and that nothing waits for a run. While that config is there, nobody can connect the tenant: so
 //! no run exports what is left of its events as if these were all. It is removed last. An erasure that was interrupted is
-//! repeated from the beginning.
+//! repeated from the beginning. If the command runs twice at a time, the later run replaces the config, and the earlier one
+//! stops: it must not erase a tenant that has come back after the later one.
 
 use std::fmt;
 
@@ -12,11 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     failure::Failure,
     onboarding::{ConnectorState, stored_version},
-    ports::{Conditional, Erasure, EventRange, Events, EventsPart, Inventory},
+    ports::{Conditional, Erasure, Events, EventsPart, Inventory},
     records::RECEIPT_PREFIX,
     schedule::Window,
     tenant::{EventShards, TenantId},
-    timestamp,
+    timestamp, undelivered,
 };
 
 /// How often all parts are erased at most, while services go on recording events.
@@ -64,7 +65,7 @@ pub enum Obstacle {
     LeasedUntil(DateTime<Utc>),
     /// The name of a record that waits for a run.
     Pending(String),
-    /// A record was no longer as it was read.
+    /// A record was no longer as it was read, or another erasure has begun.
     Changed,
 }
 
@@ -82,10 +83,17 @@ impl fmt::Display for Obstacle {
                 "Notifications wait in the tenant's outbox. The hourly check publishes them; docs/operations.md has the \
                  commands that publish them now, and drop one that can't be read.",
             ),
+            Self::Pending(record) if record == "final_delivery" => f.write_str(
+                "The tenant's former bucket has not got everything yet (record final_delivery). The next tick delivers it; \
+                 docs/offboarding.md says what to do if it is refused.",
+            ),
             Self::Pending(record) => {
                 write!(f, "The tenant's record {record} waits for a run of the exporter. Wait until it is done.")
             }
-            Self::Changed => f.write_str("The tenant's records have changed meanwhile. Run the command again."),
+            Self::Changed => f.write_str(
+                "The tenant's records have changed meanwhile, or this command runs a second time. Run it again once no other \
+                 run goes on.",
+            ),
         }
     }
 }
@@ -95,7 +103,7 @@ impl fmt::Display for Obstacle {
 pub struct Survey {
     pub inventory: Inventory,
     pub counts: Counts,
-    /// Whether there are events that were delivered nowhere, recorded since [`Inventory::delivered_until`].
+    /// Whether there are [undelivered](crate::undelivered) events, recorded since [`Inventory::delivered_until`].
     pub undelivered: bool,
     /// Empty if the tenant can be erased.
     pub obstacles: Vec<Obstacle>,
@@ -104,8 +112,9 @@ pub struct Survey {
 /// How an erasure ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The tenant is erased. If events were recorded until the end, some may be left.
-    Erased { counts: Counts, still_recorded: bool },
+    Erased(Counts),
+    /// So much is erased, but there are new events each time. The erasure has not ended, so nobody can connect the tenant.
+    StillRecorded(Counts),
     /// What was erased before this is gone; the rest is there.
     Refused(Vec<Obstacle>),
 }
@@ -141,11 +150,7 @@ pub async fn survey(
     }
     let delivered_until = inventory.delivered_until.as_deref().and_then(timestamp::parse_seconds);
     let window = Window { from: delivered_until.unwrap_or_default(), to: now + TimeDelta::days(1) };
-    let mut undelivered = false;
-    for shard in EventShards::MAX.iter() {
-        let page = events.page_back(EventRange { tenant, shard, window, after: None }, 1).await?;
-        undelivered |= !page.events.is_empty();
-    }
+    let undelivered = undelivered::any_in_shards(events, tenant, EventShards::MAX.count(), window).await?;
     let obstacles = obstacles(&inventory, now);
     Ok(Survey { inventory, counts, undelivered, obstacles })
 }
@@ -166,9 +171,8 @@ pub async fn erase(
         return Ok(Outcome::Refused(obstacles));
     }
     let version = inventory.records.config.as_ref().map_or(Ok(0), stored_version)?;
-    if store.begin_erasure(tenant, version, now).await? == Conditional::ConditionFailed {
-        return Ok(Outcome::Refused(vec![Obstacle::Changed]));
-    }
+    let changed = || Ok(Outcome::Refused(vec![Obstacle::Changed]));
+    let Some(begun) = store.begin_erasure(tenant, version, now).await? else { return changed() };
     let mut counts = Counts::default();
     let mut still_recorded = true;
     for _ in 0..MAX_PASSES {
@@ -176,7 +180,7 @@ pub async fn erase(
         for part in parts() {
             let mut more = true;
             while more {
-                let erased = store.erase_some(tenant, part).await?;
+                let Some(erased) = store.erase_some(tenant, begun, part).await? else { return changed() };
                 counts.add(part, erased.items);
                 progress(&counts);
                 more = erased.more;
@@ -187,13 +191,18 @@ pub async fn erase(
             break;
         }
     }
+    if still_recorded {
+        return Ok(Outcome::StillRecorded(counts));
+    }
     // A run that looks for notifications leaves a watermark with a lease only.
-    store.erase_records(tenant, &store.inventory(tenant).await?.names).await?;
+    let names = store.inventory(tenant).await?.names;
+    if store.erase_records(tenant, begun, &names).await? == Conditional::ConditionFailed {
+        return changed();
+    }
     let Counts { receipts, records, .. } = Counts::from_names(&inventory.names);
-    let counts = Counts { receipts, records, ..counts };
-    match store.end_erasure(tenant).await? {
-        Conditional::Written => Ok(Outcome::Erased { counts, still_recorded }),
-        Conditional::ConditionFailed => Ok(Outcome::Refused(vec![Obstacle::Changed])),
+    match store.end_erasure(tenant, begun).await? {
+        Conditional::Written => Ok(Outcome::Erased(Counts { receipts, records, ..counts })),
+        Conditional::ConditionFailed => changed(),
     }
 }
 

@@ -93,8 +93,8 @@ pub struct FakeTenant {
     pub connection_check: Option<ConnectionCheck>,
     /// Whether the stored check can't be read.
     pub unreadable_connection_check: bool,
-    /// Whether the config only says that an erasure has begun.
-    pub erasing: bool,
+    /// If the config only says that an erasure has begun.
+    pub erasing_since: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

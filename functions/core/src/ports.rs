@@ -10,7 +10,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-pub use erasure::{Erased, Erasure, EventsPart, Inventory, being_erased};
+pub use erasure::{Begun, Erased, Erasure, EventsPart, Inventory, being_erased};
 pub use probes::{Access, Action, DeliveryFailure, Probes, Reach};
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     schedule::{Schedule, Window},
     settings::TenantConfig,
     tenant::{DueShard, EventShards, ExternalId, ExternalIds, RoleArn, TenantId},
+    timestamp,
     verification::{Verification, VerificationRequest},
 };
 
@@ -273,13 +274,14 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
-    /// Returns the name of the record that counts a period's slots, without the period: `search_slots`.
-    pub fn record(self) -> &'static str {
-        match self {
+    /// Returns the name of the record that counts the slots of the period that begins at `since`.
+    pub fn record(self, since: DateTime<Utc>) -> String {
+        let kind = match self {
             Self::Verification => "verification_slots",
             Self::Search => "search_slots",
             Self::Session => "session_slots",
-        }
+        };
+        format!("{kind}#{}", timestamp::seconds(since))
     }
 }
 

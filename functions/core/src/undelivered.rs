@@ -105,6 +105,16 @@ async fn any_recorded<E: Events>(
     let shards = records.config.as_ref().and_then(|config| config.event_shards.as_deref());
     // If their number is damaged, no shard is left out.
     let shards = shards.map_or(1, |text| EventShards::parse(text).map_or(EventShards::MAX.count(), EventShards::count));
+    any_in_shards(events, tenant, shards, window).await
+}
+
+/// The same in the first `shards` shards.
+pub(crate) async fn any_in_shards<E: Events>(
+    events: &E,
+    tenant: &TenantId,
+    shards: u16,
+    window: Window,
+) -> Result<bool, Failure> {
     for shard in 0..shards {
         let mut after = None;
         loop {

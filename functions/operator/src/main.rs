@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
     };
     let Operator { tenants, events } = audit_log_aws::operator(&options.tenants_table, &options.events_table).await;
     let console = Console { answers: io::stdin().lock(), screen: io::stdout() };
-    match run(&tenants, &events, &options, Utc::now(), console).await {
+    match run(&tenants, &events, &options, Utc::now, console).await {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Refused) => ExitCode::FAILURE,
         Err(error) => {
@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Done,
-    /// The tenant is not erased: something is in the way, or the operator did not confirm.
+    /// The tenant is not erased: something is in the way, events are still recorded, or the operator did not confirm.
     Refused,
 }
 
@@ -64,11 +64,11 @@ async fn run(
     store: &impl Erasure,
     events: &impl Events,
     Options { tenant, dry_run, yes, .. }: &Options,
-    now: DateTime<Utc>,
+    now: impl Fn() -> DateTime<Utc>,
     Console { mut answers, mut screen }: Console<impl BufRead, impl Write>,
 ) -> Result<End> {
     writeln!(screen, "Counting what there is of the tenant {tenant} …")?;
-    let survey = erasure::survey(store, events, tenant, now).await.map_err(stopped)?;
+    let survey = erasure::survey(store, events, tenant, now()).await.map_err(stopped)?;
     show(&survey, &mut screen)?;
     if survey.counts.total() == 0 && !survey.inventory.begun {
         writeln!(screen, "There is nothing to erase.")?;
@@ -99,17 +99,19 @@ async fn run(
             let _ = writeln!(screen, "So far: {erased}");
         }
     };
-    match erasure::erase(store, tenant, now, progress).await.map_err(stopped)? {
-        Outcome::Erased { counts, still_recorded } => {
+    // The operator may have taken long to answer.
+    match erasure::erase(store, tenant, now(), progress).await.map_err(stopped)? {
+        Outcome::Erased(counts) => {
             writeln!(screen, "Erased: {counts}.")?;
-            if still_recorded {
-                writeln!(
-                    screen,
-                    "Events of this tenant were recorded until the end. Stop the services that record them, and run the \
-                     command again."
-                )?;
-            }
             Ok(End::Done)
+        }
+        Outcome::StillRecorded(counts) => {
+            writeln!(
+                screen,
+                "Erased so far: {counts}. Events of this tenant are still being recorded, so the erasure has not ended. Stop \
+                 the services that record them, and run the command again."
+            )?;
+            Ok(End::Refused)
         }
         Outcome::Refused(obstacles) => refuse(&obstacles, &mut screen),
     }

@@ -3,7 +3,8 @@
 use audit_log_core::{
     event::{Body, StoredEvent},
     failure::{Code, Failure},
-    fakes::{FakeTenant, Fakes, Op},
+    fakes::{FakeTenant, Fakes, Fault, Op},
+    lease::Lease,
     records::StoredWatermark,
     settings::Draft,
     tenant::TenantId,
@@ -31,7 +32,7 @@ async fn operate(fakes: &Fakes, flags: &str, typed: &str) -> (Result<End>, Strin
     let options = Options::from_arguments(line.split_whitespace().map(str::to_owned)).unwrap();
     let mut screen = Vec::new();
     let console = Console { answers: typed.as_bytes(), screen: &mut screen };
-    let end = run(fakes, fakes, &options, "2026-11-22T09:00:00Z".parse().unwrap(), console).await;
+    let end = run(fakes, fakes, &options, || "2026-11-22T09:00:00Z".parse().unwrap(), console).await;
     (end, String::from_utf8(screen).unwrap())
 }
 
@@ -86,6 +87,48 @@ async fn events_without_a_delivery_are_named() {
     fakes.state().tenants.get_mut("acme").unwrap().watermark = None;
     let (_, printed) = operate(&fakes, "--dry-run", "").await;
     assert!(printed.contains("Delivered until: never.") && printed.contains("delivered nowhere"), "{printed}");
+}
+
+#[tokio::test]
+async fn while_events_are_still_recorded_the_tenant_is_not_erased_and_the_command_fails() {
+    let fakes = left();
+    for n in 0..1_000 {
+        let services = fakes.clone();
+        let another = move || {
+            let event = StoredEvent {
+                recorded_at_id: format!("2026-11-22T09:00:00.000Z#{n}"),
+                body: Body::Text("{}".to_owned()),
+            };
+            services.put_event(&TenantId::parse("acme").unwrap(), 0, event);
+        };
+        fakes.once(Op::Erase, Some("acme"), Fault::After(Box::new(another)));
+    }
+    let (end, printed) = operate(&fakes, "--yes", "").await;
+    assert_eq!(end.unwrap(), End::Refused, "{printed}");
+    assert!(printed.contains("still being recorded") && printed.contains("run the command again"), "{printed}");
+    assert!(fakes.state().tenants["acme"].erasing_since.is_some(), "nobody can connect it");
+}
+
+/// The operator answers an hour later, and a lease of the time between has expired.
+#[tokio::test]
+async fn the_time_is_that_after_the_answer() {
+    let fakes = left();
+    let line = "--tenants-table t --events-table e --tenant acme".split_whitespace().map(str::to_owned);
+    let options = Options::from_arguments(line).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let now = || {
+        asked.set(asked.get() + 1);
+        let reading = if asked.get() == 1 { "2026-11-22T09:00:00Z" } else { "2026-11-22T10:00:00Z" };
+        reading.parse().unwrap()
+    };
+    let until = "2026-11-22T09:30:00Z".parse().unwrap();
+    let console = Console { answers: "acme\n".as_bytes(), screen: Vec::new() };
+    let taken = fakes.clone();
+    let take_lease = move || {
+        taken.state().tenants.get_mut("acme").unwrap().lease = Some(Lease::new([7; 16], until));
+    };
+    fakes.once(Op::BeginErasure, Some("acme"), Fault::After(Box::new(take_lease)));
+    assert_eq!(run(&fakes, &fakes, &options, now, console).await.unwrap(), End::Done);
 }
 
 #[tokio::test]

@@ -126,7 +126,8 @@ impl Settings for TenantsTable {
             ))
             // An operator raises event_shards by hand, and this save must not lower it.
             .condition_expression(format!(
-                "({}) AND (attribute_not_exists(event_shards) OR event_shards <= :new_event_shards)",
+                "({}) AND attribute_not_exists({ERASING}) AND \
+                 (attribute_not_exists(event_shards) OR event_shards <= :new_event_shards)",
                 is_at_version(config.version)
             ))
             .set_expression_attribute_names(Some(names))
@@ -209,7 +210,7 @@ impl Settings for TenantsTable {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(tenant, &format!("{}#{}", kind.record(), timestamp::seconds(since)))))
+            .set_key(Some(key(tenant, &kind.record(since))))
             .update_expression("SET expires_at = :expires ADD taken :one")
             .condition_expression("attribute_not_exists(taken) OR taken < :max")
             .expression_attribute_values(":expires", n((since + SLOTS_RETENTION).timestamp()))

@@ -7,18 +7,20 @@ use crate::{
     event::{Body, StoredEvent, User},
     failure::{Code, Failure},
     fakes::{Fakes, Fault, Op},
+    late_arrivals::TrailingCounts,
     lease::Lease,
     new_event::{Activity, NewEvent, Stamp, time_ordered_id},
     onboarding::{
         self,
         tests::{at, change_at},
     },
-    ports::{Recorder as _, Settings as _, SlotKind},
-    records::FinalDeliveries,
+    ports::{Recorder as _, Recording, Settings as _, SlotKind},
+    records::{FinalDeliveries, Receipt},
     settings::{
         Draft,
         tests::{draft, platform},
     },
+    system_events::EndedDelivery,
     tenant::ExternalId,
 };
 
@@ -98,8 +100,28 @@ fn leave(fakes: &Fakes, id: &str) {
     disconnect(fakes, id);
     publish(fakes, id);
     let mut state = fakes.state();
-    let left = &mut state.tenants.get_mut(id).unwrap().final_deliveries;
-    *left = FinalDeliveries { revision: left.revision + 1, ..FinalDeliveries::default() };
+    let stored = state.tenants.get_mut(id).unwrap();
+    let FinalDeliveries { revision, places, .. } = stored.final_deliveries.clone();
+    stored.final_deliveries = FinalDeliveries { revision: revision + 1, ..FinalDeliveries::default() };
+    let delivered_until = places.iter().map(|place| timestamp::seconds(place.until)).max();
+    stored.watermark.as_mut().unwrap().final_delivered_until = delivered_until;
+    drop(state);
+    for delivery in &places {
+        let stamp = Stamp { at: at(LEFT) + TimeDelta::minutes(31), retention: None };
+        let receipt = Receipt {
+            window: delivery.window(),
+            bucket: delivery.place.bucket.clone(),
+            objects: Vec::new(),
+            trailing_counts: TrailingCounts::new(delivery.window()),
+            late: 0,
+            malformed: 0,
+            gap: false,
+            exported_at: stamp.at,
+            duration: TimeDelta::seconds(1),
+        };
+        let completed = EndedDelivery { tenant: &tenant(id), delivery }.completed(stamp, &receipt);
+        assert_eq!(now(fakes.record(&completed.event)), Ok(Recording::Created));
+    }
 }
 
 fn erase_now(fakes: &Fakes, id: &str) -> Result<Outcome, Failure> {
@@ -123,11 +145,11 @@ fn all_of_the_tenant_is_erased_and_nothing_of_another() {
     leave(&fakes, "acme");
 
     let (counts, _) = items(&fakes, "acme");
-    // 25 events, one by hand, and three of what the admin did, which have markers too.
-    assert_eq!(counts, Counts { events: 29, markers: 28, receipts: 0, records: 5 });
+    // 25 events, one by hand, three of what the admin did, and the end of the final delivery; all but the one have markers.
+    assert_eq!(counts, Counts { events: 30, markers: 29, receipts: 0, records: 5 });
     let mut steps = Vec::new();
     let erased = now(erase(&fakes, &tenant("acme"), at(NOW), |so_far| steps.push(so_far.total())));
-    assert_eq!(erased, Ok(Outcome::Erased { counts, still_recorded: false }));
+    assert_eq!(erased, Ok(Outcome::Erased(counts)));
     assert!(steps.len() > 5 && steps.is_sorted(), "{steps:?}");
 
     let state = fakes.state();
@@ -136,11 +158,7 @@ fn all_of_the_tenant_is_erased_and_nothing_of_another() {
     assert!(state.markers.keys().all(|(of, _)| of != "acme"));
     drop(state);
     assert_eq!(others.map(|id| items(&fakes, id)), before);
-    assert_eq!(
-        erase_now(&fakes, "acme"),
-        Ok(Outcome::Erased { counts: Counts::default(), still_recorded: false }),
-        "a second time"
-    );
+    assert_eq!(erase_now(&fakes, "acme"), Ok(Outcome::Erased(Counts::default())), "a second time");
 }
 
 #[test]
@@ -198,7 +216,7 @@ fn an_expired_lease_is_no_obstacle() {
     leave(&fakes, "acme");
     let expired = Lease::new([7; 16], at(NOW) - TimeDelta::milliseconds(1));
     fakes.state().tenants.get_mut("acme").unwrap().lease = Some(expired);
-    assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased { .. })));
+    assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased(_))));
 }
 
 /// Between the look and the first write.
@@ -214,6 +232,33 @@ fn a_tenant_that_comes_back_meanwhile_is_not_erased() {
     let (after, _) = items(&fakes, "acme");
     assert_eq!((after.events, after.markers), (before.events + 1, before.markers + 1), "the save's own event");
     assert_eq!(now(fakes.records(&tenant("acme"))).unwrap().config.unwrap().bucket.as_deref(), Some("acme-audit"));
+}
+
+/// The command runs twice, and the tenant comes back after the later run has ended.
+#[test]
+fn an_erasure_stops_at_each_step_once_another_has_begun() {
+    let alone = fleet(&["acme"]);
+    leave(&alone, "acme");
+    assert!(matches!(erase_now(&alone, "acme"), Ok(Outcome::Erased(_))));
+    let steps = alone.calls(Op::Erase);
+    for step in (1..steps).step_by(40).chain([steps - 1, steps]) {
+        let fakes = fleet(&["acme"]);
+        leave(&fakes, "acme");
+        (1..step).for_each(|_| fakes.once(Op::Erase, Some("acme"), Fault::After(Box::new(|| {}))));
+        let others = fakes.clone();
+        let come_back = move || {
+            // The faults of the other run are not planned yet.
+            assert!(matches!(erase_now(&others, "acme"), Ok(Outcome::Erased(_))), "step {step}");
+            let external_id = ExternalId::parse("made-second").unwrap();
+            look(&others, "acme", &external_id).unwrap();
+            assert_eq!(save(&others, "acme", NOW), Ok(Conditional::Written));
+            record(&others, "acme", at(NOW), 77);
+        };
+        fakes.once(Op::Erase, Some("acme"), Fault::After(Box::new(come_back)));
+        assert_eq!(erase_now(&fakes, "acme"), Ok(Outcome::Refused(vec![Obstacle::Changed])), "step {step}");
+        let (counts, _) = items(&fakes, "acme");
+        assert_eq!((counts.events, counts.markers, counts.records), (3, 3, 3), "step {step}");
+    }
 }
 
 #[test]
@@ -234,22 +279,22 @@ fn nobody_can_connect_the_tenant_between_an_interruption_and_the_repetition() {
         let saved = now(onboarding::save(&fakes, &stale, &config, None, &change_at(at(NOW))));
         assert_eq!(saved, Ok(Conditional::ConditionFailed), "call {call}");
 
-        assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased { still_recorded: false, .. })));
+        assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased(_))));
         assert_eq!(items(&fakes, "acme").0, Counts::default());
         assert_eq!(look(&fakes, "acme", &another).as_deref(), Ok("made-second"), "a new external ID");
     }
 }
 
 #[test]
-fn events_that_are_recorded_meanwhile_are_erased_too_and_it_is_said_if_there_is_no_end_of_them() {
+fn events_that_are_recorded_meanwhile_are_erased_too_and_the_erasure_goes_on_while_there_is_no_end_of_them() {
     let fakes = fleet(&["acme"]);
     leave(&fakes, "acme");
     let services = fakes.clone();
     let one_more = move || record(&services, "acme", at(NOW), 99);
     (0..70).for_each(|_| fakes.once(Op::Erase, Some("acme"), Fault::After(Box::new(|| {}))));
     fakes.once(Op::Erase, Some("acme"), Fault::After(Box::new(one_more)));
-    let Ok(Outcome::Erased { counts, still_recorded: false }) = erase_now(&fakes, "acme") else { panic!("not erased") };
-    assert_eq!((counts.events, counts.markers), (30, 29));
+    let Ok(Outcome::Erased(counts)) = erase_now(&fakes, "acme") else { panic!("not erased") };
+    assert_eq!((counts.events, counts.markers), (31, 30));
     assert_eq!(items(&fakes, "acme").0, Counts::default());
 
     let fakes = fleet(&["acme"]);
@@ -260,24 +305,26 @@ fn events_that_are_recorded_meanwhile_are_erased_too_and_it_is_said_if_there_is_
         let another = move || record(&services, "acme", at(NOW) + TimeDelta::milliseconds(n.into()), seed);
         fakes.once(Op::Erase, Some("acme"), Fault::After(Box::new(another)));
     }
-    assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased { still_recorded: true, .. })));
+    assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::StillRecorded(_))));
+    let another = ExternalId::parse("made-second").unwrap();
+    assert_eq!(look(&fakes, "acme", &another), Err(crate::ports::being_erased()));
+    fakes.heal();
+    assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased(_))));
+    assert_eq!(items(&fakes, "acme").0, Counts::default());
 }
 
 #[test]
 fn events_that_were_delivered_nowhere_are_reported() {
     let fakes = fleet(&["acme"]);
+    let undelivered = |fakes: &Fakes| now(survey(fakes, fakes, &tenant("acme"), at(NOW))).unwrap().undelivered;
+    disconnect(&fakes, "acme");
+    assert!(undelivered(&fakes), "before the final delivery");
+    let fakes = fleet(&["acme"]);
     leave(&fakes, "acme");
-    let undelivered = || now(survey(&fakes, &fakes, &tenant("acme"), at(NOW))).unwrap().undelivered;
-    assert!(undelivered(), "the disconnect itself");
-    let exported_until = |time: &str| {
-        let mut state = fakes.state();
-        let watermark = state.tenants.get_mut("acme").unwrap().watermark.as_mut();
-        watermark.unwrap().exported_until = Some(time.to_owned());
-    };
-    exported_until("2026-11-21T12:30:01Z");
-    assert!(!undelivered());
-    exported_until("damaged");
-    assert!(undelivered());
+    assert!(!undelivered(&fakes), "the end of the final delivery is recorded after it");
+    let late = format!("{}#by-hand", timestamp::millis(at(LEFT) + TimeDelta::hours(1)));
+    fakes.put_event(&tenant("acme"), 63, StoredEvent { recorded_at_id: late, body: Body::Text("{}".to_owned()) });
+    assert!(undelivered(&fakes), "in a shard that no config names");
 }
 
 #[test]
@@ -286,8 +333,9 @@ fn an_obstacle_says_what_to_do() {
         (Obstacle::Connected, "disconnect it"),
         (Obstacle::LeasedUntil(at(NOW)), "until 2026-11-22T09:00:00Z. Wait"),
         (Obstacle::Pending("outbox".to_owned()), "The hourly check publishes them"),
-        (Obstacle::Pending("final_delivery".to_owned()), "The tenant's record final_delivery waits"),
-        (Obstacle::Changed, "Run the command again"),
+        (Obstacle::Pending("final_delivery".to_owned()), "The next tick delivers it"),
+        (Obstacle::Pending("replay".to_owned()), "The tenant's record replay waits"),
+        (Obstacle::Changed, "Run it again"),
     ] {
         assert!(obstacle.to_string().contains(words), "{obstacle}");
     }

@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use super::{FakeState, FakeTenant, Fakes, Op, version};
 use crate::{
     failure::Failure,
-    ports::{Conditional, Erased, Erasure, EventsPart, Inventory},
-    records::RECEIPT_PREFIX,
+    outbox::Outbox,
+    ports::{Begun, Conditional, Erased, Erasure, EventsPart, Inventory},
+    records::{FinalDeliveries, RECEIPT_PREFIX},
     settings::Draft,
     tenant::TenantId,
     timestamp,
@@ -15,18 +16,48 @@ use crate::{
 /// How many items [`Erasure::erase_some`] erases at most, so that tests see several steps.
 const PAGE: usize = 10;
 
+/// The name of a receipt's record.
+fn receipt_name(end: DateTime<Utc>) -> String {
+    format!("{RECEIPT_PREFIX}{}", timestamp::seconds(end))
+}
+
 impl FakeTenant {
+    fn is_erased_by(&self, begun: Begun) -> bool {
+        self.erasing_since == Some(begun.since) && version(self.config.as_ref()) == Some(begun.version)
+    }
+
     fn names(&self) -> Vec<String> {
         let records = [
-            ("config", self.config.is_some() && !self.erasing),
+            ("config", self.config.is_some() && self.erasing_since.is_none()),
             ("watermark", self.watermark.is_some() || self.lease.is_some()),
             ("outbox", self.outbox.sequence > 0),
             ("final_delivery", self.final_deliveries.revision > 0),
             ("connection_check", self.connection_check.is_some()),
         ];
         let records = records.into_iter().filter(|(_, exists)| *exists).map(|(name, _)| name.to_owned());
-        let receipts = self.receipts.keys().map(|end| format!("{RECEIPT_PREFIX}{}", timestamp::seconds(*end)));
-        records.chain(receipts).collect()
+        records.chain(self.receipts.keys().copied().map(receipt_name)).collect()
+    }
+
+    /// Without the named records, except the config.
+    fn without(self, names: &[String]) -> Self {
+        let is_named = |name: &str| names.iter().any(|named| named == name);
+        let mut rest = if is_named("watermark") {
+            let Self { config, erasing_since, outbox, final_deliveries, receipts, connection_check, .. } = self;
+            Self { config, erasing_since, outbox, final_deliveries, receipts, connection_check, ..Self::default() }
+        } else {
+            self
+        };
+        if is_named("outbox") {
+            rest.outbox = Outbox::default();
+        }
+        if is_named("final_delivery") {
+            rest.final_deliveries = FinalDeliveries::default();
+        }
+        if is_named("connection_check") {
+            rest.connection_check = None;
+        }
+        rest.receipts.retain(|end, _| !is_named(&receipt_name(*end)));
+        rest
     }
 }
 
@@ -54,11 +85,12 @@ impl Erasure for Fakes {
         let pending = [("outbox", stored.outbox.is_empty()), ("final_delivery", stored.final_deliveries.is_empty())];
         let pending = pending.into_iter().filter(|(_, is_empty)| !is_empty).map(|(name, _)| name.to_owned()).collect();
         let records = stored.records();
-        let delivered_until = records.watermark.as_ref().and_then(|watermark| watermark.exported_until.clone());
+        let watermark = records.watermark.clone().unwrap_or_default();
+        let delivered_until = watermark.exported_until.max(watermark.final_delivered_until);
         let slots = state.slots.keys().filter(|(of, ..)| of == tenant);
-        let slots = slots.map(|(_, kind, since)| format!("{}#{}", kind.record(), timestamp::seconds(*since)));
+        let slots = slots.map(|(_, kind, since)| kind.record(*since));
         let names = stored.names().into_iter().chain(slots).collect();
-        Ok(Inventory { records, names, begun: stored.erasing, pending, delivered_until })
+        Ok(Inventory { records, names, begun: stored.erasing_since.is_some(), pending, delivered_until })
     }
 
     async fn begin_erasure(
@@ -66,7 +98,7 @@ impl Erasure for Fakes {
         tenant: &TenantId,
         version_as_read: u64,
         now: DateTime<Utc>,
-    ) -> Result<Conditional, Failure> {
+    ) -> Result<Option<Begun>, Failure> {
         self.inject(Op::BeginErasure, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
@@ -75,28 +107,28 @@ impl Erasure for Fakes {
         let same_version = version(stored.config.as_ref()).unwrap_or(0) == version_as_read;
         let is_pending = !stored.outbox.is_empty() || !stored.final_deliveries.is_empty();
         if is_connected || is_leased || is_pending || !same_version {
-            return Ok(Conditional::ConditionFailed);
+            return Ok(None);
         }
-        stored.config = Some(Draft { version: Some((version_as_read + 1).to_string()), ..Draft::default() });
-        stored.erasing = true;
-        // All attributes of the watermark.
+        let begun = Begun { version: version_as_read + 1, since: timestamp::whole_seconds(now) };
+        let removed = ["watermark", "outbox", "final_delivery"].map(str::to_owned);
         *stored = FakeTenant {
-            config: stored.config.take(),
-            erasing: true,
-            receipts: std::mem::take(&mut stored.receipts),
-            connection_check: stored.connection_check.take(),
-            ..FakeTenant::default()
+            config: Some(Draft { version: Some(begun.version.to_string()), ..Draft::default() }),
+            erasing_since: Some(begun.since),
+            ..std::mem::take(stored).without(&removed)
         };
-        Ok(Conditional::Written)
+        Ok(Some(begun))
     }
 
     async fn count(&self, tenant: &TenantId, part: EventsPart) -> Result<u64, Failure> {
         Ok(self.state().keys(tenant, part).len() as u64)
     }
 
-    async fn erase_some(&self, tenant: &TenantId, part: EventsPart) -> Result<Erased, Failure> {
+    async fn erase_some(&self, tenant: &TenantId, begun: Begun, part: EventsPart) -> Result<Option<Erased>, Failure> {
         self.inject(Op::Erase, tenant.as_str()).await?;
         let mut state = self.state();
+        if !state.tenants.get(tenant.as_str()).is_some_and(|stored| stored.is_erased_by(begun)) {
+            return Ok(None);
+        }
         let keys: Vec<String> = state.keys(tenant, part).into_iter().take(PAGE).collect();
         for key in &keys {
             match part {
@@ -106,28 +138,26 @@ impl Erasure for Fakes {
                 EventsPart::Markers(_) => drop(state.markers.remove(&(tenant.to_string(), key.clone()))),
             }
         }
-        Ok(Erased { items: keys.len() as u64, more: keys.len() == PAGE })
+        Ok(Some(Erased { items: keys.len() as u64, more: keys.len() == PAGE }))
     }
 
-    async fn erase_records(&self, tenant: &TenantId, _names: &[String]) -> Result<(), Failure> {
+    async fn erase_records(&self, tenant: &TenantId, begun: Begun, names: &[String]) -> Result<Conditional, Failure> {
         self.inject(Op::Erase, tenant.as_str()).await?;
         let mut state = self.state();
-        state.slots.retain(|(of, ..), _| of != tenant);
-        if let Some(stored) = state.tenants.get_mut(tenant.as_str()) {
-            *stored = FakeTenant { config: stored.config.take(), erasing: stored.erasing, ..FakeTenant::default() };
-        }
-        Ok(())
+        let stored = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.is_erased_by(begun));
+        let Some(stored) = stored else { return Ok(Conditional::ConditionFailed) };
+        *stored = std::mem::take(stored).without(names);
+        state.slots.retain(|(of, kind, since), _| of != tenant || !names.contains(&kind.record(*since)));
+        Ok(Conditional::Written)
     }
 
-    async fn end_erasure(&self, tenant: &TenantId) -> Result<Conditional, Failure> {
+    async fn end_erasure(&self, tenant: &TenantId, begun: Begun) -> Result<Conditional, Failure> {
         self.inject(Op::Erase, tenant.as_str()).await?;
         let mut state = self.state();
-        match state.tenants.get(tenant.as_str()) {
-            Some(FakeTenant { erasing: true, .. }) => {
-                state.tenants.remove(tenant.as_str());
-                Ok(Conditional::Written)
-            }
-            _ => Ok(Conditional::ConditionFailed),
+        if !state.tenants.get(tenant.as_str()).is_some_and(|stored| stored.is_erased_by(begun)) {
+            return Ok(Conditional::ConditionFailed);
         }
+        state.tenants.remove(tenant.as_str());
+        Ok(Conditional::Written)
     }
 }

@@ -29,7 +29,7 @@ impl Settings for Fakes {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
-        if stored.erasing {
+        if stored.erasing_since.is_some() {
             return Err(being_erased());
         }
         let config = stored.config.get_or_insert_default();
@@ -80,7 +80,8 @@ impl Settings for Fakes {
         let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
         let fewer = shards.is_some_and(|text| text.parse().is_ok_and(|stored| config.event_shards.count() < stored));
         let is_leaving = stored.has_revision_before(announcement.final_deliveries.as_ref());
-        if !unchanged || !is_leaving || fewer || version(stored.config.as_ref()).unwrap_or(0) != config.version {
+        let same_version = version(stored.config.as_ref()).unwrap_or(0) == config.version;
+        if !unchanged || !is_leaving || fewer || !same_version || stored.erasing_since.is_some() {
             return Ok(Conditional::ConditionFailed);
         }
         let before = stored.config.take().unwrap_or_default();

@@ -42,6 +42,16 @@ pub struct Erased {
     pub more: bool,
 }
 
+/// An erasure that has begun, by the config that it has put. Another run of the command that begins replaces that config, and
+/// ends the right of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The config's version.
+    pub version: u64,
+    /// Whole seconds.
+    pub since: DateTime<Utc>,
+}
+
 /// Erases one tenant. No function of the platform has the rights for it.
 pub trait Erasure: Sync {
     /// Reads a tenant's records consistently.
@@ -50,25 +60,38 @@ pub trait Erasure: Sync {
     /// Removes the watermark and the records that a run may wait for, and puts a config in place of the stored one with which
     /// nobody can connect the tenant, all or nothing. Conditional on the config's version, and on the tenant being out of the
     /// schedule, without a lease that [excludes others](crate::lease::Lease::excludes_others) at `now`, and without a record
-    /// that waits.
+    /// that waits. None if a condition fails.
     fn begin_erasure(
         &self,
         tenant: &TenantId,
         version: u64,
         now: DateTime<Utc>,
-    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+    ) -> impl Future<Output = Result<Option<Begun>, Failure>> + Send;
 
     /// Counts the items of a part.
     fn count(&self, tenant: &TenantId, part: EventsPart) -> impl Future<Output = Result<u64, Failure>> + Send;
 
-    /// Erases the first items of a part.
-    fn erase_some(&self, tenant: &TenantId, part: EventsPart) -> impl Future<Output = Result<Erased, Failure>> + Send;
+    /// Erases the first items of a part. None, and nothing is erased, if the config is no longer that of this erasure after the
+    /// items were listed: they may be those of a tenant that came back.
+    fn erase_some(
+        &self,
+        tenant: &TenantId,
+        begun: Begun,
+        part: EventsPart,
+    ) -> impl Future<Output = Result<Option<Erased>, Failure>> + Send;
 
-    /// Erases records by their names. Never name `config`: it keeps the tenant from being connected meanwhile.
-    fn erase_records(&self, tenant: &TenantId, names: &[String]) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Erases records by their names, but never `config`: it keeps the tenant from being connected meanwhile. Each write is
+    /// conditional on the config being that of this erasure.
+    fn erase_records(
+        &self,
+        tenant: &TenantId,
+        begun: Begun,
+        names: &[String],
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Removes the config that [`Self::begin_erasure`] has put. Conditional on its being that one.
-    fn end_erasure(&self, tenant: &TenantId) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+    /// Removes the config of this erasure. Conditional on its being that one.
+    fn end_erasure(&self, tenant: &TenantId, begun: Begun)
+    -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }
 
 /// The failure of a tenant's admin who comes while the tenant is being erased.
