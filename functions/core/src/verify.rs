@@ -130,7 +130,8 @@ pub async fn verify<T: Tenants + Rotations, P: Probes>(
     verification
 }
 
-/// Makes the pending external ID the only one. If that fails, both stay, and the next verification tries again.
+/// Makes the pending external ID the only one, unless another role was connected during the verification: that one may still
+/// demand the current one. If that fails, both stay, and the next verification tries again.
 async fn complete_rotation<T: Rotations>(
     tenants: &T,
     connection: &Connection,
@@ -142,10 +143,10 @@ async fn complete_rotation<T: Rotations>(
     let after = ExternalIds { current: pending.clone(), pending: None };
     let stamp = Stamp { at: (context.now)(), retention: context.retention };
     let announcement = system_events::rotation_completed(tenant, stamp, role, pending);
-    match tenants.replace_external_ids(tenant, &as_read, &after, &announcement).await {
+    match tenants.replace_external_ids(tenant, &as_read, &after, Some(role), &announcement).await {
         Ok(Conditional::Written) => tracing::info!(tenant = %tenant, "rotation of the external ID completed"),
         Ok(Conditional::ConditionFailed) => {
-            tracing::info!(tenant = %tenant, "rotation of the external ID not completed: it has changed meanwhile");
+            tracing::info!(tenant = %tenant, "rotation of the external ID not completed: the external IDs or the connected role have changed meanwhile");
         }
         Err(Failure { code, message, .. }) => {
             tracing::error!(tenant = %tenant, code = %code, reason = message, "rotation of the external ID not completed: the next verification tries again");

@@ -621,3 +621,18 @@ async fn a_rotation_that_can_not_be_completed_goes_on_and_the_verification_count
     assert_eq!(external_ids(&fakes), (draft().external_id, None), "the cancelled one is not stored");
     assert_eq!(fakes.actions("acme"), [""; 0]);
 }
+
+#[tokio::test]
+async fn a_rotation_is_not_completed_for_a_role_that_was_replaced_during_the_verification() {
+    let fakes = rotating(draft().role_arn);
+    let store = fakes.clone();
+    let connect_another = move || {
+        let mut state = store.state();
+        let config = state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap();
+        config.role_arn = Some("arn:aws:iam::222222222222:role/another".to_owned());
+    };
+    fakes.once(Op::Settings, None, Fault::After(Box::new(connect_another)));
+    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    assert_eq!(external_ids(&fakes), (draft().external_id, Some(PENDING.to_owned())), "both stay");
+    assert_eq!(fakes.actions("acme"), [""; 0]);
+}
