@@ -272,7 +272,7 @@ fn a_stack_without_the_tenant_gets_a_warning_that_the_update_command_ends() -> R
             let expected = ["passed", "passed", "passed", "passed", "warning role_folder_too_wide"];
             assert_eq!(outline(&steps), expected, "{steps:#?}");
             let keys: Vec<_> = bucket.objects().await?.into_iter().map(|object| object.key).collect();
-            let probe = keys.iter().find(|key| key.contains("audit-logs/_audit-log-export-probe-"));
+            let probe = keys.iter().find(|key| key.contains("/_audit-log-export-probe-"));
             ensure!(probe.is_some_and(|key| message(&steps[4]).contains(key.as_str())), "{keys:?} {}", steps[4]);
 
             let folder = project::repository().join("cloudformation");

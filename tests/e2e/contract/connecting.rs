@@ -101,8 +101,7 @@ async fn external_ids_are_not_replaced_for_another_role_than_the_tenants(world: 
     ] {
         let announcement = change("10:30")?.rotation_started(tenant);
         let [before, after] = &ids;
-        let replaced =
-            world.rotations().replace_external_ids(tenant, before, after, Some(role), &announcement).await?;
+        let replaced = world.rotations().replace_external_ids(tenant, before, after, Some(role), &announcement).await?;
         let stored = load(world, tenant).await?.config.and_then(|config| config.external_id);
         let expected_id = if expected == Conditional::Written { after } else { before };
         assert_eq!((replaced, stored.as_deref()), (expected, Some(expected_id.current.as_str())), "{tenant} {role:?}");
