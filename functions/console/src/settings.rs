@@ -4,7 +4,7 @@ use audit_log_core::{
     object::ObjectSpec,
     onboarding::{self, ConnectorState},
     ports::{Conditional, Settings as _},
-    records::TenantRecords,
+    records::{Place, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Destination, Draft, TenantConfig},
     status::{Status, next_run},
@@ -186,9 +186,10 @@ pub(crate) async fn preview<B: Backend>(
         Ok(_) => true,
         Err(problem) => !problem.errors().iter().any(|error| DESTINATION.contains(&error.field.as_str())),
     };
-    let typed = merged.draft.destination().filter(|_| is_known);
-    let before = deliveries.as_ref().map(|deliveries| &deliveries.destination);
-    let elsewhere = typed.filter(|typed| before.is_some_and(|before| !before.is_same_place(typed)));
+    let place = |draft: &Draft| Place::of(tenant, draft);
+    // As a save decides whether the present place gets a final delivery.
+    let leaves = deliveries.is_some() && records.config.as_ref().and_then(place) != place(&merged.draft);
+    let elsewhere = merged.draft.destination().filter(|_| is_known && leaves);
     Ok(Preview { next: next_export(app, tenant, &records, merged, now), deliveries, elsewhere })
 }
 
