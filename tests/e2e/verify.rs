@@ -181,6 +181,7 @@ fn a_role_that_demands_no_external_id_is_refused_and_nothing_is_written_with_it(
             ("200000000045", wildcard, random),
             ("200000000046", if_exists, "without any external ID."),
             ("200000000054", like(&"?".repeat("external-id-of-open".len())), random),
+            ("200000000060", like("*nal-id-of-open"), "with another first character of the external ID."),
             ("200000000055", like("external-id-of-ope?"), "with another last character of the external ID."),
             ("200000000056", like("external-id-of-open*"), "with a character appended to the external ID."),
         ] {
@@ -237,7 +238,7 @@ fn a_role_with_more_rights_gets_a_warning_and_no_object_of_the_customer_is_chang
 fn a_stack_without_the_tenant_gets_a_warning_that_the_update_command_ends() -> Result<()> {
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
-        for (tenant, account, prefix) in [("spread", "200000000054", "security"), ("spread2", "200000000055", "")] {
+        for (tenant, account, prefix) in [("spread", "200000000058", "security"), ("spread2", "200000000059", "")] {
             let bucket_name = format!("{tenant}-logs");
             let bucket = Bucket::create(aws, account, &bucket_name, REGION).await?;
             let external_id = format!("external-id-of-{tenant}");
@@ -272,7 +273,7 @@ fn a_stack_without_the_tenant_gets_a_warning_that_the_update_command_ends() -> R
             let expected = ["passed", "passed", "passed", "passed", "warning role_folder_too_wide"];
             assert_eq!(outline(&steps), expected, "{steps:#?}");
             let keys: Vec<_> = bucket.objects().await?.into_iter().map(|object| object.key).collect();
-            let probe = keys.iter().find(|key| key.contains("audit-logs/_audit-log-export-probe-"));
+            let probe = keys.iter().find(|key| key.contains("/_audit-log-export-probe-"));
             ensure!(probe.is_some_and(|key| message(&steps[4]).contains(key.as_str())), "{keys:?} {}", steps[4]);
 
             let folder = project::repository().join("cloudformation");

@@ -86,8 +86,9 @@ pub struct Connector {
     pub(crate) cli: String,
     /// A Terraform file that creates the same role.
     pub(crate) terraform: String,
-    /// AWS CLI commands for bash that update an existing stack to the template, set the tenant's id and external ID (in a
-    /// rotation, the pending one), and keep all other parameters.
+    /// AWS CLI commands for bash that update an existing stack to the template, set the tenant's id, the external ID (in a
+    /// rotation, the pending one) and the saved prefix, and keep all other parameters. They name the bucket's region: write the
+    /// stack's own name and region if they differ.
     pub(crate) update_cli: String,
 }
 

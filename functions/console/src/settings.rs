@@ -4,7 +4,7 @@ use audit_log_core::{
     object::ObjectSpec,
     onboarding::{self, ConnectorState},
     ports::{Conditional, Settings as _},
-    records::TenantRecords,
+    records::{Place, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Destination, Draft, TenantConfig},
     status::{Status, next_run},
@@ -144,11 +144,16 @@ pub(crate) async fn save_settings<B: Backend>(
         // If an export moved the watermark, try again. If an admin saved or disconnected, give up.
         records = app.settings().records(tenant).await?;
         ensure_unchanged(app, tenant, if_match, &records)?;
-        if records.config.as_ref() != Some(&stored) {
+        if records.config.as_ref().map(without_external_ids) != Some(without_external_ids(&stored)) {
             break;
         }
     }
     Err(changed_meanwhile())
+}
+
+/// The verification of a save may complete a rotation, which is no other admin's change.
+fn without_external_ids(draft: &Draft) -> Draft {
+    Draft { external_id: None, pending_external_id: None, ..draft.clone() }
 }
 
 /// The ETags of the versions that a save may be based on; `*` is any. By RFC 9110, section 13.1.1.
@@ -184,9 +189,10 @@ pub(crate) async fn preview<B: Backend>(
         Ok(_) => true,
         Err(problem) => !problem.errors().iter().any(|error| DESTINATION.contains(&error.field.as_str())),
     };
-    let typed = merged.draft.destination().filter(|_| is_known);
-    let before = deliveries.as_ref().map(|deliveries| &deliveries.destination);
-    let elsewhere = typed.filter(|typed| before.is_some_and(|before| !before.is_same_place(typed)));
+    let place = |draft: &Draft| Place::of(tenant, draft);
+    // As a save decides whether the present place gets a final delivery.
+    let leaves = deliveries.is_some() && records.config.as_ref().and_then(place) != place(&merged.draft);
+    let elsewhere = merged.draft.destination().filter(|_| is_known && leaves);
     Ok(Preview { next: next_export(app, tenant, &records, merged, now), deliveries, elsewhere })
 }
 

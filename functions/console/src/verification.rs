@@ -8,7 +8,7 @@ use audit_log_core::{
     ports::{Recorder as _, Settings as _, SlotKind, Verifier as _},
     role_setup::RoleSetup,
     settings::Draft,
-    tenant::{ExternalId, Region, TenantId},
+    tenant::{BucketName, ExternalId, Prefix, Region, TenantId},
     verification::{Step, StepStatus, Verification, VerificationRequest},
 };
 use audit_log_web::{
@@ -109,15 +109,18 @@ pub(crate) async fn verify_settings<B: Backend>(
         return Err(connector_required());
     }
     let stored = records.config.unwrap_or_default();
+    let is_saved = stored.bucket.is_some();
     let draft = match sent {
-        None => stored,
+        None => stored.clone(),
         Some(sent) => {
             let merged = sent.merge(&stored);
             merged.check(tenant, &app.deployment().platform, None)?;
             merged.draft
         }
     };
-    let update_cli = update_cli(app.deployment(), tenant, &draft);
+    // Running exports depend on the saved prefix, so the typed one counts only before the first save.
+    let deployed = if is_saved { &stored } else { &draft };
+    let update_cli = update_cli(app.deployment(), tenant, deployed);
     let found = verify_and_record(app, caller, draft, Purpose::Check).await?;
     Ok(VerificationReport::new(found, update_cli.as_deref()))
 }
@@ -125,6 +128,9 @@ pub(crate) async fn verify_settings<B: Backend>(
 fn update_cli(deployment: &Deployment, tenant: &TenantId, draft: &Draft) -> Option<String> {
     let external_id = draft.pending_external_id.as_ref().or(draft.external_id.as_ref())?;
     let external_id = ExternalId::parse(external_id).ok()?;
+    // As in the connector's answer.
+    let bucket = draft.bucket.as_deref().and_then(|text| BucketName::parse(text).ok());
+    let prefix = draft.prefix.as_deref().and_then(|text| Prefix::parse(text).ok());
     let region = draft.region.as_deref().and_then(|text| Region::parse(text).ok());
     let role_setup = RoleSetup {
         tenant,
@@ -133,8 +139,8 @@ fn update_cli(deployment: &Deployment, tenant: &TenantId, draft: &Draft) -> Opti
         region: region.unwrap_or(deployment.region),
         template_url: deployment.template_url.as_deref(),
         external_id: &external_id,
-        bucket: None,
-        prefix: None,
+        bucket: bucket.as_ref(),
+        prefix: prefix.as_ref(),
         kms_key: None,
     };
     Some(role_setup.update_cli())

@@ -98,7 +98,7 @@ codes! {
         "Narrow the role to s3:PutObject and s3:AbortMultipartUpload under the tenant's folder, as the quick-create template does.";
     /// The role isn't limited to the tenant's folder, but does nothing else too much: a warning of a verification.
     RoleFolderTooWide = "role_folder_too_wide", Customer,
-        "Set TenantId in the role's stack: run the update command of the connector page (updateCli in the API's answer). It keeps all other parameters. With Terraform, replace the file by that of the connector page, and apply it.";
+        "Set TenantId in the role's stack: run the update command of the connector page (updateCli in the API's answer). Write the stack's own name and region in it if they differ. With Terraform, replace the file by that of the connector page, and apply it.";
     /// The bucket belongs to another account than the role: a warning of a verification.
     ObjectOwnership = "object_ownership", Customer,
         "In the bucket's account, switch ACLs off: aws s3api put-bucket-ownership-controls --bucket BUCKET --ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerEnforced}]'. If they are off already, as they are by default in new buckets, there is nothing to do.";

@@ -28,12 +28,13 @@ pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
 /// a reader of all `**/*.json`, `*.ndjson` or `*.gz` must find data alone, since a file outside the folders `dt=…` breaks it.
 const SYSTEM_FOLDER: &str = "_audit-log-export/";
 
-/// Returns a key that a role limited to the tenant's folder can't write: next to the tenants' folders, so that a role that is
-/// limited to all of them is noticed too. Always the same for a tenant: if a role may put but not delete, each daily check would
-/// leave another object otherwise.
+/// Returns a key that a role limited to the tenant's folder can't write. It is in a folder like that of a tenant whose id goes on,
+/// so that a role for all tenants' folders (`audit-logs/*`, `audit-logs/tenant=*`) and one without the slash (`tenant=acme*`) are
+/// noticed too. Always the same for a tenant: if a role may put but not delete, each daily check would leave another object
+/// otherwise.
 pub fn key_outside_folder(prefix: &Prefix, tenant: &TenantId) -> String {
-    let slash = if prefix.as_str().is_empty() { "" } else { "/" };
-    format!("{prefix}{slash}audit-logs/{}", probe_name(tenant))
+    let (folder, name) = (tenant_folder(prefix, tenant), probe_name(tenant));
+    format!("{}{name}/{name}", folder.trim_end_matches('/'))
 }
 
 /// Returns a key that a role limited to the prefix can't write. It is next to the prefix, so that a policy without the
@@ -167,8 +168,11 @@ mod tests {
         // printf acme | sha256sum
         const PROBE: &str = "_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
         let (tenant, none) = (&config.tenant, Prefix::default());
-        assert_eq!(key_outside_folder(&config.prefix, tenant), format!("security/saas/audit-logs/{PROBE}"));
-        assert_eq!(key_outside_folder(&none, tenant), format!("audit-logs/{PROBE}"));
+        assert_eq!(
+            key_outside_folder(&config.prefix, tenant),
+            format!("security/saas/audit-logs/tenant=acme{PROBE}/{PROBE}")
+        );
+        assert_eq!(key_outside_folder(&none, tenant), format!("audit-logs/tenant=acme{PROBE}/{PROBE}"));
         assert_eq!(key_outside_prefix(&config.prefix, tenant), Some(format!("security/saas{PROBE}")));
         assert_eq!(key_outside_prefix(&none, tenant), None, "there is no outside");
     }

@@ -160,7 +160,7 @@ pub async fn start_rotation<S: Rotations>(
         return Ok(Conditional::Written);
     }
     let after = ExternalIds { pending: Some(candidate.clone()), ..ids.clone() };
-    store.replace_external_ids(tenant, &ids, &after, &change.rotation_started(tenant)).await
+    store.replace_external_ids(tenant, &ids, &after, None, &change.rotation_started(tenant)).await
 }
 
 /// Removes the pending external ID. Without one, changes nothing.
@@ -178,7 +178,7 @@ pub async fn cancel_rotation<S: Rotations>(
         return Ok(Conditional::Written);
     }
     let after = ExternalIds { pending: None, ..ids.clone() };
-    store.replace_external_ids(tenant, &ids, &after, &change.rotation_cancelled(tenant)).await
+    store.replace_external_ids(tenant, &ids, &after, None, &change.rotation_cancelled(tenant)).await
 }
 
 fn external_ids(TenantRecords { config, .. }: &TenantRecords) -> Result<ExternalIds, Failure> {

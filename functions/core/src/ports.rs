@@ -227,8 +227,9 @@ pub trait Settings: Sync {
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
     /// Stores both records and connects the tenant: the config with its version raised by one, the watermark with `schedule`
-    /// and the time of the change, which begins a new first day of a failing tenant. Stored external IDs stay as they are. Conditional on the config's version, on
-    /// the watermark as read, and on the stored `event_shards` being no more than the config's.
+    /// and the time of the change, which begins a new first day of a failing tenant. Stored external IDs stay as they are.
+    /// Conditional on the config's version, on the watermark as read, and on the stored `event_shards` being no more than the
+    /// config's.
     fn save(
         &self,
         config: &TenantConfig,
@@ -287,13 +288,15 @@ impl SlotKind {
 
 /// Rotations of a tenant's external ID.
 pub trait Rotations: Sync {
-    /// Replaces the tenant's external IDs, with the audit event, all or nothing. Conditional on both as read. Changes nothing
-    /// else, in particular not the config's version: exports in progress go on.
+    /// Replaces the tenant's external IDs, with the audit event, all or nothing. Conditional on both as read and, if a role is
+    /// given, on the tenant having that role or none. Changes nothing else, in particular not the config's version: exports in
+    /// progress go on.
     fn replace_external_ids(
         &self,
         tenant: &TenantId,
         as_read: &ExternalIds,
         after: &ExternalIds,
+        role: Option<&RoleArn>,
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }

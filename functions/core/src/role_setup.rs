@@ -23,8 +23,10 @@ pub const TEMPLATE: &str = include_str!("../../../cloudformation/audit-log-expor
 /// The same role as a Terraform file, without values.
 pub const TERRAFORM: &str = include_str!("../../../cloudformation/audit-log-export-role.tf");
 
-/// The template's parameters beside `TenantId` and `ExternalId`. An update of an existing stack keeps them.
-const KEPT_PARAMETERS: [&str; 8] = [
+/// The template's parameters.
+const PARAMETERS: [&str; 10] = [
+    "TenantId",
+    "ExternalId",
     "BucketName",
     "BucketPrefix",
     "KmsKeyArn",
@@ -133,15 +135,28 @@ impl RoleSetup<'_> {
         )
     }
 
-    /// Returns bash commands that update the stack to the template, give it the tenant's id and the external ID, and wait for
-    /// it. All other parameters keep their values.
+    /// Returns bash commands that update the stack to the template, give it the tenant's id, the external ID and, with a bucket,
+    /// the prefix, and wait for it. All other parameters keep their values.
+    ///
+    /// An older stack's prefix may be shorter than that of the settings: its role could write under all of its prefix. The
+    /// tenant's folder is below the prefix of the settings only.
     pub fn update_cli(&self) -> String {
         let (place, template) = (self.place(), self.template());
-        let replaced = [("TenantId", self.tenant.as_str()), ("ExternalId", self.external_id.as_str())]
-            .map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }));
-        let kept = KEPT_PARAMETERS.map(|name| json!({ "ParameterKey": name, "UsePreviousValue": true }));
-        let parameters: Vec<String> =
-            replaced.into_iter().chain(kept).map(|it| shell_quoted(&it.to_string()).into_owned()).collect();
+        let prefix = self.bucket.map(|_| self.prefix.map_or("", Prefix::as_str));
+        let parameter = |name: &str| {
+            let value = match name {
+                "TenantId" => Some(self.tenant.as_str()),
+                "ExternalId" => Some(self.external_id.as_str()),
+                "BucketPrefix" => prefix,
+                _ => None,
+            };
+            let parameter = match value {
+                Some(value) => json!({ "ParameterKey": name, "ParameterValue": value }),
+                None => json!({ "ParameterKey": name, "UsePreviousValue": true }),
+            };
+            shell_quoted(&parameter.to_string()).into_owned()
+        };
+        let parameters = PARAMETERS.map(parameter);
         format!(
             "aws cloudformation update-stack {place} \\\n  {template} \\\n  \
              --capabilities CAPABILITY_NAMED_IAM \\\n  --parameters \\\n    {} &&\n\

@@ -53,14 +53,6 @@ pub struct Destination {
     pub bucket_owner: Option<String>,
 }
 
-impl Destination {
-    /// Whether both are one folder of one account's bucket. A region alone is no other place: a bucket has only one.
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        let place = |it: &Self| (it.bucket.clone(), it.prefix.clone(), it.bucket_owner.clone());
-        place(self) == place(other)
-    }
-}
-
 /// A role with its external ID: what is configured before the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {

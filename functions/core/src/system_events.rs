@@ -435,6 +435,8 @@ mod tests {
             change.signed_out(&acme()),
             change.downloaded(&acme(), &json!({ "events": 3 })),
             change.external_id_viewed(&acme()),
+            change.rotation_started(&acme()).event,
+            change.rotation_cancelled(&acme()).event,
         ] {
             assert_eq!(info(&event)["client"]["ipAddress"], "203.0.113.7", "{}", event.action);
         }

@@ -78,18 +78,19 @@ pub async fn verify<T: Tenants + Rotations, P: Probes>(
     let ValidRequest { connection, delivery, is_saved, has_other_role } = valid;
     let role = RoleProbe { probes, connection: &connection, decoys: Decoy::all(&connection, context.id), deadline };
     let answers = role.ask(context.retry_refused_role).await;
-    let assumed = decide::assume_role(&connection, &answers.with_right);
+    let mut assumed = decide::assume_role(&connection, &answers.with_right);
     let enforced = decide::external_id_enforced(&connection, &assumed, &answers.to_decoys);
     let is_role_usable = assumed.passed() && enforced.passed();
-    steps.push(assumed);
-    steps.push(enforced);
     let accepted = answers.with_right.ok();
     if is_role_usable
         && !has_other_role
         && let Some(pending) = accepted.as_ref().filter(|it| connection.pending_external_id.as_ref() == Some(*it))
     {
-        complete_rotation(tenants, &connection, pending, context).await;
+        let problem = complete_rotation(tenants, &connection, pending, context).await;
+        assumed.message.extend(problem);
     }
+    steps.push(assumed);
+    steps.push(enforced);
     // The delivery uses the external ID that was just found to work.
     let with_accepted = |config| match &accepted {
         Some(accepted) => TenantConfig { external_id: accepted.clone(), pending_external_id: None, ..config },
@@ -130,25 +131,31 @@ pub async fn verify<T: Tenants + Rotations, P: Probes>(
     verification
 }
 
-/// Makes the pending external ID the only one. If that fails, both stay, and the next verification tries again.
+/// Makes the pending external ID the only one, unless another role was connected during the verification: that one may still
+/// demand the current one. If that fails, returns a sentence about it. Both stay then, and the next verification tries again.
 async fn complete_rotation<T: Rotations>(
     tenants: &T,
     connection: &Connection,
     pending: &ExternalId,
     context: VerifyContext<'_>,
-) {
+) -> Option<&'static str> {
     let Connection { tenant, external_id, role, .. } = connection;
     let as_read = ExternalIds { current: external_id.clone(), pending: Some(pending.clone()) };
     let after = ExternalIds { current: pending.clone(), pending: None };
     let stamp = Stamp { at: (context.now)(), retention: context.retention };
     let announcement = system_events::rotation_completed(tenant, stamp, role, pending);
-    match tenants.replace_external_ids(tenant, &as_read, &after, &announcement).await {
-        Ok(Conditional::Written) => tracing::info!(tenant = %tenant, "rotation of the external ID completed"),
+    match tenants.replace_external_ids(tenant, &as_read, &after, Some(role), &announcement).await {
+        Ok(Conditional::Written) => {
+            tracing::info!(tenant = %tenant, "rotation of the external ID completed");
+            None
+        }
         Ok(Conditional::ConditionFailed) => {
-            tracing::info!(tenant = %tenant, "rotation of the external ID not completed: it has changed meanwhile");
+            tracing::info!(tenant = %tenant, "rotation of the external ID not completed: the external IDs or the connected role have changed meanwhile");
+            Some(" But the rotation was cancelled or completed meanwhile, or another role was connected.")
         }
         Err(Failure { code, message, .. }) => {
             tracing::error!(tenant = %tenant, code = %code, reason = message, "rotation of the external ID not completed: the next verification tries again");
+            Some(" But the platform failed to make the new one the only one: verify again in a minute.")
         }
     }
 }

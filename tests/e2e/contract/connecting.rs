@@ -18,6 +18,7 @@ use crate::world::{self, AsRead, World, announcement, announcement_of, change, c
 on_both_worlds! {
     the_first_external_id_is_stored_with_its_event_and_never_replaced
     external_ids_are_replaced_only_as_they_were_read_and_nothing_else_is
+    external_ids_are_not_replaced_for_another_role_than_the_tenants
     a_save_keeps_the_external_ids_of_a_rotation_that_it_did_not_know
     a_role_is_stored_and_removed_until_there_are_settings
     a_role_is_not_stored_unless_the_config_is_unchanged
@@ -57,7 +58,7 @@ async fn external_ids_are_replaced_only_as_they_were_read_and_nothing_else_is(wo
     let tenant = &acme.config.tenant;
     let replace = async |as_read: &ExternalIds, after: &ExternalIds| {
         let announcement = change("10:30")?.rotation_started(tenant);
-        anyhow::Ok(world.rotations().replace_external_ids(tenant, as_read, after, &announcement).await?)
+        anyhow::Ok(world.rotations().replace_external_ids(tenant, as_read, after, None, &announcement).await?)
     };
     let before = load(world, tenant).await?;
     let config = before.config.clone().unwrap_or_default();
@@ -80,8 +81,31 @@ async fn external_ids_are_replaced_only_as_they_were_read_and_nothing_else_is(wo
     }
     let unknown = id("unknown")?;
     let announcement = change("10:30")?.rotation_started(&unknown);
-    let replaced = world.rotations().replace_external_ids(&unknown, &old, &rotating, &announcement).await?;
+    let replaced = world.rotations().replace_external_ids(&unknown, &old, &rotating, None, &announcement).await?;
     assert_eq!((replaced, load(world, &unknown).await?), (Conditional::ConditionFailed, TenantRecords::default()));
+    Ok(())
+}
+
+async fn external_ids_are_not_replaced_for_another_role_than_the_tenants(world: &impl World) -> Result<()> {
+    let acme = world::connect(world, "acme").await?;
+    let globex = id("globex")?;
+    world::external_id(world, &globex, "some-external-id").await?;
+    let connected = acme.config.role.clone();
+    let other = RoleArn::parse("arn:aws:iam::222222222222:role/another")?;
+    let ids = [external_ids("some-external-id", None)?, external_ids("the-next-one", None)?];
+    for (tenant, role, expected) in [
+        (&acme.config.tenant, &other, Conditional::ConditionFailed),
+        (&acme.config.tenant, &connected, Conditional::Written),
+        // Has no role yet.
+        (&globex, &other, Conditional::Written),
+    ] {
+        let announcement = change("10:30")?.rotation_started(tenant);
+        let [before, after] = &ids;
+        let replaced = world.rotations().replace_external_ids(tenant, before, after, Some(role), &announcement).await?;
+        let stored = load(world, tenant).await?.config.and_then(|config| config.external_id);
+        let expected_id = if expected == Conditional::Written { after } else { before };
+        assert_eq!((replaced, stored.as_deref()), (expected, Some(expected_id.current.as_str())), "{tenant} {role:?}");
+    }
     Ok(())
 }
 
@@ -98,7 +122,7 @@ async fn a_save_keeps_the_external_ids_of_a_rotation_that_it_did_not_know(world:
         let as_read = external_ids(&config.external_id.unwrap_or_default(), config.pending_external_id.as_deref())?;
         let minute = format!("10:3{number}");
         let announcement = change(&minute)?.rotation_started(tenant);
-        let replaced = world.rotations().replace_external_ids(tenant, &as_read, after, &announcement).await?;
+        let replaced = world.rotations().replace_external_ids(tenant, &as_read, after, None, &announcement).await?;
         assert_eq!(replaced, Conditional::Written);
         // The settings as they were before.
         let version = acme.config.version + number as u64;

@@ -226,15 +226,18 @@ impl Rotations for TenantsTable {
         tenant: &TenantId,
         as_read: &ExternalIds,
         after: &ExternalIds,
+        role: Option<&RoleArn>,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         let values = [
-            (":read", Some(&as_read.current)),
-            (":read_pending", as_read.pending.as_ref()),
-            (":after", Some(&after.current)),
-            (":after_pending", after.pending.as_ref()),
+            (":read", Some(as_read.current.as_str())),
+            (":read_pending", as_read.pending.as_ref().map(ExternalId::as_str)),
+            (":after", Some(after.current.as_str())),
+            (":after_pending", after.pending.as_ref().map(ExternalId::as_str)),
+            (":role", role.map(RoleArn::as_str)),
         ];
-        let values = values.into_iter().filter_map(|(name, id)| Some((name.to_owned(), s(id?.as_str())))).collect();
+        let values = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), s(value?)))).collect();
+        let no_other_role = role.map_or("", |_| " AND (attribute_not_exists(role_arn) OR role_arn = :role)");
         let is_pending = match as_read.pending {
             Some(_) => "pending_external_id = :read_pending",
             None => "attribute_not_exists(pending_external_id)",
@@ -247,7 +250,7 @@ impl Rotations for TenantsTable {
             .table_name(&self.table)
             .set_key(Some(key(tenant, "config")))
             .update_expression(format!("SET external_id = :after{pending}"))
-            .condition_expression(format!("external_id = :read AND {is_pending}"))
+            .condition_expression(format!("external_id = :read AND {is_pending}{no_other_role}"))
             .set_expression_attribute_values(Some(values));
         let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
         self.transact_and_announce(items, Some(announcement), "the external ID was rotated").await

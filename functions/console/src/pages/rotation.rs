@@ -65,12 +65,17 @@ pub(super) async fn verify<B: Backend>(
     State(app): State<App<B>>,
     Form { session, .. }: Form<Admin, NoFields>,
 ) -> Result<Response, ErrorPage> {
+    let before = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+    let Some(pending) = before.pending_external_id.clone() else {
+        return Ok(rotation_page(&session, before, Some(not_pending()), StatusCode::OK));
+    };
     let found = verification::verify_settings(&app, &session.caller, None).await;
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    if found.is_ok() && connector.pending_external_id.is_none() {
+    if connector.external_id == pending {
         return Ok(Redirect::to("../../connector?rotated=yes").into_response());
     }
     let (alert, status) = match found {
+        Ok(_) if connector.pending_external_id.as_ref() != Some(&pending) => (not_pending(), StatusCode::OK),
         Ok(report) => (not_completed(report), StatusCode::OK),
         Err(problem) => (Alert::from_problem(&problem), problem.code().status()),
     };
@@ -85,10 +90,16 @@ fn not_completed(VerificationReport { steps, .. }: VerificationReport) -> Alert 
     match found {
         Some(step) => Alert { tone: "bad", hint: step.hint, ..Alert::good(title, &step.message) },
         None => {
-            let hint = "Update the stack, or apply the Terraform file. Then verify again.".to_owned();
+            let hint = "If the role requires the new external ID already, verify again. Otherwise update the stack or apply the Terraform file first.".to_owned();
             Alert { tone: "warn", hint: Some(hint), ..Alert::good(title, &first) }
         }
     }
+}
+
+/// Another request has ended the rotation.
+fn not_pending() -> Alert {
+    let detail = "It was completed or cancelled meanwhile. This page shows the external ID that is in use now.";
+    Alert { tone: "warn", ..Alert::good("This rotation is not pending any more", detail) }
 }
 
 fn rotation_page(session: &Session<Admin>, connector: Connector, alert: Option<Alert>, status: StatusCode) -> Response {

@@ -18,6 +18,8 @@ async fn every_act_of_an_admin_is_recorded_with_client_and_token() {
         ("PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))),
         ("PUT", "/v1/export-settings", Some(settings("acme"))),
         ("POST", "/v1/export-settings/verify", None),
+        ("POST", "/v1/connector/external-id", None),
+        ("DELETE", "/v1/connector/external-id", None),
         ("GET", "/v1/audit-logs.csv", None),
         ("DELETE", "/v1/connector", None),
     ] {
@@ -29,6 +31,8 @@ async fn every_act_of_an_admin_is_recorded_with_client_and_token() {
         "Connection Check Passed",
         "Connector Connected",
         "Export Settings Changed",
+        "External ID Rotation Started",
+        "External ID Rotation Cancelled",
         "Audit Logs Downloaded",
         "Connector Disconnected",
     ] {

@@ -223,16 +223,19 @@ async fn a_save_over_another_admins_save_is_refused() {
 }
 
 #[tokio::test]
-async fn an_export_during_a_save_is_no_conflict_but_another_admins_change_is() {
+async fn an_export_or_a_rotation_during_a_save_is_no_conflict_but_another_admins_change_is() {
     use audit_log_core::ports::Settings as _;
     use futures::FutureExt as _;
     let world = World::with("acme").await;
     let fakes = world.fakes.clone();
-    // The watermark moves while the role is being verified.
+    assert_eq!(world.admin("acme", "POST", "/v1/connector/external-id", None).await.status, 200);
+    // The watermark moves while the role is being verified, and the verification completes the rotation.
     let export = move || {
         let mut state = fakes.state();
-        let watermark = state.tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap();
-        watermark.exported_until = Some("2026-11-21T10:03:30Z".to_owned());
+        let tenant = state.tenants.get_mut("acme").unwrap();
+        tenant.watermark.as_mut().unwrap().exported_until = Some("2026-11-21T10:03:30Z".to_owned());
+        let config = tenant.config.as_mut().unwrap();
+        config.external_id = config.pending_external_id.take();
     };
     world.fakes.once(Op::Verify, None, Fault::After(Box::new(export)));
     let saved = world.save("acme", settings("acme")).await;

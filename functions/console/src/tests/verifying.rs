@@ -70,5 +70,10 @@ async fn a_role_that_spans_all_tenants_folders_comes_with_the_command_that_updat
     for part in ["update-stack", tenant_id, r#"{"ParameterKey":"BucketName","UsePreviousValue":true}"#] {
         assert!(command.contains(part), "no {part}: {command}");
     }
+    // Exports go to the saved prefix while another one is tried.
+    let tried = json!({ "bucket": "acme-audit-logs", "region": "eu-west-1", "prefix": "tried" });
+    let found = world.admin("acme", "POST", "/v1/export-settings/verify", Some(tried)).await.json();
+    let command = found["steps"][4]["command"].as_str().unwrap();
+    assert!(command.contains(r#"{"ParameterKey":"BucketPrefix","ParameterValue":"security"}"#), "{command}");
     assert_eq!(found["steps"][3]["command"], Value::Null);
 }

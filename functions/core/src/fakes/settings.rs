@@ -154,6 +154,7 @@ impl Rotations for Fakes {
         tenant: &TenantId,
         as_read: &ExternalIds,
         after: &ExternalIds,
+        role: Option<&RoleArn>,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         self.inject(Op::Settings, tenant.as_str()).await?;
@@ -161,7 +162,13 @@ impl Rotations for Fakes {
         let mut state = self.state();
         let config = state.tenants.get_mut(tenant.as_str()).and_then(|stored| stored.config.as_mut());
         let is_as_read = |it: &&mut Draft| (it.external_id.clone(), it.pending_external_id.clone()) == text(as_read);
-        let Some(config) = config.filter(is_as_read) else { return Ok(Conditional::ConditionFailed) };
+        let has_other_role = |it: &Draft| {
+            let stored = it.role_arn.as_deref();
+            stored.is_some_and(|stored| role.is_some_and(|role| role.as_str() != stored))
+        };
+        let Some(config) = config.filter(is_as_read).filter(|it| !has_other_role(it)) else {
+            return Ok(Conditional::ConditionFailed);
+        };
         (config.external_id, config.pending_external_id) = text(after);
         state.announce(announcement);
         Ok(Conditional::Written)

@@ -186,27 +186,61 @@ proptest! {
     }
 }
 
-#[test]
-fn an_update_sets_tenant_and_external_id_and_keeps_every_other_parameter() {
-    let template = template();
-    let commands = Tenant::in_region("eu-west-1").all().update_cli();
-    let words = shlex::split(&commands).unwrap();
+/// The parameters of an update, by name.
+fn in_update(role_setup: &RoleSetup<'_>) -> BTreeMap<String, Value> {
+    let words = shlex::split(&role_setup.update_cli()).unwrap();
+    assert!(words.windows(2).any(|pair| pair == ["--template-url", TEMPLATE_URL]), "{words:?}");
     let objects = words.iter().filter(|word| word.starts_with('{'));
-    let given: BTreeMap<String, Value> = objects
+    objects
         .map(|object| serde_json::from_str::<Value>(object).unwrap())
         .map(|object| (object["ParameterKey"].as_str().unwrap().to_owned(), object))
-        .collect();
-    let declared = template["Parameters"].as_object().unwrap().keys();
-    let expected = declared.map(|name| {
-        let parameter = match name.as_str() {
-            "TenantId" => json!({ "ParameterKey": name, "ParameterValue": "acme_eu" }),
-            "ExternalId" => json!({ "ParameterKey": name, "ParameterValue": EXTERNAL_ID }),
-            kept => json!({ "ParameterKey": kept, "UsePreviousValue": true }),
-        };
-        (name.clone(), parameter)
-    });
-    assert_eq!(given, expected.collect());
-    assert!(words.windows(2).any(|pair| pair == ["--template-url", TEMPLATE_URL]), "{words:?}");
+        .collect()
+}
+
+#[test]
+fn an_update_sets_tenant_external_id_and_saved_prefix_and_keeps_every_other_parameter() {
+    let (template, tenant) = (template(), Tenant::in_region("eu-west-1"));
+    for (role_setup, prefix) in [
+        (tenant.all(), Some(PREFIX)),
+        (RoleSetup { prefix: None, ..tenant.all() }, Some("")),
+        (tenant.without_bucket(), None),
+    ] {
+        let declared = template["Parameters"].as_object().unwrap().keys();
+        let expected = declared.map(|name| {
+            let value = match name.as_str() {
+                "TenantId" => Some("acme_eu"),
+                "ExternalId" => Some(EXTERNAL_ID),
+                "BucketPrefix" => prefix,
+                _ => None,
+            };
+            let parameter = match value {
+                Some(value) => json!({ "ParameterKey": name, "ParameterValue": value }),
+                None => json!({ "ParameterKey": name, "UsePreviousValue": true }),
+            };
+            (name.clone(), parameter)
+        });
+        assert_eq!(in_update(&role_setup), expected.collect());
+    }
+}
+
+/// A stack of version 1.0.0 without a prefix had a role for the whole bucket, and the settings may have a prefix.
+#[test]
+fn an_updated_role_may_write_where_the_settings_deliver_whatever_the_stack_had() {
+    let tenant = Tenant::in_region("eu-west-1");
+    for before in ["", "it's(ok)!", PREFIX, "other"] {
+        let role_setup = tenant.all();
+        let mut parameters = in_cli(&role_setup.cli());
+        parameters.insert("BucketPrefix".to_owned(), before.to_owned());
+        for (name, parameter) in in_update(&role_setup) {
+            if let Some(value) = parameter["ParameterValue"].as_str() {
+                parameters.insert(name, value.to_owned());
+            }
+        }
+        let role = Stack::new(&parameters, tenant.region).role();
+        let resource = &role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"];
+        let folder = tenant_folder(&tenant.prefix, &tenant.id);
+        assert_eq!(*resource, format!("arn:aws:s3:::acme-audit-logs/{folder}*"), "{before:?}");
+    }
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl ExternalId {
         Self(text)
     }
 
+    /// Returns a wrong external ID that differs in its first character. A trust policy that compares only the last characters
+    /// takes it.
+    #[must_use]
+    pub fn first_changed(&self) -> Self {
+        let first = if self.0.starts_with('0') { '1' } else { '0' };
+        Self(std::iter::once(first).chain(self.0.chars().skip(1)).collect())
+    }
+
     /// Returns a wrong external ID with one character more, which a trust policy like `"3f6c…*"` takes. None if STS would
     /// refuse it as too long.
     #[must_use]
@@ -258,8 +266,9 @@ mod tests {
             let right = ExternalId::parse(text).unwrap();
             let random = right.same_shape("run-1");
             assert_eq!(random, right.same_shape("run-1"));
-            assert_eq!((random.as_str().len(), right.last_changed().as_str().len()), (text.len(), text.len()));
-            for wrong in [Some(random), Some(right.last_changed()), right.extended()].into_iter().flatten() {
+            let changed = [right.first_changed(), right.last_changed()];
+            assert!(changed.iter().chain([&random]).all(|wrong| wrong.as_str().len() == text.len()), "{text}");
+            for wrong in changed.into_iter().chain([random]).chain(right.extended()) {
                 assert!(wrong != right && ExternalId::parse(wrong.as_str()).is_ok(), "{}", wrong.as_str());
             }
         }
@@ -269,6 +278,7 @@ mod tests {
         let classes = |id: &ExternalId| id.as_str().bytes().map(class).collect::<Vec<_>>();
         assert_eq!(classes(&right.same_shape("run-1")), classes(&right));
         assert_eq!(right.last_changed().as_str(), "3f6c1d2e-externa0");
+        assert_eq!(right.first_changed().as_str(), "0f6c1d2e-external");
         assert_eq!(right.extended().unwrap().as_str(), "3f6c1d2e-external0");
         assert_eq!(ExternalId::parse(&longest).unwrap().extended(), None);
     }

@@ -49,6 +49,7 @@ impl Decoy {
         for right in [&connection.external_id].into_iter().chain(&connection.pending_external_id) {
             let wrong = [
                 (Some(right.same_shape(salt)), "with a random external ID of the same length"),
+                (Some(right.first_changed()), "with another first character of the external ID"),
                 (Some(right.last_changed()), "with another last character of the external ID"),
                 (right.extended(), "with a character appended to the external ID"),
             ];

@@ -16,11 +16,12 @@ use account::{Account, PENDING, With};
 const DENIED: Result<(), Code> = Err(Code::AssumeRoleDenied);
 
 /// The calls of a role that is asked once.
-const ROLE_CALLS: [&str; 5] = ["assume Right", "assume None", "assume Random", "assume Changed", "assume Appended"];
+const ROLE_CALLS: [&str; 6] =
+    ["assume Right", "assume None", "assume Random", "assume FirstChanged", "assume LastChanged", "assume Appended"];
 
 const NOW: &str = "2026-11-21T10:00:00Z";
 const KEY: &str = "security/audit-logs/tenant=acme/_audit-log-export/connectivity-check";
-const OUTSIDE_FOLDER: &str = "security/audit-logs/_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
+const OUTSIDE_FOLDER: &str = "security/audit-logs/tenant=acme_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa/_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
 const OUTSIDE_PREFIX: &str = "security_audit-log-export-probe-822b33ad87c148a0a20a5ba7cd5ebcaa";
 
 /// The request of a tenant with plain settings.
@@ -91,11 +92,11 @@ async fn a_connection_from_the_template_passes_with_exactly_these_calls() {
     let steps = verified(&account).await;
     assert_eq!(outline(&steps), ["Passed"; 5]);
     let calls = account.calls();
-    assert_eq!(calls[..5], ROLE_CALLS);
-    assert_eq!(calls[5], format!("deliver acme-audit/{KEY} {CHECK_TEXT:?}"));
-    assert_eq!(calls[6..8], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
-    assert_eq!(calls[8..10], [OUTSIDE_FOLDER, OUTSIDE_PREFIX].map(|key| format!("s3:PutObject {key}")));
-    assert_eq!(calls[10..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
+    let calls = calls.strip_prefix(&ROLE_CALLS.map(str::to_owned)).unwrap();
+    assert_eq!(calls[0], format!("deliver acme-audit/{KEY} {CHECK_TEXT:?}"));
+    assert_eq!(calls[1..3], [format!("s3:GetObject {KEY}"), format!("s3:ListBucket {KEY}")]);
+    assert_eq!(calls[3..5], [OUTSIDE_FOLDER, OUTSIDE_PREFIX].map(|key| format!("s3:PutObject {key}")));
+    assert_eq!(calls[5..], [format!("s3:DeleteObject {KEY}")], "Delete comes last");
 }
 
 #[tokio::test]
@@ -129,12 +130,14 @@ async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_writt
         (allowed(&[With::Random]), "Passed", random),
         (allowed(&[With::None]), "Passed", "without any external ID."),
         // StringLike with "3f6c1d2e-externa?", and with "3f6c*".
-        (allowed(&[With::Changed]), "Passed", "with another last character of the external ID."),
+        // StringLike with "?f6c1d2e-external", and with "*external".
+        (allowed(&[With::FirstChanged]), "Passed", "with another first character of the external ID."),
+        (allowed(&[With::LastChanged]), "Passed", "with another last character of the external ID."),
         (allowed(&[With::Appended]), "Passed", "with a character appended to the external ID."),
         (
             allowed(&With::DECOYS),
             "Passed",
-            "without any external ID, with a random external ID of the same length, with another last character of the external ID, with a character appended to the external ID.",
+            "without any external ID, with a random external ID of the same length, with another first character of the external ID, with another last character of the external ID, with a character appended to the external ID.",
         ),
         (throttled, "Passed", random),
         (locked_out, "Failed assume_role_denied", "without any external ID."),
@@ -145,7 +148,7 @@ async fn a_role_that_does_not_enforce_the_external_id_fails_and_nothing_is_writt
         assert_eq!(outline(&steps), expected, "{how}");
         assert!(steps[1].message.contains(how) && steps[1].message.contains("confused deputy"), "{:?}", steps[1]);
         assert!(steps[1].hint.as_ref().unwrap().contains("sts:ExternalId"), "{:?}", steps[1]);
-        assert_eq!(account.calls().len(), 5, "nothing was written");
+        assert_eq!(account.calls(), ROLE_CALLS, "nothing was written");
     }
 }
 
@@ -193,7 +196,8 @@ async fn a_role_that_is_seconds_old_must_demand_the_external_id_too() {
         (2, vec![(With::Random, vec![Ok(())])]),
         (3, vec![(With::Random, open()), (With::None, open())]),
         (0, vec![(With::Random, open())]),
-        (0, vec![(With::Changed, open())]),
+        (0, vec![(With::FirstChanged, open())]),
+        (0, vec![(With::LastChanged, open())]),
         (0, vec![(With::Appended, open())]),
         (0, vec![(With::None, open())]),
         // Refused once more between the successes.
@@ -262,7 +266,7 @@ async fn an_unclear_answer_does_not_pass() {
         (With::Right, Code::Unavailable, ["Inconclusive unavailable", "Inconclusive unavailable"]),
         (With::Right, Code::PlatformDenied, ["Failed platform_denied", "Skipped"]),
         (With::Random, Code::Throttled, ["Passed", "Inconclusive throttled"]),
-        (With::Changed, Code::Throttled, ["Passed", "Inconclusive throttled"]),
+        (With::LastChanged, Code::Throttled, ["Passed", "Inconclusive throttled"]),
         (With::Appended, Code::Unavailable, ["Passed", "Inconclusive unavailable"]),
         (With::None, Code::Unavailable, ["Passed", "Inconclusive unavailable"]),
         (With::None, Code::Rejected, ["Passed", "Inconclusive rejected"]),
@@ -283,7 +287,7 @@ async fn without_a_bucket_only_the_role_is_verified() {
         let steps = run(&account, &fakes(), &request).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", "Skipped", "Skipped", "Skipped"]);
         assert!(steps[2].message.contains("no bucket"), "{:?}", steps[2]);
-        assert_eq!(account.calls().len(), 5);
+        assert_eq!(account.calls(), ROLE_CALLS);
     }
 }
 
@@ -359,7 +363,7 @@ async fn the_answer_to_the_put_decides_two_steps() {
         let account = Account { delivery: Some(refused), ..Account::default() };
         let steps = verified(&account).await;
         assert_eq!(outline(&steps), ["Passed", "Passed", region, put, "Skipped"]);
-        assert_eq!(account.calls().len(), 6, "no right is tried without a stored object");
+        assert_eq!(account.calls().len(), ROLE_CALLS.len() + 1, "no right is tried without a stored object");
     }
 }
 
@@ -578,7 +582,9 @@ async fn in_a_rotation_the_decoys_of_both_external_ids_must_be_refused() {
     let fakes = rotating(draft().role_arn);
     let account = demanding(&[With::Right]);
     assert_eq!(outline(&run(&account, &fakes, &request()).await), ["Passed"; 5]);
-    for (decoy, asked) in [(With::None, 1), (With::Random, 2), (With::Changed, 2), (With::Appended, 2)] {
+    for (decoy, asked) in
+        [(With::None, 1), (With::Random, 2), (With::FirstChanged, 2), (With::LastChanged, 2), (With::Appended, 2)]
+    {
         assert_eq!(account.count(&format!("assume {decoy:?}")), asked, "{decoy:?}");
     }
     // A trust policy that lists the current one exactly, and the pending one sloppily.
@@ -604,7 +610,11 @@ async fn an_unclear_answer_to_the_pending_external_id_is_no_refusal_of_the_role(
 async fn a_rotation_that_can_not_be_completed_goes_on_and_the_verification_counts() {
     let fakes = rotating(draft().role_arn);
     fakes.once(Op::Settings, None, Fault::Fail(Failure::new(Code::Unavailable, "DynamoDB did not answer.")));
-    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    let steps = run(&demanding(&[With::Pending]), &fakes, &request()).await;
+    assert_eq!(outline(&steps), ["Passed"; 5]);
+    assert!(
+        steps[0].message.ends_with("the platform failed to make the new one the only one: verify again in a minute.")
+    );
     assert_eq!(external_ids(&fakes).1.as_deref(), Some(PENDING));
     assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
     assert_eq!(external_ids(&fakes), (Some(PENDING.to_owned()), None), "the next one completes it");
@@ -617,7 +627,24 @@ async fn a_rotation_that_can_not_be_completed_goes_on_and_the_verification_count
         state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap().pending_external_id = None;
     };
     fakes.once(Op::Settings, None, Fault::After(Box::new(cancel)));
-    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    let steps = run(&demanding(&[With::Pending]), &fakes, &request()).await;
+    assert_eq!(outline(&steps), ["Passed"; 5]);
+    assert!(steps[0].message.contains("But the rotation was cancelled"), "{:?}", steps[0]);
     assert_eq!(external_ids(&fakes), (draft().external_id, None), "the cancelled one is not stored");
+    assert_eq!(fakes.actions("acme"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_rotation_is_not_completed_for_a_role_that_was_replaced_during_the_verification() {
+    let fakes = rotating(draft().role_arn);
+    let store = fakes.clone();
+    let connect_another = move || {
+        let mut state = store.state();
+        let config = state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap();
+        config.role_arn = Some("arn:aws:iam::222222222222:role/another".to_owned());
+    };
+    fakes.once(Op::Settings, None, Fault::After(Box::new(connect_another)));
+    assert_eq!(outline(&run(&demanding(&[With::Pending]), &fakes, &request()).await), ["Passed"; 5]);
+    assert_eq!(external_ids(&fakes), (draft().external_id, Some(PENDING.to_owned())), "both stay");
     assert_eq!(fakes.actions("acme"), [""; 0]);
 }

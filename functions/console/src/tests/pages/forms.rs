@@ -123,6 +123,25 @@ async fn an_admin_rotates_the_external_id_without_a_script() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_another_admin_cancels_during_the_verification_is_not_shown_as_completed() {
+    const PAGE: &str = "/connector/external-id";
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    browser.send(PAGE, PAGE, &[]).await;
+    let fakes = world.fakes.clone();
+    let cancel = move || {
+        fakes.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().pending_external_id = None;
+    };
+    world.fakes.once(Op::Verify, None, Fault::After(Box::new(cancel)));
+    // The second time it is cancelled before the verification.
+    for _ in 0..2 {
+        let verified = browser.send(PAGE, &format!("{PAGE}/verify"), &[]).await;
+        assert_eq!(verified.status, 200, "{}", verified.text);
+        assert!(verified.text.contains("This rotation is not pending any more"), "{}", verified.text);
+    }
+}
+
+#[tokio::test]
 async fn errors_are_shown_at_their_fields_and_the_input_stays() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);

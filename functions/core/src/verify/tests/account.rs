@@ -16,8 +16,10 @@ pub(super) enum With {
     Pending,
     /// Of the same length.
     Random,
+    /// With another first character.
+    FirstChanged,
     /// With another last character.
-    Changed,
+    LastChanged,
     /// With one character more.
     Appended,
     None,
@@ -26,18 +28,22 @@ pub(super) enum With {
 pub(super) const PENDING: &str = "9b0e7a44-pending";
 
 impl With {
-    pub(super) const DECOYS: [Self; 4] = [Self::None, Self::Random, Self::Changed, Self::Appended];
+    pub(super) const DECOYS: [Self; 5] =
+        [Self::None, Self::Random, Self::FirstChanged, Self::LastChanged, Self::Appended];
 
     fn of(connection: &Connection, external_id: Option<&ExternalId>) -> Self {
         let Some(id) = external_id else { return Self::None };
         let pending = ExternalId::parse(PENDING).unwrap();
         for (with, right) in [(Self::Right, &connection.external_id), (Self::Pending, &pending)] {
             let (id, right) = (id.as_str(), right.as_str());
-            let all_but_last = &right[..right.len() - 1];
+            let (all_but_last, all_but_first) = (&right[..right.len() - 1], &right[1..]);
             match () {
                 () if id == right => return with,
                 () if id.strip_prefix(right).is_some_and(|rest| rest.len() == 1) => return Self::Appended,
-                () if id.strip_prefix(all_but_last).is_some_and(|rest| rest.len() == 1) => return Self::Changed,
+                () if id.strip_prefix(all_but_last).is_some_and(|rest| rest.len() == 1) => return Self::LastChanged,
+                () if id.strip_suffix(all_but_first).is_some_and(|first| first.len() == 1) => {
+                    return Self::FirstChanged;
+                }
                 () => {}
             }
         }
