@@ -194,6 +194,9 @@ impl Erasure for TenantsTable {
         // `build` can't fail: all have all required fields. Without one, DynamoDB would refuse the whole transaction.
         let goes_on = TransactWriteItem::builder().set_condition_check(goes_on.build().ok()).build();
         let names: Vec<&String> = names.iter().filter(|name| *name != "config").collect();
+        if names.is_empty() && !self.goes_on(tenant, begun).await? {
+            return Ok(Conditional::ConditionFailed);
+        }
         for names in names.chunks(MAX_DELETES_PER_TRANSACTION) {
             let deletes = names.iter().map(|name| {
                 let delete = Delete::builder().table_name(&self.table).set_key(Some(key(tenant, name)));
