@@ -242,6 +242,7 @@ fn a_stack_without_the_tenant_gets_a_warning_that_the_update_command_ends() -> R
             let bucket_name = format!("{tenant}-logs");
             let bucket = Bucket::create(aws, account, &bucket_name, REGION).await?;
             let external_id = format!("external-id-of-{tenant}");
+            platform.store_external_id(tenant, &external_id).await?;
             let id = TenantId::parse(tenant)?;
             let identity = tenant::Platform {
                 account: tenant::AccountId::parse(PLATFORM_ACCOUNT)?,
