@@ -196,8 +196,8 @@ pub(crate) async fn preview<B: Backend>(
     Ok(Preview { next: next_export(app, tenant, &records, merged, now), deliveries, elsewhere })
 }
 
-/// The fields that say where files go.
-const DESTINATION: [&str; 4] = ["bucket", "region", "prefix", "bucketOwner"];
+/// The fields that say where files go, and how they get there.
+const DESTINATION: [&str; 6] = ["bucket", "region", "prefix", "bucketOwner", "encryption", "kmsKeyArn"];
 
 /// Depends on neither bucket, region, encryption nor bucket owner, so these may be missing or wrong.
 fn next_export<B: Backend>(

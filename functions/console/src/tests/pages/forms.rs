@@ -330,7 +330,7 @@ async fn the_pages_say_before_a_change_what_is_delivered_where() {
     let contains =
         |page: &str, all: &[&str]| all.iter().for_each(|words| assert!(page.contains(words), "{words}: {page}"));
     let settings = browser.get("/settings").await;
-    contains(&settings.text, &[here, until, "If you save another bucket, prefix or bucket owner"]);
+    contains(&settings.text, &[here, until, "If you save another bucket, prefix, bucket owner, region or encryption"]);
     contains(&settings.text, &["input from:#bucket ", "input from:#bucketOwner "]);
     let version = settings.field("version");
     for (changes, there) in [
@@ -349,6 +349,9 @@ async fn the_pages_say_before_a_change_what_is_delivered_where() {
             );
         }
     }
+    let page = browser.send("/settings", "/settings/preview", &filled(&version, &[("encryption", "sse-s3")])).await;
+    contains(&page.text, &[here, "go to this place once more, by the settings before it", until]);
+    assert!(!page.text.contains("old place"), "{}", page.text);
     for changes in
         [&[("prefix", "/security/")][..], &[("bucket", "Not A Bucket")], &[("bucket", "")], &[("region", "")]]
     {
