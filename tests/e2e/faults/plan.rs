@@ -91,7 +91,7 @@ fn sorted(undisturbed: &Outcome) -> Vec<&Call> {
 }
 
 pub(crate) fn writes(name: &CallName) -> bool {
-    !matches!(operation(name), "Query" | "BatchGetItem" | "GetItem" | "AssumeRole")
+    !matches!(operation(name), "Query" | "Scan" | "BatchGetItem" | "GetItem" | "AssumeRole")
 }
 
 /// The faults that are possible at a call.

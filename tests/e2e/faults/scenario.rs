@@ -18,7 +18,7 @@ const SMALL: [&str; 4] = [RECOVERING, FAILING, FILES, SHARDED];
 /// The tenant with several files in its window.
 pub(crate) const FILES: &str = "files";
 
-pub(crate) const CALLS: [&str; 22] = [
+pub(crate) const CALLS: [&str; 23] = [
     "AbortMultipartUpload",
     "AbortMultipartUpload of none",
     "AssumeRole",
@@ -31,6 +31,7 @@ pub(crate) const CALLS: [&str; 22] = [
     "Query",
     "Query due",
     "Query due, Limit",
+    "Scan",
     "SendMessageBatch",
     "TransactWriteItems Update",
     "TransactWriteItems Update+ConditionCheck",

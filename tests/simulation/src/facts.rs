@@ -28,7 +28,7 @@ pub struct Facts {
     /// Places that are left and wait for their last events, by tenant.
     pub leaving: BTreeMap<String, Vec<Leaving>>,
     /// How many final deliveries of each tenant have ended, and how many of them may have been given up.
-    pub final_deliveries: BTreeMap<String, (usize, usize)>,
+    pub final_deliveries: BTreeMap<String, EndedDeliveries>,
     /// All values of `MAX_OBJECT_BYTES` so far.
     pub sizes: BTreeSet<u64>,
     /// Since when each failing tenant has failed.
@@ -61,6 +61,16 @@ pub struct Put {
     pub sha256: String,
 }
 
+/// How many of a tenant's final deliveries have ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EndedDeliveries {
+    pub ended: usize,
+    /// Those that may have been given up.
+    pub given_up: usize,
+    /// Those that may have been given up without a notification.
+    pub silent: usize,
+}
+
 /// A place that was left and waits for its last events.
 #[derive(Debug, Clone)]
 pub struct Leaving {
@@ -70,6 +80,8 @@ pub struct Leaving {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
     pub since: DateTime<Utc>,
+    /// Whether the exports failed each time that it was left.
+    pub was_failing: bool,
     /// The keys of the changes' audit events that it has not got yet.
     pub changes: BTreeSet<String>,
 }

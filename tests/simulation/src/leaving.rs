@@ -15,7 +15,7 @@ use audit_log_core::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    facts::{Facts, Leaving, expected},
+    facts::{EndedDeliveries, Facts, Leaving, expected},
     lines::{match_line, object_lines},
 };
 
@@ -42,12 +42,14 @@ pub fn note_change(
         Some(waiting) => {
             waiting.until = waiting.until.max(until);
             waiting.from = waiting.from.min(timestamp::whole_seconds(at));
+            waiting.was_failing &= watermark.failing;
             waiting.changes.insert(key);
         }
         None => {
             let since = timestamp::whole_seconds(at);
             let ((bucket, folder), from) = (left, exported_until.min(since));
-            leaving.push(Leaving { bucket, folder, from, until, since, changes: BTreeSet::from([key]) });
+            let was_failing = watermark.failing;
+            leaving.push(Leaving { bucket, folder, from, until, since, was_failing, changes: BTreeSet::from([key]) });
         }
     }
 }
@@ -85,8 +87,11 @@ pub fn check(
             }
             place.from = to;
             if has_ended {
-                let (ended, given_up) = facts.final_deliveries.entry(id.to_owned()).or_default();
-                (*ended, *given_up) = (*ended + 1, *given_up + usize::from(may_be_given_up));
+                let EndedDeliveries { ended, given_up, silent } =
+                    facts.final_deliveries.entry(id.to_owned()).or_default();
+                *ended += 1;
+                *given_up += usize::from(may_be_given_up);
+                *silent += usize::from(may_be_given_up && place.was_failing);
                 let is_deleted = |key: &&String| facts.expired.contains_key(&(id.to_owned(), 0, (*key).clone()));
                 if let Some(change) = place.changes.iter().find(|key| !may_be_given_up && !is_deleted(key)) {
                     return Err(format!("{id}: {} never got {change}", place.bucket));

@@ -6,6 +6,7 @@ use audit_log_core::{event::Body, notification::Kind};
 use serde_json::Value;
 
 use super::TenantModel;
+use crate::facts::EndedDeliveries;
 
 /// A system event: its action and, for failures and recoveries, the watermark and the days since the first failure.
 type Announced = (String, String, i64);
@@ -65,9 +66,11 @@ impl TenantModel<'_> {
         }
     }
 
-    /// The end of each final delivery is an audit event, and one that is given up a notification.
+    /// The end of each final delivery is an audit event. One that is given up is a notification too, unless the exports failed
+    /// already when the place was left.
     fn check_ended_deliveries(&self, announced: &mut BTreeMap<String, Announced>) -> Result<(), String> {
-        let (ended, most_given_up) = self.facts.final_deliveries.get(self.id).copied().unwrap_or_default();
+        let EndedDeliveries { ended, given_up: most_given_up, silent: most_silent } =
+            self.facts.final_deliveries.get(self.id).copied().unwrap_or_default();
         let mut take = |action: &str| {
             let of_action: Vec<String> =
                 announced.iter().filter(|(_, (of, ..))| of == action).map(|(id, _)| id.clone()).collect();
@@ -82,7 +85,12 @@ impl TenantModel<'_> {
                 given_up.len()
             ));
         }
-        given_up.iter().try_for_each(|id| self.check_published(id, "Final Delivery Failed"))
+        let is_published = |id: &&String| self.state.notifications.iter().any(|it| it.id == **id);
+        let (published, silent): (Vec<&String>, Vec<&String>) = given_up.iter().partition(is_published);
+        if silent.len() > most_silent {
+            return Err(format!("final deliveries were given up without a notification: {silent:?}"));
+        }
+        published.into_iter().try_for_each(|id| self.check_published(id, "Final Delivery Failed"))
     }
 
     fn check_published(&self, id: &str, action: &str) -> Result<(), String> {
