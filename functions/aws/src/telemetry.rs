@@ -213,16 +213,17 @@ impl Metrics {
         self.flush_gauges(TimeDelta::zero(), TimeDelta::zero(), duration);
     }
 
-    /// Writes all that was counted since the last time.
-    pub fn flush(&self) {
-        flush(self.0);
+    /// Writes what was counted while one tenant's notifications were published.
+    pub fn published(&self, duration: TimeDelta) {
+        self.flush_gauges(TimeDelta::zero(), TimeDelta::zero(), duration);
     }
 
+    /// Sets every gauge, since one that isn't set repeats the value of the run before.
     fn flush_gauges(&self, longest_lag: TimeDelta, latest_deferred: TimeDelta, duration: TimeDelta) {
         Metric::OldestWatermarkLag.set(longest_lag.as_seconds_f64());
         Metric::DeferredLateness.set(latest_deferred.as_seconds_f64());
         Metric::Duration.set(duration.as_seconds_f64() * 1000.0);
-        self.flush();
+        flush(self.0);
     }
 }
 

@@ -186,10 +186,11 @@ impl Invocation<'_> {
         let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
         let hour = schedule::full_hour(started);
         let published = self.exporter.export.publish_one(self.run(hour, started, &should_stop), tenant).await;
-        self.metrics.flush();
+        let duration = wall_clock() - started;
+        self.metrics.published(duration);
         let published = published.inspect_err(|failure| log_failure("publishing", hour, failure))?;
         let Publishing { published: notifications, left, dropped, .. } = published;
-        let duration_ms = (wall_clock() - started).num_milliseconds();
+        let duration_ms = duration.num_milliseconds();
         tracing::info!(tenant = %tenant, notifications, left, dropped, duration_ms, "published");
         Ok(published)
     }
