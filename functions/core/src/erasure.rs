@@ -103,7 +103,7 @@ impl fmt::Display for Obstacle {
 pub struct Survey {
     pub inventory: Inventory,
     pub counts: Counts,
-    /// Whether there are [undelivered](crate::undelivered) events, recorded since [`Inventory::delivered_until`].
+    /// Whether there are events, recorded since [`Inventory::delivered_until`], that are in no bucket.
     pub undelivered: bool,
     /// Empty if the tenant can be erased.
     pub obstacles: Vec<Obstacle>,
