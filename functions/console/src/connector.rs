@@ -245,15 +245,10 @@ pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Res
     let region = region.and_then(|text| Region::parse(&text).ok());
     let deployment = app.deployment();
     let role_setup = RoleSetup {
-        tenant,
-        platform: &deployment.platform,
-        role_name: &deployment.exporter_role,
-        region: region.unwrap_or(deployment.region),
-        template_url: deployment.template_url.as_deref(),
-        external_id: pending.as_ref().unwrap_or(&external_id),
         bucket: bucket.as_ref(),
         prefix: prefix.as_ref(),
         kms_key: kms_key.as_ref(),
+        ..deployment.role_setup(tenant, pending.as_ref().unwrap_or(&external_id), region)
     };
     Ok(Connector {
         status,

@@ -132,17 +132,8 @@ fn update_cli(deployment: &Deployment, tenant: &TenantId, draft: &Draft) -> Opti
     let bucket = draft.bucket.as_deref().and_then(|text| BucketName::parse(text).ok());
     let prefix = draft.prefix.as_deref().and_then(|text| Prefix::parse(text).ok());
     let region = draft.region.as_deref().and_then(|text| Region::parse(text).ok());
-    let role_setup = RoleSetup {
-        tenant,
-        platform: &deployment.platform,
-        role_name: &deployment.exporter_role,
-        region: region.unwrap_or(deployment.region),
-        template_url: deployment.template_url.as_deref(),
-        external_id: &external_id,
-        bucket: bucket.as_ref(),
-        prefix: prefix.as_ref(),
-        kms_key: None,
-    };
+    let role_setup = deployment.role_setup(tenant, &external_id, region);
+    let role_setup = RoleSetup { bucket: bucket.as_ref(), prefix: prefix.as_ref(), ..role_setup };
     Some(role_setup.update_cli())
 }
 

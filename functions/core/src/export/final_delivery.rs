@@ -2,7 +2,8 @@
 //!
 //! A change of destination writes the record `final_delivery` in its own transaction. Each run that comes to the tenant tries
 //! it, after all due windows of all its tenants, under the tenant's lease. It stores objects as a window's are stored, but moves
-//! neither watermark nor schedule: the new place gets every window whole. A place that refuses is tried for a day.
+//! neither watermark nor schedule: the new place gets every window whole. A place that refuses is tried for a day after its
+//! first refusal, or for seven if the failure is the platform's.
 
 use std::{
     pin::pin,

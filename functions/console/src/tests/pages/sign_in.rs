@@ -1,4 +1,4 @@
-//! Who may sign a browser in, and as whom: login CSRF.
+//! Sign-ins that a browser's user did not ask for: login CSRF.
 
 use super::*;
 
