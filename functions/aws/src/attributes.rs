@@ -128,6 +128,8 @@ pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
         checkpoint: text(item, "checkpoint"),
         trailing_counts: text(item, "trailing_counts"),
         final_delivered_until: text(item, "final_delivered_until"),
+        manifest_sha256: text(item, "manifest_sha256"),
+        signing_failed_since: text(item, "signing_failed_since"),
         failing: health(item).consecutive_failures > 0,
     })
 }
@@ -329,6 +331,8 @@ mod tests {
                     checkpoint: Some(_),
                     trailing_counts: Some(_),
                     final_delivered_until: Some(_),
+                    manifest_sha256: Some(_),
+                    signing_failed_since: Some(_),
                     failing: true,
                 })
             ),

@@ -29,6 +29,10 @@ pub struct ExporterConfig {
     pub assume_roles_per_second: NonZeroU32,
     /// `ORGANIZATION_ID`: the exporter's role is denied all roles of this organization. If it is blank, there is no such denial.
     pub denies_organization: bool,
+    /// `MANIFEST_KEY_ARN`: the key that signs manifests. If it is blank, no chain of manifests begins.
+    pub manifest_key_arn: Option<String>,
+    /// `MANIFEST_KEY_NAME`: the key's name in signatures.
+    pub manifest_key_name: String,
     pub shared: SharedConfig,
     /// `MAX_CONCURRENT_EXPORTS`, `MAX_OBJECT_BYTES`, `MAX_WINDOWS_PER_TENANT`, and the times of `shared`.
     pub options: Options,
@@ -46,6 +50,7 @@ impl ExporterConfig {
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let shared = SharedConfig::from_lookup(&lookup)?;
+        let manifest_key_arn = lookup("MANIFEST_KEY_ARN").filter(|arn| !arn.is_empty());
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
@@ -57,6 +62,11 @@ impl ExporterConfig {
                 NonZeroU32::MIN..=MAX_ASSUME_ROLES_PER_SECOND,
             )?,
             denies_organization: lookup("ORGANIZATION_ID").is_some_and(|id| !id.is_empty()),
+            manifest_key_name: match &manifest_key_arn {
+                Some(_) => required(&lookup, "MANIFEST_KEY_NAME")?,
+                None => String::new(),
+            },
+            manifest_key_arn,
             options: Options {
                 settle: shared.settle,
                 retention: shared.retention,

@@ -1,7 +1,7 @@
 //! The adapters, which implement the core's ports over AWS: the only crate that names the AWS SDK.
 //!
 //! [`config`] and [`clients`] configure, [`tenants`], [`events`] and [`mod@recorder`] use the two DynamoDB tables, [`buckets`] STS
-//! and S3, [`queue`] SQS, [`bus`] EventBridge, [`verifier`] Lambda. [`telemetry`] writes logs and metrics, and [`errors`]
+//! and S3, [`queue`] SQS, [`bus`] EventBridge, [`signer`] KMS, [`verifier`] Lambda. [`telemetry`] writes logs and metrics, and [`errors`]
 //! turns AWS's errors into failures. The adapters pass the same contract tests as the core's fakes.
 
 mod attributes;
@@ -13,6 +13,7 @@ pub mod errors;
 pub mod events;
 pub mod queue;
 pub mod recorder;
+pub mod signer;
 pub mod telemetry;
 pub mod tenants;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub type Export = audit_log_core::export::Export<
     events::EventsTable,
     buckets::AssumedBuckets,
     Option<bus::EventBus>,
+    Option<signer::KmsSigner>,
 >;
 
 /// The exporter's adapters.
@@ -40,8 +42,11 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
     let dynamodb = aws_sdk_dynamodb::Client::new(&shared);
     let SharedConfig { tenants_table, events_table, settle, .. } = &config.shared;
     let events = events::EventsTable::new(dynamodb.clone(), events_table);
+    let tenants = tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), *settle);
+    let signer = |arn: &String| signer::KmsSigner::new(&shared, arn, &config.manifest_key_name, tenants.clone());
     let export = audit_log_core::export::Export {
-        tenants: tenants::TenantsTable::new(dynamodb, tenants_table, events.clone(), *settle),
+        signer: config.manifest_key_arn.as_ref().map(signer),
+        tenants,
         events,
         buckets: buckets::AssumedBuckets::new(
             &shared,

@@ -35,7 +35,7 @@ metrics! {
         SuccessfulTicks NoConnectedTenants NothingDelivered
         DueTenants QueuedTenants ExportedTenants FailedTenants DeferredTenants BackedOffTenants
         TenantsLeased TenantsLeasedAgain LeasesLost EventReadsRefused BacklogNearsRetention
-        Events LateEvents Objects UnpublishedNotifications
+        Events LateEvents Objects UnpublishedNotifications SigningFailed
         FinalDeliveriesCompleted FinalDeliveriesFailed FinalDeliveriesGivenUp
         SuccessfulChecks ConnectedTenants TenantsShrunken WatermarksWithoutConfig SettingsWithoutWatermark
         UndeliveredNearRetention
@@ -104,6 +104,7 @@ impl Metrics {
             leased,
             leased_again,
             lease_lost,
+            signing_failed,
             near_retention,
             final_deliveries,
             events,
@@ -142,6 +143,7 @@ impl Metrics {
         Metric::TenantsLeased.add(*leased);
         Metric::TenantsLeasedAgain.add(*leased_again);
         Metric::LeasesLost.add(*lease_lost);
+        Metric::SigningFailed.add(*signing_failed);
         Metric::BacklogNearsRetention.add(*near_retention);
         Self::final_deliveries(*final_deliveries);
         Metric::Events.add(*events);
@@ -178,11 +180,13 @@ impl Metrics {
     }
 
     /// Counts final deliveries, of a tick, of batches or of a check.
-    fn final_deliveries(FinalDeliveryCounts { completed, failed, given_up, lease_lost }: FinalDeliveryCounts) {
+    fn final_deliveries(counts: FinalDeliveryCounts) {
+        let FinalDeliveryCounts { completed, failed, given_up, lease_lost, signing_failed } = counts;
         Metric::FinalDeliveriesCompleted.add(completed);
         Metric::FinalDeliveriesFailed.add(failed);
         Metric::FinalDeliveriesGivenUp.add(given_up);
         Metric::LeasesLost.add(lease_lost);
+        Metric::SigningFailed.add(signing_failed);
     }
 
     /// Writes the metrics of an hourly check. A part that failed is none, and the check must not count as one of

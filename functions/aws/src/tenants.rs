@@ -6,6 +6,7 @@ mod erasure;
 mod export;
 mod final_deliveries;
 mod fleet;
+mod manifest_keys;
 mod outbox;
 mod reading;
 mod settings;

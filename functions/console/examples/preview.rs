@@ -99,6 +99,8 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
                 gap: false,
                 exported_at: to + TimeDelta::seconds(63),
                 duration: TimeDelta::milliseconds(420),
+                manifest: None,
+                signing_failure: None,
             };
             stored.receipts.insert(to, receipt);
         }

@@ -1,6 +1,7 @@
 //! The receipts of what was exported.
 
 use audit_log_core::{
+    manifest::StoredManifest,
     ports::Settings as _,
     records::{StoredObject, StoredReceipt},
     timestamp,
@@ -58,14 +59,25 @@ pub struct Receipt {
     pub(crate) malformed: u64,
     /// The stored bytes of all objects.
     pub(crate) bytes: u64,
-    /// SHA-256 of the list of all objects, in the format of `sha256sum`.
-    pub(crate) manifest_sha256: String,
+    /// The signed list of all objects; null if the platform signs none.
+    pub(crate) manifest: Option<Manifest>,
     /// Whether events may be missing because they were deleted before the export.
     pub(crate) gap: bool,
     /// When the last object was stored.
     pub(crate) exported_at: String,
     /// From the first read to the last stored object.
     pub(crate) duration_ms: i64,
+}
+
+/// The manifest of a window.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Manifest {
+    /// Its key in the tenant's bucket.
+    pub(crate) key: String,
+    /// SHA-256 of its text, without the signature, in lower-case hex: what the next window's manifest names.
+    pub(crate) sha256: String,
+    /// `signed` or `unsigned`. An unsigned one proves nothing.
+    pub(crate) state: &'static str,
 }
 
 /// One object in the tenant's bucket.
@@ -125,7 +137,7 @@ pub(crate) async fn page<B: Backend>(
 
 impl From<StoredReceipt> for Receipt {
     fn from(stored: StoredReceipt) -> Self {
-        let StoredReceipt { receipt, object_count, events, bytes, manifest_sha256 } = stored;
+        let StoredReceipt { receipt, object_count, events, bytes } = stored;
         let object = |StoredObject { key, bytes, events, sha256, .. }| ExportedObject { key, bytes, events, sha256 };
         Self {
             window_from: timestamp::seconds(receipt.window.from),
@@ -136,7 +148,11 @@ impl From<StoredReceipt> for Receipt {
             events,
             malformed: receipt.malformed,
             bytes,
-            manifest_sha256,
+            manifest: receipt.manifest.map(|StoredManifest { key, sha256, state }| Manifest {
+                key,
+                sha256,
+                state: state.as_str(),
+            }),
             gap: receipt.gap,
             exported_at: timestamp::seconds(receipt.exported_at),
             duration_ms: receipt.duration.num_milliseconds(),

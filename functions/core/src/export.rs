@@ -13,9 +13,10 @@
 //! 6. `Reader::next_in_time` (`reader.rs`) returns the events of all shards in order.
 //! 7. `redeliver_late_minutes` (`late_arrivals.rs`) delivers minutes again that have changed since the window before.
 //! 8. `Writer::open`, `push`, `finish` (`writer.rs`) turn events into stored objects; `save_checkpoint` (`window.rs`).
-//! 9. `commit` (`advance.rs`) moves the watermark and stores the receipt; after a failure, `note_failure` notes it.
-//! 10. `finish` (`held_lease.rs`) releases the lease, and [`Report::add`] (`report.rs`) adds the tenant to the report.
-//! 11. `deliver_finals` (`final_delivery.rs`) delivers what is left to places that tenants have left, in the same way from 4.
+//! 9. `store_manifest` (`signing.rs`) stores the window's signed manifest.
+//! 10. `commit` (`advance.rs`) moves the watermark and stores the receipt; after a failure, `note_failure` notes it.
+//! 11. `finish` (`held_lease.rs`) releases the lease, and [`Report::add`] (`report.rs`) adds the tenant to the report.
+//! 12. `deliver_finals` (`final_delivery.rs`) delivers what is left to places that tenants have left, in the same way from 4.
 
 mod advance;
 mod budget;
@@ -27,6 +28,7 @@ mod pending_delivery;
 mod publish;
 mod reader;
 mod report;
+mod signing;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -61,7 +63,7 @@ use crate::{
     backoff,
     failure::{Code, Failure, Party},
     lease::Lease,
-    ports::{Buckets, Bus, Events, Tenants},
+    ports::{Buckets, Bus, Events, Signer, Tenants},
     records::TenantRecords,
     tenant::{DueShard, Platform, TenantId},
 };
@@ -118,15 +120,16 @@ impl Run<'_> {
 }
 
 /// The export, over its ports.
-pub struct Export<T, E, B, N> {
+pub struct Export<T, E, B, N, S> {
     pub tenants: T,
     pub events: E,
     pub buckets: B,
     pub bus: N,
+    pub signer: S,
     pub options: Options,
 }
 
-impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
     /// Exports every due tenant: every tenant's first window before any second one. No tenant's failure affects another.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod faults;
 mod fleet;
 mod messages;
 mod settings;
+mod signing;
 mod tenants;
 
 use std::{
@@ -28,6 +29,7 @@ use crate::{
     event::{Body, StoredEvent},
     failure::Failure,
     lease::Lease,
+    manifest::{ManifestKey, UsedKey},
     new_event::NewEvent,
     notification::Notification,
     outbox::{Announcement, Outbox},
@@ -74,6 +76,9 @@ pub struct FakeState {
     /// How many slots of a period a tenant has asked for.
     pub slots: BTreeMap<(TenantId, SlotKind, DateTime<Utc>), u32>,
     pub draws: u64,
+    /// The key that signs manifests; none: the platform signs none.
+    pub manifest_key: Option<ManifestKey>,
+    pub manifest_keys: Vec<UsedKey>,
 }
 
 /// A tenant's records.

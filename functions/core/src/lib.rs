@@ -52,6 +52,7 @@ pub mod fakes;
 pub mod ingestion;
 pub mod late_arrivals;
 pub mod lease;
+pub mod manifest;
 pub mod member_names;
 pub mod new_event;
 pub mod notification;

@@ -56,6 +56,8 @@ kinds! {
     SettingsChanged = "Audit Log Export Settings Changed";
     /// A place that an admin left does not have the last events.
     FinalDeliveryFailed = "Audit Log Final Delivery Failed";
+    /// A window was delivered with a manifest that is not signed.
+    WindowUnsigned = "Audit Log Window Unsigned";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

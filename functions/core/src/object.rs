@@ -24,8 +24,8 @@ pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
     format!("{prefix}{slash}audit-logs/tenant={tenant}/")
 }
 
-/// The folder, in a tenant's own, of what the system writes beside data. Neither it nor the names in it have an extension:
-/// a reader of all `**/*.json`, `*.ndjson` or `*.gz` must find data alone, since a file outside the folders `dt=…` breaks it.
+/// The folder, in a tenant's own, of what the system writes beside data. No name in it has the extension of data: a reader of all
+/// `**/*.json`, `*.ndjson` or `*.gz` must find data alone, since a file outside the folders `dt=…` breaks it.
 const SYSTEM_FOLDER: &str = "_audit-log-export/";
 
 /// Returns a key that a role limited to the tenant's folder can't write. It is in a folder like that of a tenant whose id goes on,
@@ -104,6 +104,15 @@ impl ObjectSpec {
         let key = format!("{}{SYSTEM_FOLDER}connectivity-check", tenant_folder(&config.prefix, &config.tenant));
         Self { key, content_type: "text/plain", ..Self::new(config, Window { from: at, to: at }, 1) }
     }
+
+    /// The manifest of a window, or of a window of a final delivery.
+    pub fn manifest(config: &TenantConfig, window: Window, is_final: bool) -> Self {
+        let folder = tenant_folder(&config.prefix, &config.tenant);
+        let day = window.from.format("%Y-%m-%d");
+        let name = if is_final { "final.manifest" } else { "manifest" };
+        let key = format!("{folder}{SYSTEM_FOLDER}manifests/{day}/{window}.{name}");
+        Self { key, content_type: "text/plain; charset=utf-8", ..Self::new(config, window, 1) }
+    }
 }
 
 /// SHA-256 in lower-case hex.
@@ -111,7 +120,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(digest: &[u8]) -> String {
+pub(crate) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -183,8 +192,11 @@ mod tests {
         let check = ObjectSpec::connectivity_check(&config, "2026-11-21T10:00:00Z".parse().unwrap()).key;
         let prefix = Prefix::parse("security").unwrap();
         let outside = key_outside_prefix(&prefix, &config.tenant).unwrap();
-        for key in [check, outside, key_outside_folder(&prefix, &config.tenant)] {
-            assert!(!key.rsplit('/').next().unwrap().contains('.'), "{key}");
+        let window = Window { from: DateTime::UNIX_EPOCH, to: DateTime::UNIX_EPOCH };
+        let manifests = [true, false].map(|is_final| ObjectSpec::manifest(&config, window, is_final).key);
+        for key in manifests.into_iter().chain([check, outside, key_outside_folder(&prefix, &config.tenant)]) {
+            let extension = key.rsplit('/').next().unwrap().rsplit_once('.').map(|(_, extension)| extension);
+            assert!(extension.is_none_or(|extension| extension == "manifest"), "{key}");
         }
     }
 

@@ -16,8 +16,9 @@ pub use probes::{Access, Action, DeliveryFailure, Probes, Reach};
 use crate::{
     batch::Batch,
     event::StoredEvent,
-    failure::Failure,
+    failure::{Code, Failure},
     lease::Lease,
+    manifest::{ManifestKey, Signature, UsedKey},
     new_event::NewEvent,
     notification::Notification,
     object::ObjectSpec,
@@ -395,6 +396,42 @@ impl<B: Bus> Bus for Option<B> {
             None => Ok(()),
         }
     }
+}
+
+/// The platform's key for manifests.
+pub trait Signer: Sync {
+    /// Whether the platform signs manifests.
+    fn has_key(&self) -> bool;
+
+    /// Signs a manifest, given SHA-256 of its text. A key is [noted](ManifestKeys::note_key) before its first signature is
+    /// returned.
+    ///
+    /// # Errors
+    /// With [`Code::SigningFailed`](crate::failure::Code::SigningFailed), whatever the reason.
+    fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> impl Future<Output = Result<Signature, Failure>> + Send;
+}
+
+/// Without a signer, there is no key.
+impl<S: Signer> Signer for Option<S> {
+    fn has_key(&self) -> bool {
+        self.as_ref().is_some_and(Signer::has_key)
+    }
+
+    async fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
+        match self {
+            Some(signer) => signer.sign(digest, now).await,
+            None => Err(Failure::new(Code::SigningFailed, "The platform has no key for manifests.")),
+        }
+    }
+}
+
+/// The public parts of all keys that have signed manifests.
+pub trait ManifestKeys: Sync {
+    /// Notes the key that signs from now on, if it is not noted as such, and that all others are retired.
+    fn note_key(&self, key: &ManifestKey, now: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Returns all keys, the one in use first, then those that were retired last.
+    fn manifest_keys(&self) -> impl Future<Output = Result<Vec<UsedKey>, Failure>> + Send;
 }
 
 /// Asks the exporter to publish a tenant's outbox.

@@ -12,6 +12,7 @@ pub use receipt::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, Stor
 
 use crate::{
     lease::Lease,
+    manifest::Chain,
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors},
     tenant::{DueShard, TenantId, quoted},
@@ -30,6 +31,10 @@ pub struct StoredWatermark {
     pub trailing_counts: Option<String>,
     /// Up to where a place that was left has everything, if any was.
     pub final_delivered_until: Option<String>,
+    /// SHA-256 of the text of the last window's [manifest](crate::manifest), in lower-case hex.
+    pub manifest_sha256: Option<String>,
+    /// When signing a manifest failed first since the last signed one.
+    pub signing_failed_since: Option<String>,
     /// Whether runs have failed since the last success. A commit announces a recovery if and only if this is set.
     pub failing: bool,
 }
@@ -45,7 +50,7 @@ impl StoredWatermark {
         }
     }
 
-    /// The watermark after a window was exported.
+    /// The watermark after a window was exported. While manifests can't be signed, exports fail, although windows are delivered.
     #[must_use]
     pub fn after(&self, receipt: &Receipt, schedule: Schedule) -> Self {
         Self {
@@ -53,10 +58,18 @@ impl StoredWatermark {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
             checkpoint: None,
-            failing: false,
+            failing: self.failing && receipt.signing_failure.is_some(),
             due_shard: self.due_shard.clone(),
             final_delivered_until: self.final_delivered_until.clone(),
+            manifest_sha256: receipt.manifest.as_ref().map(|it| it.sha256.clone()).or(self.manifest_sha256.clone()),
+            signing_failed_since: self.signing_failed_since.clone().filter(|_| receipt.signing_failure.is_some()),
         }
+    }
+
+    /// Where the chain of manifests stands.
+    pub fn chain(&self) -> Chain<'_> {
+        let signing_failed_since = self.signing_failed_since.as_deref().and_then(timestamp::parse_seconds);
+        Chain { head: self.manifest_sha256.as_deref(), signing_failed_since }
     }
 
     /// Whether both have the same schedule. The other fields don't matter to a lease or a save.

@@ -242,6 +242,15 @@ pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window, since: 
     Announcement::new(event, Kind::Recovered, stamp.at, info)
 }
 
+/// Announces that a window was delivered without proof: its manifest is not signed.
+pub fn window_unsigned(tenant: &TenantId, stamp: Stamp, receipt: &Receipt) -> Announcement {
+    let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
+    let manifest = receipt.manifest.as_ref().map(|manifest| &manifest.key);
+    let info = object(json!({ "windowFrom": from, "windowTo": to, "manifest": manifest }));
+    let event = system_event(tenant, stamp, &from, "Window Unsigned", &json!(info));
+    Announcement::new(event, Kind::WindowUnsigned, stamp.at, info)
+}
+
 /// A final delivery that ends.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedDelivery<'a> {

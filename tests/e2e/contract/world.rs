@@ -236,6 +236,8 @@ impl AsRead {
             gap: false,
             exported_at: window.to + TimeDelta::minutes(2),
             duration: TimeDelta::milliseconds(250),
+            manifest: None,
+            signing_failure: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod buckets;
 mod bus;
 mod events;
+mod signing;
 mod tenants;
 mod writes;
 

@@ -61,7 +61,7 @@ impl Invocation {
         Self { world: Arc::clone(world), ports, number, skew: TimeDelta::milliseconds(skew_ms) }
     }
 
-    fn export(&self) -> Export<Ports, Ports, Ports, Ports> {
+    fn export(&self) -> Export<Ports, Ports, Ports, Ports, Ports> {
         let plan = &self.world.plan;
         let options = Options {
             settle: if is_planted(Bug::ZeroSettle) { TimeDelta::zero() } else { SETTLE },
@@ -72,7 +72,7 @@ impl Invocation {
             budget: Budget::new(1 << 22),
         };
         let ports = || self.ports.clone();
-        Export { tenants: ports(), events: ports(), buckets: ports(), bus: ports(), options }
+        Export { tenants: ports(), events: ports(), buckets: ports(), bus: ports(), signer: ports(), options }
     }
 
     /// Runs a job within an invocation's time limit. Returns `None` if the run dies.

@@ -2,6 +2,7 @@
 
 use audit_log_core::{
     late_arrivals::TrailingCounts,
+    manifest::{ManifestState, StoredManifest},
     records::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt},
     schedule::Window,
     tenant::TenantId,
@@ -12,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Item, key, n, s, text};
 
-/// How many objects a receipt lists, since an item of DynamoDB has at most 400 KB. Its `manifest_sha256` covers all objects.
+/// How many objects a receipt lists, since an item of DynamoDB has at most 400 KB. Its manifest lists all.
 const MAX_LISTED_OBJECTS: usize = 500;
 
 pub(crate) fn receipt_record(window_end: DateTime<Utc>) -> String {
@@ -39,7 +40,6 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
             ("bucket", s(&receipt.bucket)),
             ("objects", AttributeValue::L(objects)),
             ("object_count", n(receipt.objects.len())),
-            ("manifest_sha256", s(receipt.manifest_sha256())),
             ("events", n(receipt.events())),
             ("malformed", n(receipt.malformed)),
             ("bytes", n(receipt.bytes())),
@@ -51,6 +51,11 @@ pub(crate) fn receipt(tenant: &TenantId, receipt: &Receipt) -> Item {
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
+    if let Some(StoredManifest { key, sha256, state }) = &receipt.manifest {
+        let attributes =
+            [("manifest_key", key.as_str()), ("manifest_sha256", sha256), ("manifest_state", state.as_str())];
+        item.extend(attributes.map(|(name, value)| (name.to_owned(), s(value))));
+    }
     item
 }
 
@@ -79,12 +84,18 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
         gap: item.get("gap").and_then(|gap| gap.as_bool().ok()).copied().unwrap_or(false),
         exported_at: instant("exported_at")?,
         duration: TimeDelta::milliseconds(number(item, "duration_ms")?.try_into().ok()?),
+        manifest: manifest(item),
+        signing_failure: None,
     };
     Some(StoredReceipt {
         receipt,
         object_count: number(item, "object_count")?,
         events: number(item, "events")?,
         bytes: number(item, "bytes")?,
-        manifest_sha256: text(item, "manifest_sha256")?,
     })
+}
+
+fn manifest(item: &Item) -> Option<StoredManifest> {
+    let state = ManifestState::parse(&text(item, "manifest_state")?)?;
+    Some(StoredManifest { key: text(item, "manifest_key")?, sha256: text(item, "manifest_sha256")?, state })
 }

@@ -4,6 +4,7 @@ use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Party},
     late_arrivals::TrailingCounts,
+    manifest::{ManifestState, StoredManifest},
     new_event::Stamp,
     new_event::{Activity, NewEvent, Submitter},
     notification::{Kind, Notification},
@@ -95,8 +96,12 @@ fn any_receipt() -> impl Strategy<Value = Receipt> {
     // Sometimes more than are listed.
     let objects = prop_oneof![9 => vec(object(), 1..12), 1 => (object(), 499..503_usize).prop_map(|(object, count)| vec![object; count])];
     let numbers = (any::<u64>(), any::<u64>(), 0..i64::from(u32::MAX));
-    (window(), "[a-z0-9.-]{3,63}", objects, numbers, any::<bool>(), instant()).prop_map(
-        |(window, bucket, objects, (late, malformed, millis), gap, exported_at)| Receipt {
+    let manifest = option::of(("[ -~]{1,60}", "[0-9a-f]{64}", any::<bool>()).prop_map(|(key, sha256, is_signed)| {
+        let state = if is_signed { ManifestState::Signed } else { ManifestState::Unsigned };
+        StoredManifest { key, sha256, state }
+    }));
+    (window(), "[a-z0-9.-]{3,63}", objects, numbers, any::<bool>(), instant(), manifest).prop_map(
+        |(window, bucket, objects, (late, malformed, millis), gap, exported_at, manifest)| Receipt {
             window,
             bucket,
             objects,
@@ -106,6 +111,8 @@ fn any_receipt() -> impl Strategy<Value = Receipt> {
             gap,
             exported_at,
             duration: TimeDelta::milliseconds(millis),
+            manifest,
+            signing_failure: None,
         },
     )
 }

@@ -67,6 +67,12 @@ impl AwsError {
         self.platform_failure(&SQS, "due tenants were sent to the queue")
     }
 
+    /// Whatever the reason, the window waits for its signature.
+    pub fn signing_failure(&self, doing: &str) -> Failure {
+        self.log(doing);
+        Failure::new(Code::SigningFailed, format!("KMS failed while {doing} ({}).", self.shown_code()))
+    }
+
     pub fn eventbridge_failure(&self) -> Failure {
         self.platform_failure(&EVENTBRIDGE, "a notification was published on the bus")
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use audit_log_core::{
-    failure::Failure,
+    failure::{Code, Failure},
     lease::Lease,
     outbox::Outbox,
     ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
@@ -172,19 +172,27 @@ impl Tenants for TenantsTable {
         let (condition, values) = fence_holds_while_connected(fence);
         let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
         let mut set = "exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
-                       consecutive_failures = :none, trailing_counts = :counts"
+                       trailing_counts = :counts"
             .to_owned();
-        let mut removed = vec!["checkpoint", "failing_since", "backoff_reset_at"];
+        let (mut removed, mut set_values) = (vec!["checkpoint"], Vec::new());
         if releases {
             removed.extend(["lease", "lease_until"]);
         }
-        let mut loss_values = Vec::new();
-        match receipt.loss() {
+        if receipt.signing_failure.is_none() {
+            set.push_str(", consecutive_failures = :none");
+            set_values.push((":none".to_owned(), n(0)));
+            removed.extend(["failing_since", "backoff_reset_at", "signing_failed_since"]);
+        }
+        if let Some(manifest) = &receipt.manifest {
+            set.push_str(", manifest_sha256 = :manifest");
+            set_values.push((":manifest".to_owned(), s(&manifest.sha256)));
+        }
+        match receipt.failure() {
             None => removed.extend(attributes::FAILURE_ATTRIBUTES),
-            Some(loss) => {
-                let (error, values) = attributes::failure(&loss, receipt.exported_at);
+            Some(failure) => {
+                let (error, values) = attributes::failure(&failure, receipt.exported_at);
                 set = format!("{set}, {error}");
-                loss_values = values;
+                set_values.extend(values);
             }
         }
         let watermark = Update::builder()
@@ -192,13 +200,12 @@ impl Tenants for TenantsTable {
             .set_key(Some(key(&config.tenant, "watermark")))
             .update_expression(format!("SET {set} REMOVE {}", removed.join(", ")))
             .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.into_iter().chain(loss_values).collect()))
+            .set_expression_attribute_values(Some(values.into_iter().chain(set_values).collect()))
             .expression_attribute_values(":until", s(timestamp::seconds(after.exported_until)))
             .expression_attribute_values(":due", s(timestamp::seconds(after.next_due)))
             .expression_attribute_values(":at", s(timestamp::seconds(receipt.exported_at)))
             .expression_attribute_values(":key", s(last_key))
-            .expression_attribute_values(":counts", s(receipt.trailing_counts.to_text()))
-            .expression_attribute_values(":none", n(0));
+            .expression_attribute_values(":counts", s(receipt.trailing_counts.to_text()));
         let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
         // `build` can't fail: all have all required fields. Without one, DynamoDB would refuse the whole transaction.
         let items = vec![
@@ -239,11 +246,15 @@ impl Tenants for TenantsTable {
         let (condition, values) = fence_holds(fence);
         let (set, error) = attributes::failure(failure, at);
         let removed = if releases { " REMOVE lease, lease_until" } else { "" };
+        let signing = match failure.code {
+            Code::SigningFailed => ", signing_failed_since = if_not_exists(signing_failed_since, :last_error_at)",
+            _ => "",
+        };
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
             .update_expression(format!(
-                "SET {set}, failing_since = if_not_exists(failing_since, :last_error_at) ADD consecutive_failures :one{removed}"
+                "SET {set}, failing_since = if_not_exists(failing_since, :last_error_at){signing} ADD consecutive_failures :one{removed}"
             ))
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values.into_iter().chain(error).collect()))

@@ -65,6 +65,8 @@ fn receipt() -> Receipt {
         gap: false,
         exported_at: window().to,
         duration: TimeDelta::zero(),
+        manifest: None,
+        signing_failure: None,
     }
 }
 

@@ -245,6 +245,8 @@ mod tests {
             gap: false,
             exported_at: window.to,
             duration: TimeDelta::zero(),
+            manifest: None,
+            signing_failure: None,
         };
         StoredReceipt { events, ..StoredReceipt::from_receipt(&receipt) }
     }

@@ -34,6 +34,8 @@ pub(super) fn export(world: &World, tenant: &str, hours: u32) {
             gap: false,
             exported_at: to + TimeDelta::minutes(1),
             duration: TimeDelta::milliseconds(250),
+            manifest: None,
+            signing_failure: None,
         };
         receipts.insert(to, receipt);
     }

@@ -108,17 +108,8 @@ fn leave(fakes: &Fakes, id: &str) {
     drop(state);
     for delivery in &places {
         let stamp = Stamp { at: at(LEFT) + TimeDelta::minutes(31), retention: None };
-        let receipt = Receipt {
-            window: delivery.window(),
-            bucket: delivery.place.bucket.clone(),
-            objects: Vec::new(),
-            trailing_counts: TrailingCounts::new(delivery.window()),
-            late: 0,
-            malformed: 0,
-            gap: false,
-            exported_at: stamp.at,
-            duration: TimeDelta::seconds(1),
-        };
+        let counts = TrailingCounts::new(delivery.window());
+        let receipt = Receipt::empty(delivery.window(), &delivery.place.bucket, counts);
         let completed = EndedDelivery { tenant: &tenant(id), delivery }.completed(stamp, &receipt);
         assert_eq!(now(fakes.record(&completed.event)), Ok(Recording::Created));
     }

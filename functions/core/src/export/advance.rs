@@ -17,7 +17,7 @@ use super::{
 use crate::{
     failure::{Failure, Party},
     new_event::Stamp,
-    ports::{Buckets, Bus, Commit, Conditional, Events, FailureRecord, Tenants},
+    ports::{Buckets, Bus, Commit, Conditional, Events, FailureRecord, Signer, Tenants},
     records::{ExportHealth, Receipt, TenantRecords},
     schedule::{Schedule, Window, wait_to_settle},
     system_events::{self, FailingExport},
@@ -36,7 +36,7 @@ enum Next {
     Ended(Outcome),
 }
 
-impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
     /// Exports a tenant's next window, or records why it can't. All that is logged meanwhile, also by the adapters, carries
     /// the tenant.
     pub(super) async fn advance(&self, run: Run<'_>, tenant: DueTenant<B::Bucket>) -> AdvanceResult<B::Bucket> {
@@ -139,13 +139,18 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         if held.lease.as_ref().is_none_or(|lease| lease.until < (run.now)()) {
             return Err(lease_lost());
         }
-        let recovered = held.watermark.failing.then(|| {
-            system_events::export_recovered(&config.tenant, self.stamp(run), window, held.health.failing_since)
-        });
+        // While signing fails, exports haven't recovered. So there is one announcement at most.
+        let announcement = if receipt.is_unsigned() {
+            Some(system_events::window_unsigned(&config.tenant, self.stamp(run), &receipt))
+        } else {
+            held.watermark.failing.then(|| {
+                system_events::export_recovered(&config.tenant, self.stamp(run), window, held.health.failing_since)
+            })
+        };
         // The outbox is published under the lease, so the lease ends after that.
         let is_last = !has_more || tenant.windows + 1 >= self.options.max_windows;
-        let releases = is_last && recovered.is_none() && !held.has_notifications;
-        let commit = Commit { after, receipt: &receipt, announcement: recovered.as_ref(), releases };
+        let releases = is_last && announcement.is_none() && !held.has_notifications;
+        let commit = Commit { after, receipt: &receipt, announcement: announcement.as_ref(), releases };
         let Some(fence) = held.fence() else { return Err(lease_lost()) };
         let committed = self.tenants.commit(config, fence, commit).await;
         if committed != Ok(Conditional::Written) {
@@ -159,18 +164,20 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         }
         let held = &mut tenant.held;
         held.watermark = held.watermark.after(&receipt, after);
-        held.health = ExportHealth::default();
+        if !held.watermark.failing {
+            held.health = ExportHealth::default();
+        }
         // A request that may still be carried out stores the very bytes that are committed: in doubt, no window is read a
         // second time.
         held.in_doubt = false;
-        held.has_notifications |= recovered.is_some();
+        held.has_notifications |= announcement.is_some();
         if releases {
             held.lease = None;
         }
         tenant.windows += 1;
         tenant.schedule = after;
         count_export(tenant, &receipt);
-        if recovered.is_some() {
+        if announcement.is_some() {
             self.publish(run, &mut tenant.held).await;
         }
         // A tenant with nothing left to do must not wait for all other tenants' first windows, credentials in hand.
@@ -178,7 +185,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     }
 }
 
-impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E, B, N: Bus, S> Export<T, E, B, N, S> {
     /// Notes a failure on the watermark, and announces the first one and one that lasts. If the run has no lease, the record
     /// belongs to another run. If the failure can't be noted, the log and the report still have it, and the next run
     /// announces its own.
@@ -211,7 +218,7 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     }
 }
 
-impl<T, E, B, N> Export<T, E, B, N> {
+impl<T, E, B, N, S> Export<T, E, B, N, S> {
     fn stamp(&self, run: Run<'_>) -> Stamp {
         Stamp { at: (run.now)(), retention: self.options.retention }
     }
@@ -278,11 +285,12 @@ fn log_failure(tenant: &str, window: Option<Window>, failure: &Failure) {
 
 /// Counts and logs a committed window.
 fn count_export<Bucket>(tenant: &mut TenantRun<Bucket>, receipt: &Receipt) {
-    let Counts { events, objects, bytes, late } = &mut tenant.counts;
+    let Counts { events, objects, bytes, late, unsigned } = &mut tenant.counts;
     *events += receipt.events();
     *objects += receipt.objects.len() as u64;
     *bytes += receipt.bytes();
     *late += receipt.late;
+    *unsigned += u64::from(receipt.is_unsigned());
     let (window, id) = (receipt.window, &tenant.config.tenant);
     tracing::info!(
         tenant = %id,
@@ -298,6 +306,10 @@ fn count_export<Bucket>(tenant: &mut TenantRun<Bucket>, receipt: &Receipt) {
     );
     if receipt.late > 0 {
         tracing::warn!(tenant = %id, window = %window, late = receipt.late, "late events: a writer took longer than the settle contract allows, so their minutes were delivered again");
+    }
+    if receipt.is_unsigned() {
+        let reason = receipt.signing_failure.as_ref().map_or("there is no key", |failure| &failure.message);
+        tracing::error!(tenant = %id, window = %window, reason, "the window's manifest is not signed");
     }
     if let Some(loss) = receipt.loss() {
         log_failure(id.as_str(), Some(window), &loss);

@@ -9,7 +9,7 @@ use super::{Export, Report, Run};
 use crate::{
     batch::Batch,
     failure::Failure,
-    ports::{Buckets, Bus, Events, Queue, Tenants},
+    ports::{Buckets, Bus, Events, Queue, Signer, Tenants},
 };
 
 /// How batches ended.
@@ -21,7 +21,7 @@ pub struct BatchResult {
     pub failed: Vec<usize>,
 }
 
-impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
     /// Sends every due tenant to the queue, and every one with a pending final delivery. Exports none.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ use crate::{
     failure::{Code, Failure, Party},
     lease::LEASE_MARGIN,
     new_event::Stamp,
-    ports::{Acquisition, Buckets, Bus, Events, Purpose, Tenants},
+    ports::{Acquisition, Buckets, Bus, Events, Purpose, Signer, Tenants},
     records::{FinalDeliveries, FinalDelivery, Receipt},
     schedule::{Window, full_hour, next_full_hour, wait_to_settle},
     settings::{Draft, FieldErrors},
@@ -43,14 +43,15 @@ use crate::{
 /// How long before the next tick a delivery stops: it has the lease, and must not delay that tick's window.
 const BEFORE_TICK: TimeDelta = TimeDelta::seconds(30);
 
-/// How one delivery ended in a run.
-enum Delivered {
-    Completed,
-    /// A part of it is delivered, and the rest is left to a later run.
-    InPart,
+/// How one delivery went in a run.
+struct Delivered {
+    /// Whether the rest is left to a later run.
+    in_part: bool,
+    /// Whether its manifest is not signed.
+    unsigned: bool,
 }
 
-impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
     /// Adds the tenants with pending final deliveries to the due ones. If the index can't be read, the next tick reads it.
     pub(super) async fn add_final_deliveries(&self, due: &mut Vec<String>) {
         match self.tenants.final_deliveries().await {
@@ -121,8 +122,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
             held.in_doubt = false;
             let mut failed = None;
             match self.deliver_to_place(run, &mut held, &mut pending, config.as_ref()).await {
-                Ok(Delivered::Completed) => counts.completed += 1,
-                Ok(Delivered::InPart) => {}
+                Ok(Delivered { in_part, unsigned }) => {
+                    counts.completed += u64::from(!in_part);
+                    counts.signing_failed += u64::from(unsigned);
+                }
                 Err(AbortReason::Deferred(deferral)) => {
                     tracing::info!(bucket = pending.delivery.place.bucket, why = deferral.reason(), "deferred");
                 }
@@ -133,6 +136,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                     let is_given_up = pending.delivery.is_given_up(&failure, (run.now)());
                     log_refusal(&pending.delivery, &failure, is_given_up);
                     counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
+                    counts.signing_failed += u64::from(failure.code == Code::SigningFailed);
                     if is_given_up {
                         let was_failing = pending.delivery.was_failing;
                         let is_stored = self.give_up(run, &mut held, &mut pending, &failure).await;
@@ -212,7 +216,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         let tenant = held.tenant.clone();
         let after = |it: &FinalDelivery| {
             // The rest is a delivery of its own, so that no flood of changes can hold up what is before them.
-            match it.rest(&as_read, window, receipt.trailing_counts.to_text()) {
+            match it.rest(&as_read, &receipt) {
                 None => (None, Some(EndedDelivery { tenant: &tenant, delivery: it }.completed(stamp, &receipt))),
                 rest => (rest, None),
             }
@@ -221,8 +225,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         held.watermark.final_delivered_until = Some(timestamp::seconds(delivered_until));
         // What may still be stored are the very bytes that are delivered.
         held.in_doubt = false;
-        log_delivery(&pending.delivery, window, &receipt);
-        Ok(if pending.is_in_record() { Delivered::InPart } else { Delivered::Completed })
+        log_delivery(&pending.delivery, &receipt);
+        Ok(Delivered { in_part: pending.is_in_record(), unsigned: receipt.is_unsigned() })
     }
 
     /// Returns the window to deliver. A window that was begun is ended first; else it ends with the delivery or, if that is too
@@ -300,9 +304,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
     }
 }
 
-fn log_delivery(FinalDelivery { place, until, .. }: &FinalDelivery, window: Window, receipt: &Receipt) {
+fn log_delivery(FinalDelivery { place, until, .. }: &FinalDelivery, receipt: &Receipt) {
     tracing::info!(
-        window = %window,
+        window = %receipt.window,
         until = timestamp::seconds(*until),
         bucket = place.bucket,
         key = receipt.objects.last().map(|object| object.key.as_str()),
@@ -310,6 +314,7 @@ fn log_delivery(FinalDelivery { place, until, .. }: &FinalDelivery, window: Wind
         events = receipt.events(),
         bytes = receipt.bytes(),
         gap = receipt.gap,
+        unsigned = receipt.is_unsigned(),
         "final delivery"
     );
 }

@@ -93,7 +93,7 @@ pub(super) fn lease_lost() -> Failure {
     Failure::new(Code::LeaseLost, message)
 }
 
-impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E, B, N: Bus, S> Export<T, E, B, N, S> {
     /// Acquires the lease for an export, and publishes what earlier runs have left in the outbox.
     pub(super) async fn acquire(&self, run: Run<'_>, held: &mut HeldLease) -> Result<(), AbortReason> {
         let lease = run.new_lease(run.deadline + LEASE_MARGIN)?;

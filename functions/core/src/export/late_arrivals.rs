@@ -9,12 +9,12 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     late_arrivals::TrailingCounts,
-    ports::{Buckets, Bus, Events, Tenants},
+    ports::{Buckets, Bus, Events, Signer, Tenants},
     schedule::Window,
     timestamp,
 };
 
-impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
     /// Reads up to the window's first event, and delivers those minutes again whose events differ from `before`.
     pub(super) async fn redeliver_late_minutes(
         &self,

@@ -63,7 +63,7 @@ impl Publishing {
     }
 }
 
-impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants, E, B, N: Bus, S> Export<T, E, B, N, S> {
     /// Publishes one tenant's outbox. If another run has the tenant's lease, that run or the hourly check publishes it.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl<T: Tenants, E, B, N: Bus> Export<T, E, B, N> {
     }
 }
 
-impl<T: Tenants + Fleet, E: Sync, B: Sync, N: Bus> Export<T, E, B, N> {
+impl<T: Tenants + Fleet, E: Sync, B: Sync, N: Bus, S: Sync> Export<T, E, B, N, S> {
     /// Publishes all outboxes, as far as there is time.
     ///
     /// # Errors

@@ -56,6 +56,9 @@ pub struct Report {
     /// Failed tenants whose run found its lease gone or expired.
     #[serde(skip)]
     pub lease_lost: u64,
+    /// Windows whose manifest could not be signed: those that wait, and those that were committed nevertheless.
+    #[serde(skip)]
+    pub signing_failed: u64,
     /// Tenants whose backlog nears the retention.
     #[serde(skip)]
     pub near_retention: u64,
@@ -147,14 +150,18 @@ pub struct FinalDeliveryCounts {
     /// Failed ones whose run found its lease gone or expired.
     #[serde(skip)]
     pub lease_lost: u64,
+    /// Those whose manifest could not be signed.
+    #[serde(skip)]
+    pub signing_failed: u64,
 }
 
 impl AddAssign for FinalDeliveryCounts {
-    fn add_assign(&mut self, Self { completed, failed, given_up, lease_lost }: Self) {
+    fn add_assign(&mut self, Self { completed, failed, given_up, lease_lost, signing_failed }: Self) {
         self.completed += completed;
         self.failed += failed;
         self.given_up += given_up;
         self.lease_lost += lease_lost;
+        self.signing_failed += signing_failed;
     }
 }
 
@@ -168,6 +175,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Late arrivals.
     pub late: u64,
+    /// Windows with a manifest that is not signed.
+    pub unsigned: u64,
 }
 
 /// What a run did for one tenant.
@@ -215,6 +224,7 @@ impl Report {
             backed_off: 0,
             leased_again: 0,
             lease_lost: 0,
+            signing_failed: 0,
             newly_failed: 0,
             near_retention: 0,
             final_deliveries: FinalDeliveryCounts::default(),
@@ -239,6 +249,7 @@ impl Report {
         self.objects += counts.objects;
         self.bytes += counts.bytes;
         self.late += counts.late;
+        self.signing_failed += counts.unsigned;
     }
 
     /// Whether anything was stored or noted, so that the next run finds another state than this one did.
@@ -297,6 +308,7 @@ impl Report {
                 self.newly_failed += u64::from(!tenant.was_failing);
                 self.unreadable += u64::from(code == Code::EventsUnreadable);
                 self.lease_lost += u64::from(code == Code::LeaseLost);
+                self.signing_failed += u64::from(code == Code::SigningFailed);
                 for (of, count) in &mut self.failed_by_party {
                     *count += u64::from(*of == party);
                 }
@@ -328,7 +340,7 @@ mod tests {
         assert_eq!((report.unreadable, unreadable.unreadable), (0, 1));
         report.add(TenantReport {
             outcome: Outcome::Exported,
-            counts: Counts { events: 5, objects: 2, bytes: 300, late: 0 },
+            counts: Counts { events: 5, objects: 2, bytes: 300, ..Counts::default() },
             ..TenantReport::failed("ok".to_owned(), Failure::new(Code::Throttled, ""))
         });
         assert!(!report.nothing_delivered());

@@ -46,7 +46,7 @@ pub(super) fn id(tenant: &str) -> TenantId {
     TenantId::parse(tenant).unwrap()
 }
 
-pub(super) type FakeExport = Export<Fakes, Fakes, Fakes, Fakes>;
+pub(super) type FakeExport = Export<Fakes, Fakes, Fakes, Fakes, Fakes>;
 
 /// From a run's beginning to its deadline.
 pub(super) const RUN_TIME: TimeDelta = TimeDelta::minutes(15);
@@ -186,7 +186,7 @@ impl World {
     pub(super) fn export(&self) -> FakeExport {
         let fakes = || self.fakes.clone();
         let options = self.options.clone();
-        Export { tenants: fakes(), events: fakes(), buckets: fakes(), bus: fakes(), options }
+        Export { tenants: fakes(), events: fakes(), buckets: fakes(), bus: fakes(), signer: fakes(), options }
     }
 
     /// The objects in a tenant's bucket: file name and text.

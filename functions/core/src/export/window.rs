@@ -17,7 +17,8 @@ use crate::{
     checkpoint::Checkpoint,
     event,
     late_arrivals::TrailingCounts,
-    ports::{Buckets, Bus, Conditional, Events, Tenants},
+    manifest::Chain,
+    ports::{Buckets, Bus, Conditional, Events, Signer, Tenants},
     records::Receipt,
     schedule::Window,
     settings::TenantConfig,
@@ -26,8 +27,8 @@ use crate::{
 /// How far the clock that deletes expired events may be ahead of this one.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
-impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
-    /// Stores the objects of a window that are not stored yet, and returns its receipt. Doesn't move the watermark.
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
+    /// Stores the objects of a window that are not stored yet and its manifest, and returns its receipt. Doesn't move the watermark.
     pub(super) async fn store_window(
         &self,
         run: Run<'_>,
@@ -39,7 +40,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
         self.store(context, window, bucket, uncommitted_objects).await
     }
 
-    /// Stores the objects of a due window, or of one of a final delivery.
+    /// Stores the objects and the manifest of a due window, or of one of a final delivery.
     pub(super) async fn store(
         &self,
         context: LeaseContext<'_, T>,
@@ -61,7 +62,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus> Export<T, E, B, N> {
                 // Reading takes a while, so events may have been deleted since the window was begun.
                 let ended = (run.now)();
                 let gap = start.gap || writer.late_gap || self.may_be_deleted(window.from, ended);
-                Ok(writer.into_receipt(gap, start.started, ended))
+                let receipt = writer.into_receipt(gap, start.started, ended);
+                self.store_manifest(&mut context, receipt, bucket).await
             }
             Err(reason) => {
                 writer.abort().await;
@@ -143,6 +145,14 @@ impl<T: Tenants> LeaseContext<'_, T> {
         match &self.pending {
             Some(pending) => pending.delivery.checkpoint.as_deref(),
             None => self.held.watermark.checkpoint.as_deref(),
+        }
+    }
+
+    /// Where the chain of manifests stands.
+    pub(super) fn chain(&self) -> Chain<'_> {
+        match &self.pending {
+            Some(pending) => pending.delivery.chain(),
+            None => self.held.watermark.chain(),
         }
     }
 

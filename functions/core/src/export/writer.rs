@@ -153,15 +153,13 @@ impl<'a, B: Buckets> Writer<'a, B> {
 
     pub(super) fn into_receipt(self, gap: bool, started: DateTime<Utc>, ended: DateTime<Utc>) -> Receipt {
         Receipt {
-            window: self.window,
-            bucket: self.config.bucket.to_string(),
             objects: self.stored,
-            trailing_counts: self.trailing_counts,
             late: self.late,
             malformed: self.malformed,
             gap,
             exported_at: ended,
             duration: ended - started,
+            ..Receipt::empty(self.window, self.config.bucket.as_str(), self.trailing_counts)
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Op {
     RemovePublished,
     Send,
     Publish,
+    Sign,
+    ManifestKeys,
     RequestPublishing,
     Page,
     PageBack,

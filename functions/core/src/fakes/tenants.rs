@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Fakes, Op};
 use crate::{
-    failure::Failure,
+    failure::{Code, Failure},
     lease::Lease,
     outbox::Outbox,
     ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
@@ -124,9 +124,11 @@ impl Tenants for Fakes {
         }
         stored.watermark = stored.watermark.as_ref().map(|watermark| watermark.after(receipt, after));
         stored.last_success_at = Some(receipt.exported_at);
-        stored.last_error = receipt.loss().map(|loss| (loss, receipt.exported_at));
-        stored.consecutive_failures = 0;
-        (stored.failing_since, stored.backoff_reset_at) = (None, None);
+        stored.last_error = receipt.failure().map(|failure| (failure, receipt.exported_at));
+        if receipt.signing_failure.is_none() {
+            stored.consecutive_failures = 0;
+            (stored.failing_since, stored.backoff_reset_at) = (None, None);
+        }
         stored.lease.take_if(|_| releases);
         stored.receipts.insert(receipt.window.to, receipt.clone());
         announcement.into_iter().for_each(|announcement| state.announce(announcement));
@@ -166,6 +168,9 @@ impl Tenants for Fakes {
         stored.last_error = Some((failure.clone(), at));
         stored.consecutive_failures += 1;
         stored.failing_since.get_or_insert(at);
+        if let Some(watermark) = stored.watermark.as_mut().filter(|_| failure.code == Code::SigningFailed) {
+            watermark.signing_failed_since.get_or_insert(timestamp::seconds(at));
+        }
         stored.lease.take_if(|_| releases);
         announcement.into_iter().for_each(|announcement| state.announce(announcement));
         Ok(Conditional::Written)

@@ -7,9 +7,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::StoredWatermark;
+use super::{Receipt, StoredWatermark};
 use crate::{
-    failure::{Failure, Party},
+    failure::{Code, Failure, Party},
+    manifest::Chain,
     object::tenant_folder,
     schedule::Window,
     settings::Draft,
@@ -91,6 +92,13 @@ pub struct FinalDelivery {
     /// The [`TrailingCounts`](crate::late_arrivals::TrailingCounts) of the window that ends at `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trailing_counts: Option<String>,
+    /// SHA-256 of the text of the [manifest](crate::manifest) that this delivery's follows: the place's last window's when the
+    /// place was left, or that of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<String>,
+    /// When signing a manifest of this delivery failed first.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    pub signing_failed_since: Option<DateTime<Utc>>,
     /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a delivery that takes longer than a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
@@ -121,7 +129,8 @@ impl FinalDelivery {
     pub fn after_failure(&self, failure: &Failure, now: DateTime<Utc>) -> Self {
         let now = Some(timestamp::whole_seconds(now));
         let refused_since = self.refused_since.or(now.filter(|_| failure.party == Party::Customer));
-        Self { failing_since: self.failing_since.or(now), refused_since, ..self.clone() }
+        let signing_failed_since = self.signing_failed_since.or(now.filter(|_| failure.code == Code::SigningFailed));
+        Self { failing_since: self.failing_since.or(now), refused_since, signing_failed_since, ..self.clone() }
     }
 
     /// The settings to deliver by, unchecked: those before the change, with the external IDs of today if the tenant still has the
@@ -142,19 +151,33 @@ impl FinalDelivery {
     /// change may have become visible too late, and a clock that is behind may have stamped it within the window. So the rest
     /// begins at that change.
     #[must_use]
-    pub fn rest(&self, as_read: &Self, window: Window, trailing_counts: String) -> Option<Self> {
+    pub fn rest(&self, as_read: &Self, receipt: &Receipt) -> Option<Self> {
+        let window = receipt.window;
         let was_left_again = self.times_left != as_read.times_left;
         if self.until <= window.to && !was_left_again {
             return None;
         }
         let from = if was_left_again { window.to.min(self.left_at) } else { window.to };
-        let (trailing_counts, failing_since, refused_since) = (Some(trailing_counts), None, None);
-        let rest = Self { from, trailing_counts, failing_since, refused_since, ..self.clone() };
-        Some(Self { checkpoint: None, retry_after: None, ..rest })
+        Some(Self {
+            from,
+            trailing_counts: Some(receipt.trailing_counts.to_text()),
+            manifest_sha256: receipt.manifest.as_ref().map(|it| it.sha256.clone()).or(self.manifest_sha256.clone()),
+            signing_failed_since: self.signing_failed_since.filter(|_| receipt.signing_failure.is_some()),
+            checkpoint: None,
+            retry_after: None,
+            failing_since: None,
+            refused_since: None,
+            ..self.clone()
+        })
     }
 
     pub fn window(&self) -> Window {
         Window { from: self.from, to: self.until }
+    }
+
+    /// Where the chain of manifests stands for this place.
+    pub fn chain(&self) -> Chain<'_> {
+        Chain { head: self.manifest_sha256.as_deref(), signing_failed_since: self.signing_failed_since }
     }
 }
 
@@ -245,6 +268,8 @@ impl FinalDeliveries {
             was_failing: watermark.failing,
             times_left: 1,
             trailing_counts,
+            manifest_sha256: watermark.manifest_sha256.clone(),
+            signing_failed_since: None,
             checkpoint: None,
             retry_after: None,
             failing_since: None,
@@ -302,7 +327,7 @@ mod optional_seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{failure::Code, settings::tests::draft};
+    use crate::{late_arrivals::TrailingCounts, settings::tests::draft};
 
     fn acme() -> TenantId {
         TenantId::parse("acme").unwrap()
@@ -315,6 +340,10 @@ mod tests {
     fn watermark() -> StoredWatermark {
         let exported_until = Some("2026-11-21T10:00:00Z".to_owned());
         StoredWatermark { exported_until, trailing_counts: Some("counts".to_owned()), ..StoredWatermark::default() }
+    }
+
+    fn delivered(window: Window) -> Receipt {
+        Receipt::empty(window, "one", TrailingCounts::new(window))
     }
 
     fn in_bucket(bucket: &str) -> Draft {
@@ -390,7 +419,7 @@ mod tests {
         let as_read = leave(&FinalDeliveries::default(), "one", "2026-11-21T10:20:00Z").unwrap();
         let rest = |now: &FinalDeliveries, to: &str| {
             let window = Window { from: as_read.places[0].from, to: at(to) };
-            now.places[0].rest(&as_read.places[0], window, "counts".to_owned()).map(|rest| rest.window())
+            now.places[0].rest(&as_read.places[0], &delivered(window)).map(|rest| rest.window())
         };
         let until = "2026-11-21T10:20:01Z";
         assert_eq!(rest(&as_read, until), None);
@@ -446,7 +475,7 @@ mod tests {
         let again = leave(&waiting, "one", "2026-11-26T11:00:00Z").unwrap().places.remove(0);
         assert!(!again.is_given_up(&refused, after(49)), "left again");
         let window = Window { to: at("2026-11-21T10:10:00Z"), ..refusing.window() };
-        let rest = refusing.rest(&refusing, window, String::new()).unwrap();
+        let rest = refusing.rest(&refusing, &delivered(window)).unwrap();
         assert!(!rest.is_given_up(&refused, after(49)), "a part was delivered");
     }
 

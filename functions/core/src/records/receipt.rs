@@ -1,11 +1,11 @@
 //! Receipts: the records of what was stored for a window.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
 use crate::{
     failure::{Code, Failure},
     late_arrivals::TrailingCounts,
+    manifest::{ManifestState, StoredManifest},
     schedule::Window,
 };
 
@@ -48,9 +48,40 @@ pub struct Receipt {
     pub exported_at: DateTime<Utc>,
     /// From the first read to the last stored object.
     pub duration: TimeDelta,
+    /// None if the platform signs none.
+    pub manifest: Option<StoredManifest>,
+    /// Why the manifest is unsigned, if the platform has a key. Not part of a stored receipt.
+    pub signing_failure: Option<Failure>,
 }
 
 impl Receipt {
+    /// A receipt without objects and manifest.
+    pub fn empty(window: Window, bucket: &str, trailing_counts: TrailingCounts) -> Self {
+        Self {
+            window,
+            bucket: bucket.to_owned(),
+            objects: Vec::new(),
+            trailing_counts,
+            late: 0,
+            malformed: 0,
+            gap: false,
+            exported_at: window.to,
+            duration: TimeDelta::zero(),
+            manifest: None,
+            signing_failure: None,
+        }
+    }
+
+    /// Whether the window has a manifest, but no signature.
+    pub fn is_unsigned(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.state == ManifestState::Unsigned)
+    }
+
+    /// The failure that is noted although the window was exported.
+    pub fn failure(&self) -> Option<Failure> {
+        self.signing_failure.clone().or_else(|| self.loss())
+    }
+
     /// Returns the failure to report if the window was exported with a gap.
     pub fn loss(&self) -> Option<Failure> {
         let message = format!(
@@ -69,15 +100,6 @@ impl Receipt {
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.bytes).sum()
     }
-
-    /// SHA-256, in lower-case hex, of the list of objects as `sha256sum` prints it (`<sha256>  <key>` a line).
-    pub fn manifest_sha256(&self) -> String {
-        let mut digest = Sha256::new();
-        for object in &self.objects {
-            digest.update(format!("{}  {}\n", object.sha256, object.key));
-        }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 /// A receipt as it is stored: it lists the first objects, and has the figures of all.
@@ -89,8 +111,6 @@ pub struct StoredReceipt {
     pub events: u64,
     /// Stored bytes of all objects.
     pub bytes: u64,
-    /// [`Receipt::manifest_sha256`] over all objects.
-    pub manifest_sha256: String,
 }
 
 impl StoredReceipt {
@@ -100,7 +120,6 @@ impl StoredReceipt {
             object_count: receipt.objects.len() as u64,
             events: receipt.events(),
             bytes: receipt.bytes(),
-            manifest_sha256: receipt.manifest_sha256(),
             receipt: receipt.clone(),
         }
     }

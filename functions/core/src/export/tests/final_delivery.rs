@@ -88,7 +88,7 @@ fn diverted() -> World {
 }
 
 fn counts_of(completed: u64, failed: u64, given_up: u64) -> FinalDeliveryCounts {
-    FinalDeliveryCounts { completed, failed, given_up, lease_lost: 0 }
+    FinalDeliveryCounts { completed, failed, given_up, ..FinalDeliveryCounts::default() }
 }
 
 fn contents(events: &[&str]) -> Vec<String> {
