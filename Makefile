@@ -97,7 +97,7 @@ check: fmt clippy doc deny lint structure build-scripts policy-check test releas
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
-	@$(ON_HOST) cargo build --workspace --locked --bin erase
+	@$(ON_HOST) cargo build --workspace --locked --bin erase --bin audit-log-verify
 
 package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
 	$(RELEASE_BUILD)
