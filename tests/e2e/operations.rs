@@ -11,13 +11,15 @@ use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Fixture, Item, Listener, PLATFORM_ACCOUNT, Table, connect, is_data, onboard, project, run_on_platform, tools,
+    Auditor, Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Table, connect, deploy_platform, is_data, onboard,
+    project, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 const LEASES: [&str; 2] = ["show-lease", "release-lease"];
 const PAUSES: [&str; 2] = ["pause-tenant", "resume-tenant"];
+const KEYS: [&str; 3] = ["show-manifest-key", "make-manifest-key", "disable-manifest-key"];
 const WINDOWS: [&str; 2] = ["list-receipts", "set-watermark-back"];
 const OUTBOXES: [&str; 4] = ["list-pending", "show-outbox", "publish-outbox", "drop-unreadable-notification"];
 const FINAL_DELIVERIES: [&str; 3] =
@@ -67,10 +69,11 @@ struct Operator<'a> {
 impl<'a> Operator<'a> {
     async fn new(fixture: &'a Fixture, tenant: &'a str) -> Result<Self> {
         let operator = Self { fixture, page: Page::read()?, tenant, executed: RefCell::default() };
-        let print = r#"printf '%s\n' "$TENANTS_TABLE" "$EXPORTER_FUNCTION" "$TENANT""#;
+        let print = r#"printf '%s\n' "$TENANTS_TABLE" "$EXPORTER_FUNCTION" "$MANIFEST_KEY" "$TENANT""#;
         let printed = operator.bash(&format!("{}\n{print}", operator.page.first), &[]).await?;
         let outputs = fixture.platform.outputs();
-        let expected = [&outputs.tenants_table_name, &outputs.exporter_function_name, "acme"];
+        let key = outputs.manifest_key_arn.as_deref().context("no key")?;
+        let expected = [&outputs.tenants_table_name, &outputs.exporter_function_name, key, "acme"];
         assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
         Ok(operator)
     }
@@ -83,6 +86,7 @@ impl<'a> Operator<'a> {
         let all = [
             ("TENANTS_TABLE", outputs.tenants_table_name.as_str()),
             ("EXPORTER_FUNCTION", &outputs.exporter_function_name),
+            ("MANIFEST_KEY", outputs.manifest_key_arn.as_deref().unwrap_or_default()),
             ("TENANT", self.tenant),
         ];
         self.bash(command, &[&all[..], variables].concat()).await.with_context(|| name.to_owned())
@@ -255,9 +259,52 @@ fn after_the_watermark_is_set_back_the_same_objects_are_exported_again() -> Resu
         let versions = back.bucket.versions().await?;
         let versions: Vec<usize> = versions.iter().filter(|(key, _)| is_data(key)).map(|(_, all)| all.len()).collect();
         assert_eq!(versions, [1, 2, 2]);
+        let auditor = Auditor::new(&back, &platform.manifest_keys().await?).await?;
+        let verdict = auditor.verify(&[])?;
+        assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
         operator.finish(&WINDOWS);
         Ok(())
     })
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_manifest_key_the_chain_goes_on_and_both_keys_are_listed() -> Result<()> {
+    // Of its own, since the shared stack keeps its key. It ends with the process.
+    let aws: &'static LocalAws = Box::leak(Box::new(LocalAws::start().await?));
+    let platform = deploy_platform(aws, &[("EventsRetentionDays", "0")]).await?;
+    platform.pause_rules().await?;
+    let rotated = onboard(aws, &platform, "rotated", "200000000108", Draft::default(), at("10:00")?).await?;
+    assert_eq!(platform.tick(at("11:01")?).await?["exported"], 1);
+    let fixture = Fixture { aws, platform };
+    let operator = Operator::new(&fixture, "rotated").await?;
+    let shown = operator.run("show-manifest-key", &[]).await?;
+    ensure!(shown.starts_with("Enabled\tECC_NIST_P256\tSIGN_VERIFY\n{"), "{shown}");
+    let old = fixture.platform.outputs().manifest_key_arn.clone().context("no key")?;
+    let new = operator.run("make-manifest-key", &[]).await?.trim().to_owned();
+
+    let platform = deploy_platform(aws, &[("ManifestKeyArn", &new)]).await?;
+    assert_eq!(platform.outputs().manifest_key_arn.as_ref(), Some(&new));
+    assert_eq!(platform.tick(at("12:01")?).await?["exported"], 1);
+    operator.run("disable-manifest-key", &[("OLD_KEY", &old)]).await?;
+    assert_eq!(platform.tick(at("13:01")?).await?["exported"], 1);
+
+    let listed = platform.api().send("", "GET", "/v1/manifest-keys", &[], None).await?.ok()?;
+    let retired: Vec<bool> =
+        listed["keys"].as_array().into_iter().flatten().map(|key| key["retiredAt"].is_string()).collect();
+    assert_eq!(retired, [false, true], "{listed}");
+    let keys = platform.manifest_keys().await?;
+    let auditor = Auditor::new(&rotated, &keys).await?;
+    let verdict = auditor.verify(&[])?;
+    assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
+    let used = parsed(&verdict.printed)?["keys"].as_array().map(|keys| {
+        keys.iter().map(|key| (key["name"].clone(), key["manifests"].clone())).collect::<Vec<_>>()
+    });
+    let name = json!("111111111111.us-east-1.audit-log-export");
+    assert_eq!(used, Some(vec![(name.clone(), json!(1)), (name, json!(2))]), "{}", verdict.printed);
+    auditor.pin(&keys[1..])?;
+    assert_eq!(auditor.verify(&[])?.kinds(1)?, ["unknown_key"]);
+    operator.finish(&KEYS);
+    Ok(())
 }
 
 #[test]
@@ -407,7 +454,7 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
 
 #[test]
 fn a_test_runs_every_command_of_the_page() -> Result<()> {
-    let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES].concat();
+    let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &KEYS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES].concat();
     let on_the_page: BTreeSet<String> = Page::read()?.commands.into_keys().collect();
     assert_eq!(on_the_page, run.into_iter().map(str::to_owned).collect());
     Ok(())
