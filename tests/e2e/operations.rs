@@ -8,24 +8,25 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
+use audit_log_aws::sdk::lambda;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Auditor, Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Table, connect, deploy_platform, is_data, onboard,
-    project, run_on_platform, tools,
+    Auditor, Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform,
+    is_data, onboard, project, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 const LEASES: [&str; 2] = ["show-lease", "release-lease"];
 const PAUSES: [&str; 2] = ["pause-tenant", "resume-tenant"];
-const KEYS: [&str; 3] = ["show-manifest-key", "make-manifest-key", "disable-manifest-key"];
 const WINDOWS: [&str; 2] = ["list-receipts", "set-watermark-back"];
 const OUTBOXES: [&str; 4] = ["list-pending", "show-outbox", "publish-outbox", "drop-unreadable-notification"];
 const FINAL_DELIVERIES: [&str; 3] =
     ["list-final-deliveries", "show-final-deliveries", "drop-unreadable-final-delivery"];
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
+const MANIFEST_KEYS: [&str; 3] = ["show-manifest-key", "make-manifest-key", "disable-manifest-key"];
 
 /// The page's commands: the first block sets variables, the others have names.
 struct Page {
@@ -267,46 +268,6 @@ fn after_the_watermark_is_set_back_the_same_objects_are_exported_again() -> Resu
     })
 }
 
-#[tokio::test]
-async fn after_a_change_of_the_manifest_key_the_chain_goes_on_and_both_keys_are_listed() -> Result<()> {
-    // Of its own, since the shared stack keeps its key. It ends with the process.
-    let aws: &'static LocalAws = Box::leak(Box::new(LocalAws::start().await?));
-    let platform = deploy_platform(aws, &[("EventsRetentionDays", "0")]).await?;
-    platform.pause_rules().await?;
-    let rotated = onboard(aws, &platform, "rotated", "200000000108", Draft::default(), at("10:00")?).await?;
-    assert_eq!(platform.tick(at("11:01")?).await?["exported"], 1);
-    let fixture = Fixture { aws, platform };
-    let operator = Operator::new(&fixture, "rotated").await?;
-    let shown = operator.run("show-manifest-key", &[]).await?;
-    ensure!(shown.starts_with("Enabled\tECC_NIST_P256\tSIGN_VERIFY\n{"), "{shown}");
-    let old = fixture.platform.outputs().manifest_key_arn.clone().context("no key")?;
-    let new = operator.run("make-manifest-key", &[]).await?.trim().to_owned();
-
-    let platform = deploy_platform(aws, &[("ManifestKeyArn", &new)]).await?;
-    assert_eq!(platform.outputs().manifest_key_arn.as_ref(), Some(&new));
-    assert_eq!(platform.tick(at("12:01")?).await?["exported"], 1);
-    operator.run("disable-manifest-key", &[("OLD_KEY", &old)]).await?;
-    assert_eq!(platform.tick(at("13:01")?).await?["exported"], 1);
-
-    let listed = platform.api().send("", "GET", "/v1/manifest-keys", &[], None).await?.ok()?;
-    let retired: Vec<bool> =
-        listed["keys"].as_array().into_iter().flatten().map(|key| key["retiredAt"].is_string()).collect();
-    assert_eq!(retired, [false, true], "{listed}");
-    let keys = platform.manifest_keys().await?;
-    let auditor = Auditor::new(&rotated, &keys).await?;
-    let verdict = auditor.verify(&[])?;
-    assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
-    let used = parsed(&verdict.printed)?["keys"].as_array().map(|keys| {
-        keys.iter().map(|key| (key["name"].clone(), key["manifests"].clone())).collect::<Vec<_>>()
-    });
-    let name = json!("111111111111.us-east-1.audit-log-export");
-    assert_eq!(used, Some(vec![(name.clone(), json!(1)), (name, json!(2))]), "{}", verdict.printed);
-    auditor.pin(&keys[1..])?;
-    assert_eq!(auditor.verify(&[])?.kinds(1)?, ["unknown_key"]);
-    operator.finish(&KEYS);
-    Ok(())
-}
-
 #[test]
 fn outbox_entries_are_listed_and_published_and_unreadable_ones_are_dropped() -> Result<()> {
     run_on_platform(async |fixture| {
@@ -452,9 +413,62 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
     })
 }
 
+/// The exporter's environment and the stack's output name the key, and a key that leaves the stack stays usable.
+#[tokio::test]
+async fn the_manifest_key_is_changed_to_one_with_the_same_policy() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deploy_platform(&aws, &[]).await?;
+    let page = Page::read()?;
+    let executed = RefCell::new(BTreeSet::new());
+    let run = async |name: &str, variable: &str, key: &str| {
+        executed.borrow_mut().insert(name.to_owned());
+        let command = page.commands.get(name).with_context(|| format!("the page has no command {name}"))?;
+        let mut bash = tools::bash(&aws, PLATFORM_ACCOUNT, &format!("set -e\n{command}"))?;
+        anyhow::Ok(tools::run(bash.env(variable, key).current_dir(aws.directory())).await?.trim().to_owned())
+    };
+    let show = async |key: &str| {
+        let shown = run("show-manifest-key", "MANIFEST_KEY", key).await?;
+        let (state, policy) = shown.split_once('\n').with_context(|| format!("no policy: {shown}"))?;
+        anyhow::Ok((state.replace('\t', " "), parsed(policy)?))
+    };
+    let lambda = lambda::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
+    let variables = async |platform: &Platform<'_>| {
+        let name = &platform.outputs().exporter_function_name;
+        let function = lambda.get_function_configuration().function_name(name).send().await?;
+        let all = function.environment.and_then(|it| it.variables).unwrap_or_default();
+        anyhow::Ok(["MANIFEST_KEY_ARN", "MANIFEST_KEY_NAME"].map(|name| all.get(name).cloned()))
+    };
+    let name = Some(format!("{PLATFORM_ACCOUNT}.{REGION}.audit-log-export"));
+
+    let old = platform.outputs().manifest_key_arn.clone().context("the stack has no key")?;
+    let (state, policy) = show(&old).await?;
+    assert_eq!(state, "Enabled ECC_NIST_P256 SIGN_VERIFY");
+    let statements = policy["Statement"].as_array().context("no statements")?;
+    let names: Vec<_> = statements.iter().map(|statement| &statement["Sid"]).collect();
+    assert_eq!(names, ["ByTheAccountsOwnPolicies", "OnlyTheExporterSigns"]);
+    assert_eq!(variables(&platform).await?, [Some(old.clone()), name.clone()]);
+
+    let new = run("make-manifest-key", "MANIFEST_KEY", &old).await?;
+    assert_ne!(new, old);
+    assert_eq!(show(&new).await?, (state.clone(), policy.clone()));
+    let platform = deploy_platform(&aws, &[("ManifestKeyArn", &new)]).await?;
+    assert_eq!(platform.outputs().manifest_key_arn.as_ref(), Some(&new));
+    assert_eq!(variables(&platform).await?, [Some(new.clone()), name.clone()]);
+    assert_eq!(show(&old).await?, (state, policy.clone()), "the old key isn't retained as it was");
+    run("disable-manifest-key", "OLD_KEY", &old).await?;
+    assert_eq!(show(&old).await?, ("Disabled ECC_NIST_P256 SIGN_VERIFY".to_owned(), policy));
+
+    let platform = deploy_platform(&aws, &[("ManifestKeyArn", "none")]).await?;
+    assert_eq!(platform.outputs().manifest_key_arn, None);
+    assert_eq!(variables(&platform).await?, [None, name]);
+    assert_eq!(executed.into_inner(), MANIFEST_KEYS.map(str::to_owned).into());
+    Ok(())
+}
+
 #[test]
 fn a_test_runs_every_command_of_the_page() -> Result<()> {
-    let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &KEYS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES].concat();
+    let run: Vec<&str> =
+        [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES, &MANIFEST_KEYS].concat();
     let on_the_page: BTreeSet<String> = Page::read()?.commands.into_keys().collect();
     assert_eq!(on_the_page, run.into_iter().map(str::to_owned).collect());
     Ok(())

@@ -1,4 +1,4 @@
-//! A key that can't be used, and what is delivered meanwhile. Each test has a platform of its own.
+//! A key that can't be used, is taken away or is changed for another. Each test has a platform of its own.
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
@@ -117,5 +117,42 @@ async fn without_its_key_a_tenant_with_a_chain_gets_unsigned_windows_and_one_wit
     assert_eq!(auditor(&platform, &never).await?.manifests()?, Vec::<String>::new());
     let verdict = auditor(&platform, &signed).await?.verify(&[])?;
     assert_eq!(verdict.kinds(1)?, ["manifest_unsigned"], "{}", verdict.printed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_key_the_chain_goes_on_and_both_keys_are_listed() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deploy_platform(&aws, &[("EventsRetentionDays", "0")]).await?;
+    platform.pause_rules().await?;
+    let rotated = onboard(&aws, &platform, "rotated", "200000000120", Draft::default(), clock("10:00")?).await?;
+    assert_eq!(tick(&platform, clock("11:00")?).await?["exported"], 1);
+    let make = ["kms", "create-key", "--key-spec", "ECC_NIST_P256", "--key-usage", "SIGN_VERIFY"];
+    let made = tools::aws_cli(&aws, PLATFORM_ACCOUNT, &make).await?;
+    let another = made["KeyMetadata"]["Arn"].as_str().context("no key")?;
+    let platform = deploy_platform(&aws, &[("ManifestKeyArn", another)]).await?;
+    for hour in ["12:00", "13:00"] {
+        assert_eq!(tick(&platform, clock(hour)?).await?["exported"], 1);
+    }
+
+    let listed = platform.api().send("", "GET", "/v1/manifest-keys", &[], None).await?.ok()?;
+    let listed = listed["keys"].as_array().context("no keys")?;
+    let retired: Vec<bool> = listed.iter().map(|key| key["retiredAt"].is_string()).collect();
+    assert_eq!(retired, [false, true], "{listed:?}");
+    let copy = auditor(&platform, &rotated).await?;
+    let verdict = copy.verify(&["--head", &head(&platform, "rotated").await?])?;
+    assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
+    let report: Value = serde_json::from_str(&verdict.printed)?;
+    let used = report["keys"].as_array().context("no keys")?.iter();
+    let used: Vec<_> = used.map(|key| (&key["keyId"], &key["manifests"])).collect();
+    let [new, old] = [0, 1].map(|index: usize| &listed[index]["keyId"]);
+    assert_eq!(used, [(old, &json!(1)), (new, &json!(2))], "{}", verdict.printed);
+
+    let keys = platform.manifest_keys().await?;
+    for key in &keys {
+        copy.pin(&[key.clone()])?;
+        let verdict = copy.verify(&[])?;
+        ensure!(verdict.kinds(1)?.contains(&"unknown_key".to_owned()), "{}", verdict.printed);
+    }
     Ok(())
 }
