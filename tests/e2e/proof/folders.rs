@@ -63,12 +63,18 @@ fn each_change_to_a_copy_is_found_as_what_it_is() -> Result<()> {
             ("file_changed", &|auditor| auditor.flip(file, 200)),
             ("file_missing", &|auditor| Ok(remove(auditor, file)?)),
             ("file_unlisted", &|auditor| {
-                Ok(fs::write(auditor.folder().join("dt=2026-11-20/20261120T090000Z_20261120T093000Z_0001.json"), "[\n]\n")?)
+                Ok(fs::write(
+                    auditor.folder().join("dt=2026-11-20/20261120T090000Z_20261120T093000Z_0001.json"),
+                    "[\n]\n",
+                )?)
             }),
             // In the tenant's id.
             ("manifest_changed", &|auditor| auditor.flip(manifest, 36)),
             ("manifest_missing", &|auditor| Ok(remove(auditor, manifest)?)),
-            ("cut", &|auditor| Ok(remove(auditor, newest)?)),
+            ("cut", &|auditor| {
+                remove(auditor, newest)?;
+                Ok(remove(auditor, "dt=2026-11-20/20261120T110000Z_20261120T120000Z_0001.json")?)
+            }),
             ("unknown_key", &|auditor| {
                 // The same name, and the key of another platform.
                 auditor.pin(&[include_str!("another.key").trim().to_owned()])
