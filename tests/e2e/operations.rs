@@ -384,6 +384,9 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
         for name in ["config", "watermark", "outbox"] {
             operator.run("restore-record", &[restored[0], ("RECORD", name)]).await?;
         }
+        let keys = [restored[0], ("TENANT", "#platform"), ("RECORD", "manifest_keys")];
+        operator.run("restore-record", &keys).await?;
+        assert_eq!(platform.manifest_keys().await?.len(), 1);
         assert_eq!(platform.record("damaged", "config").await?, config);
         assert_eq!(operator.attribute("watermark", "lease").await?, Some(s(TOKEN)));
         operator.run("forget-run", &[]).await?;
