@@ -11,8 +11,8 @@ use crate::hash::Sha256;
 
 /// The DER of a P-256 key (SubjectPublicKeyInfo, RFC 5480) before its 65 bytes: the algorithm and the curve.
 const P256_HEADER: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-    0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// The byte before the DER in a verifier key: ECDSA (C2SP, `signed-note`, "Signature types").
@@ -91,7 +91,10 @@ impl Keys {
                 self.push(verifier_key(line)?);
             }
         }
-        ensure!(self.0.len() > before, "there is no key in it: expected is a public key in PEM, or a verifier key a line");
+        ensure!(
+            self.0.len() > before,
+            "there is no key in it: expected is a public key in PEM, or a verifier key a line"
+        );
         Ok(())
     }
 
