@@ -24,7 +24,7 @@ use crate::folder::{Folder, Signer, TENANT, WindowPlan};
 const WINDOWS_OF_A_MONTH: usize = 730;
 const WINDOWS_OF_A_YEAR: usize = 8_760;
 /// So that a year has one gigabyte.
-const EVENTS_PER_WINDOW: usize = 326;
+const EVENTS_PER_WINDOW: usize = 358;
 const REPEATS: usize = 3;
 
 fn main() {

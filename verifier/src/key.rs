@@ -158,6 +158,16 @@ mod tests {
         assert_eq!(keys.0[1].name.as_deref(), Some("111122223333.eu-west-1.audit-log-export"));
     }
 
+    /// Its log's id is public: `c0d23d6ad406973f9559f3ba2d1ca01f84147d8ffc5b8445c224f98b9591801d`.
+    #[test]
+    fn the_key_of_another_log_with_ecdsa_has_the_id_that_it_is_known_by() {
+        let key = "rekor.sigstore.dev+c0d23d6a+AjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNhtmPtrWm3U1eQXBogSMdGvXwBcK5AW5i0hrZLOC96l\
+                   +smGNM7nwZ4QvFK/4sueRoVj//QP22Ni4Qt9DPfkWLc=";
+        let mut keys = Keys::default();
+        keys.add(key).unwrap();
+        assert_eq!(keys.0[0].id.to_string(), "c0d23d6a");
+    }
+
     #[test]
     fn a_pem_file_may_hold_several_keys() {
         let mut keys = Keys::default();
