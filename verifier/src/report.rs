@@ -197,15 +197,19 @@ impl Report {
     fn proved(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nProved")?;
         let Totals { valid, events, late, files, bytes, .. } = self.windows;
-        writeln!(
-            f,
-            "  {}: {} and {} in {}, each byte as signed ({} MB read)",
-            plural(valid, "window"),
-            plural(events, "event"),
-            plural(late, "late arrival"),
-            plural(files, "file"),
-            number(bytes.div_ceil(1_000_000))
-        )?;
+        if valid > 0 {
+            writeln!(
+                f,
+                "  {}: {} and {} in {}, each byte as signed ({} MB read)",
+                plural(valid, "window"),
+                plural(events, "event"),
+                plural(late, "late arrival"),
+                plural(files, "file"),
+                number(bytes.div_ceil(1_000_000))
+            )?;
+        } else {
+            writeln!(f, "  of no window that its files are as signed")?;
+        }
         let Totals { total, valid, events, files, .. } = self.final_deliveries;
         if total > 0 {
             let (valid, total) = (number(valid), plural(total, "final delivery"));

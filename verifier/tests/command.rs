@@ -124,6 +124,11 @@ fn the_json_document_has_the_summary() {
     assert_eq!(report["begins"], "first_manifest");
     assert_eq!(report["head"]["sha256"], copy.folder.head());
     assert_eq!(report["keys"][0]["manifests"], 2);
+    assert!(report["findings"].as_array().unwrap().is_empty());
+    fs::remove_file(copy.tenant().join(&copy.folder.data()[0])).unwrap();
+    let (_, found) = copy.verify(&["--json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((&found["findings"][0]["severity"], &found["result"]), (&Value::from("error"), &Value::from("invalid")));
     assert_eq!(report["notProved"].as_array().unwrap().len(), 1);
 }
 
