@@ -73,10 +73,12 @@ impl Command {
     /// If they are wrong, and how to mend them.
     pub fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let mut arguments = arguments.into_iter();
-        let (mut folders, mut keys, mut range, mut head, mut json) = (Vec::new(), Vec::new(), Range::default(), None, false);
+        let (mut folders, mut keys, mut range, mut head, mut json) =
+            (Vec::new(), Vec::new(), Range::default(), None, false);
         let mut only_folders = false;
         while let Some(argument) = arguments.next() {
-            let Some(text) = argument.to_str().filter(|text| !only_folders && text.len() > 1 && text.starts_with('-')) else {
+            let Some(text) = argument.to_str().filter(|text| !only_folders && text.len() > 1 && text.starts_with('-'))
+            else {
                 folders.push(PathBuf::from(argument));
                 continue;
             };
@@ -127,7 +129,8 @@ mod tests {
     #[test]
     fn options_may_stand_anywhere_and_hold_their_value_either_way() {
         let hash = Sha256::of(b"");
-        let arguments = format!("logs --key a.pem --key=b --from 2026-11-21 --to=2026-11-22T00:00:00Z --head {hash} --json");
+        let arguments =
+            format!("logs --key a.pem --key=b --from 2026-11-21 --to=2026-11-22T00:00:00Z --head {hash} --json");
         let Command::Check(options) = read(&arguments).unwrap() else { panic!("no check") };
         assert_eq!(options.folder, PathBuf::from("logs"));
         assert_eq!(options.keys, [PathBuf::from("a.pem"), PathBuf::from("b")]);

@@ -15,6 +15,7 @@ use crate::{
     key::KeyId,
     manifest::Manifest,
     manifest_file::ManifestFile,
+    names::Class,
     window::{Window, instant},
 };
 
@@ -92,6 +93,8 @@ pub(crate) struct Chain {
     pub(crate) listed: HashSet<String>,
     /// Times for which a finding says that nothing is proved.
     pub(crate) unproved: Vec<Window>,
+    /// The same of final deliveries.
+    pub(crate) unproved_finals: Vec<Window>,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -99,9 +102,9 @@ impl Chain {
     /// Puts manifests in order.
     pub(crate) fn new(files: Vec<ManifestFile>, tenant: &str, range: Range, head: Option<Sha256>) -> Self {
         let hashes: HashSet<Sha256> = files.iter().filter_map(|file| file.text_sha256).collect();
-        let Texts { mut texts, opaque, mut findings } = Texts::new(files, tenant);
-        texts::trust(&mut texts, head);
-        let mut regular: Vec<Slot> = texts::regular_slots(&texts, &opaque);
+        let Texts { texts, opaque, mut findings } = Texts::new(files, tenant, head);
+        let (mut regular, beside) = texts::regular_slots(&texts, &opaque);
+        findings.extend(beside);
         findings.extend(links::unsigned(&texts, &mut regular));
         let all = links::Regular::new(&texts, &regular);
         let beginning = match regular.iter().position(|slot| range.includes(&slot.window)) {
@@ -109,8 +112,9 @@ impl Chain {
             None => Beginning::Unknown,
         };
         let slots: Vec<Slot> = regular.into_iter().filter(|slot| range.includes(&slot.window)).collect();
-        let mut unproved: Vec<Window> = opaque.iter().map(|name| name.window).collect();
-        unproved.extend(slots.iter().filter(|slot| slot.text.is_none()).map(|slot| slot.window));
+        let mut unproved: Vec<Window> =
+            slots.iter().filter(|slot| slot.text.is_none()).map(|slot| slot.window).collect();
+        let unproved_finals = opaque.iter().filter(|name| name.class == Class::Final).map(|name| name.window).collect();
         for pair in slots.windows(2) {
             if let Some(finding) = links::check(&texts, &all, &pair[0], &pair[1]) {
                 unproved.extend(finding.window.filter(|_| finding.kind == Kind::ManifestMissing));
@@ -127,21 +131,23 @@ impl Chain {
             let detail = format!("no manifest has the hash {head}{}", last.unwrap_or_default());
             findings.push(Finding::new(Kind::Cut, detail));
         }
-        let Amended { deliveries, findings: amended, unproved: more } = Amended::new(&texts, &opaque, &slots, range);
+        let Amended { deliveries, findings: amended, unproved: more } =
+            Amended::new(&texts, &opaque, &slots, range, &unproved);
         unproved.extend(more);
         findings.extend(amended);
         findings.extend(marks(&texts, &deliveries));
         findings.retain(|finding| finding.window.is_none_or(|window| range.includes(&window)));
         let head = slots.last().and_then(|slot| slot.text).map(|text| texts[text].manifest.sha256);
         let listed = listed(&texts, &deliveries, range);
-        Self { texts, slots, deliveries, beginning, head, listed, unproved, findings }
+        Self { texts, slots, deliveries, beginning, head, listed, unproved, unproved_finals, findings }
     }
 
     /// The files of a delivery.
     pub(crate) fn files<'a>(&'a self, delivery: &Delivery) -> impl Iterator<Item = &'a crate::manifest::Listed> {
         let own = &self.texts[delivery.text].manifest.files;
         let original = delivery.original.map_or(&[][..], |original| &self.texts[original].manifest.files);
-        let inherited = original.iter().filter(|file| is_late(&file.path) && !own.iter().any(|own| own.path == file.path));
+        let inherited =
+            original.iter().filter(|file| is_late(&file.path) && !own.iter().any(|own| own.path == file.path));
         own.iter().chain(inherited)
     }
 }
@@ -216,7 +222,8 @@ fn listed(texts: &[Text], deliveries: &[Delivery], range: Range) -> HashSet<Stri
     let mut listed = HashSet::new();
     for (at, text) in texts.iter().enumerate() {
         let stands = standing.contains_key(&at) || !range.includes(&text.manifest.window);
-        let files = text.manifest.files.iter().filter(|file| stands || (originals.contains(&at) && is_late(&file.path)));
+        let files =
+            text.manifest.files.iter().filter(|file| stands || (originals.contains(&at) && is_late(&file.path)));
         listed.extend(files.map(|file| file.path.clone()));
     }
     listed

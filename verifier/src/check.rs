@@ -95,7 +95,11 @@ pub fn check(folder: &Path, request: &Request, progress: &Progress) -> Result<Re
         result,
         tenant,
         folder: folder.root().display().to_string(),
-        range: chain.slots.first().zip(chain.slots.iter().map(|slot| slot.window.to).max()).map(|(first, to)| crate::window::Window { from: first.window.from, to }),
+        range: chain
+            .slots
+            .first()
+            .zip(chain.slots.iter().map(|slot| slot.window.to).max())
+            .map(|(first, to)| crate::window::Window { from: first.window.from, to }),
         windows,
         final_deliveries: finals,
         begins: match chain.beginning {
@@ -104,10 +108,7 @@ pub fn check(folder: &Path, request: &Request, progress: &Progress) -> Result<Re
             Beginning::Within => Begins::Within,
             Beginning::Unknown => Begins::Unknown,
         },
-        head: Head {
-            sha256: chain.head,
-            given: request.head,
-        },
+        head: Head { sha256: chain.head, given: request.head },
         keys: key_uses(&chain),
         findings,
     })
@@ -132,7 +133,8 @@ fn key_uses(chain: &Chain) -> Vec<KeyUse> {
         let text = &chain.texts[delivery.text];
         let Some((name, id)) = &text.key else { continue };
         let window = text.manifest.window;
-        let used = uses.entry((name, id)).or_insert(KeyUse { name: name.clone(), key_id: *id, manifests: 0, range: window });
+        let used =
+            uses.entry((name, id)).or_insert(KeyUse { name: name.clone(), key_id: *id, manifests: 0, range: window });
         used.manifests += 1;
         used.range.from = used.range.from.min(window.from);
         used.range.to = used.range.to.max(window.to);
@@ -217,7 +219,12 @@ impl UnlistedFiles {
 }
 
 /// Where the bytes of files are that aren't in their place: the other path, by the right one.
-fn find_moved(folder: &Folder, data: &Data<'_>, unlisted: &UnlistedFiles, progress: &Progress) -> HashMap<String, String> {
+fn find_moved(
+    folder: &Folder,
+    data: &Data<'_>,
+    unlisted: &UnlistedFiles,
+    progress: &Progress,
+) -> HashMap<String, String> {
     let mut wanted = HashMap::<Sha256, &str>::new();
     let mut places = HashMap::<Sha256, String>::new();
     for (file, result) in data.files.iter().zip(&data.results) {
@@ -236,10 +243,12 @@ fn find_moved(folder: &Folder, data: &Data<'_>, unlisted: &UnlistedFiles, progre
         // What can't be read is reported as unlisted.
         data_file::hash(&folder.locate(path), scratch, progress).ok()
     });
-    let hashed = hashes.into_iter().zip(&unlisted.paths).filter_map(|(hash, path)| hash.map(|hash| (hash, path.clone())));
+    let hashed =
+        hashes.into_iter().zip(&unlisted.paths).filter_map(|(hash, path)| hash.map(|hash| (hash, path.clone())));
     // An unlisted one has to be moved back; one in another's place is only where its bytes are.
     places.extend(hashed);
-    let moved = wanted.iter().filter_map(|(hash, path)| places.get(hash).map(|place| ((*path).to_owned(), place.clone())));
+    let moved =
+        wanted.iter().filter_map(|(hash, path)| places.get(hash).map(|place| ((*path).to_owned(), place.clone())));
     moved.filter(|(path, place)| path != place).collect()
 }
 
@@ -314,18 +323,21 @@ impl Counts {
 
     /// Returns what doesn't fit the manifest.
     fn differ(&self, manifest: &crate::manifest::Manifest) -> Option<String> {
-        // A heartbeat is alone in its window. A product may record an event that looks like the exporter's own, so the line
-        // may count or not.
+        // A heartbeat is alone in its window.
         let own = if self.has_heartbeat && self.lines == 1 { 1 } else { self.own };
         let recorded = self.lines - own;
-        if manifest.events != recorded && manifest.events != self.lines {
+        if manifest.events != recorded {
             return Some(format!("the manifest says {} events, and the files have {recorded}", manifest.events));
         }
         // Products may record what looks like a wrapped event, and a late minute is delivered whole.
         if self.malformed < manifest.malformed {
-            return Some(format!("the manifest says {} malformed events, and the files have {}", manifest.malformed, self.malformed));
+            return Some(format!(
+                "the manifest says {} malformed events, and the files have {}",
+                manifest.malformed, self.malformed
+            ));
         }
-        (self.late < manifest.late)
-            .then(|| format!("the manifest says {} late arrivals, and their files have {} events", manifest.late, self.late))
+        (self.late < manifest.late).then(|| {
+            format!("the manifest says {} late arrivals, and their files have {} events", manifest.late, self.late)
+        })
     }
 }

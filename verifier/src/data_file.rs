@@ -43,7 +43,8 @@ pub(crate) struct DataFile {
 /// Reads a data file once, from its beginning to its end.
 pub(crate) fn read(path: &Path, name: &DataName, scratch: &mut Scratch, progress: &Progress) -> io::Result<DataFile> {
     let Scratch { stored, unpacked, line } = scratch;
-    let mut source = Source { file: File::open(path)?, buffer: stored, at: 0..0, hasher: Hasher::new(), bytes: 0, progress };
+    let mut source =
+        Source { file: File::open(path)?, buffer: stored, at: 0..0, hasher: Hasher::new(), bytes: 0, progress };
     let mut reader = EventReader::new(name.format, name.window, line);
     let events = if name.is_gzip {
         let unzipped = unzip(&mut source, unpacked, &mut reader)?;

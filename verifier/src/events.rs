@@ -182,14 +182,16 @@ impl<'a> EventReader<'a> {
         events.lines += 1;
         let Some(event) = event else { return Ok(()) };
         if event.log_type.is_some_and(|kind| kind.get() == r#""System""#) {
+            // The exporter's own events have the window's end as their date. A product's never do, whatever they are called.
+            let date = event.date.map_or("", RawValue::get).trim_matches('"');
+            let is_own = date.strip_prefix(self.bounds.1.as_str()) == Some(".000Z");
             match event.action.map(RawValue::get) {
                 Some(r#""Malformed Audit Event""#) => events.malformed += 1,
-                // The exporter's own events have the window's end as their date.
-                Some(r#""Audit Log Retention Exceeded""#) if events.lines == 1 => {
+                Some(r#""Audit Log Retention Exceeded""#) if events.lines == 1 && is_own => {
                     events.begins_with_retention_exceeded = true;
                     return Ok(());
                 }
-                Some(r#""Audit Log Export Completed""#) if events.lines == 1 => {
+                Some(r#""Audit Log Export Completed""#) if events.lines == 1 && is_own => {
                     events.begins_with_heartbeat = true;
                     return Ok(());
                 }
@@ -282,6 +284,8 @@ mod tests {
         assert_eq!((malformed.malformed, malformed.outside.events), (1, 1));
         let later = format!("{{}}\n{}", own("Audit Log Export Completed"));
         assert!(!read(Format::Ndjson, later.as_bytes(), 64).unwrap().begins_with_heartbeat);
+        let recorded = own("Audit Log Export Completed").replace("11:00:00", "10:30:00");
+        assert!(!read(Format::Ndjson, recorded.as_bytes(), 64).unwrap().begins_with_heartbeat);
     }
 
     #[test]

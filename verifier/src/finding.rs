@@ -9,6 +9,8 @@ use crate::window::Window;
 pub struct Finding {
     /// What it is.
     pub kind: Kind,
+    /// How much it matters.
+    pub severity: Severity,
     /// The time that it is about.
     pub window: Option<Window>,
     /// The file that it is about, relative to the tenant's folder.
@@ -19,7 +21,7 @@ pub struct Finding {
 
 impl Finding {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, window: None, path: None, detail: detail.into() }
+        Self { kind, severity: kind.severity(), window: None, path: None, detail: detail.into() }
     }
 
     pub(crate) fn of(self, window: Window) -> Self {

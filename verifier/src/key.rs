@@ -11,8 +11,8 @@ use crate::hash::Sha256;
 
 /// The DER of a P-256 key (SubjectPublicKeyInfo, RFC 5480) before its 65 bytes: the algorithm and the curve.
 const P256_HEADER: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-    0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// The byte before the DER in a verifier key: ECDSA (C2SP, `signed-note`, "Signature types").
@@ -91,7 +91,10 @@ impl Keys {
                 self.push(verifier_key(line)?);
             }
         }
-        ensure!(self.0.len() > before, "there is no key in it: expected is a public key in PEM, or a verifier key a line");
+        ensure!(
+            self.0.len() > before,
+            "there is no key in it: expected is a public key in PEM, or a verifier key a line"
+        );
         Ok(())
     }
 
@@ -153,6 +156,16 @@ mod tests {
         assert_eq!(keys.0.iter().map(|key| key.id.to_string()).collect::<Vec<_>>(), [id, id]);
         assert_eq!(keys.0[0].name, None);
         assert_eq!(keys.0[1].name.as_deref(), Some("111122223333.eu-west-1.audit-log-export"));
+    }
+
+    /// Its log's id is public: `c0d23d6ad406973f9559f3ba2d1ca01f84147d8ffc5b8445c224f98b9591801d`.
+    #[test]
+    fn the_key_of_another_log_with_ecdsa_has_the_id_that_it_is_known_by() {
+        let key = "rekor.sigstore.dev+c0d23d6a+AjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNhtmPtrWm3U1eQXBogSMdGvXwBcK5AW5i0hrZLOC96l\
+                   +smGNM7nwZ4QvFK/4sueRoVj//QP22Ni4Qt9DPfkWLc=";
+        let mut keys = Keys::default();
+        keys.add(key).unwrap();
+        assert_eq!(keys.0[0].id.to_string(), "c0d23d6a");
     }
 
     #[test]

@@ -68,11 +68,14 @@ impl Manifest {
         let (window, is_final) = match next("window") {
             Ok(window) => (window, false),
             // The line has been taken; its name is checked below.
-            Err(_) => (text.lines().nth(2).and_then(|line| line.strip_prefix("final ")).context("it has no window")?, true),
+            Err(_) => {
+                (text.lines().nth(2).and_then(|line| line.strip_prefix("final ")).context("it has no window")?, true)
+            }
         };
         let window = Window::parse(window)?;
         let counts = next("events")?;
-        let (events, late, malformed, gap) = parse_counts(counts).with_context(|| format!("{counts:?} are no counts"))?;
+        let (events, late, malformed, gap) =
+            parse_counts(counts).with_context(|| format!("{counts:?} are no counts"))?;
         let previous = match next("previous")? {
             "none" => None,
             hash => Some(hash.parse()?),
@@ -84,7 +87,10 @@ impl Manifest {
         ensure!(!(is_final && amends.is_some()), "a final delivery amends nothing");
         let files = lines.map(|line| parse_file(line, window, is_final)).collect::<Result<Vec<_>>>()?;
         ensure!(!files.is_empty(), "it lists no file");
-        ensure!(files.iter().map(|file| &file.path).collect::<HashSet<_>>().len() == files.len(), "it lists a file twice");
+        ensure!(
+            files.iter().map(|file| &file.path).collect::<HashSet<_>>().len() == files.len(),
+            "it lists a file twice"
+        );
         let (tenant, sha256) = (tenant.to_owned(), Sha256::of(text.as_bytes()));
         Ok(Self { tenant, window, is_final, events, late, malformed, gap, previous, amends, files, sha256 })
     }
@@ -121,7 +127,10 @@ fn parse_counts(line: &str) -> Option<(u64, u64, u64, bool)> {
 /// Reads `amends <hash> <cause>`.
 fn parse_amends(line: &str) -> Result<(Sha256, String)> {
     let (hash, cause) = line.trim_start_matches("amends ").split_once(' ').context("the cause is missing")?;
-    ensure!(!cause.is_empty() && cause.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{cause:?} is no cause");
+    ensure!(
+        !cause.is_empty() && cause.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+        "{cause:?} is no cause"
+    );
     Ok((hash.parse()?, cause.to_owned()))
 }
 
@@ -166,7 +175,8 @@ mod tests {
         let amended = regular().replacen("previous", &format!("previous {HASH}\namends {HASH} replay\nprevious"), 1);
         let amended = amended.replacen(&format!("replay\nprevious {HASH}\n"), "replay\n", 1);
         assert_eq!(Manifest::parse(&amended).unwrap().amends.unwrap().1, "replay");
-        let last = regular().replace("window ", "final ").replace("_late_", "_final_late_").replace("Z_0001", "Z_final_0001");
+        let last =
+            regular().replace("window ", "final ").replace("_late_", "_final_late_").replace("Z_0001", "Z_final_0001");
         assert!(Manifest::parse(&last).unwrap().is_final);
     }
 

@@ -164,9 +164,8 @@ mod tests {
     #[test]
     fn a_manifests_name_is_read_and_gives_its_path() {
         for name in ["", ".final", ".amended-1", ".amended-23"] {
-            let path = format!(
-                "_audit-log-export/manifests/2026-11-21/20261121T100000Z_20261121T110000Z{name}.manifest"
-            );
+            let path =
+                format!("_audit-log-export/manifests/2026-11-21/20261121T100000Z_20261121T110000Z{name}.manifest");
             assert_eq!(ManifestName::parse(&path).unwrap().path(), path);
         }
         for name in [".amended-0", ".amended-01", ".amended", ".last", ".final.amended-1"] {

@@ -129,7 +129,9 @@ impl Report {
     pub fn not_proved(&self) -> Vec<String> {
         let mut not_proved = Vec::new();
         match self.begins {
-            Begins::PredecessorAbsent => not_proved.push("what came before the first window, since its predecessor is absent"),
+            Begins::PredecessorAbsent => {
+                not_proved.push("what came before the first window, since its predecessor is absent")
+            }
             Begins::Unknown => not_proved.push("what came before the first window"),
             Begins::FirstManifest | Begins::Within => {}
         }
@@ -195,15 +197,19 @@ impl Report {
     fn proved(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nProved")?;
         let Totals { valid, events, late, files, bytes, .. } = self.windows;
-        writeln!(
-            f,
-            "  {}: {} and {} in {}, each byte as signed ({} MB read)",
-            plural(valid, "window"),
-            plural(events, "event"),
-            plural(late, "late arrival"),
-            plural(files, "file"),
-            number(bytes.div_ceil(1_000_000))
-        )?;
+        if valid > 0 {
+            writeln!(
+                f,
+                "  {}: {} and {} in {}, each byte as signed ({} MB read)",
+                plural(valid, "window"),
+                plural(events, "event"),
+                plural(late, "late arrival"),
+                plural(files, "file"),
+                number(bytes.div_ceil(1_000_000))
+            )?;
+        } else {
+            writeln!(f, "  of no window that its files are as signed")?;
+        }
         let Totals { total, valid, events, files, .. } = self.final_deliveries;
         if total > 0 {
             let (valid, total) = (number(valid), plural(total, "final delivery"));
@@ -215,10 +221,18 @@ impl Report {
         }
         match (self.begins, &self.range) {
             (Begins::FirstManifest, Some(range)) => {
-                writeln!(f, "  the chain begins at {} with the tenant's first manifest", crate::window::instant(range.from))?;
+                writeln!(
+                    f,
+                    "  the chain begins at {} with the tenant's first manifest",
+                    crate::window::instant(range.from)
+                )?;
             }
             (Begins::PredecessorAbsent, Some(range)) => {
-                writeln!(f, "  the chain begins at {}, but the tenant's did earlier", crate::window::instant(range.from))?;
+                writeln!(
+                    f,
+                    "  the chain begins at {}, but the tenant's did earlier",
+                    crate::window::instant(range.from)
+                )?;
             }
             _ => {}
         }
@@ -226,7 +240,12 @@ impl Report {
             writeln!(f, "  nothing was cut off at the end: the head that was given is in the folder")?;
         }
         for KeyUse { name, key_id, manifests, range } in &self.keys {
-            writeln!(f, "  {} signed {} from {range}", printable(&format!("{name}+{key_id}")), plural(*manifests, "manifest"))?;
+            writeln!(
+                f,
+                "  {} signed {} from {range}",
+                printable(&format!("{name}+{key_id}")),
+                plural(*manifests, "manifest")
+            )?;
         }
         match self.head.sha256 {
             Some(head) => writeln!(f, "  the last manifest's hash is {head}"),
@@ -266,7 +285,8 @@ impl fmt::Display for Report {
         for (title, severity) in
             [("Wrong", Severity::Error), ("Not checked", Severity::Unchecked), ("Notices", Severity::Notice)]
         {
-            let mut kinds = Kind::ALL.iter().filter(|kind| kind.severity() == severity && self.count(**kind) > 0).peekable();
+            let mut kinds =
+                Kind::ALL.iter().filter(|kind| kind.severity() == severity && self.count(**kind) > 0).peekable();
             if kinds.peek().is_some() {
                 writeln!(f, "\n{title}")?;
                 kinds.try_for_each(|kind| self.group(f, *kind))?;

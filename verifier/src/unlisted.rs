@@ -61,8 +61,12 @@ impl<'a> Unlisted<'a> {
         let (first, end) = (self.chain.slots.first(), self.chain.slots.last().map(|slot| slot.window.to));
         match first.filter(|first| name.window.from < first.window.from) {
             Some(_) if self.chain.beginning == Beginning::First => found(Kind::BeforeChain, ""),
-            Some(first) => found(Kind::FileUnlisted, &format!("older than the first manifest, of {}", instant(first.window.from))),
-            None if end.is_some_and(|end| name.window.to > end) => found(Kind::FileUnlisted, "newer than the last manifest"),
+            Some(first) => {
+                found(Kind::FileUnlisted, &format!("older than the first manifest, of {}", instant(first.window.from)))
+            }
+            None if end.is_some_and(|end| name.window.to > end) => {
+                found(Kind::FileUnlisted, "newer than the last manifest")
+            }
             None => found(Kind::FileUnlisted, ""),
         }
     }
@@ -70,6 +74,7 @@ impl<'a> Unlisted<'a> {
     /// Whether another finding says that nothing of this time is proved.
     fn is_unproved(&self, name: &DataName) -> bool {
         let before = if name.is_late { TRAILING } else { TimeDelta::zero() };
-        self.chain.unproved.iter().any(|unproved: &Window| unproved.with_time_before(before).overlaps(&name.window))
+        let unproved = if name.is_final { &self.chain.unproved_finals } else { &self.chain.unproved };
+        unproved.iter().any(|unproved: &Window| unproved.with_time_before(before).overlaps(&name.window))
     }
 }

@@ -22,16 +22,29 @@ pub(super) struct Amended {
 type Version = (u32, Option<usize>);
 
 impl Amended {
-    pub(super) fn new(texts: &[Text], opaque: &[ManifestName], slots: &[Slot], range: Range) -> Self {
+    pub(super) fn new(
+        texts: &[Text],
+        opaque: &[ManifestName],
+        slots: &[Slot],
+        range: Range,
+        unproved: &[Window],
+    ) -> Self {
         let mut versions = versions(texts, opaque);
         let mut amended = Self::default();
         for (at, slot) in slots.iter().enumerate() {
             match versions.remove(&slot.window) {
                 Some(versions) => amended.choose(texts, slot.window, slot.text, Some(at), &versions),
-                None => amended.deliveries.extend(slot.text.map(|text| Delivery { text, original: None, slot: Some(at) })),
+                None => {
+                    amended.deliveries.extend(slot.text.map(|text| Delivery { text, original: None, slot: Some(at) }))
+                }
             }
         }
         for (window, versions) in versions.into_iter().filter(|(window, _)| range.includes(window)) {
+            // Another finding may say already that the original is missing.
+            if !unproved.iter().any(|unproved| unproved.overlaps(&window)) {
+                let detail = format!("{window}, of which there are amended ones alone");
+                amended.findings.push(Finding::new(Kind::ManifestMissing, detail).of(window));
+            }
             amended.choose(texts, window, None, None, &versions);
         }
         let finals = texts.iter().enumerate().filter(|(_, text)| text.manifest.is_final);
@@ -41,13 +54,22 @@ impl Amended {
     }
 
     /// Checks the versions of a window one after the other, and takes the last one.
-    fn choose(&mut self, texts: &[Text], window: Window, original: Option<usize>, slot: Option<usize>, versions: &[Version]) {
+    fn choose(
+        &mut self,
+        texts: &[Text],
+        window: Window,
+        original: Option<usize>,
+        slot: Option<usize>,
+        versions: &[Version],
+    ) {
         let mut before: Version = (0, original);
         for version @ (number, text) in versions {
             if *number > before.0 + 1 {
                 let detail = format!("amended manifests before the one with the number {number}");
                 self.findings.push(Finding::new(Kind::ManifestMissing, detail).of(window));
-            } else if let (Some(text), Some(amended)) = (text.map(|text| &texts[text]), before.1.map(|text| &texts[text])) {
+            } else if let (Some(text), Some(amended)) =
+                (text.map(|text| &texts[text]), before.1.map(|text| &texts[text]))
+            {
                 let amends = text.manifest.amends.as_ref().map(|(amends, _)| *amends);
                 if amends != Some(amended.manifest.sha256) || text.manifest.previous != amended.manifest.previous {
                     let detail = format!("it doesn't amend {}", amended.path);
@@ -57,7 +79,9 @@ impl Amended {
             before = *version;
         }
         match before.1 {
-            Some(text) => self.deliveries.push(Delivery { text, original: original.filter(|original| *original != text), slot }),
+            Some(text) => {
+                self.deliveries.push(Delivery { text, original: original.filter(|original| *original != text), slot })
+            }
             None => self.unproved.push(window),
         }
     }

@@ -45,7 +45,9 @@ pub(super) fn check(texts: &[Text], all: &Regular, before: &Slot, slot: &Slot) -
     let (end, begin) = (before.window.to, slot.window.from);
     let missing = (end < begin).then_some(Window { from: end, to: begin });
     let missing = missing.map(|missing| Finding::new(Kind::ManifestMissing, missing.to_string()).of(missing));
-    let Some(text) = slot.text.map(|text| &texts[text]) else { return missing };
+    // What an unsigned one says about its predecessor proves nothing.
+    let text = slot.text.map(|text| &texts[text]).filter(|text| text.is_trusted);
+    let Some(text) = text else { return missing };
     let found = |kind, detail: String| Some(Finding::new(kind, detail).at(&text.path).of(slot.window));
     let before_text = before.text.map(|text| &texts[text]);
     match text.manifest.previous {
