@@ -173,6 +173,22 @@ fn a_chain_goes_on_unsigned_where_the_key_is_taken_away_and_signed_with_another_
 }
 
 #[test]
+fn a_recovery_without_a_key_says_that_the_window_is_unsigned() {
+    let world = World::signing();
+    world.tick("11:00").unwrap();
+    world.fakes.once(Op::Sign, None, Fault::Fail(refusal()));
+    world.tick("12:00").unwrap();
+    world.set_key(None);
+    world.tick("13:00").unwrap();
+    let seen: Vec<_> =
+        world.fakes.state().notifications.iter().map(|it| (it.kind, it.info.get("unsigned").cloned())).collect();
+    let expected = [(Kind::Failed, None), (Kind::Recovered, Some(true.into())), (Kind::WindowUnsigned, None)];
+    assert_eq!(seen, expected);
+    let acme = world.fakes.state().tenants["acme"].clone();
+    assert_eq!((acme.failing_since, acme.watermark.unwrap().signing_failed_since), (None, None));
+}
+
+#[test]
 fn a_window_waits_six_hours_for_its_signature_and_is_then_delivered_without_one() {
     let world = World::signing();
     world.tick("11:00").unwrap();
