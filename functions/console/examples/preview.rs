@@ -98,8 +98,8 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
             ..Draft::default()
         });
         let schedule = Schedule { exported_until: hour, next_due: hour + TimeDelta::hours(1) };
-        let manifest_sha256 = Some(manifest_sha256(0));
-        stored.watermark = Some(StoredWatermark { manifest_sha256, ..StoredWatermark::connected(&id, schedule) });
+        let head = Some(manifest_sha256(0));
+        stored.watermark = Some(StoredWatermark { manifest_sha256: head, ..StoredWatermark::connected(&id, schedule) });
         stored.last_success_at = Some(hour + TimeDelta::seconds(64));
         for back in 0..26 * 24_u32 {
             let to = hour - TimeDelta::hours(back.into());
@@ -179,7 +179,7 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
         let failed = failing.announce(stamp(failed_at)).event;
         let recovered_at = failed_at + TimeDelta::hours(hours);
         let window = Window { from: full_hour(recovered_at) - TimeDelta::hours(1), to: full_hour(recovered_at) };
-        let recovered = system_events::export_recovered(&id, stamp(recovered_at), window, Some(failed_at)).event;
+        let recovered = system_events::export_recovered(&id, stamp(recovered_at), window, false, Some(failed_at)).event;
         put(fakes, &id, failed_at, &failed.id, failed.document.clone());
         put(fakes, &id, recovered_at, &recovered.id, recovered.document.clone());
     }

@@ -81,10 +81,10 @@ fn commands(bucket: &str, manifest: &str, head: &str, keys: &[KeyView]) -> Optio
     let url = format!("s3://{bucket}/{folder}");
     let mut verify = vec!["audit-log-verify"];
     verify.extend(keys.iter().flat_map(|key| ["--key", &key.file]));
-    verify.extend(["--head", head, copy]);
     // Quoting fails only for NUL, which no key has.
     let sync = shlex::try_join(["aws", "s3", "sync", &url, copy]).ok()?;
-    Some(format!("{sync}\n{}", shlex::try_join(verify).ok()?))
+    let [verify, rest] = [verify, vec!["--head", head, copy]].map(|words| shlex::try_join(words));
+    Some(format!("{sync}\n{} \\\n  {}", verify.ok()?, rest.ok()?))
 }
 
 fn file_name(key_id: &str) -> String {

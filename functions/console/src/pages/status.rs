@@ -212,6 +212,6 @@ impl ObjectView {
     }
 
     fn short_sha256(&self) -> String {
-        self.sha256.chars().take(12).collect()
+        self.sha256.chars().take(8).collect()
     }
 }

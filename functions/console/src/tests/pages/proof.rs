@@ -6,7 +6,7 @@ use super::{super::manifest_keys::sign, *};
 
 /// The box; empty if the page has none.
 fn section(page: &Answer) -> &str {
-    let section = page.text.split("<section class=\"card\" aria-labelledby=\"proof-title\">").nth(1);
+    let section = page.text.split("<section class=\"card verify\" aria-labelledby=\"proof-title\">").nth(1);
     section.and_then(|rest| rest.split("</section>").next()).unwrap_or_default()
 }
 
@@ -17,7 +17,7 @@ fn commands(page: &Answer) -> String {
 
 /// Each receipt's cell, from the newest on.
 fn states(page: &Answer) -> Vec<String> {
-    let rows = page.text.split("<th scope=\"row\"").skip(1);
+    let rows = page.text.split("<th scope=\"row\" rowspan=").skip(1);
     let cells = rows.map(|row| row.split("<td rowspan=").nth(1).unwrap().split("</td>").next().unwrap());
     cells
         .map(|cell| cell.split('>').nth(if cell.contains("<span") { 2 } else { 1 }).unwrap())
@@ -44,12 +44,12 @@ async fn the_status_shows_how_to_verify_and_each_windows_manifest() {
     let page = browser.get("/status").await;
     assert_eq!(states(&page), ["Signed"; 3]);
     let head = world.get("acme", "/v1/status").await.json()["manifestHead"].as_str().unwrap().to_owned();
-    let expected = format!(
-        "aws s3 sync \"s3://acme-audit-logs/it's (safe)/audit-logs/tenant=acme/\" tenant=acme\n\
-         audit-log-verify --key manifest-key-a7937b64.pem --key manifest-key-b1e99324.pem --key manifest-key-16367aac.pem \
-         --head {head} tenant=acme"
-    );
-    assert_eq!(commands(&page), expected);
+    let expected = [
+        r#"aws s3 sync "s3://acme-audit-logs/it's (safe)/audit-logs/tenant=acme/" 'tenant=acme'"#,
+        r"audit-log-verify --key manifest-key-a7937b64.pem --key manifest-key-b1e99324.pem --key manifest-key-16367aac.pem \",
+        &format!("  --head {head} 'tenant=acme'"),
+    ];
+    assert_eq!(commands(&page).lines().collect::<Vec<_>>(), expected);
     let section = section(&page);
     assert_eq!((section.matches("<dt>Key</dt>").count(), section.matches("<dt>Earlier key</dt>").count()), (1, 2));
     assert!(!section.contains("not signed") && section.contains("<a href=\"./proof\">"), "{section}");
