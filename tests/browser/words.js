@@ -92,4 +92,10 @@ export const logs = {
 export const status = {
   lastExport: "Last export",
   none: "None",
+  verify: "How to verify",
+  pem: /^PEM/,
+  signed: "Signed",
+  exports: "Exports",
+  proves: "What this proves",
+  proof: /^Proof/,
 };

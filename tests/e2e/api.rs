@@ -55,6 +55,17 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
         assert_eq!((&status["backlogHours"], &status["consecutiveFailures"]), (&json!(0), &json!(0)));
         ensure!(status["lastSuccessAt"].is_string(), "{status}");
 
+        let newest = &list(&exports, "exports")?[0]["manifest"];
+        assert_eq!((&newest["state"], &newest["sha256"]), (&json!("signed"), &status["manifestHead"]), "{newest}");
+        ensure!(keys.iter().any(|it| newest["key"] == it.as_str()), "{newest} is not among {keys:?}");
+        let public = api.send("", "GET", "/v1/manifest-keys", &[], None).await?.ok()?;
+        let [key] = list(&public, "keys")?.as_slice() else { bail!("not one key: {public}") };
+        assert_eq!(key["retiredAt"], Value::Null);
+        let id = key["keyId"].as_str().context("no id")?;
+        let verifier_key = key["verifierKey"].as_str().context("no verifier key")?;
+        ensure!(verifier_key.starts_with(&format!("{PLATFORM_ACCOUNT}.{REGION}.")), "{verifier_key}");
+        ensure!(verifier_key.contains(&format!("+{id}+")), "{verifier_key}");
+
         let logs = get(api, "journey", "/v1/audit-logs?logType=Audit+Log+Export").await?;
         let mut actions: Vec<_> = list(&logs, "events")?.iter().filter_map(|event| event["action"].as_str()).collect();
         actions.sort_unstable();

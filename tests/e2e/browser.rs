@@ -88,6 +88,9 @@ impl<'a> Visitor<'a> {
         assert!(!keys.is_empty(), "{objects:?}");
         self.run_step("goes", json!({ "to": "status" })).await?;
         self.run_step("seesTheExports", json!({ "keys": keys })).await?;
+        let status = self.fixture.platform.api().send(&token, "GET", "/v1/status", &[], None).await?.ok()?;
+        let folder = format!("s3://{name}/security/audit-logs/tenant={}/", self.tenant);
+        self.run_step("seesHowToVerify", json!({ "folder": folder, "head": status["manifestHead"] })).await?;
         Ok(())
     }
 

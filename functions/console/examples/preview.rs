@@ -13,6 +13,7 @@ use audit_log_core::{
     failure::{Code, Failure},
     fakes::Fakes,
     late_arrivals::TrailingCounts,
+    manifest::{ManifestKey, ManifestState, StoredManifest, UsedKey},
     new_event::Stamp,
     records::{Receipt, StoredObject, StoredWatermark},
     schedule::{Schedule, Window, full_hour},
@@ -29,9 +30,12 @@ use serde_json::json;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (fakes, now) = (Fakes::default(), Utc::now());
-    add_exports(&fakes, "acme", now)?;
-    add_exports(&fakes, "globex", now)?;
+    add_keys(&fakes, now)?;
+    for tenant in ["acme", "globex", "umbrella"] {
+        add_exports(&fakes, tenant, now)?;
+    }
     add_failure(&fakes, "globex", now)?;
+    add_unsigned_windows(&fakes, "umbrella", now)?;
     plan_verification(&fakes);
     let issuer = TestIssuer::es256(now);
     let invalid = |error: audit_log_core::tenant::Invalid| anyhow::anyhow!(error.0);
@@ -49,11 +53,30 @@ async fn main() -> anyhow::Result<()> {
     let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    for (tenant, state) in [("acme", "exports work"), ("globex", "exports fail"), ("initech", "not connected yet")] {
+    for (tenant, state) in [
+        ("acme", "exports work"),
+        ("globex", "exports fail"),
+        ("umbrella", "manifests can't be signed"),
+        ("initech", "not connected yet"),
+    ] {
         let token = issuer.token_for(tenant, &["audit-logs:admin"]);
         println!("{tenant} ({state}):\nhttp://{address}/#token={token}\n");
     }
     axum::serve(listener, router(app)).await.context("serving")
+}
+
+/// Adds two keys that sign manifests, an earlier one and the one in use. Nobody has their private parts.
+fn add_keys(fakes: &Fakes, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let keys = [
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEA+lc6HwVfUuv9vAUN54AQ8uypfybNNk5+nfyQzVDOVlTkYX/NQZ9yt4UEUDBBqBMiH1j7Ikhx0tFOGG6Zay5VQ==",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEQtRSomSf1bCKOYFUmRTyP6JEhiHM/tvSQCfkAtMLJjxzKBnb7iScpCNOrmDbYtR9uNazXnNbuh5IogbiJum34A==",
+    ];
+    for (days_ago, key) in [(26, keys[0]), (9, keys[1])] {
+        let key = ManifestKey::from_base64("111111111111.eu-west-1.audit-log-export", key).context("a key")?;
+        let mut state = fakes.state();
+        state.manifest_keys = UsedKey::after_use(&state.manifest_keys, &key, now - TimeDelta::days(days_ago));
+    }
+    Ok(())
 }
 
 /// Adds a tenant with settings, hourly receipts of 26 days, and events.
@@ -75,7 +98,8 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
             ..Draft::default()
         });
         let schedule = Schedule { exported_until: hour, next_due: hour + TimeDelta::hours(1) };
-        stored.watermark = Some(StoredWatermark::connected(&id, schedule));
+        let head = Some(manifest_sha256(0));
+        stored.watermark = Some(StoredWatermark { manifest_sha256: head, ..StoredWatermark::connected(&id, schedule) });
         stored.last_success_at = Some(hour + TimeDelta::seconds(64));
         for back in 0..26 * 24_u32 {
             let to = hour - TimeDelta::hours(back.into());
@@ -99,7 +123,14 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
                 gap: false,
                 exported_at: to + TimeDelta::seconds(63),
                 duration: TimeDelta::milliseconds(420),
-                manifest: None,
+                // Manifests were not on in the first two days.
+                manifest: (back < 24 * 24).then(|| StoredManifest {
+                    key: format!(
+                        "security/audit-logs/tenant={tenant}/_audit-log-export/manifests/{day}/{window}.manifest"
+                    ),
+                    sha256: manifest_sha256(back),
+                    state: ManifestState::Signed,
+                }),
                 signing_failure: None,
             };
             stored.receipts.insert(to, receipt);
@@ -161,6 +192,11 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
     Ok(())
 }
 
+/// The checksum of the manifest of a window, counted back from the last one.
+fn manifest_sha256(back: u32) -> String {
+    format!("{:016x}", u64::from(back + 1).wrapping_mul(0xc2b2_ae3d_27d4_eb4f)).repeat(4)
+}
+
 fn put(fakes: &Fakes, tenant: &TenantId, at: DateTime<Utc>, id: &str, document: String) {
     let recorded_at_id = format!("{}#{id}", timestamp::millis(at));
     fakes.put_event(tenant, 0, StoredEvent { recorded_at_id, body: Body::Text(document) });
@@ -180,6 +216,21 @@ fn add_failure(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
     let watermark = stored.watermark.as_mut().context("the tenant is scheduled")?;
     watermark.exported_until = Some(timestamp::seconds(until));
     watermark.next_due = Some(timestamp::seconds(until + TimeDelta::hours(1)));
+    Ok(())
+}
+
+/// Makes the tenant's last three windows unsigned, after six hours without any.
+fn add_unsigned_windows(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let (mut state, hour) = (fakes.state(), full_hour(now));
+    let stored = state.tenants.get_mut(tenant).context("the tenant is there")?;
+    for receipt in stored.receipts.values_mut().rev().take(3) {
+        receipt.manifest.as_mut().context("a manifest")?.state = ManifestState::Unsigned;
+        receipt.exported_at = hour + TimeDelta::seconds(64);
+    }
+    let failure = Failure::new(Code::SigningFailed, "KMS answered DisabledException.");
+    stored.last_error = Some((failure, hour + TimeDelta::seconds(64)));
+    stored.consecutive_failures = 6;
+    stored.failing_since = Some(hour - TimeDelta::hours(6) + TimeDelta::seconds(63));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use audit_log_core::{
     event::User,
     failure::{Code, Failure},
     new_event::{Stamp, time_ordered_id},
-    ports::{Connections, Events, PublishTrigger, Recorder, Rotations, Settings, Verifier},
+    ports::{Connections, Events, ManifestKeys, PublishTrigger, Recorder, Rotations, Settings, Verifier},
     role_setup::RoleSetup,
     system_events::AdminChange,
     tenant::{ExternalId, Platform, Region, TenantId},
@@ -22,7 +22,7 @@ const PUBLISH_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The ports that this function needs.
 pub trait Backend: Send + Sync + 'static {
-    type Settings: Settings + Rotations + Connections;
+    type Settings: Settings + Rotations + Connections + ManifestKeys;
     type Events: Events;
     type Recorder: Recorder;
     type Verifier: Verifier;
@@ -38,7 +38,17 @@ pub trait Backend: Send + Sync + 'static {
 /// For tests: the fakes implement all ports.
 impl<P> Backend for P
 where
-    P: Settings + Rotations + Connections + Events + Recorder + Verifier + PublishTrigger + Send + Sync + 'static,
+    P: Settings
+        + Rotations
+        + Connections
+        + ManifestKeys
+        + Events
+        + Recorder
+        + Verifier
+        + PublishTrigger
+        + Send
+        + Sync
+        + 'static,
 {
     type Settings = Self;
     type Events = Self;

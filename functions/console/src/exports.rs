@@ -59,7 +59,7 @@ pub struct Receipt {
     pub(crate) malformed: u64,
     /// The stored bytes of all objects.
     pub(crate) bytes: u64,
-    /// The signed list of all objects; null if the platform signs none.
+    /// The signed list of all objects. Null for a window without one.
     pub(crate) manifest: Option<Manifest>,
     /// Whether events may be missing because they were deleted before the export.
     pub(crate) gap: bool,

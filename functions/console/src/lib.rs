@@ -1,8 +1,8 @@
 //! The API and the pages for a tenant's admin: connect a bucket, verify it, set the schedule, read the logs.
 //!
 //! In reading order: [`app`] (the handlers' state), [`router`] (paths), then one module per resource: [`connector`],
-//! [`rotation`], [`settings`], [`verification`], [`exports`], [`status`] and [`logs`]. [`openapi`] describes them. `pages` call the same
-//! functions.
+//! [`rotation`], [`settings`], [`verification`], [`exports`], [`manifest_keys`], [`status`] and [`logs`]. [`openapi`] describes
+//! them. `pages` call the same functions.
 //!
 //! A handler decodes, calls the core once, and encodes. The tenant comes from its [`Caller`] alone: no path, parameter or
 //! body names one.
@@ -16,6 +16,7 @@ mod deliveries;
 mod draft;
 pub mod exports;
 pub mod logs;
+pub mod manifest_keys;
 pub mod openapi;
 mod page_token;
 mod pages;
@@ -52,6 +53,7 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/export-settings", get(settings::read::<B>).put(settings::save::<B>))
         .route("/export-settings/verify", post(verification::verify::<B>))
         .route("/exports", get(exports::list::<B>))
+        .route("/manifest-keys", get(manifest_keys::list::<B>))
         .route("/status", get(status::read::<B>))
         .route("/audit-logs", get(logs::list::<B>))
         .route("/audit-logs/summary", get(logs::summary::<B>))

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::{connector, exports, logs, rotation, settings, status, verification};
+use crate::{connector, exports, logs, manifest_keys, rotation, settings, status, verification};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,7 @@ use crate::{connector, exports, logs, rotation, settings, status, verification};
         settings::save,
         verification::verify,
         exports::list,
+        manifest_keys::list,
         status::read,
         logs::list,
         logs::summary,
@@ -42,7 +43,7 @@ use crate::{connector, exports, logs, rotation, settings, status, verification};
 )]
 struct Api;
 
-/// Adds to every operation the access token and the refusals that all share.
+/// Adds the access token, and to each operation the refusals that it shares with others.
 struct CommonResponses;
 
 impl Modify for CommonResponses {
@@ -63,10 +64,12 @@ impl Modify for CommonResponses {
 fn add_refusals(operation: &mut Operation) {
     let parameters = operation.parameters.is_some() || operation.request_body.is_some();
     let body = operation.request_body.is_some();
+    // An operation with a security requirement of its own is public.
+    let token = operation.security.is_none();
     for (applies, status, description) in [
         (parameters, "400", "The request can't be read. The parameter or the place is named"),
-        (true, "401", "An access token is missing, has expired, or isn't valid"),
-        (true, "403", "The access token lacks the permission"),
+        (token, "401", "An access token is missing, has expired, or isn't valid"),
+        (token, "403", "The access token lacks the permission"),
         (body, "413", "The body is too large"),
         (body, "415", "The body is not sent as JSON"),
         (true, "503", "The service is unavailable. Retry-After says when to try again"),

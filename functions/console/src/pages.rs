@@ -3,12 +3,13 @@
 //! Without scripts they are links and forms. With scripts, htmx replaces parts of them.
 //!
 //! In reading order: [`request`] and [`session`] (who asks for what), [`form`] (what may change something), [`layout`],
-//! [`error_page`] and [`text`] (what pages share), then one module per page.
+//! [`error_page`], [`document`] and [`text`] (what pages share), then one module per page.
 
 mod assets;
 mod chart;
 mod connector;
 mod deliveries;
+pub(crate) mod document;
 mod error_page;
 mod event;
 mod form;
@@ -16,6 +17,7 @@ mod layout;
 mod logs;
 mod not_found;
 pub(crate) mod obstacles;
+mod proof;
 mod request;
 mod rotation;
 mod session;
@@ -61,6 +63,8 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/settings/verify", post(settings::verify::<B>))
         .route("/settings/preview", post(settings::preview::<B>))
         .route("/obstacles", get(obstacles::page))
+        .route("/proof", get(proof::page))
+        .route("/manifest-keys/{name}", get(proof::key::<B>))
         .route("/session", post(sign_in::sign_in::<B>))
         .route("/session/end", post(sign_in::sign_out::<B>))
         .route("/assets/{name}", get(assets::serve));

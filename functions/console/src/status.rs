@@ -36,6 +36,8 @@ pub struct ExportStatus {
     pub(crate) last_success_at: Option<String>,
     /// The key of that export's last object.
     pub(crate) last_object_key: Option<String>,
+    /// SHA-256 of the text of the last window's manifest, in lower-case hex: the head of the chain. Null without manifests.
+    pub(crate) manifest_head: Option<String>,
     /// How many whole hours of events are due but not in the bucket.
     pub(crate) backlog_hours: i64,
     /// The last error since the last success.
@@ -151,7 +153,7 @@ impl From<LastError> for ExportError {
     }
 }
 
-/// The state of the tenant's exports: next run, last success, backlog, last error, connection check and undelivered events.
+/// The state of the tenant's exports: next run, last success, head of the chain of manifests, backlog, last error, connection check and undelivered events.
 #[utoipa::path(get, path = "/v1/status", operation_id = "getStatus", tag = "Exports", responses(
     (status = 200, description = "The status", body = ExportStatus),
 ))]
@@ -180,6 +182,7 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
     });
     let Status { state, exported_until, next_run_at, backlog_hours, failing_since } =
         Status::from_records(&records, deployment.settle, now);
+    let manifest_head = records.watermark.and_then(|watermark| watermark.manifest_sha256);
     let ExportHealth { last_success_at, last_object_key, last_error, consecutive_failures, .. } = records.health;
     Ok(ExportStatus {
         status: state.into(),
@@ -187,6 +190,7 @@ pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> 
         exported_until: exported_until.map(timestamp::seconds),
         last_success_at: last_success_at.map(timestamp::seconds),
         last_object_key,
+        manifest_head,
         backlog_hours,
         last_error: last_error.map(ExportError::from),
         consecutive_failures,

@@ -4,6 +4,7 @@ mod auditing;
 mod connecting;
 mod docs;
 mod isolation;
+mod manifest_keys;
 mod pages;
 mod reading;
 mod refusals;

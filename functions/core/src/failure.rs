@@ -194,6 +194,11 @@ pub fn message_for_tenant(party: Party, code: &str, message: &str) -> String {
              refuse the request. The platform's operators look into it as well."
         );
     }
+    if is(Code::SigningFailed) {
+        return "The platform could not sign the manifest of a window. You don't have to do anything: its operators have to \
+                act. A window that can't be signed for six hours is delivered without a signature."
+            .to_owned();
+    }
     "The platform could not export. You don't have to do anything: its operators have to act, and the missing windows are \
      exported afterwards."
         .to_owned()
@@ -232,6 +237,8 @@ mod tests {
         assert_eq!(shown(&of(Code::AccessDenied)), of(Code::AccessDenied).message);
         let rejected = shown(&of(Code::Rejected));
         assert!(rejected.starts_with(&of(Code::Rejected).message) && rejected.contains("your bucket"), "{rejected}");
+        let unsigned = shown(&of(Code::SigningFailed));
+        assert!(unsigned.contains("without a signature") && !unsigned.contains("AWS answered"), "{unsigned}");
         for code in [Code::Unexpected, Code::PlatformDenied, Code::Throttled] {
             assert!(shown(&of(code)).starts_with("The platform could not export."), "{code}");
         }

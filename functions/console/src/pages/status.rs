@@ -1,6 +1,7 @@
-//! The page of the export status: last error, connection check, chart and receipts.
+//! The page of the export status: last error, connection check, chart, how to verify, and receipts.
 
 use askama::Template;
+use audit_log_core::{failure::Code, manifest::ManifestState};
 use audit_log_web::{body::Query, caller::Read, problem::Problem};
 use axum::{extract::State, response::Response};
 use http::StatusCode;
@@ -11,12 +12,13 @@ use super::{
     error_page::ErrorPage,
     layout::{Badge, Layout, NavItem, html},
     obstacles,
+    proof::Proof,
     session::Session,
     text::{When, bytes, number, shown},
 };
 use crate::{
     app::{App, Backend},
-    exports::{self, ExportedObject, Parameters, Receipt},
+    exports::{self, ExportedObject, Manifest, Parameters, Receipt},
     status::{self, ConnectionCheck, ConnectionFinding, ExportError, Undelivered},
 };
 
@@ -39,6 +41,7 @@ struct StatusPage {
     check: Option<CheckView>,
     undelivered: Option<UndeliveredView>,
     chart: Option<Chart>,
+    proof: Option<Proof>,
     receipts: Vec<ReceiptView>,
     /// The query of the next page.
     more: Option<String>,
@@ -51,6 +54,7 @@ struct ErrorView {
     hint: Option<String>,
     at: Option<When>,
     is_customers: bool,
+    is_about_signing: bool,
 }
 
 struct CheckView {
@@ -74,6 +78,14 @@ struct ReceiptView {
     size: String,
     objects: Vec<ObjectView>,
     unlisted: u64,
+    manifest: ManifestView,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ManifestView {
+    Signed,
+    Unsigned,
+    None,
 }
 
 struct ObjectView {
@@ -102,6 +114,10 @@ pub(super) async fn page<B: Backend>(
     let exports = exports::page(&app, &session.caller, parameters).await.map_err(refuse)?;
     let status = status::current(&app, &session.caller).await.map_err(refuse)?;
     let chart = if is_first_page { Some(chart::load(&app, &session.caller).await.map_err(refuse)?) } else { None };
+    let proof = match status.manifest_head {
+        Some(head) if is_first_page => Some(Proof::load(&app, head, exports.exports.first()).await),
+        _ => None,
+    };
     let minute = |at: &Option<String>| at.as_deref().map(When::minute);
     let page = StatusPage {
         layout: session.layout(NavItem::Status, "Export status"),
@@ -120,6 +136,7 @@ pub(super) async fn page<B: Backend>(
         check: status.connection_check.map(CheckView::from),
         undelivered: status.undelivered.map(UndeliveredView::from),
         chart,
+        proof,
         receipts: exports.exports.into_iter().map(ReceiptView::from).collect(),
         more: exports.next_page_token.map(|token| format!("?pageToken={token}")),
         is_first_page,
@@ -129,7 +146,14 @@ pub(super) async fn page<B: Backend>(
 
 impl From<ExportError> for ErrorView {
     fn from(ExportError { code, party, message, hint, at }: ExportError) -> Self {
-        Self { code, message, hint, at: at.as_deref().map(When::minute), is_customers: party == "customer" }
+        Self {
+            is_about_signing: code == Code::SigningFailed.as_str(),
+            code,
+            message,
+            hint,
+            at: at.as_deref().map(When::minute),
+            is_customers: party == "customer",
+        }
     }
 }
 
@@ -155,8 +179,19 @@ impl From<Receipt> for ReceiptView {
             malformed: receipt.malformed,
             gap: receipt.gap,
             size: bytes(receipt.bytes),
+            manifest: receipt.manifest.as_ref().into(),
             unlisted: receipt.object_count.saturating_sub(MAX_LISTED_OBJECTS as u64),
             objects: listed.map(|object| ObjectView::new(&receipt.bucket, object)).collect(),
+        }
+    }
+}
+
+impl From<Option<&Manifest>> for ManifestView {
+    fn from(manifest: Option<&Manifest>) -> Self {
+        match manifest {
+            Some(manifest) if manifest.state == ManifestState::Signed.as_str() => Self::Signed,
+            Some(_) => Self::Unsigned,
+            None => Self::None,
         }
     }
 }
@@ -177,6 +212,6 @@ impl ObjectView {
     }
 
     fn short_sha256(&self) -> String {
-        self.sha256.chars().take(12).collect()
+        self.sha256.chars().take(8).collect()
     }
 }

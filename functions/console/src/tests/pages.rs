@@ -7,6 +7,7 @@ mod escaping;
 mod forms;
 mod logs_and_status;
 mod obstacles;
+mod proof;
 mod session;
 mod sign_in;
 mod weight;
@@ -99,11 +100,12 @@ fn paths(method: &str) -> Vec<&'static str> {
 }
 
 /// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
-const PAGES: [(&str, bool); 8] = [
+const PAGES: [(&str, bool); 9] = [
     ("/", true),
     ("/status", true),
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
     ("/obstacles", true),
+    ("/proof", true),
     ("/connector", false),
     ("/connector/disconnect", false),
     ("/connector/external-id", false),
@@ -112,7 +114,7 @@ const PAGES: [(&str, bool); 8] = [
 
 #[test]
 fn every_page_is_among_those_that_the_tests_visit() {
-    let files = ["/audit-logs.csv", "/connector/template.yaml", "/assets/{name}"];
+    let files = ["/audit-logs.csv", "/connector/template.yaml", "/manifest-keys/{name}", "/assets/{name}"];
     let pages = PAGES.iter().map(|(address, _)| address.split('?').next().unwrap());
     let visited: BTreeSet<_> = pages.chain(files).collect();
     assert_eq!(visited, paths("get").into_iter().collect(), "add new pages to PAGES");

@@ -7,7 +7,7 @@ use super::{
     forms::filled,
     *,
 };
-use crate::pages::obstacles::{place, rendered};
+use crate::pages::{document::rendered, obstacles::place};
 
 const DOCUMENT: &str = include_str!("../../../../../docs/obstacles.md");
 
