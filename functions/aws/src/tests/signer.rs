@@ -34,7 +34,9 @@ fn key() -> ManifestKey {
 }
 
 fn public_key(spec: &str) -> Reply {
-    Reply::ok(json!({ "KeyId": KEY_ARN, "KeySpec": spec, "KeyUsage": "SIGN_VERIFY", "PublicKey": PUBLIC_KEY }).to_string())
+    Reply::ok(
+        json!({ "KeyId": KEY_ARN, "KeySpec": spec, "KeyUsage": "SIGN_VERIFY", "PublicKey": PUBLIC_KEY }).to_string(),
+    )
 }
 
 fn signature(base64: &str) -> Reply {
