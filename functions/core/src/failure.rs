@@ -123,12 +123,12 @@ codes! {
     /// Events of the window may have been deleted before they could be exported.
     RetentionExceeded = "retention_exceeded", Platform,
         "The receipt, and mostly the object itself, say that it may be incomplete. Find out why the tenant was behind for that long, and keep events longer (EVENTS_RETENTION_DAYS and the writers' expires_at).";
-    /// KMS did not sign a window's manifest.
-    SigningFailed = "signing_failed", Platform,
-        "Nothing, if it passes: for six hours the window waits for its signature, and is delivered then without one. If it stays, make sure that the key of MANIFEST_KEY_ARN is an enabled ECC_NIST_P256 key for signing, that the exporter's role may use kms:Sign and kms:GetPublicKey on it, and look at KMS's request quotas.";
     /// A run found its lease gone or expired before a write.
     LeaseLost = "lease_lost", Platform,
         "Nothing is lost: the watermark did not move, and the run that has the lease now goes on from it. Find out why two runs were at work: a function whose timeout exceeds 15 minutes, a clock that is wrong by many minutes, or a lease that was released by hand.";
+    /// KMS did not sign a window's manifest.
+    SigningFailed = "signing_failed", Platform,
+        "Nothing, if it passes: for six hours the window waits for its signature. If it stays, make sure that the manifest key, the stack's output ManifestKeyArn, is enabled and lets the exporter's role sign, and look at KMS's request quotas.";
     /// STS or S3 refused a request to a customer's role or bucket, and this version knows no remedy for AWS's code.
     Rejected = "rejected", Platform,
         "Look AWS's code up in AWS's documentation: if a policy or a setting of the bucket, the role or the account refuses the request, tell the tenant. AWS Support can look up the request id in the exporter's log. If nothing explains the code, open an issue with this project, naming it.";
