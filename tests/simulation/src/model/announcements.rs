@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use audit_log_core::{event::Body, notification::Kind};
+use audit_log_core::{event::Body, notification::Kind, timestamp};
 use serde_json::Value;
 
 use super::TenantModel;
@@ -35,7 +35,7 @@ impl TenantModel<'_> {
     }
 
     /// Each failure is announced once, and once more after 1, 3 and 7 days. Each recovery and each change by an admin is
-    /// announced once. Nothing else is announced. Each announcement is published under its event's id.
+    /// announced once, and so is each window without a signature. Nothing else is announced. Each announcement is published under its event's id.
     pub(super) fn check_announcements(&self) -> Result<(), String> {
         let mut announced = self.announced()?;
         let of_failures = self.facts.due_announcements.iter().filter(|(of, ..)| of == self.id);
@@ -56,6 +56,13 @@ impl TenantModel<'_> {
             if kind_of(action) != Some(*kind) {
                 return Err(format!("{action} is no {kind:?}"));
             }
+        }
+        for receipt in self.tenant.receipts.values().filter(|receipt| receipt.is_unsigned()) {
+            let due = ("Window Unsigned".to_owned(), timestamp::seconds(receipt.window.from), 0);
+            let id = announced.iter().find_map(|(id, it)| (*it == due).then(|| id.clone()));
+            let id = id.ok_or_else(|| format!("the window {} is unsigned without announcement", receipt.window))?;
+            announced.remove(&id);
+            self.check_published(&id, "Window Unsigned")?;
         }
         self.check_ended_deliveries(&mut announced)?;
         match announced.into_values().next() {
@@ -114,6 +121,7 @@ fn kind_of(action: &str) -> Option<Kind> {
         "Connector Disconnected" => Some(Kind::Disconnected),
         "Connector Connected" => Some(Kind::Connected),
         "Final Delivery Failed" => Some(Kind::FinalDeliveryFailed),
+        "Window Unsigned" => Some(Kind::WindowUnsigned),
         _ => None,
     }
 }
