@@ -148,7 +148,7 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
         let failed = failing.announce(stamp(failed_at)).event;
         let recovered_at = failed_at + TimeDelta::hours(hours);
         let window = Window { from: full_hour(recovered_at) - TimeDelta::hours(1), to: full_hour(recovered_at) };
-        let recovered = system_events::export_recovered(&id, stamp(recovered_at), window, Some(failed_at)).event;
+        let recovered = system_events::export_recovered(&id, stamp(recovered_at), window, false, Some(failed_at)).event;
         put(fakes, &id, failed_at, &failed.id, failed.document.clone());
         put(fakes, &id, recovered_at, &recovered.id, recovered.document.clone());
     }

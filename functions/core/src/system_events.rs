@@ -233,10 +233,19 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Announces the first window that was exported after failures.
-pub fn export_recovered(tenant: &TenantId, stamp: Stamp, window: Window, since: Option<DateTime<Utc>>) -> Announcement {
+/// Announces the first window that was exported after failures, and whether its manifest is unsigned.
+pub fn export_recovered(
+    tenant: &TenantId,
+    stamp: Stamp,
+    window: Window,
+    is_unsigned: bool,
+    since: Option<DateTime<Utc>>,
+) -> Announcement {
     let (from, to) = (timestamp::seconds(window.from), timestamp::seconds(window.to));
     let mut info = object(json!({ "windowFrom": from, "windowTo": to }));
+    if is_unsigned {
+        info.insert("unsigned".to_owned(), true.into());
+    }
     let event = system_event(tenant, stamp, &from, "Export Recovered", &json!(info));
     info.insert("failingSince".to_owned(), json!(since.map(timestamp::seconds)));
     Announcement::new(event, Kind::Recovered, stamp.at, info)

@@ -106,7 +106,7 @@ async fn notifications_arrive_as_published(world: &impl World) -> Result<()> {
     let stamp = |at| Stamp { at, retention: None };
     let window = acme.receipt("a").window;
     let announced =
-        [failing.announce(stamp(since)), export_recovered(tenant, stamp(clock("12:02")?), window, Some(since))];
+        [failing.announce(stamp(since)), export_recovered(tenant, stamp(clock("12:02")?), window, false, Some(since))];
     let numbered = |(it, sequence): (Notification, u64)| Notification { sequence, ..it };
     let notifications = announced.into_iter().filter_map(|it| it.notification);
     let notifications: Vec<Notification> = notifications.zip(1..).map(numbered).collect();

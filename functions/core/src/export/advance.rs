@@ -139,13 +139,12 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         if held.lease.as_ref().is_none_or(|lease| lease.until < (run.now)()) {
             return Err(lease_lost());
         }
-        // While signing fails, exports haven't recovered. So there is one announcement at most.
-        let announcement = if receipt.is_unsigned() {
-            Some(system_events::window_unsigned(&config.tenant, self.stamp(run), &receipt))
+        // While signing fails, exports haven't recovered. A recovery announces an unsigned window, too.
+        let (unsigned, stamp, since) = (receipt.is_unsigned(), self.stamp(run), held.health.failing_since);
+        let announcement = if held.watermark.failing && receipt.signing_failure.is_none() {
+            Some(system_events::export_recovered(&config.tenant, stamp, window, unsigned, since))
         } else {
-            held.watermark.failing.then(|| {
-                system_events::export_recovered(&config.tenant, self.stamp(run), window, held.health.failing_since)
-            })
+            unsigned.then(|| system_events::window_unsigned(&config.tenant, stamp, &receipt))
         };
         // The outbox is published under the lease, so the lease ends after that.
         let is_last = !has_more || tenant.windows + 1 >= self.options.max_windows;

@@ -7,6 +7,7 @@ mod fan_out;
 mod final_delivery;
 mod late_arrivals;
 mod leases;
+mod manifests;
 mod outbox;
 mod overlaps;
 mod resuming;

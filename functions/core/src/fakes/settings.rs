@@ -88,10 +88,10 @@ impl Settings for Fakes {
         let after = Draft::from_config(config, config.version + 1);
         let (external_id, pending_external_id) = (before.external_id.or(after.external_id), before.pending_external_id);
         stored.config = Some(Draft { external_id, pending_external_id, ..after });
-        let StoredWatermark { checkpoint, trailing_counts, final_delivered_until, .. } =
-            stored.watermark.take().unwrap_or_default();
-        let connected = StoredWatermark::connected(&config.tenant, schedule);
-        stored.watermark = Some(StoredWatermark { checkpoint, trailing_counts, final_delivered_until, ..connected });
+        let StoredWatermark { exported_until, next_due, due_shard, .. } =
+            StoredWatermark::connected(&config.tenant, schedule);
+        let before = stored.watermark.take().unwrap_or_default();
+        stored.watermark = Some(StoredWatermark { exported_until, next_due, due_shard, ..before });
         stored.backoff_reset_at = Some(announcement.event.stamp.at);
         state.announce(announcement);
         Ok(Conditional::Written)

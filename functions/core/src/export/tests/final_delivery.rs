@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Points the export of `acme` at another bucket.
-    fn move_to(&self, bucket: &str, time: DateTime<Utc>) {
+    pub(super) fn move_to(&self, bucket: &str, time: DateTime<Utc>) {
         self.bucket(bucket);
         self.change_settings(Draft { bucket: Some(bucket.to_owned()), ..draft() }, time);
     }
