@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_tests::project::repository;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     aws::{is_refused_with, list, text},
@@ -12,7 +12,7 @@ use crate::{
     report::{Found, Report, not_available, passed, skipped, warning},
 };
 
-pub(crate) const STEPS: [&str; 12] = [
+pub(crate) const STEPS: [&str; 13] = [
     "stack is complete",
     "functions are active",
     "hourly rules are enabled",
@@ -20,6 +20,7 @@ pub(crate) const STEPS: [&str; 12] = [
     "Lambda concurrency suffices",
     "AssumeRole rate fits STS",
     "only the exporter assumes roles",
+    "manifest key can sign",
     "token keys are readable",
     "customers' template is readable",
     "alarms notify someone",
@@ -35,7 +36,8 @@ const SPARE_CONCURRENCY: u64 = 3;
 const STS_REQUESTS_PER_SECOND: u64 = 600;
 
 pub(crate) async fn look(deployment: &Deployment, report: &Report) {
-    let [stack, functions, rules, queues, concurrency, rate, authority, keys, template, alarms, logs, email] = STEPS;
+    let [stack, functions, rules, queues, concurrency, rate, authority, signing, keys, template, alarms, logs, email] =
+        STEPS;
     let _ = tokio::join!(
         report.step(stack, async { look_at_stack(deployment) }),
         report.step(functions, look_at_functions(deployment)),
@@ -44,6 +46,7 @@ pub(crate) async fn look(deployment: &Deployment, report: &Report) {
         report.step(concurrency, look_at_concurrency(deployment)),
         report.step(rate, async { look_at_rate(deployment) }),
         report.step(authority, look_at_authority(deployment)),
+        report.step(signing, look_at_manifest_key(deployment)),
         report.step(keys, look_at_keys(deployment)),
         report.step(template, look_at_template(deployment)),
         report.step(alarms, look_at_alarms(deployment)),
@@ -181,6 +184,46 @@ async fn look_at_authority(Deployment { platform, stack, .. }: &Deployment) -> R
     passed((), format!("{answer}, and none of {organization}"))
 }
 
+/// The key must be usable, and its policy must refuse signatures by others than the exporter's role.
+async fn look_at_manifest_key(Deployment { platform, stack, .. }: &Deployment) -> Result<Found<()>> {
+    let Ok(key) = stack.output("ManifestKeyArn") else {
+        return warning("ManifestKeyArn is none, so that nobody can prove that an export is complete");
+    };
+    let described = match platform.call(&["kms", "describe-key", "--key-id", key]).await {
+        Err(error) if is_refused_with(&error, &["AccessDenied", "AccessDeniedException"]) => {
+            return warning(format!("{key} may be unusable: this profile can't look at it"));
+        }
+        described => described.with_context(|| format!("{key} can't be looked at"))?,
+    };
+    let [state, spec, usage] = ["KeyState", "KeySpec", "KeyUsage"].map(|name| text(&described["KeyMetadata"][name]));
+    ensure!(state == "Enabled", "{key} is {state}");
+    ensure!([spec, usage] == ["ECC_NIST_P256", "SIGN_VERIFY"], "{key} is a key of {spec} for {usage}");
+    // In another account, this profile can't read it.
+    let get = ["kms", "get-key-policy", "--policy-name", "default", "--key-id", key];
+    let Ok(policy) = platform.call(&get).await else {
+        return warning(format!("{key} is enabled, but this profile can't read who may sign with it"));
+    };
+    if !only_lets_sign(text(&policy["Policy"]), stack.output("ExporterRoleArn")?)? {
+        return warning(format!("the policy of {key} doesn't deny kms:Sign to all but the exporter's role"));
+    }
+    passed((), format!("{key}, which the exporter's role alone may sign with"))
+}
+
+/// Whether a key policy denies signatures to everyone but a role.
+fn only_lets_sign(policy: &str, role: &str) -> Result<bool> {
+    let policy: Value = serde_json::from_str(policy).context("the key policy is no JSON")?;
+    let denies = |statement: &Value| {
+        let actions = statement["Action"].as_array().cloned().unwrap_or_else(|| vec![statement["Action"].clone()]);
+        let everyone = [json!("*"), json!({"AWS": "*"})].contains(&statement["Principal"]);
+        let except = json!({"ArnNotEquals": {"aws:PrincipalArn": role}});
+        statement["Effect"] == "Deny"
+            && everyone
+            && actions.iter().any(|action| ["kms:Sign", "kms:*"].contains(&text(action)))
+            && statement["Condition"] == except
+    };
+    Ok(list(&policy["Statement"]).iter().any(denies))
+}
+
 async fn look_at_keys(Deployment { stack, .. }: &Deployment) -> Result<Found<()>> {
     ensure!(!stack.parameter("TokenIssuer").is_empty(), "TokenIssuer is blank, so that the API refuses every token");
     let url = stack.parameter("TokenJwksUrl");
@@ -298,6 +341,27 @@ mod tests {
             [(10, 4 + 3, Outcome::Passed), (9, 4 + 3, Outcome::Warning), (10, 4 + 4, Outcome::Warning)]
         {
             assert_eq!(judge_concurrency(10, unreserved, queues).unwrap().outcome, outcome, "{unreserved} {queues}");
+        }
+    }
+
+    #[test]
+    fn a_key_policy_must_deny_signatures_to_all_but_the_role() {
+        let role = "arn:aws:iam::111111111111:role/audit-log-exporter";
+        let denial = json!({
+            "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "kms:Sign", "Resource": "*",
+            "Condition": {"ArnNotEquals": {"aws:PrincipalArn": role}},
+        });
+        let judge = |statement: &Value| only_lets_sign(&json!({"Statement": [statement]}).to_string(), role).unwrap();
+        assert!(judge(&denial));
+        for (member, value) in [
+            ("Effect", json!("Allow")),
+            ("Principal", json!({"AWS": "arn:aws:iam::111111111111:root"})),
+            ("Action", json!("kms:Verify")),
+            ("Condition", json!({"ArnNotEquals": {"aws:PrincipalArn": [role, "arn:aws:iam::111111111111:role/x"]}})),
+        ] {
+            let mut other = denial.clone();
+            other[member] = value;
+            assert!(!judge(&other), "{member}");
         }
     }
 }

@@ -8,10 +8,12 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
+use audit_log_aws::sdk::lambda;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Fixture, Item, Listener, PLATFORM_ACCOUNT, Table, connect, onboard, project, run_on_platform, tools,
+    Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform, onboard,
+    project, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -24,6 +26,8 @@ const FINAL_DELIVERIES: [&str; 3] =
     ["list-final-deliveries", "show-final-deliveries", "drop-unreadable-final-delivery"];
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
+
+const MANIFEST_KEYS: [&str; 3] = ["show-manifest-key", "make-manifest-key", "disable-manifest-key"];
 
 /// The page's commands: the first block sets variables, the others have names.
 struct Page {
@@ -402,9 +406,62 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
     })
 }
 
+/// The exporter's environment and the stack's output name the key, and a key that leaves the stack stays usable.
+#[tokio::test]
+async fn the_manifest_key_is_changed_to_one_with_the_same_policy() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let platform = deploy_platform(&aws, &[]).await?;
+    let page = Page::read()?;
+    let executed = RefCell::new(BTreeSet::new());
+    let run = async |name: &str, variable: &str, key: &str| {
+        executed.borrow_mut().insert(name.to_owned());
+        let command = page.commands.get(name).with_context(|| format!("the page has no command {name}"))?;
+        let mut bash = tools::bash(&aws, PLATFORM_ACCOUNT, &format!("set -e\n{command}"))?;
+        anyhow::Ok(tools::run(bash.env(variable, key).current_dir(aws.directory())).await?.trim().to_owned())
+    };
+    let show = async |key: &str| {
+        let shown = run("show-manifest-key", "MANIFEST_KEY", key).await?;
+        let (state, policy) = shown.split_once('\n').with_context(|| format!("no policy: {shown}"))?;
+        anyhow::Ok((state.replace('\t', " "), parsed(policy)?))
+    };
+    let lambda = lambda::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
+    let variables = async |platform: &Platform<'_>| {
+        let name = &platform.outputs().exporter_function_name;
+        let function = lambda.get_function_configuration().function_name(name).send().await?;
+        let all = function.environment.and_then(|it| it.variables).unwrap_or_default();
+        anyhow::Ok(["MANIFEST_KEY_ARN", "MANIFEST_KEY_NAME"].map(|name| all.get(name).cloned()))
+    };
+    let name = Some(format!("{PLATFORM_ACCOUNT}.{REGION}.audit-log-export"));
+
+    let old = platform.outputs().manifest_key_arn.clone().context("the stack has no key")?;
+    let (state, policy) = show(&old).await?;
+    assert_eq!(state, "Enabled ECC_NIST_P256 SIGN_VERIFY");
+    let statements = policy["Statement"].as_array().context("no statements")?;
+    let names: Vec<_> = statements.iter().map(|statement| &statement["Sid"]).collect();
+    assert_eq!(names, ["ByTheAccountsOwnPolicies", "OnlyTheExporterSigns"]);
+    assert_eq!(variables(&platform).await?, [Some(old.clone()), name.clone()]);
+
+    let new = run("make-manifest-key", "MANIFEST_KEY", &old).await?;
+    assert_ne!(new, old);
+    assert_eq!(show(&new).await?, (state.clone(), policy.clone()));
+    let platform = deploy_platform(&aws, &[("ManifestKeyArn", &new)]).await?;
+    assert_eq!(platform.outputs().manifest_key_arn.as_ref(), Some(&new));
+    assert_eq!(variables(&platform).await?, [Some(new.clone()), name.clone()]);
+    assert_eq!(show(&old).await?, (state, policy.clone()), "the old key isn't retained as it was");
+    run("disable-manifest-key", "OLD_KEY", &old).await?;
+    assert_eq!(show(&old).await?, ("Disabled ECC_NIST_P256 SIGN_VERIFY".to_owned(), policy));
+
+    let platform = deploy_platform(&aws, &[("ManifestKeyArn", "none")]).await?;
+    assert_eq!(platform.outputs().manifest_key_arn, None);
+    assert_eq!(variables(&platform).await?, [None, name]);
+    assert_eq!(executed.into_inner(), MANIFEST_KEYS.map(str::to_owned).into());
+    Ok(())
+}
+
 #[test]
 fn a_test_runs_every_command_of_the_page() -> Result<()> {
-    let run: Vec<&str> = [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES].concat();
+    let run: Vec<&str> =
+        [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES, &MANIFEST_KEYS].concat();
     let on_the_page: BTreeSet<String> = Page::read()?.commands.into_keys().collect();
     assert_eq!(on_the_page, run.into_iter().map(str::to_owned).collect());
     Ok(())

@@ -130,6 +130,29 @@ def add_leading_keys():
     iam_actions.dynamodb_service_context = with_leading_keys
 
 
+def add_signing_keys():
+    """Gives signatures by KMS the condition keys `kms:MessageType` and `kms:SigningAlgorithm`, which ministack lacks.
+
+    Without them, the exporter may not sign. KMS also has the default of a request that names no type of message.
+    """
+    from ministack.core import iam_actions
+
+    of_request = iam_actions.request_tag_context
+
+    def with_signing_keys(service, action, body, *arguments):
+        context = of_request(service, action, body, *arguments)
+        if action == "kms:Sign":
+            request = json.loads(body or b"{}")
+            context = {
+                **context,
+                "kms:MessageType": request.get("MessageType", "RAW"),
+                "kms:SigningAlgorithm": request.get("SigningAlgorithm", ""),
+            }
+        return context
+
+    iam_actions.request_tag_context = with_signing_keys
+
+
 def correct_templates():
     """Passes properties of templates on in the form that ministack reads later.
 
@@ -192,6 +215,7 @@ if __name__ == "__main__":
     correct_condition_keys()
     correct_actions()
     add_leading_keys()
+    add_signing_keys()
     correct_templates()
     cache_checksums()
     set_sweep_interval()

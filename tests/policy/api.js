@@ -79,6 +79,20 @@ export const values = [
     refused: false,
   })),
   ...["*", `arn:aws:kms:eu-west-1:${PLATFORM}:alias/logs`].map((value) => ({ parameter: "KmsKeyArn", value, refused: true })),
+  ...[
+    "*",
+    "None",
+    "1234abcd-12ab-34cd-56ef-1234567890ab",
+    `arn:aws:kms:eu-west-1:${PLATFORM}:key/*`,
+    `arn:aws:kms:eu-west-1:${PLATFORM}:alias/manifests`,
+    `arn:aws:kms:eu-west-1:*:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
+  ].map((value) => ({ parameter: "ManifestKeyArn", value, refused: true })),
+  ...[
+    "",
+    "none",
+    `arn:aws-us-gov:kms:us-gov-west-1:${STRANGER}:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
+    `arn:aws-cn:kms:cn-north-1:${PLATFORM}:key/mrk-1234abcd12ab34cd56ef1234567890ab`,
+  ].map((value) => ({ parameter: "ManifestKeyArn", value, refused: false })),
 ];
 
 /** The requests to judge in one partition. */

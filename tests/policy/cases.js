@@ -1,6 +1,7 @@
 // What the rendered policies must allow and refuse. Each refused request differs from an allowed one only in what its title
 // names, so that the refusal proves something.
 
+import { readFileSync } from "node:fs";
 import { load, place, resources, stack } from "./template.js";
 
 export const PLATFORM = "111111111111";
@@ -9,6 +10,8 @@ export const STRANGER = "333333333333";
 
 export const platformTemplate = load(new URL("../../infra/template.yaml", import.meta.url));
 export const customerTemplate = load(new URL("../../cloudformation/audit-log-export-role.yaml", import.meta.url));
+
+const accountOf = (arn) => arn.split(":")[4];
 
 export const ALLOWED = "Allowed";
 export const REFUSED = "ImplicitlyDenied";
@@ -106,6 +109,98 @@ const useOfKey = (id, policy, partition, services) => {
   ];
 };
 
+const [, KEY_POLICY] = /^```json\n(\{\n  "Version".*?"TheExporterSigns".*?\n\})\n```$/ms.exec(
+  readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8"),
+);
+
+/** Who can sign manifests with the template's key, and with one of another account and the policy of docs/operations.md. */
+const signatures = (partition) => {
+  const where = place(partition, PLATFORM);
+  const given = `arn:${partition}:kms:${where.region}:${STRANGER}:key/1234abcd-12ab-34cd-56ef-1234567890ab`;
+  const [made, theirs, off] = ["", given, "none"].map((ManifestKeyArn) => stack(platformTemplate, where, { ManifestKeyArn }));
+  const ours = made.arn("ManifestKey");
+  const document = KEY_POLICY.replaceAll("arn:aws:", `arn:${partition}:`).replaceAll("<owner>", STRANGER);
+  const policies = {
+    [ours]: made.property("ManifestKey", "KeyPolicy"),
+    [given]: JSON.parse(document.replaceAll("<account>", PLATFORM).replaceAll("<role>", "audit-log-exporter")),
+  };
+  // As a key's default policy, so that IAM policies alone decide.
+  const opened = (account) => ({
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { AWS: `arn:${partition}:iam::${account}:root` }, Action: "kms:*", Resource: "*" }],
+  });
+  const rights = (of) => ({
+    Version: "2012-10-17",
+    Statement: ["ExporterPolicy", "ExporterSignsPolicy"].flatMap((id) =>
+      of.has(id) ? of.property(id, "PolicyDocument").Statement : [],
+    ),
+  });
+  const DIGEST = { "kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_256" };
+  const by = (account, role, identity) => (title, action, key, expected, { context = DIGEST, source, policy = policies[key] } = {}) => ({
+    group: `${role} of ${account}`,
+    title,
+    principal: `arn:${partition}:sts::${account}:assumed-role/${role}/x`,
+    identity,
+    action: `kms:${action}`,
+    resource: key,
+    resourcePolicy: policy,
+    context: {
+      "aws:PrincipalArn": `arn:${partition}:iam::${account}:role/${role}`,
+      ...(source && { "lambda:SourceFunctionArn": source }),
+      ...(action === "Sign" && context),
+    },
+    expected,
+  });
+  const source = made.arn("Exporter");
+  const exporter = (of) => by(PLATFORM, "audit-log-exporter", rights(of));
+  const web = ["ConsoleRole", "RecorderRole"].map((id) => by(PLATFORM, id, made.property(id, "Policies", 0, "PolicyDocument")));
+  const another = (key) => key.replace(/.{4}$/, "ffff");
+  return [
+    ...[
+      ["the template's key", exporter(made), ours, PLATFORM],
+      ["a given key", exporter(theirs), given, STRANGER],
+    ].flatMap(([name, own, key, owner]) => [
+      own(`a digest, ${name}`, "Sign", key, ALLOWED, { source }),
+      own(`a digest, ${name}, as another function`, "Sign", key, FORBIDDEN, { source: `${source}-2` }),
+      own(`a digest, ${name}, as the console`, "Sign", key, FORBIDDEN, { source: made.arn("Console") }),
+      own(`a digest, ${name}, as no function`, "Sign", key, FORBIDDEN),
+      own(`a message, ${name}`, "Sign", key, REFUSED, { source, context: { ...DIGEST, "kms:MessageType": "RAW" } }),
+      own(`by SHA-384, ${name}`, "Sign", key, REFUSED, {
+        source,
+        context: { ...DIGEST, "kms:SigningAlgorithm": "ECDSA_SHA_384" },
+      }),
+      own(`a digest, beside ${name}`, "Sign", another(key), REFUSED, { source, policy: opened(owner) }),
+      own(name, "GetPublicKey", key, ALLOWED, { source }),
+      own(`beside ${name}`, "GetPublicKey", another(key), REFUSED, { source, policy: opened(owner) }),
+      ...["CreateGrant", "PutKeyPolicy", "DisableKey", "ScheduleKeyDeletion", "Verify"].map((action) =>
+        own(name, action, key, REFUSED, { source }),
+      ),
+    ]),
+    // After a change of the key, the old one is no longer the exporter's.
+    exporter(theirs)("the template's key, another given", "Sign", ours, REFUSED, { source }),
+    exporter(off)("the template's key, manifests off", "Sign", ours, REFUSED, { source }),
+    exporter(off)("the template's key, manifests off", "GetPublicKey", ours, REFUSED, { source }),
+    ...[PLATFORM, STRANGER].flatMap((account) =>
+      [ours, given].flatMap((key) => {
+        const administrator = by(account, "administrator", ADMINISTRATOR);
+        const manages = accountOf(key) === account ? ALLOWED : REFUSED;
+        return [
+          administrator(`a digest, the key of ${accountOf(key)}`, "Sign", key, FORBIDDEN),
+          ...["PutKeyPolicy", "EnableKey", "DescribeKey"].map((action) =>
+            administrator(`the key of ${accountOf(key)}`, action, key, manages),
+          ),
+        ];
+      }),
+    ),
+    ...web.flatMap((own) => [
+      own("a digest", "Sign", ours, FORBIDDEN),
+      own("a digest, if the key policy let it", "Sign", ours, REFUSED, { policy: opened(PLATFORM) }),
+      own("the public key", "GetPublicKey", ours, REFUSED),
+    ]),
+    by(STRANGER, "audit-log-exporter", ADMINISTRATOR)("a digest, by a role of the same name", "Sign", ours, FORBIDDEN),
+  ];
+};
+
 /** An administrator's requests to a queue, with and without TLS. */
 const overTlsOnly = (of, id) =>
   [
@@ -134,7 +229,7 @@ export function requests(partition) {
   // All of the role's policies at once.
   const exporterPolicies = (of) => ({
     Version: "2012-10-17",
-    Statement: ["ExporterPolicy", "ExporterAssumesRolesPolicy"].flatMap((id) => of.property(id, "PolicyDocument").Statement),
+    Statement: ["ExporterPolicy", "ExporterAssumesRolesPolicy", "ExporterSignsPolicy"].flatMap((id) => of.property(id, "PolicyDocument").Statement),
   });
   const exporter = {
     principal: session(PLATFORM, "audit-log-exporter"),
@@ -440,6 +535,7 @@ export function requests(partition) {
     loseEmail("the rule for emails", mailing.arn("NotificationEmails"), ALLOWED),
     loseEmail("another rule", mailing.arn("ExporterHourlyCheck"), REFUSED),
     ...resources(platformTemplate, "AWS::SQS::Queue").flatMap((id) => overTlsOnly(mailing, id)),
+    ...signatures(partition),
     ...useOfKey("ExporterPolicy", ["PolicyDocument"], partition, ["dynamodb", "sqs"]),
     ...useOfKey("ConsoleRole", ["Policies", 0, "PolicyDocument"], partition, ["dynamodb"]),
     ...useOfKey("RecorderRole", ["Policies", 0, "PolicyDocument"], partition, ["dynamodb", "sqs"]),

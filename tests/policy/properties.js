@@ -14,6 +14,7 @@ const plain = stack(platformTemplate, where, given);
 const guarded = stack(platformTemplate, where, { ...given, KmsKeyArn: KEY, PermissionsBoundaryArn: BOUNDARY });
 
 const ids = (type) => resources(platformTemplate, type);
+const quoted = (text) => JSON.stringify(text);
 
 /** Facts as `[title, expected, actual]`. */
 export function facts() {
@@ -22,7 +23,6 @@ export function facts() {
     const shown = (of) => JSON.stringify(of.property(id, ...property)) ?? "none";
     rows.push([`${id}: ${title}`, `${withoutKey}, ${withKey}`, `${shown(plain)}, ${shown(guarded)}`]);
   };
-  const quoted = (text) => JSON.stringify(text);
   for (const id of ids("AWS::IAM::Role")) same("boundary", id, ["PermissionsBoundary"], "none", quoted(BOUNDARY));
   for (const id of ids("AWS::DynamoDB::Table")) {
     const encryption = JSON.stringify({ SSEEnabled: true, SSEType: "KMS", KMSMasterKeyId: KEY });
@@ -73,7 +73,26 @@ export function facts() {
     rows.push([`${id} waits until the exporter may assume roles`, "true", `${waitsForRights}`]);
   }
   rows.push(["the exporter may queue a backlog to itself", "Allow", plain.property("Exporter", "RecursiveLoop")]);
-  return rows;
+  return [...rows, ...manifestKey()];
+}
+
+/** Which key signs manifests, by the parameter `ManifestKeyArn`, and what the template's own key is. */
+function manifestKey() {
+  const { Properties, DeletionPolicy, UpdateReplacePolicy } = platformTemplate.Resources.ManifestKey;
+  const [made, given, none] = ["", KEY, "none"].map((ManifestKeyArn) => stack(platformTemplate, where, { ManifestKeyArn }));
+  const variable = (of, name) => of.property("Exporter", "Environment", "Variables", name);
+  const key = (of) => JSON.stringify(variable(of, "MANIFEST_KEY_ARN")) ?? "none";
+  const name = `${PLATFORM}.${where.region}.stack`;
+  const parts = [made, given, none].map((of) =>
+    ["ManifestKey", "ExporterSignsPolicy"].filter((id) => of.has(id)).join(" and ") || "none of both",
+  );
+  return [
+    ["the key of manifests: made, given, none", `${quoted(made.arn("ManifestKey"))}, ${quoted(KEY)}, none`, [made, given, none].map(key).join(", ")],
+    ["what the stack has of it", "ManifestKey and ExporterSignsPolicy, ExporterSignsPolicy, none of both", parts.join(", ")],
+    ["the name in signatures, with each key", `${name}, ${name}`, [made, given].map((of) => variable(of, "MANIFEST_KEY_NAME")).join(", ")],
+    ["ManifestKey: kind", "ECC_NIST_P256 SIGN_VERIFY", `${Properties.KeySpec} ${Properties.KeyUsage}`],
+    ["ManifestKey: when it leaves the stack", "Retain, Retain", `${DeletionPolicy}, ${UpdateReplacePolicy}`],
+  ];
 }
 
 // The part of a JSON text that another JSON text has to escape. Of a key set, most is keys. A list of actions with names
@@ -88,11 +107,15 @@ const LONGEST = {
   "AWS::DynamoDB::Table": (id) => `${"x".repeat(128)}-${id}-${"x".repeat(13)}`,
   "AWS::Events::EventBus": () => "x".repeat(256),
   "AWS::IAM::Role": () => "x".repeat(64),
+  "AWS::KMS::Key": () => `arn:aws-us-gov:kms:${REGION}:${PLATFORM}:key/${"x".repeat(36)}`,
   "AWS::Serverless::Function": () => `arn:aws-us-gov:lambda:${REGION}:${PLATFORM}:function:${"x".repeat(64)}`,
   "AWS::SQS::Queue": () => `https://sqs.${REGION}.amazonaws.com.cn/${PLATFORM}/${"x".repeat(80)}`,
 };
 
+const LONGEST_PSEUDO = { "AWS::AccountId": PLATFORM, "AWS::Region": REGION, "AWS::StackName": "x".repeat(128) };
+
 function longestParameter(name) {
+  if (name in LONGEST_PSEUDO) return LONGEST_PSEUDO[name];
   const { AllowedValues, MaxLength, MaxValue } = platformTemplate.Parameters[name];
   if (AllowedValues) return longest(AllowedValues.map(String));
   if (MaxValue !== undefined) return String(MaxValue);
@@ -107,7 +130,7 @@ function longestValue(value) {
   if (typeof value !== "object") return String(value);
   const [[name, argument]] = Object.entries(value);
   if (name === "Fn::If") return longest(argument.slice(1).map(longestValue));
-  if (name === "Fn::Sub") return argument.replace(/\$\{(\w+)\}/g, (_, parameter) => longestParameter(parameter));
+  if (name === "Fn::Sub") return argument.replace(/\$\{([\w:]+)\}/g, (_, parameter) => longestParameter(parameter));
   const id = name === "Ref" ? argument : argument[0];
   if (id === "AWS::NoValue") return "";
   if (id in platformTemplate.Parameters) return longestParameter(id);

@@ -58,7 +58,7 @@ export function refusal(template, name, value) {
 
 /**
  * A stack of `template`. `generated` has the types of resources that a transform adds. `property(id, ...path)` returns a
- * resource's rendered property, and `arn(id)` its ARN.
+ * resource's rendered property, `arn(id)` its ARN, and `has(id)` whether the resource's condition holds.
  */
 export function stack(template, where, given = {}, generated = {}) {
   const parameters = Object.fromEntries(
@@ -158,5 +158,6 @@ export function stack(template, where, given = {}, generated = {}) {
       return render(path.reduce((value, step) => value[step], Properties));
     },
     arn: (id) => attribute(id, "Arn"),
+    has: (id) => !template.Resources[id].Condition || condition(template.Resources[id].Condition),
   };
 }

@@ -68,6 +68,8 @@ pub struct PlatformOutputs {
     pub ingestion_queue_arn: String,
     pub ingestion_dead_letters_url: String,
     pub notification_bus_name: String,
+    /// Unless manifests are off.
+    pub manifest_key_arn: Option<String>,
     /// Only with `FanOut`.
     pub export_queue_url: Option<String>,
 }
