@@ -54,8 +54,8 @@ pub struct Facts {
     pub requests: u64,
     /// The platform's key for manifests signs nothing.
     pub key_is_down: bool,
-    /// SHA-256 of the text of the manifest of each tenant's last window.
-    pub heads: BTreeMap<String, String>,
+    /// SHA-256 of the text of each committed manifest, by tenant and the end of its window.
+    pub heads: BTreeMap<String, BTreeMap<String, String>>,
     /// The first of these that each tenant had, for a planted bug.
     pub first_heads: BTreeMap<String, String>,
     /// Since when the next window of each tenant can't be signed.

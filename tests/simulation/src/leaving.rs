@@ -37,7 +37,9 @@ pub fn note_change(
     let at = key.split('#').next().and_then(|at| at.parse::<DateTime<Utc>>().ok());
     let Some(at) = at.filter(|_| after.is_none_or(|after| place(after) != left)) else { return };
     let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds).unwrap_or(at);
-    let head = facts.heads.get(tenant.as_str()).cloned();
+    // A disconnect that meets a commit leaves the place as the admin has read it, and the delivery begins there.
+    let of_tenant = facts.heads.entry(tenant.to_string()).or_default();
+    let head = of_tenant.range(..=timestamp::seconds(exported_until)).next_back().map(|(_, head)| head.clone());
     let leaving = facts.leaving.entry(tenant.to_string()).or_default();
     let until = timestamp::whole_seconds(at) + TimeDelta::seconds(1);
     match leaving.iter_mut().find(|it| (&it.bucket, &it.folder) == (&left.0, &left.1)) {

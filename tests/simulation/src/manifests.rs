@@ -203,10 +203,12 @@ pub(crate) fn check_commit(
     tenant: &FakeTenant,
     receipt: &Receipt,
 ) -> Result<(), String> {
-    let (head, window) = (facts.heads.get(id).cloned(), receipt.window);
+    let window = receipt.window;
+    let head = facts.heads.get(id).and_then(|heads| heads.values().next_back().cloned());
     let writer = facts.writers.get(id).cloned().unwrap_or_default();
     let manifest = check_receipt(state, id, receipt, head.as_deref())?;
     let Some(manifest) = manifest else {
+        facts.signing_failed_since.remove(id);
         return writer.key.map_or(Ok(()), |_| Err(format!("{id}: {window} was committed without a manifest")));
     };
     if head.is_none() && writer.key.is_none() {
@@ -237,7 +239,7 @@ pub(crate) fn check_commit(
     if tenant.watermark.as_ref().and_then(|it| it.manifest_sha256.as_ref()) != Some(&sha256_of_text) {
         return Err(format!("{id}: {window} was committed without the chain's head"));
     }
-    facts.heads.insert(id.to_owned(), sha256_of_text);
+    facts.heads.entry(id.to_owned()).or_default().insert(timestamp::seconds(window.to), sha256_of_text);
     if let Some(stored) = &receipt.manifest
         && let Some(object) = state.buckets.get(&receipt.bucket).and_then(|objects| objects.get(&stored.key))
     {
