@@ -48,7 +48,7 @@ PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench check build package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench bench-verifier check build verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,11 +93,21 @@ bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, compared with bo
 	    --hello target/$(HOST)/release/hello --python .tools/bench/bin/python \
 	    $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
+# About a minute, and 3 GB of disk in target/bench.
+bench-verifier: ## The verifier's time and memory on a year's windows, beside sha256sum
+	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify --example bench
+	@target/$(HOST)/release/examples/bench target/$(HOST)/release/audit-log-verify target/bench
+
 check: fmt clippy doc deny lint structure build-scripts policy-check test release-zips ## Everything that CI checks
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
 	@$(ON_HOST) cargo build --workspace --locked --bin erase
+
+verifier: ## The customers' command that checks signed manifests: target/verifier/audit-log-verify
+	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify
+	@mkdir -p target/verifier
+	@cp target/$(HOST)/release/audit-log-verify target/verifier/
 
 package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
 	$(RELEASE_BUILD)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CRATES = ["functions/*/src", "tests/src", "tests/*/src", "tests/bench", "tests/demo", "tests/e2e/*/"]
+CRATES = ["functions/*/src", "verifier/src", "tests/src", "tests/*/src", "tests/bench", "tests/demo", "tests/e2e/*/"]
 TESTS = {"tests", "round_trips"}
 TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s+(?:pub\(crate\) )?mod \w+ \{")
 USE = re.compile(r"\buse\s+([^;]+);")

@@ -1,0 +1,144 @@
+//! Reads one data file: its checksum and, in the same pass, its events.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Read},
+    path::Path,
+};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::{
+    events::{EventReader, Events},
+    hash::{Hasher, Sha256},
+    names::DataName,
+    progress::Progress,
+};
+
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Memory that a thread uses for one file after the other.
+pub(crate) struct Scratch {
+    stored: Vec<u8>,
+    unpacked: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { stored: vec![0; BUFFER_BYTES], unpacked: vec![0; BUFFER_BYTES], line: Vec::new() }
+    }
+}
+
+/// A data file as it is.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    pub(crate) sha256: Sha256,
+    /// As stored.
+    pub(crate) bytes: u64,
+    /// Or why it isn't a file of events.
+    pub(crate) events: Result<Events, String>,
+}
+
+/// Reads a data file once, from its beginning to its end.
+pub(crate) fn read(path: &Path, name: &DataName, scratch: &mut Scratch, progress: &Progress) -> io::Result<DataFile> {
+    let Scratch { stored, unpacked, line } = scratch;
+    let mut source =
+        Source { file: File::open(path)?, buffer: stored, at: 0..0, hasher: Hasher::new(), bytes: 0, progress };
+    let mut reader = EventReader::new(name.format, name.window, line);
+    let events = if name.is_gzip {
+        let unzipped = unzip(&mut source, unpacked, &mut reader)?;
+        unzipped.and_then(|()| reader.finish())
+    } else {
+        while let pushed @ 1.. = {
+            let bytes = source.fill_buf()?;
+            reader.push(bytes);
+            bytes.len()
+        } {
+            source.consume(pushed);
+        }
+        reader.finish()
+    };
+    source.drain()?;
+    Ok(DataFile { sha256: source.hasher.finish(), bytes: source.bytes, events })
+}
+
+/// Hashes a file that isn't known to hold events.
+pub(crate) fn hash(path: &Path, scratch: &mut Scratch, progress: &Progress) -> io::Result<Sha256> {
+    let buffer = &mut scratch.stored;
+    let mut source = Source { file: File::open(path)?, buffer, at: 0..0, hasher: Hasher::new(), bytes: 0, progress };
+    source.drain()?;
+    Ok(source.hasher.finish())
+}
+
+/// The outer error is the file's, the inner one that of its content.
+fn unzip(source: &mut Source<'_>, unpacked: &mut [u8], reader: &mut EventReader<'_>) -> io::Result<Result<(), String>> {
+    let mut decoder = MultiGzDecoder::new(&mut *source);
+    loop {
+        match decoder.read(unpacked) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(bytes) => reader.push(&unpacked[..bytes]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_content(&error) => return Ok(Err(format!("it can't be unpacked: {error}"))),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
+/// A file that is hashed as it is read.
+struct Source<'a> {
+    file: File,
+    buffer: &'a mut [u8],
+    /// What of the buffer isn't consumed.
+    at: std::ops::Range<usize>,
+    hasher: Hasher,
+    bytes: u64,
+    progress: &'a Progress,
+}
+
+impl Source<'_> {
+    /// Reads to the end.
+    fn drain(&mut self) -> io::Result<()> {
+        while !self.fill_buf()?.is_empty() {
+            self.at = 0..0;
+        }
+        Ok(())
+    }
+}
+
+impl BufRead for Source<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at.is_empty() {
+            let read = loop {
+                match self.file.read(self.buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => break read?,
+                }
+            };
+            self.at = 0..read;
+            self.hasher.update(&self.buffer[..read]);
+            self.bytes += read as u64;
+            self.progress.add(read as u64);
+        }
+        Ok(&self.buffer[self.at.clone()])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at.start = (self.at.start + amount).min(self.at.end);
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let amount = available.len().min(into.len());
+        into[..amount].copy_from_slice(&available[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}
