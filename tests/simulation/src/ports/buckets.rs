@@ -158,12 +158,8 @@ fn is_postponed(key: &str) -> bool {
         Bug::ManifestBeforeLastObject => !is_manifest(key),
         _ => true,
     };
-    let bugs = [
-        Bug::WatermarkBeforePut,
-        Bug::CheckpointBeforePut,
-        Bug::ManifestAfterCommit,
-        Bug::ManifestBeforeLastObject,
-    ];
+    let bugs =
+        [Bug::WatermarkBeforePut, Bug::CheckpointBeforePut, Bug::ManifestAfterCommit, Bug::ManifestBeforeLastObject];
     bugs.into_iter().any(|bug| is_planted(bug) && is_it(&bug))
 }
 

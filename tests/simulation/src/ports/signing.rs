@@ -30,9 +30,8 @@ impl Signer for Ports {
         let signing = async {
             self.note(&key, now).await?;
             let (signing, digest) = (key.clone(), *digest);
-            let sign = move |_| {
-                Ok(Signature { key_id: signing.id(), key_name: signing.name.clone(), der: digest.to_vec() })
-            };
+            let sign =
+                move |_| Ok(Signature { key_id: signing.id(), key_name: signing.name.clone(), der: digest.to_vec() });
             let request = Request::new(self, "sign", String::new(), sign);
             let signed = tokio::time::timeout(SIGN_TIMEOUT, self.write_with_faults(request)).await;
             let late = || Failure::new(Code::Unavailable, "There was no signature in time.");
