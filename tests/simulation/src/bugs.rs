@@ -7,6 +7,11 @@ mod records;
 
 use std::cell::Cell;
 
+use audit_log_core::{
+    fakes::{FakeTenant, Fakes},
+    tenant::TenantId,
+};
+
 pub use events::{change_page, misplace};
 pub use manifests::{chain_final, change_chain, change_commit, forget_head};
 pub use records::{
@@ -25,6 +30,10 @@ pub fn plant(bug: Option<Bug>) {
 
 pub fn is_planted(bug: Bug) -> bool {
     PLANTED.get() == Some(bug)
+}
+
+fn with_tenant<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
+    fakes.state().tenants.get_mut(tenant.as_str()).map(change)
 }
 
 /// Declares each bug once, with what it does.

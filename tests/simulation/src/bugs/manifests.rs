@@ -10,7 +10,7 @@ use audit_log_core::{
 };
 use chrono::{DateTime, TimeDelta};
 
-use super::{Bug, is_planted, records::with_tenant};
+use super::{Bug, is_planted, with_tenant};
 use crate::world::World;
 
 /// Changes the chain in a watermark that was read.

@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     failure::Failure,
-    fakes::{FakeTenant, Fakes},
+    fakes::Fakes,
     late_arrivals::TrailingCounts,
     lease::Lease,
     object::ObjectSpec,
@@ -16,7 +16,7 @@ use audit_log_core::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Bug, change_commit, forget_head, is_planted};
+use super::{Bug, change_commit, forget_head, is_planted, with_tenant};
 use crate::world::{World, call_now};
 
 /// A write to the record `watermark`, which can be made at any later time.
@@ -59,10 +59,6 @@ impl Write {
         }
         result
     }
-}
-
-pub(super) fn with_tenant<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
-    fakes.state().tenants.get_mut(tenant.as_str()).map(change)
 }
 
 /// # Errors
