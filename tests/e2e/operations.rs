@@ -252,7 +252,15 @@ fn after_the_watermark_is_set_back_the_same_objects_are_exported_again() -> Resu
         operator.fails_condition("set-watermark-back", &[("FROM", one), ("DUE", "2026-11-20T14:00:00Z")]).await?;
         assert_eq!(operator.attribute("watermark", "exported_until").await?, Some(s(one)));
         operator.change_record("watermark", |watermark| drop(watermark.remove("lease_until"))).await?;
+        let head = async |record: &str| operator.attribute(record, "manifest_sha256").await;
+        let before = platform.record("back", "watermark").await?;
+        operator.run("set-watermark-back", &[("FROM", "2026-11-20T10:00:00Z"), ("DUE", eleven)]).await?;
+        assert_eq!(head("watermark").await?, None, "no window is before the first");
+        platform.put_item(Table::Tenants, before).await?;
+        let expected = head("export#2026-11-20T11:00:00Z").await?;
+        ensure!(expected.is_some() && head("watermark").await? != expected, "{expected:?}");
         operator.run("set-watermark-back", &window).await?;
+        assert_eq!(head("watermark").await?, expected, "the chain goes on from the window before");
 
         let report = tick(fixture, "13:00").await?;
         assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(2)), "{report}");

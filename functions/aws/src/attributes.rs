@@ -1,5 +1,6 @@
 //! Converts the tables' items, with the names and types of their attributes, from and to the core's types.
 
+mod manifest_keys;
 mod receipts;
 #[cfg(test)]
 mod round_trips;
@@ -23,6 +24,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 #[cfg(any(test, feature = "stock-decoding"))]
 use serde_json::{Value, json};
 
+pub(crate) use manifest_keys::{manifest_keys, manifest_keys_key, stored_manifest_keys};
 pub(crate) use receipts::{receipt, receipt_record, stored_receipt};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -262,6 +264,7 @@ mod tests {
 
     use audit_log_core::{
         event::User,
+        manifest::{ManifestKey, UsedKey},
         new_event::{Activity, Stamp, time_ordered_id},
         tenant::Platform,
     };
@@ -355,6 +358,20 @@ mod tests {
             let mut without = all.clone();
             without.remove(name);
             assert_ne!(read(&without), read(&all), "{name} is not read");
+        }
+    }
+
+    #[test]
+    fn the_documented_attributes_of_the_manifest_keys_are_those_that_are_written() {
+        let key = ManifestKey { name: "platform".to_owned(), public_key: vec![1] };
+        let now = DateTime::default();
+        let written = manifest_keys(&[UsedKey { key, first_used_at: now, retired_at: Some(now) }], 1);
+        let row = page().find(|line| line.starts_with("| `manifest_keys`")).unwrap();
+        let named = written.iter().map(|(name, value)| (name.clone(), value.is_n()));
+        let keys = ["tenant_id", "record"];
+        assert_eq!(documented(row), named.filter(|(name, _)| !keys.contains(&name.as_str())).collect());
+        for name in written["keys"].as_l().unwrap()[0].as_m().unwrap().keys() {
+            assert!(row.contains(&format!("`{name}`")), "{name} is not on the page");
         }
     }
 

@@ -108,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_key_no_manifest_is_signed_and_a_key_needs_a_name() {
+        for config in [config(&[]), config(&[("MANIFEST_KEY_ARN", ""), ("MANIFEST_KEY_NAME", "platform")])] {
+            assert_eq!(config.unwrap().manifest_key_arn, None);
+        }
+        let arn = ("MANIFEST_KEY_ARN", "arn:aws:kms:eu-west-1:111111111111:key/1234");
+        let named = config(&[arn, ("MANIFEST_KEY_NAME", "platform")]).unwrap();
+        assert_eq!((named.manifest_key_arn.as_deref(), named.manifest_key_name.as_str()), (Some(arn.1), "platform"));
+        for name in [&[arn][..], &[arn, ("MANIFEST_KEY_NAME", "")]] {
+            assert!(config(name).unwrap_err().to_string().contains("MANIFEST_KEY_NAME"));
+        }
+    }
+
+    #[test]
     fn an_invalid_variable_is_named() {
         for (name, value) in [
             ("MAX_CONCURRENT_EXPORTS", "0"),

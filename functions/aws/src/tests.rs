@@ -13,6 +13,7 @@ mod probes;
 mod put;
 mod queue;
 mod refusals;
+mod signer;
 mod stub;
 
 use std::num::NonZeroU32;

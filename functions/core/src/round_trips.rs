@@ -87,9 +87,7 @@ fn parse_key(key: &str) -> Option<KeyParts> {
     let (name, gzip) = name.strip_suffix(".gz").map_or((name, false), |name| (name, true));
     let (name, format) = name.split_once('.')?;
     let (window, number) = name.split_at_checked(33)?;
-    let (from, to) = window.split_once('_')?;
-    let at = |text| Some(chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?.and_utc());
-    let window = Window { from: at(from)?, to: at(to)? };
+    let window = parse_window(window)?;
     let number = number.strip_prefix('_')?;
     let (number, late) = number.strip_prefix("late_").map_or((number, false), |number| (number, true));
     (window.from.format("%Y-%m-%d").to_string() == day && number.len() >= 4).then(|| KeyParts {
@@ -101,6 +99,25 @@ fn parse_key(key: &str) -> Option<KeyParts> {
         format: format.to_owned(),
         gzip,
     })
+}
+
+/// Parses a manifest's key by docs/proof.md: prefix, tenant, window, and whether it is of a final delivery.
+fn parse_manifest_key(key: &str) -> Option<(String, String, Window, bool)> {
+    let (folder, rest) = key.split_once("tenant=")?;
+    let prefix = folder.strip_suffix("audit-logs/")?;
+    let (tenant, rest) = rest.split_once("/_audit-log-export/manifests/")?;
+    let (day, name) = rest.split_once('/')?;
+    let name = name.strip_suffix(".manifest")?;
+    let (name, is_final) = name.strip_suffix(".final").map_or((name, false), |name| (name, true));
+    let window = parse_window(name).filter(|window| window.from.format("%Y-%m-%d").to_string() == day)?;
+    Some((prefix.strip_suffix('/').unwrap_or(prefix).to_owned(), tenant.to_owned(), window, is_final))
+}
+
+/// Parses a window as keys have it.
+fn parse_window(text: &str) -> Option<Window> {
+    let at = |text| Some(chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?.and_utc());
+    let (from, to) = text.split_once('_')?;
+    Some(Window { from: at(from)?, to: at(to)? })
 }
 
 fn event(at: DateTime<Utc>, id: &str) -> NewEvent {
@@ -137,6 +154,22 @@ proptest! {
         let two = (&configs[other(0)], windows[other(1)], lates[other(2)], files[other(3)]);
         let same = parts(one.0, one.1, one.2, one.3) == parts(two.0, two.1, two.2, two.3);
         prop_assert_eq!(key(one.0, one.1, one.2, one.3) == key(two.0, two.1, two.2, two.3), same);
+    }
+
+    #[test]
+    fn a_manifests_key_has_its_tenant_and_window_and_is_no_data(
+        configs in [config(), config()], windows in [window(), window()], finals: [bool; 2], equal: [bool; 3],
+    ) {
+        let other = |index: usize| usize::from(!equal[index]);
+        let all = [(&configs[0], windows[0], finals[0]), (&configs[other(0)], windows[other(1)], finals[other(2)])];
+        let keys = all.map(|(config, window, is_final)| ObjectSpec::manifest(config, window, is_final).key);
+        // Without format and compression: they don't matter to a manifest.
+        let parts = all.map(|(it, window, is_final)| (it.prefix.to_string(), it.tenant.to_string(), window, is_final));
+        prop_assert_eq!(keys[0] == keys[1], parts[0] == parts[1]);
+        for (key, parts) in keys.iter().zip(parts) {
+            prop_assert_eq!(parse_manifest_key(key), Some(parts), "{}", key);
+            prop_assert_eq!(parse_key(key), None, "{}", key);
+        }
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_core::{
+    manifest::{ManifestKey, ManifestState},
     ports::{
-        Acquisition, Begun, Conditional, Erased, Erasure, EventsPart, FinalDeliveryWrite, Inventory, Purpose, Settings,
-        SlotKind, Tenants, being_erased,
+        Acquisition, Begun, Conditional, Erased, Erasure, EventsPart, FinalDeliveryWrite, Inventory, ManifestKeys as _,
+        Purpose, Settings, SlotKind, Tenants, being_erased,
     },
     records::{FinalDeliveries, TenantRecords},
     settings::TenantConfig,
     tenant::{ExternalId, RoleArn, TenantId},
 };
 
+use crate::manifests::with_manifest;
 use crate::world::{self, AsRead, LeaseDamage, Recorded, World, announcement, announcement_of, clock, id, lease, load};
 
 on_both_worlds! {
@@ -20,6 +22,7 @@ on_both_worlds! {
     nobody_connects_a_tenant_between_the_begin_and_the_end_of_its_erasure
     an_erasure_touches_nothing_once_another_has_begun
     only_named_records_are_erased_and_never_the_config
+    an_erasure_ends_the_chain_of_manifests_and_keeps_the_platforms_keys
     events_are_delivered_until_the_end_of_the_last_export_or_final_delivery
 }
 
@@ -252,6 +255,27 @@ async fn only_named_records_are_erased_and_never_the_config(world: &impl World) 
         assert_eq!((rest.as_slice(), begun), (&names[n + 1..], true), "{name}");
     }
     assert_eq!(erasure.end_erasure(&acme, begun).await?, Conditional::Written);
+    Ok(())
+}
+
+async fn an_erasure_ends_the_chain_of_manifests_and_keeps_the_platforms_keys(world: &impl World) -> Result<()> {
+    let (erasure, acme) = (world.erasure(), id("acme")?);
+    let key = ManifestKey { name: "platform".to_owned(), public_key: vec![1] };
+    world.manifest_keys().note_key(&key, clock("10:00")?).await?;
+    let keys = world.manifest_keys().manifest_keys().await?;
+    let connected = world::connect_and_acquire(world, "acme").await?;
+    let signed = with_manifest(&connected.receipt("a"), ManifestState::Signed);
+    assert_eq!(connected.commit(world, &signed).await?, Conditional::Written);
+    world.tenants().release_lease(&acme, &connected.lease).await?;
+    disconnect(world, &connected).await?;
+    let begun = begin(world, &acme, 2, "11:02").await?;
+    assert_eq!(load(world, &acme).await?.watermark, None);
+    let names = erasure.inventory(&acme).await?.names;
+    assert_eq!(erasure.erase_records(&acme, begun, &names).await?, Conditional::Written);
+    assert_eq!(erasure.end_erasure(&acme, begun).await?, Conditional::Written);
+    let again = world::connect(world, "acme").await?;
+    assert_eq!(world::stored_watermark(world, &acme).await?, again.watermark, "another chain begins");
+    assert_eq!(world.manifest_keys().manifest_keys().await?, keys);
     Ok(())
 }
 

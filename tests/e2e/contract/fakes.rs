@@ -4,8 +4,11 @@ use anyhow::{Context as _, Result};
 use audit_log_core::{
     event::{Body, StoredEvent},
     fakes::{FakeTenant, Fakes},
+    manifest::ManifestKey,
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Rotations, Settings, Tenants},
+    ports::{
+        Buckets, Bus, Connections, Erasure, Events, Fleet, ManifestKeys, Recorder, Rotations, Settings, Signer, Tenants,
+    },
     records::TenantRecords,
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -59,6 +62,16 @@ impl World for Fakes {
 
     fn erasure(&self) -> &impl Erasure {
         self
+    }
+
+    fn manifest_keys(&self) -> &impl ManifestKeys {
+        self
+    }
+
+    fn new_signer(&self) -> Result<impl Signer> {
+        let key = ManifestKey { name: "platform".to_owned(), public_key: vec![1, 2, 3] };
+        self.state().manifest_key = Some(key);
+        Ok(self.clone())
     }
 
     async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {

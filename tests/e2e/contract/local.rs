@@ -10,16 +10,20 @@ use audit_log_aws::{
     events::EventsTable,
     recorder::RecorderTables,
     sdk::{
+        config::SdkConfig,
         credentials::Credentials,
         dynamodb::{self, types::AttributeValue},
         s3,
     },
+    signer::KmsSigner,
     tenants::TenantsTable,
 };
 use audit_log_core::{
     export::Budget,
     notification::Notification,
-    ports::{Buckets, Bus, Connections, Erasure, Events, Fleet, Recorder, Rotations, Settings, Tenants},
+    ports::{
+        Buckets, Bus, Connections, Erasure, Events, Fleet, ManifestKeys, Recorder, Rotations, Settings, Signer, Tenants,
+    },
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
     tenant::TenantId,
@@ -34,6 +38,9 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::world::{LeaseDamage, Recorded, World, clock, config};
 
+/// The name of the keys in signatures.
+pub(crate) const KEY_NAME: &str = "111111111111.eu-west-1.audit-log-export";
+
 /// The adapters on the shared platform.
 pub(crate) struct OnLocalAws<'a> {
     pub(crate) fixture: &'a Fixture,
@@ -43,6 +50,7 @@ pub(crate) struct OnLocalAws<'a> {
     events: EventsTable,
     buckets: AssumedBuckets,
     bus: EventBus,
+    exporter: SdkConfig,
 }
 
 /// Runs a test on the local AWS with empty tables.
@@ -79,7 +87,24 @@ impl<'a> OnLocalAws<'a> {
                 Budget::new(4 * PART_BYTES),
                 false,
             ),
+            exporter,
         })
+    }
+
+    /// The ARN of the key in the platform's stack.
+    pub(crate) fn manifest_key_arn(&self) -> Result<&str> {
+        self.fixture.platform.outputs().manifest_key_arn.as_deref().context("the stack has no key")
+    }
+
+    /// A signer with the exporter's rights and any key.
+    pub(crate) fn signer_with(&self, key_arn: &str) -> KmsSigner {
+        KmsSigner::new(&self.exporter, key_arn, KEY_NAME, self.tenants.clone())
+    }
+
+    /// A signer with any key and with the rights of the account.
+    pub(crate) fn signer_of_account(&self, key_arn: &str) -> KmsSigner {
+        let account = self.fixture.aws.sdk_config(PLATFORM_ACCOUNT);
+        KmsSigner::new(&account, key_arn, KEY_NAME, self.tenants.clone())
     }
 
     /// A tenant's record as stored.
@@ -152,6 +177,14 @@ impl World for OnLocalAws<'_> {
     /// With an operator's rights.
     fn erasure(&self) -> &impl Erasure {
         &self.settings
+    }
+
+    fn manifest_keys(&self) -> &impl ManifestKeys {
+        &self.tenants
+    }
+
+    fn new_signer(&self) -> Result<impl Signer> {
+        Ok(self.signer_with(self.manifest_key_arn()?))
     }
 
     async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>> {

@@ -10,8 +10,8 @@ use audit_log_core::{
     notification::Notification,
     outbox::Announcement,
     ports::{
-        Acquisition, Buckets, Commit, Conditional, Connections, Erasure, Events, FailureRecord, Fence, Fleet, Purpose,
-        Recorder, Rotations, Settings, Tenants,
+        Acquisition, Buckets, Commit, Conditional, Connections, Erasure, Events, FailureRecord, Fence, Fleet,
+        ManifestKeys, Purpose, Recorder, Rotations, Settings, Signer, Tenants,
     },
     records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -41,6 +41,12 @@ pub(crate) trait World {
     fn buckets(&self) -> &impl Buckets;
 
     fn erasure(&self) -> &impl Erasure;
+
+    /// With the exporter's rights, like the signer.
+    fn manifest_keys(&self) -> &impl ManifestKeys;
+
+    /// Makes a signer with the platform's key, as each run does that begins.
+    fn new_signer(&self) -> Result<impl Signer>;
 
     /// Publishes notifications of `acme`, and returns types and details as a listener receives them.
     async fn publish_and_receive(&self, notifications: &[Notification]) -> Result<Vec<(String, String)>>;

@@ -2,10 +2,11 @@
 //!
 //! README.md explains the tests. In reading order: [`scenario`] is what a run does, [`start`] the tables at its start,
 //! [`world`] the platform with its tenants, [`run`] a run behind the fault proxy, [`restore`] resets everything, [`shared`]
-//! shares worlds among the tests, [`state`] is what a run leaves, [`announcements`] compares notifications, [`plan`] chooses
-//! faults and expects their effects, [`tally`] counts.
+//! shares worlds among the tests, [`state`] is what a run leaves, [`announcements`] compares notifications, [`chains`]
+//! verifies manifests, [`plan`] chooses faults and expects their effects, [`tally`] counts.
 
 mod announcements;
+mod chains;
 mod plan;
 mod restore;
 mod run;
@@ -52,6 +53,7 @@ async fn run_undisturbed(world: &World, scenario: Scenario) -> Result<Undisturbe
         ensure!(state.unfinished.is_empty(), "unfinished uploads: {:?}", state.unfinished);
         ensure!(state.open_work().is_empty(), "after an undisturbed run, {}", state.open_work());
     }
+    world.verify_chains(scenario).await?;
     Ok(Undisturbed { outcome, first, next })
 }
 
@@ -72,6 +74,7 @@ async fn run_with_fault(world: &World, scenario: Scenario, case: &Case, without:
     ensure!(state.leased == leased, "leased: {:?}, expected {leased:?}", state.leased);
     let is_done = !fault.kills() && state.differs_from(&without.first).is_empty();
     if is_done && state.open_work().is_empty() {
+        world.verify_chains(scenario).await?;
         return Ok(Recovery::SameRun);
     }
     let due = state.leased_and_due(scenario.hour())?;
@@ -93,6 +96,7 @@ async fn run_with_fault(world: &World, scenario: Scenario, case: &Case, without:
     let state = world.state(scenario).await?;
     let differences = state.differs_from(&without.next);
     ensure!(differences.is_empty(), "after the next run, {differences}");
+    world.verify_chains(scenario).await?;
     ensure!(state.unfinished.len() == orphans, "unfinished uploads: {:?}", state.unfinished);
     let left_leased = !leased.is_empty();
     if state.open_work().is_empty() {
@@ -131,6 +135,9 @@ fn undisturbed_runs_make_every_kind_of_call_and_their_receipts_match_the_buckets
             let Undisturbed { outcome, first, .. } = run_undisturbed(world, scenario).await?;
             made.extend(outcome.calls.into_iter().map(|call| call.name.operation));
             world.check_receipts(scenario).await?;
+            let manifests = first.objects.keys().filter(|key| key.ends_with(".manifest")).count();
+            let exporting = scenario.tenants().iter().filter(|tenant| !scenario.never_commits(tenant)).count();
+            ensure!((manifests > 0) == (exporting > 0 && scenario != Scenario::Idle), "{:?}", first.objects);
             let is_late = |key: &String| key.contains("_late_");
             ensure!(first.objects.keys().any(is_late) == (scenario == Scenario::Later), "{:?}", first.objects);
         }

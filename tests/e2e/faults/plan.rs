@@ -71,7 +71,7 @@ pub(crate) fn faults(scenario: Scenario, undisturbed: &Outcome) -> Vec<Case> {
     cases.extend(each(&listed.collect::<Vec<_>>(), &[Fault::Deny]));
     if scenario == Scenario::FannedOut {
         let mut platforms = calls;
-        platforms.retain(|call| call.name.service == Service::DynamoDb);
+        platforms.retain(|call| matches!(call.name.service, Service::DynamoDb | Service::Kms));
         platforms.dedup_by_key(|call| call.name.operation.clone());
         cases.extend(each(&platforms, &[Fault::Deny]));
     }
@@ -91,7 +91,8 @@ fn sorted(undisturbed: &Outcome) -> Vec<&Call> {
 }
 
 pub(crate) fn writes(name: &CallName) -> bool {
-    !matches!(operation(name), "Query" | "Scan" | "BatchGetItem" | "GetItem" | "AssumeRole")
+    // A signature that nobody has got changes nothing.
+    !matches!(operation(name), "Query" | "Scan" | "BatchGetItem" | "GetItem" | "AssumeRole" | "GetPublicKey" | "Sign")
 }
 
 /// The faults that are possible at a call.
@@ -118,7 +119,7 @@ pub(crate) fn tenant(name: &CallName) -> &str {
     let subject = name.subject.as_str();
     let tenant = match (name.service, operation(name)) {
         (Service::S3, _) => subject.split_once("-audit-logs/"),
-        (Service::DynamoDb, "BatchGetItem") => None,
+        (Service::DynamoDb, "BatchGetItem") | (Service::Kms, _) => None,
         _ => subject.split_once([' ', '#']),
     };
     tenant.map_or("", |(tenant, _)| tenant)
@@ -134,7 +135,7 @@ pub(crate) fn leased(scenario: Scenario, undisturbed: &Outcome, outcome: &Outcom
     let is_left = match call.name.operation.as_str() {
         "UpdateItem REMOVE lease" => *fault == Fault::Deny,
         // S3 may still store the object, unless every attempt got a clear answer. A commit settles that, too.
-        "PutObject" | "CompleteMultipartUpload" => {
+        "PutObject" | "PutObject of a manifest" | "CompleteMultipartUpload" => {
             let is_in_doubt = ![Fault::Delay, Fault::Deny].contains(fault);
             is_in_doubt && (lost || scenario.never_commits(tenant(&call.name)))
         }

@@ -18,7 +18,7 @@ const SMALL: [&str; 4] = [RECOVERING, FAILING, FILES, SHARDED];
 /// The tenant with several files in its window.
 pub(crate) const FILES: &str = "files";
 
-pub(crate) const CALLS: [&str; 23] = [
+pub(crate) const CALLS: [&str; 28] = [
     "AbortMultipartUpload",
     "AbortMultipartUpload of none",
     "AssumeRole",
@@ -26,13 +26,18 @@ pub(crate) const CALLS: [&str; 23] = [
     "CompleteMultipartUpload",
     "CreateMultipartUpload",
     "GetItem",
+    "GetItem manifest_keys",
+    "GetPublicKey",
     "PutEvents",
+    "PutItem",
     "PutObject",
+    "PutObject of a manifest",
     "Query",
     "Query due",
     "Query due, Limit",
     "Scan",
     "SendMessageBatch",
+    "Sign",
     "TransactWriteItems Update",
     "TransactWriteItems Update+ConditionCheck",
     "TransactWriteItems Update+ConditionCheck+Put",

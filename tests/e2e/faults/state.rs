@@ -14,8 +14,9 @@ use crate::scenario::Scenario;
 use crate::start::is_record;
 use crate::world::{World, clock};
 
-/// Attributes that differ between equal runs: times, and the lease, which is compared separately.
-const IGNORED_ATTRIBUTES: [&str; 9] = [
+/// Attributes that differ between equal runs: times, the list of keys, which has times, and the lease, which is compared
+/// separately.
+const IGNORED_ATTRIBUTES: [&str; 10] = [
     "exported_at",
     "duration_ms",
     "expires_at",
@@ -25,6 +26,7 @@ const IGNORED_ATTRIBUTES: [&str; 9] = [
     "backoff_reset_at",
     "lease",
     "lease_until",
+    "keys",
 ];
 
 /// Attributes of which only the presence is compared: they count runs or hold times.
@@ -36,7 +38,7 @@ const HOUR_MILLIS: i64 = 60 * 60 * 1_000;
 /// What must be the same whatever fault a run had.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct State {
-    /// Size and ETag of each object, by bucket and key. The ETag is the MD5 of the bytes, or of the parts' MD5s.
+    /// Size and ETag of each object, by bucket and key; a manifest's text. The ETag is the MD5 of the bytes, or of the parts' MD5s.
     pub(crate) objects: BTreeMap<String, String>,
     /// The receipts and watermarks, by tenant and record.
     records: BTreeMap<String, BTreeMap<String, AttributeValue>>,
@@ -61,7 +63,7 @@ pub(crate) struct Stored {
     contents: Vec<Contents>,
 }
 
-/// A bucket's name, its objects' keys with size and ETag, and the keys of unfinished uploads.
+/// A bucket's name, its objects' keys with size and ETag or text, and the keys of unfinished uploads.
 type Contents = (String, Vec<(String, String)>, Vec<String>);
 
 impl World {
@@ -71,12 +73,21 @@ impl World {
             tokio::try_join!(async { anyhow::Ok(s3.list_objects_v2().bucket(&bucket).send().await?) }, async {
                 anyhow::Ok(s3.list_multipart_uploads().bucket(&bucket).send().await?)
             },)?;
-        let objects = objects.contents.unwrap_or_default().into_iter().map(|object| {
-            let (size, e_tag) = (object.size.unwrap_or_default(), object.e_tag.unwrap_or_default());
-            (object.key.unwrap_or_default(), format!("{size} bytes {e_tag}"))
-        });
+        let mut contents = Vec::new();
+        for object in objects.contents.unwrap_or_default() {
+            let (key, size, e_tag) = (object.key.unwrap_or_default(), object.size, object.e_tag.unwrap_or_default());
+            let mut what = format!("{} bytes {e_tag}", size.unwrap_or_default());
+            if key.ends_with(".manifest") {
+                // Two signatures of one text differ.
+                let bytes = s3.get_object().bucket(&bucket).key(&key).send().await?.body.collect().await?.to_vec();
+                let note = String::from_utf8(bytes)?;
+                let (text, _) = note.split_once("\n\n").context("an unsigned manifest")?;
+                text.clone_into(&mut what);
+            }
+            contents.push((key, what));
+        }
         let uploads = uploads.uploads.unwrap_or_default().into_iter().filter_map(|upload| upload.key);
-        Ok((bucket, objects.collect(), uploads.collect()))
+        Ok((bucket, contents, uploads.collect()))
     }
 
     pub(crate) async fn state(&self, scenario: Scenario) -> Result<State> {

@@ -143,6 +143,9 @@ impl Admin {
             let begins = timestamp::whole_seconds(begins.unwrap_or(change.stamp.at));
             world.facts().begins.insert(tenant.to_string(), begins);
         }
+        if result == Ok(Conditional::Written) {
+            bugs::forget_head(&world.fakes, tenant, Bug::SaveRestartsTheChain, None);
+        }
         if is_planted(Bug::SaveKeepsTheBackoff)
             && let Some(stored) = world.fakes.state().tenants.get_mut(tenant.as_str())
         {

@@ -2,11 +2,18 @@
 //! unchanged.
 
 mod events;
+mod manifests;
 mod records;
 
 use std::cell::Cell;
 
+use audit_log_core::{
+    fakes::{FakeTenant, Fakes},
+    tenant::TenantId,
+};
+
 pub use events::{change_page, misplace};
+pub use manifests::{chain_final, change_chain, change_commit, forget_head};
 pub use records::{
     Write, change_final_deliveries, change_watermark, commit, record_failure, remove_published, save_checkpoint,
     write_final_deliveries,
@@ -23,6 +30,10 @@ pub fn plant(bug: Option<Bug>) {
 
 pub fn is_planted(bug: Bug) -> bool {
     PLANTED.get() == Some(bug)
+}
+
+fn with_tenant<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
+    fakes.state().tenants.get_mut(tenant.as_str()).map(change)
 }
 
 /// Declares each bug once, with what it does.
@@ -84,6 +95,20 @@ bugs! {
     LateIsOverlooked = "trailing counts are counted again, so nothing is ever late";
     GapIsHidden = "a receipt never says that events may be missing";
     CheckpointForgetsFiles = "a checkpoint lacks the last file";
+    // Manifests.
+    ManifestAfterCommit = "a manifest is stored only after the commit";
+    ManifestBeforeLastObject = "a manifest is stored before the last object that it lists";
+    ManifestDoubtIsHidden = "a manifest's put in doubt is reported as certain";
+    HeadIsNotStored = "a commit does not store the chain's head";
+    StaleHead = "the chain's head is the one that was read first";
+    SaveRestartsTheChain = "a save begins a new chain";
+    FinalIsInTheChain = "a window's manifest follows that of a final delivery";
+    ChainEndsWithoutKey = "without a key, a chain gets no manifests";
+    KeyIdIsCached = "signatures name the key that signed first, also after another has replaced it";
+    UnsignedAtOnce = "a window whose manifest can't be signed is committed at once";
+    NeverUnsigned = "each failure to sign begins the six hours anew";
+    UnsignedIsNotAnnounced = "a window without a signature is not announced";
+    UnsignedEndsTheFailure = "a window without a signature counts as a success";
     // A change of destination.
     LeftWithoutDelivery = "a change of destination leaves nothing to deliver to the place that is left";
     PendingIsOverwritten = "a change of destination replaces the final deliveries that wait";

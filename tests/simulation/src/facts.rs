@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit_log_core::{event::Body, fakes::FakeState, notification::Kind, schedule::Window, timestamp};
+use audit_log_core::{
+    event::Body, fakes::FakeState, manifest::ManifestKey, notification::Kind, schedule::Window, timestamp,
+};
 use chrono::{DateTime, Utc};
 
 /// Tenant, shard and `recorded_at_id`.
@@ -33,6 +35,8 @@ pub struct Facts {
     pub sizes: BTreeSet<u64>,
     /// Since when each failing tenant has failed.
     pub failing_since: BTreeMap<String, DateTime<Utc>>,
+    /// The last failure of each failing tenant, or its last window without a signature.
+    pub last_failed: BTreeMap<String, DateTime<Utc>>,
     /// The last save of each tenant since its last success.
     pub saved_at: BTreeMap<String, DateTime<Utc>>,
     /// Failures and recoveries that must be announced: tenant, action, watermark position, and days since the first failure.
@@ -48,6 +52,18 @@ pub struct Facts {
     pub committed: BTreeMap<(String, String), String>,
     /// The number of requests so far.
     pub requests: u64,
+    /// The platform's key for manifests signs nothing.
+    pub key_is_down: bool,
+    /// SHA-256 of the text of each committed manifest, by tenant and the end of its window.
+    pub heads: BTreeMap<String, BTreeMap<String, String>>,
+    /// The first of these that each tenant had, for a planted bug.
+    pub first_heads: BTreeMap<String, String>,
+    /// Since when the next window of each tenant can't be signed.
+    pub signing_failed_since: BTreeMap<String, DateTime<Utc>>,
+    /// When signing failed, whatever was to be signed, by the clocks of the runs.
+    pub failed_signatures: Vec<DateTime<Utc>>,
+    /// The run that wrote last under each tenant's lease.
+    pub writers: BTreeMap<String, Writer>,
 }
 
 /// A put in flight: it may still take effect.
@@ -59,6 +75,15 @@ pub struct Put {
     pub place: (String, String),
     /// Of its bytes.
     pub sha256: String,
+}
+
+/// A run that writes.
+#[derive(Debug, Clone, Default)]
+pub struct Writer {
+    /// The key that it signs with.
+    pub key: Option<ManifestKey>,
+    /// By its clock.
+    pub now: DateTime<Utc>,
 }
 
 /// How many of a tenant's final deliveries have ended.
@@ -82,6 +107,8 @@ pub struct Leaving {
     pub since: DateTime<Utc>,
     /// Whether the exports failed each time that it was left.
     pub was_failing: bool,
+    /// SHA-256 of the text of the manifest that the next part's names.
+    pub head: Option<String>,
     /// The keys of the changes' audit events that it has not got yet.
     pub changes: BTreeSet<String>,
 }

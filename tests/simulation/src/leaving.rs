@@ -1,11 +1,11 @@
 //! The model of a change of destination: each place that an admin leaves gets everything up to and including that change,
 //! unless it refuses it for a day. It shares no code with the core.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use audit_log_core::{
-    fakes::{FakeState, FakeTenant},
-    object::tenant_folder,
+    fakes::{FakeObject, FakeState, FakeTenant},
+    object::{sha256, tenant_folder},
     records::TenantRecords,
     schedule::Window,
     settings::TenantConfig,
@@ -17,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     facts::{EndedDeliveries, Facts, Leaving, expected},
     lines::{match_line, object_lines},
+    manifests::{is_final, is_manifest},
 };
 
 /// Records a change by an admin. `after` are the settings from now on; none if nothing is delivered any more. `key` is that of
@@ -36,6 +37,9 @@ pub fn note_change(
     let at = key.split('#').next().and_then(|at| at.parse::<DateTime<Utc>>().ok());
     let Some(at) = at.filter(|_| after.is_none_or(|after| place(after) != left)) else { return };
     let exported_until = watermark.exported_until.as_deref().and_then(timestamp::parse_seconds).unwrap_or(at);
+    // A disconnect that meets a commit leaves the place as the admin has read it, and the delivery begins there.
+    let of_tenant = facts.heads.entry(tenant.to_string()).or_default();
+    let head = of_tenant.range(..=timestamp::seconds(exported_until)).next_back().map(|(_, head)| head.clone());
     let leaving = facts.leaving.entry(tenant.to_string()).or_default();
     let until = timestamp::whole_seconds(at) + TimeDelta::seconds(1);
     match leaving.iter_mut().find(|it| (&it.bucket, &it.folder) == (&left.0, &left.1)) {
@@ -49,7 +53,8 @@ pub fn note_change(
             let since = timestamp::whole_seconds(at);
             let ((bucket, folder), from) = (left, exported_until.min(since));
             let was_failing = watermark.failing;
-            leaving.push(Leaving { bucket, folder, from, until, since, was_failing, changes: BTreeSet::from([key]) });
+            let changes = BTreeSet::from([key]);
+            leaving.push(Leaving { bucket, folder, from, until, since, was_failing, head, changes });
         }
     }
 }
@@ -81,9 +86,11 @@ pub fn check(
         if has_ended || to != place.from {
             // The clock of the run may be ahead.
             let may_be_given_up = has_ended && now - place.since >= TimeDelta::hours(24) - TimeDelta::minutes(1);
-            let result = place.check_delivered(facts, state, id, to);
-            if !may_be_given_up {
-                result.map_err(|what| format!("{id}: {what}"))?;
+            let result = place.check_delivered(facts, state, id, to, found.map(|it| it.manifest_sha256.as_deref()));
+            match result {
+                Ok(committed) => facts.committed.extend(committed),
+                Err(_) if may_be_given_up => {}
+                Err(what) => return Err(format!("{id}: {what}")),
             }
             place.from = to;
             if has_ended {
@@ -107,18 +114,23 @@ pub fn check(
 }
 
 impl Leaving {
-    /// The place has all events up to `to`, except those that were late or are deleted.
-    fn check_delivered(&mut self, facts: &Facts, state: &FakeState, id: &str, to: DateTime<Utc>) -> Result<(), String> {
+    /// The place has all events up to `to`, except those that were late or are deleted. Returns the place and checksum of the
+    /// part's manifest.
+    fn check_delivered(
+        &mut self,
+        facts: &Facts,
+        state: &FakeState,
+        id: &str,
+        to: DateTime<Utc>,
+        next_head: Option<Option<&str>>,
+    ) -> Result<Option<((String, String), String)>, String> {
         let empty = Default::default();
         let objects = state.buckets.get(&self.bucket).unwrap_or(&empty);
-        let (mut lines, from) = (Vec::new(), timestamp::compact(self.from));
-        for (key, object) in objects.iter().filter(|(key, _)| key.starts_with(&self.folder) && key.contains("_final_"))
-        {
-            // Where the place was left again, the rest begins earlier than this part ends.
-            if key.contains(&format!("/{from}_")) && !key.contains("_late_") {
-                lines.extend(object_lines(key, &object.bytes)?);
-            }
-        }
+        let manifest = self.check_manifest(facts, state, id, next_head)?;
+        let lines = match &manifest {
+            Some((_, manifest)) => manifest.lines(objects, &self.folder)?,
+            None => self.lines_of_part(objects)?,
+        };
         for ((key, shard), (body, late)) in expected(state, facts, id, Window { from: self.from, to }) {
             let is_there = lines.iter().any(|line| match_line(line, key, body).is_some());
             if is_there {
@@ -127,6 +139,22 @@ impl Leaving {
                 return Err(format!("{} lacks {key} of the final delivery up to {to}", self.bucket));
             }
         }
-        Ok(())
+        self.head = manifest.as_ref().map(|(_, manifest)| manifest.sha256()).or(self.head.take());
+        Ok(manifest.and_then(|(key, _)| {
+            let bytes = &objects.get(&key)?.bytes;
+            Some(((self.bucket.clone(), key), sha256(bytes)))
+        }))
+    }
+
+    /// The lines of all files that begin where the part begins: without a manifest, nothing says which of them are its.
+    fn lines_of_part(&self, objects: &BTreeMap<String, FakeObject>) -> Result<Vec<String>, String> {
+        let (mut lines, from) = (Vec::new(), timestamp::compact(self.from));
+        for (key, object) in objects.iter().filter(|(key, _)| key.starts_with(&self.folder) && is_final(key)) {
+            // Where the place was left again, the rest begins earlier than this part ends.
+            if key.contains(&format!("/{from}_")) && !key.contains("_late_") && !is_manifest(key) {
+                lines.extend(object_lines(key, &object.bytes)?);
+            }
+        }
+        Ok(lines)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`plan`] (what happens in a seed), [`facts`] (the truth), [`world`] (clock, dice, trace), [`ports`] (fakes
 //! with faults), [`runs`] (invokes the exporter), [`admin`] (saves, disconnects and reconnects), [`monitor`] (checks every
-//! step), [`leaving`] (places that are left), [`backoff`] and [`model`] (checks the end), `lines` (reads stored objects),
-//! [`mod@play`] (plays a seed) and [`bugs`] (what the simulation must catch).
+//! step), [`leaving`] (places that are left), `manifests` (what they must say), [`backoff`] and [`model`] (checks the end),
+//! `lines` (reads stored objects), [`mod@play`] (plays a seed) and [`bugs`] (what the simulation must catch).
 
 pub mod admin;
 pub mod backoff;
@@ -11,6 +11,7 @@ pub mod bugs;
 pub mod facts;
 pub mod leaving;
 mod lines;
+mod manifests;
 pub mod model;
 pub mod monitor;
 pub mod plan;

@@ -23,6 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     facts::{Facts, expected},
     lines::{Skipped, is_window_event, match_line, match_next, object_lines, take_skipped},
+    manifests,
     plan::MAX_SKEW,
     world::World,
 };
@@ -52,6 +53,7 @@ impl TenantModel<'_> {
     fn check(&self) -> Result<(), String> {
         self.check_caught_up()?;
         self.check_windows()?;
+        manifests::check_chain(self.state, self.id, self.tenant)?;
         for receipt in self.tenant.receipts.values() {
             self.check_receipt(receipt).map_err(|what| format!("{}: {what}", receipt.window))?;
         }

@@ -15,7 +15,14 @@ use audit_log_core::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::{backoff, facts::Facts, leaving, lines::object_lines, plan::TENANTS};
+use crate::{
+    backoff,
+    facts::Facts,
+    leaving,
+    lines::object_lines,
+    manifests::{self, Manifest, is_manifest},
+    plan::TENANTS,
+};
 
 /// What the steps so far have shown.
 pub struct Monitor {
@@ -61,7 +68,7 @@ impl Monitor {
         }
         for place in stored {
             if let Some(object) = state.buckets.get(&place.0).and_then(|objects| objects.get(&place.1)) {
-                check_owner(facts, &place, object)?;
+                check_owner(facts, state, &place, object)?;
                 if facts.committed.get(&place).is_some_and(|committed| *committed != sha256(&object.bytes)) {
                     return Err(format!(
                         "{}/{} was overwritten with other bytes than in its receipt",
@@ -111,6 +118,7 @@ impl Monitor {
                 check_stored(state, id, &receipt.bucket, object, "the watermark moved")?;
                 facts.committed.insert((receipt.bucket.clone(), object.key.clone()), object.sha256.clone());
             }
+            manifests::check_commit(facts, state, id, tenant, receipt)?;
         }
         if *current.1 != checkpoint
             && current.1.is_some()
@@ -203,14 +211,28 @@ fn check_stored(state: &FakeState, id: &str, bucket: &str, recorded: &StoredObje
     }
 }
 
-/// An object lies in a folder of its tenant's settings, and holds no event of another tenant.
-fn check_owner(facts: &Facts, (bucket, key): &(String, String), object: &FakeObject) -> Result<(), String> {
+/// An object lies in a folder of its tenant's settings, and holds no event of another tenant. A manifest lists stored data.
+fn check_owner(
+    facts: &Facts,
+    state: &FakeState,
+    (bucket, key): &(String, String),
+    object: &FakeObject,
+) -> Result<(), String> {
     let is_in = |(of, folder): &(String, String)| of == bucket && key.starts_with(folder.as_str());
     let owner = facts.folders.iter().find(|(_, folders)| folders.iter().any(is_in)).map(|(tenant, _)| tenant.as_str());
     let Some(owner) = owner else { return Err(format!("{bucket}/{key} belongs to no tenant")) };
     let is_labeled = object.metadata.iter().any(|(name, value)| *name == "tenant-id" && value == owner);
     if !is_labeled {
         return Err(format!("{bucket}/{key} of {owner} has another tenant's metadata"));
+    }
+    if is_manifest(key) {
+        let manifest = Manifest::parse(&object.bytes)?;
+        let folder = key.split_once("_audit-log-export/").map(|(folder, _)| folder).unwrap_or_default();
+        if !manifest.text.contains(&format!("\ntenant {owner}\n")) {
+            return Err(format!("{bucket}/{key} of {owner} says {:?}", manifest.text));
+        }
+        let objects = state.buckets.get(bucket).into_iter().next();
+        return objects.map_or(Ok(()), |objects| manifest.check_files(objects, folder));
     }
     for line in object_lines(key, &object.bytes)? {
         if let Some(other) = TENANTS.iter().find(|tenant| **tenant != owner && line.contains(**tenant)) {

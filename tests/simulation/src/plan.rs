@@ -52,6 +52,8 @@ pub struct Plan {
     pub page_size: usize,
     /// In order.
     pub timeline: Vec<(DateTime<Utc>, Action)>,
+    /// The number of the platform's first key for manifests.
+    pub key: Option<u32>,
 }
 
 /// How often calls get each `Fate`, per mille.
@@ -108,6 +110,12 @@ pub enum Action {
     },
     /// The operator changes `MAX_OBJECT_BYTES`.
     Resize(u64),
+    /// The operator takes the platform's key for manifests away, or replaces it by the one of this number.
+    Key(Option<u32>),
+    /// From now on the key signs nothing.
+    KeyDown,
+    /// Ends `KeyDown`.
+    KeyUp,
 }
 
 pub const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
@@ -145,9 +153,12 @@ impl Plan {
         let faults = if is_slow { Faults { slow: 300, ..faults } } else { faults };
         let begins = "2026-11-21T07:00:00Z".parse::<DateTime<Utc>>().unwrap_or_default()
             + TimeDelta::milliseconds(rng.random_range(0..3_600_000));
+        let mut keys = dice(seed, 3);
+        let signing_outage = keys.random_ratio(1, 12);
         let hours = match (long_outage, retention) {
             (true, _) => rng.random_range(40..=220),
             (false, Some(_)) => rng.random_range(10..=24),
+            (false, None) if signing_outage => rng.random_range(9..=16),
             (false, None) => rng.random_range(2..=6),
         };
         let mut plan = Self {
@@ -168,6 +179,7 @@ impl Plan {
             concurrency: rng.random_range(1..=4),
             page_size: if rng.random_ratio(1, 4) { 0 } else { rng.random_range(1..=6) },
             timeline: Vec::new(),
+            key: None,
         };
         for tenant in 0..rng.random_range(1..=TENANTS.len()) {
             plan.add_tenant(tenant, rng);
@@ -177,6 +189,7 @@ impl Plan {
             let at = plan.random_time(rng);
             plan.push(at, Action::Resize(rng.random_range(100..900)));
         }
+        plan.add_keys(signing_outage, &mut keys);
         plan.timeline.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -194,6 +207,31 @@ impl Plan {
         // It matters most while a tick is at work.
         let hour = audit_log_core::schedule::full_hour(at);
         (hour + TimeDelta::milliseconds(rng.random_range(50_000..120_000))).max(self.begins)
+    }
+
+    /// Plans the platform's keys for manifests: none, one, or several in turn, and hours in which the key signs nothing.
+    fn add_keys(&mut self, outage: bool, rng: &mut ChaCha8Rng) {
+        self.key = (outage || rng.random_ratio(3, 4)).then_some(1);
+        let changes = if rng.random_ratio(1, 3) { rng.random_range(1..4) } else { 0 };
+        for number in 2..2 + changes {
+            let at = self.random_time(rng);
+            self.push(at, Action::Key(rng.random_ratio(2, 3).then_some(number)));
+        }
+        if outage || rng.random_ratio(1, 6) {
+            let from = if outage {
+                self.begins + TimeDelta::seconds(rng.random_range(0..3 * 3_600))
+            } else {
+                self.random_time(rng)
+            };
+            let hours = match (outage, self.long_outage) {
+                (_, true) => 1..60,
+                (true, false) => 4..13,
+                (false, false) => 0..2,
+            };
+            let to = from + TimeDelta::seconds(rng.random_range(hours.start * 3_600 + 60..hours.end * 3_600));
+            self.push(from, Action::KeyDown);
+            self.push(to, Action::KeyUp);
+        }
     }
 
     /// Plans the rule's ticks at minute 1 of every hour. Some are missed, doubled or late.

@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 
 use crate::{
     admin::{Admin, AdminAction},
-    model,
+    manifests, model,
     plan::{Action, Plan, SHARED_BUCKET, TENANTS, dice},
     runs,
     world::World,
@@ -59,6 +59,7 @@ pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
 
 async fn run_plan(world: &Arc<World>) {
     let own = TENANTS.iter().flat_map(|tenant| [1, 2].map(|number| format!("{tenant}-bucket-{number}")));
+    world.fakes.state().manifest_key = world.plan.key.map(manifests::key);
     world.fakes.state().buckets =
         own.chain([SHARED_BUCKET.to_owned()]).map(|bucket| (bucket, Default::default())).collect();
     for (at, action) in world.plan.timeline.clone() {
@@ -71,6 +72,7 @@ async fn run_plan(world: &Arc<World>) {
     world.sleep_until(world.plan.ends).await;
     world.calm.store(true, Ordering::Relaxed);
     world.facts().refused.clear();
+    world.facts().key_is_down = false;
     world.say(|| "no more faults".to_owned());
     wait_for_tasks(world).await;
     let stored = |name: &str| world.fakes.state().tenants.get(name).cloned();
@@ -133,6 +135,18 @@ fn act(world: &Arc<World>, action: Action) {
         Action::Allow { tenant } => {
             world.say(|| format!("the customer of {} refuses nothing", TENANTS[tenant]));
             world.facts().refused.remove(TENANTS[tenant]);
+        }
+        Action::Key(number) => {
+            world.say(|| format!("the key for manifests is {number:?}"));
+            world.fakes.state().manifest_key = number.map(manifests::key);
+        }
+        Action::KeyDown => {
+            world.say(|| "the key for manifests signs nothing".to_owned());
+            world.facts().key_is_down = true;
+        }
+        Action::KeyUp => {
+            world.say(|| "the key for manifests signs".to_owned());
+            world.facts().key_is_down = false;
         }
         Action::Resize(bytes) => {
             world.say(|| format!("MAX_OBJECT_BYTES is {bytes}"));

@@ -18,13 +18,15 @@ use audit_log_core::{
     batch::Batch,
     failure::{Code, Failure},
     fakes::{FakeUpload, Fakes},
+    manifest::ManifestKey,
     settings::Draft,
     tenant::TenantId,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     backoff,
+    facts::Writer,
     world::{World, lock},
 };
 
@@ -35,6 +37,10 @@ pub struct Ports {
     run: u64,
     /// Delivers a message of the queue to the function.
     deliver: fn(&Arc<World>, &Batch),
+    /// How far its clock is off.
+    skew: TimeDelta,
+    /// The key that it signs manifests with.
+    key: Option<ManifestKey>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -60,6 +66,8 @@ pub struct Seen {
     settings_read: BTreeMap<String, (DateTime<Utc>, Option<DateTime<Utc>>)>,
     /// Puts that a planted bug delays.
     postponed: Vec<(FakeUpload, String)>,
+    /// Whether its key is noted.
+    key_is_noted: bool,
     /// Each tenant's config at the first read, for a planted bug.
     first_configs: BTreeMap<String, Option<Draft>>,
 }
@@ -77,8 +85,9 @@ enum Fate {
 }
 
 impl Ports {
-    pub fn new(world: &Arc<World>, run: u64, deliver: fn(&Arc<World>, &Batch)) -> Self {
-        Self { world: Arc::clone(world), run, deliver, seen: Arc::default() }
+    pub fn new(world: &Arc<World>, run: u64, skew: TimeDelta, deliver: fn(&Arc<World>, &Batch)) -> Self {
+        let key = world.fakes.state().manifest_key.clone();
+        Self { world: Arc::clone(world), run, deliver, skew, key, seen: Arc::default() }
     }
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -150,6 +159,12 @@ impl Ports {
     fn holds_lease(&self, tenant: &str) -> bool {
         let lease = self.fakes().state().tenants.get(tenant).and_then(|stored| stored.lease.clone());
         lease.is_some_and(|lease| self.world.facts().lease_runs.get(&lease.token) == Some(&self.run))
+    }
+
+    /// Records that this run writes under the tenant's lease.
+    fn note_writer(&self, tenant: &TenantId) {
+        let writer = Writer { key: self.key.clone(), now: self.world.now() + self.skew };
+        self.world.facts().writers.insert(tenant.to_string(), writer);
     }
 
     /// Records for which tenants the model's backoff applies.

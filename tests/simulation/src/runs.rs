@@ -57,8 +57,9 @@ struct Invocation {
 impl Invocation {
     fn new(world: &Arc<World>, skew_ms: i64) -> Self {
         let number = world.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let ports = Ports::new(world, number, deliver);
-        Self { world: Arc::clone(world), ports, number, skew: TimeDelta::milliseconds(skew_ms) }
+        let skew = TimeDelta::milliseconds(skew_ms);
+        let ports = Ports::new(world, number, skew, deliver);
+        Self { world: Arc::clone(world), ports, number, skew }
     }
 
     fn export(&self) -> Export<Ports, Ports, Ports, Ports, Ports> {

@@ -12,6 +12,7 @@ use url::form_urlencoded;
 pub enum Service {
     DynamoDb,
     EventBridge,
+    Kms,
     S3,
     Sqs,
     Sts,
@@ -23,7 +24,7 @@ pub struct CallName {
     pub service: Service,
     /// The operation, with a query's index, a transaction's actions, or an update's first action and attribute.
     pub operation: String,
-    /// The partition, tenant, role, object, queue or notification.
+    /// The partition, tenant, role, object, queue, notification or digest.
     pub subject: String,
 }
 
@@ -54,6 +55,7 @@ impl CallName {
                     Self::new(Service::Sqs, operation, queue.rsplit('/').next().unwrap_or_default())
                 }
                 "AWSEvents" => eventbridge(operation, &request),
+                "TrentService" => kms(operation, &request),
                 _ => dynamodb(operation, &request),
             };
         }
@@ -95,6 +97,9 @@ fn dynamodb(operation: &str, request: &Value) -> CallName {
             let subject = first.map(record).unwrap_or_default();
             CallName::new(Service::DynamoDb, format!("{operation} {}", actions.join("+")), subject)
         }
+        "GetItem" if text(&request["Key"]["record"]["S"]) == "manifest_keys" => {
+            CallName::new(Service::DynamoDb, format!("{operation} manifest_keys"), record(&request["Key"]))
+        }
         "PutItem" => CallName::new(Service::DynamoDb, operation, record(&request["Item"])),
         "UpdateItem" => {
             let expression = text(&request["UpdateExpression"]);
@@ -104,6 +109,12 @@ fn dynamodb(operation: &str, request: &Value) -> CallName {
         }
         _ => CallName::new(Service::DynamoDb, operation, record(&request["Key"])),
     }
+}
+
+/// Named by what is signed, or by the key.
+fn kms(operation: &str, request: &Value) -> CallName {
+    let [message, key] = ["Message", "KeyId"].map(|name| text(&request[name]));
+    CallName::new(Service::Kms, operation, if message.is_empty() { key } else { message })
 }
 
 /// Named by the first entry, since the exporter sends one at a time.
@@ -120,6 +131,7 @@ fn s3(parts: &Parts) -> CallName {
     let value = |name| query.iter().find(|(it, _)| it == name).map(|(_, value)| &**value);
     let object = parts.uri.path().trim_start_matches('/');
     let operation = match (&parts.method, value("uploadId"), value("uploads")) {
+        (&Method::PUT, None, _) if object.ends_with(".manifest") => "PutObject of a manifest",
         (&Method::PUT, None, _) => "PutObject",
         (&Method::PUT, Some(_), _) => {
             let part = value("partNumber").unwrap_or_default();

@@ -11,6 +11,7 @@ pub(super) fn response(fault: Fault, name: &CallName) -> Option<Response<Bytes>>
     let (status, code) = match (name.service, fault) {
         (Service::Sts, Fault::InternalError) => (500, "InternalFailure"),
         (Service::S3, Fault::InternalError) => (500, "InternalError"),
+        (Service::Kms, Fault::InternalError) => (500, "KMSInternalException"),
         (_, Fault::InternalError) => (500, "InternalServerError"),
         (Service::S3, Fault::Throttle) => (503, "SlowDown"),
         (Service::Sts, Fault::Throttle) => (400, "Throttling"),
@@ -39,10 +40,11 @@ pub(super) fn response(fault: Fault, name: &CallName) -> Option<Response<Bytes>>
                 r#"<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ErrorResponse>"#
             ),
         ),
-        Service::DynamoDb | Service::EventBridge | Service::Sqs => {
+        Service::DynamoDb | Service::EventBridge | Service::Kms | Service::Sqs => {
             let shape = match name.service {
                 Service::Sqs => "com.amazonaws.sqs",
                 Service::EventBridge => "com.amazonaws.events",
+                Service::Kms => "com.amazonaws.kms",
                 _ => "com.amazonaws.dynamodb.v20120810",
             };
             let mut body = json!({ "__type": format!("{shape}#{code}"), "message": message });

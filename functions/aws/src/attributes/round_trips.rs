@@ -4,7 +4,7 @@ use audit_log_core::{
     event::{Body, StoredEvent, User},
     failure::{Code, Party},
     late_arrivals::TrailingCounts,
-    manifest::{ManifestState, StoredManifest},
+    manifest::{ManifestKey, ManifestState, StoredManifest, UsedKey},
     new_event::Stamp,
     new_event::{Activity, NewEvent, Submitter},
     notification::{Kind, Notification},
@@ -92,6 +92,16 @@ fn object() -> impl Strategy<Value = StoredObject> {
         .prop_map(|(key, (bytes, events), sha256, late)| StoredObject { key, bytes, events, sha256, late })
 }
 
+fn used_key() -> impl Strategy<Value = UsedKey> {
+    ("[!-*,-~]{1,60}", vec(any::<u8>(), 0..100), whole(), option::of(whole())).prop_map(
+        |(name, public_key, first_used_at, retired_at)| UsedKey {
+            key: ManifestKey { name, public_key },
+            first_used_at,
+            retired_at,
+        },
+    )
+}
+
 fn any_receipt() -> impl Strategy<Value = Receipt> {
     // Sometimes more than are listed.
     let objects = prop_oneof![9 => vec(object(), 1..12), 1 => (object(), 499..503_usize).prop_map(|(object, count)| vec![object; count])];
@@ -166,21 +176,49 @@ proptest! {
     #[test]
     fn a_watermark_is_read_back(
         tenant in tenant(), window in window(), texts in [option::of(".{1,40}"), option::of(".{1,40}")], failures in 0..9_u64,
+        head in option::of("[0-9a-f]{64}"), since in option::of(whole()),
     ) {
         let schedule = Schedule { exported_until: window.from, next_due: window.to };
         let [checkpoint, trailing_counts] = texts;
         let connected = StoredWatermark::connected(&tenant, schedule);
-        let stored = StoredWatermark { checkpoint, trailing_counts, failing: failures > 0, ..connected };
+        let (manifest_sha256, signing_failed_since) = (head.clone(), since.map(timestamp::seconds));
+        let chain = StoredWatermark { manifest_sha256, signing_failed_since, ..connected };
+        let stored = StoredWatermark { checkpoint, trailing_counts, failing: failures > 0, ..chain };
         let mut item = key(&tenant, "watermark");
         let StoredWatermark { exported_until, next_due, due_shard, checkpoint, trailing_counts, .. } = stored.clone();
         let texts = [
             ("exported_until", exported_until), ("next_due", next_due), ("due_shard", due_shard),
-            ("checkpoint", checkpoint), ("trailing_counts", trailing_counts),
+            ("checkpoint", checkpoint), ("trailing_counts", trailing_counts), ("manifest_sha256", head.clone()),
+            ("signing_failed_since", stored.signing_failed_since.clone()),
         ];
         item.extend(texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), s(value?)))));
         item.insert("consecutive_failures".to_owned(), n(failures));
         prop_assert_eq!(watermark(&item).map(|it| it.schedule()), Some(Ok(schedule)));
+        prop_assert_eq!((stored.chain().head, stored.chain().signing_failed_since), (head.as_deref(), since));
         prop_assert_eq!(watermark(&item), Some(stored));
+    }
+
+    #[test]
+    fn manifest_keys_are_read_back_in_order_and_never_in_part(
+        keys in vec(used_key(), 0..5), revision in 0..u64::MAX, damaged in any::<proptest::sample::Index>(),
+        damage in select(vec![s(""), s("2026-11-21"), n(7), AttributeValue::Null(true), AttributeValue::M(Item::new())]),
+    ) {
+        let item = manifest_keys(&keys, revision);
+        prop_assert_eq!(stored_manifest_keys(&item), Some((keys.clone(), revision)));
+        prop_assert!(TenantId::parse(&text(&item, "tenant_id").unwrap()).is_err(), "it is no tenant's record");
+        for name in ["keys", "revision"] {
+            let without: Item = item.clone().into_iter().filter(|(of, _)| of != name).collect();
+            prop_assert_eq!(stored_manifest_keys(&without), None);
+        }
+        if !keys.is_empty() {
+            for name in ["first_used_at", "retired_at"] {
+                let mut item = item.clone();
+                let Some(AttributeValue::L(list)) = item.get_mut("keys") else { panic!("no keys") };
+                let Some(AttributeValue::M(key)) = list.get_mut(damaged.index(keys.len())) else { panic!("no key") };
+                key.insert(name.to_owned(), damage.clone());
+                prop_assert_eq!(stored_manifest_keys(&item), None, "{}", name);
+            }
+        }
     }
 
     #[test]

@@ -27,12 +27,12 @@ impl AwsError {
     fn failure(&self, code: Code, service: &str, doing: &str) -> Failure {
         let is_one_of = |own: &str| own.split(' ').any(|own| own == self.code);
         let what = match code {
-            Code::Throttled => "AWS asked for fewer requests".to_owned(),
-            Code::CredentialsExpired => "Temporary credentials expired".to_owned(),
-            Code::Unavailable if is_one_of(NO_ANSWER) => "AWS did not answer".to_owned(),
-            Code::Unexpected if is_one_of(NO_ERROR_OF_AWS) => {
+            _ if is_one_of(NO_ANSWER) => "AWS did not answer".to_owned(),
+            _ if is_one_of(NO_ERROR_OF_AWS) => {
                 format!("A request failed without an error of {service} ({})", self.code)
             }
+            Code::Throttled => "AWS asked for fewer requests".to_owned(),
+            Code::CredentialsExpired => "Temporary credentials expired".to_owned(),
             Code::Unavailable => format!("AWS could not serve a request for now ({})", self.shown_code()),
             Code::Rejected => format!("AWS answered {}", self.shown_code()),
             _ => format!("{service} answered {}", self.shown_code()),
@@ -67,10 +67,10 @@ impl AwsError {
         self.platform_failure(&SQS, "due tenants were sent to the queue")
     }
 
-    /// Whatever the reason, the window waits for its signature.
+    /// KMS has no table: whatever the reason, the window waits for its signature.
     pub fn signing_failure(&self, doing: &str) -> Failure {
         self.log(doing);
-        Failure::new(Code::SigningFailed, format!("KMS failed while {doing} ({}).", self.shown_code()))
+        self.failure(Code::SigningFailed, "KMS", doing)
     }
 
     pub fn eventbridge_failure(&self) -> Failure {

@@ -103,6 +103,26 @@ fn a_request_without_an_answer_is_not_said_to_be_answered() {
 }
 
 #[test]
+fn whatever_kms_answers_about_the_manifest_key_is_a_failure_to_sign() {
+    let secret = "User: arn:aws:sts::1:assumed-role/x is not authorized to perform: kms:Sign";
+    for (code, what) in [
+        ("AccessDeniedException", "KMS answered AccessDeniedException"),
+        ("ThrottlingException", "KMS answered ThrottlingException"),
+        ("ExpiredTokenException", "KMS answered ExpiredTokenException"),
+        ("AddedLaterException", "KMS answered AddedLaterException"),
+        ("<script>", "KMS answered an unknown code"),
+        ("Timeout", "AWS did not answer"),
+        ("ConstructionFailure", "A request failed without an error of KMS (ConstructionFailure)"),
+    ] {
+        for status in [0, 400, 429, 503] {
+            let failure = error(status, code, secret).signing_failure("a manifest was signed");
+            assert_eq!(failure, Failure::new(Code::SigningFailed, format!("{what} while a manifest was signed.")));
+            assert_eq!(failure.party, Party::Platform);
+        }
+    }
+}
+
+#[test]
 fn events_that_can_not_be_read_have_another_code_than_a_busy_table() {
     for (code, expected) in [
         ("AccessDeniedException", Code::EventsUnreadable),

@@ -35,7 +35,7 @@ pub(super) fn client(aws: &Aws) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.retry_partition(RetryPartition::custom("tests").build()).build())
 }
 
-fn table(aws: &Aws) -> TenantsTable {
+pub(super) fn table(aws: &Aws) -> TenantsTable {
     TenantsTable::new(client(aws), "tenants", EventsTable::new(client(aws), "events"), TimeDelta::minutes(1))
 }
 

@@ -120,7 +120,7 @@ impl StoredReceipt {
             object_count: receipt.objects.len() as u64,
             events: receipt.events(),
             bytes: receipt.bytes(),
-            receipt: receipt.clone(),
+            receipt: Receipt { signing_failure: None, ..receipt.clone() },
         }
     }
 }

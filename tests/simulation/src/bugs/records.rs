@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     failure::Failure,
-    fakes::{FakeTenant, Fakes},
+    fakes::Fakes,
     late_arrivals::TrailingCounts,
     lease::Lease,
     object::ObjectSpec,
@@ -16,7 +16,7 @@ use audit_log_core::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Bug, is_planted};
+use super::{Bug, change_commit, forget_head, is_planted, with_tenant};
 use crate::world::{World, call_now};
 
 /// A write to the record `watermark`, which can be made at any later time.
@@ -61,10 +61,6 @@ impl Write {
     }
 }
 
-fn with_tenant<R>(fakes: &Fakes, tenant: &TenantId, change: impl FnOnce(&mut FakeTenant) -> R) -> Option<R> {
-    fakes.state().tenants.get_mut(tenant.as_str()).map(change)
-}
-
 /// # Errors
 /// The port's own.
 pub fn commit(
@@ -87,7 +83,11 @@ pub fn commit(
             with_tenant(fakes, &write.tenant, |stored| stored.config.as_ref()?.version.as_ref()?.parse().ok());
         config.version = version.flatten().unwrap_or(config.version);
     }
-    let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::RecoveryIsNotAnnounced));
+    let mut announcement = write.announcement.clone();
+    announcement.take_if(|_| is_planted(Bug::RecoveryIsNotAnnounced) && !receipt.is_unsigned());
+    change_commit(&mut receipt, &mut announcement);
+    let head = with_tenant(fakes, &write.tenant, |stored| stored.watermark.as_ref()?.manifest_sha256.clone()).flatten();
+    let announcement = announcement.as_ref();
     let commit = Commit { after, receipt: &receipt, announcement, releases: write.releases };
     let result = write.fenced(fakes, Bug::CommitUnfenced, |fence| call_now(fakes.commit(&config, fence, commit)));
     with_tenant(fakes, &write.tenant, |stored| {
@@ -95,6 +95,7 @@ pub fn commit(
         watermark.due_shard.take_if(|_| is_disconnected);
         watermark.trailing_counts.take_if(|_| is_planted(Bug::TrailingCountsAreLost));
     });
+    forget_head(fakes, &write.tenant, Bug::HeadIsNotStored, head);
     result
 }
 

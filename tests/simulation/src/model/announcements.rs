@@ -1,8 +1,8 @@
 //! Checks that failures, recoveries and changes by admins are announced, as audit events and as notifications.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use audit_log_core::{event::Body, notification::Kind};
+use audit_log_core::{event::Body, notification::Kind, timestamp};
 use serde_json::Value;
 
 use super::TenantModel;
@@ -10,6 +10,9 @@ use crate::facts::EndedDeliveries;
 
 /// A system event: its action and, for failures and recoveries, the watermark and the days since the first failure.
 type Announced = (String, String, i64);
+
+/// A recovery whose window is unsigned announces that, too.
+const RECOVERED: [&str; 2] = ["Export Recovered", "Export Recovered, unsigned"];
 
 impl TenantModel<'_> {
     /// Returns the tenant's system events by id, deleted ones too.
@@ -24,7 +27,11 @@ impl TenantModel<'_> {
                 continue;
             }
             let info = &event["additionalInfo"];
-            let [id, action] = [&event["id"], &event["action"]].map(|it| it.as_str().unwrap_or_default().to_owned());
+            let [id, mut action] =
+                [&event["id"], &event["action"]].map(|it| it.as_str().unwrap_or_default().to_owned());
+            if info["unsigned"] == true {
+                action.push_str(", unsigned");
+            }
             let point = info["exportedUntil"].as_str().or(info["windowFrom"].as_str()).unwrap_or_default();
             let days = info["days"].as_i64().unwrap_or(0);
             if announced.insert(id.clone(), (action, point.to_owned(), days)).is_some() {
@@ -35,12 +42,15 @@ impl TenantModel<'_> {
     }
 
     /// Each failure is announced once, and once more after 1, 3 and 7 days. Each recovery and each change by an admin is
-    /// announced once. Nothing else is announced. Each announcement is published under its event's id.
+    /// announced once, and so is each window without a signature. Nothing else is announced. Each announcement is published under its event's id.
     pub(super) fn check_announcements(&self) -> Result<(), String> {
         let mut announced = self.announced()?;
         let of_failures = self.facts.due_announcements.iter().filter(|(of, ..)| of == self.id);
+        let receipts = self.tenant.receipts.values().filter(|receipt| receipt.is_unsigned());
+        let mut unsigned: BTreeSet<String> = receipts.map(|receipt| timestamp::seconds(receipt.window.from)).collect();
         for (_, action, point, days) in of_failures {
-            let due = (*action, point.as_str(), *days);
+            let is_unsigned = *action == RECOVERED[0] && unsigned.remove(point);
+            let due = (if is_unsigned { RECOVERED[1] } else { *action }, point.as_str(), *days);
             let is_due = |(what, at, after): &Announced| (what.as_str(), at.as_str(), *after) == due;
             let Some(id) = announced.iter().find_map(|(id, it)| is_due(it).then(|| id.clone())) else {
                 return Err(format!("{action} at {point} after {days} days is not announced"));
@@ -56,6 +66,13 @@ impl TenantModel<'_> {
             if kind_of(action) != Some(*kind) {
                 return Err(format!("{action} is no {kind:?}"));
             }
+        }
+        for from in unsigned {
+            let due = ("Window Unsigned".to_owned(), from, 0);
+            let id = announced.iter().find_map(|(id, it)| (*it == due).then(|| id.clone()));
+            let id = id.ok_or_else(|| format!("the window from {} is unsigned and not announced", due.1))?;
+            announced.remove(&id);
+            self.check_published(&id, "Window Unsigned")?;
         }
         self.check_ended_deliveries(&mut announced)?;
         match announced.into_values().next() {
@@ -114,6 +131,7 @@ fn kind_of(action: &str) -> Option<Kind> {
         "Connector Disconnected" => Some(Kind::Disconnected),
         "Connector Connected" => Some(Kind::Connected),
         "Final Delivery Failed" => Some(Kind::FinalDeliveryFailed),
+        "Window Unsigned" => Some(Kind::WindowUnsigned),
         _ => None,
     }
 }

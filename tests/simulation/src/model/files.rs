@@ -11,7 +11,11 @@ use audit_log_core::{
 };
 
 use super::TenantModel;
-use crate::{facts::expected, lines::match_line};
+use crate::{
+    facts::expected,
+    lines::match_line,
+    manifests::{is_final, is_manifest},
+};
 
 /// The files' lines, by late minute; `None` for the window itself.
 pub(super) type Files = BTreeMap<Option<Window>, Vec<Vec<String>>>;
@@ -41,13 +45,17 @@ impl TenantModel<'_> {
     pub(super) fn check_other_objects(&self) -> Result<(), String> {
         let receipts = || self.tenant.receipts.values();
         let named: BTreeSet<(&str, &str)> = receipts()
-            .flat_map(|receipt| receipt.objects.iter().map(|object| (receipt.bucket.as_str(), object.key.as_str())))
+            .flat_map(|receipt| {
+                let keys = receipt.objects.iter().map(|object| &object.key);
+                let keys = keys.chain(receipt.manifest.as_ref().map(|manifest| &manifest.key));
+                keys.map(|key| (receipt.bucket.as_str(), key.as_str()))
+            })
             .collect();
         for (bucket, folder) in self.facts.folders.get(self.id).into_iter().flatten() {
             let keys = self.state.buckets.get(bucket).into_iter().flat_map(|objects| objects.keys());
             for key in keys.filter(|key| key.starts_with(folder.as_str())) {
                 // Final deliveries have no receipts.
-                let is_excused = self.is_excused(key) || key.contains("_final_");
+                let is_excused = self.is_excused(key) || is_final(key);
                 if !named.contains(&(bucket.as_str(), key.as_str())) && !is_excused {
                     return Err(format!("no receipt names {bucket}/{key}"));
                 }
@@ -71,7 +79,9 @@ impl TenantModel<'_> {
         let of_window = self.tenant.receipts.values().find(holds);
         let is_open = |receipt: &Receipt| {
             let changed = (self.id.to_owned(), timestamp::seconds(receipt.window.from));
-            self.facts.change_positions.contains(&changed) || self.may_have_gap(receipt)
+            // A key that is taken away before the first manifest is committed leaves no chain.
+            let has_no_chain = is_manifest(key) && receipt.manifest.is_none();
+            self.facts.change_positions.contains(&changed) || self.may_have_gap(receipt) || has_no_chain
         };
         // An unfinished window of a disconnected tenant has no receipt.
         of_window.is_none_or(is_open)

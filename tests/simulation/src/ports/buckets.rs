@@ -21,6 +21,7 @@ use super::{
 use crate::{
     bugs::{self, Bug, is_planted},
     facts::Put,
+    manifests::{is_final, is_manifest},
     world::{call_now, lock},
 };
 
@@ -76,7 +77,7 @@ impl Bucket for SimulatedBucket {
     type Upload = SimulatedUpload;
 
     fn upload(&self, spec: ObjectSpec) -> SimulatedUpload {
-        if !spec.key.contains("_final_") {
+        if !is_final(&spec.key) {
             self.check_settings_age();
         }
         SimulatedUpload {
@@ -114,7 +115,7 @@ impl Upload for SimulatedUpload {
             refused(Code::CredentialsExpired, "The session is over.")
         } else if is_refused && is_planted(Bug::DeniedIsStored) {
             return Finish { result: Ok(()), in_doubt: false };
-        } else if is_planted(Bug::WatermarkBeforePut) || is_planted(Bug::CheckpointBeforePut) {
+        } else if is_postponed(&place.1) {
             let [upload, _] = uploads;
             ports.seen().postponed.push((upload, sha256.to_owned()));
             return Finish { result: Ok(()), in_doubt: false };
@@ -134,14 +135,32 @@ impl Upload for SimulatedUpload {
             }
         };
         bugs::misplace(&ports.world, &tenant, &place.1);
+        bugs::chain_final(&ports.world, &tenant, &place);
+        if is_planted(Bug::ManifestBeforeLastObject) {
+            ports.put_postponed().await;
+        }
         let result = if is_planted(Bug::FailedPutIsStored) { Ok(()) } else { result };
-        Finish { result, in_doubt: in_doubt && !is_planted(Bug::DoubtIsHidden) }
+        let is_hidden =
+            is_planted(Bug::DoubtIsHidden) || is_planted(Bug::ManifestDoubtIsHidden) && is_manifest(&place.1);
+        Finish { result, in_doubt: in_doubt && !is_hidden }
     }
 
     async fn abort(self) {
         self.ports.say(|| format!("abort {}", self.place.1));
         self.ports.world.delay().await;
     }
+}
+
+/// Whether a planted bug delays the put of this object.
+fn is_postponed(key: &str) -> bool {
+    let is_it = |bug: &Bug| match bug {
+        Bug::ManifestAfterCommit => is_manifest(key),
+        Bug::ManifestBeforeLastObject => !is_manifest(key),
+        _ => true,
+    };
+    let bugs =
+        [Bug::WatermarkBeforePut, Bug::CheckpointBeforePut, Bug::ManifestAfterCommit, Bug::ManifestBeforeLastObject];
+    bugs.into_iter().any(|bug| is_planted(bug) && is_it(&bug))
 }
 
 fn store(
@@ -178,7 +197,7 @@ impl Ports {
     /// A final delivery is stored only where one is pending, and not while another run's reading may still be stored.
     fn check_final_put(&self, put: &Put) {
         let (bucket, key) = &put.place;
-        if !key.contains("_final_") {
+        if !is_final(key) {
             return;
         }
         let places = self.fakes().state().tenants.get(&put.tenant).map(|stored| stored.final_deliveries.places.clone());

@@ -1,7 +1,7 @@
 //! The tenants' records with faults.
 
 use audit_log_core::{
-    failure::Failure,
+    failure::{Code, Failure},
     lease::{LEASE_MARGIN, Lease},
     outbox::{Announcement, Outbox},
     ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Ports, writes::Request};
 use crate::{
     bugs::{self, Bug, Write, is_planted},
+    manifests::{self, is_final},
     plan::TENANTS,
     world::call_now,
 };
@@ -61,7 +62,7 @@ impl Tenants for Ports {
                 let since = &mut records.health.failing_since;
                 *since = since.map(|since| since - TimeDelta::days(2));
             }
-            records.watermark.iter_mut().for_each(|it| bugs::change_watermark(&self.world, tenant, it));
+            records.watermark.iter_mut().for_each(|it| self.change_watermark(tenant, it));
         }
         Ok(loaded)
     }
@@ -82,6 +83,7 @@ impl Tenants for Ports {
         let write = move |_| {
             let write = FinalDeliveryWrite { after: &after, delivered_until, announcement: announcement.as_ref() };
             let has_lease = ports.holds_lease(tenant.as_str());
+            ports.note_writer(&tenant);
             let result = bugs::write_final_deliveries(ports.fakes(), &tenant, &lease, write);
             if result == Ok(Conditional::Written) {
                 if !has_lease {
@@ -115,7 +117,7 @@ impl Tenants for Ports {
         let mut answer =
             self.write_with_faults(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
         match &mut answer {
-            Acquisition::Acquired(watermark, _) => bugs::change_watermark(&self.world, tenant, watermark),
+            Acquisition::Acquired(watermark, _) => self.change_watermark(tenant, watermark),
             Acquisition::HeldUntil(_) if !is_final => drop(self.seen().leased.insert(tenant.to_string())),
             Acquisition::HeldUntil(_) | Acquisition::ConditionFailed => {}
         }
@@ -136,7 +138,7 @@ impl Tenants for Ports {
     ) -> Result<Conditional, Failure> {
         let of = || format!("{} {} {} objects", config.tenant, receipt.window, receipt.objects.len());
         let of = self.world.format(of);
-        if is_planted(Bug::CheckpointBeforePut) {
+        if is_planted(Bug::CheckpointBeforePut) || is_planted(Bug::ManifestBeforeLastObject) {
             self.put_postponed().await;
         }
         let write = Write::new(&config.tenant, fence, announcement, releases);
@@ -156,7 +158,7 @@ impl Tenants for Ports {
         fence: Fence<'_>,
         checkpoint: &str,
     ) -> Result<Conditional, Failure> {
-        if is_planted(Bug::WatermarkBeforePut) {
+        if is_planted(Bug::WatermarkBeforePut) || is_planted(Bug::ManifestBeforeLastObject) {
             self.put_postponed().await;
         }
         let write = Write { releases: false, ..Write::new(&config.tenant, fence, None, false) };
@@ -181,7 +183,13 @@ impl Tenants for Ports {
         let write = Write::new(tenant, fence, announcement, releases);
         let (ports, failure) = (self.clone(), failure.clone());
         let record = move |_| {
-            ports.fenced("recorded failure", &write, || bugs::record_failure(ports.fakes(), &write, &failure, at))
+            let record = || bugs::record_failure(ports.fakes(), &write, &failure, at);
+            let result = ports.fenced("recorded failure", &write, record);
+            if result == Ok(Conditional::Written) && failure.code == Code::SigningFailed {
+                let noted = manifests::note_failure(&mut ports.world.facts(), write.tenant.as_str(), at);
+                noted.unwrap_or_else(|violation| ports.world.violate(violation));
+            }
+            result
         };
         self.write_with_faults(Request::new(self, "record failure", of, record)).await.result
     }
@@ -203,6 +211,12 @@ impl Tenants for Ports {
 }
 
 impl Ports {
+    /// Changes a watermark that was read, by the planted bug.
+    fn change_watermark(&self, tenant: &TenantId, watermark: &mut StoredWatermark) {
+        bugs::change_watermark(&self.world, tenant, watermark);
+        bugs::change_chain(&self.world, tenant, self.key.is_some(), watermark);
+    }
+
     fn acquire(
         &self,
         tenant: &TenantId,
@@ -230,7 +244,7 @@ impl Ports {
         let facts = self.world.facts();
         let other = facts.in_flight.values().find(|put| {
             // Only another final delivery could store another reading under a final delivery's key.
-            let is_final = put.place.1.contains("_final_");
+            let is_final = is_final(&put.place.1);
             put.tenant == tenant.as_str()
                 && put.run != self.run
                 && !is_final
@@ -252,6 +266,7 @@ impl Ports {
     ) -> Result<Conditional, Failure> {
         let tenant = write.tenant.as_str();
         let has_lease = self.holds_lease(tenant);
+        self.note_writer(&write.tenant);
         let result = apply();
         if result == Ok(Conditional::Written) {
             if !has_lease {
