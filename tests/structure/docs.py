@@ -116,12 +116,12 @@ def wrong_findings(page):
     declared = re.findall(r"^    (\w+) (Error|Unchecked|Notice) \"", (ROOT / "verifier/src/finding.rs").read_text(), flags=re.M)
     kinds = {(re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), severity) for name, severity in declared}
     _, report = page.read_text().split("## Read the report")
-    parts = re.split(r"^\*\*(Errors|Couldn't be checked|Notices)", report.split("\n## ")[0], flags=re.M)
-    severities = {"Errors": "Error", "Couldn't be checked": "Unchecked", "Notices": "Notice"}
+    parts = re.split(r"^### (Errors|Files that couldn't be checked|Notices)", report.split("\n## ")[0], flags=re.M)
+    severities = {"Errors": "Error", "Files that couldn't be checked": "Unchecked", "Notices": "Notice"}
     explained = {
         (kind, severities[title])
         for title, text in zip(parts[1::2], parts[2::2])
-        for kind in re.findall(r"^\| `(\w+)` \||exit status 2: `(\w+)`", text, flags=re.M)
+        for kind in re.findall(r"^\| `(\w+)` \||exit status 2: `(\w+)`,", text, flags=re.M)
         for kind in kind
         if kind
     }
