@@ -35,7 +35,7 @@ pub(crate) async fn verify(screen: &Screen, demo: &Demo<'_>) -> Result<()> {
     screen.prose("Then somebody changes one byte of the file of the hour before noon. The same command says:")?;
     let verdict = auditor.report(&["--head", head])?;
     // Without the part about what is still proved.
-    show(screen, verdict.printed.lines().take(2))?;
+    show(screen, verdict.printed.lines().take(3))?;
     show(screen, verdict.printed.lines().skip_while(|line| *line != "Wrong"))?;
     ensure!(verdict.code == Some(1), "the changed byte should be found");
     Ok(())
