@@ -11,7 +11,7 @@ pub mod clients;
 pub mod config;
 pub mod errors;
 pub mod events;
-mod pace;
+pub mod pace;
 pub mod queue;
 pub mod recorder;
 pub mod signer;
