@@ -23,10 +23,8 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
 
-use crate::{
-    errors::AwsError,
-    pace::{AdaptPace, Pace},
-};
+pub use crate::pace::Pace;
+use crate::{errors::AwsError, pace::AdaptPace};
 
 /// The shortest session that STS grants, and as long as an invocation of Lambda.
 const SESSION_SECONDS: i32 = 900;

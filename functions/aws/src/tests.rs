@@ -32,8 +32,7 @@ use audit_log_core::{
 use aws_config::SdkConfig;
 
 use crate::{
-    buckets::{AssumedBuckets, PART_BYTES, S3Bucket, S3Upload},
-    pace::Pace,
+    buckets::{AssumedBuckets, PART_BYTES, Pace, S3Bucket, S3Upload},
     tests::stub::{Aws, Reply, SECRETS},
 };
 
