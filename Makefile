@@ -102,7 +102,7 @@ check: fmt clippy doc deny lint structure build-scripts policy-check test releas
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
-	@$(ON_HOST) cargo build --workspace --locked --bin erase
+	@$(ON_HOST) cargo build --workspace --locked --bin erase --bin audit-log-verify
 
 verifier: ## The customers' command that checks signed manifests: target/verifier/audit-log-verify
 	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify

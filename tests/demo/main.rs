@@ -2,11 +2,12 @@
 //!
 //! In reading order: [`tenants`] describes the tenants, [`setup`] deploys both sides, connects the tenants through the API
 //! and records events, [`open_role`] tries to connect an unsafe role, [`day`] runs the hourly ticks, [`results`] shows their
-//! results, [`proof`] compares every bucket with the recorded events, [`live`] sends events and reads them on the API,
-//! [`explore`] is for `--keep`. [`files`] reads exported files, [`records`] reports and the tenants table, [`screen`] prints.
+//! results, [`proof`] compares every bucket with the recorded events, [`live`] sends events and reads them on the API, [`audit`]
+//! verifies a customer's bucket as its auditor does, [`explore`] is for `--keep`. [`files`] reads exported files, [`records`] reports and the tenants table, [`screen`] prints.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the demo isn't deployed and may read the clock")]
 
+mod audit;
 mod day;
 mod explore;
 mod files;
@@ -110,6 +111,7 @@ async fn run_demo(screen: &Screen, keep: bool) -> Result<LocalAws> {
     day::recover(screen, &aws, &mut demo).await?;
     proof::check_all(screen, &demo).await?;
     live::send_events(screen, &aws, &demo).await?;
+    audit::verify(screen, &demo).await?;
     conclude(screen, started.elapsed(), keep)?;
     if keep {
         explore::print(screen, &aws, &demo).await?;
@@ -124,7 +126,8 @@ fn introduce(screen: &Screen) -> Result<()> {
         "Every hour a rule invokes a Lambda function, which assumes each customer's role and stores the customer's audit events \
          as files in the customer's own bucket. The demo runs a whole day of exports on an emulated AWS on this machine, with the \
          templates and zipped functions that a deployment uses, built without optimization. It sets `FanOut=false`, so that one invocation exports \
-         all tenants and reports on them. One customer deletes its role at 10:30. At the end, every file is compared with the recorded events.",
+         all tenants and reports on them. One customer deletes its role at 10:30. At the end, every file is compared with the recorded events, and an auditor verifies the \
+         signatures.",
     )
 }
 
@@ -135,6 +138,7 @@ fn conclude(screen: &Screen, took: Duration, keep: bool) -> Result<()> {
         ("docs/semantics.md", "what is guaranteed, and what may come late or twice"),
         ("docs/architecture.md", "the parts, the terms, and a tick's way through the files"),
         ("docs/recording-events.md", "over HTTP, through a queue, or with one PutItem"),
+        ("docs/proof.md", "how an auditor proves that a bucket is complete and unchanged"),
         ("docs/api.md", "the requests of services and tenants' admins"),
         ("docs/console.md", "the pages for tenants' admins"),
         ("docs/operations.md", "failure codes, metrics and alarms, and commands for each"),

@@ -45,16 +45,17 @@ pub(crate) async fn check_all(screen: &Screen, demo: &Demo<'_>) -> Result<()> {
 /// Checks a tenant's bucket and returns the number of heartbeats.
 async fn check(demo: &Demo<'_>, tenant: &Tenant) -> Result<usize> {
     let bucket = &tenant.customer.bucket;
-    // The verification left this object.
-    let check = format!("{}/_audit-log-export/connectivity-check", tenant.spec.folder());
-    let found = bucket.objects().await?.into_iter().map(|object| object.key);
-    let found: Vec<String> = found.filter(|key| *key != check).collect();
+    let found: Vec<String> = bucket.objects().await?.into_iter().map(|object| object.key).collect();
     let windows = windows(demo, tenant)?;
     let expected: Vec<String> = windows.iter().map(|(from, to)| key(tenant, *from, *to)).collect();
-    if let Some(missing) = expected.iter().find(|key| !found.contains(key)) {
+    // The connection check left the last one.
+    let beside = windows.iter().map(|(from, to)| manifest_key(tenant, *from, *to));
+    let beside = beside.chain([format!("{}/_audit-log-export/connectivity-check", tenant.spec.folder())]);
+    let all: Vec<String> = expected.iter().cloned().chain(beside).collect();
+    if let Some(missing) = all.iter().find(|key| !found.contains(key)) {
         bail!("{missing} is missing");
     }
-    if let Some(unexpected) = found.iter().find(|key| !expected.contains(key)) {
+    if let Some(unexpected) = found.iter().find(|key| !all.contains(key)) {
         bail!("{unexpected} is not expected");
     }
 
@@ -97,13 +98,17 @@ fn windows(demo: &Demo<'_>, tenant: &Tenant) -> Result<Vec<(DateTime<Utc>, DateT
 
 /// The key of a window's only file.
 fn key(tenant: &Tenant, from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    let (folder, day, window) = (tenant.spec.folder(), from.format("%Y-%m-%d"), window_name(from, to));
+    format!("{folder}/dt={day}/{window}_0001.{}", tenant.spec.extension())
+}
+
+/// The key of a window's manifest.
+fn manifest_key(tenant: &Tenant, from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    let (folder, day, window) = (tenant.spec.folder(), from.format("%Y-%m-%d"), window_name(from, to));
+    format!("{folder}/_audit-log-export/manifests/{day}/{window}.manifest")
+}
+
+fn window_name(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
     let stamp = "%Y%m%dT%H%M%SZ";
-    format!(
-        "{}/dt={}/{}_{}_0001.{}",
-        tenant.spec.folder(),
-        from.format("%Y-%m-%d"),
-        from.format(stamp),
-        to.format(stamp),
-        tenant.spec.extension()
-    )
+    format!("{}_{}", from.format(stamp), to.format(stamp))
 }

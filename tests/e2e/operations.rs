@@ -12,8 +12,8 @@ use audit_log_aws::sdk::lambda;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform, onboard,
-    project, run_on_platform, tools,
+    Auditor, Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform,
+    is_data, onboard, project, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -26,7 +26,6 @@ const FINAL_DELIVERIES: [&str; 3] =
     ["list-final-deliveries", "show-final-deliveries", "drop-unreadable-final-delivery"];
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
-
 const MANIFEST_KEYS: [&str; 3] = ["show-manifest-key", "make-manifest-key", "disable-manifest-key"];
 
 /// The page's commands: the first block sets variables, the others have names.
@@ -71,10 +70,11 @@ struct Operator<'a> {
 impl<'a> Operator<'a> {
     async fn new(fixture: &'a Fixture, tenant: &'a str) -> Result<Self> {
         let operator = Self { fixture, page: Page::read()?, tenant, executed: RefCell::default() };
-        let print = r#"printf '%s\n' "$TENANTS_TABLE" "$EXPORTER_FUNCTION" "$TENANT""#;
+        let print = r#"printf '%s\n' "$TENANTS_TABLE" "$EXPORTER_FUNCTION" "$MANIFEST_KEY" "$TENANT""#;
         let printed = operator.bash(&format!("{}\n{print}", operator.page.first), &[]).await?;
         let outputs = fixture.platform.outputs();
-        let expected = [&outputs.tenants_table_name, &outputs.exporter_function_name, "acme"];
+        let key = outputs.manifest_key_arn.as_deref().context("no key")?;
+        let expected = [&outputs.tenants_table_name, &outputs.exporter_function_name, key, "acme"];
         assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
         Ok(operator)
     }
@@ -87,6 +87,7 @@ impl<'a> Operator<'a> {
         let all = [
             ("TENANTS_TABLE", outputs.tenants_table_name.as_str()),
             ("EXPORTER_FUNCTION", &outputs.exporter_function_name),
+            ("MANIFEST_KEY", outputs.manifest_key_arn.as_deref().unwrap_or_default()),
             ("TENANT", self.tenant),
         ];
         self.bash(command, &[&all[..], variables].concat()).await.with_context(|| name.to_owned())
@@ -264,8 +265,12 @@ fn after_the_watermark_is_set_back_the_same_objects_are_exported_again() -> Resu
         let report = tick(fixture, "13:00").await?;
         assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(2)), "{report}");
         assert_eq!(back.exports().await?, first);
-        let versions: Vec<usize> = back.bucket.versions().await?.values().map(Vec::len).collect();
+        let versions = back.bucket.versions().await?;
+        let versions: Vec<usize> = versions.iter().filter(|(key, _)| is_data(key)).map(|(_, all)| all.len()).collect();
         assert_eq!(versions, [1, 2, 2]);
+        let auditor = Auditor::new(&back, &platform.manifest_keys().await?).await?;
+        let verdict = auditor.verify(&[])?;
+        assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
         operator.finish(&WINDOWS);
         Ok(())
     })
@@ -387,6 +392,9 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
         for name in ["config", "watermark", "outbox"] {
             operator.run("restore-record", &[restored[0], ("RECORD", name)]).await?;
         }
+        let keys = [restored[0], ("TENANT", "#platform"), ("RECORD", "manifest_keys")];
+        operator.run("restore-record", &keys).await?;
+        assert_eq!(platform.manifest_keys().await?.len(), 1);
         assert_eq!(platform.record("damaged", "config").await?, config);
         assert_eq!(operator.attribute("watermark", "lease").await?, Some(s(TOKEN)));
         operator.run("forget-run", &[]).await?;
@@ -406,7 +414,9 @@ fn after_records_are_restored_from_a_table_all_windows_since_then_are_exported()
         assert_eq!(exports[..2], first);
         let texts: Vec<&String> = exports.iter().map(|(_, text)| text).collect();
         assert_eq!(texts[..3], expected.iter().collect::<Vec<_>>());
-        let versions: Vec<Vec<String>> = damaged.bucket.versions().await?.into_values().collect();
+        let mut versions = damaged.bucket.versions().await?;
+        versions.retain(|key, _| is_data(key));
+        let versions: Vec<Vec<String>> = versions.into_values().collect();
         assert_eq!(versions.iter().take(3).map(Vec::len).collect::<Vec<_>>(), [1, 2, 1], "{versions:?}");
         assert_eq!(versions[1][0], versions[1][1], "the bytes differ");
         operator.finish(&RESTORES);

@@ -1,6 +1,6 @@
 //! A customer's bucket, accessed as the customer.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_aws::sdk::config::Region;
@@ -110,10 +110,27 @@ impl Bucket {
         })
     }
 
+    /// Copies all objects under a key prefix into a folder, as `aws s3 sync` does.
+    pub async fn download(&self, prefix: &str, folder: &Path) -> Result<()> {
+        for object in self.objects().await? {
+            let Some(path) = object.key.strip_prefix(prefix) else { continue };
+            let file = folder.join(path);
+            fs::create_dir_all(file.parent().context("a file without a folder")?)?;
+            fs::write(file, self.get(&object.key).await?.bytes)?;
+        }
+        Ok(())
+    }
+
     fn in_region(aws: &LocalAws, account: &str, name: &str, region: &str) -> Self {
         let config = aws.sdk_config(account).into_builder().region(Region::new(region.to_owned())).build();
         Self { name: name.to_owned(), region: region.to_owned(), s3: s3::Client::new(&config) }
     }
+}
+
+/// Whether an object holds events. All others are in a folder of their own.
+#[must_use]
+pub fn is_data(key: &str) -> bool {
+    !key.contains("/_audit-log-export/")
 }
 
 pub fn gunzip(bytes: &[u8]) -> Result<String> {

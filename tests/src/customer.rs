@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
-use crate::{Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, quick_create};
+use crate::{Bucket, CustomerStack, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, is_data, quick_create};
 
 #[derive(Debug)]
 pub struct Customer {
@@ -173,10 +173,18 @@ impl Customer {
         Ok(())
     }
 
-    /// Keys and texts of all objects in the bucket.
+    /// The folder of all of the tenant's objects, with a slash at its end.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let prefix = self.settings.prefix.as_deref().unwrap_or_default();
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        format!("{prefix}{slash}audit-logs/tenant={}/", self.tenant)
+    }
+
+    /// Keys and texts of all files with events in the bucket.
     pub async fn exports(&self) -> Result<Vec<(String, String)>> {
         let mut exports = Vec::new();
-        for object in self.bucket.objects().await? {
+        for object in self.bucket.objects().await?.into_iter().filter(|object| is_data(&object.key)) {
             let text = String::from_utf8(self.bucket.get(&object.key).await?.bytes);
             exports.push((object.key, text.context("an object isn't text")?));
         }

@@ -1,13 +1,14 @@
 //! The test harness: a local AWS with the project's templates deployed on it.
 //!
 //! In reading order: [`LocalAws`] runs the emulator. [`Platform`] is the platform deployed on it, [`CustomerStack`] a
-//! customer's stack, [`Customer`] a connected tenant, [`Bucket`] a customer's bucket. [`events`] generates events.
+//! customer's stack, [`Customer`] a connected tenant, [`Bucket`] a customer's bucket, [`Auditor`] verifies a copy of it. [`events`] generates events.
 //! [`run_on_platform`] shares one deployment among the tests of a binary. [`lambda`] runs a function outside of the
 //! emulator, and [`fault_proxy`] injects faults between the two. The harness knows no rule of the export.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the harness isn't deployed and may read the clock and the environment")]
 
 mod api;
+mod auditor;
 mod browser;
 mod bucket;
 mod customer;
@@ -28,8 +29,9 @@ pub mod tools;
 mod waiting;
 
 pub use api::{Answer, Api};
+pub use auditor::{Auditor, Verdict};
 pub use browser::Browser;
-pub use bucket::{Bucket, Object, StoredObject, gunzip};
+pub use bucket::{Bucket, Object, StoredObject, gunzip, is_data};
 pub use customer::{Customer, connect, follow_link, onboard};
 pub use fixture::{Fixture, run_on_platform};
 pub use listener::Listener;

@@ -68,7 +68,7 @@ pub struct PlatformOutputs {
     pub ingestion_queue_arn: String,
     pub ingestion_dead_letters_url: String,
     pub notification_bus_name: String,
-    /// Unless manifests are off.
+    /// None if the platform signs no manifests.
     pub manifest_key_arn: Option<String>,
     /// Only with `FanOut`.
     pub export_queue_url: Option<String>,
@@ -196,6 +196,13 @@ impl<'a> Platform<'a> {
         Ok(items.collect::<Result<_, _>>().await?)
     }
 
+    /// All keys that have signed manifests, as verifier keys, the one in use first.
+    pub async fn manifest_keys(&self) -> Result<Vec<String>> {
+        let answer = self.api.send("", "GET", "/v1/manifest-keys", &[], None).await?.ok()?;
+        let keys = answer["keys"].as_array().context("no list of keys")?.iter();
+        keys.map(|key| Ok(key["verifierKey"].as_str().context("a key without a verifier key")?.to_owned())).collect()
+    }
+
     /// A tenant's record; empty if there is none.
     pub async fn record(&self, tenant: &str, record: &str) -> Result<Item> {
         let [hash, range] = Table::Tenants.keys();
@@ -205,9 +212,13 @@ impl<'a> Platform<'a> {
         Ok(get.send().await?.item.unwrap_or_default())
     }
 
-    /// Deletes all items of both tables.
+    /// Deletes all items of both tables but the keys of manifests, which a running exporter doesn't write again.
     pub async fn clear(&self) -> Result<()> {
+        let keys = self.record("#platform", "manifest_keys").await?;
         self.clear_table(Table::Tenants).await?;
+        if !keys.is_empty() {
+            self.put_item(Table::Tenants, keys).await?;
+        }
         self.clear_table(Table::Events).await
     }
 

@@ -3,7 +3,8 @@
 Fails as well if a page has CloudFormation take a template from the request that is too large for it.
 
 Paths and functions are checked in the pages that walk through the code: docs/architecture.md and CONTRIBUTING.md. Log lines
-are checked in docs/operations.md. The Python in docs/exported-objects.md is run on a notification of S3.
+are checked in docs/operations.md. The Python in docs/exported-objects.md is run on a notification of S3. What the verifier can
+find is compared with the tables of docs/proof.md.
 """
 
 import re
@@ -19,6 +20,7 @@ LOG_LINES = "docs/operations.md"
 # template has to be in S3.
 MAX_TEMPLATE_BODY = 51_200
 CONSUMERS = "docs/exported-objects.md"
+PROOF = "docs/proof.md"
 
 
 def without_code(text):
@@ -109,6 +111,26 @@ def wrong_consumer(page):
         yield "takes a test message for a delivered file"
 
 
+def wrong_findings(page):
+    """The kinds of findings that the page's tables of errors and notices lack, or have too much."""
+    declared = re.findall(r"^    (\w+) (Error|Unchecked|Notice) \"", (ROOT / "verifier/src/finding.rs").read_text(), flags=re.M)
+    kinds = {(re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(), severity) for name, severity in declared}
+    _, report = page.read_text().split("## Read the report")
+    parts = re.split(r"^### (Errors|Files that couldn't be checked|Notices)", report.split("\n## ")[0], flags=re.M)
+    severities = {"Errors": "Error", "Files that couldn't be checked": "Unchecked", "Notices": "Notice"}
+    explained = {
+        (kind, severities[title])
+        for title, text in zip(parts[1::2], parts[2::2])
+        for kind in re.findall(r"^\| `(\w+)` \||exit status 2: `(\w+)`,", text, flags=re.M)
+        for kind in kind
+        if kind
+    }
+    for kind, severity in sorted(kinds - explained):
+        yield f"doesn't explain the finding {kind} ({severity})"
+    for kind, severity in sorted(explained - kinds):
+        yield f"explains the finding {kind} ({severity}), which the verifier doesn't have"
+
+
 def main():
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     faults = []
@@ -120,6 +142,7 @@ def main():
             faults += [f"{name} {fault}" for fault in missing_names(page)] if name in WALKS else []
             faults += [f"{name} {fault}" for fault in missing_log_lines(page)] if name == LOG_LINES else []
             faults += [f"{name} {fault}" for fault in wrong_consumer(page)] if name == CONSUMERS else []
+            faults += [f"{name} {fault}" for fault in wrong_findings(page)] if name == PROOF else []
     # The connector page's commands send this one if no bucket is known.
     size = (ROOT / "cloudformation/audit-log-export-role.yaml").stat().st_size
     if size > MAX_TEMPLATE_BODY:

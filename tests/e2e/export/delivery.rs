@@ -57,10 +57,13 @@ fn a_tenant_gets_its_chosen_format_compression_and_folder() -> Result<()> {
         platform.tick(minute_one("11:00")?).await?;
 
         let objects = picky.bucket.objects().await?;
-        let key =
-            "security/saas/audit-logs/tenant=picky/dt=2026-11-20/20261120T100000Z_20261120T110000Z_0001.ndjson.gz";
-        assert_eq!(objects.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), [key]);
-        let object = picky.bucket.get(key).await?;
+        let folder = "security/saas/audit-logs/tenant=picky/";
+        let key = format!("{folder}dt=2026-11-20/20261120T100000Z_20261120T110000Z_0001.ndjson.gz");
+        let manifest =
+            format!("{folder}_audit-log-export/manifests/2026-11-20/20261120T100000Z_20261120T110000Z.manifest");
+        assert_eq!(objects.iter().map(|object| &object.key).collect::<Vec<_>>(), [&manifest, &key]);
+        assert_eq!(picky.bucket.get(&manifest).await?.content_type.as_deref(), Some("text/plain; charset=utf-8"));
+        let object = picky.bucket.get(&key).await?;
         let lines: String = events.iter().map(|event| format!("{}\n", event.document)).collect();
         assert_eq!(audit_log_tests::gunzip(&object.bytes)?, lines);
         assert_eq!(object.content_type.as_deref(), Some("application/x-ndjson"));
@@ -89,8 +92,11 @@ fn a_tenant_with_a_kms_key_gets_all_objects_encrypted_with_it() -> Result<()> {
         let sealed = onboard(aws, platform, "sealed", "200000000019", choices, clock("10:00")?).await?;
         let report = platform.tick(minute_one("11:00")?).await?;
         assert_eq!(report["exported"], 1, "{report}");
-        let object = &sealed.bucket.objects().await?[0];
-        assert_eq!(sealed.bucket.get(&object.key).await?.kms_key, Some(key));
+        let objects = sealed.bucket.objects().await?;
+        assert_eq!(objects.len(), 2, "a file and its manifest: {objects:?}");
+        for object in objects {
+            assert_eq!(sealed.bucket.get(&object.key).await?.kms_key.as_ref(), Some(&key), "{}", object.key);
+        }
         Ok(())
     })
 }
@@ -116,8 +122,9 @@ fn a_bucket_whose_policy_demands_sse_s3_takes_only_deliveries_that_ask_for_it() 
         strict.save(aws, platform, clock("11:30")?).await?;
         let report = platform.tick(minute_one("12:00")?).await?;
         assert_eq!((&report["objects"], &report["failed"]), (&2.into(), &0.into()), "{report}");
-        let object = &strict.bucket.objects().await?[0];
-        assert_eq!(strict.bucket.get(&object.key).await?.encryption.as_deref(), Some("AES256"));
+        for object in strict.bucket.objects().await? {
+            assert_eq!(strict.bucket.get(&object.key).await?.encryption.as_deref(), Some("AES256"), "{}", object.key);
+        }
         Ok(())
     })
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Table, onboard, run_on_platform, wait_until};
+use audit_log_tests::{Table, is_data, onboard, run_on_platform, wait_until};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn two_ticks_at_once_store_each_object_once_and_fail_no_tenant() -> Result<()> {
             let texts: Vec<String> = customer.exports().await?.into_iter().map(|(_, text)| text).collect();
             assert_eq!(texts, expected);
             let versions = customer.bucket.versions().await?;
-            ensure!(versions.len() == 3 && versions.values().all(|all| all.len() == 1), "{versions:?}");
+            ensure!(versions.len() == 2 * 3 && versions.values().all(|all| all.len() == 1), "{versions:?}");
             let records = platform.items(Table::Tenants, &customer.tenant).await?;
             assert_eq!(records.len(), 3 + 3, "config, watermark, outbox and a receipt for each window");
             let watermark = platform.record(&customer.tenant, "watermark").await?;
@@ -98,7 +98,7 @@ fn a_tick_by_hand_during_a_run_defers_the_tenant_and_stores_nothing() -> Result<
         assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(hours)), "{report}");
         let versions = busy.bucket.versions().await?;
         ensure!(
-            versions.len() == usize::try_from(hours)? && versions.values().all(|all| all.len() == 1),
+            versions.len() == 2 * usize::try_from(hours)? && versions.values().all(|all| all.len() == 1),
             "{versions:?}"
         );
         let logs = platform.logs().await?;
@@ -143,7 +143,9 @@ fn after_a_restore_of_the_tenants_table_windows_are_exported_again_and_none_is_l
         let exports = acme.exports().await?;
         assert_eq!(exports[..4], first, "under the same keys");
         assert_eq!(exports.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), expected);
-        let versions: Vec<Vec<String>> = acme.bucket.versions().await?.into_values().collect();
+        let mut versions = acme.bucket.versions().await?;
+        versions.retain(|key, _| is_data(key));
+        let versions: Vec<Vec<String>> = versions.into_values().collect();
         assert_eq!(versions.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2, 2, 1], "{versions:?}");
         ensure!(versions[2..4].iter().all(|all| all[0] == all[1]), "the bytes differ: {versions:?}");
         let records = platform.items(Table::Tenants, "restored").await?;

@@ -19,8 +19,8 @@ pub(super) fn page(layout: Layout, document: &'static str) -> Response {
     html(StatusCode::OK, &DocumentPage { layout, document })
 }
 
-/// Markdown as HTML: its title, then a card for the introduction and one for each section. HTML within it is shown as text,
-/// and links to other files of the repository are text, too.
+/// Markdown as HTML: its title, then a card for the introduction and one for each section. HTML within it is shown as text, but
+/// for comments, and links to other files of the repository are text, too.
 pub(crate) fn rendered(markdown: &str) -> String {
     let raw = |html: &'static str| Event::Html(html.into());
     let mut events = Parser::new_ext(markdown, Options::ENABLE_TABLES);
@@ -67,6 +67,7 @@ pub(crate) fn rendered(markdown: &str) -> String {
             }
             Event::End(TagEnd::Link) => shown.extend(in_link.then_some(event)),
             Event::Start(Tag::HtmlBlock | Tag::Image { .. }) | Event::End(TagEnd::HtmlBlock | TagEnd::Image) => {}
+            Event::Html(html) if html.starts_with("<!--") => {}
             Event::Html(html) | Event::InlineHtml(html) => shown.push(Event::Text(html)),
             other => shown.push(other),
         }
