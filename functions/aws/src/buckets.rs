@@ -23,8 +23,10 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
 
-pub use crate::pace::Pace;
-use crate::{errors::AwsError, pace::AdaptPace};
+use crate::{
+    errors::AwsError,
+    pace::{AdaptPace, Pace},
+};
 
 /// The shortest session that STS grants, and as long as an invocation of Lambda.
 const SESSION_SECONDS: i32 = 900;

@@ -51,7 +51,7 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
         events,
         buckets: buckets::AssumedBuckets::new(
             &shared,
-            buckets::Pace::per_second(config.assume_roles_per_second),
+            pace::Pace::per_second(config.assume_roles_per_second),
             config.options.budget.clone(),
             config.denies_organization,
         ),

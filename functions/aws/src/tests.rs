@@ -32,7 +32,8 @@ use audit_log_core::{
 use aws_config::SdkConfig;
 
 use crate::{
-    buckets::{AssumedBuckets, PART_BYTES, Pace, S3Bucket, S3Upload},
+    buckets::{AssumedBuckets, PART_BYTES, S3Bucket, S3Upload},
+    pace::Pace,
     tests::stub::{Aws, Reply, SECRETS},
 };
 
