@@ -1,6 +1,7 @@
 //! The rows of the report.
 
 mod fleet;
+mod manifests;
 mod memory;
 mod neighbor;
 mod shards;
@@ -18,6 +19,7 @@ pub(crate) async fn measure(context: &Context<'_>, name: &str) -> Result<Vec<Row
         "throughput" => throughput::plain(context).await,
         "startup" => startup::beside_hello(context).await,
         "fleet" => fleet::tick(context).await,
+        "manifests" => manifests::on_and_off(context).await,
         "shards" => shards::parallel(context).await,
         "neighbor" => neighbor::latency(context).await,
         "memory" => memory::growth(context).await,

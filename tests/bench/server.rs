@@ -1,6 +1,7 @@
-//! A fake AWS on the loopback interface: the operations of DynamoDB, STS and S3 that an export needs.
+//! A fake AWS on the loopback interface: the operations of DynamoDB, STS, S3 and KMS that an export needs.
 
 pub(crate) mod dynamodb;
+pub(crate) mod kms;
 mod s3;
 
 use std::sync::Arc;
@@ -24,8 +25,14 @@ pub(crate) async fn start(world: &Arc<World>) -> Result<Server> {
 
 async fn aws(world: Arc<World>, request: Request<Incoming>) -> Reply {
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-    if let Some(operation) = target.and_then(|target| target.rsplit_once('.')).map(|(_, name)| name.to_owned()) {
-        return dynamodb::answer(&world, &operation, &body(request).await).await;
+    if let Some((service, operation)) = target.and_then(|target| target.rsplit_once('.')) {
+        let (is_kms, operation) = (service == "TrentService", operation.to_owned());
+        let body = body(request).await;
+        return if is_kms {
+            kms::answer(&world, &operation, &body)
+        } else {
+            dynamodb::answer(&world, &operation, &body).await
+        };
     }
     if request.uri().path() == "/" {
         return sts(&world, &body(request).await);

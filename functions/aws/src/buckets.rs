@@ -1,6 +1,5 @@
 //! The customers' buckets: assuming roles with STS, storing objects in S3.
 
-mod pace;
 mod probes;
 mod session;
 mod upload;
@@ -19,13 +18,15 @@ use audit_log_core::{
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{IdentityCache, Region, retry::RetryPartition};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
-use pace::AdaptPace;
-pub use pace::Pace;
 pub use probes::S3Reach;
 pub use upload::{PART_BYTES, S3Upload};
 
-use crate::errors::AwsError;
+use crate::{
+    errors::AwsError,
+    pace::{AdaptPace, Pace},
+};
 
 /// The shortest session that STS grants, and as long as an invocation of Lambda.
 const SESSION_SECONDS: i32 = 900;
@@ -53,7 +54,7 @@ impl AssumedBuckets {
     async fn assume_role(&self, request: RoleRequest<'_>) -> Result<Credentials, Failure> {
         let role = request.role.as_str();
         let region = self.shared.region().map_or("the exporter's region", AsRef::as_ref);
-        self.pace.wait_for_sts_slot().await;
+        self.pace.wait_for_slot().await;
         let output = self
             .sts
             .assume_role()
@@ -63,7 +64,7 @@ impl AssumedBuckets {
             .duration_seconds(SESSION_SECONDS)
             .set_policy(request.policy)
             .customize()
-            .interceptor(AdaptPace(Arc::clone(&self.pace)))
+            .interceptor(AdaptPace::<AssumeRoleError>::new(&self.pace))
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(&error).sts_failure(request.role, region, self.denies_organization))?;

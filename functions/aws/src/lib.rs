@@ -11,6 +11,7 @@ pub mod clients;
 pub mod config;
 pub mod errors;
 pub mod events;
+pub mod pace;
 pub mod queue;
 pub mod recorder;
 pub mod signer;
@@ -50,7 +51,7 @@ pub async fn exporter(config: &config::ExporterConfig) -> Exporter {
         events,
         buckets: buckets::AssumedBuckets::new(
             &shared,
-            buckets::Pace::per_second(config.assume_roles_per_second),
+            pace::Pace::per_second(config.assume_roles_per_second),
             config.options.budget.clone(),
             config.denies_organization,
         ),

@@ -1,6 +1,10 @@
 //! Signs manifests with a key of KMS.
 
-use std::time::Duration;
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use audit_log_core::{
     failure::{Code, Failure},
@@ -11,19 +15,35 @@ use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_kms::{
     Client,
     config::Builder,
+    operation::sign::SignError,
     primitives::Blob,
     types::{KeySpec, MessageType, SigningAlgorithmSpec},
 };
 use chrono::{DateTime, Utc};
-use tokio::sync::OnceCell;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout},
+};
 
-use crate::{errors::AwsError, tenants::TenantsTable};
+use crate::{
+    errors::{AwsError, is_throttle},
+    pace::{AdaptPace, Pace},
+    tenants::TenantsTable,
+};
 
-/// Short, since the window of a tenant that gets no signature is tried again at the next tick. It includes reading and noting the
-/// key, for which all tenants wait together.
+/// Short, since all tenants wait for the same key: the window of a tenant that gets no signature is tried again at the next tick.
+/// Also for reading and noting the key.
 const SIGN_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ATTEMPTS: u32 = 4;
+
+/// As many as an invocation exports windows. With the default concurrency of four, all together stay below KMS's quota of 1,000
+/// a second for an account in a region ("Request quotas" in the KMS developer guide).
+const SIGNATURES_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
+
+/// While KMS throttles, a signature is requested for so long. Beyond [`SIGN_TIMEOUT`], since a throttle passes as the pace slows
+/// down, and a failure costs the tenant an hour.
+const THROTTLED_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct KmsSigner {
@@ -31,8 +51,11 @@ pub struct KmsSigner {
     key_arn: String,
     key_name: String,
     tenants: TenantsTable,
+    pace: Arc<Pace>,
     /// Read and noted before the first signature. The public part of a key never changes.
     key: OnceCell<ManifestKey>,
+    /// When reading the key failed last.
+    key_failure: Mutex<Option<(Instant, Failure)>>,
 }
 
 impl KmsSigner {
@@ -42,14 +65,33 @@ impl KmsSigner {
     }
 
     pub(crate) fn from_config(config: Builder, key_arn: &str, key_name: &str, tenants: TenantsTable) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        let timeouts =
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(SIGN_TIMEOUT).build();
         let retries = RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS);
         let client = Client::from_conf(config.retry_config(retries).timeout_config(timeouts).build());
-        let key = OnceCell::new();
-        Self { client, key_arn: key_arn.to_owned(), key_name: key_name.to_owned(), tenants, key }
+        let pace = Arc::new(Pace::per_second(SIGNATURES_PER_SECOND));
+        let (key_arn, key_name) = (key_arn.to_owned(), key_name.to_owned());
+        Self { client, key_arn, key_name, tenants, pace, key: OnceCell::new(), key_failure: Mutex::default() }
     }
 
-    async fn public_key(&self, now: DateTime<Utc>) -> Result<ManifestKey, Failure> {
+    /// Tenants that wait for the key while reading it fails share the failure. Otherwise each would try in turn, and while KMS
+    /// doesn't answer, a run would get through a few dozen tenants.
+    async fn key(&self, now: DateTime<Utc>) -> Result<&ManifestKey, Failure> {
+        let asked = Instant::now();
+        let last_failure = || self.key_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || async {
+            if let Some((_, failure)) = last_failure().as_ref().filter(|(at, _)| *at > asked) {
+                return Err(failure.clone());
+            }
+            let timed_out = |_| Err(unsigned("The manifest key was not read and noted in time."));
+            let read = timeout(SIGN_TIMEOUT, self.read_key(now)).await.unwrap_or_else(timed_out);
+            *last_failure() = read.as_ref().err().map(|failure| (Instant::now(), failure.clone()));
+            read
+        };
+        self.key.get_or_try_init(read).await
+    }
+
+    async fn read_key(&self, now: DateTime<Utc>) -> Result<ManifestKey, Failure> {
         let got = self.client.get_public_key().key_id(&self.key_arn).send().await;
         let got = got.map_err(|error| AwsError::from_sdk(&error).signing_failure("the manifest key was read"))?;
         // KMS signs with other keys too, but nobody who has only the documented command could check that.
@@ -60,25 +102,6 @@ impl KmsSigner {
         let key = ManifestKey { name: self.key_name.clone(), public_key: public_key.into_inner() };
         self.tenants.note_key(&key, now).await.map_err(|failure| unsigned(failure.message))?;
         Ok(key)
-    }
-
-    async fn sign_digest(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
-        let key = self.key.get_or_try_init(|| self.public_key(now)).await?;
-        let signed = self
-            .client
-            .sign()
-            .key_id(&self.key_arn)
-            .message(Blob::new(digest.as_slice()))
-            .message_type(MessageType::Digest)
-            .signing_algorithm(SigningAlgorithmSpec::EcdsaSha256)
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk(&error).signing_failure("a manifest was signed"))?;
-        let der = signed.signature.map(Blob::into_inner).unwrap_or_default();
-        if der.is_empty() {
-            return Err(unsigned("KMS answered without a signature."));
-        }
-        Ok(Signature { key_name: key.name.clone(), key_id: key.id(), der })
     }
 }
 
@@ -92,7 +115,28 @@ impl Signer for KmsSigner {
     }
 
     async fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
-        let signed = tokio::time::timeout(SIGN_TIMEOUT, self.sign_digest(digest, now)).await;
-        signed.unwrap_or_else(|_| Err(unsigned("A manifest was not signed in time.")))
+        let key = self.key(now).await?;
+        let sign = self
+            .client
+            .sign()
+            .key_id(&self.key_arn)
+            .message(Blob::new(digest.as_slice()))
+            .message_type(MessageType::Digest)
+            .signing_algorithm(SigningAlgorithmSpec::EcdsaSha256);
+        let started = Instant::now();
+        let signed = loop {
+            self.pace.wait_for_slot().await;
+            let sign = sign.clone().customize().interceptor(AdaptPace::<SignError>::new(&self.pace));
+            match sign.send().await.map_err(|error| AwsError::from_sdk(&error)) {
+                Ok(signed) => break signed,
+                Err(error) if is_throttle(&error.code) && started.elapsed() < THROTTLED_FOR => {}
+                Err(error) => return Err(error.signing_failure("a manifest was signed")),
+            }
+        };
+        let der = signed.signature.map(Blob::into_inner).unwrap_or_default();
+        if der.is_empty() {
+            return Err(unsigned("KMS answered without a signature."));
+        }
+        Ok(Signature { key_name: key.name.clone(), key_id: key.id(), der })
     }
 }

@@ -14,6 +14,7 @@ mod put;
 mod queue;
 mod refusals;
 mod signer;
+mod signing_for_many;
 mod stub;
 
 use std::num::NonZeroU32;
@@ -31,7 +32,8 @@ use audit_log_core::{
 use aws_config::SdkConfig;
 
 use crate::{
-    buckets::{AssumedBuckets, PART_BYTES, Pace, S3Bucket, S3Upload},
+    buckets::{AssumedBuckets, PART_BYTES, S3Bucket, S3Upload},
+    pace::Pace,
     tests::stub::{Aws, Reply, SECRETS},
 };
 

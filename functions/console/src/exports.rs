@@ -1,9 +1,8 @@
 //! The receipts of what was exported.
 
 use audit_log_core::{
-    manifest::StoredManifest,
     ports::Settings as _,
-    records::{StoredObject, StoredReceipt},
+    records::{StoredManifest, StoredObject, StoredReceipt},
     timestamp,
 };
 use audit_log_web::{

@@ -7,40 +7,18 @@
 use std::cmp::Reverse;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     object::{hex, sha256, tenant_folder},
     records::Receipt,
-    schedule::full_hour,
     settings::TenantConfig,
     timestamp,
 };
 
-/// For so long, a window whose manifest can't be signed is not committed. Then it is committed with an unsigned manifest: the
-/// events matter more than their proof.
-const SIGNING_TRIED_FOR: TimeDelta = TimeDelta::hours(6);
-
 /// The algorithm's byte in a verifier key: ECDSA, by "Signature types" of C2SP's signed-note specification.
 const ECDSA: u8 = 2;
-
-/// Where a chain of manifests stands before a window.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Chain<'a> {
-    /// SHA-256 of the last manifest's text, in lower-case hex; none before the first.
-    pub head: Option<&'a str>,
-    /// When signing failed first since the last signed manifest.
-    pub signing_failed_since: Option<DateTime<Utc>>,
-}
-
-impl Chain<'_> {
-    /// Whether a window whose manifest could not be signed now is committed nevertheless. Full hours are compared, so that it
-    /// doesn't matter at which minute of its hour a tick comes to a tenant.
-    pub fn goes_on_unsigned(&self, now: DateTime<Utc>) -> bool {
-        self.signing_failed_since.is_some_and(|since| full_hour(now) - full_hour(since) >= SIGNING_TRIED_FOR)
-    }
-}
 
 /// Returns the text of a window's manifest, or of a window of a final delivery. It ends with a line break.
 pub fn text(config: &TenantConfig, receipt: &Receipt, is_final: bool, head: Option<&str>) -> String {
@@ -77,34 +55,6 @@ pub struct Signature {
     pub key_id: [u8; 4],
     /// ECDSA with P-256 and SHA-256, in DER.
     pub der: Vec<u8>,
-}
-
-/// A stored manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredManifest {
-    pub key: String,
-    /// SHA-256 of its text, without the signature, in lower-case hex: what the next manifest names.
-    pub sha256: String,
-    pub state: ManifestState,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ManifestState {
-    Signed,
-    Unsigned,
-}
-
-impl ManifestState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Signed => "signed",
-            Self::Unsigned => "unsigned",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Signed, Self::Unsigned].into_iter().find(|state| state.as_str() == text)
-    }
 }
 
 /// The public part of a key that signs manifests.
@@ -297,14 +247,5 @@ mod tests {
     fn a_signature_is_appended_and_changes_no_byte_of_the_text() {
         let signature = Signature { key_name: "platform".to_owned(), key_id: [1, 2, 3, 4], der: vec![5, 6] };
         assert_eq!(signed_note("a text\n", &signature), "a text\n\n\u{2014} platform AQIDBAUG\n");
-    }
-
-    #[test]
-    fn a_window_waits_for_its_signature_for_six_ticks() {
-        let at = |text: &str| -> DateTime<Utc> { text.parse().unwrap() };
-        let since = Chain { head: None, signing_failed_since: Some(at("2026-11-21T11:01:30Z")) };
-        assert!(!Chain::default().goes_on_unsigned(at("2026-11-21T11:01:00Z")));
-        assert!(!since.goes_on_unsigned(at("2026-11-21T16:59:59Z")));
-        assert!(since.goes_on_unsigned(at("2026-11-21T17:00:00Z")));
     }
 }

@@ -2,17 +2,18 @@
 
 mod connection_check;
 mod final_delivery;
+mod manifest;
 mod receipt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub use connection_check::{ConnectionChange, ConnectionCheck, Finding};
 pub use final_delivery::{FinalDeliveries, FinalDelivery, MAX_CHECKPOINT_BYTES, MAX_PLACES, Place};
+pub use manifest::{Chain, ManifestState, StoredManifest};
 pub use receipt::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
 
 use crate::{
     lease::Lease,
-    manifest::Chain,
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors},
     tenant::{DueShard, TenantId, quoted},

@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_core::{
-    manifest::{ManifestKey, ManifestState},
+    manifest::ManifestKey,
     ports::{
         Acquisition, Begun, Conditional, Erased, Erasure, EventsPart, FinalDeliveryWrite, Inventory, ManifestKeys as _,
         Purpose, Settings, SlotKind, Tenants, being_erased,
     },
-    records::{FinalDeliveries, TenantRecords},
+    records::{FinalDeliveries, ManifestState, TenantRecords},
     settings::TenantConfig,
     tenant::{ExternalId, RoleArn, TenantId},
 };

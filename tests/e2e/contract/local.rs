@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 
 use anyhow::{Context as _, Result};
 use audit_log_aws::{
-    buckets::{AssumedBuckets, PART_BYTES, Pace},
+    buckets::{AssumedBuckets, PART_BYTES},
     bus::EventBus,
     events::EventsTable,
+    pace::Pace,
     recorder::RecorderTables,
     sdk::{
         config::SdkConfig,

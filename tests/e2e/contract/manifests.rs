@@ -3,10 +3,9 @@
 use anyhow::{Context as _, Result};
 use audit_log_core::{
     failure::{Code, Failure},
-    manifest::{ManifestState, StoredManifest},
     onboarding,
     ports::{Acquisition, Conditional, FinalDeliveryWrite, Purpose, Settings, Tenants},
-    records::{FinalDelivery, Receipt, StoredReceipt, StoredWatermark},
+    records::{FinalDelivery, ManifestState, Receipt, StoredManifest, StoredReceipt, StoredWatermark},
     settings::TenantConfig,
 };
 

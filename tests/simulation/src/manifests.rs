@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use audit_log_core::{
     fakes::{FakeObject, FakeState, FakeTenant},
-    manifest::{ManifestKey, ManifestState},
+    manifest::ManifestKey,
     object::sha256,
-    records::Receipt,
+    records::{ManifestState, Receipt},
     timestamp,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};

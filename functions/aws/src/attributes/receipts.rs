@@ -2,8 +2,7 @@
 
 use audit_log_core::{
     late_arrivals::TrailingCounts,
-    manifest::{ManifestState, StoredManifest},
-    records::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt},
+    records::{ManifestState, RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredManifest, StoredObject, StoredReceipt},
     schedule::Window,
     tenant::TenantId,
     timestamp,

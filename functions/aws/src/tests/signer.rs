@@ -245,7 +245,6 @@ async fn whatever_kms_answers_is_a_failure_to_sign_that_names_its_code() {
         (400, "NotFoundException", 1),
         (400, "InvalidKeyUsageException", 1),
         (400, "UnrecognizedClientException", 1),
-        (400, "ThrottlingException", ATTEMPTS),
         (500, "KMSInternalException", ATTEMPTS),
         (503, "DependencyTimeoutException", ATTEMPTS),
         (500, "KeyUnavailableException", ATTEMPTS),
@@ -282,9 +281,14 @@ async fn without_an_answer_all_tenants_wait_ten_seconds_together() {
         let signer = signer(&aws);
         let start_time = Instant::now();
         let messages = join_all((0..20).map(|_| refusal(&signer))).await;
-        assert!(start_time.elapsed() <= Duration::from_secs(10), "{silent}: {:?}", start_time.elapsed());
+        // The pace spaces the requests out.
+        assert!(start_time.elapsed() <= Duration::from_secs(11), "{silent}: {:?}", start_time.elapsed());
         for message in messages {
-            let expected = ["A manifest was not signed in time.", "AWS did not answer while a manifest was signed."];
+            let expected = [
+                "The manifest key was not read and noted in time.",
+                "AWS did not answer while the manifest key was read.",
+                "AWS did not answer while a manifest was signed.",
+            ];
             assert!(expected.contains(&message.as_str()), "{silent}: {message}");
         }
     }

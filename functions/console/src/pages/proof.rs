@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use audit_log_core::manifest::ManifestState;
+use audit_log_core::records::ManifestState;
 use audit_log_web::{
     caller::Read,
     problem::{Code, Problem},

@@ -1,7 +1,7 @@
 //! The page of the export status: last error, connection check, chart, how to verify, and receipts.
 
 use askama::Template;
-use audit_log_core::{failure::Code, manifest::ManifestState};
+use audit_log_core::{failure::Code, records::ManifestState};
 use audit_log_web::{body::Query, caller::Read, problem::Problem};
 use axum::{extract::State, response::Response};
 use http::StatusCode;

@@ -1,6 +1,9 @@
 //! The public keys that verify manifests, and the state of manifests.
 
-use audit_log_core::manifest::{ManifestKey, ManifestState, StoredManifest, UsedKey};
+use audit_log_core::{
+    manifest::{ManifestKey, UsedKey},
+    records::{ManifestState, StoredManifest},
+};
 
 use super::*;
 

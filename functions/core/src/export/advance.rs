@@ -18,7 +18,7 @@ use crate::{
     failure::{Failure, Party},
     new_event::Stamp,
     ports::{Buckets, Bus, Commit, Conditional, Events, FailureRecord, Signer, Tenants},
-    records::{ExportHealth, Receipt, TenantRecords},
+    records::{ExportHealth, LastError, Receipt, TenantRecords},
     schedule::{Schedule, Window, wait_to_settle},
     system_events::{self, FailingExport},
     timestamp,
@@ -163,7 +163,15 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
         let held = &mut tenant.held;
         held.watermark = held.watermark.after(&receipt, after);
-        if !held.watermark.failing {
+        if held.watermark.failing {
+            // As the commit has recorded it: a later failure of this run is announced as one of another run would be.
+            held.health.last_error = receipt.failure().map(|failure| LastError {
+                code: failure.code.to_string(),
+                message: failure.message,
+                party: Some(failure.party.to_string()),
+                at: Some(timestamp::whole_seconds(receipt.exported_at)),
+            });
+        } else {
             held.health = ExportHealth::default();
         }
         // A request that may still be carried out stores the very bytes that are committed: in doubt, no window is read a

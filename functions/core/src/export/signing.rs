@@ -2,10 +2,10 @@
 
 use super::{AbortReason, Export, window::LeaseContext};
 use crate::{
-    manifest::{self, ManifestState, StoredManifest},
+    manifest::{self},
     object::{ObjectSpec, sha256},
     ports::{Bucket as _, Buckets, Bus, Events, Finish, Signer, Tenants, Upload as _},
-    records::Receipt,
+    records::{ManifestState, Receipt, StoredManifest},
 };
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {

@@ -17,9 +17,8 @@ use crate::{
     checkpoint::Checkpoint,
     event,
     late_arrivals::TrailingCounts,
-    manifest::Chain,
     ports::{Buckets, Bus, Conditional, Events, Signer, Tenants},
-    records::Receipt,
+    records::{Chain, Receipt},
     schedule::Window,
     settings::TenantConfig,
 };

@@ -7,10 +7,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Receipt, StoredWatermark};
+use super::{Chain, Receipt, StoredWatermark};
 use crate::{
     failure::{Code, Failure, Party},
-    manifest::Chain,
     object::tenant_folder,
     schedule::Window,
     settings::Draft,

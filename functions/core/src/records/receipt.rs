@@ -1,11 +1,11 @@
 //! Receipts: the records of what was stored for a window.
 
+use super::{ManifestState, StoredManifest};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     failure::{Code, Failure},
     late_arrivals::TrailingCounts,
-    manifest::{ManifestState, StoredManifest},
     schedule::Window,
 };
 

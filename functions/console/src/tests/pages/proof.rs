@@ -1,6 +1,6 @@
 //! How to verify: the box on the status page, the keys' files, and the document.
 
-use audit_log_core::manifest::ManifestState;
+use audit_log_core::records::ManifestState;
 
 use super::{super::manifest_keys::sign, *};
 

@@ -4,8 +4,9 @@ use super::*;
 use crate::{
     failure::Code,
     fakes::{Fault, Op},
-    manifest::{ManifestKey, ManifestState, StoredManifest, text_sha256},
+    manifest::{ManifestKey, text_sha256},
     notification::Kind,
+    records::{ManifestState, StoredManifest},
 };
 
 const FOLDER: &str = "audit-logs/tenant=acme/";

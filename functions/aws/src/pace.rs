@@ -1,12 +1,14 @@
-//! Spaces AssumeRole calls out: STS has one quota for an account in a region, and refuses everybody beyond it.
+//! Spaces calls out that have one quota for an account in a region: AssumeRole of STS and Sign of KMS. Beyond it, AWS refuses
+//! everybody.
 
 use std::{
+    error::Error,
+    marker::PhantomData,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -14,7 +16,7 @@ use aws_smithy_runtime_api::{
         runtime_components::RuntimeComponents,
     },
 };
-use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetadata as _};
+use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetadata};
 use tokio::time::{Instant, sleep_until};
 
 use crate::errors::is_throttle;
@@ -22,8 +24,8 @@ use crate::errors::is_throttle;
 /// How many times slower than configured the pace gets at most.
 const MAX_SLOWDOWN: u32 = 32;
 
-/// The rate of AssumeRole calls. It slows down when STS throttles, as TCP does when a line is full: the SDK's own retries
-/// stop waiting once their shared budget is used up, and a whole fleet would fail at full speed.
+/// The rate of calls. It slows down when AWS throttles, as TCP does when a line is full: the SDK's own retries stop waiting once
+/// their shared budget is used up, and a whole fleet would fail at full speed.
 #[derive(Debug)]
 pub struct Pace {
     min_interval: Duration,
@@ -43,8 +45,8 @@ impl Pace {
         Self { min_interval, state: Mutex::new(State { interval: min_interval, next_slot: None, slowed_at: None }) }
     }
 
-    /// Waits until another AssumeRole may be sent. Callers are served in the order in which they ask.
-    pub async fn wait_for_sts_slot(&self) {
+    /// Waits until another call may be sent. Callers are served in the order in which they ask.
+    pub async fn wait_for_slot(&self) {
         let slot = {
             let now = Instant::now();
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,12 +70,21 @@ impl Pace {
     }
 }
 
-/// Adapts the pace to the answer of each attempt, retries included.
+/// Adapts the pace to the answer of each attempt, retries included. `E` is the operation's error.
 #[derive(Debug)]
-pub(super) struct AdaptPace(pub(super) Arc<Pace>);
+pub(crate) struct AdaptPace<E> {
+    pace: Arc<Pace>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<E> AdaptPace<E> {
+    pub(crate) fn new(pace: &Arc<Pace>) -> Self {
+        Self { pace: Arc::clone(pace), error: PhantomData }
+    }
+}
 
 #[dyn_dispatch_hint]
-impl Intercept for AdaptPace {
+impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> Intercept for AdaptPace<E> {
     fn name(&self) -> &'static str {
         "AdaptPace"
     }
@@ -85,11 +96,8 @@ impl Intercept for AdaptPace {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(answer) = context.output_or_error() {
-            let code = answer
-                .as_ref()
-                .err()
-                .and_then(|error| error.as_operation_error()?.downcast_ref::<AssumeRoleError>()?.code());
-            self.0.adapt(code.is_some_and(is_throttle));
+            let code = answer.as_ref().err().and_then(|error| error.as_operation_error()?.downcast_ref::<E>()?.code());
+            self.pace.adapt(code.is_some_and(is_throttle));
         }
         Ok(())
     }
@@ -102,7 +110,7 @@ mod tests {
     async fn time_of_calls(pace: &Pace, calls: u32) -> u128 {
         let started = Instant::now();
         for _ in 0..calls {
-            pace.wait_for_sts_slot().await;
+            pace.wait_for_slot().await;
         }
         started.elapsed().as_millis()
     }
