@@ -161,7 +161,7 @@ async fn after_a_change_of_the_key_the_chain_goes_on_and_both_keys_are_listed() 
 
     let keys = platform.manifest_keys().await?;
     for key in &keys {
-        copy.pin(&[key.clone()])?;
+        copy.pin(std::slice::from_ref(key))?;
         let verdict = copy.verify(&[])?;
         ensure!(verdict.kinds(1)?.contains(&"unknown_key".to_owned()), "{}", verdict.printed);
     }
