@@ -20,6 +20,9 @@ use crate::{
     manifests::{is_final, is_manifest},
 };
 
+/// Bucket and key of a stored object, and its checksum.
+type Committed = ((String, String), String);
+
 /// Records a change by an admin. `after` are the settings from now on; none if nothing is delivered any more. `key` is that of
 /// the change's audit event.
 pub fn note_change(
@@ -123,7 +126,7 @@ impl Leaving {
         id: &str,
         to: DateTime<Utc>,
         next_head: Option<Option<&str>>,
-    ) -> Result<Option<((String, String), String)>, String> {
+    ) -> Result<Option<Committed>, String> {
         let empty = Default::default();
         let objects = state.buckets.get(&self.bucket).unwrap_or(&empty);
         let manifest = self.check_manifest(facts, state, id, next_head)?;
