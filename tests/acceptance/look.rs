@@ -20,7 +20,7 @@ pub(crate) const STEPS: [&str; 13] = [
     "Lambda concurrency suffices",
     "AssumeRole rate fits STS",
     "only the exporter assumes roles",
-    "manifest key can sign",
+    "manifest key is enabled and guarded",
     "token keys are readable",
     "customers' template is readable",
     "alarms notify someone",

@@ -1,7 +1,7 @@
 //! Verifies a copy of a customer's bucket as its auditor does, as it is and with one byte changed.
 
 use anyhow::{Context as _, Result, ensure};
-use audit_log_tests::Auditor;
+use audit_log_tests::{Auditor, Verdict};
 
 use crate::screen::Screen;
 use crate::setup::Demo;
@@ -25,7 +25,8 @@ pub(crate) async fn verify(screen: &Screen, demo: &Demo<'_>) -> Result<()> {
     screen.blank()?;
     let shown = head.get(..8).unwrap_or_default();
     screen.line(&format!("  audit-log-verify --key keys.txt --head {shown}… {}", auditor.folder_name()))?;
-    show(screen, verdict.printed.lines())?;
+    let printed = shown_by(&auditor, &verdict);
+    show(screen, printed.lines())?;
     ensure!(verdict.code == Some(0), "the folder should be valid");
 
     let noon = demo.day.format("dt=%Y-%m-%d/%Y%m%dT110000Z_").to_string();
@@ -35,10 +36,16 @@ pub(crate) async fn verify(screen: &Screen, demo: &Demo<'_>) -> Result<()> {
     screen.prose("Then somebody changes one byte of the file of the hour before noon. The same command says:")?;
     let verdict = auditor.report(&["--head", head])?;
     // Without the part about what is still proved.
-    show(screen, verdict.printed.lines().take(3))?;
-    show(screen, verdict.printed.lines().skip_while(|line| *line != "Wrong"))?;
+    let printed = shown_by(&auditor, &verdict);
+    show(screen, printed.lines().take(3))?;
+    show(screen, printed.lines().skip_while(|line| *line != "Wrong"))?;
     ensure!(verdict.code == Some(1), "the changed byte should be found");
     Ok(())
+}
+
+/// What the verifier printed, without the temporary folder that the copy is in.
+fn shown_by(auditor: &Auditor, verdict: &Verdict) -> String {
+    verdict.printed.replace(&format!("{}/", auditor.directory().display()), "")
 }
 
 fn show<'a>(screen: &Screen, lines: impl Iterator<Item = &'a str>) -> Result<()> {

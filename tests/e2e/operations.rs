@@ -26,7 +26,8 @@ const FINAL_DELIVERIES: [&str; 3] =
     ["list-final-deliveries", "show-final-deliveries", "drop-unreadable-final-delivery"];
 const RESTORES: [&str; 7] =
     ["stop-exporter", "restore-table", "restore-record", "forget-run", "raise-sequence", "start-exporter", "tick"];
-const MANIFEST_KEYS: [&str; 3] = ["show-manifest-key", "make-manifest-key", "disable-manifest-key"];
+const MANIFEST_KEYS: [&str; 4] =
+    ["show-manifest-key", "show-manifest-fingerprint", "make-manifest-key", "disable-manifest-key"];
 
 /// The page's commands: the first block sets variables, the others have names.
 struct Page {
@@ -458,6 +459,8 @@ async fn the_manifest_key_is_changed_to_one_with_the_same_policy() -> Result<()>
     let names: Vec<_> = statements.iter().map(|statement| &statement["Sid"]).collect();
     assert_eq!(names, ["ByTheAccountsOwnPolicies", "OnlyTheExporterSigns"]);
     assert_eq!(variables(&platform).await?, [Some(old.clone()), name.clone()]);
+    let fingerprint = run("show-manifest-fingerprint", "MANIFEST_KEY", &old).await?;
+    ensure!(fingerprint.len() == 64 + "  -".len(), "{fingerprint} is no SHA-256");
 
     let new = run("make-manifest-key", "MANIFEST_KEY", &old).await?;
     assert_ne!(new, old);

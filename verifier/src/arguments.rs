@@ -23,8 +23,8 @@ Options:
                   who gives you the key decides what is valid. Give old keys too if the platform changed its key
   --from INSTANT  Check windows from this instant on, and that they are all there: 2026-11-21T10:00:00Z or 2026-11-21 (UTC)
   --to INSTANT    Check windows up to this instant, and that they are all there
-  --head SHA256   The hash of the newest manifest, as the platform's status page shows it. Without it, nobody can tell whether
-                  the newest windows were cut off
+  --head SHA256   The head: the SHA-256 of the newest manifest's text, as the platform's status page shows it. The folder must
+                  hold that manifest. Without it, nobody can tell whether the newest windows were cut off
   --json          Print the report as one JSON document, with all findings
   -h, --help      Print this
   -V, --version   Print the version

@@ -75,7 +75,7 @@ pub struct Manifest {
     pub(crate) key: String,
     /// SHA-256 of its text, without the signature, in lower-case hex: what the next window's manifest names.
     pub(crate) sha256: String,
-    /// `signed` or `unsigned`. An unsigned one proves nothing.
+    /// `signed` or `unsigned`. An unsigned one proves nothing until a later window is signed.
     pub(crate) state: &'static str,
 }
 
