@@ -36,8 +36,7 @@ pub struct ExportStatus {
     pub(crate) last_success_at: Option<String>,
     /// The key of that export's last object.
     pub(crate) last_object_key: Option<String>,
-    /// The head of the chain of manifests: SHA-256 of the newest manifest's text, not of the file, in lower-case hex. Null without
-    /// manifests.
+    /// The head of the chain: SHA-256 of the newest manifest's text, not of the file, in lower-case hex. Null without manifests.
     pub(crate) manifest_head: Option<String>,
     /// How many whole hours of events are due but not in the bucket.
     pub(crate) backlog_hours: i64,
