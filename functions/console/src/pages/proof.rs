@@ -83,7 +83,7 @@ fn commands(bucket: &str, manifest: &str, head: &str, keys: &[KeyView]) -> Optio
     verify.extend(keys.iter().flat_map(|key| ["--key", &key.file]));
     // Quoting fails only for NUL, which no key has.
     let sync = shlex::try_join(["aws", "s3", "sync", &url, copy]).ok()?;
-    let [verify, rest] = [verify, vec!["--head", head, copy]].map(|words| shlex::try_join(words));
+    let [verify, rest] = [verify, vec!["--head", head, copy]].map(shlex::try_join::<Vec<&str>>);
     Some(format!("{sync}\n{} \\\n  {}", verify.ok()?, rest.ok()?))
 }
 
