@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use audit_log_core::{
-    failure::Failure,
+    failure::{Failure, Party},
     lease::Lease,
     new_event::NewEvent,
     outbox::{self, Outbox},
@@ -122,6 +122,8 @@ pub(crate) fn settings(
 pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
     let [exported_until, next_due, due_shard] =
         ["exported_until", "next_due", "due_shard"].map(|name| text(item, name));
+    let health = health(item);
+    let party = health.last_error.and_then(|error| error.party);
     let is_scheduled = exported_until.is_some() || next_due.is_some() || due_shard.is_some();
     is_scheduled.then(|| StoredWatermark {
         exported_until,
@@ -132,7 +134,8 @@ pub(crate) fn watermark(item: &Item) -> Option<StoredWatermark> {
         final_delivered_until: text(item, "final_delivered_until"),
         manifest_sha256: text(item, "manifest_sha256"),
         signing_failed_since: text(item, "signing_failed_since"),
-        failing: health(item).consecutive_failures > 0,
+        failing: health.consecutive_failures > 0,
+        refused: health.consecutive_failures > 0 && party.as_deref() == Some(Party::Customer.as_str()),
     })
 }
 
@@ -337,6 +340,7 @@ mod tests {
                     manifest_sha256: Some(_),
                     signing_failed_since: Some(_),
                     failing: true,
+                    refused: _,
                 })
             ),
             "{watermark:?}"

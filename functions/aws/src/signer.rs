@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -37,9 +37,14 @@ const SIGN_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ATTEMPTS: u32 = 4;
 
-/// As many as an invocation exports windows. With the default concurrency of four, all together stay below KMS's quota of 1,000
-/// a second for an account in a region ("Request quotas" in the KMS developer guide).
+/// With the default concurrency of four, all invocations together stay below KMS's quota of 1,000 a second for an account in a
+/// region ("Request quotas" in the KMS developer guide).
 const SIGNATURES_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
+
+/// After so many failures in a row, tenants fail at once for a while instead of each waiting for KMS: a run has to come to all of
+/// them, also to those whose windows are delivered without a signature.
+const OUTAGE_FAILURES: u32 = 4;
+const OUTAGE_PAUSE: Duration = Duration::from_secs(15);
 
 /// While KMS throttles, a signature is requested for so long. Beyond [`SIGN_TIMEOUT`], since a throttle passes as the pace slows
 /// down, and a failure costs the tenant an hour.
@@ -54,8 +59,34 @@ pub struct KmsSigner {
     pace: Arc<Pace>,
     /// Read and noted before the first signature. The public part of a key never changes.
     key: OnceCell<ManifestKey>,
-    /// When reading the key failed last.
-    key_failure: Mutex<Option<(Instant, Failure)>>,
+    outage: Mutex<Outage>,
+}
+
+/// What all tenants learn from each other's failures.
+#[derive(Debug, Default)]
+struct Outage {
+    /// Signatures that failed in a row.
+    failures: u32,
+    /// The last failure, and when it was.
+    last: Option<(Instant, Failure)>,
+}
+
+impl Outage {
+    fn note(&mut self, failure: Option<&Failure>) {
+        match failure {
+            Some(failure) => {
+                self.failures += 1;
+                self.last = Some((Instant::now(), failure.clone()));
+            }
+            None => *self = Self::default(),
+        }
+    }
+
+    /// The last failure, while nobody should ask KMS.
+    fn current(&self) -> Option<Failure> {
+        let (at, failure) = self.last.as_ref()?;
+        (self.failures >= OUTAGE_FAILURES && at.elapsed() < OUTAGE_PAUSE).then(|| failure.clone())
+    }
 }
 
 impl KmsSigner {
@@ -71,21 +102,26 @@ impl KmsSigner {
         let client = Client::from_conf(config.retry_config(retries).timeout_config(timeouts).build());
         let pace = Arc::new(Pace::per_second(SIGNATURES_PER_SECOND));
         let (key_arn, key_name) = (key_arn.to_owned(), key_name.to_owned());
-        Self { client, key_arn, key_name, tenants, pace, key: OnceCell::new(), key_failure: Mutex::default() }
+        Self { client, key_arn, key_name, tenants, pace, key: OnceCell::new(), outage: Mutex::default() }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tenants that wait for the key while reading it fails share the failure. Otherwise each would try in turn, and while KMS
     /// doesn't answer, a run would get through a few dozen tenants.
     async fn key(&self, now: DateTime<Utc>) -> Result<&ManifestKey, Failure> {
         let asked = Instant::now();
-        let last_failure = || self.key_failure.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || async {
-            if let Some((_, failure)) = last_failure().as_ref().filter(|(at, _)| *at > asked) {
+            if let Some((_, failure)) = self.outage().last.as_ref().filter(|(at, _)| *at > asked) {
                 return Err(failure.clone());
             }
-            let timed_out = |_| Err(unsigned("The manifest key was not read and noted in time."));
+            let timed_out = |_| Err(signing_failure("The manifest key was not read and noted in time."));
             let read = timeout(SIGN_TIMEOUT, self.read_key(now)).await.unwrap_or_else(timed_out);
-            *last_failure() = read.as_ref().err().map(|failure| (Instant::now(), failure.clone()));
+            if let Err(failure) = &read {
+                self.outage().note(Some(failure));
+            }
             read
         };
         self.key.get_or_try_init(read).await
@@ -97,25 +133,18 @@ impl KmsSigner {
         // KMS signs with other keys too, but nobody who has only the documented command could check that.
         let (Some(KeySpec::EccNistP256), Some(public_key)) = (&got.key_spec, got.public_key) else {
             let spec = got.key_spec.as_ref().map_or("unknown", KeySpec::as_str);
-            return Err(unsigned(format!("The manifest key has the spec {spec} instead of ECC_NIST_P256.")));
+            return Err(signing_failure(format!("The manifest key has the spec {spec} instead of ECC_NIST_P256.")));
         };
         let key = ManifestKey { name: self.key_name.clone(), public_key: public_key.into_inner() };
-        self.tenants.note_key(&key, now).await.map_err(|failure| unsigned(failure.message))?;
+        self.tenants.note_key(&key, now).await.map_err(|failure| signing_failure(failure.message))?;
         Ok(key)
     }
-}
 
-fn unsigned(message: impl Into<String>) -> Failure {
-    Failure::new(Code::SigningFailed, message)
-}
-
-impl Signer for KmsSigner {
-    fn has_key(&self) -> bool {
-        true
-    }
-
-    async fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
-        let key = self.key(now).await?;
+    async fn sign_digest(
+        &self,
+        digest: &[u8; 32],
+        should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Vec<u8>, Failure> {
         let sign = self
             .client
             .sign()
@@ -124,19 +153,45 @@ impl Signer for KmsSigner {
             .message_type(MessageType::Digest)
             .signing_algorithm(SigningAlgorithmSpec::EcdsaSha256);
         let started = Instant::now();
+        let may_retry = || started.elapsed() < THROTTLED_FOR && !should_stop();
         let signed = loop {
             self.pace.wait_for_slot().await;
             let sign = sign.clone().customize().interceptor(AdaptPace::<SignError>::new(&self.pace));
             match sign.send().await.map_err(|error| AwsError::from_sdk(&error)) {
                 Ok(signed) => break signed,
-                Err(error) if is_throttle(&error.code) && started.elapsed() < THROTTLED_FOR => {}
+                Err(error) if is_throttle(&error.code) && may_retry() => {}
                 Err(error) => return Err(error.signing_failure("a manifest was signed")),
             }
         };
         let der = signed.signature.map(Blob::into_inner).unwrap_or_default();
         if der.is_empty() {
-            return Err(unsigned("KMS answered without a signature."));
+            return Err(signing_failure("KMS answered without a signature."));
         }
-        Ok(Signature { key_name: key.name.clone(), key_id: key.id(), der })
+        Ok(der)
+    }
+}
+
+fn signing_failure(message: impl Into<String>) -> Failure {
+    Failure::new(Code::SigningFailed, message)
+}
+
+impl Signer for KmsSigner {
+    fn has_key(&self) -> bool {
+        true
+    }
+
+    async fn sign(
+        &self,
+        digest: &[u8; 32],
+        now: DateTime<Utc>,
+        should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Signature, Failure> {
+        if let Some(failure) = self.outage().current() {
+            return Err(failure);
+        }
+        let key = self.key(now).await?;
+        let signed = self.sign_digest(digest, should_stop).await;
+        self.outage().note(signed.as_ref().err());
+        Ok(Signature { key_name: key.name.clone(), key_id: key.id(), der: signed? })
     }
 }

@@ -27,7 +27,7 @@ pub use faults::{Fault, Op};
 use crate::{
     batch::Batch,
     event::{Body, StoredEvent},
-    failure::Failure,
+    failure::{Failure, Party},
     lease::Lease,
     manifest::{ManifestKey, UsedKey},
     new_event::NewEvent,
@@ -185,7 +185,9 @@ impl FakeTenant {
             backoff_reset_at: self.backoff_reset_at.map(timestamp::whole_seconds),
         };
         let watermark = self.watermark.clone();
-        let watermark = watermark.map(|it| StoredWatermark { failing: self.consecutive_failures > 0, ..it });
+        let failing = self.consecutive_failures > 0;
+        let refused = failing && self.last_error.as_ref().is_some_and(|(failure, _)| failure.party == Party::Customer);
+        let watermark = watermark.map(|it| StoredWatermark { failing, refused, ..it });
         let (config, lease) = (self.config.clone(), self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
         TenantRecords { config, watermark, health, lease, has_notifications, final_deliveries }

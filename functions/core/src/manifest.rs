@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    failure::{Code, Failure},
     object::{hex, sha256, tenant_folder},
     records::Receipt,
     settings::TenantConfig,
@@ -21,7 +22,10 @@ use crate::{
 const ECDSA: u8 = 2;
 
 /// Returns the text of a window's manifest, or of a window of a final delivery. It ends with a line break.
-pub fn text(config: &TenantConfig, receipt: &Receipt, is_final: bool, head: Option<&str>) -> String {
+///
+/// # Errors
+/// If an object is not in the tenant's folder.
+pub fn text(config: &TenantConfig, receipt: &Receipt, is_final: bool, head: Option<&str>) -> Result<String, Failure> {
     let folder = tenant_folder(&config.prefix, &config.tenant);
     let kind = if is_final { "final" } else { "window" };
     let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
@@ -35,10 +39,11 @@ pub fn text(config: &TenantConfig, receipt: &Receipt, is_final: bool, head: Opti
         head.unwrap_or("none"),
     );
     for object in &receipt.objects {
-        let path = object.key.strip_prefix(&folder).unwrap_or(&object.key);
+        let outside = || Failure::new(Code::Unexpected, format!("{} is not in the tenant's folder.", object.key));
+        let path = object.key.strip_prefix(&folder).ok_or_else(outside)?;
         text.push_str(&format!("{}  {path}\n", object.sha256));
     }
-    text
+    Ok(text)
 }
 
 /// Returns a signed manifest: its text, a blank line and the signature.
@@ -180,9 +185,10 @@ mod tests {
 
     #[test]
     fn the_text_is_the_same_under_any_prefix() {
-        let text = text(&config(""), &receipt("audit-logs/tenant=acme/"), false, None);
+        let text = text(&config(""), &receipt("audit-logs/tenant=acme/"), false, None).unwrap();
         let elsewhere = receipt("security/audit-logs/tenant=acme/");
-        assert_eq!(super::text(&config("security"), &elsewhere, false, None), text);
+        assert_eq!(super::text(&config("security"), &elsewhere, false, None).as_ref(), Ok(&text));
+        assert!(super::text(&config(""), &elsewhere, false, None).is_err(), "another folder");
         insta::assert_snapshot!(text, @r"
         audit-log-export manifest v1
         tenant acme
@@ -199,7 +205,7 @@ mod tests {
     fn a_final_delivery_a_gap_and_the_manifest_before_are_in_the_text() {
         let with_gap = Receipt { gap: true, ..receipt("audit-logs/tenant=acme/") };
         let head = "a".repeat(64);
-        let text = text(&config(""), &with_gap, true, Some(&head));
+        let text = text(&config(""), &with_gap, true, Some(&head)).unwrap();
         let lines: Vec<&str> = text.lines().skip(2).take(3).collect();
         assert_eq!(
             lines,

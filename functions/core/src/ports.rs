@@ -406,9 +406,16 @@ pub trait Signer: Sync {
     /// Signs a manifest, given SHA-256 of its text. A key is [noted](ManifestKeys::note_key) before its first signature is
     /// returned.
     ///
+    /// `should_stop` says that the run has no time left to wait for a signature.
+    ///
     /// # Errors
     /// With [`Code::SigningFailed`](crate::failure::Code::SigningFailed), whatever the reason.
-    fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> impl Future<Output = Result<Signature, Failure>> + Send;
+    fn sign(
+        &self,
+        digest: &[u8; 32],
+        now: DateTime<Utc>,
+        should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> impl Future<Output = Result<Signature, Failure>> + Send;
 }
 
 /// Without a signer, there is no key.
@@ -417,9 +424,14 @@ impl<S: Signer> Signer for Option<S> {
         self.as_ref().is_some_and(Signer::has_key)
     }
 
-    async fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
+    async fn sign(
+        &self,
+        digest: &[u8; 32],
+        now: DateTime<Utc>,
+        should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Signature, Failure> {
         match self {
-            Some(signer) => signer.sign(digest, now).await,
+            Some(signer) => signer.sign(digest, now, should_stop).await,
             None => Err(Failure::new(Code::SigningFailed, "The platform has no key for manifests.")),
         }
     }

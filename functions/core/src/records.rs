@@ -34,10 +34,12 @@ pub struct StoredWatermark {
     pub final_delivered_until: Option<String>,
     /// SHA-256 of the text of the last window's [manifest](crate::manifest), in lower-case hex.
     pub manifest_sha256: Option<String>,
-    /// When signing a manifest failed first since the last signed one.
+    /// When signing a manifest failed first since the last signed one, another failure, or the connection.
     pub signing_failed_since: Option<String>,
     /// Whether runs have failed since the last success. A commit announces a recovery if and only if this is set.
     pub failing: bool,
+    /// Whether the last failure since the last success is the customer's.
+    pub refused: bool,
 }
 
 impl StoredWatermark {
@@ -51,7 +53,7 @@ impl StoredWatermark {
         }
     }
 
-    /// The watermark after a window was exported. While manifests can't be signed, exports fail, although windows are delivered.
+    /// The watermark after a window was exported.
     #[must_use]
     pub fn after(&self, receipt: &Receipt, schedule: Schedule) -> Self {
         Self {
@@ -59,7 +61,8 @@ impl StoredWatermark {
             exported_until: Some(timestamp::seconds(schedule.exported_until)),
             next_due: Some(timestamp::seconds(schedule.next_due)),
             checkpoint: None,
-            failing: self.failing && receipt.signing_failure.is_some(),
+            failing: false,
+            refused: false,
             due_shard: self.due_shard.clone(),
             final_delivered_until: self.final_delivered_until.clone(),
             manifest_sha256: receipt.manifest.as_ref().map(|it| it.sha256.clone()).or(self.manifest_sha256.clone()),
@@ -69,7 +72,9 @@ impl StoredWatermark {
 
     /// Where the chain of manifests stands.
     pub fn chain(&self) -> Chain<'_> {
-        let signing_failed_since = self.signing_failed_since.as_deref().and_then(timestamp::parse_seconds);
+        // A damaged instant must not keep windows waiting for ever.
+        let since = |text: &str| timestamp::parse_seconds(text).unwrap_or(DateTime::UNIX_EPOCH);
+        let signing_failed_since = self.signing_failed_since.as_deref().map(since);
         Chain { head: self.manifest_sha256.as_deref(), signing_failed_since }
     }
 

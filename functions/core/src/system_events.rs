@@ -256,7 +256,9 @@ pub fn window_unsigned(tenant: &TenantId, stamp: Stamp, receipt: &Receipt) -> An
     let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
     let manifest = receipt.manifest.as_ref().map(|manifest| &manifest.key);
     let info = object(json!({ "windowFrom": from, "windowTo": to, "manifest": manifest }));
-    let event = system_event(tenant, stamp, &from, "Window Unsigned", &json!(info));
+    // A final delivery can begin where a window begins.
+    let point = manifest.map_or(from.as_str(), String::as_str);
+    let event = system_event(tenant, stamp, point, "Window Unsigned", &json!(info));
     Announcement::new(event, Kind::WindowUnsigned, stamp.at, info)
 }
 
@@ -268,14 +270,22 @@ pub struct EndedDelivery<'a> {
 }
 
 impl EndedDelivery<'_> {
-    /// Announces that the place has everything up to the change that left it. It needs no notification: the change had one.
+    /// Announces that the place has everything up to the change that left it. It needs no notification, since the change had one,
+    /// unless its manifest is not signed.
     pub fn completed(&self, stamp: Stamp, receipt: &Receipt) -> Announcement {
         let mut info = self.info();
         info.extend(object(
             json!({ "events": receipt.events(), "objects": receipt.objects.len(), "gap": receipt.gap }),
         ));
-        let event = self.event(stamp, "Final Delivery Completed", &info);
-        Announcement::silent(event)
+        if receipt.is_unsigned() {
+            info.insert("unsigned".to_owned(), true.into());
+            let event = self.event(stamp, "Final Delivery Completed", &info);
+            let manifest = receipt.manifest.as_ref().map(|manifest| &manifest.key);
+            let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
+            let unsigned = object(json!({ "windowFrom": from, "windowTo": to, "manifest": manifest }));
+            return Announcement::new(event, Kind::WindowUnsigned, stamp.at, unsigned);
+        }
+        Announcement::silent(self.event(stamp, "Final Delivery Completed", &info))
     }
 
     /// Announces that the place refuses its last events. If the exports to it failed already when it was left, as after an

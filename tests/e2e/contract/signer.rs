@@ -34,7 +34,7 @@ async fn key_in_use(world: &impl World) -> Result<ManifestKey> {
 }
 
 async fn sign(signer: &impl Signer, text: &str) -> Result<Signature> {
-    Ok(signer.sign(&manifest::digest(text), clock("11:02")?).await?)
+    Ok(signer.sign(&manifest::digest(text), clock("11:02")?, &|| false).await?)
 }
 
 async fn a_key_is_noted_with_its_first_signature(world: &impl World) -> Result<()> {
@@ -55,7 +55,7 @@ async fn a_run_that_begins_with_the_same_key_notes_nothing(world: &impl World) -
     sign(&world.new_signer()?, TEXT).await?;
     let noted = world.manifest_keys().manifest_keys().await?;
     let later = world.new_signer()?;
-    later.sign(&manifest::digest(TEXT), clock("12:02")?).await?;
+    later.sign(&manifest::digest(TEXT), clock("12:02")?, &|| false).await?;
     assert_eq!(world.manifest_keys().manifest_keys().await?, noted);
     Ok(())
 }
@@ -110,7 +110,7 @@ async fn make_key(world: &OnLocalAws<'_>, spec: &str) -> Result<String> {
 }
 
 async fn refusal(signer: &KmsSigner) -> Result<String> {
-    let signed = signer.sign(&manifest::digest(TEXT), clock("11:02")?).await;
+    let signed = signer.sign(&manifest::digest(TEXT), clock("11:02")?, &|| false).await;
     let failure = signed.err().context("it was signed")?;
     assert_eq!((failure.code, failure.party), (Code::SigningFailed, Party::Platform));
     Ok(failure.message)

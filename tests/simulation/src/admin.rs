@@ -75,7 +75,13 @@ impl Admin {
         let pending = records.final_deliveries.places.clone();
         let result = match action {
             AdminAction::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
-            AdminAction::Disconnect => onboarding::disconnect(&world.fakes, &records, &tenant, &change).await,
+            AdminAction::Disconnect => {
+                let result = onboarding::disconnect(&world.fakes, &records, &tenant, &change).await;
+                if result == Ok(Conditional::Written) && is_scheduled(&records) {
+                    world.facts().signing_failed_since.remove(tenant.as_str());
+                }
+                result
+            }
             AdminAction::Reconnect => {
                 let Some(role) = records.config.as_ref().and_then(|config| config.role_arn.as_deref()) else {
                     return Ok(Conditional::Written);

@@ -19,28 +19,18 @@ pub fn is_backed_off(facts: &Facts, id: &str, tenant: &FakeTenant, tick: DateTim
     failure.party == Party::Customer && hour(tick) - hour(since) > 24 && waited < 6
 }
 
-/// Records failures and recoveries from a tenant's records. `until` is its watermark at the last step. A window without a
-/// signature ends no failure, and is announced as such.
+/// Records failures and recoveries from a tenant's records. `until` is its watermark at the last step.
 pub fn observe(facts: &mut Facts, id: &str, tenant: &FakeTenant, until: Option<&str>) {
-    let current = tenant.watermark.as_ref().and_then(|watermark| watermark.exported_until.as_deref());
-    let (is_committed, until) = (current != until, until.unwrap_or_default().to_owned());
+    let until = until.unwrap_or_default().to_owned();
     let Some((_, at)) = tenant.last_error.as_ref().filter(|_| tenant.consecutive_failures > 0) else {
-        facts.last_failed.remove(id);
         if facts.failing_since.remove(id).is_some() {
             facts.due_announcements.insert((id.to_owned(), "Export Recovered", until, 0));
         }
         return;
     };
     let first = *facts.failing_since.entry(id.to_owned()).or_insert(*at);
-    let last = facts.last_failed.insert(id.to_owned(), *at);
-    let lasted = |at: DateTime<Utc>| {
-        let lasted = hour(at) - hour(first);
-        [168, 72, 24].into_iter().find(|hours| lasted >= *hours).unwrap_or(0) / 24
-    };
-    let days = lasted(*at);
-    if is_committed || last.is_some_and(|last| days <= lasted(last)) {
-        return;
-    }
+    let lasted = hour(*at) - hour(first);
+    let days = [168, 72, 24].into_iter().find(|hours| lasted >= *hours).unwrap_or(0) / 24;
     let action = if days == 0 { "Export Failed" } else { "Export Still Failing" };
     facts.due_announcements.insert((id.to_owned(), action, until, days));
 }

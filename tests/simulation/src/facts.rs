@@ -35,8 +35,6 @@ pub struct Facts {
     pub sizes: BTreeSet<u64>,
     /// Since when each failing tenant has failed.
     pub failing_since: BTreeMap<String, DateTime<Utc>>,
-    /// The last failure of each failing tenant, or its last window without a signature.
-    pub last_failed: BTreeMap<String, DateTime<Utc>>,
     /// The last save of each tenant since its last success.
     pub saved_at: BTreeMap<String, DateTime<Utc>>,
     /// Failures and recoveries that must be announced: tenant, action, watermark position, and days since the first failure.
@@ -60,6 +58,8 @@ pub struct Facts {
     pub first_heads: BTreeMap<String, String>,
     /// Since when the next window of each tenant can't be signed.
     pub signing_failed_since: BTreeMap<String, DateTime<Utc>>,
+    /// Where the parts of final deliveries begin that have no signature, but for the last parts.
+    pub unsigned_parts: BTreeMap<String, Vec<String>>,
     /// When signing failed, whatever was to be signed, by the clocks of the runs.
     pub failed_signatures: Vec<DateTime<Utc>>,
     /// The run that wrote last under each tenant's lease.
@@ -94,6 +94,8 @@ pub struct EndedDeliveries {
     pub given_up: usize,
     /// Those that may have been given up without a notification.
     pub silent: usize,
+    /// Completed ones whose last manifest is not signed.
+    pub unsigned: usize,
 }
 
 /// A place that was left and waits for its last events.

@@ -20,8 +20,8 @@ use crate::{
     manifests::{is_final, is_manifest},
 };
 
-/// Bucket and key of a stored object, and its checksum.
-type Committed = ((String, String), String);
+/// Bucket and key of a part's manifest with its checksum, and where the part begins if it is not signed.
+type Committed = (((String, String), String), Option<String>);
 
 /// Records a change by an admin. `after` are the settings from now on; none if nothing is delivered any more. `key` is that of
 /// the change's audit event.
@@ -49,13 +49,13 @@ pub fn note_change(
         Some(waiting) => {
             waiting.until = waiting.until.max(until);
             waiting.from = waiting.from.min(timestamp::whole_seconds(at));
-            waiting.was_failing &= watermark.failing;
+            waiting.was_failing &= watermark.refused;
             waiting.changes.insert(key);
         }
         None => {
             let since = timestamp::whole_seconds(at);
             let ((bucket, folder), from) = (left, exported_until.min(since));
-            let was_failing = watermark.failing;
+            let was_failing = watermark.refused;
             let changes = BTreeSet::from([key]);
             leaving.push(Leaving { bucket, folder, from, until, since, was_failing, head, changes });
         }
@@ -90,16 +90,24 @@ pub fn check(
             // The clock of the run may be ahead.
             let may_be_given_up = has_ended && now - place.since >= TimeDelta::hours(24) - TimeDelta::minutes(1);
             let result = place.check_delivered(facts, state, id, to, found.map(|it| it.manifest_sha256.as_deref()));
+            let mut unsigned = None;
             match result {
-                Ok(committed) => facts.committed.extend(committed),
+                Ok(None) => {}
+                Ok(Some((committed, from))) => {
+                    facts.committed.extend([committed]);
+                    unsigned = from;
+                }
                 Err(_) if may_be_given_up => {}
                 Err(what) => return Err(format!("{id}: {what}")),
             }
             place.from = to;
-            if has_ended {
-                let EndedDeliveries { ended, given_up, silent } =
+            if !has_ended {
+                facts.unsigned_parts.entry(id.to_owned()).or_default().extend(unsigned);
+            } else {
+                let EndedDeliveries { ended, given_up, silent, unsigned: without_signature } =
                     facts.final_deliveries.entry(id.to_owned()).or_default();
                 *ended += 1;
+                *without_signature += usize::from(unsigned.is_some());
                 *given_up += usize::from(may_be_given_up);
                 *silent += usize::from(may_be_given_up && place.was_failing);
                 let is_deleted = |key: &&String| facts.expired.contains_key(&(id.to_owned(), 0, (*key).clone()));
@@ -143,9 +151,10 @@ impl Leaving {
             }
         }
         self.head = manifest.as_ref().map(|(_, manifest)| manifest.sha256()).or(self.head.take());
-        Ok(manifest.and_then(|(key, _)| {
+        Ok(manifest.and_then(|(key, manifest)| {
             let bytes = &objects.get(&key)?.bytes;
-            Some(((self.bucket.clone(), key), sha256(bytes)))
+            let unsigned = manifest.signature.is_none().then(|| manifest.from.clone());
+            Some((((self.bucket.clone(), key), sha256(bytes)), unsigned))
         }))
     }
 

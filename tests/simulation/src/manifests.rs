@@ -33,14 +33,14 @@ pub(crate) struct Manifest {
     pub(crate) text: String,
     /// `window` or `final`.
     kind: String,
-    from: String,
+    pub(crate) from: String,
     to: String,
     counts: String,
     pub(crate) previous: String,
     /// Checksum and path of each file.
     files: Vec<(String, String)>,
     /// The key's name, its id in hex, and the signature.
-    signature: Option<(String, String, Vec<u8>)>,
+    pub(crate) signature: Option<(String, String, Vec<u8>)>,
 }
 
 pub(crate) fn is_manifest(key: &str) -> bool {
@@ -214,22 +214,18 @@ pub(crate) fn check_commit(
     if head.is_none() && writer.key.is_none() {
         return Err(format!("{id}: {window} has a manifest, though there is neither a key nor a chain"));
     }
-    let is_failing = tenant.consecutive_failures > 0;
+    if tenant.consecutive_failures > 0 {
+        return Err(format!("{id}: {window} is committed, and exports still fail"));
+    }
     match &writer.key {
         Some(key) if manifest.signature.is_some() => {
             manifest.check_signature(key, state).map_err(|what| format!("{id}: {window}: {what}"))?;
-            if is_failing {
-                return Err(format!("{id}: {window} is signed, and exports still fail"));
-            }
             facts.signing_failed_since.remove(id);
         }
         Some(_) => {
             let since = facts.signing_failed_since.get(id);
             if since.is_none_or(|since| hour(writer.now) - hour(*since) < SIGNING_TRIED_FOR) {
                 return Err(format!("{id}: {window} is unsigned, though signing has failed only since {since:?}"));
-            }
-            if !is_failing {
-                return Err(format!("{id}: {window} is unsigned, and exports fail no more"));
             }
         }
         None if manifest.signature.is_some() => return Err(format!("{id}: {window} is signed without a key")),

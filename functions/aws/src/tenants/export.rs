@@ -172,16 +172,14 @@ impl Tenants for TenantsTable {
         let (condition, values) = fence_holds_while_connected(fence);
         let last_key = receipt.objects.last().map(|object| object.key.as_str()).unwrap_or_default();
         let mut set = "exported_until = :until, next_due = :due, last_success_at = :at, last_object_key = :key, \
-                       trailing_counts = :counts"
+                       consecutive_failures = :none, trailing_counts = :counts"
             .to_owned();
-        let (mut removed, mut set_values) = (vec!["checkpoint"], Vec::new());
+        let (mut removed, mut set_values) = (vec!["checkpoint", "failing_since", "backoff_reset_at"], Vec::new());
         if releases {
             removed.extend(["lease", "lease_until"]);
         }
         if receipt.signing_failure.is_none() {
-            set.push_str(", consecutive_failures = :none");
-            set_values.push((":none".to_owned(), n(0)));
-            removed.extend(["failing_since", "backoff_reset_at", "signing_failed_since"]);
+            removed.push("signing_failed_since");
         }
         if let Some(manifest) = &receipt.manifest {
             set.push_str(", manifest_sha256 = :manifest");
@@ -205,6 +203,7 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":due", s(timestamp::seconds(after.next_due)))
             .expression_attribute_values(":at", s(timestamp::seconds(receipt.exported_at)))
             .expression_attribute_values(":key", s(last_key))
+            .expression_attribute_values(":none", n(0))
             .expression_attribute_values(":counts", s(receipt.trailing_counts.to_text()));
         let put = Put::builder().table_name(&self.table).set_item(Some(attributes::receipt(&config.tenant, receipt)));
         // `build` can't fail: all have all required fields. Without one, DynamoDB would refuse the whole transaction.
@@ -245,11 +244,14 @@ impl Tenants for TenantsTable {
     ) -> Result<Conditional, Failure> {
         let (condition, values) = fence_holds(fence);
         let (set, error) = attributes::failure(failure, at);
-        let removed = if releases { " REMOVE lease, lease_until" } else { "" };
-        let signing = match failure.code {
-            Code::SigningFailed => ", signing_failed_since = if_not_exists(signing_failed_since, :last_error_at)",
-            _ => "",
+        let mut removed = if releases { vec!["lease", "lease_until"] } else { Vec::new() };
+        let signing = if failure.code == Code::SigningFailed {
+            ", signing_failed_since = if_not_exists(signing_failed_since, :last_error_at)"
+        } else {
+            removed.push("signing_failed_since");
+            ""
         };
+        let removed = if removed.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))

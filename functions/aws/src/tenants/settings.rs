@@ -150,7 +150,7 @@ impl Settings for TenantsTable {
         let watermark = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(tenant, "watermark")))
-            .update_expression("REMOVE due_shard")
+            .update_expression("REMOVE due_shard, signing_failed_since")
             .condition_expression("attribute_exists(due_shard)");
         let config = Update::builder()
             .table_name(&self.table)

@@ -79,7 +79,7 @@ fn signer(aws: &Aws) -> KmsSigner {
 }
 
 async fn sign(signer: &KmsSigner) -> Result<Signature, Failure> {
-    signer.sign(&DIGEST, now()).await.inspect_err(|failure| {
+    signer.sign(&DIGEST, now(), &|| false).await.inspect_err(|failure| {
         assert_no_secrets(failure);
         assert_eq!((failure.code, failure.party), (Code::SigningFailed, Party::Platform), "{failure}");
     })

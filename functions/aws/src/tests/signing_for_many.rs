@@ -52,7 +52,7 @@ async fn no_signature_of_a_fleet_fails_at_the_quota() {
     // As many side by side as an invocation exports tenants, each with windows to catch up on.
     let signed = join_all((0..64).map(|_| async {
         for _ in 0..3 {
-            signer.sign(&[7; 32], window().to).await?;
+            signer.sign(&[7; 32], window().to, &|| false).await?;
         }
         Ok(())
     }));
@@ -67,7 +67,7 @@ async fn a_key_that_is_always_throttled_costs_a_window_less_than_a_minute() {
     let aws = kms(0);
     let signer = signer(&aws, "eu-west-2");
     let started = Instant::now();
-    let failure = signer.sign(&[7; 32], window().to).await.unwrap_err();
+    let failure = signer.sign(&[7; 32], window().to, &|| false).await.unwrap_err();
     assert_eq!(failure.code, Code::SigningFailed);
     assert!(failure.message.contains("ThrottlingException"), "{}", failure.message);
     assert_no_secrets(&failure);
@@ -79,7 +79,7 @@ async fn tenants_that_wait_for_an_unreachable_key_fail_together() {
     let aws = Aws::new().on("GetPublicKey", [Reply::Silence]);
     let signer = signer(&aws, "eu-west-3");
     let started = Instant::now();
-    let failed = join_all((0..64).map(|_| signer.sign(&[7; 32], window().to))).await;
+    let failed = join_all((0..64).map(|_| signer.sign(&[7; 32], window().to, &|| false))).await;
     assert!(failed.iter().all(|signed| signed.as_ref().is_err_and(|failure| failure.code == Code::SigningFailed)));
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }

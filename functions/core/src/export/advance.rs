@@ -18,7 +18,7 @@ use crate::{
     failure::{Failure, Party},
     new_event::Stamp,
     ports::{Buckets, Bus, Commit, Conditional, Events, FailureRecord, Signer, Tenants},
-    records::{ExportHealth, LastError, Receipt, TenantRecords},
+    records::{ExportHealth, Receipt, TenantRecords},
     schedule::{Schedule, Window, wait_to_settle},
     system_events::{self, FailingExport},
     timestamp,
@@ -139,9 +139,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         if held.lease.as_ref().is_none_or(|lease| lease.until < (run.now)()) {
             return Err(lease_lost());
         }
-        // While signing fails, exports haven't recovered. A recovery announces an unsigned window, too.
+        // A recovery says itself whether its window is unsigned.
         let (unsigned, stamp, since) = (receipt.is_unsigned(), self.stamp(run), held.health.failing_since);
-        let announcement = if held.watermark.failing && receipt.signing_failure.is_none() {
+        let announcement = if held.watermark.failing {
             Some(system_events::export_recovered(&config.tenant, stamp, window, unsigned, since))
         } else {
             unsigned.then(|| system_events::window_unsigned(&config.tenant, stamp, &receipt))
@@ -163,17 +163,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
         let held = &mut tenant.held;
         held.watermark = held.watermark.after(&receipt, after);
-        if held.watermark.failing {
-            // As the commit has recorded it: a later failure of this run is announced as one of another run would be.
-            held.health.last_error = receipt.failure().map(|failure| LastError {
-                code: failure.code.to_string(),
-                message: failure.message,
-                party: Some(failure.party.to_string()),
-                at: Some(timestamp::whole_seconds(receipt.exported_at)),
-            });
-        } else {
-            held.health = ExportHealth::default();
-        }
+        held.health = ExportHealth::default();
         // A request that may still be carried out stores the very bytes that are committed: in doubt, no window is read a
         // second time.
         held.in_doubt = false;

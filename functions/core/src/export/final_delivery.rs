@@ -35,7 +35,7 @@ use crate::{
     records::{FinalDeliveries, FinalDelivery, Receipt},
     schedule::{Window, full_hour, next_full_hour, wait_to_settle},
     settings::{Draft, FieldErrors},
-    system_events::EndedDelivery,
+    system_events::{self, EndedDelivery},
     tenant::TenantId,
     timestamp,
 };
@@ -218,10 +218,14 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             // The rest is a delivery of its own, so that no flood of changes can hold up what is before them.
             match it.rest(&as_read, &receipt) {
                 None => (None, Some(EndedDelivery { tenant: &tenant, delivery: it }.completed(stamp, &receipt))),
-                rest => (rest, None),
+                rest => {
+                    let unsigned = receipt.is_unsigned();
+                    (rest, unsigned.then(|| system_events::window_unsigned(&tenant, stamp, &receipt)))
+                }
             }
         };
         pending.write(&self.tenants, held, Some(delivered_until), after).await?;
+        held.has_notifications |= receipt.is_unsigned();
         held.watermark.final_delivered_until = Some(timestamp::seconds(delivered_until));
         // What may still be stored are the very bytes that are delivered.
         held.in_doubt = false;

@@ -1,8 +1,9 @@
 //! Stores a window's manifest, signed with the platform's key.
 
-use super::{AbortReason, Export, window::LeaseContext};
+use super::{AbortReason, Export, Run, window::LeaseContext};
 use crate::{
-    manifest::{self},
+    failure::Failure,
+    manifest::{self, Signature},
     object::{ObjectSpec, sha256},
     ports::{Bucket as _, Buckets, Bus, Events, Finish, Signer, Tenants, Upload as _},
     records::{ManifestState, Receipt, StoredManifest},
@@ -24,9 +25,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             return Ok(receipt);
         }
         let (config, is_final, now) = (context.config, context.pending.is_some(), (context.run.now)());
-        let text = manifest::text(config, &receipt, is_final, chain.head);
+        let text = manifest::text(config, &receipt, is_final, chain.head)?;
         let (note, state, signing_failure) = if self.signer.has_key() {
-            match self.signer.sign(&manifest::digest(&text), now).await {
+            match self.sign(context.run, &text).await {
                 Ok(signature) => (manifest::signed_note(&text, &signature), ManifestState::Signed, None),
                 Err(failure) if chain.goes_on_unsigned(now) => (text.clone(), ManifestState::Unsigned, Some(failure)),
                 Err(failure) => return Err(failure.into()),
@@ -49,5 +50,19 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         context.held.in_doubt |= in_doubt;
         result?;
         Ok(Receipt { manifest: Some(stored), signing_failure, ..receipt })
+    }
+
+    /// While signing fails, tries it before a window is read: otherwise each try would read and store the whole window again.
+    pub(super) async fn try_signing(&self, context: &LeaseContext<'_, T>) -> Result<(), Failure> {
+        let chain = context.chain();
+        let waits = chain.signing_failed_since.is_some() && !chain.goes_on_unsigned((context.run.now)());
+        if waits && self.signer.has_key() {
+            self.sign(context.run, "audit-log-export: a signature that is thrown away\n").await?;
+        }
+        Ok(())
+    }
+
+    async fn sign(&self, run: Run<'_>, text: &str) -> Result<Signature, Failure> {
+        self.signer.sign(&manifest::digest(text), (run.now)(), run.should_stop).await
     }
 }

@@ -54,6 +54,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         start.gap |= self.may_be_deleted(window.from, started);
         let mut writer = Writer::new(&self.buckets, config, bucket, &start);
         let mut context = context;
+        self.try_signing(&context).await?;
         let copied = self.copy_events(&mut context, &start, &mut writer, uncommitted_objects).await;
         context.held.in_doubt |= writer.in_doubt;
         match copied {
@@ -103,7 +104,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
                 let (malformed, late) = (writer.malformed, writer.late);
                 let trailing_counts = writer.trailing_counts.clone();
-                let checkpoint = Checkpoint { objects, read_until, malformed, late, trailing_counts, ..start.clone() };
+                let gap = start.gap || writer.late_gap;
+                let checkpoint =
+                    Checkpoint { objects, read_until, malformed, late, trailing_counts, gap, ..start.clone() };
                 let is_saved = context.save_checkpoint(&checkpoint).await?;
                 uncommitted_objects.fetch_add(u64::from(is_saved), Ordering::Relaxed);
                 if (run.should_stop)() {

@@ -107,14 +107,14 @@ impl Settings for Fakes {
         let mut state = self.state();
         let Some(stored) = state.tenants.get_mut(tenant.as_str()) else { return Ok(Conditional::ConditionFailed) };
         let is_leaving = stored.has_revision_before(announcement.final_deliveries.as_ref());
-        let due_shard = stored.watermark.as_mut().map(|watermark| &mut watermark.due_shard);
-        let (Some(due_shard @ Some(_)), Some(config)) = (due_shard, stored.config.as_mut()) else {
+        let watermark = stored.watermark.as_mut().filter(|watermark| watermark.due_shard.is_some());
+        let (Some(watermark), Some(config)) = (watermark, stored.config.as_mut()) else {
             return Ok(Conditional::ConditionFailed);
         };
         if !is_leaving || super::version(Some(config)) != Some(version) {
             return Ok(Conditional::ConditionFailed);
         }
-        *due_shard = None;
+        (watermark.due_shard, watermark.signing_failed_since) = (None, None);
         config.version = Some((version + 1).to_string());
         state.announce(announcement);
         Ok(Conditional::Written)

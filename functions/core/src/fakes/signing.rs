@@ -15,7 +15,12 @@ impl Signer for Fakes {
     }
 
     /// The signature is the digest itself, so that tests can check it without a library.
-    async fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
+    async fn sign(
+        &self,
+        digest: &[u8; 32],
+        now: DateTime<Utc>,
+        _should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Signature, Failure> {
         self.inject(Op::Sign, "").await?;
         let key = self.state().manifest_key.clone();
         let key = key.ok_or_else(|| Failure::new(Code::SigningFailed, "There is no key."))?;

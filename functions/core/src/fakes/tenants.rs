@@ -125,10 +125,8 @@ impl Tenants for Fakes {
         stored.watermark = stored.watermark.as_ref().map(|watermark| watermark.after(receipt, after));
         stored.last_success_at = Some(receipt.exported_at);
         stored.last_error = receipt.failure().map(|failure| (failure, receipt.exported_at));
-        if receipt.signing_failure.is_none() {
-            stored.consecutive_failures = 0;
-            (stored.failing_since, stored.backoff_reset_at) = (None, None);
-        }
+        stored.consecutive_failures = 0;
+        (stored.failing_since, stored.backoff_reset_at) = (None, None);
         stored.lease.take_if(|_| releases);
         stored.receipts.insert(receipt.window.to, receipt.clone());
         announcement.into_iter().for_each(|announcement| state.announce(announcement));
@@ -168,8 +166,13 @@ impl Tenants for Fakes {
         stored.last_error = Some((failure.clone(), at));
         stored.consecutive_failures += 1;
         stored.failing_since.get_or_insert(at);
-        if let Some(watermark) = stored.watermark.as_mut().filter(|_| failure.code == Code::SigningFailed) {
-            watermark.signing_failed_since.get_or_insert(timestamp::seconds(at));
+        if let Some(StoredWatermark { signing_failed_since, .. }) = &mut stored.watermark {
+            match failure.code {
+                Code::SigningFailed => {
+                    signing_failed_since.get_or_insert(timestamp::seconds(at));
+                }
+                _ => *signing_failed_since = None,
+            }
         }
         stored.lease.take_if(|_| releases);
         announcement.into_iter().for_each(|announcement| state.announce(announcement));

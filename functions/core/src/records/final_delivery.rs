@@ -84,7 +84,7 @@ pub struct FinalDelivery {
     /// When it was left last.
     #[serde(with = "whole_seconds")]
     pub left_at: DateTime<Utc>,
-    /// Whether the exports failed each time that the place was left.
+    /// Whether the place refused the exports each time that it was left.
     pub was_failing: bool,
     /// How often it was left.
     pub times_left: u64,
@@ -128,7 +128,8 @@ impl FinalDelivery {
     pub fn after_failure(&self, failure: &Failure, now: DateTime<Utc>) -> Self {
         let now = Some(timestamp::whole_seconds(now));
         let refused_since = self.refused_since.or(now.filter(|_| failure.party == Party::Customer));
-        let signing_failed_since = self.signing_failed_since.or(now.filter(|_| failure.code == Code::SigningFailed));
+        let signing_failed_since = now.filter(|_| failure.code == Code::SigningFailed);
+        let signing_failed_since = signing_failed_since.map(|now| self.signing_failed_since.unwrap_or(now));
         Self { failing_since: self.failing_since.or(now), refused_since, signing_failed_since, ..self.clone() }
     }
 
@@ -250,7 +251,7 @@ impl FinalDeliveries {
             (waiting.from, waiting.until) = (waiting.from.min(since), waiting.until.max(until));
             waiting.left_at = since;
             waiting.times_left += 1;
-            waiting.was_failing &= watermark.failing;
+            waiting.was_failing &= watermark.refused;
             (waiting.failing_since, waiting.refused_since) = (None, None);
             return Some(after);
         }
@@ -264,7 +265,7 @@ impl FinalDeliveries {
             until,
             since,
             left_at: since,
-            was_failing: watermark.failing,
+            was_failing: watermark.refused,
             times_left: 1,
             trailing_counts,
             manifest_sha256: watermark.manifest_sha256.clone(),

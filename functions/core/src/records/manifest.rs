@@ -13,7 +13,7 @@ const SIGNING_TRIED_FOR: TimeDelta = TimeDelta::hours(6);
 pub struct Chain<'a> {
     /// SHA-256 of the last manifest's text, in lower-case hex; none before the first.
     pub head: Option<&'a str>,
-    /// When signing failed first since the last signed manifest.
+    /// When signing failed first, if nothing was signed and nothing else failed since.
     pub signing_failed_since: Option<DateTime<Utc>>,
 }
 

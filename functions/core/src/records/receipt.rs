@@ -79,7 +79,7 @@ impl Receipt {
 
     /// The failure that is noted although the window was exported.
     pub fn failure(&self) -> Option<Failure> {
-        self.signing_failure.clone().or_else(|| self.loss())
+        self.loss().or_else(|| self.signing_failure.clone())
     }
 
     /// Returns the failure to report if the window was exported with a gap.

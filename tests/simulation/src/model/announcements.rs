@@ -14,6 +14,8 @@ type Announced = (String, String, i64);
 /// A recovery whose window is unsigned announces that, too.
 const RECOVERED: [&str; 2] = ["Export Recovered", "Export Recovered, unsigned"];
 
+const COMPLETED_UNSIGNED: &str = "Final Delivery Completed, unsigned";
+
 impl TenantModel<'_> {
     /// Returns the tenant's system events by id, deleted ones too.
     fn announced(&self) -> Result<BTreeMap<String, Announced>, String> {
@@ -67,7 +69,8 @@ impl TenantModel<'_> {
                 return Err(format!("{action} is no {kind:?}"));
             }
         }
-        for from in unsigned {
+        let parts = self.facts.unsigned_parts.get(self.id).into_iter().flatten().cloned();
+        for from in unsigned.into_iter().chain(parts) {
             let due = ("Window Unsigned".to_owned(), from, 0);
             let id = announced.iter().find_map(|(id, it)| (*it == due).then(|| id.clone()));
             let id = id.ok_or_else(|| format!("the window from {} is unsigned and not announced", due.1))?;
@@ -86,7 +89,7 @@ impl TenantModel<'_> {
     /// The end of each final delivery is an audit event. One that is given up is a notification too, unless the exports failed
     /// already when the place was left.
     fn check_ended_deliveries(&self, announced: &mut BTreeMap<String, Announced>) -> Result<(), String> {
-        let EndedDeliveries { ended, given_up: most_given_up, silent: most_silent } =
+        let EndedDeliveries { ended, given_up: most_given_up, silent: most_silent, unsigned } =
             self.facts.final_deliveries.get(self.id).copied().unwrap_or_default();
         let mut take = |action: &str| {
             let of_action: Vec<String> =
@@ -94,7 +97,13 @@ impl TenantModel<'_> {
             announced.retain(|_, (of, ..)| of != action);
             of_action
         };
-        let (completed, given_up) = (take("Final Delivery Completed"), take("Final Delivery Failed"));
+        let (mut completed, given_up) = (take("Final Delivery Completed"), take("Final Delivery Failed"));
+        let without_signature = take(COMPLETED_UNSIGNED);
+        if without_signature.len() != unsigned {
+            return Err(format!("{unsigned} final deliveries are unsigned, but announced are {without_signature:?}"));
+        }
+        without_signature.iter().try_for_each(|id| self.check_published(id, COMPLETED_UNSIGNED))?;
+        completed.extend(without_signature);
         if completed.len() + given_up.len() != ended || given_up.len() > most_given_up {
             return Err(format!(
                 "{ended} final deliveries ended, but {} completed and {} are given up",
@@ -131,7 +140,7 @@ fn kind_of(action: &str) -> Option<Kind> {
         "Connector Disconnected" => Some(Kind::Disconnected),
         "Connector Connected" => Some(Kind::Connected),
         "Final Delivery Failed" => Some(Kind::FinalDeliveryFailed),
-        "Window Unsigned" => Some(Kind::WindowUnsigned),
+        "Window Unsigned" | COMPLETED_UNSIGNED => Some(Kind::WindowUnsigned),
         _ => None,
     }
 }

@@ -23,7 +23,12 @@ impl Signer for Ports {
         self.key.is_some()
     }
 
-    async fn sign(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Result<Signature, Failure> {
+    async fn sign(
+        &self,
+        digest: &[u8; 32],
+        now: DateTime<Utc>,
+        _should_stop: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Signature, Failure> {
         let Some(key) = self.key.clone() else {
             return Err(Failure::new(Code::SigningFailed, "There is no key."));
         };

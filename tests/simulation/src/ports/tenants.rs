@@ -185,8 +185,17 @@ impl Tenants for Ports {
         let record = move |_| {
             let record = || bugs::record_failure(ports.fakes(), &write, &failure, at);
             let result = ports.fenced("recorded failure", &write, record);
-            if result == Ok(Conditional::Written) && failure.code == Code::SigningFailed {
-                let noted = manifests::note_failure(&mut ports.world.facts(), write.tenant.as_str(), at);
+            if result == Ok(Conditional::Written) {
+                let mut facts = ports.world.facts();
+                let noted = match failure.code {
+                    Code::SigningFailed => manifests::note_failure(&mut facts, write.tenant.as_str(), at),
+                    // The hours begin anew.
+                    _ => {
+                        facts.signing_failed_since.remove(write.tenant.as_str());
+                        Ok(())
+                    }
+                };
+                drop(facts);
                 noted.unwrap_or_else(|violation| ports.world.violate(violation));
             }
             result

@@ -205,8 +205,13 @@ fn a_window_waits_six_hours_for_its_signature_and_is_then_delivered_without_one(
     assert_eq!(world.exported_until("acme"), "2026-11-21T18:00:00Z");
     assert_chain(&world.manifests("acme-bucket"), world.head());
     let acme = world.fakes.state().tenants["acme"].clone();
-    assert_eq!(acme.last_error.map(|(failure, _)| failure.code), Some(Code::SigningFailed), "still failing");
-    assert_eq!(world.kinds(), [&[Kind::Failed][..], &[Kind::WindowUnsigned; 7][..]].concat());
+    assert_eq!(acme.last_error.map(|(failure, _)| failure.code), Some(Code::SigningFailed));
+    assert_eq!((acme.failing_since, acme.consecutive_failures), (None, 0), "what is delivered does not fail");
+    let unsigned = |kind| world.fakes.state().notifications.iter().filter(|it| it.kind == kind).count();
+    assert_eq!(unsigned(Kind::WindowUnsigned), 6);
+    assert_eq!(world.kinds()[..2], [Kind::Failed, Kind::Recovered]);
+    let recovered = world.fakes.state().notifications[1].info["unsigned"].clone();
+    assert_eq!(recovered, true, "the first one of the backlog");
 
     world.tick("19:00").unwrap();
     world.fakes.heal();
@@ -215,12 +220,61 @@ fn a_window_waits_six_hours_for_its_signature_and_is_then_delivered_without_one(
     let signed: Vec<bool> = manifests.iter().map(|it| it.is_signed).collect();
     assert_eq!(signed, [true, false, false, false, false, false, false, false, false, true]);
     assert_chain(&manifests, world.head());
-    assert_eq!(world.kinds()[8..], [Kind::WindowUnsigned, Kind::Recovered]);
+    assert_eq!(world.kinds()[8..], [Kind::WindowUnsigned]);
     let acme = world.fakes.state().tenants["acme"].clone();
     assert_eq!((acme.failing_since, acme.watermark.unwrap().signing_failed_since), (None, None));
 
     world.fakes.once(Op::Sign, None, Fault::Fail(refusal()));
     assert_eq!(counts(&world.tick("21:00").unwrap()), (0, 1, 0), "the six hours begin anew");
+}
+
+#[test]
+fn a_failure_of_the_customers_that_begins_in_an_outage_of_signatures_is_announced() {
+    let world = World::signing();
+    world.fakes.always(Op::Sign, None, refusal());
+    for hour in 11..19 {
+        world.tick(&format!("{hour}:00")).unwrap();
+    }
+    let before = world.kinds().len();
+    world.fakes.always(Op::Finish, None, Failure::new(Code::AccessDenied, "S3 refused it."));
+    world.tick("19:00").unwrap();
+    assert_eq!(world.kinds()[before..], [Kind::Failed]);
+}
+
+#[test]
+fn the_six_hours_begin_anew_after_another_failure_and_after_a_disconnect() {
+    for interrupt in [
+        |world: &World| {
+            world.fakes.always(Op::Finish, None, Failure::new(Code::AccessDenied, "S3 refused it."));
+            world.tick("12:00").unwrap();
+            world.fakes.heal();
+        },
+        |world: &World| {
+            world.fakes.heal();
+            world.disconnect("acme");
+            world.save("acme", &Draft { bucket: Some("acme-bucket".to_owned()), ..draft() }, clock("12:10"));
+        },
+    ] {
+        let world = World::signing();
+        world.fakes.once(Op::Sign, None, Fault::Fail(refusal()));
+        world.tick("11:00").unwrap();
+        interrupt(&world);
+        world.fakes.always(Op::Sign, None, refusal());
+        for hour in [18, 23] {
+            assert_eq!(counts(&world.tick(&format!("{hour}:00")).unwrap()), (0, 1, 0), "{hour}");
+        }
+        assert!(world.manifests("acme-bucket").is_empty());
+    }
+}
+
+#[test]
+fn a_window_that_waits_for_its_signature_is_not_stored_again_at_every_try() {
+    let world = World::signing();
+    world.fakes.always(Op::Sign, None, refusal());
+    world.tick("11:00").unwrap();
+    let before = (world.fakes.calls(Op::Page), world.fakes.calls(Op::Finish));
+    world.tick("12:00").unwrap();
+    assert_eq!((world.fakes.calls(Op::Page), world.fakes.calls(Op::Finish)), before);
 }
 
 #[test]
@@ -271,4 +325,9 @@ fn a_final_delivery_waits_for_its_signature_too() {
     let deliveries = world.tick("18:00").unwrap().final_deliveries;
     assert_eq!((deliveries.completed, deliveries.failed, deliveries.signing_failed), (1, 0, 1));
     assert!(!world.manifests("acme-bucket")[1].is_signed);
+    let state = world.fakes.state();
+    let unsigned = state.notifications.iter().filter(|it| it.kind == Kind::WindowUnsigned);
+    let keys: Vec<_> =
+        unsigned.filter_map(|it| it.info["manifest"].as_str()).filter(|key| key.contains("final")).collect();
+    assert_eq!(keys.len(), 1, "it is announced");
 }
