@@ -44,7 +44,7 @@ const SIGNATURES_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// After so many failures in a row, tenants fail at once for a while instead of each waiting for KMS: a run has to come to all of
 /// them, also to those whose windows are delivered without a signature.
 const OUTAGE_FAILURES: u32 = 4;
-const OUTAGE_PAUSE: Duration = Duration::from_secs(15);
+const OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 
 /// While KMS throttles, a signature is requested for so long. Beyond [`SIGN_TIMEOUT`], since a throttle passes as the pace slows
 /// down, and a failure costs the tenant an hour.

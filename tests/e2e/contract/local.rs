@@ -56,7 +56,11 @@ pub(crate) struct OnLocalAws<'a> {
 
 /// Runs a test on the local AWS with empty tables.
 pub(crate) fn on_local_aws(body: impl AsyncFnOnce(&OnLocalAws<'_>) -> Result<()>) -> Result<()> {
-    run_on_platform(async |fixture| body(&OnLocalAws::new(fixture).await?).await)
+    run_on_platform(async |fixture| {
+        // With the keys of manifests, which other tests leave there.
+        fixture.platform.clear_table(Table::Tenants).await?;
+        body(&OnLocalAws::new(fixture).await?).await
+    })
 }
 
 impl<'a> OnLocalAws<'a> {

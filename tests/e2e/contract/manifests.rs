@@ -20,8 +20,8 @@ use crate::{
 on_both_worlds! {
     a_commit_stores_the_head_of_the_chain_and_the_receipts_manifest
     a_commit_without_a_manifest_leaves_the_chain_as_it_is
-    only_a_failure_to_sign_is_noted_as_one_and_the_first_counts
-    an_unsigned_window_is_committed_and_the_tenant_goes_on_failing
+    the_first_failure_to_sign_since_another_failure_is_noted
+    an_unsigned_window_ends_failures_and_the_next_one_does_not_wait
     a_signed_window_ends_the_failures
     a_window_that_is_unsigned_without_a_key_is_no_failure
     settings_and_connections_leave_the_chain_alone
@@ -83,24 +83,25 @@ async fn a_commit_without_a_manifest_leaves_the_chain_as_it_is(world: &impl Worl
     Ok(())
 }
 
-async fn only_a_failure_to_sign_is_noted_as_one_and_the_first_counts(world: &impl World) -> Result<()> {
+async fn the_first_failure_to_sign_since_another_failure_is_noted(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     for (failure, time, since) in [
         (denied(), "11:01", None),
         (no_signature(), "11:02", Some("2026-11-20T11:02:00Z")),
-        (denied(), "12:03", Some("2026-11-20T11:02:00Z")),
-        (no_signature(), "13:04", Some("2026-11-20T11:02:00Z")),
+        (no_signature(), "12:02", Some("2026-11-20T11:02:00Z")),
+        (denied(), "12:03", None),
+        (no_signature(), "13:04", Some("2026-11-20T13:04:00Z")),
     ] {
         assert_eq!(acme.fail(world, &failure, time).await?, Conditional::Written);
         let watermark = stored_watermark(world, &acme.config.tenant).await?;
         assert_eq!(watermark.signing_failed_since.as_deref(), since, "{failure} at {time}");
     }
     let health = load(world, &acme.config.tenant).await?.health;
-    assert_eq!((health.failing_since, health.consecutive_failures), (Some(clock("11:01")?), 4));
+    assert_eq!((health.failing_since, health.consecutive_failures), (Some(clock("11:01")?), 5));
     Ok(())
 }
 
-async fn an_unsigned_window_is_committed_and_the_tenant_goes_on_failing(world: &impl World) -> Result<()> {
+async fn an_unsigned_window_ends_failures_and_the_next_one_does_not_wait(world: &impl World) -> Result<()> {
     let acme = connect_and_acquire(world, "acme").await?;
     let tenant = &acme.config.tenant;
     for (failure, time) in [(denied(), "11:02"), (no_signature(), "12:02")] {
@@ -112,11 +113,11 @@ async fn an_unsigned_window_is_committed_and_the_tenant_goes_on_failing(world: &
         let receipt = unsigned(&acme.receipt(sha256));
         acme = commit(world, &acme, &receipt).await?;
         let StoredWatermark { manifest_sha256, signing_failed_since, failing, .. } = acme.watermark.clone();
-        assert_eq!((manifest_sha256, signing_failed_since, failing), (Some(sha256.repeat(64)), since.clone(), true));
-        let expected = Failures::new(Code::SigningFailed, "KMS answered DisabledException.", 2);
+        assert_eq!((manifest_sha256, signing_failed_since, failing), (Some(sha256.repeat(64)), since.clone(), false));
+        let expected = Failures::new(Code::SigningFailed, "KMS answered DisabledException.", 0);
         assert_eq!(failures(world, tenant).await?, expected, "the failure is noted, and not counted");
         let health = load(world, tenant).await?.health;
-        assert_eq!(health.failing_since, Some(clock("11:02")?));
+        assert_eq!(health.failing_since, None);
         assert_eq!(health.last_success_at, Some(receipt.exported_at));
         let stored = world.settings().receipts(tenant, None, 1).await?.remove(0).receipt;
         assert_eq!((stored.manifest, stored.signing_failure), (receipt.manifest, None));
@@ -172,8 +173,8 @@ async fn settings_and_connections_leave_the_chain_alone(world: &impl World) -> R
     let left = world.settings().disconnect(tenant, 2, &announcement_of("acme", "left", "12:20")?).await?;
     assert_eq!(left, Conditional::Written);
     let disconnected = stored_watermark(world, tenant).await?;
-    assert_eq!(disconnected, StoredWatermark { due_shard: None, ..before.clone() });
-    assert_eq!(save(3, "back").await?, before);
+    assert_eq!(disconnected, StoredWatermark { due_shard: None, signing_failed_since: None, ..before.clone() });
+    assert_eq!(save(3, "back").await?, StoredWatermark { signing_failed_since: None, ..before });
     Ok(())
 }
 

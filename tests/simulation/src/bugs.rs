@@ -108,7 +108,7 @@ bugs! {
     UnsignedAtOnce = "a window whose manifest can't be signed is committed at once";
     NeverUnsigned = "each failure to sign begins the six hours anew";
     UnsignedIsNotAnnounced = "a window without a signature is not announced";
-    UnsignedEndsTheFailure = "a window without a signature counts as a success";
+    OtherFailureKeepsTheWait = "a failure of another kind doesn't begin the six hours anew";
     // A change of destination.
     LeftWithoutDelivery = "a change of destination leaves nothing to deliver to the place that is left";
     PendingIsOverwritten = "a change of destination replaces the final deliveries that wait";

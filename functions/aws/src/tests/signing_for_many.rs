@@ -83,3 +83,30 @@ async fn tenants_that_wait_for_an_unreachable_key_fail_together() {
     assert!(failed.iter().all(|signed| signed.as_ref().is_err_and(|failure| failure.code == Code::SigningFailed)));
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_comes_to_all_tenants_while_kms_does_not_answer() {
+    let public_key = json!({ "KeySpec": "ECC_NIST_P256", "PublicKey": "a2V5" });
+    let aws = Aws::new()
+        .on("GetPublicKey", [Reply::ok(public_key.to_string())])
+        .on("GetItem", [Reply::ok("{}")])
+        .on("PutItem", [Reply::ok("{}")])
+        .on("Sign", [Reply::Silence]);
+    let signer = signer(&aws, "eu-north-1");
+    let started = Instant::now();
+    // Eight at a time.
+    for _ in 0..100 {
+        let failed = join_all((0..8).map(|_| signer.sign(&[7; 32], window().to, &|| false))).await;
+        assert!(failed.iter().all(Result::is_err));
+    }
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_should_stop_waits_for_no_throttled_signature() {
+    let aws = kms(0);
+    let signer = signer(&aws, "eu-south-1");
+    let started = Instant::now();
+    assert!(signer.sign(&[7; 32], window().to, &|| true).await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+}

@@ -98,9 +98,11 @@ async fn the_status_has_the_head_and_each_receipt_its_manifest() {
     let (head, manifest) = read().await;
     assert_eq!((&head, &manifest["state"]), (&manifest["sha256"], &json!("signed")));
     assert!(manifest["key"].as_str().unwrap().ends_with("/20261121T090000Z_20261121T100000Z.manifest"), "{manifest}");
-    let mut state = world.fakes.state();
-    let receipts = &mut state.tenants.get_mut("acme").unwrap().receipts;
-    receipts.values_mut().for_each(|receipt| receipt.manifest.as_mut().unwrap().state = ManifestState::Unsigned);
-    drop(state);
+    let unsign = || {
+        let mut state = world.fakes.state();
+        let receipts = &mut state.tenants.get_mut("acme").unwrap().receipts;
+        receipts.values_mut().for_each(|receipt| receipt.manifest.as_mut().unwrap().state = ManifestState::Unsigned);
+    };
+    unsign();
     assert_eq!(read().await.1["state"], "unsigned");
 }

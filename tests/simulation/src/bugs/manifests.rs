@@ -34,10 +34,7 @@ pub fn change_chain(world: &World, tenant: &TenantId, has_key: bool, watermark: 
 }
 
 /// Changes a commit.
-pub fn change_commit(receipt: &mut Receipt, announcement: &mut Option<Announcement>) {
-    if is_planted(Bug::UnsignedEndsTheFailure) {
-        receipt.signing_failure = None;
-    }
+pub fn change_commit(receipt: &Receipt, announcement: &mut Option<Announcement>) {
     let is_unsigned = receipt.is_unsigned();
     announcement.take_if(|_| is_unsigned && is_planted(Bug::UnsignedIsNotAnnounced));
 }

@@ -85,7 +85,7 @@ pub fn commit(
     }
     let mut announcement = write.announcement.clone();
     announcement.take_if(|_| is_planted(Bug::RecoveryIsNotAnnounced) && !receipt.is_unsigned());
-    change_commit(&mut receipt, &mut announcement);
+    change_commit(&receipt, &mut announcement);
     let head = with_tenant(fakes, &write.tenant, |stored| stored.watermark.as_ref()?.manifest_sha256.clone()).flatten();
     let announcement = announcement.as_ref();
     let commit = Commit { after, receipt: &receipt, announcement, releases: write.releases };
@@ -126,7 +126,19 @@ pub fn record_failure(
     let announcement = write.announcement.as_ref().filter(|_| !is_planted(Bug::FailureIsNotAnnounced));
     let record = FailureRecord { failure, at, announcement, releases: write.releases };
     let record = |fence: Fence<'_>| call_now(fakes.record_failure(&write.tenant, fence, record));
+    let since = || {
+        let tenants = &fakes.state().tenants;
+        tenants.get(write.tenant.as_str()).and_then(|stored| stored.watermark.as_ref()?.signing_failed_since.clone())
+    };
+    let before = since();
     let result = write.fenced(fakes, Bug::FailureUnfenced, record);
+    if is_planted(Bug::OtherFailureKeepsTheWait) && since().is_none() {
+        with_tenant(fakes, &write.tenant, |stored| {
+            if let Some(watermark) = &mut stored.watermark {
+                watermark.signing_failed_since = before;
+            }
+        });
+    }
     if is_planted(Bug::FailureMovesTheWatermark) {
         with_tenant(fakes, &write.tenant, |stored| {
             let Some(watermark) = &mut stored.watermark else { return };
