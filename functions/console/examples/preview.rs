@@ -227,10 +227,6 @@ fn add_unsigned_windows(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyh
         receipt.manifest.as_mut().context("a manifest")?.state = ManifestState::Unsigned;
         receipt.exported_at = hour + TimeDelta::seconds(64);
     }
-    let failure = Failure::new(Code::SigningFailed, "KMS answered DisabledException.");
-    stored.last_error = Some((failure, hour + TimeDelta::seconds(64)));
-    stored.consecutive_failures = 6;
-    stored.failing_since = Some(hour - TimeDelta::hours(6) + TimeDelta::seconds(63));
     Ok(())
 }
 

@@ -185,10 +185,10 @@ impl Tenants for TenantsTable {
             set.push_str(", manifest_sha256 = :manifest");
             set_values.push((":manifest".to_owned(), s(&manifest.sha256)));
         }
-        match receipt.failure() {
+        match receipt.loss() {
             None => removed.extend(attributes::FAILURE_ATTRIBUTES),
-            Some(failure) => {
-                let (error, values) = attributes::failure(&failure, receipt.exported_at);
+            Some(loss) => {
+                let (error, values) = attributes::failure(&loss, receipt.exported_at);
                 set = format!("{set}, {error}");
                 set_values.extend(values);
             }

@@ -124,7 +124,7 @@ impl Tenants for Fakes {
         }
         stored.watermark = stored.watermark.as_ref().map(|watermark| watermark.after(receipt, after));
         stored.last_success_at = Some(receipt.exported_at);
-        stored.last_error = receipt.failure().map(|failure| (failure, receipt.exported_at));
+        stored.last_error = receipt.loss().map(|loss| (loss, receipt.exported_at));
         stored.consecutive_failures = 0;
         (stored.failing_since, stored.backoff_reset_at) = (None, None);
         stored.lease.take_if(|_| releases);

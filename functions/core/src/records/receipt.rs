@@ -77,11 +77,6 @@ impl Receipt {
         self.manifest.as_ref().is_some_and(|manifest| manifest.state == ManifestState::Unsigned)
     }
 
-    /// The failure that is noted although the window was exported.
-    pub fn failure(&self) -> Option<Failure> {
-        self.loss().or_else(|| self.signing_failure.clone())
-    }
-
     /// Returns the failure to report if the window was exported with a gap.
     pub fn loss(&self) -> Option<Failure> {
         let message = format!(
