@@ -12,9 +12,8 @@ use self::{amended::Amended, texts::Texts};
 use crate::{
     finding::{Finding, Kind},
     hash::Sha256,
-    key::KeyId,
     manifest::Manifest,
-    manifest_file::ManifestFile,
+    manifest_file::{ManifestFile, SigningKey},
     names::Class,
     window::{Window, instant},
 };
@@ -39,8 +38,8 @@ impl Range {
 pub(crate) struct Text {
     pub(crate) path: String,
     pub(crate) manifest: Manifest,
-    /// The name and id of the key. None if it isn't signed.
-    pub(crate) key: Option<(String, KeyId)>,
+    /// None if it isn't signed.
+    pub(crate) key: Option<SigningKey>,
     /// Whether it is signed, or named by a trusted one.
     pub(crate) is_trusted: bool,
     /// Of an amended one, as its name says.

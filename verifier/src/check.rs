@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use chrono::{DateTime, Utc};
 
 use crate::{
     chain::{Beginning, Chain, Delivery, Range},
@@ -108,7 +109,7 @@ pub fn check(folder: &Path, request: &Request, progress: &Progress) -> Result<Re
             Beginning::Within => Begins::Within,
             Beginning::Unknown => Begins::Unknown,
         },
-        head: Head { sha256: chain.head, given: request.head },
+        head: Head { sha256: chain.head, given: request.head, given_until: given_until(&chain, request.head) },
         keys: key_uses(&chain),
         findings,
     })
@@ -127,14 +128,21 @@ fn most_frequent_tenant(files: &[ManifestFile]) -> String {
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(tenant, _)| tenant.to_owned()).unwrap_or_default()
 }
 
+/// Until when the windows reach that the manifest with the given hash completes.
+fn given_until(chain: &Chain, head: Option<Sha256>) -> Option<DateTime<Utc>> {
+    let given = chain.texts.iter().find(|text| Some(text.manifest.sha256) == head);
+    given.map(|text| text.manifest.window.to)
+}
+
 fn key_uses(chain: &Chain) -> Vec<KeyUse> {
     let mut uses = BTreeMap::<_, KeyUse>::new();
     for delivery in &chain.deliveries {
         let text = &chain.texts[delivery.text];
-        let Some((name, id)) = &text.key else { continue };
+        let Some(key) = &text.key else { continue };
         let window = text.manifest.window;
-        let used =
-            uses.entry((name, id)).or_insert(KeyUse { name: name.clone(), key_id: *id, manifests: 0, range: window });
+        let unused =
+            || KeyUse { name: key.name.clone(), key_id: key.id, sha256: key.sha256, manifests: 0, range: window };
+        let used = uses.entry(key).or_insert_with(unused);
         used.manifests += 1;
         used.range.from = used.range.from.min(window.from);
         used.range.to = used.range.to.max(window.to);

@@ -88,8 +88,9 @@ kinds! {
     ChainRestarted Error "The chain begins anew, so it doesn't prove that nothing is missing between the two windows. Ask the platform: \
         the tenant was erased and connected again, or a table was lost.",
     WindowGap Error "The platform signed windows with a gap or an overlap between them. Ask the platform.",
-    Cut Error "The newest manifests are missing: the head that was given is not in the folder. Copy the folder again. If the bucket \
-        lacks them, they were deleted.",
+    Cut Error "No manifest in the folder has the head that was given. Copy the folder again. If the bucket lacks it too, the newest \
+        manifests were deleted, or the platform has delivered windows again or signed another history. Ask the platform if the newest \
+        windows are there.",
     NotCovered Error "Windows of the time that was asked for are not in the folder. Copy all of it, or ask for less.",
     FileMissing Error "Files are missing. Copy the folder again. If the bucket lacks them, they were deleted, or have expired by a \
         lifecycle rule: ask the platform to deliver the windows again, or use --from.",
@@ -107,10 +108,12 @@ kinds! {
         signature that their hashes lead to.",
     Incomplete Notice "The platform says that events may be missing in these windows, since they were deleted before they could be \
         delivered.",
-    Amended Notice "The platform has delivered these windows again, with other bytes, and signed those too.",
+    Amended Notice "The platform has delivered these windows again, with other bytes, and signed those too. This is reserved: no version \
+        of the exporter does so yet.",
     Leftover Notice "No manifest has these files. They are beside others of the same window, as a change of settings during a delivery \
-        leaves them. Don't take them for audit logs.",
-    BeforeChain Notice "Files that are older than the first manifest are not proved: the platform didn't sign at that time.",
+        leaves them. Exclude them from what you rely on; --json lists them.",
+    BeforeChain Notice "Files that are older than the first manifest are not proved: the platform didn't sign at that time. Exclude them \
+        from what you rely on; --json lists them.",
     DatesOutside Notice "Events have dates outside their window. A window has what was recorded in it, and an event's date is when it \
         happened, so this is usual for events that are handed in later.",
     OtherSignature Notice "Manifests have further signatures, by keys that were not given. They change nothing.",

@@ -50,6 +50,8 @@ pub struct Key {
     pub name: Option<String>,
     /// Names the key in signatures.
     pub id: KeyId,
+    /// Of its DER, by which people compare keys: others may have the same id.
+    pub sha256: Sha256,
     public: ParsedPublicKey,
 }
 
@@ -58,7 +60,8 @@ impl Key {
         let point = der.strip_prefix(&P256_HEADER).context("this is not a public key of ECDSA P-256")?;
         let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point);
         let public = public.ok().context("this is not a public key of ECDSA P-256")?;
-        Ok(Self { name, id: KeyId(Sha256::of(der).first_four()), public })
+        let sha256 = Sha256::of(der);
+        Ok(Self { name, id: KeyId(sha256.first_four()), sha256, public })
     }
 
     /// Whether a signature, in DER, is this key's over a text.

@@ -25,10 +25,18 @@ pub(crate) struct ManifestFile {
     pub(crate) content: Content,
 }
 
+/// A given key, with the name that a signature has for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SigningKey {
+    pub(crate) name: String,
+    pub(crate) id: KeyId,
+    pub(crate) sha256: Sha256,
+}
+
 #[derive(Debug)]
 pub(crate) enum Content {
     /// By a given key.
-    Signed { manifest: Manifest, key: (String, KeyId), others: Vec<String> },
+    Signed { manifest: Manifest, key: SigningKey, others: Vec<String> },
     /// By nobody.
     Unsigned(Manifest),
     /// Nothing that it says may be used. The finding says why.
@@ -86,8 +94,11 @@ fn open(bytes: &[u8], keys: &Keys) -> (Option<Sha256>, Result<Content, Finding>)
     };
     // The text of a note counts only once its signature is checked.
     let content = match signature {
-        Signature::Valid { name, id, others } => match Manifest::parse(text) {
-            Ok(manifest) => Ok(Content::Signed { manifest, key: (name, id), others }),
+        Signature::Valid { name, id, key_sha256, others } => match Manifest::parse(text) {
+            Ok(manifest) => {
+                let key = SigningKey { name, id, sha256: key_sha256 };
+                Ok(Content::Signed { manifest, key, others })
+            }
             Err(error) => Err(changed(format!(
                 "the signature of {name}+{id} is valid, but this program can't read the text: {error:#}. A newer one may"
             ))),

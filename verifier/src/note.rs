@@ -2,7 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::key::{KeyId, Keys, is_name};
+use crate::{
+    hash::Sha256,
+    key::{KeyId, Keys, is_name},
+};
 
 /// More signatures than the platform's. The specification asks for at least 16.
 const MAX_SIGNATURES: usize = 64;
@@ -25,6 +28,8 @@ pub enum Signature {
         name: String,
         /// The given key's.
         id: KeyId,
+        /// Of the given key.
+        key_sha256: Sha256,
         /// Of further signatures, which can't be checked.
         others: Vec<String>,
     },
@@ -88,14 +93,14 @@ fn check(text: &str, lines: &[Line<'_>], keys: &Keys) -> Signature {
         if known.peek().is_none() {
             let hint = keys.other_name(*id).map(|other| format!(" (the given key of this id is named {other})"));
             unknown.push(format!("{name}+{id}{}", hint.unwrap_or_default()));
-        } else if known.any(|key| key.verifies(text.as_bytes(), signature)) {
-            valid.get_or_insert(((*name).to_owned(), *id));
+        } else if let Some(key) = known.find(|key| key.verifies(text.as_bytes(), signature)) {
+            valid.get_or_insert(((*name).to_owned(), *id, key.sha256));
         } else {
             return Signature::Wrong { name: (*name).to_owned(), id: *id };
         }
     }
     match valid {
-        Some((name, id)) => Signature::Valid { name, id, others: unknown },
+        Some((name, id, key_sha256)) => Signature::Valid { name, id, key_sha256, others: unknown },
         None => Signature::Unknown(unknown),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
@@ -86,10 +87,13 @@ pub enum Begins {
 /// How the windows end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Head {
-    /// The hash of the last manifest.
+    /// The hash of the newest manifest's text.
     pub sha256: Option<Sha256>,
     /// The hash that was given.
     pub given: Option<Sha256>,
+    /// The end of the window of that manifest, for the words. None if it isn't in the folder.
+    #[serde(skip)]
+    pub given_until: Option<DateTime<Utc>>,
 }
 
 /// A key and what it signed.
@@ -100,6 +104,8 @@ pub struct KeyUse {
     pub name: String,
     /// The key's id.
     pub key_id: KeyId,
+    /// Of the public key's DER.
+    pub sha256: Sha256,
     /// How many manifests it signed.
     pub manifests: u64,
     /// From the first of them to the last.
@@ -137,7 +143,7 @@ impl Report {
         }
         if self.head.given.is_none() {
             not_proved.push(
-                "that nothing was cut off at the end: give --head with the hash that the platform's status page shows",
+                "that nothing was cut off at the end: give --head with the head that the platform's status page shows",
             );
         }
         let mut not_proved: Vec<String> = not_proved.into_iter().map(str::to_owned).collect();
@@ -236,19 +242,21 @@ impl Report {
             }
             _ => {}
         }
-        if self.head.given.is_some() && self.count(Kind::Cut) == 0 {
-            writeln!(f, "  nothing was cut off at the end: the head that was given is in the folder")?;
+        if let Some(until) = self.head.given_until {
+            let until = crate::window::instant(until);
+            writeln!(f, "  nothing up to {until} was cut off: the head that was given is in the folder")?;
         }
-        for KeyUse { name, key_id, manifests, range } in &self.keys {
+        for KeyUse { name, key_id, sha256, manifests, range } in &self.keys {
             writeln!(
                 f,
                 "  {} signed {} from {range}",
                 printable(&format!("{name}+{key_id}")),
                 plural(*manifests, "manifest")
             )?;
+            writeln!(f, "    the key's SHA-256 is {sha256}")?;
         }
         match self.head.sha256 {
-            Some(head) => writeln!(f, "  the last manifest's hash is {head}"),
+            Some(head) => writeln!(f, "  the head of these windows is {head}"),
             None => Ok(()),
         }
     }

@@ -90,13 +90,17 @@ fn a_report_says_what_was_proved_and_what_was_not() {
         "no window and no file is missing from 2026-11-21T10:00:00Z to 2026-11-22T10:00:00Z",
         "the chain begins at 2026-11-21T10:00:00Z with the tenant's first manifest",
         "platform.example+",
+        "the key's SHA-256 is ",
         "Not proved\n  that nothing was cut off at the end: give --head",
         "incomplete (1)",
     ] {
         assert!(report.contains(part), "{part:?} is not in\n{report}");
     }
     let (status, report) = copy.verify(&["--head", &copy.folder.head()]);
-    assert!(status == 0 && report.contains("nothing was cut off at the end: the head that was given"), "{report}");
+    assert!(
+        status == 0 && report.contains("nothing up to 2026-11-22T10:00:00Z was cut off: the head that was given"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -124,6 +128,8 @@ fn the_json_document_has_the_summary() {
     assert_eq!(report["begins"], "first_manifest");
     assert_eq!(report["head"]["sha256"], copy.folder.head());
     assert_eq!(report["keys"][0]["manifests"], 2);
+    let (id, sha256) = (report["keys"][0]["keyId"].as_str().unwrap(), report["keys"][0]["sha256"].as_str().unwrap());
+    assert!(sha256.len() == 64 && sha256.starts_with(id), "{sha256} is not of {id}");
     assert!(report["findings"].as_array().unwrap().is_empty());
     fs::remove_file(copy.tenant().join(&copy.folder.data()[0])).unwrap();
     let (_, found) = copy.verify(&["--json"]);

@@ -84,13 +84,22 @@ fn the_pages_commands_prove_a_window_and_find_a_changed_byte() -> Result<()> {
         };
         shell.run("fetch-keys").await?;
         assert_eq!(fs::read_to_string(auditor.directory().join("keys.txt"))?, pinned);
-        let fingerprint = shell.run("fingerprint").await?;
-        let id = pinned.split('+').nth(1).context("no key id")?;
-        ensure!(fingerprint.starts_with(id), "{fingerprint} is not that of {pinned}");
+        let other = fs::read_to_string(project::repository().join("verifier/tests/openssl/key.verifier"))?;
+        fs::write(auditor.directory().join("keys.txt"), format!("{pinned}{other}"))?;
+        let fingerprints = shell.run("fingerprints").await?;
+        let fingerprints: Vec<&str> = fingerprints.lines().map(|line| line.trim_end_matches("  -")).collect();
+        let ids: Vec<&str> = [&pinned, &other].iter().filter_map(|key| key.split('+').nth(1)).collect();
+        ensure!(
+            fingerprints.len() == 2
+                && fingerprints.iter().zip(ids).all(|(it, id)| it.len() == 64 && it.starts_with(id)),
+            "{fingerprints:?} are not those of {pinned}{other}"
+        );
+        auditor.pin(&[pinned.trim_end().to_owned()])?;
         shell.run("copy-folder").await?;
         let report = shell.run("verify").await?;
-        ensure!(report.contains("23"), "{report}");
+        ensure!(report.contains("23") && report.contains(fingerprints[0]), "{report}");
 
+        shell.run("by-hand-key").await?;
         assert_eq!(shell.run("by-hand-signature").await?, "Verified OK\n");
         let text = shell.run("by-hand-text").await?;
         let lines: Vec<&str> = text.lines().collect();
@@ -136,7 +145,7 @@ fn openssl_and_python_agree_with_every_signature_of_a_day() -> Result<()> {
         let signature = all.get("by-hand-signature").context("no recipe")?;
         let script = format!(
             "{}\nfor MANIFEST in tenant=twice/_audit-log-export/manifests/*/*.manifest; do\n{signature}\ndone",
-            all.get("fingerprint").context("no key")?
+            all.get("by-hand-key").context("no key")?
         );
         let shell = Shell {
             aws: fixture.aws,
@@ -162,9 +171,10 @@ fn the_tests_run_every_command_of_the_page() -> Result<()> {
     let names: Vec<String> = commands()?.into_iter().map(|(name, _)| name).collect();
     let run = [
         "fetch-keys",
-        "fingerprint",
+        "fingerprints",
         "copy-folder",
         "verify",
+        "by-hand-key",
         "by-hand-signature",
         "by-hand-text",
         "by-hand-files",
