@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::names::SYSTEM_FOLDER;
+use crate::names::MANIFEST_FOLDER;
 
 /// A tenant's folder.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Folder {
 }
 
 fn has_manifests(folder: &Path) -> bool {
-    folder.join(SYSTEM_FOLDER).join("manifests").is_dir()
+    folder.join(MANIFEST_FOLDER).is_dir()
 }
 
 /// The id in the name of a tenant's folder.
