@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn options_may_stand_anywhere_and_hold_their_value_either_way() {
-        let hash = Sha256::of(b"");
+        let hash = Sha256::new(b"");
         let arguments = format!(
             "logs --key a.pem --key=b --from 2026-11-21 --to=2026-11-22T00:00:00Z --head {hash} --strict --json"
         );

@@ -55,7 +55,7 @@ impl<'a> Data<'a> {
                 Some(EntryKind::File { .. }) => {
                     // The text of a manifest lists nothing but data files.
                     let Some(name) = DataName::parse(path) else { return DataResult::Missing(None) };
-                    match data_file::read(&folder.locate(path), &name, scratch, progress) {
+                    match data_file::read(&folder.locate(path), &name, file.sha256, scratch, progress) {
                         Ok(file) => DataResult::Read(file),
                         Err(error) => DataResult::Unreadable(error),
                     }

@@ -125,6 +125,11 @@ impl<'a> EventReader<'a> {
         }
     }
 
+    /// Whether no further bytes can make it a file of events.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.found.is_err()
+    }
+
     /// Returns what the file has, or why it isn't a file of events.
     pub(crate) fn finish(self) -> Result<Events, String> {
         let events = self.found?;
@@ -182,7 +187,8 @@ impl<'a> EventReader<'a> {
         events.lines += 1;
         let Some(event) = event else { return Ok(()) };
         if event.log_type.is_some_and(|kind| kind.get() == r#""System""#) {
-            // The exporter's own events have the window's end as their date. A product's never do, whatever they are called.
+            // Products can't record this logType: the recorder reserves it. Of the system's events, the exporter's own have the
+            // window's end as their date.
             let date = event.date.map_or("", RawValue::get).trim_matches('"');
             let is_own = date.strip_prefix(self.bounds.1.as_str()) == Some(".000Z");
             match event.action.map(RawValue::get) {

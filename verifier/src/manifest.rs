@@ -95,7 +95,7 @@ impl Manifest {
             files.iter().map(|file| &file.path).collect::<HashSet<_>>().len() == files.len(),
             "it lists a file twice"
         );
-        let (tenant, sha256) = (tenant.to_owned(), Sha256::of(text.as_bytes()));
+        let (tenant, sha256) = (tenant.to_owned(), Sha256::new(text.as_bytes()));
         Ok(Self { tenant, window, is_final, events, late, malformed, gap, previous, amends, files, sha256 })
     }
 
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!((manifest.events, manifest.late, manifest.malformed), (613, 2, 1));
         assert_eq!(manifest.previous, Some(HASH.parse().unwrap()));
         assert_eq!(manifest.files.len(), 2);
-        assert_eq!(manifest.sha256, Sha256::of(regular().as_bytes()));
+        assert_eq!(manifest.sha256, Sha256::new(regular().as_bytes()));
     }
 
     #[test]
