@@ -6,6 +6,7 @@ mod head;
 mod links;
 mod slots;
 mod texts;
+mod unsigned;
 
 use std::collections::HashSet;
 
@@ -88,7 +89,7 @@ impl Chain {
         let Texts { texts, opaque, mut findings, .. } = texts;
         let all_slots = slots::new(&texts, &opaque);
         let regular = links::Regular::new(&texts, &all_slots);
-        findings.extend(slots::unsigned(&texts, &opaque, &all_slots, &regular));
+        findings.extend(unsigned::check(&texts, &opaque, &all_slots, &regular));
         let first = all_slots.iter().position(|slot| range.includes(&slot.window));
         let beginning = first.map_or(Beginning::Unknown, |at| beginning(&texts, &regular, &all_slots[..=at]));
         let slots: Vec<Slot> = all_slots.iter().filter(|slot| range.includes(&slot.window)).copied().collect();
