@@ -3,6 +3,8 @@
 mod text;
 mod words;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use self::text::number;
@@ -14,6 +16,9 @@ use crate::{
     key::KeyId,
     window::{Window, instant},
 };
+
+/// Findings of one kind that are kept.
+const MAX_KEPT: usize = 10_000;
 
 /// The report of a check.
 #[derive(Debug, Clone, Serialize)]
@@ -43,8 +48,11 @@ pub struct Report {
     pub(crate) lacks_next: bool,
     /// The keys that signed, in the order of their use.
     pub keys: Vec<KeyUse>,
-    /// By kind and time.
+    /// By kind and time, at most 10,000 of a kind.
     pub findings: Vec<Finding>,
+    /// How many more findings there are of a kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub omitted: BTreeMap<Kind, u64>,
 }
 
 /// A verdict.
@@ -145,12 +153,27 @@ impl Report {
 
     fn count(&self, kind: Kind) -> usize {
         self.of_kind(kind).count()
+            + self.omitted.get(&kind).map_or(0, |more| usize::try_from(*more).unwrap_or(usize::MAX))
     }
 
-    /// Files that are not proved, and yet no error.
+    /// Counts the findings beyond those that anyone reads: an attacker can add any number of files.
+    pub(crate) fn omit_findings(&mut self) {
+        let (mut kept, omitted) = (BTreeMap::<Kind, usize>::new(), &mut self.omitted);
+        self.findings.retain(|finding| {
+            let count = kept.entry(finding.kind).or_default();
+            *count += 1;
+            let is_kept = *count <= MAX_KEPT;
+            if !is_kept {
+                *omitted.entry(finding.kind).or_default() += 1;
+            }
+            is_kept
+        });
+    }
+
+    /// Files that are not proved, and yet no error unless `--strict` is given.
     fn unproved_files(&self) -> u64 {
-        let is_one = |finding: &&Finding| finding.kind.is_unproved_file() && finding.severity == Severity::Notice;
-        self.findings.iter().filter(is_one).count() as u64
+        let kinds = Kind::ALL.iter().filter(|kind| kind.is_unproved_file());
+        kinds.map(|kind| self.count(*kind) as u64).sum()
     }
 
     /// What this check can't prove, in words.

@@ -41,6 +41,8 @@ enum Change {
     StripSignature(Index),
     /// Deletes the manifest and the files of a window, or of a final delivery.
     DeleteDelivery(Index),
+    /// Deletes all from a window on.
+    CutTail(Index),
     AddData {
         from: Quarter,
         quarters: i64,
@@ -59,35 +61,54 @@ enum Change {
 #[derive(Debug, Clone)]
 enum Hostile {
     Garbage,
-    /// A text of the attacker's, for this name, that lists a file of its window and another file that is in the folder.
+    /// A text of the attacker's, for this name, that lists a file of its window and one that the attacker added.
     Text(Index),
     /// The text of a delivered manifest: as it is, without signature, or with the attacker's.
     Delivered(Index, u8),
+    /// The same of the newest window.
+    Newest(u8),
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let index = any::<Index>;
-    let span = || (-40..40_i64, 1..14_i64);
-    let class = prop::sample::select(vec!["0001", "0002", "late_0001", "final_0001", "final_late_0001"]);
-    let manifest = prop::sample::select(vec!["", ".final", ".amended-1", ".amended-2"]);
+    let spans = (-40..40_i64, 1..14_i64).boxed();
+    let classes = prop::sample::select(vec!["0001", "0002", "late_0001", "final_0001", "final_late_0001"]);
+    let data = (spans.clone(), classes, prop::bool::weighted(0.9))
+        .prop_map(|((from, quarters), class, day)| Change::AddData { from, quarters, class, day })
+        .boxed();
     let hostile = prop_oneof![
-        Just(Hostile::Garbage),
-        index().prop_map(Hostile::Text),
-        (index(), 0..3_u8).prop_map(|(text, how)| Hostile::Delivered(text, how)),
+        1 => Just(Hostile::Garbage),
+        2 => index().prop_map(Hostile::Text),
+        1 => (index(), 0..3_u8).prop_map(|(text, how)| Hostile::Delivered(text, how)),
+        1 => (0..3_u8).prop_map(Hostile::Newest),
     ];
+    let classes = prop::sample::select(vec!["", ".final", ".amended-1", ".amended-2"]);
+    let manifest = (spans, classes, 0..6_u8, hostile)
+        .prop_map(|((from, quarters), class, place, content)| Change::AddManifest {
+            from,
+            quarters,
+            class,
+            place,
+            content,
+        })
+        .boxed();
     let change = prop_oneof![
-        1 => (index(), index()).prop_map(|(file, at)| Change::Flip(file, at)),
-        1 => index().prop_map(Change::Delete),
-        1 => (index(), index()).prop_map(|(a, b)| Change::Rename(a, b)),
-        1 => (index(), index()).prop_map(|(a, b)| Change::CopyOver(a, b)),
-        1 => index().prop_map(Change::StripSignature),
-        2 => index().prop_map(Change::DeleteDelivery),
-        4 => (span(), class, prop::bool::weighted(0.8))
-            .prop_map(|((from, quarters), class, day)| Change::AddData { from, quarters, class, day }),
-        4 => (span(), manifest, 0..6_u8, hostile)
-            .prop_map(|((from, quarters), class, place, content)| Change::AddManifest { from, quarters, class, place, content }),
+        (index(), index()).prop_map(|(file, at)| Change::Flip(file, at)),
+        index().prop_map(Change::Delete),
+        (index(), index()).prop_map(|(a, b)| Change::Rename(a, b)),
+        (index(), index()).prop_map(|(a, b)| Change::CopyOver(a, b)),
+        index().prop_map(Change::StripSignature),
+        index().prop_map(Change::DeleteDelivery),
+        index().prop_map(Change::CutTail),
+        data.clone(),
+        manifest.clone(),
     ];
-    prop::collection::vec(change, 1..4)
+    // Files that help each other are rarely found one by one.
+    prop_oneof![
+        prop::collection::vec(change, 1..4),
+        (data, manifest.clone()).prop_map(|(data, manifest)| vec![data, manifest]),
+        (index(), manifest).prop_map(|(window, manifest)| vec![Change::CutTail(window), manifest]),
+    ]
 }
 
 fn instant(quarter: Quarter) -> DateTime<Utc> {
@@ -125,6 +146,12 @@ fn apply(folder: &mut Folder, delivered: &[Delivered], change: &Change) {
             let Delivered { manifest, files, .. } = which.get(delivered);
             files.iter().chain([manifest]).for_each(|path| drop(folder.files.remove(path)));
         }
+        Change::CutTail(window) => {
+            let from = window.get(&folder.windows).from;
+            for Delivered { manifest, files, .. } in delivered.iter().filter(|it| it.from >= from) {
+                files.iter().chain([manifest]).for_each(|path| drop(folder.files.remove(path)));
+            }
+        }
         Change::AddData { from, quarters, class, day } => {
             let (from, to) = (instant(*from), instant(from + quarters));
             let path = path(from, to, class, "json");
@@ -133,15 +160,16 @@ fn apply(folder: &mut Folder, delivered: &[Delivered], change: &Change) {
         }
         Change::AddManifest { from, quarters, class, place, content } => {
             let (from, to) = (instant(*from), instant(from + quarters));
+            let copy = |it: &Delivered, how| match how {
+                0 => SIGNERS[1].sign(&it.text).into_bytes(),
+                1 => it.text.clone().into_bytes(),
+                _ => folder.files.get(&it.manifest).cloned().unwrap_or_default(),
+            };
             let content = match content {
-                Hostile::Garbage => "[\n{}\n]\n".to_owned(),
-                Hostile::Text(file) => hostile_text(folder, from, to, class, file),
-                Hostile::Delivered(which, 0) => SIGNERS[1].sign(&which.get(delivered).text),
-                Hostile::Delivered(which, 1) => which.get(delivered).text.clone(),
-                Hostile::Delivered(which, _) => {
-                    String::from_utf8_lossy(folder.files.get(&which.get(delivered).manifest).unwrap_or(&vec![]))
-                        .into_owned()
-                }
+                Hostile::Garbage => b"[\n{}\n]\n".to_vec(),
+                Hostile::Text(file) => hostile_text(folder, delivered, (from, to), class, file).into_bytes(),
+                Hostile::Delivered(which, how) => copy(which.get(delivered), *how),
+                Hostile::Newest(how) => copy(folder.windows.last().unwrap(), *how),
             };
             let own = manifest_path(from, to, class);
             let path = match place {
@@ -150,15 +178,22 @@ fn apply(folder: &mut Folder, delivered: &[Delivered], change: &Change) {
                 4 => format!("dt=2026-11-21/{}", own.rsplit('/').next().unwrap()),
                 _ => own.rsplit('/').next().unwrap().to_owned(),
             };
-            folder.files.insert(path, content.into_bytes());
+            folder.files.insert(path, content);
         }
     }
 }
 
-fn hostile_text(folder: &Folder, from: DateTime<Utc>, to: DateTime<Utc>, class: &str, file: &Index) -> String {
+fn hostile_text(
+    folder: &Folder,
+    delivered: &[Delivered],
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    class: &str,
+    file: &Index,
+) -> String {
     let is_final = class == ".final";
     let own = path(from, to, if is_final { "final_0001" } else { "0001" }, "json");
-    let data = folder.data();
+    let is_added = |path: &String| !delivered.iter().any(|it| it.files.contains(path));
+    let data: Vec<String> = folder.data().into_iter().filter(is_added).collect();
     let mut files = vec![own];
     files.extend((!data.is_empty()).then(|| file.get(&data).clone()));
     let files: Vec<String> = files
@@ -248,6 +283,9 @@ proptest! {
         let Ok(report) = check(&tenant, &Request { keys, range, head: given, strict }, &Progress::hidden()) else { return Ok(()) };
         if report.status() != 0 {
             return Ok(());
+        }
+        for finding in report.of_kind(Kind::BeforeChain) {
+            prop_assert!(finding.window.unwrap().to <= report.range.unwrap().from, "{report}");
         }
         let named: BTreeSet<&str> = report.findings.iter().filter_map(|finding| finding.path.as_deref()).collect();
         let includes = |window: &Window| range.from.is_none_or(|from| from < window.to) && range.to.is_none_or(|to| window.from < to);

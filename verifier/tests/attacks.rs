@@ -369,6 +369,15 @@ fn a_file_that_is_too_large_is_not_the_platforms() {
 }
 
 #[test]
+fn any_number_of_files_has_a_report_of_a_bounded_length() {
+    let mut case = Case::hours(1);
+    (0..10_050).for_each(|at| case.add(format!("dt=2026-11-21/{at}"), ""));
+    let report = case.check();
+    assert_eq!((report.of_kind(Kind::FileUnlisted).count(), report.omitted[&Kind::FileUnlisted]), (10_000, 50));
+    assert!(report.to_string().contains("file_unlisted (10,050)"), "{report}");
+}
+
+#[test]
 fn a_folder_without_a_name_has_one_tenant() {
     let mut case = Case::hours(2);
     assert_eq!(case.try_check("copy").unwrap().tenant, TENANT);
