@@ -226,6 +226,8 @@ fn date_outside(json: &str, window: Window, (from, to): &(String, String)) -> Op
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(format: Format, text: &[u8], piece: usize) -> Result<Events, String> {
@@ -244,6 +246,26 @@ mod tests {
             for (format, text) in [(Format::Json, &json[..]), (Format::Ndjson, &ndjson[..])] {
                 assert_eq!(read(format, text, piece), Ok(Events { lines: 3, ..Events::default() }));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_alike_wherever_the_pieces_end(
+            lines in prop::collection::vec(
+                prop::sample::select(vec![
+                    "[", "]", "{}", "{},", ",", "", "{\"date\":\"2026-11-21T10:00:00.000Z\"}", "{\"date\":\"\u{fc}\"},", "{\"a\":1", "\0",
+                    "{\"date\":\"2026-11-21T09:00:00.000Z\"},", "{\"logType\":\"System\",\"action\":\"Malformed Audit Event\"}", "[[[[{",
+                ]),
+                0..8,
+            ),
+            other in prop::collection::vec(any::<u8>(), 0..8),
+            is_json in any::<bool>(),
+            piece in 1..32_usize,
+        ) {
+            let bytes = [lines.join("\n").as_bytes(), &other].concat();
+            let format = if is_json { Format::Json } else { Format::Ndjson };
+            prop_assert_eq!(read(format, &bytes, piece), read(format, &bytes, usize::MAX));
         }
     }
 

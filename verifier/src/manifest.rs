@@ -59,6 +59,7 @@ impl Manifest {
     /// # Errors
     /// If it isn't exactly what the format says, and where.
     pub fn parse(text: &str) -> Result<Self> {
+        ensure!(text.ends_with('\n') && !text.contains('\r'), "its lines don't end with line feeds");
         let mut lines = text.lines().peekable();
         let mut next = |name: &str| {
             let line = lines.next().unwrap_or_default();
@@ -232,12 +233,14 @@ mod tests {
             ("previous", "amends 0 replay\nprevious"),
             ("\nevents", "\n\nevents"),
             (".json\n", ".json\n\n"),
+            (".json\n", ".json\r\n"),
         ] {
             let text = regular().replacen(from, to, 1);
             assert_ne!(text, regular());
             assert!(Manifest::parse(&text).is_err(), "{text}");
         }
         let text = regular();
+        assert!(Manifest::parse(text.trim_end()).is_err());
         let without_files: Vec<&str> = text.lines().take(5).collect();
         assert!(Manifest::parse(&without_files.join("\n")).is_err());
     }

@@ -121,6 +121,9 @@ fn deliveries(folder: &Folder) -> Vec<Delivered> {
 
 fn apply(folder: &mut Folder, delivered: &[Delivered], change: &Change) {
     let paths: Vec<String> = folder.files.keys().cloned().collect();
+    if paths.is_empty() {
+        return;
+    }
     match change {
         Change::Flip(file, at) => {
             let bytes = folder.files.get_mut(file.get(&paths)).unwrap();

@@ -109,7 +109,7 @@ impl Report {
         }
         match count.saturating_sub(MAX_SHOWN) {
             0 => Ok(()),
-            more => writeln!(f, "    … and {} more; --json lists more", number(more as u64)),
+            more => writeln!(f, "    … and {} more; --json lists them", number(more as u64)),
         }
     }
 }
