@@ -203,7 +203,7 @@ impl Report {
         if self.lacks_next {
             add("late arrivals of the last 15 minutes: they are listed by the manifest after --to, which is not here");
         }
-        add("that no final delivery was deleted: nothing names them, and the head doesn't either");
+        add("that no final delivery was deleted: no other manifest names them, and the head is that of a window");
         if self.count(Kind::Amended) > 0 {
             add("that each amended manifest is the last one of its window: nothing names a later one");
         }

@@ -76,22 +76,25 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     let data = (spans.clone(), classes, prop::bool::weighted(0.9))
         .prop_map(|((from, quarters), class, day)| Change::AddData { from, quarters, class, day })
         .boxed();
+    let newest = (0..3_u8).prop_map(Hostile::Newest).boxed();
     let hostile = prop_oneof![
         1 => Just(Hostile::Garbage),
         2 => index().prop_map(Hostile::Text),
         1 => (index(), 0..3_u8).prop_map(|(text, how)| Hostile::Delivered(text, how)),
-        1 => (0..3_u8).prop_map(Hostile::Newest),
+        1 => newest.clone(),
     ];
     let classes = prop::sample::select(vec!["", ".final", ".amended-1", ".amended-2"]);
-    let manifest = (spans, classes, 0..6_u8, hostile)
-        .prop_map(|((from, quarters), class, place, content)| Change::AddManifest {
+    let manifest = |hostile: BoxedStrategy<Hostile>| {
+        let parts = (spans.clone(), classes.clone(), 0..6_u8, hostile);
+        parts.prop_map(|((from, quarters), class, place, content)| Change::AddManifest {
             from,
             quarters,
             class,
             place,
             content,
         })
-        .boxed();
+    };
+    let (copy, manifest) = (manifest(newest), manifest(hostile.boxed()).boxed());
     let change = prop_oneof![
         (index(), index()).prop_map(|(file, at)| Change::Flip(file, at)),
         index().prop_map(Change::Delete),
@@ -106,8 +109,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     // Files that help each other are rarely found one by one.
     prop_oneof![
         prop::collection::vec(change, 1..4),
-        (data, manifest.clone()).prop_map(|(data, manifest)| vec![data, manifest]),
-        (index(), manifest).prop_map(|(window, manifest)| vec![Change::CutTail(window), manifest]),
+        (data, manifest).prop_map(|(data, manifest)| vec![data, manifest]),
+        (index(), copy).prop_map(|(window, copy)| vec![Change::CutTail(window), copy]),
     ]
 }
 

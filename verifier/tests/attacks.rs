@@ -279,6 +279,10 @@ fn an_untrusted_manifest_says_nothing_on_behalf_of_the_platform() {
     let mut case = Case::hours(3);
     case.add(manifest_path(from, to, ""), text("window", from, to, "", &[&path(from, to, "0001", "json")]));
     case.finds([Kind::ManifestUnsigned]);
+    let (from, to) = long_ago();
+    let mut case = Case::hours(3);
+    case.add(manifest_path(from, to, ""), "garbage");
+    case.finds([Kind::ManifestChanged]);
     // Amended: no word of a gap, of a cause, and of files.
     let (from, to) = (at("10:00:00"), at("11:00:00"));
     let amends = format!("amends {} replay\n", hash(b""));

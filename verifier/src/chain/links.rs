@@ -29,22 +29,27 @@ impl Regular {
 
 /// Compares each manifest with the one before. Only what a trusted one says, and of a trusted one, tells of the platform.
 pub(super) fn check(texts: &[Text], regular: &Regular, slots: &[Slot]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let (mut findings, mut pending) = (Vec::new(), Vec::new());
     let mut before: Option<&Text> = None;
     for (at, slot) in slots.iter().enumerate() {
         let end = slots[..at].last().map(|before| before.window.to);
         let missing = end.filter(|end| *end < slot.window.from).map(|end| Window { from: end, to: slot.window.from });
         let missing = missing.map(|missing| Finding::new(Kind::ManifestMissing, missing.to_string()).of(missing));
         let Some(text) = slot.text.map(|text| &texts[text]) else {
-            findings.extend(missing);
+            pending.extend(missing);
             continue;
         };
         // Between this and the trusted one before, there may be one that is not trusted.
         let is_next = at > 0 && slots[at - 1].text.is_some();
-        findings.extend(match before {
-            Some(before) => compare(texts, regular, before, text, is_next, missing),
-            None => missing,
-        });
+        if let Some(before) = before {
+            findings.append(&mut pending);
+            findings.extend(compare(texts, regular, before, text, is_next, missing));
+        } else if regular.names_unknown(text) {
+            // What is before the tenant's first manifest, and not trusted, doesn't make time missing.
+            findings.append(&mut pending);
+            findings.extend(missing);
+        }
+        pending.clear();
         before = Some(text);
     }
     findings

@@ -66,7 +66,7 @@ impl Report {
             let (events, files, read) = (plural(events, "event"), plural(files, "file"), size(bytes));
             writeln!(f, "  {valid} of {total}: {events} in {files} ({read} read)")?;
         }
-        let is_whole = self.findings.iter().all(|finding| finding.kind.severity() == Severity::Notice);
+        let is_whole = self.findings.iter().all(|finding| finding.severity == Severity::Notice);
         if let (true, Some(range)) = (is_whole, &self.range) {
             writeln!(f, "  no window and no file is missing from {range}")?;
         }
