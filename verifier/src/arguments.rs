@@ -59,7 +59,6 @@ pub struct Options {
     pub folder: PathBuf,
     /// The files with the keys; at least one.
     pub keys: Vec<PathBuf>,
-    /// Which windows.
     pub range: Range,
     /// The hash of the newest manifest.
     pub head: Option<Sha256>,

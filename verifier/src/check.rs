@@ -27,7 +27,6 @@ use crate::{
 pub struct Request {
     /// Whose signatures count.
     pub keys: Keys,
-    /// Which windows.
     pub range: Range,
     /// The hash of the newest manifest, as the platform's status page shows it.
     pub head: Option<Sha256>,

@@ -32,7 +32,6 @@ pub struct Events {
 /// Events whose date is not in their window.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outside {
-    /// How many.
     pub events: u64,
     /// The earliest and the latest of their dates.
     pub span: Option<(DateTime<Utc>, DateTime<Utc>)>,

@@ -7,9 +7,7 @@ use crate::window::Window;
 /// One thing that a check found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// What it is.
     pub kind: Kind,
-    /// How much it matters.
     pub severity: Severity,
     /// The time that it is about.
     pub window: Option<Window>,
@@ -37,7 +35,6 @@ impl Finding {
     }
 }
 
-/// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -52,7 +49,6 @@ pub enum Severity {
 /// Declares the kinds with their severities and what they mean.
 macro_rules! kinds {
     ($($name:ident $severity:ident $meaning:literal,)*) => {
-        /// What a finding is.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Kind {
@@ -60,10 +56,8 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// How much it matters.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)* }
             }

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::names::MANIFEST_FOLDER;
 
-/// A tenant's folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
     root: PathBuf,

@@ -6,7 +6,6 @@ use anyhow::{Error, bail};
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Serialize, Serializer};
 
-/// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 

@@ -109,7 +109,6 @@ impl Keys {
         self.0.push(key);
     }
 
-    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -20,7 +20,6 @@ pub(crate) const TRAILING_PERIOD: TimeDelta = TimeDelta::minutes(15);
 /// A manifest as its text has it. Whether the text can be trusted is another matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The tenant's id.
     pub tenant: String,
     /// The window or, of a final delivery, its time.
     pub window: Window,

@@ -11,7 +11,7 @@ use self::text::number;
 
 use crate::{
     chain::{Beginning, GivenHead},
-    finding::{Finding, Kind, Severity},
+    finding::{Finding, Kind},
     hash::Sha256,
     key::KeyId,
     window::{Window, instant},
@@ -20,13 +20,10 @@ use crate::{
 /// Findings of one kind that are kept.
 const MAX_KEPT: usize = 10_000;
 
-/// The report of a check.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The verdict.
     pub result: Outcome,
-    /// The tenant's id.
     pub tenant: String,
     /// The folder that was checked.
     pub folder: String,
@@ -36,9 +33,7 @@ pub struct Report {
     pub windows: Totals,
     /// Final deliveries, which are beside the chain.
     pub final_deliveries: Totals,
-    /// How the windows begin.
     pub begins: Begins,
-    /// How they end.
     pub head: Head,
     /// Whether only a part of the time was asked for.
     #[serde(skip)]
@@ -55,7 +50,6 @@ pub struct Report {
     pub omitted: BTreeMap<Kind, u64>,
 }
 
-/// A verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -84,7 +78,6 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// How the windows begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Begins {
@@ -109,12 +102,10 @@ impl From<Beginning> for Begins {
     }
 }
 
-/// How the windows end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Head {
     /// The hash of the newest manifest's text.
     pub sha256: Option<Sha256>,
-    /// The hash that was given.
     pub given: Option<Sha256>,
     #[serde(skip)]
     pub(crate) found: GivenHead,
@@ -126,7 +117,6 @@ pub struct Head {
 pub struct KeyUse {
     /// As it was given. None if it was read from a PEM file.
     pub name: Option<String>,
-    /// The key's id.
     pub key_id: KeyId,
     /// Of the public key's DER.
     pub sha256: Sha256,
@@ -137,7 +127,6 @@ pub struct KeyUse {
 }
 
 impl Report {
-    /// The exit status.
     pub fn status(&self) -> u8 {
         match self.result {
             Outcome::Valid => 0,
@@ -146,7 +135,6 @@ impl Report {
         }
     }
 
-    /// The findings of a kind.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
