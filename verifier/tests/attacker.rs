@@ -272,8 +272,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_valid_is_what_was_delivered((plans, changes, (from, to, head, strict)) in (plans(), changes(), options())) {
-        let original = Folder::new(TENANT, START, &plans, &SIGNERS[..]);
+    fn what_is_valid_is_what_was_delivered((plans, again, changes, (from, to, head, strict)) in (plans(), prop::option::of(any::<Index>()), changes(), options())) {
+        let mut original = Folder::new(TENANT, START, &plans, &SIGNERS[..]);
+        if let Some(window) = again {
+            original.amend(window.index(plans.len()), &SIGNERS[0]);
+        }
         let delivered = deliveries(&original);
         let mut folder = original.clone();
         changes.iter().for_each(|change| apply(&mut folder, &delivered, change));
