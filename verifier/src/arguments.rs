@@ -20,11 +20,13 @@ FOLDER is a copy of your folder in the bucket, tenant=<id>, with its manifests, 
 Options:
   --key FILE      A public key of the platform: PEM, or a verifier key (<name>+<id>+<base64>), one a line. Get it once, from the
                   status page or GET /v1/manifest-keys, compare it with what the platform tells you in another way, and keep it:
-                  who gives you the key decides what is valid. Give old keys too if the platform changed its key
+                  its owner decides what is valid. Give old keys too if the platform changed its key
   --from INSTANT  Check windows from this instant on, and that they are all there: 2026-11-21T10:00:00Z or 2026-11-21 (UTC)
   --to INSTANT    Check windows up to this instant, and that they are all there
   --head SHA256   The head: the SHA-256 of the newest manifest's text, as the platform's status page shows it. The folder must
-                  hold that manifest. Without it, nobody can tell whether the newest windows were cut off
+                  hold that manifest. Without it, nothing shows whether the newest windows
+                  were cut off
+  --strict        Files that are not proved (leftover, before_chain) make the folder invalid. For scripts that read all files
   --json          Print the report as one JSON document, with all findings
   -h, --help      Print this
   -V, --version   Print the version
@@ -37,7 +39,7 @@ ignored, and the report says so.
 Exit status:
   0  valid: the report says what was proved and what was not
   1  invalid: something is missing, changed or added, or is not proved
-  2  not checked: no key, wrong arguments, a folder or file that can't be read, or no manifest at all
+  2  not checked: no key, wrong arguments, a folder or file that can't be read, no manifest at all, or no window
 ";
 
 /// What is to be done.
@@ -58,10 +60,11 @@ pub struct Options {
     pub folder: PathBuf,
     /// The files with the keys; at least one.
     pub keys: Vec<PathBuf>,
-    /// Which windows.
     pub range: Range,
     /// The hash of the newest manifest.
     pub head: Option<Sha256>,
+    /// Whether files that are not proved are errors.
+    pub strict: bool,
     /// Whether the report is for machines.
     pub json: bool,
 }
@@ -73,8 +76,8 @@ impl Command {
     /// If they are wrong, and how to mend them.
     pub fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let mut arguments = arguments.into_iter();
-        let (mut folders, mut keys, mut range, mut head, mut json) =
-            (Vec::new(), Vec::new(), Range::default(), None, false);
+        let (mut folders, mut keys, mut range, mut head) = (Vec::new(), Vec::new(), Range::default(), None);
+        let (mut strict, mut json) = (false, false);
         let mut only_folders = false;
         while let Some(argument) = arguments.next() {
             let Some(text) = argument.to_str().filter(|text| !only_folders && text.len() > 1 && text.starts_with('-'))
@@ -94,6 +97,7 @@ impl Command {
                 "--head" => head = Some(word()?.parse().context("--head")?),
                 "--key" => keys.push(PathBuf::from(value()?)),
                 _ if inline.is_some() => bail!("{name} is no option that takes a value"),
+                "--strict" => strict = true,
                 "--json" => json = true,
                 "--" => only_folders = true,
                 "-h" | "--help" => return Ok(Self::Help),
@@ -111,7 +115,7 @@ impl Command {
             );
         }
         match <[PathBuf; 1]>::try_from(folders) {
-            Ok([folder]) => Ok(Self::Check(Options { folder, keys, range, head, json })),
+            Ok([folder]) => Ok(Self::Check(Options { folder, keys, range, head, strict, json })),
             Err(folders) if folders.is_empty() => bail!("no folder. Name the copy of a tenant's folder, tenant=<id>"),
             Err(_) => bail!("more than one folder. Check one after the other"),
         }
@@ -128,13 +132,14 @@ mod tests {
 
     #[test]
     fn options_may_stand_anywhere_and_hold_their_value_either_way() {
-        let hash = Sha256::of(b"");
-        let arguments =
-            format!("logs --key a.pem --key=b --from 2026-11-21 --to=2026-11-22T00:00:00Z --head {hash} --json");
+        let hash = Sha256::new(b"");
+        let arguments = format!(
+            "logs --key a.pem --key=b --from 2026-11-21 --to=2026-11-22T00:00:00Z --head {hash} --strict --json"
+        );
         let Command::Check(options) = read(&arguments).unwrap() else { panic!("no check") };
         assert_eq!(options.folder, PathBuf::from("logs"));
         assert_eq!(options.keys, [PathBuf::from("a.pem"), PathBuf::from("b")]);
-        assert!(options.range.from.is_some() && options.range.to.is_some() && options.json);
+        assert!(options.range.from.is_some() && options.range.to.is_some() && options.strict && options.json);
         assert_eq!(options.head, Some(hash));
         assert!(matches!(read("--key k -- -folder").unwrap(), Command::Check(_)));
         assert!(matches!(read("--help").unwrap(), Command::Help));

@@ -1,19 +1,27 @@
-//! The manifests in order: which texts can be trusted, and what is wrong between them.
+//! The manifests in order: which windows they prove, and what is wrong between them.
 
-mod amended;
+mod deliveries;
+mod finals;
+mod head;
 mod links;
+mod slots;
 mod texts;
+mod unsigned;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
-use self::{amended::Amended, texts::Texts};
+use self::deliveries::Deliveries;
+pub(crate) use self::{
+    deliveries::Delivery,
+    head::GivenHead,
+    slots::Slot,
+    texts::{Text, Texts},
+};
 use crate::{
     finding::{Finding, Kind},
     hash::Sha256,
-    manifest::Manifest,
-    manifest_file::{ManifestFile, SigningKey},
     names::Class,
     window::{Window, instant},
 };
@@ -31,38 +39,11 @@ impl Range {
     pub(crate) fn includes(&self, window: &Window) -> bool {
         self.from.is_none_or(|from| from < window.to) && self.to.is_none_or(|to| window.from < to)
     }
-}
 
-/// A manifest whose text may be used.
-#[derive(Debug)]
-pub(crate) struct Text {
-    pub(crate) path: String,
-    pub(crate) manifest: Manifest,
-    /// None if it isn't signed.
-    pub(crate) key: Option<SigningKey>,
-    /// Whether it is signed, or named by a trusted one.
-    pub(crate) is_trusted: bool,
-    /// Of an amended one, as its name says.
-    number: Option<u32>,
-}
-
-/// A window for which there is a regular manifest.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) window: Window,
-    /// Of its manifest, in [`Chain::texts`]. None if its text can't be used.
-    pub(crate) text: Option<usize>,
-}
-
-/// Files that a manifest has listed.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    /// In [`Chain::texts`].
-    pub(crate) text: usize,
-    /// The manifest that was amended. Its files of late minutes are listed too: nothing amends those.
-    pub(crate) original: Option<usize>,
-    /// In [`Chain::slots`]. None for a final delivery, and for an amended window without its original.
-    pub(crate) slot: Option<usize>,
+    /// Whether it has a beginning or an end.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.from.or(self.to).is_some()
+    }
 }
 
 /// Where the windows begin.
@@ -81,88 +62,90 @@ pub(crate) enum Beginning {
 /// The manifests of a folder in order.
 #[derive(Debug)]
 pub(crate) struct Chain {
+    /// The trusted ones, in the range or not.
     pub(crate) texts: Vec<Text>,
-    /// Those in the range, by window.
+    /// The windows in the range.
     pub(crate) slots: Vec<Slot>,
+    /// Those with files in the range.
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) beginning: Beginning,
-    /// The hash of the last manifest in the range.
+    /// The hash of the last trusted manifest in the range.
     pub(crate) head: Option<Sha256>,
-    /// Where the files of all texts belong: what isn't here is listed by none.
+    pub(crate) given_head: GivenHead,
+    /// The files that trusted manifests list, in the range or not.
     pub(crate) listed: HashSet<String>,
-    /// Times for which a finding says that nothing is proved.
+    /// Times in the range for which a finding says that nothing is proved.
     pub(crate) unproved: Vec<Window>,
     /// The same of final deliveries.
     pub(crate) unproved_finals: Vec<Window>,
+    /// Whether the manifest is there that lists the late arrivals of the last window in the range.
+    pub(crate) has_next: bool,
     pub(crate) findings: Vec<Finding>,
 }
 
 impl Chain {
     /// Puts manifests in order.
-    pub(crate) fn new(files: Vec<ManifestFile>, tenant: &str, range: Range, head: Option<Sha256>) -> Self {
-        let hashes: HashSet<Sha256> = files.iter().filter_map(|file| file.text_sha256).collect();
-        let Texts { texts, opaque, mut findings } = Texts::new(files, tenant, head);
-        let (mut regular, beside) = texts::regular_slots(&texts, &opaque);
-        findings.extend(beside);
-        findings.extend(links::unsigned(&texts, &mut regular));
-        let all = links::Regular::new(&texts, &regular);
-        let beginning = match regular.iter().position(|slot| range.includes(&slot.window)) {
-            Some(first) => beginning(&texts, &all, &regular[..=first]),
-            None => Beginning::Unknown,
-        };
-        let slots: Vec<Slot> = regular.into_iter().filter(|slot| range.includes(&slot.window)).collect();
-        let mut unproved: Vec<Window> =
-            slots.iter().filter(|slot| slot.text.is_none()).map(|slot| slot.window).collect();
-        let unproved_finals = opaque.iter().filter(|name| name.class == Class::Final).map(|name| name.window).collect();
-        for pair in slots.windows(2) {
-            if let Some(finding) = links::check(&texts, &all, &pair[0], &pair[1]) {
-                unproved.extend(finding.window.filter(|_| finding.kind == Kind::ManifestMissing));
-                findings.push(finding);
-            }
-        }
+    pub(crate) fn new(texts: Texts, range: Range, head: Option<Sha256>) -> Self {
+        let Texts { texts, opaque, mut findings, .. } = texts;
+        let all_slots = slots::new(&texts, &opaque);
+        let regular = links::Regular::new(&texts, &all_slots);
+        findings.extend(unsigned::check(&texts, &opaque, &all_slots, &regular));
+        let first = all_slots.iter().position(|slot| range.includes(&slot.window));
+        let beginning = first.map_or(Beginning::Unknown, |at| beginning(&texts, &regular, &all_slots[..=at]));
+        let slots: Vec<Slot> = all_slots.iter().filter(|slot| range.includes(&slot.window)).copied().collect();
+        findings.extend(links::check(&texts, &regular, &slots));
+        findings.extend(finals::check(&texts, &opaque, &all_slots));
         if let (Beginning::After(previous), Some(first)) = (beginning, slots.first()) {
             let detail = format!("the chain begins at {} and names {previous}", instant(first.window.from));
             findings.push(Finding::new(Kind::PredecessorAbsent, detail).of(first.window));
         }
         findings.extend(not_covered(&slots, range));
-        if let Some(head) = head.filter(|head| !hashes.contains(head)) {
-            let last = slots.last().map(|slot| format!("; the last manifest here ends at {}", instant(slot.window.to)));
-            let detail = format!("no manifest has the hash {head}{}", last.unwrap_or_default());
-            findings.push(Finding::new(Kind::Cut, detail));
-        }
-        let Amended { deliveries, findings: amended, unproved: more } =
-            Amended::new(&texts, &opaque, &slots, range, &unproved);
+        let given_head =
+            head.map_or(GivenHead::None, |head| GivenHead::find(&texts, &regular, &all_slots, &slots, head));
+        findings.extend(head.and_then(|head| given_head.finding(head, &slots)));
+        let mut unproved: Vec<Window> =
+            slots.iter().filter(|slot| slot.text.is_none()).map(|slot| slot.window).collect();
+        let missing = findings.iter().filter(|finding| finding.kind == Kind::ManifestMissing);
+        unproved.extend(missing.filter_map(|finding| finding.window));
+        let Deliveries { mut deliveries, listed, findings: found, unproved: more } =
+            Deliveries::new(&texts, &opaque, &all_slots, &unproved);
+        findings.extend(found);
         unproved.extend(more);
-        findings.extend(amended);
-        findings.extend(marks(&texts, &deliveries));
+        let finals = opaque.iter().filter(|opaque| opaque.name.class == Class::Final);
+        let mut unproved_finals: Vec<Window> = finals.map(|opaque| opaque.name.window).collect();
+        // What is in the range is decided here and for files in `unlisted`.
+        deliveries.retain_mut(|delivery| delivery.limit(&texts[delivery.text].manifest, range));
+        unproved.retain(|window| range.includes(window));
+        unproved_finals.retain(|window| range.includes(window));
         findings.retain(|finding| finding.window.is_none_or(|window| range.includes(&window)));
-        let head = slots.last().and_then(|slot| slot.text).map(|text| texts[text].manifest.sha256);
-        let listed = listed(&texts, &deliveries, range);
-        Self { texts, slots, deliveries, beginning, head, listed, unproved, unproved_finals, findings }
+        let head = slots.iter().rev().find_map(|slot| slot.text).map(|text| texts[text].manifest.sha256);
+        let end = slots.last().map(|slot| slot.window.to);
+        let has_next = all_slots.iter().any(|slot| slot.text.is_some() && Some(slot.window.from) == end);
+        Self {
+            texts,
+            slots,
+            deliveries,
+            beginning,
+            head,
+            given_head,
+            listed,
+            unproved,
+            unproved_finals,
+            has_next,
+            findings,
+        }
     }
-
-    /// The files of a delivery.
-    pub(crate) fn files<'a>(&'a self, delivery: &Delivery) -> impl Iterator<Item = &'a crate::manifest::Listed> {
-        let own = &self.texts[delivery.text].manifest.files;
-        let original = delivery.original.map_or(&[][..], |original| &self.texts[original].manifest.files);
-        let inherited =
-            original.iter().filter(|file| is_late(&file.path) && !own.iter().any(|own| own.path == file.path));
-        own.iter().chain(inherited)
-    }
-}
-
-fn is_late(path: &str) -> bool {
-    crate::names::DataName::parse(path).is_some_and(|name| name.is_late)
 }
 
 /// `slots` ends with the first one in the range.
-fn beginning(texts: &[Text], all: &links::Regular, slots: &[Slot]) -> Beginning {
-    let Some(first) = slots.last().and_then(|slot| slot.text) else { return Beginning::Unknown };
-    match texts[first].manifest.previous {
+fn beginning(texts: &[Text], regular: &links::Regular, slots: &[Slot]) -> Beginning {
+    let Some((first, before)) = slots.split_last() else { return Beginning::Unknown };
+    let Some(text) = first.text else { return Beginning::Unknown };
+    match texts[text].manifest.previous {
         None => Beginning::First,
-        Some(previous) if all.has(previous) => Beginning::Within,
+        Some(previous) if regular.has(previous) => Beginning::Within,
         // What is wrong with those before isn't asked for.
-        Some(_) if slots.len() > 1 => Beginning::Within,
+        Some(_) if before.iter().any(|slot| slot.text.is_some()) => Beginning::Within,
         Some(previous) => Beginning::After(previous),
     }
 }
@@ -171,7 +154,7 @@ fn not_covered(slots: &[Slot], range: Range) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |detail: String| findings.push(Finding::new(Kind::NotCovered, detail));
     let Some((first, last)) = slots.first().zip(slots.last()) else {
-        if range.from.or(range.to).is_some() {
+        if range.is_limited() {
             add("no window of that time is in the folder".to_owned());
         }
         return findings;
@@ -184,46 +167,4 @@ fn not_covered(slots: &[Slot], range: Range) -> Vec<Finding> {
         add(format!("{} to {}", instant(end), instant(to)));
     }
     findings
-}
-
-/// What manifests that can be used say about themselves.
-fn marks(texts: &[Text], deliveries: &[Delivery]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for Delivery { text, .. } in deliveries {
-        let Text { path, manifest, key, is_trusted, .. } = &texts[*text];
-        let mut add = |kind, detail: String| findings.push(Finding::new(kind, detail).at(path).of(manifest.window));
-        if manifest.gap {
-            add(Kind::Incomplete, manifest.window.to_string());
-        }
-        if let Some((_, cause)) = &manifest.amends {
-            add(Kind::Amended, format!("{}, {cause}", manifest.window));
-        }
-        if key.is_none() && *is_trusted {
-            add(Kind::UnsignedInChain, manifest.window.to_string());
-        } else if key.is_none() {
-            add(Kind::ManifestUnsigned, manifest.window.to_string());
-        }
-    }
-    // An original that was amended has no delivery of its own.
-    for Delivery { original, .. } in deliveries {
-        if let Some(Text { path, manifest, key: None, is_trusted, .. }) = original.map(|original| &texts[original]) {
-            let kind = if *is_trusted { Kind::UnsignedInChain } else { Kind::ManifestUnsigned };
-            findings.push(Finding::new(kind, manifest.window.to_string()).at(path).of(manifest.window));
-        }
-    }
-    findings
-}
-
-/// What is outside the range is listed by its own manifests, whatever they are worth. In the range, those count that stand.
-fn listed(texts: &[Text], deliveries: &[Delivery], range: Range) -> HashSet<String> {
-    let standing: HashMap<usize, Option<usize>> = deliveries.iter().map(|it| (it.text, it.original)).collect();
-    let originals: HashSet<usize> = standing.values().flatten().copied().collect();
-    let mut listed = HashSet::new();
-    for (at, text) in texts.iter().enumerate() {
-        let stands = standing.contains_key(&at) || !range.includes(&text.manifest.window);
-        let files =
-            text.manifest.files.iter().filter(|file| stands || (originals.contains(&at) && is_late(&file.path)));
-        listed.extend(files.map(|file| file.path.clone()));
-    }
-    listed
 }

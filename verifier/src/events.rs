@@ -32,7 +32,6 @@ pub struct Events {
 /// Events whose date is not in their window.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outside {
-    /// How many.
     pub events: u64,
     /// The earliest and the latest of their dates.
     pub span: Option<(DateTime<Utc>, DateTime<Utc>)>,
@@ -125,6 +124,11 @@ impl<'a> EventReader<'a> {
         }
     }
 
+    /// Whether no further bytes can make it a file of events.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.found.is_err()
+    }
+
     /// Returns what the file has, or why it isn't a file of events.
     pub(crate) fn finish(self) -> Result<Events, String> {
         let events = self.found?;
@@ -182,7 +186,8 @@ impl<'a> EventReader<'a> {
         events.lines += 1;
         let Some(event) = event else { return Ok(()) };
         if event.log_type.is_some_and(|kind| kind.get() == r#""System""#) {
-            // The exporter's own events have the window's end as their date. A product's never do, whatever they are called.
+            // Products can't record this logType: the recorder reserves it. Of the system's events, the exporter's own have the
+            // window's end as their date.
             let date = event.date.map_or("", RawValue::get).trim_matches('"');
             let is_own = date.strip_prefix(self.bounds.1.as_str()) == Some(".000Z");
             match event.action.map(RawValue::get) {
@@ -220,6 +225,8 @@ fn date_outside(json: &str, window: Window, (from, to): &(String, String)) -> Op
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(format: Format, text: &[u8], piece: usize) -> Result<Events, String> {
@@ -238,6 +245,26 @@ mod tests {
             for (format, text) in [(Format::Json, &json[..]), (Format::Ndjson, &ndjson[..])] {
                 assert_eq!(read(format, text, piece), Ok(Events { lines: 3, ..Events::default() }));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_alike_wherever_the_pieces_end(
+            lines in prop::collection::vec(
+                prop::sample::select(vec![
+                    "[", "]", "{}", "{},", ",", "", "{\"date\":\"2026-11-21T10:00:00.000Z\"}", "{\"date\":\"\u{fc}\"},", "{\"a\":1", "\0",
+                    "{\"date\":\"2026-11-21T09:00:00.000Z\"},", "{\"logType\":\"System\",\"action\":\"Malformed Audit Event\"}", "[[[[{",
+                ]),
+                0..8,
+            ),
+            other in prop::collection::vec(any::<u8>(), 0..8),
+            is_json in any::<bool>(),
+            piece in 1..32_usize,
+        ) {
+            let bytes = [lines.join("\n").as_bytes(), &other].concat();
+            let format = if is_json { Format::Json } else { Format::Ndjson };
+            prop_assert_eq!(read(format, &bytes, piece), read(format, &bytes, usize::MAX));
         }
     }
 

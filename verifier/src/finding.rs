@@ -7,9 +7,7 @@ use crate::window::Window;
 /// One thing that a check found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// What it is.
     pub kind: Kind,
-    /// How much it matters.
     pub severity: Severity,
     /// The time that it is about.
     pub window: Option<Window>,
@@ -28,12 +26,15 @@ impl Finding {
         Self { window: Some(window), ..self }
     }
 
+    pub(crate) fn make_error(&mut self) {
+        self.severity = Severity::Error;
+    }
+
     pub(crate) fn at(self, path: impl Into<String>) -> Self {
         Self { path: Some(path.into()), ..self }
     }
 }
 
-/// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -48,7 +49,6 @@ pub enum Severity {
 /// Declares the kinds with their severities and what they mean.
 macro_rules! kinds {
     ($($name:ident $severity:ident $meaning:literal,)*) => {
-        /// What a finding is.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Kind {
@@ -56,10 +56,8 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// How much it matters.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)* }
             }
@@ -77,8 +75,9 @@ kinds! {
         were deleted, or the windows were delivered to another place while the destination was another: verify that place too.",
     ManifestChanged Error "Manifests are not as the platform signed them. Copy them again. If the bucket has the same, somebody who \
         can write to it changed them: look into the bucket's access logs, and ask the platform to deliver the windows again.",
-    ManifestUnsigned Error "Manifests without a signature, which no signed manifest confirms, prove nothing. If they are the newest, \
-        the platform could not sign: verify again once it signs, or give --head. Else ask the platform.",
+    ManifestUnsigned Error "Manifests have no signature, and no signed manifest confirms them: the platform could not sign, or somebody \
+        removed the signatures. Compare the audit events Window Unsigned. If these are the newest, verify again once the platform signs, \
+        or give --head. Else ask the platform.",
     UnknownKey Error "Manifests are signed by keys that were not given, and prove nothing. If the platform confirms that the key is \
         its own, give it with --key; an old key is needed for what it signed.",
     ManifestMoved Error "Manifests are not where they belong. The platform never moves one: look for who did.",
@@ -98,21 +97,23 @@ kinds! {
         write to it changed them: look into the bucket's access logs, and ask the platform to deliver the windows again.",
     FileMoved Error "Files have another name than the platform gave them. Their bytes are unchanged. Move them back.",
     FileUnlisted Error "No manifest has these files, so nothing says that the platform delivered them. Don't take them for audit \
-        logs. If they are newer than the last manifest, copy the folder again: a window may have been in delivery.",
+        logs. If they are newer than the last manifest, copy the folder again later: a window may have been in delivery, or waits for \
+        its signature.",
     EventsDiffer Error "The platform signed files and counts that do not fit together. Ask the platform.",
     EventsUnreadable Error "Files are as the platform signed them, but do not hold events. Ask the platform.",
     Unreadable Unchecked "Files could not be read, so this check is incomplete. Make them readable and check again.",
     PredecessorAbsent Notice "The first manifest continues one that is not in the folder, so this proves nothing about the time \
         before. That time was delivered to another place, has expired by a lifecycle rule, or was deleted.",
-    UnsignedInChain Notice "The platform could not sign these windows when it delivered them. They are proved nonetheless, by a later \
-        signature that their hashes lead to.",
+    UnsignedInChain Notice "These manifests have no signature: the platform could not sign, or somebody removed it; compare the audit \
+        events Window Unsigned. They are proved nonetheless, by a later signature that their hashes lead to, or by --head.",
     Incomplete Notice "The platform says that events may be missing in these windows, since they were deleted before they could be \
         delivered.",
     Amended Notice "The platform has delivered these windows again, with other bytes, and signed those too. This is reserved: no version \
         of the exporter does so yet.",
-    Leftover Notice "No manifest has these files. They are beside others of the same window, as a change of settings during a delivery \
-        leaves them. Exclude them from what you rely on; --json lists them.",
-    BeforeChain Notice "Files that are older than the first manifest are not proved: the platform didn't sign at that time. Exclude them \
+    Leftover Notice "No manifest has these files. They are beside others of the same window, or where a place was left, as a change of \
+        settings during a delivery leaves them, or as somebody added them. Exclude them from what you rely on; --json lists them.",
+    BeforeChain Notice "Files that are older than the first manifest are not proved: the platform didn't sign at that time, or somebody \
+        added them. Exclude them \
         from what you rely on; --json lists them.",
     DatesOutside Notice "Events have dates outside their window. A window has what was recorded in it, and an event's date is when it \
         happened, so this is usual for events that are handed in later.",
@@ -121,6 +122,11 @@ kinds! {
 }
 
 impl Kind {
+    /// Whether it is a file that is there and not proved, and yet no error.
+    pub(crate) fn is_unproved_file(self) -> bool {
+        matches!(self, Self::Leftover | Self::BeforeChain)
+    }
+
     /// The name in JSON.
     pub fn name(self) -> String {
         let mut name = String::new();

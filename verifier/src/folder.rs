@@ -8,9 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::names::SYSTEM_FOLDER;
+use crate::names::MANIFEST_FOLDER;
 
-/// A tenant's folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
     root: PathBuf,
@@ -89,7 +88,7 @@ impl Folder {
 }
 
 fn has_manifests(folder: &Path) -> bool {
-    folder.join(SYSTEM_FOLDER).join("manifests").is_dir()
+    folder.join(MANIFEST_FOLDER).is_dir()
 }
 
 /// The id in the name of a tenant's folder.

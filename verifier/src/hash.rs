@@ -6,13 +6,12 @@ use anyhow::{Error, bail};
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Serialize, Serializer};
 
-/// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
     /// Hashes bytes that are in memory.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn new(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new();
         hasher.update(bytes);
         hasher.finish()
@@ -87,8 +86,8 @@ mod tests {
     fn a_hash_is_that_of_sha256sum_and_is_read_as_it_is_written() {
         // printf acme | sha256sum
         let hash = "822b33ad87c148a0a20a5ba7cd5ebcaa68d36a18e7aad165554903f52ca82757";
-        assert_eq!(Sha256::of(b"acme").to_string(), hash);
-        assert_eq!(hash.parse::<Sha256>().unwrap(), Sha256::of(b"acme"));
+        assert_eq!(Sha256::new(b"acme").to_string(), hash);
+        assert_eq!(hash.parse::<Sha256>().unwrap(), Sha256::new(b"acme"));
     }
 
     #[test]

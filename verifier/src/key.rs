@@ -60,7 +60,7 @@ impl Key {
         let point = der.strip_prefix(&P256_HEADER).context("this is not a public key of ECDSA P-256")?;
         let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point);
         let public = public.ok().context("this is not a public key of ECDSA P-256")?;
-        let sha256 = Sha256::of(der);
+        let sha256 = Sha256::new(der);
         Ok(Self { name, id: KeyId(sha256.first_four()), sha256, public })
     }
 
@@ -75,22 +75,26 @@ impl Key {
 pub struct Keys(Vec<Key>);
 
 impl Keys {
-    /// Adds the keys of a file: one or more public keys in PEM, or verifier keys, one a line. Blank lines and lines that begin
-    /// with `#` are skipped.
+    /// Adds the keys of a file: public keys in PEM, or verifier keys, one a line. Blank lines and lines that begin with `#` are
+    /// skipped. In a file with PEM, so are other texts around it, as tools write them.
     ///
     /// # Errors
     /// If the text has no key, or one that can't be read, and why.
     pub fn add(&mut self, text: &str) -> Result<()> {
         let before = self.0.len();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let has_pem = text.lines().any(|line| line.trim() == PEM_BEGIN);
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         while let Some(line) = lines.next() {
             if line == PEM_BEGIN {
-                let body: Vec<&str> = lines.by_ref().take_while(|line| *line != PEM_END).collect();
+                let mut has_end = false;
+                let body: Vec<&str> = lines.by_ref().take_while(|line| !is_end(line, &mut has_end)).collect();
+                ensure!(has_end, "the PEM is cut off: it has no line {PEM_END:?}");
                 let der = STANDARD.decode(body.concat()).context("the PEM is damaged")?;
                 self.push(Key::new(None, &der)?);
             } else if line.starts_with("-----BEGIN ") {
                 bail!("this is {line:?}; expected is {PEM_BEGIN:?}");
-            } else {
+            } else if !has_pem || line.split('+').count() >= 3 {
                 self.push(verifier_key(line)?);
             }
         }
@@ -105,7 +109,6 @@ impl Keys {
         self.0.push(key);
     }
 
-    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -119,6 +122,11 @@ impl Keys {
     pub(crate) fn other_name(&self, id: KeyId) -> Option<&str> {
         self.0.iter().find(|key| key.id == id).and_then(|key| key.name.as_deref())
     }
+}
+
+fn is_end(line: &str, has_end: &mut bool) -> bool {
+    *has_end |= line == PEM_END;
+    *has_end
 }
 
 /// Reads `<name>+<key id>+<base64 of the type and the DER>`.
@@ -179,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn text_around_a_pem_key_is_skipped() {
+        let mut keys = Keys::default();
+        keys.add(&format!("\u{feff}Public-Key: (256 bit)\n    04:a1\n{PEM}the end\n{VERIFIER_KEY}")).unwrap();
+        assert_eq!(keys.0.len(), 2);
+    }
+
+    #[test]
     fn a_pem_key_fits_any_name_and_a_verifier_key_only_its_own() {
         let (mut pem, mut named) = (Keys::default(), Keys::default());
         pem.add(PEM).unwrap();
@@ -203,6 +218,7 @@ mod tests {
             (private, "expected is"),
             (&other_id, "is damaged"),
             (&damaged, "not a public key"),
+            (PEM.split("-----END").next().unwrap(), "is cut off"),
         ] {
             let error = format!("{:#}", Keys::default().add(text).unwrap_err());
             assert!(error.contains(reason), "{error}");

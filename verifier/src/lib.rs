@@ -5,12 +5,15 @@
 //!
 //! In reading order: [`arguments`] is the command line; [`key`] and [`note`] are the signatures; [`manifest`] and [`names`] are
 //! what the platform writes; `folder` and `manifest_file` read it; [`chain`] puts the manifests in order and finds what is wrong
-//! between them; `data_file` and [`events`] read the data; [`check()`] does all of it; [`report`] says what was proved.
+//! between them; `data`, `data_file` and [`events`] read the data, and
+//! `comparison` compares it with the manifests; `unlisted` explains other files; [`check()`] does all of it; [`report`] says what was proved.
 #![forbid(unsafe_code)]
 
 pub mod arguments;
 pub mod chain;
 mod check;
+mod comparison;
+mod data;
 mod data_file;
 pub mod events;
 pub mod finding;

@@ -55,7 +55,7 @@ fn run(options: &Options) -> Result<(String, u8)> {
         let text = fs::read_to_string(path).with_context(|| format!("can't read the key {}", path.display()))?;
         keys.add(&text).with_context(|| format!("the key {}", path.display()))?;
     }
-    let request = Request { keys, range: options.range, head: options.head };
+    let request = Request { keys, range: options.range, head: options.head, strict: options.strict };
     let progress = Progress::on_terminal();
     let report = check(&options.folder, &request, &progress);
     progress.clear();

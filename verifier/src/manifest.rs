@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use chrono::TimeDelta;
 
 use crate::{
     hash::Sha256,
@@ -13,10 +14,12 @@ use crate::{
 /// The first line of each manifest.
 pub(crate) const FIRST_LINE: &str = "audit-log-export manifest v1";
 
+/// How long before a window the minutes of its late arrivals may be.
+pub(crate) const TRAILING_PERIOD: TimeDelta = TimeDelta::minutes(15);
+
 /// A manifest as its text has it. Whether the text can be trusted is another matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The tenant's id.
     pub tenant: String,
     /// The window or, of a final delivery, its time.
     pub window: Window,
@@ -55,6 +58,7 @@ impl Manifest {
     /// # Errors
     /// If it isn't exactly what the format says, and where.
     pub fn parse(text: &str) -> Result<Self> {
+        ensure!(text.ends_with('\n') && !text.contains('\r'), "its lines don't end with line feeds");
         let mut lines = text.lines().peekable();
         let mut next = |name: &str| {
             let line = lines.next().unwrap_or_default();
@@ -91,8 +95,22 @@ impl Manifest {
             files.iter().map(|file| &file.path).collect::<HashSet<_>>().len() == files.len(),
             "it lists a file twice"
         );
-        let (tenant, sha256) = (tenant.to_owned(), Sha256::of(text.as_bytes()));
+        let (tenant, sha256) = (tenant.to_owned(), Sha256::new(text.as_bytes()));
         Ok(Self { tenant, window, is_final, events, late, malformed, gap, previous, amends, files, sha256 })
+    }
+
+    /// Whether it is of the chain: neither amended nor final.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.class() == Some(Class::Regular)
+    }
+
+    /// None for an amended one, whose number its text doesn't say.
+    pub(crate) fn class(&self) -> Option<Class> {
+        match (self.is_final, &self.amends) {
+            (true, _) => Some(Class::Final),
+            (false, None) => Some(Class::Regular),
+            (false, Some(_)) => None,
+        }
     }
 
     /// Whether a file of this name may hold this text.
@@ -139,8 +157,15 @@ fn parse_file(line: &str, window: Window, is_final: bool) -> Result<Listed> {
     let Some((sha256, path)) = line.split_once("  ") else { bail!("{line:?} is no line of sha256sum") };
     let name = DataName::parse(path).filter(|name| name.path() == path);
     let name = name.with_context(|| format!("{path:?} is no data file's path"))?;
-    ensure!(name.is_final == is_final && (name.is_late || name.window == window), "{path:?} is of another window");
+    let fits = if name.is_late { may_be_late(name.window, window) } else { name.window == window };
+    ensure!(name.is_final == is_final && fits, "{path:?} is of another window");
     Ok(Listed { path: path.to_owned(), sha256: sha256.parse()? })
+}
+
+/// Whether a window's late arrivals may be of a minute, which is shorter where windows begin or end within it.
+fn may_be_late(minute: Window, window: Window) -> bool {
+    let ends_before = minute.to <= window.from;
+    ends_before && minute.from >= window.from - TRAILING_PERIOD && minute.to - minute.from <= TimeDelta::minutes(1)
 }
 
 #[cfg(test)]
@@ -165,7 +190,7 @@ mod tests {
         assert_eq!((manifest.events, manifest.late, manifest.malformed), (613, 2, 1));
         assert_eq!(manifest.previous, Some(HASH.parse().unwrap()));
         assert_eq!(manifest.files.len(), 2);
-        assert_eq!(manifest.sha256, Sha256::of(regular().as_bytes()));
+        assert_eq!(manifest.sha256, Sha256::new(regular().as_bytes()));
     }
 
     #[test]
@@ -201,15 +226,20 @@ mod tests {
             ("_20261121T110000Z_0001", "_20261121T113000Z_0001"),
             ("Z_0001", "Z_final_0001"),
             ("T095000Z_20261121T095100Z_late", "T100000Z_20261121T110000Z"),
+            ("T095000Z_20261121T095100Z_late", "T094400Z_20261121T094500Z_late"),
+            ("T095000Z_20261121T095100Z_late", "T095000Z_20261121T095200Z_late"),
+            ("T095000Z_20261121T095100Z_late", "T095930Z_20261121T100030Z_late"),
             ("previous", "amends 0 replay\nprevious"),
             ("\nevents", "\n\nevents"),
             (".json\n", ".json\n\n"),
+            (".json\n", ".json\r\n"),
         ] {
             let text = regular().replacen(from, to, 1);
             assert_ne!(text, regular());
             assert!(Manifest::parse(&text).is_err(), "{text}");
         }
         let text = regular();
+        assert!(Manifest::parse(text.trim_end()).is_err());
         let without_files: Vec<&str> = text.lines().take(5).collect();
         assert!(Manifest::parse(&without_files.join("\n")).is_err());
     }

@@ -2,8 +2,8 @@
 
 use crate::window::Window;
 
-/// The folder of what the exporter writes beside data.
-pub(crate) const SYSTEM_FOLDER: &str = "_audit-log-export";
+/// Where manifests are.
+pub(crate) const MANIFEST_FOLDER: &str = "_audit-log-export/manifests/";
 
 /// The file with which the platform checks that it may write.
 pub(crate) const CONNECTIVITY_CHECK: &str = "_audit-log-export/connectivity-check";
@@ -118,7 +118,7 @@ impl ManifestName {
             Class::Amended(number) => format!(".amended-{number}"),
             Class::Final => ".final".to_owned(),
         };
-        format!("{SYSTEM_FOLDER}/manifests/{}/{}{class}.manifest", self.window.day(), self.window.name())
+        format!("{MANIFEST_FOLDER}{}/{}{class}.manifest", self.window.day(), self.window.name())
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Note<'a> {
 pub enum Signature {
     /// By a given key. `others` are names and ids of keys that aren't given and signed as well.
     Valid {
-        /// As the signature has it.
-        name: String,
+        /// The given key's. None if it was read from a PEM file: anyone can change the name in a signature.
+        name: Option<String>,
         /// The given key's.
         id: KeyId,
         /// Of the given key.
@@ -94,7 +94,7 @@ fn check(text: &str, lines: &[Line<'_>], keys: &Keys) -> Signature {
             let hint = keys.other_name(*id).map(|other| format!(" (the given key of this id is named {other})"));
             unknown.push(format!("{name}+{id}{}", hint.unwrap_or_default()));
         } else if let Some(key) = known.find(|key| key.verifies(text.as_bytes(), signature)) {
-            valid.get_or_insert(((*name).to_owned(), *id, key.sha256));
+            valid.get_or_insert((key.name.clone(), *id, key.sha256));
         } else {
             return Signature::Wrong { name: (*name).to_owned(), id: *id };
         }
@@ -127,7 +127,7 @@ mod tests {
     fn a_signature_of_openssl_is_valid() {
         let note = Note::open(SIGNED.as_bytes(), &keys()).unwrap();
         assert!(note.text.starts_with("audit-log-export manifest v1\n") && note.text.ends_with(".json\n"));
-        assert!(matches!(note.signature, Signature::Valid { name, .. } if name == NAME));
+        assert!(matches!(note.signature, Signature::Valid { name: Some(name), .. } if name == NAME));
     }
 
     #[test]

@@ -1,27 +1,29 @@
 //! What a check proved and what it didn't, for people and for machines.
 
-use std::fmt::{self, Write as _};
+mod text;
+mod words;
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use self::text::number;
+
 use crate::{
-    finding::{Finding, Kind, Severity},
+    chain::{Beginning, GivenHead},
+    finding::{Finding, Kind},
     hash::Sha256,
     key::KeyId,
-    window::Window,
+    window::{Window, instant},
 };
 
-/// Findings of one kind that are shown in words. JSON has all.
-const MAX_SHOWN: usize = 10;
+/// Findings of one kind that are kept.
+const MAX_KEPT: usize = 10_000;
 
-/// The report of a check.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The verdict.
     pub result: Outcome,
-    /// The tenant's id.
     pub tenant: String,
     /// The folder that was checked.
     pub folder: String,
@@ -31,17 +33,23 @@ pub struct Report {
     pub windows: Totals,
     /// Final deliveries, which are beside the chain.
     pub final_deliveries: Totals,
-    /// How the windows begin.
     pub begins: Begins,
-    /// How they end.
     pub head: Head,
+    /// Whether only a part of the time was asked for.
+    #[serde(skip)]
+    pub(crate) is_limited: bool,
+    /// Whether the manifest after the range is missing, which lists late arrivals of the last window.
+    #[serde(skip)]
+    pub(crate) lacks_next: bool,
     /// The keys that signed, in the order of their use.
     pub keys: Vec<KeyUse>,
-    /// By kind and time.
+    /// By kind and time, at most 10,000 of a kind.
     pub findings: Vec<Finding>,
+    /// How many more findings there are of a kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub omitted: BTreeMap<Kind, u64>,
 }
 
-/// A verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -70,7 +78,6 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// How the windows begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Begins {
@@ -84,25 +91,32 @@ pub enum Begins {
     Unknown,
 }
 
-/// How the windows end.
+impl From<Beginning> for Begins {
+    fn from(beginning: Beginning) -> Self {
+        match beginning {
+            Beginning::First => Self::FirstManifest,
+            Beginning::After(_) => Self::PredecessorAbsent,
+            Beginning::Within => Self::Within,
+            Beginning::Unknown => Self::Unknown,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Head {
     /// The hash of the newest manifest's text.
     pub sha256: Option<Sha256>,
-    /// The hash that was given.
     pub given: Option<Sha256>,
-    /// The end of the window of that manifest, for the words. None if it isn't in the folder.
     #[serde(skip)]
-    pub given_until: Option<DateTime<Utc>>,
+    pub(crate) found: GivenHead,
 }
 
 /// A key and what it signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyUse {
-    /// As signatures have it.
-    pub name: String,
-    /// The key's id.
+    /// As it was given. None if it was read from a PEM file.
+    pub name: Option<String>,
     pub key_id: KeyId,
     /// Of the public key's DER.
     pub sha256: Sha256,
@@ -113,7 +127,6 @@ pub struct KeyUse {
 }
 
 impl Report {
-    /// The exit status.
     pub fn status(&self) -> u8 {
         match self.result {
             Outcome::Valid => 0,
@@ -122,39 +135,86 @@ impl Report {
         }
     }
 
-    /// The findings of a kind.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
 
     fn count(&self, kind: Kind) -> usize {
         self.of_kind(kind).count()
+            + self.omitted.get(&kind).map_or(0, |more| usize::try_from(*more).unwrap_or(usize::MAX))
+    }
+
+    /// Counts the findings beyond those that anyone reads: an attacker can add any number of files.
+    pub(crate) fn omit_findings(&mut self) {
+        let (mut kept, omitted) = (BTreeMap::<Kind, usize>::new(), &mut self.omitted);
+        self.findings.retain(|finding| {
+            let count = kept.entry(finding.kind).or_default();
+            *count += 1;
+            let is_kept = *count <= MAX_KEPT;
+            if !is_kept {
+                *omitted.entry(finding.kind).or_default() += 1;
+            }
+            is_kept
+        });
+    }
+
+    /// Files that are not proved, and yet no error unless `--strict` is given.
+    fn unproved_files(&self) -> u64 {
+        let kinds = Kind::ALL.iter().filter(|kind| kind.is_unproved_file());
+        kinds.map(|kind| self.count(*kind) as u64).sum()
     }
 
     /// What this check can't prove, in words.
     pub fn not_proved(&self) -> Vec<String> {
         let mut not_proved = Vec::new();
+        let mut add = |text: &str| not_proved.push(text.to_owned());
         match self.begins {
-            Begins::PredecessorAbsent => {
-                not_proved.push("what came before the first window, since its predecessor is absent")
-            }
-            Begins::Unknown => not_proved.push("what came before the first window"),
+            Begins::PredecessorAbsent => add("what came before the first window, since its predecessor is absent"),
+            Begins::Unknown => add("what came before the first window"),
             Begins::FirstManifest | Begins::Within => {}
         }
-        if self.head.given.is_none() {
-            not_proved.push(
+        match self.head.found {
+            GivenHead::None => add(
                 "that nothing was cut off at the end: give --head with the head that the platform's status page shows",
-            );
+            ),
+            GivenHead::Earlier => {
+                add("that nothing was cut off at the end: the head that was given is of an earlier window")
+            }
+            GivenHead::Until { until, newer: newer @ 1.. } => add(&format!(
+                "that nothing was cut off after {}: {} newer than the head that was given, and nothing shows whether more \
+                 were cut off after them",
+                instant(until),
+                if newer == 1 { "1 window is".to_owned() } else { format!("{} windows are", number(newer)) }
+            )),
+            GivenHead::Until { .. } | GivenHead::Absent | GivenHead::Unconnected => {}
         }
-        let mut not_proved: Vec<String> = not_proved.into_iter().map(str::to_owned).collect();
-        for (kind, what) in [
-            (Kind::Incomplete, "windows hold all of their events: the platform says that some may be missing"),
-            (Kind::Leftover, "files beside others of their window are audit logs"),
-            (Kind::BeforeChain, "files from before the first manifest are audit logs"),
+        if self.lacks_next {
+            add("late arrivals of the last 15 minutes: they are listed by the manifest after --to, which is not here");
+        }
+        add("that no final delivery was deleted: no other manifest names them, and the head is that of a window");
+        if self.count(Kind::Amended) > 0 {
+            add("that each amended manifest is the last one of its window: nothing names a later one");
+        }
+        if self.is_limited {
+            add("files of other times than those that were asked for");
+        }
+        for (kind, one, many) in [
+            (Kind::Incomplete, "window holds all of its events", "windows hold all of their events"),
+            (
+                Kind::Leftover,
+                "file beside those of its window is audit logs",
+                "files beside those of their windows are audit logs",
+            ),
+            (
+                Kind::BeforeChain,
+                "file from before the first manifest is audit logs",
+                "files from before the first manifest are audit logs",
+            ),
         ] {
-            let count = self.count(kind);
-            if count > 0 {
-                not_proved.push(format!("that {} {what}", number(count as u64)));
+            match self.count(kind) {
+                0 => {}
+                1 => add(&format!("that 1 {one}")),
+                count => add(&format!("that {} {many}", number(count as u64))),
             }
         }
         not_proved
@@ -173,190 +233,5 @@ impl Report {
             not_proved: Vec<String>,
         }
         serde_json::to_string_pretty(&Document { report: self, not_proved: self.not_proved() })
-    }
-
-    fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.result {
-            Outcome::Valid => "VALID",
-            Outcome::Invalid => "INVALID",
-            Outcome::Unchecked => "NOT CHECKED COMPLETELY",
-        };
-        writeln!(f, "{verdict}: audit logs of the tenant {} in {}", printable(&self.tenant), printable(&self.folder))?;
-        let Totals { total, valid, .. } = self.windows;
-        match &self.range {
-            Some(range) => {
-                write!(f, "{} of {} valid from {range}", number(valid), plural(total, "window"))?;
-            }
-            None => write!(f, "no window of the chain")?,
-        }
-        let mut marked = |kind, what: &str| match self.count(kind) {
-            0 => Ok(()),
-            1 => write!(f, "; 1 window is {what}"),
-            count => write!(f, "; {} windows are {what}", number(count as u64)),
-        };
-        marked(Kind::Incomplete, "marked incomplete")?;
-        marked(Kind::UnsignedInChain, "proved by a later signature")?;
-        marked(Kind::Amended, "amended")?;
-        writeln!(f, ".")
-    }
-
-    fn proved(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nProved")?;
-        let Totals { valid, events, late, files, bytes, .. } = self.windows;
-        if valid > 0 {
-            writeln!(
-                f,
-                "  {}: {} and {} in {}, each byte as signed ({} MB read)",
-                plural(valid, "window"),
-                plural(events, "event"),
-                plural(late, "late arrival"),
-                plural(files, "file"),
-                number(bytes.div_ceil(1_000_000))
-            )?;
-        } else {
-            writeln!(f, "  of no window that its files are as signed")?;
-        }
-        let Totals { total, valid, events, files, .. } = self.final_deliveries;
-        if total > 0 {
-            let (valid, total) = (number(valid), plural(total, "final delivery"));
-            writeln!(f, "  {valid} of {total}: {} in {}", plural(events, "event"), plural(files, "file"))?;
-        }
-        let is_whole = self.findings.iter().all(|finding| finding.kind.severity() == Severity::Notice);
-        if let (true, Some(range)) = (is_whole, &self.range) {
-            writeln!(f, "  no window and no file is missing from {range}")?;
-        }
-        match (self.begins, &self.range) {
-            (Begins::FirstManifest, Some(range)) => {
-                writeln!(
-                    f,
-                    "  the chain begins at {} with the tenant's first manifest",
-                    crate::window::instant(range.from)
-                )?;
-            }
-            (Begins::PredecessorAbsent, Some(range)) => {
-                writeln!(
-                    f,
-                    "  the chain begins at {}, but the tenant's did earlier",
-                    crate::window::instant(range.from)
-                )?;
-            }
-            _ => {}
-        }
-        if let Some(until) = self.head.given_until {
-            let until = crate::window::instant(until);
-            writeln!(f, "  nothing up to {until} was cut off: the head that was given is in the folder")?;
-        }
-        for KeyUse { name, key_id, sha256, manifests, range } in &self.keys {
-            writeln!(
-                f,
-                "  {} signed {} from {range}",
-                printable(&format!("{name}+{key_id}")),
-                plural(*manifests, "manifest")
-            )?;
-            writeln!(f, "    the key's SHA-256 is {sha256}")?;
-        }
-        match self.head.sha256 {
-            Some(head) => writeln!(f, "  the head of these windows is {head}"),
-            None => Ok(()),
-        }
-    }
-
-    fn group(&self, f: &mut fmt::Formatter<'_>, kind: Kind) -> fmt::Result {
-        let count = self.count(kind);
-        writeln!(f, "\n  {} ({})", kind.name(), number(count as u64))?;
-        wrap(f, kind.meaning(), "    ")?;
-        for Finding { window, path, detail, .. } in self.of_kind(kind).take(MAX_SHOWN) {
-            let what = path.clone().or_else(|| window.filter(|_| detail.is_empty()).map(|window| window.to_string()));
-            let parts: Vec<String> = what.into_iter().chain((!detail.is_empty()).then(|| detail.clone())).collect();
-            let place = match (path, window) {
-                (None, Some(window)) if !detail.is_empty() && *detail != window.to_string() => format!("{window}: "),
-                _ => String::new(),
-            };
-            writeln!(f, "    - {place}{}", printable(&parts.join(": ")))?;
-        }
-        match count.saturating_sub(MAX_SHOWN) {
-            0 => Ok(()),
-            more => writeln!(f, "    … and {} more; --json lists all", number(more as u64)),
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.summary(f)?;
-        self.proved(f)?;
-        let not_proved = self.not_proved();
-        if !not_proved.is_empty() {
-            writeln!(f, "\nNot proved")?;
-            not_proved.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
-        }
-        for (title, severity) in
-            [("Wrong", Severity::Error), ("Not checked", Severity::Unchecked), ("Notices", Severity::Notice)]
-        {
-            let mut kinds =
-                Kind::ALL.iter().filter(|kind| kind.severity() == severity && self.count(**kind) > 0).peekable();
-            if kinds.peek().is_some() {
-                writeln!(f, "\n{title}")?;
-                kinds.try_for_each(|kind| self.group(f, *kind))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Without control characters: names of files and keys are others' texts, and this goes to a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// With commas: `8,760`.
-fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn plural(count: u64, what: &str) -> String {
-    match (count, what.strip_suffix('y')) {
-        (1, _) => format!("1 {what}"),
-        (_, Some(stem)) => format!("{} {stem}ies", number(count)),
-        (_, None) => format!("{} {what}s", number(count)),
-    }
-}
-
-/// Writes a text in lines of at most 100 characters.
-fn wrap(f: &mut fmt::Formatter<'_>, text: &str, indent: &str) -> fmt::Result {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && indent.len() + line.len() + 1 + word.len() > 100 {
-            writeln!(f, "{indent}{line}")?;
-            line.clear();
-        }
-        let space = if line.is_empty() { "" } else { " " };
-        write!(line, "{space}{word}")?;
-    }
-    writeln!(f, "{indent}{line}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_commas_and_words_their_plural() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(plural(1, "window"), "1 window");
-        assert_eq!(plural(2, "final delivery"), "2 final deliveries");
-    }
-
-    #[test]
-    fn a_name_of_a_file_can_not_control_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

@@ -53,6 +53,10 @@ impl Window {
         self.from < other.to && other.from < self.to
     }
 
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        self.from <= other.from && other.to <= self.to
+    }
+
     /// The window and some time before it.
     pub(crate) fn with_time_before(self, before: TimeDelta) -> Self {
         Self { from: self.from - before, ..self }

@@ -39,7 +39,7 @@ fn verify(folder: &Folder, head: Option<String>) -> Report {
     let tenant = root.path().join(format!("tenant={TENANT}"));
     folder.write(&tenant);
     let head = head.map(|head| head.parse().unwrap());
-    let request = Request { keys: keys(), range: Default::default(), head };
+    let request = Request { keys: keys(), head, ..Request::default() };
     check(&tenant, &request, &Progress::hidden()).unwrap()
 }
 
@@ -308,10 +308,12 @@ proptest! {
         let Delivered { manifest, .. } = folder.windows[window].clone();
         folder.files.remove(&manifest);
         let mut expected = unconfirmed(&plans, window);
-        if is_within(&folder, window) || plans[window].is_amended {
+        // A final delivery names it as well.
+        let is_followed = is_within(&folder, window) || plans[window].has_final;
+        if is_followed || plans[window].is_amended {
             expected.push(Kind::ManifestMissing);
         }
-        if !is_within(&folder, window) && (!plans[window].is_amended || plans[window].late > 0) {
+        if !is_followed && (!plans[window].is_amended || plans[window].late > 0) {
             expected.push(Kind::FileUnlisted);
         }
         assert_errors(&folder, expected);

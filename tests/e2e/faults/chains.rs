@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use audit_log_core::manifest::ManifestKey;
 use audit_log_tests::attribute;
-use audit_log_verify::{Request, chain::Range, check, key::Keys, progress::Progress, report::Outcome};
+use audit_log_verify::{Request, check, key::Keys, progress::Progress, report::Outcome};
 
 use crate::scenario::Scenario;
 use crate::start::is_record;
@@ -44,7 +44,7 @@ impl World {
             }
             let head = is_its("watermark").map(|item| attribute(item, "manifest_sha256")).unwrap_or_default();
             let head = Some(head.parse().ok().context("a head that isn't a checksum")?);
-            let request = Request { keys: keys.clone(), range: Range::default(), head };
+            let request = Request { keys: keys.clone(), head, ..Request::default() };
             let report = check(&folder, &request, &Progress::hidden())?;
             ensure!(report.result == Outcome::Valid, "{bucket} isn't proved: {:?}", report.findings);
         }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{Slot, Text};
+use super::{slots::Slot, texts::Text};
 use crate::{
     finding::{Finding, Kind},
     hash::Sha256,
     window::Window,
 };
 
-/// The regular manifests in the folder, in the range or not, by hash.
+/// The trusted regular manifests in the folder, in the range or not, by hash.
 pub(super) struct Regular(HashMap<Sha256, usize>);
 
 impl Regular {
@@ -20,55 +20,70 @@ impl Regular {
     pub(super) fn has(&self, hash: Sha256) -> bool {
         self.0.contains_key(&hash)
     }
+
+    /// Whether a manifest names a predecessor that isn't here.
+    pub(super) fn names_unknown(&self, text: &Text) -> bool {
+        text.manifest.previous.is_some_and(|previous| !self.has(previous))
+    }
 }
 
-/// Finds unsigned manifests that were changed: the trusted one after it names another text. Such a text can't be used.
-pub(super) fn unsigned(texts: &[Text], slots: &mut [Slot]) -> Vec<Finding> {
-    let all = Regular::new(texts, slots);
-    let mut findings = Vec::new();
-    for at in 1..slots.len() {
-        let (Some(a), Some(b)) = (slots[at - 1].text, slots[at].text) else { continue };
-        let (before, after) = (&texts[a], &texts[b]);
-        let follows = before.manifest.window.to == after.manifest.window.from;
-        let names_other = after.manifest.previous.is_some_and(|previous| !all.has(previous));
-        if !before.is_trusted && after.is_trusted && follows && names_other {
-            let detail = format!("it has no signature, and {} names another text", after.path);
-            findings.push(Finding::new(Kind::ManifestChanged, detail).at(&before.path).of(before.manifest.window));
-            slots[at - 1].text = None;
+/// Compares each manifest with the one before. Only what a trusted one says, and of a trusted one, tells of the platform.
+pub(super) fn check(texts: &[Text], regular: &Regular, slots: &[Slot]) -> Vec<Finding> {
+    let (mut findings, mut pending) = (Vec::new(), Vec::new());
+    let mut before: Option<&Text> = None;
+    for (at, slot) in slots.iter().enumerate() {
+        let end = slots[..at].last().map(|before| before.window.to);
+        let missing = end.filter(|end| *end < slot.window.from).map(|end| Window { from: end, to: slot.window.from });
+        let missing = missing.map(|missing| Finding::new(Kind::ManifestMissing, missing.to_string()).of(missing));
+        let Some(text) = slot.text.map(|text| &texts[text]) else {
+            pending.extend(missing);
+            continue;
+        };
+        // Between this and the trusted one before, there may be one that is not trusted.
+        let is_next = at > 0 && slots[at - 1].text.is_some();
+        if let Some(before) = before {
+            findings.append(&mut pending);
+            findings.extend(compare(texts, regular, before, text, is_next, missing));
+        } else if regular.names_unknown(text) {
+            // What is before the tenant's first manifest, and not trusted, doesn't make time missing.
+            findings.append(&mut pending);
+            findings.extend(missing);
         }
+        pending.clear();
+        before = Some(text);
     }
     findings
 }
 
-/// Compares a manifest with the one before.
-pub(super) fn check(texts: &[Text], all: &Regular, before: &Slot, slot: &Slot) -> Option<Finding> {
-    let (end, begin) = (before.window.to, slot.window.from);
-    let missing = (end < begin).then_some(Window { from: end, to: begin });
-    let missing = missing.map(|missing| Finding::new(Kind::ManifestMissing, missing.to_string()).of(missing));
-    // What an unsigned one says about its predecessor proves nothing.
-    let text = slot.text.map(|text| &texts[text]).filter(|text| text.is_trusted);
-    let Some(text) = text else { return missing };
-    let found = |kind, detail: String| Some(Finding::new(kind, detail).at(&text.path).of(slot.window));
-    let before_text = before.text.map(|text| &texts[text]);
+fn compare(
+    texts: &[Text],
+    regular: &Regular,
+    before: &Text,
+    text: &Text,
+    is_next: bool,
+    missing: Option<Finding>,
+) -> Option<Finding> {
+    let (a, b) = (before.manifest.window, text.manifest.window);
+    let found = |kind, detail: String| Some(Finding::new(kind, detail).at(&text.path).of(b));
     match text.manifest.previous {
-        Some(previous) if before_text.is_some_and(|before| before.manifest.sha256 == previous) => {
-            if end == begin {
+        Some(previous) if before.manifest.sha256 == previous => {
+            if a.to == b.from {
                 return None;
             }
-            let what = if end < begin { "a gap" } else { "an overlap" };
-            found(Kind::WindowGap, format!("{what} between {} and {}", before.window, slot.window))
+            let what = if a.to < b.from { "a gap" } else { "an overlap" };
+            found(Kind::WindowGap, format!("{what} between {a} and {b}"))
         }
-        None => found(Kind::ChainRestarted, format!("the chain begins anew after the window {}", before.window)),
-        Some(previous) if let Some(other) = all.0.get(&previous) => {
-            let (before, other) = (before.window, texts[*other].manifest.window);
-            found(Kind::ChainForked, format!("it continues {other}, although {before} is between"))
+        None => found(Kind::ChainRestarted, format!("the chain begins anew after the window {a}")),
+        Some(previous) if let Some(other) = regular.0.get(&previous) => {
+            let other = texts[*other].manifest.window;
+            found(Kind::ChainForked, format!("it continues {other}, although {a} is between"))
         }
         Some(_) if missing.is_some() => missing,
-        // It may well continue the one before, whose text can't be used.
-        Some(_) if before_text.is_none() => None,
-        Some(previous) => {
-            let before = before_text.map(|before| before.path.as_str()).unwrap_or_default();
-            found(Kind::ChainBroken, format!("it continues {previous}, which is not in the folder, and not {before}"))
-        }
+        // It may well continue the one in between.
+        Some(_) if !is_next => None,
+        Some(previous) => found(
+            Kind::ChainBroken,
+            format!("it continues {previous}, which is not in the folder, and not {}", before.path),
+        ),
     }
 }

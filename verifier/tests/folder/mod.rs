@@ -247,6 +247,24 @@ impl Folder {
         }
     }
 
+    /// Delivers a window's last file once more, with other events. Late minutes are not delivered again.
+    pub(crate) fn amend(&mut self, window: usize, signer: &Signer) {
+        let Delivered { from, to, files, text: original, .. } = self.windows[window].clone();
+        let before: Vec<&Delivered> = self.amended.iter().filter(|amended| amended.from == from).collect();
+        let (number, amends) = (before.len() + 1, hash(before.last().map_or(&original, |last| &last.text).as_bytes()));
+        let path = files.last().unwrap().clone();
+        let data = encode(&events(from, number, &format!("again {number}")), "json");
+        let previous = original.lines().nth(4).unwrap();
+        let head: Vec<&str> = original.lines().take(3).collect();
+        let text = format!(
+            "{}\nevents {number} late 0 malformed 0 gap no\n{previous}\namends {amends} replay\n{}",
+            head.join("\n"),
+            checksums(&[(path.clone(), data.clone())])
+        );
+        let amended = self.store(&text, from, to, &format!(".amended-{number}"), &[(path, data)], Some(signer));
+        self.amended.push(amended);
+    }
+
     fn store(
         &mut self,
         text: &str,
