@@ -409,7 +409,7 @@ pub trait Signer: Sync {
     /// `should_stop` says that the run has no time left to wait for a signature.
     ///
     /// # Errors
-    /// With [`Code::SigningFailed`](crate::failure::Code::SigningFailed), whatever the reason.
+    /// With [`Code::SigningFailed`], whatever the reason.
     fn sign(
         &self,
         digest: &[u8; 32],
