@@ -87,8 +87,8 @@ kinds! {
     ChainRestarted Error "The chain begins anew, so it doesn't prove that nothing is missing between the two windows. Ask the platform: \
         the tenant was erased and connected again, or a table was lost.",
     WindowGap Error "The platform signed windows with a gap or an overlap between them. Ask the platform.",
-    Cut Error "No manifest in the folder has the head that was given. Copy the folder again. If the bucket lacks it too, the newest \
-        manifests were deleted, or the platform has delivered windows again or signed another history. Ask the platform if the newest \
+    Cut Error "No trusted manifest in the folder has the head that was given. If keys are unknown, give them first. Then copy the \
+        folder again. If the bucket lacks the manifest too, the newest ones were deleted, or the platform has delivered windows again or signed another history. Ask the platform if the newest \
         windows are there.",
     NotCovered Error "Windows of the time that was asked for are not in the folder. Copy all of it, or ask for less.",
     FileMissing Error "Files are missing. Copy the folder again. If the bucket lacks them, they were deleted, or have expired by a \
