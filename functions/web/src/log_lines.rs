@@ -1,6 +1,7 @@
 //! Collects log lines, for tests.
 
 use std::{
+    cell::RefCell,
     fmt::{Debug, Write as _},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -9,18 +10,29 @@ use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
-    subscriber::DefaultGuard,
 };
+
+thread_local! {
+    static COLLECTOR: RefCell<Option<LogLines>> = const { RefCell::new(None) };
+}
 
 /// The fields of all log lines, each as ` name=value`.
 #[derive(Debug, Clone, Default)]
 pub struct LogLines(Arc<Mutex<String>>);
 
+/// Ends the collection of a thread's lines when it is dropped.
+#[must_use]
+pub struct Collecting(());
+
 impl LogLines {
     /// Collects the lines of this thread until the guard is dropped.
-    #[must_use]
-    pub fn collect(&self) -> DefaultGuard {
-        tracing::subscriber::set_default(self.clone())
+    pub fn collect(&self) -> Collecting {
+        // One subscriber for all threads. With one for each thread, a log line that a thread without a subscriber reaches first is
+        // switched off for all of them. An error says that it was set before.
+        let _ = tracing::subscriber::set_global_default(OfThread);
+        tracing::callsite::rebuild_interest_cache();
+        COLLECTOR.with_borrow_mut(|collector| *collector = Some(self.clone()));
+        Collecting(())
     }
 
     pub fn text(&self) -> String {
@@ -36,7 +48,16 @@ impl Visit for Fields<'_> {
     }
 }
 
-impl Subscriber for LogLines {
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        COLLECTOR.with_borrow_mut(|collector| *collector = None);
+    }
+}
+
+/// Writes each line to the collector of its thread.
+struct OfThread;
+
+impl Subscriber for OfThread {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -50,7 +71,11 @@ impl Subscriber for LogLines {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut Fields(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)));
+        COLLECTOR.with_borrow(|collector| {
+            if let Some(LogLines(lines)) = collector {
+                event.record(&mut Fields(&mut lines.lock().unwrap_or_else(PoisonError::into_inner)));
+            }
+        });
     }
 
     fn enter(&self, _: &span::Id) {}
