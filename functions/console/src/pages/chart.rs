@@ -235,19 +235,8 @@ mod tests {
     fn receipt(from: &str, events: u64) -> StoredReceipt {
         let from: DateTime<Utc> = from.parse().unwrap();
         let window = Window { from, to: from + TimeDelta::hours(1) };
-        let receipt = Receipt {
-            window,
-            bucket: "acme".to_owned(),
-            objects: Vec::new(),
-            trailing_counts: audit_log_core::late_arrivals::TrailingCounts::new(window),
-            late: 0,
-            malformed: 0,
-            gap: false,
-            exported_at: window.to,
-            duration: TimeDelta::zero(),
-            manifest: None,
-            signing_failure: None,
-        };
+        let counts = audit_log_core::late_arrivals::TrailingCounts::new(window);
+        let receipt = Receipt::empty(window, "acme", counts);
         StoredReceipt { events, ..StoredReceipt::from_receipt(&receipt) }
     }
 
