@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     late_arrivals::TrailingCounts,
     object::ObjectSpec,
-    records::{self, StoredObject},
+    records::{self, EventPosition, StoredObject},
     schedule::Window,
     settings::TenantConfig,
     timestamp,
 };
 
-/// An item in DynamoDB has at most 400 KB. This is enough for some 2,500 files; a window with more goes on from there.
+/// An item in DynamoDB has at most 400 KB. This is enough for some 1,500 files; a window with more goes on from there.
 const MAX_CHECKPOINT_BYTES: usize = 256 * 1024;
 
 /// The stored files of a window, and the position of the reading after the last of them.
@@ -55,7 +55,8 @@ struct StoredCheckpoint {
     version: u64,
     max_object_bytes: u64,
     read_until: Vec<Option<String>>,
-    files: Vec<(u64, u64, String)>,
+    /// Bytes, events, checksum, last event.
+    files: Vec<(u64, u64, String, Option<EventPosition>)>,
     /// The first field is the minute.
     late_files: Vec<(String, u64, u64, String)>,
     late: u64,
@@ -111,11 +112,11 @@ impl Checkpoint {
         for (minute, bytes, events, sha256) in text.late_files {
             let minute = Window::parse_interval(&minute)?;
             let key = spec(config, window, Some(minute), is_final, next_number(&objects, Some(minute))).key;
-            objects.push(StoredObject { key, bytes, events, sha256, late: Some(minute) });
+            objects.push(StoredObject { key, bytes, events, sha256, late: Some(minute), last_event: None });
         }
-        for (bytes, events, sha256) in text.files {
+        for (bytes, events, sha256, last_event) in text.files {
             let key = spec(config, window, None, is_final, next_number(&objects, None)).key;
-            objects.push(StoredObject { key, bytes, events, sha256, late: None });
+            objects.push(StoredObject { key, bytes, events, sha256, late: None, last_event });
         }
         Some(Self {
             window,
@@ -136,10 +137,10 @@ impl Checkpoint {
     /// Returns the stored form, or none if it is longer than its record has room for.
     pub fn to_text(&self, config: &TenantConfig) -> Option<String> {
         let (mut files, mut late_files) = (Vec::new(), Vec::new());
-        for StoredObject { bytes, events, sha256, late, .. } in self.objects.iter().cloned() {
+        for StoredObject { bytes, events, sha256, late, last_event, .. } in self.objects.iter().cloned() {
             match late {
                 Some(minute) => late_files.push((minute.interval(), bytes, events, sha256)),
-                None => files.push((bytes, events, sha256)),
+                None => files.push((bytes, events, sha256, last_event)),
             }
         }
         let text = StoredCheckpoint {
@@ -199,11 +200,13 @@ mod tests {
 
     fn object(file: u32, sha256: &str) -> StoredObject {
         let key = ObjectSpec::new(&config(), window(), file).key;
-        StoredObject { key, bytes: 100, events: 2, sha256: sha256.to_owned(), late: None }
+        let last_event = EventPosition::parse("2026-11-21T10:03:12.345Z#01K/1");
+        StoredObject { key, bytes: 100, events: 2, sha256: sha256.to_owned(), late: None, last_event }
     }
 
     fn late(minute: Window, file: u32) -> StoredObject {
-        StoredObject { key: ObjectSpec::late(&config(), minute, file).key, late: Some(minute), ..object(1, "l") }
+        let key = ObjectSpec::late(&config(), minute, file).key;
+        StoredObject { key, late: Some(minute), last_event: None, ..object(1, "l") }
     }
 
     fn minute() -> Window {
@@ -274,7 +277,7 @@ mod tests {
     #[test]
     fn a_checkpoint_that_does_not_fit_into_a_watermark_is_not_saved() {
         let sha256 = "a".repeat(64);
-        let many = Checkpoint { objects: (1..=2_500).map(|file| object(file, &sha256)).collect(), ..checkpoint() };
+        let many = Checkpoint { objects: (1..=1_500).map(|file| object(file, &sha256)).collect(), ..checkpoint() };
         assert!(many.to_text(&config()).is_some());
         let more = Checkpoint { objects: (1..=4_000).map(|file| object(file, &sha256)).collect(), ..checkpoint() };
         assert_eq!(more.to_text(&config()), None);

@@ -16,7 +16,8 @@
 //! 9. `store_manifest` (`signing.rs`) stores the window's signed manifest.
 //! 10. `commit` (`advance.rs`) moves the watermark and stores the receipt; after a failure, `note_failure` notes it.
 //! 11. `finish` (`held_lease.rs`) releases the lease, and [`Report::add`] (`report.rs`) adds the tenant to the report.
-//! 12. `deliver_finals` (`final_delivery.rs`) delivers what is left to places that tenants have left, in the same way from 4.
+//! 12. `deliver_finals` (`final_delivery.rs`) delivers what is left to places that tenants have left, and `replay_all` (`replay.rs`)
+//!     windows that admins want again, in the same way from 4.
 
 mod advance;
 mod budget;
@@ -27,6 +28,8 @@ mod late_arrivals;
 mod pending_delivery;
 mod publish;
 mod reader;
+mod replay;
+mod replayed_window;
 mod report;
 mod signing;
 mod tenant;
@@ -56,7 +59,7 @@ use futures::{
 pub use budget::{Budget, BudgetPermit, EXEMPT_BYTES};
 pub use fan_out::BatchResult;
 pub use publish::{PUBLISH_TIMEOUT, Publishing};
-pub use report::{Counts, Deferral, FailedTenant, FinalDeliveryCounts, Outcome, Report, TenantReport};
+pub use report::{Counts, Deferral, FailedTenant, FinalDeliveryCounts, Outcome, ReplayCounts, Report, TenantReport};
 use tenant::{AdvanceResult, DueTenant, InvalidTenant, TenantRun};
 
 use crate::{
@@ -64,12 +67,12 @@ use crate::{
     failure::{Code, Failure, Party},
     lease::Lease,
     ports::{Buckets, Bus, Events, Signer, Tenants},
-    records::TenantRecords,
+    records::{Replay, TenantRecords},
     tenant::{DueShard, Platform, TenantId},
 };
 
-/// Tenants whose records are read at once: BatchGetItem takes 100 keys, and a tenant has four.
-const TENANTS_PER_LOAD: usize = 25;
+/// Tenants whose records are read at once: BatchGetItem takes 100 keys, and a tenant has five.
+const TENANTS_PER_LOAD: usize = 20;
 
 const CONCURRENT_LOADS: usize = 2;
 
@@ -90,6 +93,8 @@ pub struct Options {
     pub max_object_bytes: u64,
     /// Windows of one tenant that a run exports at most.
     pub max_windows: u32,
+    /// How long a run replays. With a queue, it goes on by a message to itself, so that others' batches come in between.
+    pub replay_time: TimeDelta,
     /// Memory for what is read and not yet stored.
     pub budget: Budget,
 }
@@ -138,7 +143,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     pub async fn tick(&self, run: Run<'_>) -> Result<Report, Failure> {
         let mut report = Report::new(run.tick);
         let (mut due, unreadable) = self.due(run, &mut report).await?;
-        self.add_final_deliveries(&mut due).await;
+        self.add_redeliveries(&mut due).await;
         self.export_all(run, due, &mut report).await;
         match unreadable {
             Some(failure) => Err(failure),
@@ -146,16 +151,15 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
     }
 
-    /// Exports those of these tenants that are due, until the time is up, and then makes their final deliveries. Records are
-    /// loaded shortly before they are needed:
-    /// those of a tenant that waits for long would be out of date.
+    /// Exports those of these tenants that are due, until the time is up, makes their final deliveries, and goes on with their
+    /// replays. Records are loaded shortly before they are needed: those of a tenant that waits for long would be out of date.
     async fn export_all(&self, run: Run<'_>, due: Vec<String>, report: &mut Report) {
         let (mut waiting, ids) = parse_ids(due);
         let uncommitted_objects = Arc::default();
         let mut unread: VecDeque<&[TenantId]> = ids.chunks(TENANTS_PER_LOAD).collect();
         // Tenants with another window wait until every tenant has had its first.
         let mut again = VecDeque::new();
-        let mut leaving = Vec::new();
+        let (mut leaving, mut replaying) = (Vec::new(), Vec::new());
         let (mut events, mut active, mut loads) = (FuturesUnordered::new(), BTreeSet::new(), Vec::new());
         let mut time_is_up = pin!(time_is_up(run));
         loop {
@@ -179,6 +183,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                     loads.retain(|it| !std::ptr::eq(*it, ids));
                     waiting.extend(loaded.due);
                     leaving.extend(loaded.leaving);
+                    replaying.extend(loaded.replaying);
                 }
                 Either::Left((Some(RunEvent::Advanced(AdvanceResult::More(mut tenant))), _)) => {
                     active.remove(tenant.config.tenant.as_str());
@@ -205,6 +210,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         drop(events);
         // Only now, so that they delay no window of any tenant.
         report.final_deliveries = self.deliver_finals(run, leaving).await;
+        report.replays = self.replay_all(run, replaying).await;
         report.uncommitted_objects += uncommitted_objects.load(Ordering::Relaxed);
     }
 
@@ -245,19 +251,22 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             Err(failure) => {
                 let invalid =
                     |id: &TenantId| DueTenant::Invalid(InvalidTenant::unread(id.to_string(), failure.clone()));
-                return Loaded { due: ids.iter().map(invalid).collect(), leaving: Vec::new() };
+                let due = ids.iter().map(invalid).collect();
+                return Loaded { due, leaving: Vec::new(), replaying: Vec::new() };
             }
         };
-        let has_left =
-            |(id, records): &(TenantId, TenantRecords)| (!records.final_deliveries.is_empty()).then(|| id.clone());
-        let leaving = loaded.iter().filter_map(has_left).collect();
+        let those = |has: fn(&TenantRecords) -> bool| {
+            loaded.iter().filter(|(_, records)| has(records)).map(|(id, _)| id.clone()).collect()
+        };
+        let leaving = those(|records| !records.final_deliveries.is_empty());
+        let replaying = those(|records| records.replay.as_ref().is_some_and(Replay::is_running));
         let checked = loaded.into_iter().filter_map(|(id, records)| {
             match TenantRun::new(id, records, run, Arc::clone(uncommitted_objects)) {
                 Ok(tenant) => tenant.map(|tenant| DueTenant::Valid(Box::new(tenant))),
                 Err(invalid) => Some(DueTenant::Invalid(invalid)),
             }
         });
-        Loaded { due: checked.collect(), leaving }
+        Loaded { due: checked.collect(), leaving, replaying }
     }
 }
 
@@ -280,6 +289,8 @@ struct Loaded<Bucket> {
     due: Vec<DueTenant<Bucket>>,
     /// Those with pending final deliveries, due or not.
     leaving: Vec<TenantId>,
+    /// Those with a replay in progress.
+    replaying: Vec<TenantId>,
 }
 
 /// What a run waits for.

@@ -35,7 +35,7 @@ use crate::{
     outbox::{Announcement, Outbox},
     ports::{Fence, Recording, SlotKind},
     records::{
-        ConnectedCount, ConnectionCheck, ExportHealth, FinalDeliveries, LastError, Receipt, StoredWatermark,
+        ConnectedCount, ConnectionCheck, ExportHealth, FinalDeliveries, LastError, Receipt, Replay, StoredWatermark,
         TenantRecords,
     },
     settings::{Draft, TenantConfig},
@@ -95,6 +95,9 @@ pub struct FakeTenant {
     pub outbox: Outbox,
     pub final_deliveries: FinalDeliveries,
     pub receipts: BTreeMap<DateTime<Utc>, Receipt>,
+    /// By the window's end and the location's hash.
+    pub replayed: BTreeMap<(DateTime<Utc>, String), Receipt>,
+    pub replay: Option<Replay>,
     pub connection_check: Option<ConnectionCheck>,
     /// Whether the stored check can't be read.
     pub unreadable_connection_check: bool,
@@ -167,6 +170,11 @@ impl FakeTenant {
         after.is_none_or(|after| self.final_deliveries.revision + 1 == after.revision)
     }
 
+    /// Whether the record `replay` is as a write to it expects.
+    fn has_replay_before(&self, after: &Replay) -> bool {
+        self.replay.as_ref().map_or(0, |replay| replay.revision) + 1 == after.revision
+    }
+
     fn records(&self) -> TenantRecords {
         let last_receipt = self.receipts.values().max_by_key(|receipt| receipt.exported_at);
         let last_object = last_receipt.and_then(|receipt| receipt.objects.last());
@@ -190,7 +198,8 @@ impl FakeTenant {
         let watermark = watermark.map(|it| StoredWatermark { failing, refused, ..it });
         let (config, lease) = (self.config.clone(), self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
-        TenantRecords { config, watermark, health, lease, has_notifications, final_deliveries }
+        let replay = self.replay.clone();
+        TenantRecords { config, watermark, health, lease, has_notifications, final_deliveries, replay }
     }
 }
 

@@ -12,35 +12,48 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     failure::{Code, Failure},
-    object::{hex, sha256, tenant_folder},
+    object::{hex, sha256},
     records::Receipt,
-    settings::TenantConfig,
+    tenant::TenantId,
     timestamp,
 };
 
 /// The algorithm's byte in a verifier key: ECDSA, by "Signature types" of C2SP's signed-note specification.
 const ECDSA: u8 = 2;
 
-/// Returns the text of a window's manifest, or of a window of a final delivery. It ends with a line break.
+/// What a manifest says beside the window's receipt.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    pub is_final: bool,
+    /// SHA-256 of the text of the manifest before.
+    pub previous: Option<&'a str>,
+    /// SHA-256 of the text that this one amends, and why, in one word.
+    pub amends: Option<(&'a str, &'a str)>,
+}
+
+/// Returns the text of a window's manifest. It ends with a line break.
 ///
 /// # Errors
-/// If an object is not in the tenant's folder.
-pub fn text(config: &TenantConfig, receipt: &Receipt, is_final: bool, head: Option<&str>) -> Result<String, Failure> {
-    let folder = tenant_folder(&config.prefix, &config.tenant);
-    let kind = if is_final { "final" } else { "window" };
+/// If an object is not in the receipt's folder.
+pub fn text(tenant: &TenantId, receipt: &Receipt, context: Context<'_>) -> Result<String, Failure> {
+    let folder = &receipt.location.folder;
+    let kind = if context.is_final { "final" } else { "window" };
     let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
     let gap = if receipt.gap { "yes" } else { "no" };
     let mut text = format!(
         "audit-log-export manifest v1\ntenant {}\n{kind} {from} {to}\nevents {} late {} malformed {} gap {gap}\nprevious {}\n",
-        config.tenant,
+        tenant,
         receipt.events(),
         receipt.late,
         receipt.malformed,
-        head.unwrap_or("none"),
+        context.previous.unwrap_or("none"),
     );
+    if let Some((amends, cause)) = context.amends {
+        text.push_str(&format!("amends {amends} {cause}\n"));
+    }
     for object in &receipt.objects {
         let outside = || Failure::new(Code::Unexpected, format!("{} is not in the tenant's folder.", object.key));
-        let path = object.key.strip_prefix(&folder).ok_or_else(outside)?;
+        let path = object.key.strip_prefix(folder).ok_or_else(outside)?;
         text.push_str(&format!("{}  {path}\n", object.sha256));
     }
     Ok(text)
@@ -145,18 +158,12 @@ mod tests {
     use super::*;
     use crate::{
         late_arrivals::TrailingCounts,
-        records::StoredObject,
+        records::{Location, StoredObject},
         schedule::Window,
-        settings::{
-            Draft,
-            tests::{draft, platform},
-        },
-        tenant::TenantId,
     };
 
-    fn config(prefix: &str) -> TenantConfig {
-        let draft = Draft { prefix: Some(prefix.to_owned()), ..draft() };
-        draft.check(&TenantId::parse("acme").unwrap(), &platform()).unwrap()
+    fn acme() -> TenantId {
+        TenantId::parse("acme").unwrap()
     }
 
     fn receipt(folder: &str) -> Receipt {
@@ -170,7 +177,9 @@ mod tests {
             events,
             sha256: digit.repeat(64),
             late,
+            last_event: None,
         };
+        let location = Location { bucket: "acme-audit".to_owned(), folder: folder.to_owned() };
         Receipt {
             objects: vec![
                 object("20261121T095800Z_20261121T095900Z_late_0001.json", "1", 7, Some(minute)),
@@ -179,16 +188,18 @@ mod tests {
             ],
             late: 2,
             malformed: 1,
-            ..Receipt::empty(window, "acme-audit", TrailingCounts::new(window))
+            ..Receipt::empty(window, location, TrailingCounts::new(window))
         }
     }
 
     #[test]
     fn the_text_is_the_same_under_any_prefix() {
-        let text = text(&config(""), &receipt("audit-logs/tenant=acme/"), false, None).unwrap();
+        let here = receipt("audit-logs/tenant=acme/");
+        let text = text(&acme(), &here, Context::default()).unwrap();
         let elsewhere = receipt("security/audit-logs/tenant=acme/");
-        assert_eq!(super::text(&config("security"), &elsewhere, false, None).as_ref(), Ok(&text));
-        assert!(super::text(&config(""), &elsewhere, false, None).is_err(), "another folder");
+        assert_eq!(super::text(&acme(), &elsewhere, Context::default()).as_ref(), Ok(&text));
+        let mixed = Receipt { location: here.location, ..elsewhere };
+        assert!(super::text(&acme(), &mixed, Context::default()).is_err(), "another folder");
         insta::assert_snapshot!(text, @r"
         audit-log-export manifest v1
         tenant acme
@@ -202,10 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn a_final_delivery_a_gap_and_the_manifest_before_are_in_the_text() {
+    fn a_final_delivery_a_gap_the_manifest_before_and_the_amended_one_are_in_the_text() {
         let with_gap = Receipt { gap: true, ..receipt("audit-logs/tenant=acme/") };
-        let head = "a".repeat(64);
-        let text = text(&config(""), &with_gap, true, Some(&head)).unwrap();
+        let (head, amended) = ("a".repeat(64), "b".repeat(64));
+        let context = Context { is_final: true, previous: Some(&head), amends: None };
+        let text = super::text(&acme(), &with_gap, context).unwrap();
         let lines: Vec<&str> = text.lines().skip(2).take(3).collect();
         assert_eq!(
             lines,
@@ -215,6 +227,9 @@ mod tests {
                 &format!("previous {head}")
             ]
         );
+        let context = Context { is_final: false, previous: Some(&head), amends: Some((&amended, "late-events")) };
+        let text = super::text(&acme(), &with_gap, context).unwrap();
+        assert_eq!(text.lines().nth(5), Some(format!("amends {amended} late-events").as_str()));
     }
 
     #[test]

@@ -56,6 +56,14 @@ kinds! {
     SettingsChanged = "Audit Log Export Settings Changed";
     /// A place that an admin left does not have the last events.
     FinalDeliveryFailed = "Audit Log Final Delivery Failed";
+    /// Every window of a replay was delivered again, or left as it is.
+    ReplayCompleted = "Audit Log Export Replay Completed";
+    /// An admin, a disconnect or another destination ended a replay.
+    ReplayStopped = "Audit Log Export Replay Stopped";
+    /// A replay's next window failed for too long.
+    ReplayFailed = "Audit Log Export Replay Failed";
+    /// A replay replaced files by others, and the window's manifest by one that amends it.
+    ManifestAmended = "Audit Log Manifest Amended";
     /// A window was delivered with a manifest that is not signed.
     WindowUnsigned = "Audit Log Window Unsigned";
 }

@@ -50,6 +50,16 @@ fn probe_name(tenant: &TenantId) -> String {
     format!("_audit-log-export-probe-{hash}")
 }
 
+/// Which of a window's manifests one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestClass {
+    Regular,
+    /// Of a window that was delivered again with other bytes; counts from 1.
+    Amended(u32),
+    /// Of a window of a final delivery.
+    Final,
+}
+
 /// An object's key and headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectSpec {
@@ -105,12 +115,16 @@ impl ObjectSpec {
         Self { key, content_type: "text/plain", ..Self::new(config, Window { from: at, to: at }, 1) }
     }
 
-    /// The manifest of a window, or of a window of a final delivery.
-    pub fn manifest(config: &TenantConfig, window: Window, is_final: bool) -> Self {
+    /// A window's manifest.
+    pub fn manifest(config: &TenantConfig, window: Window, class: ManifestClass) -> Self {
         let folder = tenant_folder(&config.prefix, &config.tenant);
         let day = window.from.format("%Y-%m-%d");
-        let name = if is_final { "final.manifest" } else { "manifest" };
-        let key = format!("{folder}{SYSTEM_FOLDER}manifests/{day}/{window}.{name}");
+        let class = match class {
+            ManifestClass::Regular => String::new(),
+            ManifestClass::Amended(number) => format!(".amended-{number}"),
+            ManifestClass::Final => ".final".to_owned(),
+        };
+        let key = format!("{folder}{SYSTEM_FOLDER}manifests/{day}/{window}{class}.manifest");
         Self { key, content_type: "text/plain; charset=utf-8", ..Self::new(config, window, 1) }
     }
 }
@@ -193,7 +207,8 @@ mod tests {
         let prefix = Prefix::parse("security").unwrap();
         let outside = key_outside_prefix(&prefix, &config.tenant).unwrap();
         let window = Window { from: DateTime::UNIX_EPOCH, to: DateTime::UNIX_EPOCH };
-        let manifests = [true, false].map(|is_final| ObjectSpec::manifest(&config, window, is_final).key);
+        let classes = [ManifestClass::Regular, ManifestClass::Amended(1), ManifestClass::Final];
+        let manifests = classes.map(|class| ObjectSpec::manifest(&config, window, class).key);
         for key in manifests.into_iter().chain([check, outside, key_outside_folder(&prefix, &config.tenant)]) {
             let extension = key.rsplit('/').next().unwrap().rsplit_once('.').map(|(_, extension)| extension);
             assert!(extension.is_none_or(|extension| extension == "manifest"), "{key}");

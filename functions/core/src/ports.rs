@@ -25,8 +25,8 @@ use crate::{
     object::ObjectSpec,
     outbox::{Announcement, Outbox},
     records::{
-        ConnectedCount, ConnectionCheck, ExportHealth, FinalDeliveries, Receipt, StoredReceipt, StoredWatermark,
-        TenantRecords,
+        ConnectedCount, ConnectionCheck, ExportHealth, FinalDeliveries, Location, Receipt, Replay, StoredReceipt,
+        StoredWatermark, TenantRecords,
     },
     schedule::{Schedule, Window},
     settings::TenantConfig,
@@ -51,8 +51,8 @@ pub enum Purpose<'a> {
     Export(&'a StoredWatermark),
     /// Publishing the outbox: no other condition.
     Publish,
-    /// A final delivery: no other condition, since its record is read under the lease.
-    FinalDelivery,
+    /// A final delivery or a replay: no other condition, since their records are read under the lease.
+    Redelivery,
 }
 
 /// How the attempt to acquire a lease ended.
@@ -107,6 +107,16 @@ pub struct FinalDeliveryWrite<'a> {
     pub announcement: Option<&'a Announcement>,
 }
 
+/// What a replay writes, all or nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplayWrite<'a> {
+    /// The record `replay`, with a revision of one more than as it was read.
+    pub after: &'a Replay,
+    /// What was stored for a window. The export's own receipt stays as it is.
+    pub receipt: Option<&'a Receipt>,
+    pub announcement: Option<&'a Announcement>,
+}
+
 /// An entry of the index `due`, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
@@ -135,8 +145,9 @@ pub trait Tenants: Sync {
         }
     }
 
-    /// Returns the tenants with pending final deliveries, in any order: the index `pending`. Only a hint: the index lags.
-    fn final_deliveries(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    /// Returns the tenants with pending final deliveries or a replay in progress, once each and in any order: the index `pending`.
+    /// Only a hint: the index lags.
+    fn redeliveries(&self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
     /// Replaces the record `final_delivery`. Conditional on the lease, and on the record's revision as read. An audit event that
     /// was recorded before stays as it is.
@@ -146,6 +157,31 @@ pub trait Tenants: Sync {
         lease: &Lease,
         write: FinalDeliveryWrite<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
+    /// Replaces the record `replay`, and stores the receipt of a replayed window under its window and location. Conditional on the
+    /// lease, and on the record's revision as read. An audit event that was recorded before stays as it is.
+    fn write_replay(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        write: ReplayWrite<'_>,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
+    /// Returns the export's receipts whose windows end after an instant, earliest first, at most `most`; read consistently.
+    fn receipts_after(
+        &self,
+        tenant: &TenantId,
+        after: DateTime<Utc>,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<StoredReceipt>, Failure>> + Send;
+
+    /// Returns the receipt of the last replay of the window with that end into a location; read consistently.
+    fn replayed_receipt(
+        &self,
+        tenant: &TenantId,
+        window_end: DateTime<Utc>,
+        location: &Location,
+    ) -> impl Future<Output = Result<Option<StoredReceipt>, Failure>> + Send;
 
     /// Acquires the tenant's lease, on the condition that no lease [excludes others](Lease::excludes_others) at `now`, and on
     /// that of the purpose. If the stored lease is this very one, it is acquired again: an earlier answer was lost.
@@ -257,6 +293,23 @@ pub trait Settings: Sync {
         most: usize,
     ) -> impl Future<Output = Result<Vec<StoredReceipt>, Failure>> + Send;
 
+    /// Returns the receipts of replays whose windows end from `first` to `last`, both included, in any order.
+    fn replayed_receipts(
+        &self,
+        tenant: &TenantId,
+        first: DateTime<Utc>,
+        last: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Vec<StoredReceipt>, Failure>> + Send;
+
+    /// Stores the record `replay`: a new request, or that one is to be stopped. Conditional on the record's revision being one less,
+    /// and on the tenant having a config that is not being erased.
+    fn request_replay(
+        &self,
+        tenant: &TenantId,
+        after: &Replay,
+        announcement: Option<&Announcement>,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
     /// Takes one of the tenant's `most` slots of a kind in the period that begins at `since`; false if none is left.
     fn take_slot(
         &self,
@@ -274,6 +327,7 @@ pub enum SlotKind {
     Search,
     /// A sign-in or a sign-out.
     Session,
+    Replay,
 }
 
 impl SlotKind {
@@ -283,6 +337,7 @@ impl SlotKind {
             Self::Verification => "verification_slots",
             Self::Search => "search_slots",
             Self::Session => "session_slots",
+            Self::Replay => "replay_slots",
         };
         format!("{kind}#{}", timestamp::seconds(since))
     }

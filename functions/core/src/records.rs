@@ -4,13 +4,17 @@ mod connection_check;
 mod final_delivery;
 mod manifest;
 mod receipt;
+mod replay;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub use connection_check::{ConnectionChange, ConnectionCheck, Finding};
 pub use final_delivery::{FinalDeliveries, FinalDelivery, MAX_CHECKPOINT_BYTES, MAX_PLACES, Place};
-pub use manifest::{Chain, ManifestState, StoredManifest};
-pub use receipt::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, StoredReceipt};
+pub use manifest::{AmendedManifest, Chain, ManifestState, StoredManifest};
+pub use receipt::{
+    EventPosition, Location, RECEIPT_PREFIX, RECEIPT_RETENTION, REPLAYED_PREFIX, Receipt, StoredObject, StoredReceipt,
+};
+pub use replay::{Progress, Refusal, RefusedWindow, Replay, ReplayError, ReplayState, StopCause};
 
 use crate::{
     lease::Lease,
@@ -125,6 +129,8 @@ pub struct TenantRecords {
     pub has_notifications: bool,
     /// What is left to deliver to places that the tenant has left.
     pub final_deliveries: FinalDeliveries,
+    /// The last replay, in progress or ended.
+    pub replay: Option<Replay>,
 }
 
 /// How a tenant's last exports went: the rest of the record `watermark`.

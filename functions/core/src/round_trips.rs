@@ -8,7 +8,7 @@ use crate::{
     event::User,
     late_arrivals::TrailingCounts,
     new_event::{Activity, NewEvent, Stamp},
-    object::ObjectSpec,
+    object::{ManifestClass, ObjectSpec},
     records::StoredObject,
     schedule::Window,
     settings::{
@@ -101,16 +101,24 @@ fn parse_key(key: &str) -> Option<KeyParts> {
     })
 }
 
-/// Parses a manifest's key by docs/proof.md: prefix, tenant, window, and whether it is of a final delivery.
-fn parse_manifest_key(key: &str) -> Option<(String, String, Window, bool)> {
+fn class() -> impl Strategy<Value = ManifestClass> {
+    prop_oneof![Just(ManifestClass::Regular), Just(ManifestClass::Final), (1..99_u32).prop_map(ManifestClass::Amended)]
+}
+
+/// Parses a manifest's key by docs/proof.md: prefix, tenant, window and class.
+fn parse_manifest_key(key: &str) -> Option<(String, String, Window, ManifestClass)> {
     let (folder, rest) = key.split_once("tenant=")?;
     let prefix = folder.strip_suffix("audit-logs/")?;
     let (tenant, rest) = rest.split_once("/_audit-log-export/manifests/")?;
     let (day, name) = rest.split_once('/')?;
     let name = name.strip_suffix(".manifest")?;
-    let (name, is_final) = name.strip_suffix(".final").map_or((name, false), |name| (name, true));
+    let (name, class) = match name.split_once('.') {
+        None => (name, ManifestClass::Regular),
+        Some((name, "final")) => (name, ManifestClass::Final),
+        Some((name, amended)) => (name, ManifestClass::Amended(amended.strip_prefix("amended-")?.parse().ok()?)),
+    };
     let window = parse_window(name).filter(|window| window.from.format("%Y-%m-%d").to_string() == day)?;
-    Some((prefix.strip_suffix('/').unwrap_or(prefix).to_owned(), tenant.to_owned(), window, is_final))
+    Some((prefix.strip_suffix('/').unwrap_or(prefix).to_owned(), tenant.to_owned(), window, class))
 }
 
 /// Parses a window as keys have it.
@@ -158,13 +166,13 @@ proptest! {
 
     #[test]
     fn a_manifests_key_has_its_tenant_and_window_and_is_no_data(
-        configs in [config(), config()], windows in [window(), window()], finals: [bool; 2], equal: [bool; 3],
+        configs in [config(), config()], windows in [window(), window()], classes in [class(), class()], equal: [bool; 3],
     ) {
         let other = |index: usize| usize::from(!equal[index]);
-        let all = [(&configs[0], windows[0], finals[0]), (&configs[other(0)], windows[other(1)], finals[other(2)])];
-        let keys = all.map(|(config, window, is_final)| ObjectSpec::manifest(config, window, is_final).key);
+        let all = [(&configs[0], windows[0], classes[0]), (&configs[other(0)], windows[other(1)], classes[other(2)])];
+        let keys = all.map(|(config, window, class)| ObjectSpec::manifest(config, window, class).key);
         // Without format and compression: they don't matter to a manifest.
-        let parts = all.map(|(it, window, is_final)| (it.prefix.to_string(), it.tenant.to_string(), window, is_final));
+        let parts = all.map(|(it, window, class)| (it.prefix.to_string(), it.tenant.to_string(), window, class));
         prop_assert_eq!(keys[0] == keys[1], parts[0] == parts[1]);
         for (key, parts) in keys.iter().zip(parts) {
             prop_assert_eq!(parse_manifest_key(key), Some(parts), "{}", key);
@@ -219,7 +227,7 @@ proptest! {
                 });
                 let file = next_number(&objects, minute);
                 let key = spec(&config, window, minute, is_final, file).key;
-                objects.push(StoredObject { key, bytes: *bytes, events: *events, sha256: sha256.clone(), late: minute });
+                objects.push(StoredObject { key, bytes: *bytes, events: *events, sha256: sha256.clone(), late: minute, last_event: None });
             }
         }
         let checkpoint = Checkpoint {

@@ -4,6 +4,7 @@
 //! and two runs at once all plan the same windows.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::{tenant::Frequency, timestamp};
 
@@ -28,7 +29,8 @@ pub fn next_full_hour(at: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// A period of time, `from` included and `to` excluded, both in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Window {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
@@ -44,6 +46,24 @@ impl Window {
     pub fn parse_interval(text: &str) -> Option<Self> {
         let (from, to) = text.split_once('/')?;
         Some(Self { from: timestamp::parse_seconds(from)?, to: timestamp::parse_seconds(to)? })
+    }
+
+    pub fn overlaps(self, other: Self) -> bool {
+        self.from < other.to && other.from < self.to
+    }
+}
+
+impl From<Window> for String {
+    fn from(window: Window) -> Self {
+        window.interval()
+    }
+}
+
+impl TryFrom<String> for Window {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse_interval(&text).ok_or("not an interval in whole seconds")
     }
 }
 

@@ -16,12 +16,18 @@ use crate::{
     new_event::{Activity, NewEvent, Stamp},
     notification::Kind,
     outbox::Announcement,
-    records::{ConnectionChange, ConnectionCheck, FinalDelivery, Place, Receipt},
+    records::{
+        ConnectionChange, ConnectionCheck, FinalDelivery, Location, Place, Progress, Receipt, RefusedWindow, Replay,
+        ReplayError, ReplayState,
+    },
     schedule::Window,
     settings::Draft,
     tenant::{ExternalId, RoleArn, TenantId},
     timestamp,
 };
+
+/// How many refused windows an event of a replay lists; it counts all.
+const MAX_LISTED_REFUSALS: usize = 10;
 
 /// The log type of all system events but those about a window.
 pub const LOG_TYPE: &str = "Audit Log Export";
@@ -109,6 +115,14 @@ impl AdminChange {
 
     pub fn rotation_cancelled(&self, tenant: &TenantId) -> Announcement {
         Announcement::silent(self.event(tenant, "External ID Rotation Cancelled", &json!({})))
+    }
+
+    /// The audit event of a request to deliver windows again; `replay` is the request.
+    pub fn replay_requested(&self, tenant: &TenantId, replay: &Replay) -> Announcement {
+        let mut info = replay_info(replay);
+        let Progress { windows, events, bytes } = replay.planned;
+        info.extend(object(json!({ "windows": windows, "events": events, "bytes": bytes })));
+        Announcement::silent(self.event(tenant, "Export Replay Requested", &json!(info)))
     }
 
     /// The audit event of a sign-in to the pages; the session ends at `until`.
@@ -260,6 +274,59 @@ pub fn window_unsigned(tenant: &TenantId, stamp: Stamp, receipt: &Receipt) -> An
     let point = manifest.map_or(from.as_str(), String::as_str);
     let event = system_event(tenant, stamp, point, "Window Unsigned", &json!(info));
     Announcement::new(event, Kind::WindowUnsigned, stamp.at, info)
+}
+
+/// Announces that a replay replaced files of a window by others, since the window's events are no longer the same: the window has
+/// another manifest from then on.
+pub fn manifest_amended(tenant: &TenantId, stamp: Stamp, receipt: &Receipt) -> Announcement {
+    let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
+    let Location { bucket, folder } = &receipt.location;
+    let manifest = receipt.manifest.as_ref();
+    let amended = manifest.and_then(|manifest| manifest.amended.as_ref());
+    let info = object(json!({
+        "windowFrom": from, "windowTo": to, "bucket": bucket, "manifest": manifest.map(|manifest| &manifest.key),
+        "amends": amended.map(|amended| &amended.amends), "cause": amended.map(|amended| &amended.cause),
+    }));
+    let number = amended.map_or(0, |amended| amended.number);
+    let event =
+        system_event(tenant, stamp, &format!("{from}/{number}/{bucket}/{folder}"), "Manifest Amended", &json!(info));
+    Announcement::new(event, Kind::ManifestAmended, stamp.at, info)
+}
+
+/// Announces the end of a replay.
+pub fn replay_ended(tenant: &TenantId, stamp: Stamp, replay: &Replay) -> Announcement {
+    let (action, kind) = match replay.state {
+        ReplayState::Failed => ("Export Replay Failed", Kind::ReplayFailed),
+        ReplayState::Stopped => ("Export Replay Stopped", Kind::ReplayStopped),
+        ReplayState::Completed | ReplayState::Running => ("Export Replay Completed", Kind::ReplayCompleted),
+    };
+    let mut info = replay_info(replay);
+    let Progress { windows, events, bytes } = replay.delivered;
+    let refused = replay.refused.iter().map(|RefusedWindow { window, reason }| {
+        json!({ "windowFrom": timestamp::seconds(window.from), "windowTo": timestamp::seconds(window.to), "reason": reason })
+    });
+    info.extend(object(json!({
+        "requestedBy": replay.requested_by, "windows": windows, "events": events, "bytes": bytes, "amended": replay.amended,
+        "refused": replay.refused_count, "refusedWindows": refused.take(MAX_LISTED_REFUSALS).collect::<Vec<_>>(),
+    })));
+    if let Some(cause) = replay.stopped {
+        info.insert("cause".to_owned(), json!(cause));
+    }
+    if replay.state == ReplayState::Failed
+        && let Some(error) = &replay.last_error
+    {
+        let ReplayError { code, party, message, hint, .. } = error;
+        info.extend(object(json!({ "code": code, "party": party, "message": message, "hint": hint })));
+    }
+    let event = system_event(tenant, stamp, &replay.id, action, &json!(info));
+    Announcement::new(event, kind, stamp.at, info)
+}
+
+/// Which windows a replay delivers again, and where.
+fn replay_info(Replay { range, location, requested_at, .. }: &Replay) -> Map<String, Value> {
+    let [from, to, at] = [range.from, range.to, *requested_at].map(timestamp::seconds);
+    let Location { bucket, folder } = location;
+    object(json!({ "from": from, "to": to, "bucket": bucket, "folder": folder, "requestedAt": at }))
 }
 
 /// A final delivery that ends.

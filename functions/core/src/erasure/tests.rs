@@ -15,7 +15,7 @@ use crate::{
         tests::{at, change_at},
     },
     ports::{Recorder as _, Recording, Settings as _, SlotKind},
-    records::{FinalDeliveries, Receipt},
+    records::{FinalDeliveries, Location, Place, Receipt},
     settings::{
         Draft,
         tests::{draft, platform},
@@ -109,7 +109,8 @@ fn leave(fakes: &Fakes, id: &str) {
     for delivery in &places {
         let stamp = Stamp { at: at(LEFT) + TimeDelta::minutes(31), retention: None };
         let counts = TrailingCounts::new(delivery.window());
-        let receipt = Receipt::empty(delivery.window(), &delivery.place.bucket, counts);
+        let Place { bucket, folder, .. } = delivery.place.clone();
+        let receipt = Receipt::empty(delivery.window(), Location { bucket, folder }, counts);
         let completed = EndedDelivery { tenant: &tenant(id), delivery }.completed(stamp, &receipt);
         assert_eq!(now(fakes.record(&completed.event)), Ok(Recording::Created));
     }

@@ -22,7 +22,7 @@ pub struct BatchResult {
 }
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
-    /// Sends every due tenant to the queue, and every one with a pending final delivery. Exports none.
+    /// Sends every due tenant to the queue, and every one with a pending final delivery or a replay. Exports none.
     ///
     /// # Errors
     /// If a shard of the index could not be read, or some tenants could not be sent. All others were sent, and the tick may
@@ -32,7 +32,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         let (due, unreadable) = self.due(run, &mut report).await?;
         report.add_queued(due.len() as u64);
         let mut listed = due;
-        self.add_final_deliveries(&mut listed).await;
+        self.add_redeliveries(&mut listed).await;
         let unsent = queue.send(&Batch::split(run.tick, &listed)).await;
         match unreadable.or_else(|| unsent.into_iter().next().map(|(_, failure)| failure)) {
             Some(failure) => Err(failure),
@@ -62,8 +62,19 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 None => failed.extend(report.unfinished.iter().cloned()),
             }
         }
+        self.go_on_with_replays(&report, run, queue).await;
         let has_failed = |batch: &Batch| batch.tenants.iter().any(|tenant| failed.contains(tenant));
         let failed = (0..).zip(batches).filter(|(_, batch)| has_failed(batch)).map(|(at, _)| at).collect();
         BatchResult { report, failed }
+    }
+
+    /// Sends tenants whose replay this run had no more time for to the queue. If that fails, the next tick or hourly check comes to
+    /// them.
+    async fn go_on_with_replays<Q: Queue>(&self, report: &Report, run: Run<'_>, queue: Option<&Q>) {
+        let unfinished = &report.replays.unfinished;
+        let Some(queue) = queue.filter(|_| !unfinished.is_empty()) else { return };
+        for (_, Failure { code, message, .. }) in queue.send(&Batch::split(run.tick, unfinished)).await {
+            tracing::warn!(code = %code, reason = message, "replays could not be sent to the queue");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! first refusal, or for seven if the failure is the platform's.
 
 use std::{
+    ops::AddAssign,
     pin::pin,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -24,7 +25,7 @@ use super::{
     pending_delivery::PendingDelivery,
     report::{Deferral, FinalDeliveryCounts},
     time_is_up,
-    window::LeaseContext,
+    window::{Delivery, LeaseContext},
 };
 use crate::{
     checkpoint::Checkpoint,
@@ -41,7 +42,7 @@ use crate::{
 };
 
 /// How long before the next tick a delivery stops: it has the lease, and must not delay that tick's window.
-const BEFORE_TICK: TimeDelta = TimeDelta::seconds(30);
+pub(super) const BEFORE_TICK: TimeDelta = TimeDelta::seconds(30);
 
 /// How one delivery went in a run.
 struct Delivered {
@@ -52,15 +53,16 @@ struct Delivered {
 }
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
-    /// Adds the tenants with pending final deliveries to the due ones. If the index can't be read, the next tick reads it.
-    pub(super) async fn add_final_deliveries(&self, due: &mut Vec<String>) {
-        match self.tenants.final_deliveries().await {
+    /// Adds the tenants with pending final deliveries or a replay to the due ones. If the index can't be read, the next tick reads
+    /// it.
+    pub(super) async fn add_redeliveries(&self, due: &mut Vec<String>) {
+        match self.tenants.redeliveries().await {
             Ok(mut leaving) => {
                 leaving.retain(|tenant| !due.contains(tenant));
                 due.extend(leaving);
             }
             Err(Failure { code, message, .. }) => {
-                tracing::error!(code = %code, reason = message, "the pending final deliveries could not be listed");
+                tracing::error!(code = %code, reason = message, "the pending final deliveries and replays could not be listed");
             }
         }
     }
@@ -70,23 +72,31 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     /// # Errors
     /// If the index could not be read.
     pub async fn deliver_pending_finals(&self, run: Run<'_>) -> Result<FinalDeliveryCounts, Failure> {
-        let leaving = self.tenants.final_deliveries().await?;
+        let leaving = self.tenants.redeliveries().await?;
         Ok(self.deliver_finals(run, leaving.iter().filter_map(|id| TenantId::parse(id).ok()).collect()).await)
     }
 
     /// Makes these tenants' final deliveries, until the time is up. No failure of one affects another, or any window.
     pub(super) async fn deliver_finals(&self, run: Run<'_>, tenants: Vec<TenantId>) -> FinalDeliveryCounts {
         let next_tick = next_full_hour((run.now)());
-        let mut time_is_up = pin!(time_is_up(run));
         let stop = || (run.should_stop)() || (run.now)() + BEFORE_TICK >= next_tick;
-        let run = Run { should_stop: &stop, ..run };
-        let mut counts = FinalDeliveryCounts::default();
         let deliveries = tenants.iter().map(|tenant| {
             let span = tracing::info_span!("final delivery", tenant = %tenant);
-            self.deliver_to_places(run, tenant).instrument(span)
+            self.deliver_to_places(Run { should_stop: &stop, ..run }, tenant).instrument(span)
         });
-        let mut deliveries = pin!(stream::iter(deliveries).buffer_unordered(self.options.concurrency.max(1)));
-        while let Either::Left((Some(of_tenant), _)) = select(deliveries.next(), &mut time_is_up).await {
+        self.side_by_side(run, deliveries).await
+    }
+
+    /// Runs jobs of tenants, some side by side, and abandons those that don't end in time.
+    pub(super) async fn side_by_side<C: Default + AddAssign>(
+        &self,
+        run: Run<'_>,
+        jobs: impl Iterator<Item = impl Future<Output = C>>,
+    ) -> C {
+        let mut counts = C::default();
+        let mut time_is_up = pin!(time_is_up(run));
+        let mut jobs = pin!(stream::iter(jobs).buffer_unordered(self.options.concurrency.max(1)));
+        while let Either::Left((Some(of_tenant), _)) = select(jobs.next(), &mut time_is_up).await {
             counts += of_tenant;
         }
         counts
@@ -167,7 +177,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             return Ok(None);
         }
         let lease = run.new_lease(run.deadline + LEASE_MARGIN)?;
-        let acquisition = self.acquire_or_release(tenant, Purpose::FinalDelivery, &lease, (run.now)()).await?;
+        let acquisition = self.acquire_or_release(tenant, Purpose::Redelivery, &lease, (run.now)()).await?;
         let (watermark, health) = match acquisition {
             Acquisition::Acquired(watermark, health) => (watermark, health),
             Acquisition::HeldUntil(until) => {
@@ -205,7 +215,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         let window = self.settled_window(run, &as_read).await?;
         let uncommitted_objects = Arc::<AtomicU64>::default();
         let mut bucket = None;
-        let context = LeaseContext { run, tenants: &self.tenants, config: &config, held, pending: Some(pending) };
+        let delivery = Delivery::Final(pending);
+        let context = LeaseContext { run, tenants: &self.tenants, config: &config, held, delivery };
         let receipt = self.store(context, window, &mut bucket, &uncommitted_objects).await?;
         if held.lease.as_ref().is_none_or(|lease| lease.until < (run.now)()) {
             return Err(lease_lost().into());

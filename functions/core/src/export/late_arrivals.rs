@@ -55,8 +55,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         let mut reader = Reader::new(&self.events, context.config, minute, &[], &self.options.budget);
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, _) = read.event.line();
-            if !writer.has_room(&line) {
-                reader.while_prefetching(writer.finish()).await?;
+            if !writer.has_room(&read, &line) {
+                reader.while_prefetching(writer.split(None)).await?;
                 // This saves nothing but the file size limit: with another one, the minute might have fewer files.
                 context.save_checkpoint(start).await?;
             }
@@ -67,7 +67,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 reader.while_prefetching(writer.send()).await?;
             }
         }
-        writer.finish().await?;
+        writer.finish_last().await?;
         writer.late_minute = None;
         writer.late_gap |= self.may_be_deleted(minute.from, (run.now)());
         Ok(())

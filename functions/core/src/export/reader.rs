@@ -22,6 +22,7 @@ use crate::{
     event::StoredEvent,
     failure::Failure,
     ports::{EventRange, Events, Page},
+    records::EventPosition,
     schedule::Window,
     settings::TenantConfig,
     tenant::TenantId,
@@ -88,6 +89,13 @@ enum RequestState<'a> {
 pub(super) struct ReadEvent {
     pub(super) event: StoredEvent,
     shard: usize,
+}
+
+impl ReadEvent {
+    /// As in [`EventPosition`].
+    pub(super) fn position(&self) -> (&str, u16) {
+        (&self.event.recorded_at_id, u16::try_from(self.shard).unwrap_or(u16::MAX))
+    }
 }
 
 impl<'a> Shard<'a> {
@@ -198,6 +206,15 @@ impl<'a, E: Events> Reader<'a, E> {
     /// Returns the last written `recorded_at_id` of each shard.
     pub(super) fn read_until(&self) -> Vec<Option<String>> {
         self.shards.iter().map(|shard| shard.written_until.clone()).collect()
+    }
+
+    /// Returns the last written event of all shards.
+    pub(super) fn last_written(&self) -> Option<EventPosition> {
+        let position = |shard: &Shard<'_>| {
+            let recorded_at_id = shard.written_until.clone()?;
+            Some(EventPosition { recorded_at_id, shard: shard.number })
+        };
+        self.shards.iter().filter_map(position).max()
     }
 
     /// Awaits other work while the requests for pages go on.

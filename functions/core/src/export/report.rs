@@ -68,6 +68,9 @@ pub struct Report {
     /// Final deliveries of the run's tenants.
     #[serde(skip)]
     pub final_deliveries: FinalDeliveryCounts,
+    /// Replays of the run's tenants.
+    #[serde(skip)]
+    pub replays: ReplayCounts,
     /// Stored objects of windows that are not committed yet.
     #[serde(skip)]
     pub uncommitted_objects: u64,
@@ -121,6 +124,10 @@ pub enum Deferral {
     MaxWindows,
     /// The tenant keeps failing, and its admin must act.
     Backoff,
+    /// A replay waits until what is due is exported.
+    DueWindowsFirst,
+    /// A replay waits for the places that the tenant has left.
+    FinalDeliveriesFirst,
 }
 
 impl Deferral {
@@ -133,6 +140,8 @@ impl Deferral {
             Self::Leased { .. } => "another run has the tenant's lease",
             Self::OutOfTime => "the remaining time is too short",
             Self::MaxWindows => "the tenant is further behind than one run catches up",
+            Self::DueWindowsFirst => "due windows go first",
+            Self::FinalDeliveriesFirst => "final deliveries to other places go first",
             Self::Backoff => "exports have failed for more than a day, and are tried every six hours",
         }
     }
@@ -162,6 +171,54 @@ impl AddAssign for FinalDeliveryCounts {
         self.given_up += given_up;
         self.lease_lost += lease_lost;
         self.signing_failed += signing_failed;
+    }
+}
+
+/// What was done for replays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayCounts {
+    /// Windows that were delivered again.
+    pub windows: u64,
+    /// Recorded events in them.
+    pub events: u64,
+    /// Stored bytes of their objects.
+    pub bytes: u64,
+    /// Windows that are left as they are.
+    pub refused: u64,
+    /// Windows whose manifest was amended.
+    pub amended: u64,
+    pub completed: u64,
+    pub stopped: u64,
+    /// Replays whose next window failed, and is tried again by a later run.
+    pub failed: u64,
+    /// Replays whose next window was refused for a day, or failed for seven by the platform's fault.
+    pub given_up: u64,
+    /// Failed ones whose run found its lease gone or expired.
+    #[serde(skip)]
+    pub lease_lost: u64,
+    /// Failed ones whose manifests could not be signed.
+    #[serde(skip)]
+    pub signing_failed: u64,
+    /// Tenants that another run can go on with right away.
+    #[serde(skip)]
+    pub unfinished: Vec<String>,
+}
+
+impl AddAssign for ReplayCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.windows += other.windows;
+        self.events += other.events;
+        self.bytes += other.bytes;
+        self.refused += other.refused;
+        self.amended += other.amended;
+        self.completed += other.completed;
+        self.stopped += other.stopped;
+        self.failed += other.failed;
+        self.given_up += other.given_up;
+        self.lease_lost += other.lease_lost;
+        self.signing_failed += other.signing_failed;
+        self.unfinished.extend(other.unfinished);
     }
 }
 
@@ -228,6 +285,7 @@ impl Report {
             newly_failed: 0,
             near_retention: 0,
             final_deliveries: FinalDeliveryCounts::default(),
+            replays: ReplayCounts::default(),
             uncommitted_objects: 0,
             unfinished: Vec::new(),
             failed_by_platform: Vec::new(),
@@ -297,7 +355,9 @@ impl Report {
                     | Deferral::RecordsChanging
                     | Deferral::UploadInDoubt
                     | Deferral::OutOfTime
-                    | Deferral::MaxWindows => self.latest_deferred = self.latest_deferred.max(tenant.overdue),
+                    | Deferral::MaxWindows
+                    | Deferral::DueWindowsFirst
+                    | Deferral::FinalDeliveriesFirst => self.latest_deferred = self.latest_deferred.max(tenant.overdue),
                 }
                 if matches!(deferral, Deferral::OutOfTime | Deferral::MaxWindows) {
                     self.unfinished.push(tenant.tenant);

@@ -10,6 +10,7 @@ mod leases;
 mod manifests;
 mod outbox;
 mod overlaps;
+mod replay;
 mod resuming;
 mod retention;
 
@@ -67,6 +68,7 @@ impl World {
             concurrency: 4,
             max_object_bytes: 1 << 20,
             max_windows: 168,
+            replay_time: TimeDelta::minutes(15),
             budget: Budget::new(1 << 24),
         };
         Self { fakes: Fakes::default(), options }

@@ -9,14 +9,16 @@ use super::{
     held_lease::HeldLease,
     pending_delivery::PendingDelivery,
     reader::Reader,
+    replayed_window::ReplayedWindow,
     report::Deferral,
     tenant::TenantRun,
-    writer::{RECORDED_EVENT, SYSTEM_EVENT, Writer},
+    writer::{RECORDED_EVENT, SYSTEM_EVENT, StandingFiles, Writer},
 };
 use crate::{
     checkpoint::Checkpoint,
     event,
     late_arrivals::TrailingCounts,
+    lease::LEASE_MARGIN,
     ports::{Buckets, Bus, Conditional, Events, Signer, Tenants},
     records::{Chain, Receipt},
     schedule::Window,
@@ -35,11 +37,11 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         window: Window,
     ) -> Result<Receipt, AbortReason> {
         let TenantRun { config, bucket, held, uncommitted_objects, .. } = tenant;
-        let context = LeaseContext { run, tenants: &self.tenants, config, held, pending: None };
+        let context = LeaseContext { run, tenants: &self.tenants, config, held, delivery: Delivery::Due };
         self.store(context, window, bucket, uncommitted_objects).await
     }
 
-    /// Stores the objects and the manifest of a due window, or of one of a final delivery.
+    /// Stores the objects and the manifests of a window: a due one, one of a final delivery, or one that is replayed.
     pub(super) async fn store(
         &self,
         context: LeaseContext<'_, T>,
@@ -49,10 +51,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     ) -> Result<Receipt, AbortReason> {
         let LeaseContext { run, config, .. } = context;
         let (started, max_object_bytes) = ((run.now)(), self.options.max_object_bytes);
-        let is_final = context.pending.is_some();
+        let is_final = context.is_final();
         let mut start = Checkpoint::for_run(context.checkpoint(), config, window, is_final, max_object_bytes, started);
-        start.gap |= self.may_be_deleted(window.from, started);
-        let mut writer = Writer::new(&self.buckets, config, bucket, &start);
+        start.gap |= context.had_gap() || self.may_be_deleted(window.from, started);
+        let mut writer = Writer::new(&self.buckets, config, bucket, &start, context.standing_files(started));
         let mut context = context;
         self.try_signing(&context).await?;
         let copied = self.copy_events(&mut context, &start, &mut writer, uncommitted_objects).await;
@@ -63,7 +65,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 let ended = (run.now)();
                 let gap = start.gap || writer.late_gap || self.may_be_deleted(window.from, ended);
                 let receipt = writer.into_receipt(gap, start.started, ended);
-                self.store_manifest(&mut context, receipt, bucket).await
+                let receipt = context.with_late_files(receipt);
+                self.store_manifests(&mut context, receipt, bucket).await
             }
             Err(reason) => {
                 writer.abort().await;
@@ -99,9 +102,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, malformed) = read.event.line();
-            if !writer.has_room(&line) {
-                reader.while_prefetching(writer.finish()).await?;
-                let (objects, read_until) = (writer.stored().to_vec(), reader.read_until());
+            if !writer.has_room(&read, &line) {
+                let (read_until, last_event) = (reader.read_until(), reader.last_written());
+                reader.while_prefetching(writer.split(last_event)).await?;
+                let objects = writer.stored().to_vec();
                 let (malformed, late) = (writer.malformed, writer.late);
                 let trailing_counts = writer.trailing_counts.clone();
                 let gap = start.gap || writer.late_gap;
@@ -128,7 +132,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             writer.open().await?;
             writer.push(&event::heartbeat(&config.tenant, window), SYSTEM_EVENT)?;
         }
-        writer.finish().await
+        writer.finish_last().await
     }
 }
 
@@ -138,31 +142,65 @@ pub(super) struct LeaseContext<'a, T> {
     pub(super) tenants: &'a T,
     pub(super) config: &'a TenantConfig,
     pub(super) held: &'a mut HeldLease,
-    /// The final delivery that the window is part of.
-    pub(super) pending: Option<&'a mut PendingDelivery>,
+    pub(super) delivery: Delivery<'a>,
+}
+
+/// What a window is stored for.
+pub(super) enum Delivery<'a> {
+    /// It is due.
+    Due,
+    Final(&'a mut PendingDelivery),
+    Replay(&'a mut ReplayedWindow),
 }
 
 impl<T: Tenants> LeaseContext<'_, T> {
     fn checkpoint(&self) -> Option<&str> {
-        match &self.pending {
-            Some(pending) => pending.delivery.checkpoint.as_deref(),
-            None => self.held.watermark.checkpoint.as_deref(),
+        match &self.delivery {
+            Delivery::Due => self.held.watermark.checkpoint.as_deref(),
+            Delivery::Final(pending) => pending.delivery.checkpoint.as_deref(),
+            Delivery::Replay(window) => window.replay.checkpoint.as_deref(),
+        }
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.delivery, Delivery::Final(_))
+    }
+
+    /// Whether events of the window were missing when it was exported.
+    fn had_gap(&self) -> bool {
+        matches!(&self.delivery, Delivery::Replay(window) if window.original.gap)
+    }
+
+    /// The files that a replay replaces.
+    fn standing_files(&self, now: DateTime<Utc>) -> Option<StandingFiles> {
+        let Delivery::Replay(window) = &self.delivery else { return None };
+        window.standing.as_ref().map(|standing| StandingFiles::new(standing, standing.exported_at + LEASE_MARGIN > now))
+    }
+
+    /// A replay leaves the files of late minutes as they are.
+    fn with_late_files(&self, receipt: Receipt) -> Receipt {
+        match &self.delivery {
+            Delivery::Replay(window) => window.with_late_files(receipt),
+            Delivery::Due | Delivery::Final(_) => receipt,
         }
     }
 
     /// Where the chain of manifests stands.
     pub(super) fn chain(&self) -> Chain<'_> {
-        match &self.pending {
-            Some(pending) => pending.delivery.chain(),
-            None => self.held.watermark.chain(),
+        match &self.delivery {
+            Delivery::Due => self.held.watermark.chain(),
+            Delivery::Final(pending) => pending.delivery.chain(),
+            Delivery::Replay(window) => window.chain(),
         }
     }
 
     /// The trailing counts of the window right before this one.
     fn trailing_counts(&self, window: Window) -> Option<TrailingCounts> {
-        let counts = match &self.pending {
-            Some(pending) => &pending.delivery.trailing_counts,
-            None => &self.held.watermark.trailing_counts,
+        let counts = match &self.delivery {
+            Delivery::Due => &self.held.watermark.trailing_counts,
+            Delivery::Final(pending) => &pending.delivery.trailing_counts,
+            // What came late is part of the window now.
+            Delivery::Replay(_) => &None,
         };
         let counts = counts.as_deref().and_then(TrailingCounts::parse);
         counts.filter(|counts| counts.to() == Some(window.from))
@@ -171,11 +209,16 @@ impl<T: Tenants> LeaseContext<'_, T> {
     /// Saves the position in the window, so that another run can go on from there. Returns false if the checkpoint is too
     /// large. Either way, the settings and the connection are still as they were read.
     pub(super) async fn save_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<bool, AbortReason> {
-        if let Some(pending) = &mut self.pending {
-            let Some(text) = checkpoint.to_text(self.config) else { return Ok(false) };
-            return pending.save_checkpoint(self.tenants, self.held, text).await.map(|()| true);
+        let text = checkpoint.to_text(self.config);
+        match &mut self.delivery {
+            Delivery::Due => {}
+            Delivery::Final(pending) => {
+                let Some(text) = text else { return Ok(false) };
+                return pending.save_checkpoint(self.tenants, self.held, text).await.map(|()| true);
+            }
+            Delivery::Replay(window) => return window.save_checkpoint(self.run, self.tenants, self.held, text).await,
         }
-        let Some(text) = checkpoint.to_text(self.config) else {
+        let Some(text) = text else {
             let records = self.tenants.load_one(&self.config.tenant).await?;
             let is_unchanged = self.held.is_unchanged(self.run, self.config, &records);
             return if is_unchanged { Ok(false) } else { Err(AbortReason::Changed) };

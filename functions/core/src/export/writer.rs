@@ -2,20 +2,62 @@
 
 use chrono::{DateTime, Utc};
 
-use super::AbortReason;
+use super::{AbortReason, reader::ReadEvent, report::Deferral};
 use crate::{
     checkpoint::{self, Checkpoint, next_number},
     failure::{Code, Failure},
     late_arrivals::TrailingCounts,
     object::Encoder,
     ports::{Bucket, Buckets, Finish, Upload},
-    records::{Receipt, StoredObject},
+    records::{EventPosition, Location, Receipt, StoredObject},
     schedule::Window,
     settings::TenantConfig,
 };
 
 /// Encoded bytes that are sent at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The files of a window as they lie in the bucket, which a replay replaces one by one.
+///
+/// Each file keeps its range of events, whatever arrived late. So every event is in the bucket at any time, also if the replay ends
+/// between two files.
+pub(super) struct StandingFiles {
+    /// Those of the window itself, in order.
+    files: Vec<StoredObject>,
+    /// Whether a request that stored one of them may still be carried out, and overwrite other bytes.
+    in_doubt: bool,
+}
+
+impl StandingFiles {
+    pub(super) fn new(receipt: &Receipt, in_doubt: bool) -> Self {
+        let files = receipt.objects.iter().filter(|object| object.late.is_none()).cloned().collect();
+        Self { files, in_doubt }
+    }
+
+    /// Whether the event is one of the file's, which counts from 1.
+    fn includes(&self, file: u32, event: &ReadEvent) -> bool {
+        let last = self.get(file).and_then(|standing| standing.last_event.as_ref());
+        last.is_none_or(|last| event.position() <= (last.recorded_at_id.as_str(), last.shard))
+    }
+
+    fn get(&self, file: u32) -> Option<&StoredObject> {
+        self.files.get(usize::try_from(file).ok()?.checked_sub(1)?)
+    }
+
+    /// Checks a file that is about to replace the standing one.
+    fn check(&self, file: u32, events: u64, sha256: &str) -> Result<(), AbortReason> {
+        let standing = self.get(file).filter(|standing| standing.events <= events).ok_or_else(events_expired)?;
+        if self.in_doubt && standing.sha256 != sha256 {
+            return Err(AbortReason::Deferred(Deferral::UploadInDoubt));
+        }
+        Ok(())
+    }
+}
+
+/// A complete file is never replaced by an incomplete one.
+fn events_expired() -> Failure {
+    Failure::new(Code::RetentionExceeded, "Some events of a file that was delivered are no longer there.")
+}
 
 /// The stored objects of a window, and the one that is being written.
 pub(super) struct Writer<'a, B: Buckets> {
@@ -24,6 +66,8 @@ pub(super) struct Writer<'a, B: Buckets> {
     window: Window,
     is_final: bool,
     limit: u64,
+    /// What the files replace, if this is a replay.
+    standing: Option<StandingFiles>,
     bucket: &'a mut Option<B::Bucket>,
     open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
     stored: Vec<StoredObject>,
@@ -56,6 +100,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
         config: &'a TenantConfig,
         bucket: &'a mut Option<B::Bucket>,
         start: &Checkpoint,
+        standing: Option<StandingFiles>,
     ) -> Self {
         Self {
             buckets,
@@ -63,6 +108,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             window: start.window,
             is_final: start.is_final,
             limit: start.max_object_bytes,
+            standing,
             bucket,
             open: None,
             stored: start.objects.clone(),
@@ -85,9 +131,12 @@ impl<'a, B: Buckets> Writer<'a, B> {
         &self.stored
     }
 
-    /// Whether the line fits into the open object. Into a new one, it always does.
-    pub(super) fn has_room(&self, line: &str) -> bool {
-        self.open.as_ref().is_none_or(|open| open.encoder.has_room(line.len(), self.limit))
+    /// Whether the line belongs into the open object. Into a new one, it always does, unless it replaces one without it.
+    pub(super) fn has_room(&self, event: &ReadEvent, line: &str) -> bool {
+        match self.standing.as_ref().filter(|_| self.late_minute.is_none()) {
+            Some(standing) => standing.includes(next_number(&self.stored, None), event),
+            None => self.open.as_ref().is_none_or(|open| open.encoder.has_room(line.len(), self.limit)),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -124,8 +173,30 @@ impl<'a, B: Buckets> Writer<'a, B> {
         }
     }
 
-    /// Stores the open object.
-    pub(super) async fn finish(&mut self) -> Result<(), AbortReason> {
+    /// Stores the open object and goes on with the next one; the last event of this one is `last_event`.
+    pub(super) async fn split(&mut self, last_event: Option<EventPosition>) -> Result<(), AbortReason> {
+        if self.open.is_none() {
+            // All events of the standing file are gone.
+            return Err(events_expired().into());
+        }
+        self.finish().await?;
+        if let Some(object) = self.stored.last_mut() {
+            object.last_event = last_event;
+        }
+        Ok(())
+    }
+
+    /// Stores the last object of the window, or of a late minute.
+    pub(super) async fn finish_last(&mut self) -> Result<(), AbortReason> {
+        self.finish().await?;
+        let has_all = |standing: &StandingFiles| standing.get(next_number(&self.stored, None)).is_none();
+        if self.late_minute.is_none() && !self.standing.as_ref().is_none_or(has_all) {
+            return Err(events_expired().into());
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), AbortReason> {
         let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
         let sent = async {
             let finished = encoder.finish().map_err(not_encoded)?;
@@ -138,10 +209,15 @@ impl<'a, B: Buckets> Writer<'a, B> {
                 return Err(failure.into());
             }
         };
+        let file = next_number(&self.stored, None);
+        if let Some(Err(reason)) = self.standing.as_ref().map(|standing| standing.check(file, events, &sha256)) {
+            upload.abort().await;
+            return Err(reason);
+        }
         let Finish { result, in_doubt } = upload.finish(&sha256).await;
         self.in_doubt |= in_doubt;
         result?;
-        self.stored.push(StoredObject { key, bytes, events, sha256, late: self.late_minute });
+        self.stored.push(StoredObject { key, bytes, events, sha256, late: self.late_minute, last_event: None });
         Ok(())
     }
 
@@ -159,7 +235,9 @@ impl<'a, B: Buckets> Writer<'a, B> {
             gap,
             exported_at: ended,
             duration: ended - started,
-            ..Receipt::empty(self.window, self.config.bucket.as_str(), self.trailing_counts)
+            format: self.config.format,
+            compression: self.config.compression,
+            ..Receipt::empty(self.window, Location::of(self.config), self.trailing_counts)
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     new_event::NewEvent,
     outbox::Announcement,
     ports::{Conditional, Rotations, Settings, SlotKind, being_erased},
-    records::{StoredReceipt, StoredWatermark, TenantRecords},
+    records::{Replay, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
     tenant::{ExternalId, ExternalIds, RoleArn, TenantId},
@@ -131,6 +131,36 @@ impl Settings for Fakes {
         let receipts = state.tenants.get(tenant.as_str()).into_iter().flat_map(|tenant| tenant.receipts.values().rev());
         let earlier = receipts.filter(|receipt| before.is_none_or(|before| receipt.window.to < before));
         Ok(earlier.take(most).map(StoredReceipt::from_receipt).collect())
+    }
+
+    async fn replayed_receipts(
+        &self,
+        tenant: &TenantId,
+        first: DateTime<Utc>,
+        last: DateTime<Utc>,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        self.inject(Op::Settings, tenant.as_str()).await?;
+        let state = self.state();
+        let receipts = state.tenants.get(tenant.as_str()).into_iter().flat_map(|tenant| tenant.replayed.values());
+        let between = receipts.filter(|receipt| (first..=last).contains(&receipt.window.to));
+        Ok(between.map(StoredReceipt::from_receipt).collect())
+    }
+
+    async fn request_replay(
+        &self,
+        tenant: &TenantId,
+        after: &Replay,
+        announcement: Option<&Announcement>,
+    ) -> Result<Conditional, Failure> {
+        self.inject(Op::Settings, tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        if stored.config.is_none() || stored.erasing_since.is_some() || !stored.has_replay_before(after) {
+            return Ok(Conditional::ConditionFailed);
+        }
+        stored.replay = Some(after.clone());
+        announcement.into_iter().for_each(|announcement| state.announce(announcement));
+        Ok(Conditional::Written)
     }
 
     async fn take_slot(

@@ -7,8 +7,10 @@ use crate::{
     failure::{Code, Failure},
     lease::Lease,
     outbox::Outbox,
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
-    records::{StoredWatermark, TenantRecords},
+    ports::{
+        Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants,
+    },
+    records::{Location, Replay, StoredReceipt, StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
@@ -48,11 +50,60 @@ impl Tenants for Fakes {
         Ok(tenants.iter().map(|tenant| (tenant.clone(), state.records(tenant))).collect())
     }
 
-    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
-        self.inject(Op::FinalDeliveries, "").await?;
+    async fn redeliveries(&self) -> Result<Vec<String>, Failure> {
+        self.inject(Op::Redeliveries, "").await?;
         let state = self.state();
-        let leaving = state.tenants.iter().filter(|(_, tenant)| !tenant.final_deliveries.is_empty());
-        Ok(leaving.map(|(id, _)| id.clone()).collect())
+        let pending = state.tenants.iter().filter(|(_, tenant)| {
+            !tenant.final_deliveries.is_empty() || tenant.replay.as_ref().is_some_and(Replay::is_running)
+        });
+        Ok(pending.map(|(id, _)| id.clone()).collect())
+    }
+
+    async fn write_replay(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        ReplayWrite { after, receipt, announcement }: ReplayWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        self.inject(Op::WriteReplay, tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        let is_held = stored.lease.as_ref().is_some_and(|stored| stored.token == lease.token);
+        if !is_held || !stored.has_replay_before(after) {
+            return Ok(Conditional::ConditionFailed);
+        }
+        stored.replay = Some(after.clone());
+        if let Some(receipt) = receipt {
+            stored.replayed.insert((receipt.window.to, receipt.location.hash()), receipt.clone());
+        }
+        announcement.into_iter().for_each(|announcement| state.announce(announcement));
+        Ok(Conditional::Written)
+    }
+
+    async fn receipts_after(
+        &self,
+        tenant: &TenantId,
+        after: DateTime<Utc>,
+        most: usize,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        self.inject(Op::ReceiptsAfter, tenant.as_str()).await?;
+        let state = self.state();
+        let receipts = state.tenants.get(tenant.as_str()).into_iter().flat_map(|tenant| tenant.receipts.values());
+        let later = receipts.filter(|receipt| receipt.window.to > after);
+        Ok(later.take(most).map(StoredReceipt::from_receipt).collect())
+    }
+
+    async fn replayed_receipt(
+        &self,
+        tenant: &TenantId,
+        window_end: DateTime<Utc>,
+        location: &Location,
+    ) -> Result<Option<StoredReceipt>, Failure> {
+        self.inject(Op::ReceiptsAfter, tenant.as_str()).await?;
+        let state = self.state();
+        let tenant = state.tenants.get(tenant.as_str());
+        let receipt = tenant.and_then(|tenant| tenant.replayed.get(&(window_end, location.hash())));
+        Ok(receipt.map(StoredReceipt::from_receipt))
     }
 
     async fn write_final_deliveries(
@@ -93,7 +144,7 @@ impl Tenants for Fakes {
         let TenantRecords { watermark, health, .. } = stored.records();
         let is_as_read = match purpose {
             Purpose::Export(as_read) => watermark.as_ref().is_some_and(|it| it.is_at_same_position(as_read)),
-            Purpose::Publish | Purpose::FinalDelivery => true,
+            Purpose::Publish | Purpose::Redelivery => true,
         };
         if !is_as_read {
             return Ok(Acquisition::ConditionFailed);

@@ -73,16 +73,16 @@ pub struct FinalDelivery {
     /// The settings before the place was left, unchecked.
     pub config: Draft,
     /// Up to where the place has everything; whole seconds, like the others.
-    #[serde(with = "whole_seconds")]
+    #[serde(with = "timestamp::serde_seconds")]
     pub from: DateTime<Utc>,
     /// After the time of the change that left the place, so that the place gets the audit event of that change.
-    #[serde(with = "whole_seconds")]
+    #[serde(with = "timestamp::serde_seconds")]
     pub until: DateTime<Utc>,
     /// When the place was left first.
-    #[serde(with = "whole_seconds")]
+    #[serde(with = "timestamp::serde_seconds")]
     pub since: DateTime<Utc>,
     /// When it was left last.
-    #[serde(with = "whole_seconds")]
+    #[serde(with = "timestamp::serde_seconds")]
     pub left_at: DateTime<Utc>,
     /// Whether the place refused the exports each time that it was left.
     pub was_failing: bool,
@@ -96,19 +96,19 @@ pub struct FinalDelivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_sha256: Option<String>,
     /// When signing a manifest of this delivery failed first.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "timestamp::serde_optional_seconds")]
     pub signing_failed_since: Option<DateTime<Utc>>,
     /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a delivery that takes longer than a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
     /// Until then, a request that failed may still store an object.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "timestamp::serde_optional_seconds")]
     pub retry_after: Option<DateTime<Utc>>,
     /// When it failed first since the place was left or a part was delivered.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "timestamp::serde_optional_seconds")]
     pub failing_since: Option<DateTime<Utc>>,
     /// When it failed first for a reason that is the customer's, since then.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "timestamp::serde_optional_seconds")]
     pub refused_since: Option<DateTime<Utc>>,
 }
 
@@ -290,44 +290,10 @@ impl FinalDeliveries {
     }
 }
 
-mod whole_seconds {
-    use chrono::{DateTime, Utc};
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    use crate::timestamp;
-
-    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&timestamp::seconds(*at))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        timestamp::parse_seconds(&text).ok_or_else(|| D::Error::custom("not an instant in whole seconds"))
-    }
-}
-
-mod optional_seconds {
-    use chrono::{DateTime, Utc};
-    use serde::{Deserializer, Serializer};
-
-    use super::whole_seconds;
-
-    pub(super) fn serialize<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-        match at {
-            Some(at) => whole_seconds::serialize(at, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-        whole_seconds::deserialize(deserializer).map(Some)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{late_arrivals::TrailingCounts, settings::tests::draft};
+    use crate::{late_arrivals::TrailingCounts, records::Location, settings::tests::draft};
 
     fn acme() -> TenantId {
         TenantId::parse("acme").unwrap()
@@ -343,7 +309,8 @@ mod tests {
     }
 
     fn delivered(window: Window) -> Receipt {
-        Receipt::empty(window, "one", TrailingCounts::new(window))
+        let location = Location { bucket: "one".to_owned(), folder: String::new() };
+        Receipt::empty(window, location, TrailingCounts::new(window))
     }
 
     fn in_bucket(bucket: &str) -> Draft {

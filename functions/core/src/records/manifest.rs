@@ -1,6 +1,7 @@
 //! What the records hold about manifests: where a tenant's chain stands, and the manifest of a window.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::schedule::full_hour;
 
@@ -32,6 +33,30 @@ pub struct StoredManifest {
     /// SHA-256 of its text, without the signature, in lower-case hex: what the next manifest names.
     pub sha256: String,
     pub state: ManifestState,
+    /// What its text names as the manifest before; none for the first of a chain.
+    pub previous: Option<String>,
+    /// The manifest that stands for it since the window was delivered again with other bytes.
+    pub amended: Option<AmendedManifest>,
+}
+
+impl StoredManifest {
+    /// SHA-256 of the text that lists the files as they are.
+    pub fn standing_sha256(&self) -> &str {
+        self.amended.as_ref().map_or(&self.sha256, |amended| &amended.sha256)
+    }
+}
+
+/// A manifest that amends another one of the same window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmendedManifest {
+    /// From 1.
+    pub number: u32,
+    /// SHA-256 of its text, in lower-case hex.
+    pub sha256: String,
+    /// SHA-256 of the text that it amends.
+    pub amends: String,
+    /// One word.
+    pub cause: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

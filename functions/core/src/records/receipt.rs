@@ -1,16 +1,23 @@
 //! Receipts: the records of what was stored for a window.
 
-use super::{ManifestState, StoredManifest};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
+use super::{ManifestState, StoredManifest};
 use crate::{
     failure::{Code, Failure},
     late_arrivals::TrailingCounts,
+    object::{sha256, tenant_folder},
     schedule::Window,
+    settings::TenantConfig,
+    tenant::{Compression, Format},
 };
 
 /// The names of the records of receipts begin with it; the end of the window follows.
 pub const RECEIPT_PREFIX: &str = "export#";
+
+/// The names of the records of replayed windows' receipts begin with it; the end of the window and a hash of the location follow.
+pub const REPLAYED_PREFIX: &str = "replayed#";
 
 /// How long receipts are kept.
 pub const RECEIPT_RETENTION: TimeDelta = TimeDelta::days(400);
@@ -27,13 +34,67 @@ pub struct StoredObject {
     pub sha256: String,
     /// The minute that it delivers again; none for an object of the window itself.
     pub late: Option<Window>,
+    /// Its last event. None for the last object of a window, which goes on to the window's end, and for one of a late minute.
+    pub last_event: Option<EventPosition>,
+}
+
+/// An event's place in the order in which a window's events are exported.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct EventPosition {
+    pub recorded_at_id: String,
+    /// Two shards may have events of the same `recorded_at_id`.
+    pub shard: u16,
+}
+
+impl EventPosition {
+    /// Parses what `String::from` returns.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (recorded_at_id, shard) = text.rsplit_once('/')?;
+        Some(Self { recorded_at_id: recorded_at_id.to_owned(), shard: shard.parse().ok()? })
+    }
+}
+
+impl From<EventPosition> for String {
+    fn from(EventPosition { recorded_at_id, shard }: EventPosition) -> Self {
+        format!("{recorded_at_id}/{shard}")
+    }
+}
+
+impl TryFrom<String> for EventPosition {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not the position of an event")
+    }
+}
+
+/// Where a tenant's files lie. The same window has the same keys there, whatever else the settings are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    pub bucket: String,
+    /// The tenant's folder in the bucket.
+    pub folder: String,
+}
+
+impl Location {
+    pub fn of(config: &TenantConfig) -> Self {
+        Self { bucket: config.bucket.to_string(), folder: tenant_folder(&config.prefix, &config.tenant) }
+    }
+
+    /// What the names of records hold of it.
+    pub fn hash(&self) -> String {
+        sha256(format!("{}/{}", self.bucket, self.folder).as_bytes()).chars().take(16).collect()
+    }
 }
 
 /// What was stored for a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub window: Window,
-    pub bucket: String,
+    pub location: Location,
+    pub format: Format,
+    pub compression: Compression,
     /// The objects of late minutes, then those of the window in order, at least one.
     pub objects: Vec<StoredObject>,
     /// Not part of a stored receipt.
@@ -56,10 +117,12 @@ pub struct Receipt {
 
 impl Receipt {
     /// A receipt without objects and manifest.
-    pub fn empty(window: Window, bucket: &str, trailing_counts: TrailingCounts) -> Self {
+    pub fn empty(window: Window, location: Location, trailing_counts: TrailingCounts) -> Self {
         Self {
             window,
-            bucket: bucket.to_owned(),
+            location,
+            format: Format::default(),
+            compression: Compression::default(),
             objects: Vec::new(),
             trailing_counts,
             late: 0,

@@ -305,9 +305,7 @@ fn the_hourly_check_and_batches_deliver_too() {
 fn after_a_crash_anywhere_the_same_file_is_stored() {
     let whole = diverted();
     whole.tick("11:00").unwrap();
-    for op in
-        [Op::FinalDeliveries, Op::AcquireLease, Op::Page, Op::Open, Op::Finish, Op::WriteFinalDeliveries, Op::Load]
-    {
+    for op in [Op::Redeliveries, Op::AcquireLease, Op::Page, Op::Open, Op::Finish, Op::WriteFinalDeliveries, Op::Load] {
         let calls = whole.fakes.calls(op);
         for nth in 0..calls {
             for fault in [Fault::Crash, Fault::Fail(Failure::new(Code::Throttled, "Too much."))] {

@@ -99,7 +99,7 @@ fn after_a_save_during_a_run_the_window_goes_to_the_new_bucket_in_the_same_run()
     let report = world.tick("11:00").unwrap();
     assert_eq!((counts(&report), world.fakes.calls(Op::Open)), ((1, 0, 0), 2), "new credentials for new settings");
     assert_eq!(world.fakes.state().buckets["new-bucket"].len(), 1);
-    assert_eq!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].bucket, "new-bucket");
+    assert_eq!(world.fakes.state().tenants["acme"].receipts[&clock("11:00")].location.bucket, "new-bucket");
     assert_eq!(world.fakes.calls(Op::AcquireLease), 1, "under the same lease");
 }
 

@@ -1,0 +1,422 @@
+//! Replays: past windows that are delivered again because an admin asked for it.
+//!
+//! The record `replay` says what is asked for and how far it is. Each run that comes to the tenant goes on with it, after all due
+//! windows and final deliveries of all its tenants, under the tenant's lease. A replay stores a window's objects as an export does,
+//! but moves neither watermark nor schedule nor chain. The export's receipts stay as they are; each replayed window has a receipt of
+//! its own.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::Instrument as _;
+
+use super::{
+    AbortReason, Export, Run,
+    final_delivery::BEFORE_TICK,
+    held_lease::{HeldLease, lease_lost, log_error},
+    replayed_window::{ReplayedWindow, is_in_doubt, write_replay},
+    report::{Deferral, ReplayCounts},
+    window::{Delivery, LeaseContext},
+};
+use crate::{
+    failure::{Code, Failure, Party},
+    lease::LEASE_MARGIN,
+    new_event::Stamp,
+    ports::{Acquisition, Buckets, Bus, Events, Purpose, Signer, Tenants},
+    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredReceipt, TenantRecords},
+    schedule::{Window, full_hour, next_full_hour},
+    settings::{FieldErrors, TenantConfig},
+    system_events,
+    tenant::TenantId,
+    timestamp,
+};
+
+/// How many receipts are read at once.
+const RECEIPTS_PER_READ: usize = 25;
+
+/// Older records are loaded again before a window begins, so that at most the window in progress ignores a change.
+const MAX_RECORDS_AGE: TimeDelta = TimeDelta::seconds(10);
+
+/// How often a run finds a tenant's records changed before it leaves the replay to a later run.
+const MAX_CONFLICTS: u32 = 3;
+
+/// A tenant's replay in a run.
+struct TenantReplay<Bucket> {
+    held: HeldLease,
+    replay: Replay,
+    records: TenantRecords,
+    read_at: DateTime<Utc>,
+    /// The receipts of the next windows.
+    receipts: VecDeque<StoredReceipt>,
+    /// The settings by which it was opened, and the bucket.
+    bucket: Option<(TenantConfig, Bucket)>,
+    conflicts: u32,
+}
+
+/// How it goes on after a step.
+enum Next {
+    Window,
+    Ended,
+}
+
+impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
+    /// Goes on with these tenants' replays, until the time is up. No failure of one affects another, or any window.
+    pub(super) async fn replay_all(&self, run: Run<'_>, tenants: Vec<TenantId>) -> ReplayCounts {
+        let (next_tick, ends) = (next_full_hour((run.now)()), (run.now)() + self.options.replay_time);
+        let stop = || (run.should_stop)() || (run.now)() + BEFORE_TICK >= next_tick || (run.now)() >= ends;
+        let replays = tenants.iter().map(|tenant| {
+            let span = tracing::info_span!("replay", tenant = %tenant);
+            self.replay(Run { should_stop: &stop, ..run }, tenant).instrument(span)
+        });
+        self.side_by_side(run, replays).await
+    }
+
+    async fn replay(&self, run: Run<'_>, tenant: &TenantId) -> ReplayCounts {
+        let mut counts = ReplayCounts::default();
+        let mut tenant_replay = match self.acquire_for_replay(run, tenant).await {
+            Ok(Some(acquired)) => acquired,
+            Ok(None) => return counts,
+            Err(failure) => {
+                log_error(tenant, &failure, "the replay could not be begun");
+                counts.failed += 1;
+                return counts;
+            }
+        };
+        loop {
+            match self.replay_next(run, &mut tenant_replay, &mut counts).await {
+                Ok(Next::Window) => continue,
+                Ok(Next::Ended) => {}
+                Err(AbortReason::Deferred(deferral)) => {
+                    tracing::info!(why = deferral.reason(), "deferred");
+                    if deferral == Deferral::OutOfTime {
+                        counts.unfinished.push(tenant.to_string());
+                    }
+                }
+                Err(AbortReason::Changed) => {
+                    tenant_replay.conflicts += 1;
+                    if tenant_replay.conflicts < MAX_CONFLICTS && !tenant_replay.held.in_doubt {
+                        tenant_replay.read_at = DateTime::UNIX_EPOCH;
+                        continue;
+                    }
+                    tracing::info!("deferred: the tenant's records keep changing");
+                }
+                Err(AbortReason::Failed(failure)) => {
+                    self.note_replay_failure(run, &mut tenant_replay, &failure, &mut counts).await;
+                }
+            }
+            break;
+        }
+        self.note_doubt(run, &mut tenant_replay).await;
+        self.finish(run, &mut tenant_replay.held).await;
+        counts
+    }
+
+    /// Acquires the lease, and reads the records under it. None if there is nothing to replay, or if another run has the lease; a
+    /// later run goes on then.
+    async fn acquire_for_replay(
+        &self,
+        run: Run<'_>,
+        tenant: &TenantId,
+    ) -> Result<Option<TenantReplay<B::Bucket>>, Failure> {
+        let is_running = |records: &TenantRecords| records.replay.as_ref().is_some_and(Replay::is_running);
+        if (run.should_stop)() || !is_running(&self.tenants.load_one(tenant).await?) {
+            return Ok(None);
+        }
+        let lease = run.new_lease(run.deadline + LEASE_MARGIN)?;
+        let (watermark, health) =
+            match self.acquire_or_release(tenant, Purpose::Redelivery, &lease, (run.now)()).await? {
+                Acquisition::Acquired(watermark, health) => (watermark, health),
+                Acquisition::HeldUntil(until) => {
+                    let why = Deferral::Leased { until }.reason();
+                    tracing::info!(until = timestamp::seconds(until), why, "deferred");
+                    return Ok(None);
+                }
+                Acquisition::ConditionFailed => return Ok(None),
+            };
+        let mut held = HeldLease::new(tenant.clone(), watermark, health, false);
+        held.lease = Some(lease);
+        let read_at = (run.now)();
+        match self.tenants.load_one(tenant).await {
+            Ok(records) if let Some(replay) = records.replay.clone().filter(Replay::is_running) => {
+                held.has_notifications = records.has_notifications;
+                let receipts = VecDeque::new();
+                Ok(Some(TenantReplay { held, replay, records, read_at, receipts, bucket: None, conflicts: 0 }))
+            }
+            Ok(_) => {
+                self.finish(run, &mut held).await;
+                Ok(None)
+            }
+            Err(failure) => {
+                self.finish(run, &mut held).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Delivers the next window again, leaves it as it is, or ends the replay.
+    async fn replay_next(
+        &self,
+        run: Run<'_>,
+        tenant_replay: &mut TenantReplay<B::Bucket>,
+        counts: &mut ReplayCounts,
+    ) -> Result<Next, AbortReason> {
+        self.read_again(run, tenant_replay).await?;
+        let TenantReplay { held, replay, records, .. } = &*tenant_replay;
+        if replay.stop_requested && replay.checkpoint.is_none() {
+            return self.end(run, tenant_replay, Some(StopCause::Requested), counts).await;
+        }
+        let Some(watermark) = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_some()) else {
+            return self.end(run, tenant_replay, Some(StopCause::Disconnected), counts).await;
+        };
+        let missing = || Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant has no record `config`.");
+        let config = records.config.as_ref().ok_or_else(missing)?;
+        let config = config.check(&held.tenant, run.platform).map_err(FieldErrors::into_failure)?;
+        if Location::of(&config) != replay.location {
+            return self.end(run, tenant_replay, Some(StopCause::DestinationChanged), counts).await;
+        }
+        if (run.should_stop)() {
+            return Err(AbortReason::Deferred(Deferral::OutOfTime));
+        }
+        if is_in_doubt(replay, (run.now)()) {
+            return Err(AbortReason::Deferred(Deferral::UploadInDoubt));
+        }
+        // By the clock and not by the run's hour: a tick that is about to begin must find no lease.
+        let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?;
+        if schedule.due_window(full_hour((run.now)())).is_some() {
+            return Err(AbortReason::Deferred(Deferral::DueWindowsFirst));
+        }
+        let Some(receipt) = self.next_receipt(tenant_replay).await? else {
+            return self.end(run, tenant_replay, None, counts).await;
+        };
+        self.replay_window(run, tenant_replay, receipt, config, counts).await
+    }
+
+    async fn read_again(&self, run: Run<'_>, tenant_replay: &mut TenantReplay<B::Bucket>) -> Result<(), AbortReason> {
+        if (run.now)() - tenant_replay.read_at <= MAX_RECORDS_AGE {
+            return Ok(());
+        }
+        let read_at = (run.now)();
+        let records = self.tenants.load_one(&tenant_replay.held.tenant).await?;
+        if !tenant_replay.held.holds(&records) {
+            return Err(lease_lost().into());
+        }
+        if let Some(stored) = records.replay.clone().filter(|stored| stored.id == tenant_replay.replay.id) {
+            tenant_replay.replay = stored;
+        }
+        if let Some(watermark) = &records.watermark {
+            tenant_replay.held.watermark = watermark.clone();
+        }
+        (tenant_replay.records, tenant_replay.read_at) = (records, read_at);
+        Ok(())
+    }
+
+    /// Returns the receipt of the next window that overlaps the range; none after the last.
+    async fn next_receipt(
+        &self,
+        TenantReplay { held, replay, receipts, .. }: &mut TenantReplay<B::Bucket>,
+    ) -> Result<Option<StoredReceipt>, Failure> {
+        receipts.retain(|receipt| receipt.receipt.window.to > replay.next);
+        if receipts.is_empty() {
+            receipts.extend(self.tenants.receipts_after(&held.tenant, replay.next, RECEIPTS_PER_READ).await?);
+        }
+        let next = receipts.front().filter(|receipt| receipt.receipt.window.from < replay.range.to);
+        Ok(next.cloned())
+    }
+
+    async fn replay_window(
+        &self,
+        run: Run<'_>,
+        tenant_replay: &mut TenantReplay<B::Bucket>,
+        original: StoredReceipt,
+        stored_config: TenantConfig,
+        counts: &mut ReplayCounts,
+    ) -> Result<Next, AbortReason> {
+        let TenantReplay { held, replay, records, bucket, .. } = tenant_replay;
+        let window = original.receipt.window;
+        let is_here = original.receipt.location == replay.location;
+        let replayed = self.tenants.replayed_receipt(&held.tenant, window.to, &replay.location).await?;
+        let standing = replayed.or_else(|| is_here.then(|| original.clone()));
+        if let Some(reason) = self.refusal(run, &original, standing.as_ref()) {
+            return self.leave_as_it_is(run, tenant_replay, window, reason, counts).await;
+        }
+        if !is_here && !records.final_deliveries.is_empty() {
+            // A place that is left hears of that before anything of it is delivered elsewhere.
+            return Err(AbortReason::Deferred(Deferral::FinalDeliveriesFirst));
+        }
+        let mut config = stored_config.clone();
+        if let Some(standing) = &standing {
+            (config.format, config.compression) = (standing.receipt.format, standing.receipt.compression);
+        }
+        let mut open = match bucket.take() {
+            Some((opened_by, open)) if opened_by == config => Some(open),
+            _ => None,
+        };
+        let (original, standing) = (original.receipt, standing.map(|standing| standing.receipt));
+        let mut replayed = ReplayedWindow { replay: replay.clone(), stored_config, original, standing };
+        let delivery = Delivery::Replay(&mut replayed);
+        let context = LeaseContext { run, tenants: &self.tenants, config: &config, held, delivery };
+        let stored = self.store(context, window, &mut open, &Arc::default()).await;
+        *bucket = open.map(|open| (config, open));
+        *replay = replayed.replay.clone();
+        let receipt = match stored {
+            Ok(receipt) => receipt,
+            // The writer has found it, and has replaced no file by an incomplete one.
+            Err(AbortReason::Failed(Failure { code: Code::RetentionExceeded, .. })) => {
+                return self.leave_as_it_is(run, tenant_replay, window, Refusal::EventsExpired, counts).await;
+            }
+            Err(reason) => return Err(reason),
+        };
+        self.commit_replayed(run, tenant_replay, &replayed, &receipt, counts).await
+    }
+
+    /// Why the window is left as it is, if it is.
+    fn refusal(&self, run: Run<'_>, original: &StoredReceipt, standing: Option<&StoredReceipt>) -> Option<Refusal> {
+        let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
+        if standing.is_some_and(is_cut) || original.receipt.manifest.is_some() && is_cut(original) {
+            return Some(Refusal::TooManyFiles);
+        }
+        let expires = self.may_be_deleted(original.receipt.window.from, run.deadline);
+        let is_incomplete = |standing: &StoredReceipt| expires || standing.receipt.gap;
+        standing.is_some_and(is_incomplete).then_some(Refusal::EventsExpired)
+    }
+
+    async fn commit_replayed(
+        &self,
+        run: Run<'_>,
+        TenantReplay { held, replay, .. }: &mut TenantReplay<B::Bucket>,
+        window: &ReplayedWindow,
+        receipt: &Receipt,
+        counts: &mut ReplayCounts,
+    ) -> Result<Next, AbortReason> {
+        let now = (run.now)();
+        if held.lease.as_ref().is_none_or(|lease| lease.until < now) {
+            return Err(lease_lost().into());
+        }
+        let (stamp, tenant, is_amended) = (self.replay_stamp(run), held.tenant.clone(), window.amends(receipt));
+        let after = |replay: &Replay| {
+            let announcement = is_amended.then(|| system_events::manifest_amended(&tenant, stamp, receipt));
+            (replay.after_window(receipt, is_amended, now), announcement)
+        };
+        write_replay(&self.tenants, held, replay, Some(receipt), after).await?;
+        // What may still be stored are the very bytes that are delivered.
+        held.in_doubt = false;
+        held.has_notifications |= is_amended;
+        counts.windows += 1;
+        counts.events += receipt.events();
+        counts.bytes += receipt.bytes();
+        counts.amended += u64::from(is_amended);
+        tracing::info!(
+            window = %receipt.window,
+            bucket = receipt.location.bucket,
+            key = receipt.objects.last().map(|object| object.key.as_str()),
+            objects = receipt.objects.len(),
+            events = receipt.events(),
+            bytes = receipt.bytes(),
+            gap = receipt.gap,
+            is_amended,
+            "replayed"
+        );
+        Ok(Next::Window)
+    }
+
+    async fn leave_as_it_is(
+        &self,
+        run: Run<'_>,
+        TenantReplay { held, replay, .. }: &mut TenantReplay<B::Bucket>,
+        window: Window,
+        reason: Refusal,
+        counts: &mut ReplayCounts,
+    ) -> Result<Next, AbortReason> {
+        let now = (run.now)();
+        tracing::warn!(window = %window, reason = reason.message(), "the window is not replayed");
+        let after = |replay: &Replay| (replay.after_refusal(window, reason, now), None);
+        write_replay(&self.tenants, held, replay, None, after).await?;
+        counts.refused += 1;
+        Ok(Next::Window)
+    }
+
+    /// Ends the replay: completed, or stopped for a cause.
+    async fn end(
+        &self,
+        run: Run<'_>,
+        TenantReplay { held, replay, .. }: &mut TenantReplay<B::Bucket>,
+        cause: Option<StopCause>,
+        counts: &mut ReplayCounts,
+    ) -> Result<Next, AbortReason> {
+        let (now, stamp, tenant) = ((run.now)(), self.replay_stamp(run), held.tenant.clone());
+        let state = cause.map_or(ReplayState::Completed, |_| ReplayState::Stopped);
+        let ended = |replay: &Replay| {
+            let ended = replay.ended(state, cause, now);
+            let announcement = system_events::replay_ended(&tenant, stamp, &ended);
+            (ended, Some(announcement))
+        };
+        write_replay(&self.tenants, held, replay, None, ended).await?;
+        held.has_notifications = true;
+        let Replay { delivered, refused_count, .. } = &*replay;
+        tracing::info!(windows = delivered.windows, refused = refused_count, ?cause, "the replay has ended");
+        counts.completed += u64::from(cause.is_none());
+        counts.stopped += u64::from(cause.is_some());
+        Ok(Next::Ended)
+    }
+
+    /// Notes a failure of the next window, or ends the replay if it has failed for too long.
+    async fn note_replay_failure(
+        &self,
+        run: Run<'_>,
+        TenantReplay { held, replay, .. }: &mut TenantReplay<B::Bucket>,
+        failure: &Failure,
+        counts: &mut ReplayCounts,
+    ) {
+        let (now, stamp, tenant) = ((run.now)(), self.replay_stamp(run), held.tenant.clone());
+        let is_given_up = replay.is_given_up(failure, now);
+        log_failure(replay, failure, is_given_up);
+        counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
+        counts.signing_failed += u64::from(failure.code == Code::SigningFailed);
+        let after = |replay: &Replay| {
+            let failed = replay.after_failure(failure, now);
+            if !is_given_up {
+                return (failed, None);
+            }
+            let ended = failed.ended(ReplayState::Failed, None, now);
+            let announcement = system_events::replay_ended(&tenant, stamp, &ended);
+            (ended, Some(announcement))
+        };
+        let noted = write_replay(&self.tenants, held, replay, None, after).await;
+        if let Err(AbortReason::Failed(failure)) = &noted {
+            log_error(&held.tenant, failure, "the failure of a replay could not be noted");
+        }
+        let is_ended = is_given_up && noted.is_ok();
+        held.has_notifications |= is_ended;
+        counts.given_up += u64::from(is_ended);
+        counts.failed += u64::from(!is_ended);
+    }
+
+    /// Notes that a failed request may still store an object, so that no other run stores another reading under its key. Due windows
+    /// have other keys, so the lease need not last that long. If the doubt can't be noted, the lease is left to expire.
+    async fn note_doubt(&self, run: Run<'_>, TenantReplay { held, replay, .. }: &mut TenantReplay<B::Bucket>) {
+        if !held.in_doubt {
+            return;
+        }
+        let until = timestamp::whole_seconds((run.now)() + LEASE_MARGIN);
+        let in_doubt = |replay: &Replay| (Replay { retry_after: Some(until), ..replay.clone() }, None);
+        if write_replay(&self.tenants, held, replay, None, in_doubt).await.is_ok() {
+            held.in_doubt = false;
+        }
+    }
+
+    fn replay_stamp(&self, run: Run<'_>) -> Stamp {
+        Stamp { at: (run.now)(), retention: self.options.retention }
+    }
+}
+
+fn log_failure(replay: &Replay, Failure { code, party, message }: &Failure, is_given_up: bool) {
+    let (bucket, since, hint) = (&replay.location.bucket, replay.failing_since.map(timestamp::seconds), code.hint());
+    match party {
+        Party::Platform => {
+            tracing::error!(bucket, since, code = %code, party = %party, reason = message, hint, is_given_up, "a replay failed");
+        }
+        Party::Customer => {
+            tracing::warn!(bucket, since, code = %code, party = %party, reason = message, hint, is_given_up, "a replay failed");
+        }
+    }
+}
