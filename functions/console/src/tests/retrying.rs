@@ -110,7 +110,7 @@ async fn a_retry_is_refused_without_settings_and_while_another_run_exports() {
     let world = World::new();
     assert_eq!(world.retry("acme").await.refusal(), (409, "connector_required".to_owned()));
     world.onboard("acme").await;
-    world.fail("10:02:00");
+    world.fail("10:04:00");
     world.change(|tenant| tenant.lease = Some(Lease::new([7; 16], now() + LEASE_MARGIN)));
     let refused = world.retry("acme").await;
     assert_eq!(refused.refusal(), (409, "export_running".to_owned()));

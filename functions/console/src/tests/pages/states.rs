@@ -22,6 +22,7 @@ async fn all_pages_show_the_same_state() {
     checked(&world, "acme", 2, &[]);
     assert_badge(&world, "Waiting for the first export").await;
     world.fail("10:02:00");
+    world.change(|tenant| tenant.backoff_reset_at = None);
     assert_badge(&world, "Failing").await;
     assert_eq!(world.retry("acme").await.status, 202);
     assert_badge(&world, "Retrying").await;
