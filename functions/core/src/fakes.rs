@@ -70,6 +70,8 @@ pub struct FakeState {
     pub notifications: Vec<Notification>,
     /// The tenants of the requests to publish.
     pub requested: Vec<String>,
+    /// The tenants of the requests to export.
+    pub requested_exports: Vec<String>,
     pub verified: Vec<VerificationRequest>,
     pub findings: BTreeMap<StepName, Step>,
     pub count: Option<ConnectedCount>,
@@ -85,6 +87,7 @@ pub struct FakeState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FakeTenant {
     pub config: Option<Draft>,
+    pub verified_version: Option<u64>,
     pub watermark: Option<StoredWatermark>,
     pub last_success_at: Option<DateTime<Utc>>,
     pub last_error: Option<(Failure, DateTime<Utc>)>,
@@ -196,10 +199,19 @@ impl FakeTenant {
         let failing = self.consecutive_failures > 0;
         let refused = failing && self.last_error.as_ref().is_some_and(|(failure, _)| failure.party == Party::Customer);
         let watermark = watermark.map(|it| StoredWatermark { failing, refused, ..it });
-        let (config, lease) = (self.config.clone(), self.lease.clone());
+        let (config, verified_version, lease) = (self.config.clone(), self.verified_version, self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
         let replay = self.replay.clone();
-        TenantRecords { config, watermark, health, lease, has_notifications, final_deliveries, replay }
+        TenantRecords {
+            config,
+            verified_version,
+            watermark,
+            health,
+            lease,
+            has_notifications,
+            final_deliveries,
+            replay,
+        }
     }
 }
 

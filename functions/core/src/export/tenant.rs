@@ -110,8 +110,7 @@ impl<Bucket> TenantRun<Bucket> {
         run: Run<'_>,
         uncommitted_objects: Arc<AtomicU64>,
     ) -> Result<Option<Self>, Box<InvalidTenant>> {
-        let TenantRecords { config, watermark, health, has_notifications, lease: _, final_deliveries: _, replay: _ } =
-            records;
+        let TenantRecords { config, watermark, health, has_notifications, .. } = records;
         let Some(watermark) = watermark.filter(|watermark| watermark.due_shard.is_some()) else {
             return Ok(None);
         };

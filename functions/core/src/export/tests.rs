@@ -96,7 +96,7 @@ impl World {
         let config = Draft { version, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
         let records = self.fakes.records(&id(tenant)).now_or_never().unwrap().unwrap();
         let saved =
-            onboarding::save(&self.fakes, &records, &config, None, &change_at(saved_at)).now_or_never().unwrap();
+            onboarding::save(&self.fakes, &records, &config, None, false, &change_at(saved_at)).now_or_never().unwrap();
         assert_eq!(saved, Ok(Conditional::Written));
         self.delete_change_events(tenant);
     }
