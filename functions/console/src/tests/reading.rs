@@ -4,7 +4,7 @@ use audit_log_core::{
     failure::{Code, Failure},
     fakes::{Fault, Op},
     late_arrivals::TrailingCounts,
-    records::{ConnectionCheck, Finding, Receipt, StoredObject},
+    records::{ConnectionCheck, Finding, Location, Receipt, StoredObject},
     schedule::Window,
 };
 
