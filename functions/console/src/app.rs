@@ -114,6 +114,7 @@ impl Deployment {
             bucket: None,
             prefix: None,
             kms_key: None,
+            create_bucket: false,
         }
     }
 }

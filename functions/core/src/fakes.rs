@@ -39,6 +39,7 @@ use crate::{
         TenantRecords,
     },
     settings::{Draft, TenantConfig},
+    setup_draft::SetupDraft,
     tenant::TenantId,
     timestamp,
     verification::{Step, StepName, VerificationRequest},
@@ -85,6 +86,7 @@ pub struct FakeState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FakeTenant {
     pub config: Option<Draft>,
+    pub setup_draft: Option<SetupDraft>,
     pub watermark: Option<StoredWatermark>,
     pub last_success_at: Option<DateTime<Utc>>,
     pub last_error: Option<(Failure, DateTime<Utc>)>,
@@ -190,7 +192,8 @@ impl FakeTenant {
         let watermark = watermark.map(|it| StoredWatermark { failing, refused, ..it });
         let (config, lease) = (self.config.clone(), self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
-        TenantRecords { config, watermark, health, lease, has_notifications, final_deliveries }
+        let setup_draft = self.setup_draft.clone();
+        TenantRecords { config, setup_draft, watermark, health, lease, has_notifications, final_deliveries }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     lease::Lease,
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors},
+    setup_draft::SetupDraft,
     tenant::{DueShard, TenantId, quoted},
     timestamp,
 };
@@ -116,6 +117,8 @@ impl StoredWatermark {
 pub struct TenantRecords {
     /// Unchecked.
     pub config: Option<Draft>,
+    /// What an unfinished setup has typed.
+    pub setup_draft: Option<SetupDraft>,
     /// Unchecked.
     pub watermark: Option<StoredWatermark>,
     pub health: ExportHealth,
@@ -125,6 +128,16 @@ pub struct TenantRecords {
     pub has_notifications: bool,
     /// What is left to deliver to places that the tenant has left.
     pub final_deliveries: FinalDeliveries,
+}
+
+impl TenantRecords {
+    /// Whether a window was exported, or some of its files were stored by a run that then stopped.
+    pub fn has_begun(&self) -> bool {
+        let is_stored = |it: &StoredWatermark| {
+            it.checkpoint.is_some() || it.trailing_counts.is_some() || it.manifest_sha256.is_some()
+        };
+        self.health.last_success_at.is_some() || self.watermark.as_ref().is_some_and(is_stored)
+    }
 }
 
 /// How a tenant's last exports went: the rest of the record `watermark`.

@@ -74,7 +74,10 @@ impl Tenants for TenantsTable {
         for item in self.items(&keys, "the tenants' records were read").await? {
             let record = records.entry(text(&item, "tenant_id").unwrap_or_default()).or_default();
             match text(&item, "record").as_deref() {
-                Some("config") => record.config = Some(attributes::draft(&item)),
+                Some("config") => {
+                    record.config = Some(attributes::draft(&item));
+                    record.setup_draft = attributes::setup_draft(&item);
+                }
                 Some("watermark") => {
                     record.watermark = attributes::watermark(&item);
                     record.health = attributes::health(&item);

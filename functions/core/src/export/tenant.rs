@@ -110,7 +110,15 @@ impl<Bucket> TenantRun<Bucket> {
         run: Run<'_>,
         uncommitted_objects: Arc<AtomicU64>,
     ) -> Result<Option<Self>, Box<InvalidTenant>> {
-        let TenantRecords { config, watermark, health, has_notifications, lease: _, final_deliveries: _ } = records;
+        let TenantRecords {
+            config,
+            setup_draft: _,
+            watermark,
+            health,
+            has_notifications,
+            lease: _,
+            final_deliveries: _,
+        } = records;
         let Some(watermark) = watermark.filter(|watermark| watermark.due_shard.is_some()) else {
             return Ok(None);
         };

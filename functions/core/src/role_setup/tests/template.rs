@@ -48,7 +48,11 @@ impl Stack {
 
     /// Returns the role's properties.
     pub(super) fn role(&self) -> Value {
-        self.render(&self.template["Resources"]["ExportRole"]["Properties"]).unwrap()
+        self.properties("ExportRole")
+    }
+
+    pub(super) fn properties(&self, resource: &str) -> Value {
+        self.render(&self.template["Resources"][resource]["Properties"]).unwrap()
     }
 
     /// Returns an expression's value; `None` for AWS::NoValue.
