@@ -156,7 +156,7 @@ impl Customer {
             id: time_ordered_id(stamp.at, &rand::random()),
         };
         let announcement = change.settings_changed(&tenant, &Draft::default(), &self.settings, None);
-        let saved = table.save(&config, watermark.as_ref(), schedule, &announcement).await?;
+        let saved = table.save(&config, watermark.as_ref(), schedule, false, &announcement).await?;
         ensure!(saved == Conditional::Written, "the settings were saved in between");
         self.settings.version = Some((config.version + 1).to_string());
         Ok(())

@@ -93,11 +93,17 @@ pub(crate) fn setup_draft_map(draft: &SetupDraft) -> AttributeValue {
     AttributeValue::M(draft.fields().into_iter().map(|(name, text)| (name.to_owned(), s(text))).collect())
 }
 
+/// The version of the settings that passed a verification last; `None` also if it can't be read.
+pub(crate) fn verified_version(item: &Item) -> Option<u64> {
+    item.get("verified_version")?.as_n().ok()?.parse().ok()
+}
+
 /// The attributes of the record `config` that a save replaces: none where a setting is left out. External IDs aren't among
 /// them.
 pub(crate) fn settings(
     config: &TenantConfig,
     version: u64,
+    is_verified: bool,
     saved_at: DateTime<Utc>,
 ) -> Vec<(&'static str, Option<AttributeValue>)> {
     let Draft {
@@ -128,7 +134,13 @@ pub(crate) fn settings(
         ("bucket_owner", bucket_owner),
         ("settings_saved_at", Some(timestamp::seconds(saved_at))),
     ];
-    let numbers = [("frequency_hours", frequency_hours), ("event_shards", event_shards), ("version", version)];
+    let verified_version = version.clone().filter(|_| is_verified);
+    let numbers = [
+        ("frequency_hours", frequency_hours),
+        ("event_shards", event_shards),
+        ("version", version),
+        ("verified_version", verified_version),
+    ];
     let texts = texts.into_iter().map(|(name, value)| (name, value.map(s)));
     texts.chain(numbers.into_iter().map(|(name, value)| (name, value.map(n)))).collect()
 }
@@ -322,7 +334,7 @@ mod tests {
         };
         let acme = TenantId::parse("acme").unwrap();
         let platform = Platform::from_function_arn("arn:aws:lambda:x:111111111111:function:exporter").unwrap();
-        let saved = settings(&draft.check(&acme, &platform).unwrap(), 1, DateTime::default());
+        let saved = settings(&draft.check(&acme, &platform).unwrap(), 1, true, DateTime::default());
         let saved = saved.into_iter().map(|(name, value)| (name.to_owned(), value.unwrap().is_n()));
         let external_ids = ["external_id", "pending_external_id", SETUP_DRAFT].map(|name| (name.to_owned(), false));
         let row = page().find(|line| line.starts_with("| `config` |")).unwrap();

@@ -1,10 +1,10 @@
-//! Lets the console invoke the exporter, to verify a connection or to publish notifications.
+//! Lets the console invoke the exporter, to verify a connection, to publish notifications, or to export a tenant now.
 
 use std::time::Duration;
 
 use audit_log_core::{
     failure::{Code, Failure},
-    ports::{PublishTrigger, Verifier},
+    ports::{ExporterTrigger, Verifier},
     tenant::TenantId,
     verification::{Verification, VerificationRequest},
 };
@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::{
     interceptors::context::InterceptorContext,
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::errors::AwsError;
 
@@ -79,14 +79,23 @@ impl Verifier for ExporterFunction {
     }
 }
 
-impl PublishTrigger for ExporterFunction {
-    async fn request_publishing(&self, tenant: &TenantId) -> Result<(), Failure> {
-        let payload = Blob::new(json!({ "publish": { "tenantId": tenant.as_str() } }).to_string());
-        // Lambda answers once it has queued the event.
+impl ExporterFunction {
+    /// Returns once Lambda has queued the event.
+    async fn send(&self, event: &Value, doing: &str) -> Result<(), Failure> {
         let invoke = self.client.invoke().function_name(&self.name).invocation_type(InvocationType::Event);
-        let sent = invoke.payload(payload).send().await;
-        sent.map(drop).map_err(|error| {
-            AwsError::from_sdk(&error).lambda_failure("the exporter was asked to publish notifications")
-        })
+        let sent = invoke.payload(Blob::new(event.to_string())).send().await;
+        sent.map(drop).map_err(|error| AwsError::from_sdk(&error).lambda_failure(doing))
+    }
+}
+
+impl ExporterTrigger for ExporterFunction {
+    async fn request_publishing(&self, tenant: &TenantId) -> Result<(), Failure> {
+        let event = json!({ "publish": { "tenantId": tenant.as_str() } });
+        self.send(&event, "the exporter was asked to publish notifications").await
+    }
+
+    async fn request_export(&self, tenant: &TenantId) -> Result<(), Failure> {
+        let event = json!({ "export": { "tenantId": tenant.as_str() } });
+        self.send(&event, "the exporter was asked to export a tenant").await
     }
 }

@@ -6,7 +6,7 @@ use audit_log_core::{
     event::User,
     failure::{Code, Failure},
     new_event::{Stamp, time_ordered_id},
-    ports::{Connections, Events, ManifestKeys, PublishTrigger, Recorder, Rotations, Settings, Verifier},
+    ports::{Connections, Events, ExporterTrigger, ManifestKeys, Recorder, Repairs, Rotations, Settings, Verifier},
     role_setup::RoleSetup,
     system_events::AdminChange,
     tenant::{ExternalId, Platform, Region, TenantId},
@@ -17,35 +17,36 @@ use audit_log_web::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How long an admin's request waits for the exporter to accept a request to publish.
-const PUBLISH_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an admin's request waits for the exporter to accept an asynchronous one.
+const TRIGGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The ports that this function needs.
 pub trait Backend: Send + Sync + 'static {
-    type Settings: Settings + Rotations + Connections + ManifestKeys;
+    type Settings: Settings + Repairs + Rotations + Connections + ManifestKeys;
     type Events: Events;
     type Recorder: Recorder;
     type Verifier: Verifier;
-    type PublishTrigger: PublishTrigger;
+    type ExporterTrigger: ExporterTrigger;
 
     fn settings(&self) -> &Self::Settings;
     fn events(&self) -> &Self::Events;
     fn recorder(&self) -> &Self::Recorder;
     fn verifier(&self) -> &Self::Verifier;
-    fn publish_trigger(&self) -> &Self::PublishTrigger;
+    fn exporter_trigger(&self) -> &Self::ExporterTrigger;
 }
 
 /// For tests: the fakes implement all ports.
 impl<P> Backend for P
 where
     P: Settings
+        + Repairs
         + Rotations
         + Connections
         + ManifestKeys
         + Events
         + Recorder
         + Verifier
-        + PublishTrigger
+        + ExporterTrigger
         + Send
         + Sync
         + 'static,
@@ -54,7 +55,7 @@ where
     type Events = Self;
     type Recorder = Self;
     type Verifier = Self;
-    type PublishTrigger = Self;
+    type ExporterTrigger = Self;
 
     fn settings(&self) -> &Self {
         self
@@ -72,7 +73,7 @@ where
         self
     }
 
-    fn publish_trigger(&self) -> &Self {
+    fn exporter_trigger(&self) -> &Self {
         self
     }
 }
@@ -167,12 +168,15 @@ impl<B: Backend> App<B> {
     /// Asks the exporter to publish the notification of a change. The change is done, and the notification is in the tenant's
     /// outbox: if the exporter can't be asked, the tenant's next export or the hourly check publishes it.
     pub(crate) async fn request_publishing(&self, tenant: &TenantId) {
-        let request = self.0.backend.publish_trigger().request_publishing(tenant);
-        let timed_out = |_| Err(Failure::new(Code::Unavailable, "The exporter did not accept the request in time."));
-        let requested = tokio::time::timeout(PUBLISH_REQUEST_TIMEOUT, request).await.unwrap_or_else(timed_out);
+        let requested = in_time(self.0.backend.exporter_trigger().request_publishing(tenant)).await;
         if let Err(Failure { code, message, .. }) = requested {
             tracing::warn!(tenant = %tenant, code = %code, reason = message, "publishing not requested; left to the next export or hourly check");
         }
+    }
+
+    /// Asks the exporter to export what is due of the tenant.
+    pub(crate) async fn request_export(&self, tenant: &TenantId) -> Result<(), Failure> {
+        in_time(self.0.backend.exporter_trigger().request_export(tenant)).await
     }
 
     pub(crate) fn deployment(&self) -> &Deployment {
@@ -208,6 +212,11 @@ impl<B: Backend> App<B> {
         let filled = (self.0.random)(&mut bytes);
         filled.then_some(bytes).ok_or_else(|| Failure::new(Code::Unavailable, "The system has no random numbers."))
     }
+}
+
+async fn in_time(request: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let timed_out = |_| Err(Failure::new(Code::Unavailable, "The exporter did not accept the request in time."));
+    tokio::time::timeout(TRIGGER_TIMEOUT, request).await.unwrap_or_else(timed_out)
 }
 
 impl<B: Backend> HasTokenVerifier for App<B> {

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, Backend},
     problems::{changed_meanwhile, final_deliveries_pending, invalid_fields},
+    status::{self, ExportState},
     verification::{self, Purpose},
 };
 
@@ -64,6 +65,9 @@ impl From<ConnectorState> for ConnectorStatus {
 pub struct Connector {
     /// The state of the connection.
     pub(crate) status: ConnectorStatus,
+    /// For the page.
+    #[serde(skip)]
+    pub(crate) state: ExportState,
     /// The external ID that the role must require. The platform creates it, and only a rotation changes it.
     pub(crate) external_id: String,
     /// In a rotation, the external ID that the role must require next. The link, the commands and the Terraform file have this
@@ -212,6 +216,7 @@ pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Ad
 pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
     let records = app.settings().records(tenant).await?;
     let status = ConnectorState::from_records(&records).into();
+    let state = status::state(app, tenant, &records).await?;
     let TenantRecords { config, .. } = records;
     // A new setting must be listed here, and decided: does the role depend on it?
     let Draft {
@@ -252,6 +257,7 @@ pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Res
     };
     Ok(Connector {
         status,
+        state,
         external_id: external_id.to_string(),
         pending_external_id: pending.as_ref().map(ToString::to_string),
         role_arn,

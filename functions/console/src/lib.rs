@@ -1,8 +1,8 @@
 //! The API and the pages for a tenant's admin: connect a bucket, verify it, set the schedule, read the logs.
 //!
 //! In reading order: [`app`] (the handlers' state), [`router`] (paths), then one module per resource: [`connector`],
-//! [`rotation`], [`settings`], [`verification`], [`exports`], [`manifest_keys`], [`status`] and [`logs`]. [`openapi`] describes
-//! them. `pages` call the same functions.
+//! [`rotation`], [`settings`], [`verification`], [`exports`], [`retry`], [`manifest_keys`], [`status`] and [`logs`]. [`openapi`]
+//! describes them. `pages` call the same functions.
 //!
 //! A handler decodes, calls the core once, and encodes. The tenant comes from its [`Caller`] alone: no path, parameter or
 //! body names one.
@@ -21,6 +21,7 @@ pub mod openapi;
 mod page_token;
 mod pages;
 mod problems;
+pub mod retry;
 pub mod rotation;
 pub mod settings;
 mod slots;
@@ -53,6 +54,7 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/export-settings", get(settings::read::<B>).put(settings::save::<B>))
         .route("/export-settings/verify", post(verification::verify::<B>))
         .route("/exports", get(exports::list::<B>))
+        .route("/exports/retry", post(retry::retry::<B>))
         .route("/manifest-keys", get(manifest_keys::list::<B>))
         .route("/status", get(status::read::<B>))
         .route("/audit-logs", get(logs::list::<B>))

@@ -20,7 +20,7 @@ impl Backend for AwsBackend {
     type Events = EventsTable;
     type Recorder = RecorderTables;
     type Verifier = ExporterFunction;
-    type PublishTrigger = ExporterFunction;
+    type ExporterTrigger = ExporterFunction;
 
     fn settings(&self) -> &TenantsTable {
         &self.0.tenants
@@ -38,7 +38,7 @@ impl Backend for AwsBackend {
         &self.0.exporter
     }
 
-    fn publish_trigger(&self) -> &ExporterFunction {
+    fn exporter_trigger(&self) -> &ExporterFunction {
         &self.0.exporter
     }
 }

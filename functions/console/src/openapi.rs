@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::{connector, exports, logs, manifest_keys, rotation, settings, status, verification};
+use crate::{connector, exports, logs, manifest_keys, retry, rotation, settings, status, verification};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,7 @@ use crate::{connector, exports, logs, manifest_keys, rotation, settings, status,
         settings::save,
         verification::verify,
         exports::list,
+        retry::retry,
         manifest_keys::list,
         status::read,
         logs::list,

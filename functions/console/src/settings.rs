@@ -31,6 +31,7 @@ use crate::{
     deliveries::Deliveries,
     draft::{MergedDraft, SettingsDraft},
     problems::{changed_meanwhile, connector_required, final_deliveries_pending},
+    status::{self, ExportState},
     verification::{self, Purpose},
 };
 
@@ -53,6 +54,7 @@ pub struct ExportSettings {
 /// The settings and their version.
 pub(crate) struct Current {
     pub(crate) body: ExportSettings,
+    pub(crate) state: ExportState,
     pub(crate) etag: String,
 }
 
@@ -84,7 +86,7 @@ pub(crate) async fn read<B: Backend>(
 
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Current, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    Ok(view(app, caller.tenant(), &records))
+    view(app, caller.tenant(), &records).await
 }
 
 /// Saves the settings and schedules the next export, after verifying that the role can be assumed only with the external
@@ -135,11 +137,11 @@ pub(crate) async fn save_settings<B: Backend>(
         let after = Draft::from_config(&config, config.version);
         onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
         let change = app.change(caller)?;
-        let saved = onboarding::save(app.settings(), &records, &config, history, &change).await?;
+        let saved = onboarding::save(app.settings(), &records, &config, history, false, &change).await?;
         if saved == Conditional::Written {
             tracing::info!(tenant = %tenant, version = config.version + 1, "settings saved");
             let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
-            return Ok(view(app, tenant, &records?));
+            return view(app, tenant, &records?).await;
         }
         // If an export moved the watermark, try again. If an admin saved or disconnected, give up.
         records = app.settings().records(tenant).await?;
@@ -251,21 +253,22 @@ fn etag(records: &TenantRecords) -> String {
     format!("\"{version}\"")
 }
 
-fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Current {
-    let Status { state, exported_until, next_run_at, .. } =
-        Status::from_records(records, app.deployment().settle, app.time());
+async fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Result<Current, Problem> {
+    let check = status::last_check(app, tenant, records).await?;
+    let Status { state, connector, exported_until, next_run_at, .. } =
+        Status::from_records(records, check.as_ref(), app.deployment().settle, app.time());
     let draft = records.config.clone().unwrap_or_default();
     let config = draft.check(tenant, &app.deployment().platform).ok();
     let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
     let example_key = config.zip(schedule).map(|(config, schedule)| next_key(&config, schedule));
     let body = ExportSettings {
-        status: state.into(),
+        status: connector.into(),
         settings: StoredSettings::from_draft(draft),
         next_run_at: next_run_at.map(timestamp::seconds),
         exported_until: exported_until.map(timestamp::seconds),
         example_key,
     };
-    Current { body, etag: etag(records) }
+    Ok(Current { body, state: state.into(), etag: etag(records) })
 }
 
 impl IntoResponse for Current {

@@ -15,6 +15,9 @@ use crate::app::{App, Backend};
 /// Each makes requests to AWS in the customer's account.
 const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
+/// Each invokes the exporter, which makes such requests too.
+const MAX_RETRIES_PER_MINUTE: u32 = MAX_VERIFICATIONS_PER_MINUTE;
+
 /// Each is an audit event, which is exported.
 const MAX_SESSION_CHANGES_PER_MINUTE: u32 = 120;
 
@@ -22,6 +25,7 @@ const MAX_SESSION_CHANGES_PER_MINUTE: u32 = 120;
 pub(crate) async fn take_slot<B: Backend>(app: &App<B>, tenant: &TenantId, kind: SlotKind) -> Result<(), Problem> {
     let (most, what) = match kind {
         SlotKind::Verification => (MAX_VERIFICATIONS_PER_MINUTE, "verifications"),
+        SlotKind::Retry => (MAX_RETRIES_PER_MINUTE, "requests to export"),
         SlotKind::Search => (app.deployment().searches_per_minute, "searches of the audit logs"),
         SlotKind::Session => (MAX_SESSION_CHANGES_PER_MINUTE, "sign-ins and sign-outs"),
     };

@@ -71,6 +71,8 @@ pub struct FakeState {
     pub notifications: Vec<Notification>,
     /// The tenants of the requests to publish.
     pub requested: Vec<String>,
+    /// The tenants of the requests to export.
+    pub requested_exports: Vec<String>,
     pub verified: Vec<VerificationRequest>,
     pub findings: BTreeMap<StepName, Step>,
     pub count: Option<ConnectedCount>,
@@ -87,6 +89,7 @@ pub struct FakeState {
 pub struct FakeTenant {
     pub config: Option<Draft>,
     pub setup_draft: Option<SetupDraft>,
+    pub verified_version: Option<u64>,
     pub watermark: Option<StoredWatermark>,
     pub last_success_at: Option<DateTime<Utc>>,
     pub last_error: Option<(Failure, DateTime<Utc>)>,
@@ -190,10 +193,19 @@ impl FakeTenant {
         let failing = self.consecutive_failures > 0;
         let refused = failing && self.last_error.as_ref().is_some_and(|(failure, _)| failure.party == Party::Customer);
         let watermark = watermark.map(|it| StoredWatermark { failing, refused, ..it });
-        let (config, lease) = (self.config.clone(), self.lease.clone());
+        let (config, verified_version, lease) = (self.config.clone(), self.verified_version, self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
         let setup_draft = self.setup_draft.clone();
-        TenantRecords { config, setup_draft, watermark, health, lease, has_notifications, final_deliveries }
+        TenantRecords {
+            config,
+            setup_draft,
+            verified_version,
+            watermark,
+            health,
+            lease,
+            has_notifications,
+            final_deliveries,
+        }
     }
 }
 

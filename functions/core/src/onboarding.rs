@@ -108,7 +108,8 @@ pub async fn connect<S: Settings>(
     ensure_room(as_read, tenant, &draft)?;
     let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(change.stamp.at);
     let announcement = announcement.leaving(final_deliveries(as_read, tenant, Some(&config), change));
-    store.save(&config, Some(watermark), schedule, &announcement).await
+    let is_verified = remains_verified(as_read, &config);
+    store.save(&config, Some(watermark), schedule, is_verified, &announcement).await
 }
 
 /// Takes a tenant out of the schedule; before the first save, removes its role.
@@ -241,6 +242,9 @@ fn invalid_field(field: &'static str, invalid: Invalid) -> Failure {
 /// another start. If another save or an export has changed the records since they were read, nothing is written: read them again and
 /// retry. A save that changes nothing writes nothing.
 ///
+/// `is_verified` says whether a verification of these settings has just passed. Without it, they count as verified if those before
+/// were and deliver in the same way.
+///
 /// # Errors
 /// If the store fails; if the stored watermark or the number of shards is damaged, since neither is overwritten by a guess;
 /// if the settings have fewer event shards than before, since events in the others would never be exported; if another start is chosen
@@ -250,6 +254,7 @@ pub async fn save<S: Settings>(
     as_read: &TenantRecords,
     config: &TenantConfig,
     start_of_history: Option<DateTime<Utc>>,
+    is_verified: bool,
     change: &AdminChange,
 ) -> Result<Conditional, Failure> {
     let TenantRecords { config: before, watermark, .. } = as_read;
@@ -269,14 +274,23 @@ pub async fn save<S: Settings>(
     let after = Draft::from_config(config, config.version);
     let as_stored = watermark.as_ref().map(|watermark| watermark.exported_until.clone());
     let moves = as_stored != Some(Some(timestamp::seconds(schedule.exported_until)));
-    let is_changed = has_changes(&before, &after) || shards != Some(config.event_shards);
+    let is_changed = has_changes(&before, &after) || shards.unwrap_or(EventShards::ONE) != config.event_shards;
     if scheduled(as_read).is_some() && !moves && !is_changed {
         return Ok(Conditional::Written);
     }
     let begins = moves.then_some(schedule.exported_until);
     let announcement = change.settings_changed(&config.tenant, &before, &after, begins);
     let announcement = announcement.leaving(final_deliveries(as_read, &config.tenant, Some(config), change));
-    store.save(config, watermark.as_ref(), schedule, &announcement).await
+    let is_verified = is_verified || remains_verified(as_read, config);
+    store.save(config, watermark.as_ref(), schedule, is_verified, &announcement).await
+}
+
+/// Whether verified settings are replaced by some that deliver through the same role to the same place.
+fn remains_verified(as_read: &TenantRecords, after: &TenantConfig) -> bool {
+    let Some(before) = as_read.config.as_ref().filter(|_| as_read.is_verified()) else { return false };
+    let place = Place::of(&after.tenant, before);
+    let after_place = Place::of(&after.tenant, &Draft::from_config(after, after.version));
+    before.role_arn.as_deref() == Some(after.role.as_str()) && place.is_some() && place == after_place
 }
 
 /// Returns the schedule after a save at that time. A start of the history replaces the schedule, so pass one only while it is
@@ -342,7 +356,8 @@ pub(crate) mod tests {
 
         fn save(&self, draft: &Draft, history: Option<&str>, now: &str) -> Result<Conditional, Failure> {
             let config = draft.check(&acme(), &platform()).unwrap();
-            save(&self.0, &self.records(), &config, history.map(at), &change_at(at(now))).now_or_never().unwrap()
+            let change = change_at(at(now));
+            save(&self.0, &self.records(), &config, history.map(at), false, &change).now_or_never().unwrap()
         }
 
         fn disconnect(&self, now: &str) -> Result<Conditional, Failure> {
@@ -610,7 +625,7 @@ pub(crate) mod tests {
             // The run began after the records were read.
             let config = as_saved().check(&acme(), &platform()).unwrap();
             let change = change_at(at("2026-11-21T10:31:00Z"));
-            let raced = super::save(&admin.0, &before, &config, Some(at("2026-11-19T00:00:00Z")), &change);
+            let raced = super::save(&admin.0, &before, &config, Some(at("2026-11-19T00:00:00Z")), false, &change);
             assert_eq!(raced.now_or_never().unwrap(), Ok(Conditional::ConditionFailed));
             assert_eq!(admin.records().watermark.unwrap().exported_until, before.watermark.as_ref().unwrap().exported_until);
             *admin.0.state().tenants.get_mut("acme").unwrap() = untouched.clone();

@@ -188,10 +188,6 @@ pub trait Tenants: Sync {
         record: FailureRecord<'_>,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Resets the backoff of a failing tenant: notes on the watermark that its settings have been found to work. Writes
-    /// nothing if the tenant doesn't fail.
-    fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
-
     /// Returns the tenant's outbox, read consistently.
     fn outbox(&self, tenant: &TenantId) -> impl Future<Output = Result<Outbox, Failure>> + Send;
 
@@ -238,7 +234,7 @@ pub trait Settings: Sync {
 
     /// Stores both records and connects the tenant: the config with its version raised by one, the watermark with `schedule`
     /// and the time of the change, which begins a new first day of a failing tenant. Removes what a setup has typed. Stored external IDs
-    /// stay as they are. Conditional on the config's version, on the watermark as read, and on the stored `event_shards` being no more
+    /// stay as they are. `is_verified` says whether these settings have passed a verification. Conditional on the config's version, on the watermark as read, and on the stored `event_shards` being no more
     /// than the config's. A schedule that begins elsewhere than the stored one is also conditional on there being no lease, expired or
     /// not, and on [nothing having been stored](TenantRecords::has_begun).
     fn save(
@@ -246,6 +242,7 @@ pub trait Settings: Sync {
         config: &TenantConfig,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
+        is_verified: bool,
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
@@ -280,6 +277,8 @@ pub trait Settings: Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SlotKind {
     Verification,
+    /// A request to export now.
+    Retry,
     Search,
     /// A sign-in or a sign-out.
     Session,
@@ -290,11 +289,27 @@ impl SlotKind {
     pub fn record(self, since: DateTime<Utc>) -> String {
         let kind = match self {
             Self::Verification => "verification_slots",
+            Self::Retry => "retry_slots",
             Self::Search => "search_slots",
             Self::Session => "session_slots",
         };
         format!("{kind}#{}", timestamp::seconds(since))
     }
+}
+
+/// What is noted once a tenant's exports may work again.
+pub trait Repairs: Sync {
+    /// Resets the backoff of a failing tenant: notes on the watermark that its settings were found to work, or that an admin
+    /// asked for a retry. Writes nothing if the tenant doesn't fail.
+    fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Notes on the config that the settings of this version have passed a verification. Conditional on that version, which
+    /// stays as it is: exports in progress go on.
+    fn mark_verified(
+        &self,
+        tenant: &TenantId,
+        version: u64,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 }
 
 /// Rotations of a tenant's external ID.
@@ -408,10 +423,13 @@ impl<B: Bus> Bus for Option<B> {
     }
 }
 
-/// Asks the exporter to publish a tenant's outbox.
-pub trait PublishTrigger: Sync {
-    /// Doesn't wait until the outbox is published.
+/// Asks the exporter for work on one tenant, without waiting until it is done.
+pub trait ExporterTrigger: Sync {
+    /// Asks it to publish the tenant's outbox.
     fn request_publishing(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Asks it to export what is due of the tenant.
+    fn request_export(&self, tenant: &TenantId) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// The events of one shard in a window, or the rest of them.

@@ -15,7 +15,7 @@ pub use receipt::{RECEIPT_PREFIX, RECEIPT_RETENTION, Receipt, StoredObject, Stor
 use crate::{
     lease::Lease,
     schedule::Schedule,
-    settings::{Draft, FieldError, FieldErrors},
+    settings::{Draft, FieldError, FieldErrors, parse_version},
     setup_draft::SetupDraft,
     tenant::{DueShard, TenantId, quoted},
     timestamp,
@@ -119,6 +119,8 @@ pub struct TenantRecords {
     pub config: Option<Draft>,
     /// What an unfinished setup has typed.
     pub setup_draft: Option<SetupDraft>,
+    /// The version of the settings that passed a verification last.
+    pub verified_version: Option<u64>,
     /// Unchecked.
     pub watermark: Option<StoredWatermark>,
     pub health: ExportHealth,
@@ -138,6 +140,17 @@ impl TenantRecords {
         };
         self.health.last_success_at.is_some() || self.watermark.as_ref().is_some_and(is_stored)
     }
+
+    /// The version of the settings; 0 without the attribute. None without a config, or if it can't be read.
+    pub fn version(&self) -> Option<u64> {
+        self.config.as_ref()?.version.as_deref().map_or(Some(0), |text| parse_version(text).ok())
+    }
+
+    /// Whether the settings, as they are, have passed a verification or delivered a window.
+    pub fn is_verified(&self) -> bool {
+        self.version().is_some_and(|version| self.verified_version == Some(version))
+            || self.health.has_exported_since_save()
+    }
 }
 
 /// How a tenant's last exports went: the rest of the record `watermark`.
@@ -153,8 +166,20 @@ pub struct ExportHealth {
     pub consecutive_failures: u64,
     /// When the first of them failed.
     pub failing_since: Option<DateTime<Utc>>,
-    /// When the settings were saved, or passed a verification, since the last success.
+    /// When the settings were saved or passed a verification, or an admin asked for a retry, since the last success.
     pub backoff_reset_at: Option<DateTime<Utc>>,
+}
+
+impl ExportHealth {
+    pub fn is_failing(&self) -> bool {
+        self.consecutive_failures > 0 || self.failing_since.is_some()
+    }
+
+    /// Whether a window was exported since the settings were saved. Each save sets `backoff_reset_at`, and each commit, which
+    /// is conditional on the version of the settings, removes it.
+    fn has_exported_since_save(&self) -> bool {
+        self.last_success_at.is_some() && self.backoff_reset_at.is_none()
+    }
 }
 
 /// The last failure in the record `watermark`.

@@ -18,7 +18,8 @@ use crate::{
     failure::{Code, Failure, Party},
     new_event::Stamp,
     object::{ObjectSpec, key_outside_folder, key_outside_prefix},
-    ports::{Access, Action, Conditional, DeliveryFailure, Probes, Reach as _, Rotations, Tenants},
+    ports::{Access, Action, Conditional, DeliveryFailure, Probes, Reach as _, Repairs, Rotations, Tenants},
+    records::TenantRecords,
     settings::{Connection, Draft, FieldError, FieldErrors, TenantConfig},
     system_events,
     tenant::{ExternalId, ExternalIds, Platform, TenantId},
@@ -49,17 +50,25 @@ pub struct VerifyContext<'a> {
 struct ValidRequest {
     connection: Connection,
     delivery: Option<TenantConfig>,
-    /// Whether the saved settings deliver in the same way.
-    is_saved: bool,
+    /// The saved settings, if they deliver in the same way.
+    saved: Option<SavedSettings>,
     /// Whether the tenant has another role, which may still demand the current external ID.
     has_other_role: bool,
 }
 
-/// Verifies a connection. If it is the saved one and passes, resets the tenant's backoff, so that the next tick exports.
+/// Saved settings that are verified.
+struct SavedSettings {
+    version: u64,
+    /// Whether an earlier verification of them has passed.
+    is_marked: bool,
+}
+
+/// Verifies a connection. If it is the saved one and passes, notes that and resets the tenant's backoff, so that the next tick
+/// exports.
 ///
 /// In a rotation of the external ID, completes the rotation if the role demands the pending one. It takes the two steps about
 /// the role: the bucket has no part in the external ID.
-pub async fn verify<T: Tenants + Rotations, P: Probes>(
+pub async fn verify<T: Tenants + Rotations + Repairs, P: Probes>(
     tenants: &T,
     probes: &P,
     request: &VerificationRequest,
@@ -75,7 +84,7 @@ pub async fn verify<T: Tenants + Rotations, P: Probes>(
         }
     };
 
-    let ValidRequest { connection, delivery, is_saved, has_other_role } = valid;
+    let ValidRequest { connection, delivery, saved, has_other_role } = valid;
     let role = RoleProbe { probes, connection: &connection, decoys: Decoy::all(&connection, context.id), deadline };
     let answers = role.ask(context.retry_refused_role).await;
     let mut assumed = decide::assume_role(&connection, &answers.with_right);
@@ -121,14 +130,27 @@ pub async fn verify<T: Tenants + Rotations, P: Probes>(
     }
     let last = least_privilege(probes, &config, &key, deadline).await;
     let verification = steps.finish_with(last);
-    if is_saved
+    if let Some(saved) = saved
         && verification.passed()
-        && let Err(failure) = before(deadline, tenants.reset_backoff(&config.tenant, now)).await
+        && let Err(failure) = before(deadline, note_passed(tenants, &config.tenant, saved, now)).await
     {
         let Failure { code, message, .. } = failure;
-        tracing::error!(tenant = %config.tenant, code = %code, reason = message, "backoff not reset: the next tick may skip the tenant");
+        tracing::error!(tenant = %config.tenant, code = %code, reason = message, "verification not noted: the next tick may skip the tenant, and the settings may count as not verified");
     }
     verification
+}
+
+/// Notes that the saved settings have passed, unless others were saved meanwhile. Then that save has reset the backoff.
+async fn note_passed<T: Repairs>(
+    tenants: &T,
+    tenant: &TenantId,
+    SavedSettings { version, is_marked }: SavedSettings,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    if is_marked || tenants.mark_verified(tenant, version).await? == Conditional::Written {
+        tenants.reset_backoff(tenant, now).await?;
+    }
+    Ok(())
 }
 
 /// Makes the pending external ID the only one, unless another role was connected during the verification: that one may still
@@ -174,7 +196,9 @@ async fn check_request<T: Tenants>(
         Failure { party: Party::Platform, ..FieldErrors(vec![error]).into_failure() }
     })?;
     let records = before(deadline, tenants.load(std::slice::from_ref(&tenant))).await?;
-    let stored = records.into_iter().find_map(|(_, records)| records.config).unwrap_or_default();
+    let records = records.into_iter().next().map(|(_, records)| records).unwrap_or_default();
+    let TenantRecords { config: stored, verified_version, .. } = records;
+    let stored = stored.unwrap_or_default();
     let draft = Draft { pending_external_id: stored.pending_external_id.clone(), ..draft.clone() };
     let connection = draft.check_connection(&tenant, context.platform);
     let delivery = match draft.bucket.as_deref() {
@@ -193,8 +217,12 @@ async fn check_request<T: Tenants>(
     }
     let has_other_role = stored.role_arn.as_ref().is_some_and(|stored| stored != connection.role.as_str());
     let saved = stored.check(&tenant, context.platform).ok();
-    let is_saved = saved.zip(delivery.as_ref()).is_some_and(|(saved, delivery)| has_same_destination(&saved, delivery));
-    Ok(ValidRequest { connection, delivery, is_saved, has_other_role })
+    let saved = saved.zip(delivery.as_ref()).filter(|(saved, delivery)| has_same_destination(saved, delivery));
+    let saved = saved.map(|(TenantConfig { version, .. }, _)| SavedSettings {
+        version,
+        is_marked: verified_version == Some(version),
+    });
+    Ok(ValidRequest { connection, delivery, saved, has_other_role })
 }
 
 /// Whether both deliver through the same role to the same place; settings that a verification ignores may differ.

@@ -22,6 +22,10 @@ pub(crate) enum Input {
     Publish {
         tenant: TenantId,
     },
+    /// An admin has asked for a retry or a replay. Any run that comes to the tenant goes on with its replay.
+    Export {
+        tenant: TenantId,
+    },
     Verify(Box<VerificationRequest>),
 }
 
@@ -40,20 +44,24 @@ struct Scheduled {
 enum Request {
     Check { time: DateTime<Utc> },
     Publish { tenant_id: String },
+    Export { tenant_id: String },
+    Replay { tenant_id: String },
     Verify(Box<VerificationRequest>),
 }
 
 /// Why an event is refused. The text says which events are accepted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, {{\"publish\": {{\"tenantId\": \"…\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"encryption\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
+    "{0}; the exporter takes the scheduled event of an EventBridge rule, {{\"source\": \"aws.events\", \"detail-type\": \"Scheduled Event\", \"time\": \"2026-11-21T11:01:00Z\"}}, {{\"check\": {{\"time\": \"2026-11-21T11:31:00Z\"}}}}, {{\"publish\": {{\"tenantId\": \"…\"}}}}, {{\"export\": {{\"tenantId\": \"…\"}}}}, {{\"replay\": {{\"tenantId\": \"…\"}}}}, an event of the export queue, or a connection to verify, {{\"verify\": {{\"tenantId\", \"roleArn\", \"externalId\", \"bucket\", \"region\", \"prefix\", \"encryption\", \"kmsKeyArn\", \"bucketOwner\"}}}}"
 )]
 pub(crate) struct UnsupportedEvent(String);
 
 /// # Errors
 /// If it is none of the inputs, or its time is not in the years 1970 to 9999: a tick is never guessed from the clock alone.
 pub(crate) fn decode(payload: Value) -> Result<Input, UnsupportedEvent> {
-    if let Some(name) = ["check", "publish", "verify"].into_iter().find(|name| payload.get(name).is_some()) {
+    if let Some(name) =
+        ["check", "publish", "export", "replay", "verify"].into_iter().find(|name| payload.get(name).is_some())
+    {
         let request = serde_json::from_value(payload).map_err(|error| {
             // serde's text may hold a value, and this one is logged.
             let has_no_value = ["unknown field", "missing field", "invalid value: map"];
@@ -63,9 +71,10 @@ pub(crate) fn decode(payload: Value) -> Result<Input, UnsupportedEvent> {
         })?;
         return match request {
             Request::Check { time } => Ok(Input::Check { time: plausible(time)? }),
-            Request::Publish { tenant_id } => TenantId::parse(&tenant_id)
-                .map(|tenant| Input::Publish { tenant })
-                .map_err(|invalid| UnsupportedEvent(invalid.to_string())),
+            Request::Publish { tenant_id } => Ok(Input::Publish { tenant: parse_id(&tenant_id)? }),
+            Request::Export { tenant_id } | Request::Replay { tenant_id } => {
+                Ok(Input::Export { tenant: parse_id(&tenant_id)? })
+            }
             Request::Verify(request) => Ok(Input::Verify(request)),
         };
     }
@@ -82,6 +91,10 @@ pub(crate) fn decode(payload: Value) -> Result<Input, UnsupportedEvent> {
         ("aws.events", "Scheduled Event") => Ok(Input::Tick { time: plausible(scheduled.time)? }),
         (source, detail_type) => Err(UnsupportedEvent(format!("this is a {detail_type:?} from {source:?}"))),
     }
+}
+
+fn parse_id(text: &str) -> Result<TenantId, UnsupportedEvent> {
+    TenantId::parse(text).map_err(|invalid| UnsupportedEvent(invalid.to_string()))
 }
 
 /// Refuses times from which no hours can be counted, or whose year is not written with four digits.
@@ -124,21 +137,28 @@ mod tests {
     }
 
     #[test]
-    fn a_request_to_publish_names_one_tenant_and_nothing_else() {
-        let tenant = TenantId::parse("acme").unwrap();
-        assert_eq!(decode(json!({ "publish": { "tenantId": "acme" } })), Ok(Input::Publish { tenant }));
-        for event in [
-            json!({ "publish": {} }),
-            json!({ "publish": null }),
-            json!({ "publish": "acme" }),
-            json!({ "publish": { "tenantId": "" } }),
-            json!({ "publish": { "tenantId": "acme#0" } }),
-            json!({ "publish": { "tenantId": ["acme"] } }),
-            json!({ "publish": { "tenantId": "acme", "kind": "failed" } }),
-            json!({ "publish": { "tenantId": "acme" }, "source": "aws.events" }),
+    fn a_request_to_publish_or_to_export_names_one_tenant_and_nothing_else() {
+        let tenant = || TenantId::parse("acme").unwrap();
+        for (name, expected) in [
+            ("publish", Input::Publish { tenant: tenant() }),
+            ("export", Input::Export { tenant: tenant() }),
+            ("replay", Input::Export { tenant: tenant() }),
         ] {
-            let refusal = decode(event.clone()).unwrap_err().to_string();
-            assert!(refusal.contains(r#"{"publish": {"tenantId": "…"}}"#), "{event}: {refusal}");
+            assert_eq!(decode(json!({ name: { "tenantId": "acme" } })), Ok(expected));
+            for event in [
+                json!({ name: {} }),
+                json!({ name: null }),
+                json!({ name: "acme" }),
+                json!({ name: { "tenantId": "" } }),
+                json!({ name: { "tenantId": "acme#0" } }),
+                json!({ name: { "tenantId": ["acme"] } }),
+                json!({ name: { "tenantId": "acme", "kind": "failed" } }),
+                json!({ name: { "tenantId": "acme" }, "source": "aws.events" }),
+                json!({ name: { "tenantId": "acme" }, "verify": { "tenantId": "acme" } }),
+            ] {
+                let refusal = decode(event.clone()).unwrap_err().to_string();
+                assert!(refusal.contains(&format!(r#"{{"{name}": {{"tenantId": "…"}}}}"#)), "{event}: {refusal}");
+            }
         }
     }
 
@@ -221,7 +241,15 @@ mod tests {
             json!({ "source": "aws.s3", "detail-type": "Object Created", "time": "2026-11-21T11:01:00Z" }),
         ] {
             let refusal = decode(event.clone()).unwrap_err().to_string();
-            for input in ["Scheduled Event", "\"check\"", "\"publish\"", "the export queue", "\"verify\""] {
+            for input in [
+                "Scheduled Event",
+                "\"check\"",
+                "\"publish\"",
+                "\"export\"",
+                "\"replay\"",
+                "the export queue",
+                "\"verify\"",
+            ] {
                 assert!(refusal.contains(input), "{event}: {refusal}");
             }
         }

@@ -1,5 +1,5 @@
 //! The exporter: a Lambda function that EventBridge invokes every hour for a tick and for a check, SQS for batches of due
-//! tenants, and the console to verify a connection or to publish a tenant's notifications.
+//! tenants, and the console to verify a connection, to publish a tenant's notifications, or to export one now.
 //!
 //! It decodes the event, gives the clock, the deadline and random numbers to `audit_log_core`, and encodes the answer.
 
@@ -49,7 +49,7 @@ const RETRY_REFUSED_ROLE: Duration = Duration::from_secs(10);
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Tick(Box<Report>),
+    Export(Box<Report>),
     Check(Box<CheckReport>),
     Publishing(Publishing),
     Batches(SqsBatchResponse),
@@ -72,9 +72,10 @@ async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>
         .context("Lambda did not say which function was invoked")?;
     let invocation = Invocation { exporter, metrics, platform: &platform, context: &context };
     match input {
-        Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Tick(Box::new(report))),
+        Input::Tick { time } => invocation.tick(time).await.map(|report| Answer::Export(Box::new(report))),
         Input::Check { time } => invocation.check(time).await.map(|report| Answer::Check(Box::new(report))),
         Input::Publish { tenant } => invocation.publish(&tenant).await.map(Answer::Publishing),
+        Input::Export { tenant } => Ok(Answer::Export(Box::new(invocation.export(&tenant).await))),
         Input::Batches(messages) => Ok(Answer::Batches(invocation.batches(messages).await)),
         Input::Verify(request) => {
             Ok(Answer::Verification(verify(&exporter.export, &platform, &context, &request).await))
@@ -180,6 +181,18 @@ impl Invocation<'_> {
         log("batch", &report, duration);
         self.metrics.batches(&report, duration);
         messages.answer(&failed)
+    }
+
+    /// Never fails: Lambda would invoke the function twice again, though the next tick tries anyway.
+    async fn export(&self, tenant: &TenantId) -> Report {
+        let (started, should_stop) = (wall_clock(), self.should_stop(RESERVE));
+        let run = self.run(schedule::full_hour(started), started, &should_stop);
+        let Exporter { export, queue } = self.exporter;
+        let report = export.export_one(run, tenant, queue.as_ref()).await;
+        let duration = wall_clock() - started;
+        log("export on request", &report, duration);
+        self.metrics.batches(&report, duration);
+        report
     }
 
     async fn publish(&self, tenant: &TenantId) -> Result<Publishing, Error> {

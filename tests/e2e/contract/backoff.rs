@@ -5,8 +5,8 @@ use audit_log_core::{
     failure::{Code, Failure},
     new_event::Stamp,
     notification::Notification,
-    ports::{Conditional, Settings, Tenants},
-    records::ExportHealth,
+    ports::{Conditional, Repairs, Settings},
+    records::{ExportHealth, TenantRecords},
     settings::TenantConfig,
     system_events::{FailingExport, export_recovered},
     tenant::TenantId,
@@ -20,6 +20,7 @@ on_both_worlds! {
     the_first_failure_starts_the_backoff_and_a_commit_ends_it
     a_save_resets_the_backoff_and_leaves_the_failure
     a_verification_resets_only_the_backoff_of_a_failing_tenant
+    a_verification_is_noted_on_the_version_that_passed_and_a_save_replaces_it
     notifications_arrive_as_published
 }
 
@@ -60,7 +61,7 @@ async fn a_save_resets_the_backoff_and_leaves_the_failure(world: &impl World) ->
     let tenant = &acme.config.tenant;
     let watermark = stored_watermark(world, tenant).await?;
     let saved = announcement("acme", "12:30")?;
-    let saved = world.settings().save(&acme.config, Some(&watermark), acme.schedule, &saved).await?;
+    let saved = world.settings().save(&acme.config, Some(&watermark), acme.schedule, false, &saved).await?;
     assert_eq!(saved, Conditional::Written);
     let after = health(world, tenant).await?;
     assert_eq!((after.backoff_reset_at, after.failing_since), (Some(clock("12:30")?), Some(clock("11:02")?)));
@@ -75,7 +76,7 @@ async fn a_verification_resets_only_the_backoff_of_a_failing_tenant(world: &impl
     let acme = failing(world, &["11:02"]).await?;
     let tenant = &acme.config.tenant;
     let before = load(world, tenant).await?;
-    world.tenants().reset_backoff(tenant, clock("11:30")?).await?;
+    world.repairs().reset_backoff(tenant, clock("11:30")?).await?;
     let after = load(world, tenant).await?;
     assert_eq!(after.health.backoff_reset_at, Some(clock("11:30")?));
     assert_eq!(
@@ -85,11 +86,41 @@ async fn a_verification_resets_only_the_backoff_of_a_failing_tenant(world: &impl
     );
     commit(world, &acme).await?;
     let before = load(world, tenant).await?;
-    world.tenants().reset_backoff(tenant, clock("12:30")?).await?;
-    world.tenants().reset_backoff(&id("unknown")?, clock("12:30")?).await?;
+    world.repairs().reset_backoff(tenant, clock("12:30")?).await?;
+    world.repairs().reset_backoff(&id("unknown")?, clock("12:30")?).await?;
     assert_eq!(load(world, tenant).await?, before, "the tenant doesn't fail anymore");
     assert_eq!(load(world, &id("unknown")?).await?, Default::default());
     Ok(())
+}
+
+async fn a_verification_is_noted_on_the_version_that_passed_and_a_save_replaces_it(world: &impl World) -> Result<()> {
+    let acme = connect_and_acquire(world, "acme").await?;
+    let (tenant, version) = (&acme.config.tenant, acme.config.version);
+    let before = load(world, tenant).await?;
+    assert_eq!((before.verified_version, before.version()), (None, Some(version)));
+    for other in [version - 1, version + 1] {
+        assert_eq!(world.repairs().mark_verified(tenant, other).await?, Conditional::ConditionFailed);
+    }
+    assert_eq!(world.repairs().mark_verified(&id("unknown")?, 0).await?, Conditional::ConditionFailed);
+    assert_eq!(load(world, tenant).await?, before);
+    assert_eq!(load(world, &id("unknown")?).await?, Default::default());
+    for _ in 0..2 {
+        assert_eq!(world.repairs().mark_verified(tenant, version).await?, Conditional::Written);
+    }
+    let marked = load(world, tenant).await?;
+    assert_eq!(marked, TenantRecords { verified_version: Some(version), ..before }, "all else stays");
+    let (mut watermark, mut config) = (acme.watermark.clone(), acme.config.clone());
+    for (is_verified, expected) in [(true, Some(version + 1)), (false, None)] {
+        let saved = announcement("acme", if is_verified { "10:20" } else { "10:30" })?;
+        let saved = world.settings().save(&config, Some(&watermark), acme.schedule, is_verified, &saved).await?;
+        assert_eq!(saved, Conditional::Written);
+        let after = load(world, tenant).await?;
+        assert_eq!(after.verified_version, expected, "{is_verified}");
+        watermark = after.watermark.context("no watermark")?;
+        config.version += 1;
+    }
+    // The run that read the settings before would lose its lease to nothing of this, but its commit fails by the version.
+    commit(world, &AsRead { config, ..acme }).await
 }
 
 async fn notifications_arrive_as_published(world: &impl World) -> Result<()> {

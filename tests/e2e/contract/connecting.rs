@@ -130,7 +130,7 @@ async fn a_save_keeps_the_external_ids_of_a_rotation_that_it_did_not_know(world:
         let watermark = records.watermark.unwrap_or_default();
         let schedule = watermark.schedule().map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
         let announcement = announcement_of("acme", &minute, "10:40")?;
-        let saved = world.settings().save(&saved, Some(&watermark), schedule, &announcement).await?;
+        let saved = world.settings().save(&saved, Some(&watermark), schedule, false, &announcement).await?;
         assert_eq!(saved, Conditional::Written);
         let config = load(world, tenant).await?.config.unwrap_or_default();
         let pending = after.pending.as_ref().map(ToString::to_string);

@@ -180,7 +180,7 @@ async fn nobody_connects_a_tenant_between_the_begin_and_the_end_of_its_erasure(w
     }
     for (version, as_read) in [(2, read_before.watermark.as_ref()), (3, None), (2, None), (1, None), (0, None)] {
         let config = TenantConfig { version, ..config.clone() };
-        let saved = settings.save(&config, as_read, schedule, &announcement).await?;
+        let saved = settings.save(&config, as_read, schedule, false, &announcement).await?;
         assert_eq!(saved, Conditional::ConditionFailed, "version {version}");
     }
     // A run that looks for notifications.

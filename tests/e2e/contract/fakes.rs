@@ -7,7 +7,8 @@ use audit_log_core::{
     manifest::ManifestKey,
     notification::Notification,
     ports::{
-        Buckets, Bus, Connections, Erasure, Events, Fleet, ManifestKeys, Recorder, Rotations, Settings, Signer, Tenants,
+        Buckets, Bus, Connections, Erasure, Events, Fleet, ManifestKeys, Recorder, Repairs, Rotations, Settings,
+        Signer, Tenants,
     },
     records::TenantRecords,
     settings::{Draft, TenantConfig},
@@ -45,6 +46,10 @@ impl World for Fakes {
     }
 
     fn rotations(&self) -> &impl Rotations {
+        self
+    }
+
+    fn repairs(&self) -> &impl Repairs {
         self
     }
 

@@ -147,7 +147,7 @@ async fn after_a_save_only_a_failure_is_recorded(world: &impl World) -> Result<(
     let tenant = &acme.config.tenant;
     // Settings and schedule are equal. Only the version differs.
     let saved = announcement("acme", "10:30")?;
-    let saved = world.settings().save(&acme.config, Some(&acme.watermark), acme.schedule, &saved).await?;
+    let saved = world.settings().save(&acme.config, Some(&acme.watermark), acme.schedule, false, &saved).await?;
     assert_eq!((saved, stored_watermark(world, tenant).await?), (Conditional::Written, acme.watermark.clone()));
     fail(world, &acme, &[Write::Commit, Write::Checkpoint]).await?;
     // With the stored version, all writes succeed.

@@ -196,7 +196,7 @@ async fn publishing_needs_no_watermark_and_does_not_prevent_a_first_save(world: 
     assert_eq!(stored, Conditional::Written);
     let first = TenantConfig { version: 1, ..config("acme", Draft::default())? };
     let schedule = Schedule { exported_until: now, next_due: clock("11:00")? };
-    let saved = settings.save(&first, None, schedule, &announcement("acme", "10:01")?).await?;
+    let saved = settings.save(&first, None, schedule, false, &announcement("acme", "10:01")?).await?;
     assert_eq!(saved, Conditional::Written);
     let connected = StoredWatermark::connected(&tenant, schedule);
     assert_eq!(stored_watermark(world, &tenant).await?, connected);

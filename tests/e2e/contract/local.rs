@@ -23,7 +23,8 @@ use audit_log_core::{
     export::Budget,
     notification::Notification,
     ports::{
-        Buckets, Bus, Connections, Erasure, Events, Fleet, ManifestKeys, Recorder, Rotations, Settings, Signer, Tenants,
+        Buckets, Bus, Connections, Erasure, Events, Fleet, ManifestKeys, Recorder, Repairs, Rotations, Settings,
+        Signer, Tenants,
     },
     records::{StoredWatermark, TenantRecords},
     settings::{Draft, TenantConfig},
@@ -164,6 +165,10 @@ impl World for OnLocalAws<'_> {
 
     /// With the exporter's rights: it completes rotations.
     fn rotations(&self) -> &impl Rotations {
+        &self.tenants
+    }
+
+    fn repairs(&self) -> &impl Repairs {
         &self.tenants
     }
 

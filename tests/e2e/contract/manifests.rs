@@ -164,7 +164,7 @@ async fn settings_and_connections_leave_the_chain_alone(world: &impl World) -> R
         let as_read = stored_watermark(world, tenant).await?;
         let config = TenantConfig { version, ..acme.config.clone() };
         let announcement = announcement_of("acme", id, "12:10")?;
-        let saved = world.settings().save(&config, Some(&as_read), acme.schedule, &announcement).await?;
+        let saved = world.settings().save(&config, Some(&as_read), acme.schedule, false, &announcement).await?;
         assert_eq!(saved, Conditional::Written, "{id}");
         anyhow::Ok(stored_watermark(world, tenant).await?)
     };

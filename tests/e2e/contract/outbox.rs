@@ -99,7 +99,7 @@ async fn concurrent_changes_lose_no_notification(world: &impl World) -> Result<(
         let version = round + 1;
         let saved = announcement_of("acme", &format!("{name}-saved"), "11:02")?;
         let config = TenantConfig { version, ..acme.config.clone() };
-        let save = settings.save(&config, Some(&acme.watermark), acme.schedule, &saved);
+        let save = settings.save(&config, Some(&acme.watermark), acme.schedule, false, &saved);
         let names = [0, 1].map(|number| format!("{name}-failed-{number}"));
         let failures = join_all(names.iter().map(|name| fail(world, &acme, name, "11:02")));
         let (saved, failed) = futures::join!(save, failures);

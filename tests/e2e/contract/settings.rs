@@ -58,7 +58,7 @@ async fn the_first_save_stores_every_field_and_connects_the_tenant(world: &impl 
     assert_eq!(world.settings().records(&acme.tenant).await?.watermark, None);
     let schedule = schedule("10:03", "11:00")?;
     assert_eq!(
-        world.settings().save(&acme, None, schedule, &announcement("acme", "10:03")?).await?,
+        world.settings().save(&acme, None, schedule, false, &announcement("acme", "10:03")?).await?,
         Conditional::Written
     );
     let watermark = StoredWatermark::connected(&acme.tenant, schedule);
@@ -72,7 +72,7 @@ async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world:
     let first = TenantConfig { version: 0, ..config("acme", every_field("acme-audit"))? };
     let began = schedule("10:03", "11:00")?;
     assert_eq!(
-        world.settings().save(&first, None, began, &announcement("acme", "10:03")?).await?,
+        world.settings().save(&first, None, began, false, &announcement("acme", "10:03")?).await?,
         Conditional::Written
     );
     // Fields that these settings leave out have no earlier value, except shards, which may only grow.
@@ -80,7 +80,7 @@ async fn a_later_save_replaces_the_settings_and_raises_the_version_by_one(world:
     let plain = TenantConfig { version: 1, event_shards, ..config("acme", Draft::default())? };
     let (as_read, sooner) = (StoredWatermark::connected(&plain.tenant, began), schedule("10:03", "10:30")?);
     assert_eq!(
-        world.settings().save(&plain, Some(&as_read), sooner, &announcement("acme", "10:20")?).await?,
+        world.settings().save(&plain, Some(&as_read), sooner, false, &announcement("acme", "10:20")?).await?,
         Conditional::Written
     );
     assert_eq!(stored_config(world, "acme").await?, TenantConfig { version: 2, ..plain.clone() });
@@ -93,7 +93,7 @@ async fn assert_save_fails(world: &impl World, config: &TenantConfig, as_read: O
     let before = load(world, &config.tenant).await?;
     let saved = world
         .settings()
-        .save(config, as_read, schedule("10:00", "10:50")?, &announcement(config.tenant.as_str(), "10:40")?)
+        .save(config, as_read, schedule("10:00", "10:50")?, false, &announcement(config.tenant.as_str(), "10:40")?)
         .await?;
     assert_eq!(saved, Conditional::ConditionFailed);
     assert_eq!(load(world, &config.tenant).await?, before);
@@ -140,7 +140,7 @@ async fn of_many_concurrent_saves_exactly_one_is_stored(world: &impl World) -> R
     let changes: Vec<_> = (0..8).map(change).collect::<Result<_>>()?;
     let changes: Vec<_> = changes.into_iter().map(|change| TenantConfig { version: 1, ..change }).collect();
     let (settings, saved) = (world.settings(), announcement("acme", "10:20")?);
-    let saves = changes.iter().map(|change| settings.save(change, Some(&acme.watermark), acme.schedule, &saved));
+    let saves = changes.iter().map(|change| settings.save(change, Some(&acme.watermark), acme.schedule, false, &saved));
     let saves: Vec<Conditional> = join_all(saves).await.into_iter().collect::<Result<_, _>>()?;
     let winners: Vec<_> = changes.iter().zip(&saves).filter(|(_, it)| **it == Conditional::Written).collect();
     let [(winner, _)] = winners[..] else { anyhow::bail!("{} winners", winners.len()) };
@@ -155,8 +155,10 @@ async fn a_save_never_reduces_shards_that_were_added_meanwhile(world: &impl Worl
     world.put_records(&acme.config.tenant, records).await?;
     assert_save_fails(world, &acme.config, Some(&acme.watermark)).await?;
     let four = TenantConfig { event_shards: EventShards::parse("4")?, ..acme.config.clone() };
-    let saved =
-        world.settings().save(&four, Some(&acme.watermark), acme.schedule, &announcement("acme", "10:40")?).await?;
+    let saved = world
+        .settings()
+        .save(&four, Some(&acme.watermark), acme.schedule, false, &announcement("acme", "10:40")?)
+        .await?;
     assert_eq!(saved, Conditional::Written);
     Ok(())
 }
@@ -196,7 +198,7 @@ async fn a_save_neither_needs_nor_changes_the_attributes_of_an_export(world: &im
     assert_eq!(kept, Conditional::Written);
     let before = load(world, tenant).await?;
     let saved = announcement("acme", "11:05")?;
-    let saved = world.settings().save(&moved.config, Some(&moved.watermark), moved.schedule, &saved).await?;
+    let saved = world.settings().save(&moved.config, Some(&moved.watermark), moved.schedule, false, &saved).await?;
     assert_eq!(saved, Conditional::Written);
     let after = load(world, tenant).await?;
     assert_eq!((&after.watermark, &after.lease), (&before.watermark, &before.lease));

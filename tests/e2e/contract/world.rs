@@ -11,7 +11,7 @@ use audit_log_core::{
     outbox::Announcement,
     ports::{
         Acquisition, Buckets, Commit, Conditional, Connections, Erasure, Events, FailureRecord, Fence, Fleet,
-        ManifestKeys, Purpose, Recorder, Rotations, Settings, Signer, Tenants,
+        ManifestKeys, Purpose, Recorder, Repairs, Rotations, Settings, Signer, Tenants,
     },
     records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
@@ -33,6 +33,8 @@ pub(crate) trait World {
     fn settings(&self) -> &impl Settings;
 
     fn rotations(&self) -> &impl Rotations;
+
+    fn repairs(&self) -> &impl Repairs;
 
     fn recorder(&self) -> &impl Recorder;
 
@@ -185,7 +187,7 @@ pub(crate) struct AsRead {
 pub(crate) async fn connect(world: &impl World, tenant: &str) -> Result<AsRead> {
     let new = config(tenant, Draft::default())?;
     let schedule = Schedule { exported_until: clock("10:00")?, next_due: clock("11:00")? };
-    let saved = world.settings().save(&new, None, schedule, &announcement(tenant, "10:00")?).await?;
+    let saved = world.settings().save(&new, None, schedule, false, &announcement(tenant, "10:00")?).await?;
     ensure!(saved == Conditional::Written, "{tenant} was there already");
     let watermark = StoredWatermark::connected(&new.tenant, schedule);
     Ok(AsRead { config: TenantConfig { version: 1, ..new }, watermark, schedule, lease: lease(1, "11:45")? })

@@ -144,7 +144,7 @@ impl Admin {
         self.note_config(&config);
         let begins = history.map(|history| change.stamp.at - history);
         let reset_at = records.health.backoff_reset_at;
-        let result = onboarding::save(&world.fakes, records, &config, begins, change).await;
+        let result = onboarding::save(&world.fakes, records, &config, begins, false, change).await;
         if result == Ok(Conditional::Written) && records.watermark.is_none() {
             let begins = timestamp::whole_seconds(begins.unwrap_or(change.stamp.at));
             world.facts().begins.insert(tenant.to_string(), begins);

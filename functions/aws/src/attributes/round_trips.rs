@@ -131,17 +131,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn settings_are_read_back_as_they_were_saved(draft in settings(), tenant in tenant(), version in 0..u64::MAX, at in instant()) {
+    fn settings_are_read_back_as_they_were_saved(draft in settings(), tenant in tenant(), version in 0..u64::MAX, is_verified: bool, at in instant()) {
         let platform = Platform::from_function_arn(PLATFORM).unwrap();
         let checked = draft.check(&tenant, &platform).unwrap();
         let mut item = key(&tenant, "config");
         let external_id = ("external_id", Some(s(checked.external_id.as_str())));
-        let saved = super::settings(&checked, version, at).into_iter().chain([external_id]);
+        let saved = super::settings(&checked, version, is_verified, at).into_iter().chain([external_id]);
         item.extend(saved.filter_map(|(name, value)| Some((name.to_owned(), value?))));
         let read = super::draft(&item).check(&tenant, &platform);
         prop_assert_eq!(read, Ok(TenantConfig { version, ..checked }));
         prop_assert_eq!((text(&item, "tenant_id"), text(&item, "record")), (Some(tenant.to_string()), Some("config".to_owned())));
         prop_assert_eq!(text(&item, "settings_saved_at"), Some(timestamp::seconds(at)));
+        prop_assert_eq!(super::verified_version(&item), is_verified.then_some(version));
     }
 
     #[test]

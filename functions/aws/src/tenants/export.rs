@@ -77,6 +77,7 @@ impl Tenants for TenantsTable {
                 Some("config") => {
                     record.config = Some(attributes::draft(&item));
                     record.setup_draft = attributes::setup_draft(&item);
+                    record.verified_version = attributes::verified_version(&item);
                 }
                 Some("watermark") => {
                     record.watermark = attributes::watermark(&item);
@@ -266,19 +267,6 @@ impl Tenants for TenantsTable {
             .expression_attribute_values(":one", n(1));
         let items = vec![TransactWriteItem::builder().set_update(update.build().ok()).build()];
         self.transact_and_announce(items, announcement, "a failure was recorded").await
-    }
-
-    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(tenant, "watermark")))
-            .update_expression("SET backoff_reset_at = :at")
-            .condition_expression("attribute_exists(failing_since)")
-            .expression_attribute_values(":at", s(timestamp::seconds(at)));
-        // A tenant that doesn't fail has no backoff.
-        write("the backoff was reset", || update.clone().send()).await.map(|_| ())
     }
 
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {

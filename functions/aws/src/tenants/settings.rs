@@ -4,7 +4,7 @@ use audit_log_core::{
     failure::Failure,
     new_event::NewEvent,
     outbox::Announcement,
-    ports::{Conditional, Rotations, Settings, SlotKind, Tenants, being_erased},
+    ports::{Conditional, Repairs, Rotations, Settings, SlotKind, Tenants, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
@@ -107,6 +107,7 @@ impl Settings for TenantsTable {
         config: &TenantConfig,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
+        is_verified: bool,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         let (mut condition, values) = match as_read {
@@ -131,7 +132,7 @@ impl Settings for TenantsTable {
             .expression_attribute_values(":due", s(next_due.unwrap_or_default()))
             .expression_attribute_values(":shard", s(due_shard.unwrap_or_default()))
             .expression_attribute_values(":saved", s(timestamp::seconds(saved_at)));
-        let settings = attributes::settings(config, config.version + 1, saved_at);
+        let settings = attributes::settings(config, config.version + 1, is_verified, saved_at);
         let (set, left_out): (Vec<_>, Vec<_>) = settings.into_iter().partition(|(_, value)| value.is_some());
         let names = set.iter().chain(&left_out).map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
         let values = set.iter().filter_map(|(name, value)| Some((format!(":new_{name}"), value.clone()?))).collect();
@@ -240,6 +241,34 @@ impl Settings for TenantsTable {
             .expression_attribute_values(":max", n(max))
             .expression_attribute_values(":one", n(1));
         Ok(write("a slot was taken", || update.clone().send()).await? == Conditional::Written)
+    }
+}
+
+impl Repairs for TenantsTable {
+    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "watermark")))
+            .update_expression("SET backoff_reset_at = :at")
+            .condition_expression("attribute_exists(failing_since)")
+            .expression_attribute_values(":at", s(timestamp::seconds(at)));
+        // A tenant that doesn't fail has no backoff.
+        write("the backoff was reset", || update.clone().send()).await.map(|_| ())
+    }
+
+    async fn mark_verified(&self, tenant: &TenantId, version: u64) -> Result<Conditional, Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .update_expression("SET verified_version = :version")
+            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", is_at_version(version)))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", n(version));
+        write("a verification was noted", || update.clone().send()).await
     }
 }
 

@@ -12,7 +12,8 @@ use audit_log_core::{
     new_event::Stamp,
     outbox::{Announcement, Outbox},
     ports::{
-        Commit, Conditional, Connections, EventRange, Events, FailureRecord, Fence, Fleet, Purpose, Settings, Tenants,
+        Commit, Conditional, Connections, EventRange, Events, FailureRecord, Fence, Fleet, Purpose, Repairs as _,
+        Settings, Tenants,
     },
     records::{ConnectedCount, ConnectionCheck, Receipt, StoredObject, StoredWatermark},
     schedule::Schedule,
@@ -85,7 +86,7 @@ async fn commit(aws: &Aws) -> Result<Conditional, Failure> {
 
 async fn save(aws: &Aws) -> Result<Conditional, Failure> {
     let config = config(Draft::default());
-    table(aws).save(&config, None, schedule(), &announcement()).await.inspect_err(assert_no_secrets)
+    table(aws).save(&config, None, schedule(), false, &announcement()).await.inspect_err(assert_no_secrets)
 }
 
 async fn record_failure(aws: &Aws) -> Result<Conditional, Failure> {

@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     failure::Party,
-    ports::{PublishTrigger as _, Verifier as _},
+    ports::{ExporterTrigger as _, Verifier as _},
     verification::{Step, StepName, StepStatus, Verification, VerificationRequest},
 };
 use std::time::Duration;
@@ -53,15 +53,23 @@ async fn request_publishing(aws: &Aws) -> Result<(), Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publishing_is_requested_once_and_not_waited_for() {
-    let queued = Reply::Response { status: 202, headers: Vec::new(), body: String::new() };
-    let aws = Aws::new().on("Invoke", [queued]);
-    assert_eq!(request_publishing(&aws).await, Ok(()));
-    let [sent] = &aws.sent("Invoke")[..] else { panic!("{:?}", aws.operations()) };
-    assert_eq!(sent.header("x-amz-invocation-type"), Some("Event"));
-    assert!(sent.line.ends_with("/2015-03-31/functions/exporter/invocations"), "{}", sent.line);
-    let payload: Value = serde_json::from_str(&sent.body).unwrap();
-    assert_eq!(payload, json!({ "publish": { "tenantId": "acme" } }));
+async fn publishing_and_exporting_are_requested_once_and_not_waited_for() {
+    for name in ["publish", "export"] {
+        let queued = Reply::Response { status: 202, headers: Vec::new(), body: String::new() };
+        let aws = Aws::new().on("Invoke", [queued]);
+        let exporter = ExporterFunction::new(&aws.sdk_config(), "exporter");
+        let tenant = config(Draft::default()).tenant;
+        let requested = match name {
+            "publish" => exporter.request_publishing(&tenant).await,
+            _ => exporter.request_export(&tenant).await,
+        };
+        assert_eq!(requested, Ok(()));
+        let [sent] = &aws.sent("Invoke")[..] else { panic!("{:?}", aws.operations()) };
+        assert_eq!(sent.header("x-amz-invocation-type"), Some("Event"));
+        assert!(sent.line.ends_with("/2015-03-31/functions/exporter/invocations"), "{}", sent.line);
+        let payload: Value = serde_json::from_str(&sent.body).unwrap();
+        assert_eq!(payload, json!({ name: { "tenantId": "acme" } }));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -190,7 +190,7 @@ fn connector_page(
     let page = ConnectorPage {
         layout: session.layout(NavItem::Connector, TITLE),
         csrf: session.csrf_token(),
-        badge: connector.status.into(),
+        badge: connector.state.into(),
         typed: typed.or_else(|| connector.role_arn.clone()).unwrap_or_default(),
         connector,
         error,

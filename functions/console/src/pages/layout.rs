@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
 use super::{assets, text::shown};
-use crate::connector::ConnectorStatus;
+use crate::status::ExportState;
 
 /// The frame around a page's content.
 pub(crate) struct Layout {
@@ -74,13 +74,16 @@ pub(super) struct Badge {
     pub(super) text: &'static str,
 }
 
-impl From<ConnectorStatus> for Badge {
-    fn from(status: ConnectorStatus) -> Self {
-        let (tone, text) = match status {
-            ConnectorStatus::NotConnected => ("quiet", "Not connected"),
-            ConnectorStatus::Connected => ("info", "Connected, not configured"),
-            ConnectorStatus::Scheduled => ("good", "Active"),
-            ConnectorStatus::Disconnected => ("warn", "Disconnected"),
+impl From<ExportState> for Badge {
+    fn from(state: ExportState) -> Self {
+        let (tone, text) = match state {
+            ExportState::Disconnected => ("warn", "Disconnected"),
+            ExportState::NotConnected => ("quiet", "Not connected"),
+            ExportState::Failing => ("bad", "Failing"),
+            ExportState::Retrying => ("warn", "Retrying"),
+            ExportState::NotVerified => ("warn", "Not verified"),
+            ExportState::WaitingForFirstExport => ("info", "Waiting for the first export"),
+            ExportState::Healthy => ("good", "Exporting"),
         };
         Self { tone, text }
     }

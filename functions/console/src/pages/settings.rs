@@ -241,7 +241,7 @@ fn full_page(
 ) -> Response {
     let page = SettingsPage {
         layout: session.layout(NavItem::Settings, TITLE),
-        badge: current.body.status.into(),
+        badge: current.state.into(),
         connected: is_connected(current),
         alert,
         form,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     exports::{self, ExportedObject, Manifest, Parameters, Receipt},
-    status::{self, ConnectionCheck, ConnectionFinding, ExportError, Undelivered},
+    status::{self, ConnectionCheck, ConnectionFinding, ExportError, ExportState, Undelivered},
 };
 
 /// How many of a window's objects are listed, at most.
@@ -30,6 +30,7 @@ const MAX_LISTED_OBJECTS: usize = 2;
 struct StatusPage {
     layout: Layout,
     badge: Badge,
+    state: ExportState,
     admin: bool,
     last: Option<When>,
     next: Option<When>,
@@ -38,6 +39,8 @@ struct StatusPage {
     failures: u64,
     since: Option<When>,
     error: Option<ErrorView>,
+    /// Whether the error is that the last window, which was exported, lacks events.
+    is_loss: bool,
     check: Option<CheckView>,
     undelivered: Option<UndeliveredView>,
     chart: Option<Chart>,
@@ -121,10 +124,8 @@ pub(super) async fn page<B: Backend>(
     let minute = |at: &Option<String>| at.as_deref().map(When::minute);
     let page = StatusPage {
         layout: session.layout(NavItem::Status, "Export status"),
-        badge: match &status.last_error {
-            Some(_) if status.next_run_at.is_some() => Badge { tone: "bad", text: "Failing" },
-            _ => status.status.into(),
-        },
+        badge: status.state.into(),
+        state: status.state,
         admin: session.caller.permissions().admin,
         last: minute(&status.last_success_at),
         next: minute(&status.next_run_at),
@@ -132,7 +133,8 @@ pub(super) async fn page<B: Backend>(
         backlog: status.backlog_hours,
         failures: status.consecutive_failures,
         since: minute(&status.failing_since),
-        error: status.last_error.map(ErrorView::from),
+        is_loss: status.loss.is_some(),
+        error: status.last_error.or(status.loss).map(ErrorView::from),
         check: status.connection_check.map(CheckView::from),
         undelivered: status.undelivered.map(UndeliveredView::from),
         chart,

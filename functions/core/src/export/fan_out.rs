@@ -10,6 +10,7 @@ use crate::{
     batch::Batch,
     failure::Failure,
     ports::{Buckets, Bus, Events, Queue, Signer, Tenants},
+    tenant::TenantId,
 };
 
 /// How batches ended.
@@ -38,6 +39,13 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             Some(failure) => Err(failure),
             None => Ok(report),
         }
+    }
+
+    /// Exports one tenant, as a batch of it alone. A failure is in the report and on the tenant's watermark, and the next tick
+    /// tries again.
+    pub async fn export_one<Q: Queue>(&self, run: Run<'_>, tenant: &TenantId, queue: Option<&Q>) -> Report {
+        let batch = Batch { tick: run.tick, tenants: vec![tenant.to_string()] };
+        self.export_batches(run, &[batch], queue).await.report
     }
 
     /// Exports the tenants of batches, as a tick does with those that are due.

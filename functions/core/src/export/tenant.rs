@@ -116,6 +116,7 @@ impl<Bucket> TenantRun<Bucket> {
             watermark,
             health,
             has_notifications,
+            verified_version: _,
             lease: _,
             final_deliveries: _,
         } = records;

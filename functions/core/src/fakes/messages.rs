@@ -1,11 +1,11 @@
-//! The bus, the queue and the requests to publish, in memory.
+//! The bus, the queue and the requests to the exporter, in memory.
 
 use super::{Fakes, Op};
 use crate::{
     batch::Batch,
     failure::Failure,
     notification::Notification,
-    ports::{Bus, PublishTrigger, Queue},
+    ports::{Bus, ExporterTrigger, Queue},
     tenant::TenantId,
 };
 
@@ -17,10 +17,16 @@ impl Bus for Fakes {
     }
 }
 
-impl PublishTrigger for Fakes {
+impl ExporterTrigger for Fakes {
     async fn request_publishing(&self, tenant: &TenantId) -> Result<(), Failure> {
         self.inject(Op::RequestPublishing, tenant.as_str()).await?;
         self.state().requested.push(tenant.to_string());
+        Ok(())
+    }
+
+    async fn request_export(&self, tenant: &TenantId) -> Result<(), Failure> {
+        self.inject(Op::RequestExport, tenant.as_str()).await?;
+        self.state().requested_exports.push(tenant.to_string());
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     new_event::NewEvent,
     outbox::Announcement,
-    ports::{Conditional, Rotations, Settings, SlotKind, being_erased},
+    ports::{Conditional, Repairs, Rotations, Settings, SlotKind, being_erased},
     records::{StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
@@ -81,6 +81,7 @@ impl Settings for Fakes {
         config: &TenantConfig,
         as_read: Option<&StoredWatermark>,
         schedule: Schedule,
+        is_verified: bool,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
         self.inject(Op::Settings, config.tenant.as_str()).await?;
@@ -106,6 +107,7 @@ impl Settings for Fakes {
         let (external_id, pending_external_id) = (before.external_id.or(after.external_id), before.pending_external_id);
         stored.config = Some(Draft { external_id, pending_external_id, ..after });
         stored.setup_draft = None;
+        stored.verified_version = is_verified.then_some(config.version + 1);
         let StoredWatermark { exported_until, next_due, due_shard, .. } =
             StoredWatermark::connected(&config.tenant, schedule);
         let before = stored.watermark.take().unwrap_or_default();
@@ -163,6 +165,29 @@ impl Settings for Fakes {
         let taken = state.slots.entry((tenant.clone(), kind, since)).or_default();
         *taken += 1;
         Ok(*taken <= most)
+    }
+}
+
+impl Repairs for Fakes {
+    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
+        self.inject(Op::ResetBackoff, tenant.as_str()).await?;
+        let mut state = self.state();
+        if let Some(stored) = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.failing_since.is_some()) {
+            stored.backoff_reset_at = Some(at);
+        }
+        Ok(())
+    }
+
+    async fn mark_verified(&self, tenant: &TenantId, version: u64) -> Result<Conditional, Failure> {
+        self.inject(Op::MarkVerified, tenant.as_str()).await?;
+        let mut state = self.state();
+        match state.tenants.get_mut(tenant.as_str()) {
+            Some(stored) if super::version(stored.config.as_ref()) == Some(version) => {
+                stored.verified_version = Some(version);
+                Ok(Conditional::Written)
+            }
+            _ => Ok(Conditional::ConditionFailed),
+        }
     }
 }
 

@@ -179,15 +179,6 @@ impl Tenants for Fakes {
         Ok(Conditional::Written)
     }
 
-    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        self.inject(Op::ResetBackoff, tenant.as_str()).await?;
-        let mut state = self.state();
-        if let Some(stored) = state.tenants.get_mut(tenant.as_str()).filter(|stored| stored.failing_since.is_some()) {
-            stored.backoff_reset_at = Some(at);
-        }
-        Ok(())
-    }
-
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
         self.inject(Op::Outbox, tenant.as_str()).await?;
         Ok(self.state().tenants.get(tenant.as_str()).map(|stored| stored.outbox.clone()).unwrap_or_default())

@@ -50,6 +50,8 @@ codes! {
     NotFound = "not_found", NOT_FOUND, "Not found";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed";
     ConnectorRequired = "connector_required", CONFLICT, "No bucket is connected";
+    /// Another run exports the tenant. `Retry-After` says until when at most.
+    ExportRunning = "export_running", CONFLICT, "An export is running";
     /// Too many places that were left wait for their final delivery.
     FinalDeliveriesPending = "final_deliveries_pending", CONFLICT, "Final deliveries are pending";
     /// `If-Match` names an older version.

@@ -203,10 +203,6 @@ impl Tenants for Ports {
         self.write_with_faults(Request::new(self, "record failure", of, record)).await.result
     }
 
-    async fn reset_backoff(&self, tenant: &TenantId, at: DateTime<Utc>) -> Result<(), Failure> {
-        self.fakes().reset_backoff(tenant, at).await
-    }
-
     async fn outbox(&self, tenant: &TenantId) -> Result<Outbox, Failure> {
         self.read("outbox", tenant.as_str(), self.fakes().outbox(tenant)).await
     }
