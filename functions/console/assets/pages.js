@@ -28,7 +28,7 @@ addEventListener("hashchange", signIn);
 
 // A reload doesn't repeat a message about what was just done.
 const address = new URL(location);
-for (const name of ["signedIn", "signedOut", "saved", "connected", "disconnected"]) {
+for (const name of ["signedIn", "signedOut", "saved", "connected", "tested", "disconnected"]) {
   if (address.searchParams.has(name)) address.searchParams.delete(name);
 }
 if (address.href !== location.href) history.replaceState(history.state, "", address);
@@ -134,6 +134,29 @@ document.addEventListener("keydown", (event) => {
   closeFacets();
   // Escape also stops loading.
   endSending();
+});
+
+// Errors and reports are about what was sent. An edit removes the error of its field, and says that a report is older.
+document.addEventListener("input", ({ target }) => {
+  const { form } = target;
+  if (!form || form.method !== "post") return;
+  if (target.getAttribute("aria-invalid") === "true") {
+    const error = target.id + "-error";
+    target.removeAttribute("aria-invalid");
+    byId(error)?.remove();
+    const described = (target.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id !== error).join(" ");
+    if (described) target.setAttribute("aria-describedby", described);
+    else target.removeAttribute("aria-describedby");
+  }
+  for (const it of form.querySelectorAll(".stale")) it.hidden = false;
+  // What was refused can be saved anyway only as it was sent.
+  for (const it of form.querySelectorAll("[data-as-sent]")) it.hidden = true;
+  if (form.matches("[data-guard]")) form.dataset.unsaved = "";
+});
+
+// Leaving the page with unsaved edits asks first.
+addEventListener("beforeunload", (event) => {
+  if (document.querySelector("[data-unsaved]:not(.sending)")) event.preventDefault();
 });
 
 // Entering a date chooses the option with a date.

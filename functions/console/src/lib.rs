@@ -24,6 +24,7 @@ mod problems;
 pub mod retry;
 pub mod rotation;
 pub mod settings;
+mod setup;
 mod slots;
 pub mod status;
 #[cfg(test)]

@@ -23,6 +23,8 @@ mod rotation;
 mod session;
 mod settings;
 mod settings_form;
+mod setup;
+mod setup_steps;
 mod sign_in;
 mod status;
 mod text;
@@ -49,19 +51,24 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(26);
 /// No link between the pages begins with a slash: a gateway may serve them under any path.
 pub(crate) fn router<B: Backend>() -> Router<App<B>> {
     let pages = Router::new()
-        .route("/", get(logs::page::<B>))
+        .route("/", get(setup::landing::<B>))
         .route("/audit-logs.csv", get(logs::csv::<B>))
         .route("/event", get(event::page::<B>))
         .route("/status", get(status::page::<B>))
         .route("/connector", get(connector::page::<B>).post(connector::connect::<B>))
+        .route("/connector/test", post(connector::test::<B>))
         .route("/connector/disconnect", get(connector::confirm_disconnect::<B>).post(connector::disconnect::<B>))
         .route("/connector/external-id", get(rotation::page::<B>).post(rotation::start::<B>))
         .route("/connector/external-id/cancel", post(rotation::cancel::<B>))
         .route("/connector/external-id/verify", post(rotation::verify::<B>))
         .route("/connector/template.yaml", get(connector::template::<B>))
+        .route("/connector/terraform.tf", get(connector::terraform::<B>))
         .route("/settings", get(settings::page::<B>).post(settings::save::<B>))
         .route("/settings/verify", post(settings::verify::<B>))
         .route("/settings/preview", post(settings::preview::<B>))
+        .route("/setup", get(setup::page::<B>).post(setup::keep::<B>))
+        .route("/setup/activate", post(setup::activate::<B>))
+        .route("/setup/steps", get(setup_steps::page::<B>))
         .route("/obstacles", get(obstacles::page))
         .route("/proof", get(proof::page))
         .route("/manifest-keys/{name}", get(proof::key::<B>))

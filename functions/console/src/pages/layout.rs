@@ -31,6 +31,17 @@ impl Layout {
         assets::htmx()
     }
 
+    /// Whether the menu begins with the setup.
+    pub(super) fn leads_to_setup(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.admin && user.setup_pending)
+    }
+
+    /// Whether the page says what to ask an administrator for.
+    pub(super) fn asks_for_setup(&self) -> bool {
+        let is_landing = matches!(self.nav_item, NavItem::Logs | NavItem::Status);
+        is_landing && self.user.as_ref().is_some_and(|user| !user.admin && user.setup_pending)
+    }
+
     /// The value of a menu entry's `aria-current`.
     pub(super) fn current(&self, nav_item: NavItem) -> &'static str {
         if self.nav_item == nav_item { "page" } else { "false" }
@@ -40,6 +51,7 @@ impl Layout {
 /// An entry of the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NavItem {
+    Setup,
     Logs,
     Status,
     Connector,
@@ -53,6 +65,8 @@ pub(crate) struct SignedIn {
     pub(super) name: String,
     pub(super) admin: bool,
     pub(super) csrf: String,
+    /// Whether exports are still to be set up.
+    pub(super) setup_pending: bool,
 }
 
 impl SignedIn {
@@ -64,6 +78,7 @@ impl SignedIn {
             name: shown(name, 80),
             admin: caller.permissions().admin,
             csrf: csrf.to_owned(),
+            setup_pending: false,
         }
     }
 }

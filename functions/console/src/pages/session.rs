@@ -17,13 +17,18 @@ use super::{
     layout::{Layout, NavItem, SignedIn},
     request::PageRequest,
 };
-use crate::app::{App, Backend};
+use crate::{
+    app::{App, Backend},
+    setup,
+};
 
 /// A caller with the permission `P` who sent the cookie.
 pub(crate) struct Session<P> {
     pub(super) caller: Caller<P>,
     pub(super) request: PageRequest,
     csrf: String,
+    /// Whether exports are still to be set up. Parts of pages don't say that.
+    pub(super) setup_pending: bool,
 }
 
 /// The fields that every form has: a proof that it is of the caller's session, and the tenant that it was made for.
@@ -40,7 +45,7 @@ impl<P> Session<P> {
     }
 
     pub(super) fn user(&self) -> SignedIn {
-        SignedIn::new(&self.caller, &self.csrf)
+        SignedIn { setup_pending: self.setup_pending, ..SignedIn::new(&self.caller, &self.csrf) }
     }
 
     pub(super) fn csrf(&self) -> &str {
@@ -64,7 +69,10 @@ impl<B: Backend, P: Permission> FromRequestParts<App<B>> for Session<P> {
         let Some(token) = cookie(&parts.headers) else { return Err(ErrorPage::sign_in(request, None)) };
         let csrf = csrf_of(token);
         match Caller::from_token(token, parts, app).await {
-            Ok(caller) => Ok(Self { caller, request, csrf }),
+            Ok(caller) => {
+                let setup_pending = !request.is_partial && setup::is_pending(app, caller.tenant()).await;
+                Ok(Self { caller, request, csrf, setup_pending })
+            }
             Err(problem) if problem.code() == Code::PermissionDenied => {
                 let reader = Caller::<Read>::from_token(token, parts, app).await.ok();
                 Err(ErrorPage::new(&problem, request, reader.map(|reader| SignedIn::new(&reader, &csrf))))
