@@ -33,8 +33,8 @@ export const refusedToReaders = "audit-logs:admin";
 
 export const badges = {
   notConnected: "Not connected",
-  connected: "Connected, not configured",
-  active: "Active",
+  notVerified: "Not verified",
+  exporting: "Exporting",
   disconnected: "Disconnected",
 };
 

@@ -204,7 +204,7 @@ fn a_tenant_that_left_is_erased_and_no_item_of_another_is_touched() -> Result<()
         let report = tick(fixture, "12:00").await?;
         assert_eq!((&report["exported"], &report["failed"]), (&json!(1), &json!(0)), "{report}");
         assert_eq!(staying.exports().await?.len(), 2);
-        assert_eq!(api.admin("leaving-2", "GET", "/v1/status", None).await?.ok()?["status"], "scheduled");
+        assert_eq!(api.admin("leaving-2", "GET", "/v1/status", None).await?.ok()?["state"], "healthy");
         let check = platform.check(at("12:31")?).await?;
         assert_eq!((&check["watermarksWithoutConfig"], &check["settingsWithoutWatermark"]), (&json!([]), &json!([])));
 

@@ -214,7 +214,7 @@ fn a_paused_tenant_is_not_exported_and_loses_nothing() -> Result<()> {
             assert_eq!(tick(fixture, hour).await?["due"], 0);
         }
         let status = platform.api().admin("paused", "GET", "/v1/status", None).await?.ok()?;
-        assert_eq!(status["status"], "disconnected", "{status}");
+        assert_eq!(status["state"], "disconnected", "{status}");
         operator.fails_condition("pause-tenant", &[]).await?;
 
         operator.run("resume-tenant", &[]).await?;

@@ -16,7 +16,7 @@ use crate::app::{App, Backend};
 const MAX_VERIFICATIONS_PER_MINUTE: u32 = 10;
 
 /// Each invokes the exporter, which makes such requests too.
-const MAX_RETRIES_PER_MINUTE: u32 = MAX_VERIFICATIONS_PER_MINUTE;
+pub(crate) const MAX_RETRIES_PER_MINUTE: u32 = MAX_VERIFICATIONS_PER_MINUTE;
 
 /// Each is an audit event, which is exported.
 const MAX_SESSION_CHANGES_PER_MINUTE: u32 = 120;

@@ -8,6 +8,7 @@ mod manifest_keys;
 mod pages;
 mod reading;
 mod refusals;
+mod retrying;
 mod schema;
 mod verifying;
 

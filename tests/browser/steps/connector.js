@@ -66,7 +66,7 @@ export async function isRefused(visitor, { roleArn, because }) {
 export async function connects(visitor, { roleArn }) {
   await visitor.page.getByLabel(connector.role).fill(roleArn);
   await visitor.page.getByRole("button", { name: connector.connect }).click();
-  await visitor.sees(visitor.heading(badges.connected));
+  await visitor.sees(visitor.heading(badges.notConnected));
   assert.equal(await visitor.page.getByLabel(connector.role).inputValue(), roleArn);
   await visitor.inspect();
 }

@@ -120,7 +120,7 @@ export async function stopsASave(visitor) {
 export async function saves(visitor, { bucket }) {
   await visitor.page.getByRole("button", { name: settings.save, exact: true }).click();
   await visitor.sees(visitor.page.getByText(settings.saved));
-  await visitor.sees(visitor.heading(badges.active));
+  await visitor.sees(visitor.heading(badges.notVerified));
   await visitor.goto(words.pages.settings.path);
   assert.equal(await visitor.page.getByLabel(settings.fields.bucket).inputValue(), bucket);
   await visitor.inspect();

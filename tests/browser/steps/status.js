@@ -7,7 +7,7 @@ import * as words from "../words.js";
 /** Each object is listed once, with its whole key. */
 export async function seesTheExports(visitor, { keys }) {
   const { page } = visitor;
-  await visitor.sees(visitor.heading(words.badges.active));
+  await visitor.sees(visitor.heading(words.badges.exporting));
   const rows = page.getByRole("table").filter({ has: page.getByRole("columnheader", { name: "SHA-256" }) });
   for (const key of keys) {
     const file = key.slice(key.lastIndexOf("/") + 1);

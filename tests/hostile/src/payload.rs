@@ -135,6 +135,10 @@ fn check_exporter(text: &str) -> bool {
         Ok(Input::Publish { tenant }) => {
             assert_eq!(payload["publish"]["tenantId"], tenant.as_str(), "another tenant");
         }
+        Ok(Input::Export { tenant }) => {
+            let name = if payload.get("export").is_some() { "export" } else { "replay" };
+            assert_eq!(payload[name]["tenantId"], tenant.as_str(), "another tenant");
+        }
         Ok(Input::Verify(request)) => {
             let verify = &payload["verify"];
             assert_eq!(verify["tenantId"], request.tenant_id.as_str(), "another tenant");

@@ -265,7 +265,8 @@ impl Repairs for TenantsTable {
             .table_name(&self.table)
             .set_key(Some(key(tenant, "config")))
             .update_expression("SET verified_version = :version")
-            .condition_expression(format!("attribute_exists(tenant_id) AND ({})", is_at_version(version)))
+            // The config of a tenant that is being erased has a version, too.
+            .condition_expression(format!("attribute_exists(role_arn) AND ({})", is_at_version(version)))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(version));
         write("a verification was noted", || update.clone().send()).await

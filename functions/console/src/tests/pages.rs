@@ -10,6 +10,7 @@ mod obstacles;
 mod proof;
 mod session;
 mod sign_in;
+mod states;
 mod weight;
 
 use std::collections::BTreeSet;

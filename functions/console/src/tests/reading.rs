@@ -102,7 +102,7 @@ async fn the_status_has_the_backlog_and_who_must_act() {
     let status = world.get("acme", "/v1/status").await.json();
     assert_eq!(status["nextRunAt"], "2026-11-21T16:01:00Z", "after a day, exports are retried less often");
     let none = world.get("globex", "/v1/status").await.json();
-    assert_eq!((&none["status"], &none["backlogHours"]), (&json!("not_connected"), &json!(0)));
+    assert_eq!((&none["state"], &none["backlogHours"]), (&json!("not_connected"), &json!(0)));
 }
 
 /// Stores the result of a daily check of a version of the settings.
@@ -162,7 +162,7 @@ async fn the_status_of_a_disconnected_tenant_has_its_undelivered_events() {
     assert_eq!(undelivered().await["nearRetention"], true);
     world.fakes.once(Op::PageBack, None, Fault::Fail(Failure::new(Code::Unavailable, "no answer")));
     let unread = world.get("acme", "/v1/status").await.json();
-    assert_eq!((&unread["status"], &unread["undelivered"]), (&json!("disconnected"), &json!(null)));
+    assert_eq!((&unread["state"], &unread["undelivered"]), (&json!("disconnected"), &json!(null)));
     stop("2026-11-21T10:03:13Z");
     assert!(undelivered().await.is_null(), "all is delivered, the change included");
 }

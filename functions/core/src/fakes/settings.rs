@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Fakes, Op, version};
+use super::{FakeTenant, Fakes, Op, version};
 use crate::{
     failure::Failure,
     new_event::NewEvent,
@@ -182,8 +182,10 @@ impl Repairs for Fakes {
         self.inject(Op::MarkVerified, tenant.as_str()).await?;
         let mut state = self.state();
         match state.tenants.get_mut(tenant.as_str()) {
-            Some(stored) if super::version(stored.config.as_ref()) == Some(version) => {
-                stored.verified_version = Some(version);
+            Some(FakeTenant { config: Some(config), verified_version, .. })
+                if config.role_arn.is_some() && super::version(Some(config)) == Some(version) =>
+            {
+                *verified_version = Some(version);
                 Ok(Conditional::Written)
             }
             _ => Ok(Conditional::ConditionFailed),

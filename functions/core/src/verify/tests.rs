@@ -505,12 +505,12 @@ async fn a_call_that_is_not_answered_in_time_is_inconclusive_and_others_count() 
 }
 
 #[tokio::test]
-async fn only_saved_settings_that_pass_reset_the_backoff() {
+async fn only_saved_settings_that_pass_are_noted_and_reset_the_backoff() {
     let slow_down = || DeliveryFailure::Put(Failure::new(Code::Throttled, "slow down"));
     let throttled = || Account { delivery: Some(slow_down()), ..Account::default() };
     let wide = || Account { access: vec![(Action::List, Access::Allowed)], ..Account::default() };
     let elsewhere = Draft { bucket: Some("elsewhere".to_owned()), ..request().draft };
-    for (account, draft, is_reset) in [
+    for (account, draft, passes) in [
         (Account::default(), request().draft, true),
         (wide(), request().draft, true),
         (Account::default(), Draft { format: Some("ndjson".to_owned()), ..request().draft }, true),
@@ -521,12 +521,17 @@ async fn only_saved_settings_that_pass_reset_the_backoff() {
         (Account::default(), Draft { bucket: None, ..request().draft }, false),
     ] {
         let fakes = Fakes::default();
-        let config = Some(Draft { frequency_hours: Some("6".to_owned()), ..request().draft });
+        let (frequency_hours, version) = (Some("6".to_owned()), Some("3".to_owned()));
+        let config = Some(Draft { frequency_hours, version, ..request().draft });
         let failing_since = Some("2026-11-18T10:00:00Z".parse().unwrap());
         fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config, failing_since, ..FakeTenant::default() });
         run(&account, &fakes, &VerificationRequest { draft: draft.clone(), ..request() }).await;
-        let expected = is_reset.then(|| NOW.parse().unwrap());
-        assert_eq!(fakes.state().tenants["acme"].backoff_reset_at, expected, "{draft:?}");
+        let FakeTenant { backoff_reset_at, verified_version, .. } = fakes.state().tenants["acme"].clone();
+        assert_eq!(backoff_reset_at, passes.then(|| NOW.parse().unwrap()), "{draft:?}");
+        assert_eq!(verified_version, passes.then_some(3), "{draft:?}");
+        let calls = fakes.calls(Op::MarkVerified);
+        run(&account, &fakes, &VerificationRequest { draft, ..request() }).await;
+        assert_eq!((calls, fakes.calls(Op::MarkVerified)), (passes.into(), passes.into()), "it is noted once");
     }
     let fakes = Fakes::default();
     fakes.state().tenants.insert("acme".to_owned(), FakeTenant { config: Some(draft()), ..FakeTenant::default() });

@@ -73,7 +73,7 @@ async fn windows_that_are_not_signed_are_shown_as_such() {
     assert_eq!(states(&page), ["Signed", "Not signed", "Signed"]);
 
     let failure = Failure::new(Code::SigningFailed, "KMS answered DisabledException.");
-    world.fakes.state().tenants.get_mut("acme").unwrap().last_error = Some((failure, now()));
+    world.change(|tenant| (tenant.last_error, tenant.consecutive_failures) = (Some((failure, now())), 1));
     let page = browser.get("/status").await.text;
     for words in ["The last export could not be signed", "delivered without a signature", "Platform issue"] {
         assert!(page.contains(words), "{words}: {page}");

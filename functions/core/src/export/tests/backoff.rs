@@ -5,7 +5,7 @@ use crate::{
     failure::Code,
     fakes::Op,
     notification::{Kind, Notification},
-    ports::{Repairs as _, Tenants as _},
+    ports::Repairs as _,
 };
 
 fn denied() -> Failure {

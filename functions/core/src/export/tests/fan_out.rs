@@ -42,6 +42,28 @@ fn many(count: usize) -> World {
 }
 
 #[test]
+fn a_tenant_is_exported_on_request_and_a_failure_is_in_the_report() {
+    let world = World::new();
+    world.connect("acme", "1", "10:00");
+    world.connect("globex", "1", "10:00");
+    let export = |hour: &str, should_stop: &(dyn Fn() -> bool + Send + Sync)| {
+        let now = clock(hour) + TimeDelta::minutes(20);
+        let job = async |it: FakeExport, run: Run<'_>| it.export_one(run, &id("acme"), Some(&world.fakes)).await;
+        world.run_of(clock(hour), &move || now, should_stop, job).unwrap()
+    };
+    assert_eq!(export("10:00", &|| false).due, 0, "nothing is due yet");
+    world.fakes.always(Op::Open, None, Failure::new(Code::PlatformDenied, "No."));
+    let report = export("11:00", &|| false);
+    assert_eq!((report.failed, report.failures[0].code), (1, Code::PlatformDenied));
+    world.fakes.heal();
+    assert_eq!(export("11:00", &|| false).exported, 1);
+    assert_eq!((world.objects("acme").len(), world.objects("globex").len()), (1, 0), "no other tenant");
+    assert_eq!(export("11:00", &|| false).due, 0);
+    let out_of_time = export("12:00", &|| true);
+    assert_eq!((out_of_time.deferred, world.receive().len()), (1, 0), "a run without progress queues nothing");
+}
+
+#[test]
 fn every_due_tenant_is_sent_once_and_exported_by_the_run_that_receives_it() {
     let world = many(60);
     world.connect("later", "1", "11:30");
