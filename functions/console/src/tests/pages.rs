@@ -9,6 +9,7 @@ mod logs_and_status;
 mod obstacles;
 mod proof;
 mod session;
+mod setup;
 mod sign_in;
 mod states;
 mod weight;
@@ -101,7 +102,7 @@ fn paths(method: &str) -> Vec<&'static str> {
 }
 
 /// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
-const PAGES: [(&str, bool); 9] = [
+const PAGES: [(&str, bool); 10] = [
     ("/", true),
     ("/status", true),
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
@@ -111,11 +112,20 @@ const PAGES: [(&str, bool); 9] = [
     ("/connector/disconnect", false),
     ("/connector/external-id", false),
     ("/settings", false),
+    ("/setup/steps", false),
 ];
 
 #[test]
 fn every_page_is_among_those_that_the_tests_visit() {
-    let files = ["/audit-logs.csv", "/connector/template.yaml", "/manifest-keys/{name}", "/assets/{name}"];
+    let files = [
+        "/audit-logs.csv",
+        "/connector/template.yaml",
+        "/connector/terraform.tf",
+        "/manifest-keys/{name}",
+        "/assets/{name}",
+    ];
+    // Of a tenant that exports, the setup leads to the status; its own tests visit it.
+    let files = files.into_iter().chain(["/setup"]);
     let pages = PAGES.iter().map(|(address, _)| address.split('?').next().unwrap());
     let visited: BTreeSet<_> = pages.chain(files).collect();
     assert_eq!(visited, paths("get").into_iter().collect(), "add new pages to PAGES");

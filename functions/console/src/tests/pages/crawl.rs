@@ -87,6 +87,7 @@ async fn every_link_works_and_only_known_sites_are_linked_outside() {
         "/status",
         "/connector",
         "/connector/template.yaml",
+        "/connector/terraform.tf",
         "/settings",
         "/settings/verify",
         "/obstacles",
@@ -144,29 +145,33 @@ async fn a_page_has_one_heading_and_landmarks_and_every_field_a_label() {
     let world = busy("acme").await;
     let browser = world.browser("acme", ADMIN);
     for (path, _) in PAGES {
-        let page = browser.get(path).await.text;
-        for once in
-            ["<h1", "<main id=\"content\"", "<nav aria-label=", "class=\"skip\" href=\"#content\"", "<html lang=\"en\""]
-        {
-            assert_eq!(page.matches(once).count(), 1, "{path}: {once}");
-        }
-        assert_eq!(page.matches("<table").count(), page.matches("<caption").count(), "{path}");
-        assert_eq!(
-            page.matches("<th").count() - page.matches("<thead").count(),
-            page.matches("scope=\"").count(),
-            "{path}"
-        );
-        let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path} has an id twice");
-        for tag in page.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap()) {
-            let id = tag.split(" id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
-            let labelled = tag.contains("hidden") || tag.contains("radio") || tag.contains("checkbox");
-            let labelled = labelled || tag.contains("aria-label=") || page.contains(&format!("for=\"{id}\""));
-            assert!(labelled, "{path}: <input{tag}>");
-        }
-        for described in page.split("aria-describedby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-            assert!(described.split(' ').all(|id| ids.contains(&id)), "{path}: {described}");
-        }
+        assert_accessible(&browser.get(path).await.text, path);
+    }
+}
+
+/// Asserts that a page has one heading, its landmarks, and a label for every field.
+pub(super) fn assert_accessible(page: &str, path: &str) {
+    for once in
+        ["<h1", "<main id=\"content\"", "<nav aria-label=", "class=\"skip\" href=\"#content\"", "<html lang=\"en\""]
+    {
+        assert_eq!(page.matches(once).count(), 1, "{path}: {once}");
+    }
+    assert_eq!(page.matches("<table").count(), page.matches("<caption").count(), "{path}");
+    assert_eq!(
+        page.matches("<th").count() - page.matches("<thead").count(),
+        page.matches("scope=\"").count(),
+        "{path}"
+    );
+    let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path} has an id twice");
+    for tag in page.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+        let id = tag.split(" id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
+        let labelled = tag.contains("hidden") || tag.contains("radio") || tag.contains("checkbox");
+        let labelled = labelled || tag.contains("aria-label=") || page.contains(&format!("for=\"{id}\""));
+        assert!(labelled, "{path}: <input{tag}>");
+    }
+    for described in page.split("aria-describedby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(described.split(' ').all(|id| ids.contains(&id)), "{path}: {described}");
     }
 }
 

@@ -95,8 +95,9 @@ async fn a_form_to_resubmit_is_shown_as_text() {
 }
 
 /// What is inserted without escaping: parts that are templates themselves, a document, and attributes that a template contains.
-const UNESCAPED: [(&str, &str); 8] = [
+const UNESCAPED: [(&str, &str); 9] = [
     ("alert", "a template"),
+    ("fields", "a template"),
     ("chart", "a template"),
     ("document", "a page of docs, in which HTML is shown as text"),
     ("form", "a template"),

@@ -42,7 +42,8 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
         "{}",
         connected.text
     );
-    assert!(browser.get("/connector").await.text.contains("Go to settings"));
+    let page = browser.get("/connector").await;
+    assert!(page.text.contains("<a href=\"./setup\">Set up export</a>"), "{}", page.text);
 
     let form = browser.get("/settings").await;
     for (region, is_listed) in [("eu-west-1", true), ("cn-north-1", false), ("eusc-de-east-1", false)] {
@@ -215,7 +216,7 @@ async fn enter_in_a_field_of_the_settings_saves() {
     let page = world.browser("acme", ADMIN).get("/settings").await;
     let form = page.text.split("<form id=\"settings-form\"").nth(1).unwrap();
     let first = form.split("<button").nth(1).unwrap().split("</button>").next().unwrap();
-    assert!(first.ends_with(">Save") && !first.contains("formaction"), "Enter presses the first button: {first}");
+    assert!(first.ends_with(">Verify and save") && !first.contains("formaction"), "Enter presses the first button: {first}");
 }
 
 #[tokio::test]
