@@ -3,9 +3,12 @@
 const root = document.currentScript.dataset.root;
 document.documentElement.classList.add("js");
 const byId = (id) => document.getElementById(id);
+// The address of the first page. Other scripts may change the query later, but never how deep the page is.
+const first = new URL(root, location).href;
 
-// Signs in by a link /#token=…. The token stays out of the address bar, the history and the servers' logs. In a tab that
-// already shows a page, such a link only changes the address, and loads nothing.
+// Signs in by a link to any page with #token=…, and comes back to that page. The token stays out of the address bar, the
+// history and the servers' logs. In a tab that already shows the page, such a link only changes the address, and loads
+// nothing.
 function signIn() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!token) return;
@@ -13,11 +16,13 @@ function signIn() {
   const form = document.createElement("form");
   form.method = "post";
   form.action = root + "session";
-  const field = document.createElement("input");
-  field.type = "hidden";
-  field.name = "token";
-  field.value = token;
-  form.append(field);
+  for (const [name, value] of [["token", token], ["path", location.href.split("#")[0].slice(first.length)]]) {
+    const field = document.createElement("input");
+    field.type = "hidden";
+    field.name = name;
+    field.value = value;
+    form.append(field);
+  }
   document.body.append(form);
   form.submit();
 }

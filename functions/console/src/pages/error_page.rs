@@ -45,10 +45,12 @@ struct SignInPage {
     layout: Layout,
     is_signed_out: bool,
     reason: Option<String>,
+    /// The platform's page that signs in, if it is known.
+    sign_in: Option<String>,
 }
 
 impl ErrorPage {
-    pub(super) fn new(problem: &Problem, request: PageRequest, user: Option<SignedIn>) -> Self {
+    pub(super) fn new(problem: &Problem, request: &PageRequest, user: Option<SignedIn>) -> Self {
         let (alert, status) = (Alert::from_problem(problem), problem.code().status());
         let mut response = if request.is_partial {
             notice(status, &alert)
@@ -62,7 +64,7 @@ impl ErrorPage {
     }
 
     /// Asks to sign in. `problem` is what is wrong with the access token, if there is one.
-    pub(super) fn sign_in(request: PageRequest, problem: Option<&Problem>) -> Self {
+    pub(super) fn sign_in(request: &PageRequest, problem: Option<&Problem>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         Self(Box::new(if request.is_partial {
             let detail =
@@ -71,13 +73,14 @@ impl ErrorPage {
         } else {
             let reason = problem.map(|problem| problem.detail().to_owned());
             let is_signed_out = request.is_signed_out && reason.is_none();
-            html(status, &SignInPage { layout: layout(request, "Sign in", None), is_signed_out, reason })
+            let sign_in = request.brand.sign_in(&request.return_path);
+            html(status, &SignInPage { layout: layout(request, "Sign in", None), is_signed_out, reason, sign_in })
         }))
     }
 
     /// Answers a form whose session has ended, and keeps its fields. Only for forms that surely come from these pages. The
     /// next session differs, so [`ErrorPage::confirm_resubmit`] asks before anything is changed.
-    pub(super) fn session_ended(request: PageRequest, path: &str, fields: Vec<(String, String)>) -> Self {
+    pub(super) fn session_ended(request: &PageRequest, path: &str, fields: Vec<(String, String)>) -> Self {
         if request.is_partial {
             return Self::sign_in(request, None);
         }
@@ -93,7 +96,7 @@ impl ErrorPage {
     /// Asks whether to resubmit a form of an earlier session. `made_for` is the tenant that the form names, or blank.
     pub(super) fn confirm_resubmit(
         problem: &Problem,
-        request: PageRequest,
+        request: &PageRequest,
         user: SignedIn,
         made_for: &str,
         path: &str,
@@ -129,8 +132,8 @@ impl IntoResponse for ErrorPage {
     }
 }
 
-fn layout(request: PageRequest, title: &'static str, user: Option<SignedIn>) -> Layout {
-    Layout { root: request.root, nav_item: NavItem::None, title, user }
+fn layout(request: &PageRequest, title: &'static str, user: Option<SignedIn>) -> Layout {
+    Layout::new(request, NavItem::None, title, user)
 }
 
 fn notice(status: StatusCode, alert: &Alert) -> Response {

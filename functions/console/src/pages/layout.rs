@@ -1,12 +1,14 @@
 //! What all pages share: the layout around their content, badges, alerts, and how a template becomes a response.
 
+use std::sync::Arc;
+
 use askama::Template;
 use audit_log_core::failure::Party;
 use audit_log_web::{caller::Caller, problem::Problem};
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
-use super::{assets, text::shown};
+use super::{assets, brand::Brand, request::PageRequest, text::shown};
 use crate::status::ExportState;
 
 /// The frame around a page's content.
@@ -16,9 +18,19 @@ pub(crate) struct Layout {
     pub(super) nav_item: NavItem,
     pub(super) title: &'static str,
     pub(super) user: Option<SignedIn>,
+    pub(super) brand: Arc<Brand>,
+    /// Names tenant and user on the first page after signing in, since other sites can sign a browser in, too.
+    pub(super) welcome: Option<Alert>,
 }
 
 impl Layout {
+    pub(super) fn new(request: &PageRequest, nav_item: NavItem, title: &'static str, user: Option<SignedIn>) -> Self {
+        let welcome = user.as_ref().filter(|_| request.is_signed_in).map(|user| {
+            Alert::good(&format!("You are now signed in for the tenant {}", user.tenant), &format!("As {}.", user.name))
+        });
+        Self { root: request.root, nav_item, title, user, brand: request.brand.clone(), welcome }
+    }
+
     pub(super) fn style(&self) -> &'static str {
         assets::style()
     }
