@@ -155,7 +155,6 @@ pub(crate) async fn save_settings<B: Backend>(
 
 /// A save whose fields can be used.
 struct Save {
-    records: TenantRecords,
     /// The settings before.
     stored: Draft,
     merged: MergedDraft,
@@ -175,7 +174,7 @@ impl Save {
         let stored = records.config.clone().unwrap_or_default();
         let merged = sent.merge(&stored);
         let (config, _) = check(app, tenant, &merged, &records)?;
-        Ok(Self { records, stored, merged, config })
+        Ok(Self { stored, merged, config })
     }
 
     async fn write<B: Backend>(
@@ -185,9 +184,15 @@ impl Save {
         if_match: &IfMatch<'_>,
         is_verified: bool,
     ) -> Result<Current, Problem> {
-        let Self { mut records, stored, merged, config } = self;
+        let Self { stored, merged, config } = self;
         let tenant = caller.tenant();
         for _ in 0..MAX_ATTEMPTS {
+            // If an export has moved the watermark meanwhile, go on. If an admin saved or disconnected, give up.
+            let records = app.settings().records(tenant).await?;
+            ensure_unchanged(app, tenant, if_match, &records)?;
+            if records.config.as_ref().map(without_external_ids) != Some(without_external_ids(&stored)) {
+                break;
+            }
             let after = Draft::from_config(&config, config.version);
             onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
             let (_, history) = check(app, tenant, &merged, &records)?;
@@ -195,17 +200,13 @@ impl Save {
             let saved = onboarding::save(app.settings(), &records, &config, history, is_verified, &change).await?;
             if saved == Conditional::Written {
                 // A save without a change writes nothing, but a failing tenant is tried again after it.
-                app.settings().reset_backoff(tenant, change.stamp.at).await?;
+                if records.health.is_failing() {
+                    app.settings().reset_backoff(tenant, change.stamp.at).await?;
+                }
                 let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
                 let current = view(app, tenant, &records?).await?;
                 tracing::info!(tenant = %tenant, version = current.etag, "settings saved");
                 return Ok(current);
-            }
-            // If an export moved the watermark, try again. If an admin saved or disconnected, give up.
-            records = app.settings().records(tenant).await?;
-            ensure_unchanged(app, tenant, if_match, &records)?;
-            if records.config.as_ref().map(without_external_ids) != Some(without_external_ids(&stored)) {
-                break;
             }
         }
         Err(changed_meanwhile())

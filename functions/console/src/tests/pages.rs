@@ -10,6 +10,7 @@ mod logs_and_status;
 mod obstacles;
 mod proof;
 mod returning;
+mod saving;
 mod session;
 mod setup;
 mod sign_in;

@@ -123,6 +123,7 @@ async fn a_page_tells_its_script_the_root() {
 async fn every_page_has_the_platforms_name_logo_and_colors() {
     let world = World::with_embedding(embedding());
     world.onboard("acme").await;
+    world.succeed();
     world.event("acme", 1, "Login");
     let (admin, stranger) = (world.browser("acme", ADMIN), Browser { world: &world, token: None });
     let mut pages = vec![stranger.get("/").await, stranger.get("/proof").await];

@@ -127,7 +127,7 @@ fn only_templates_are_inserted_without_escaping() {
     }
     assert_eq!(found.len(), UNESCAPED.len(), "{found:?}");
     // The macro's arguments are texts of the template, which can't name a value.
-    let form = fs::read_to_string(format!("{templates}/settings-form.html")).unwrap();
+    let form = fs::read_to_string(format!("{templates}/settings-fields.html")).unwrap();
     let calls = form.split("call m::text(").skip(1).filter_map(|rest| rest.split("{% endcall").next());
     assert!(calls.clone().count() > 5 && calls.clone().all(|call| call.trim_end().ends_with("\") %}")));
 }

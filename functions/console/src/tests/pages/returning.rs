@@ -19,6 +19,7 @@ fn a_sign_in_can_lead_to_every_page_and_to_no_file() {
 #[tokio::test]
 async fn a_sign_in_leads_to_the_page_that_was_asked_for() {
     let world = World::with("acme").await;
+    world.succeed();
     let token = world.token("acme", READ);
     for (path, location) in [
         ("status", "./status?signedIn=yes"),

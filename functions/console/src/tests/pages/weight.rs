@@ -41,7 +41,10 @@ impl Browser<'_> {
 #[tokio::test]
 async fn every_page_with_all_that_it_loads_is_below_60_kb() {
     let accent = crate::embedding::Color::parse("#ffd400");
-    for world in [busy("acme").await, World::with_embedding(Embedding { accent, ..Embedding::default() })] {
+    let colored = World::with_embedding(Embedding { accent, ..Embedding::default() });
+    colored.onboard("acme").await;
+    colored.succeed();
+    for world in [busy("acme").await, colored] {
         let browser = world.browser("acme", ADMIN);
         for (path, _) in
             PAGES.iter().filter(|(path, _)| world.recorded("acme", "Login").len() > 1 || !path.contains('?'))
