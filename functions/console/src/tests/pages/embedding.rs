@@ -157,6 +157,7 @@ async fn every_page_has_the_platforms_name_logo_and_colors() {
         assert_eq!(file.header("cache-control"), "public, max-age=31536000, immutable");
     }
     let plain = World::with("acme").await;
+    plain.succeed();
     let page = plain.browser("acme", ADMIN).get("/").await.text;
     assert!(page.contains(" – Audit log export</title>") && !page.contains("assets/colors-"), "{page}");
 }
