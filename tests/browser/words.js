@@ -26,8 +26,26 @@ export const pages = {
   connector: { path: "connector", entry: "S3 Audit Log Exporter", heading: /^S3 Audit Log Exporter/ },
   settings: { path: "settings", entry: "Audit log export", heading: /^Audit log export/ },
 };
-/** What failures and the settings link to. */
+/** What failures and the settings link to. It needs no session. */
 export const obstacles = { path: "obstacles", link: "Obstacles", heading: "Obstacles", section: "a bucket policy" };
+/**
+ * The path of every page, for an admin. Add new pages here: accessibility is checked on all of them. A page that another
+ * status than 200 answers has it here.
+ */
+export const everyPage = [
+  { path: "" },
+  { path: "?q=nothing-has-this-word" },
+  { path: "?period=custom&from=2026-11-02T00:00&to=2026-11-01T00:00", status: 400 },
+  { path: "status" },
+  { path: "connector" },
+  { path: "connector/disconnect" },
+  { path: "connector/external-id" },
+  { path: "settings" },
+  { path: "obstacles" },
+  { path: "proof" },
+  { path: "no/such/page", status: 404 },
+];
+export const notFound = "Page not found";
 export const onlyForAdmins = ["connector", "settings"];
 export const refusedToReaders = "audit-logs:admin";
 

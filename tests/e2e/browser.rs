@@ -137,6 +137,12 @@ fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
         admin.set_up_export().await?;
         admin.read_logs(&event).await?;
         admin.run_step("choosesByTheKeyboard", json!({})).await?;
+        let pages = admin.run_step("listsEveryPage", json!({})).await?;
+        for page in pages.as_array().context("no list")? {
+            admin.run_step("inspectsThePage", page.clone()).await?;
+        }
+        let token = fixture.platform.api().token("walker", &[ADMIN]);
+        admin.run_step("returnsToThePage", json!({ "token": token, "to": "status" })).await?;
         admin.run_step("goes", json!({ "to": "settings" })).await?;
         admin.run_step("verifiesThroughAnOutage", json!({})).await?;
         admin.run_step("stopsASave", json!({})).await?;

@@ -38,13 +38,6 @@ for (const name of ["signedIn", "signedOut", "saved", "connected", "tested", "di
 }
 if (address.href !== location.href) history.replaceState(history.state, "", address);
 
-// The menu may be wider than a narrow screen: scroll to the current entry.
-const here = document.querySelector(".side nav [aria-current=page]");
-if (here) {
-  const menu = here.closest("nav");
-  menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
-}
-
 // Adds the reader's own times, and shows buttons that need a script.
 function enhance(part) {
   for (const it of part.querySelectorAll("[data-local]")) {

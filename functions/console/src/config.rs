@@ -6,7 +6,7 @@ use audit_log_core::{
     deployment::{ConfigError, SharedConfig, number, required},
     tenant::{Invalid, Platform, Region},
 };
-use audit_log_web::{access_token::TokenConfig, base_path::BasePath, origin::OriginSecret};
+use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
 
 use crate::embedding::{Embedding, origins};
 
@@ -33,8 +33,6 @@ pub struct ConsoleConfig {
     pub sign_in_origins: Vec<String>,
     /// `PRODUCT_NAME` and others
     pub embedding: Embedding,
-    /// `BASE_PATH`; none where the pages are at the root of their domain.
-    pub base_path: Option<BasePath>,
 }
 
 impl ConsoleConfig {
@@ -65,7 +63,6 @@ impl ConsoleConfig {
             searches_per_minute: number(&lookup, "MAX_SEARCHES_PER_MINUTE", 120, 1..=100_000)?,
             sign_in_origins: origins(&lookup, "SIGN_IN_ORIGINS")?,
             embedding: Embedding::from_lookup(&lookup)?,
-            base_path: BasePath::from_lookup(&lookup)?,
         })
     }
 }
@@ -91,7 +88,7 @@ mod tests {
         let config = config(&[("CUSTOMER_TEMPLATE_URL", "")]).unwrap();
         assert_eq!((config.template_url, config.tokens, config.searches_per_minute), (None, None, 120));
         assert_eq!(config.sign_in_origins, [""; 0]);
-        assert_eq!((config.embedding, config.base_path), (Embedding::default(), None));
+        assert_eq!(config.embedding, Embedding::default());
     }
 
     #[test]
@@ -119,7 +116,6 @@ mod tests {
             ("SIGN_IN_ORIGINS", "https://app.example.com,*"),
             ("SIGN_IN_ORIGINS", "null"),
             ("ACCENT_COLOR", "blue"),
-            ("BASE_PATH", "audit-logs"),
         ] {
             let wrong = config(&[(name, value)]).unwrap_err().to_string();
             assert!(wrong.contains(name.split('_').next().unwrap()), "{wrong}");

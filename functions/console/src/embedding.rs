@@ -7,7 +7,7 @@ use url::Url;
 const PRODUCT_NAME: &str = "Audit log export";
 
 /// The menu has room for about that much.
-const MAX_NAME_CHARS: usize = 40;
+const MAX_NAME_CHARS: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Embedding {
@@ -133,7 +133,7 @@ mod tests {
     fn what_can_not_be_used_is_refused_by_name() {
         for (name, value) in [
             ("PRODUCT_NAME", "a\nb"),
-            ("PRODUCT_NAME", &"x".repeat(41)),
+            ("PRODUCT_NAME", &"x".repeat(33)),
             ("LOGO_URL", "http://cdn.example/l.svg"),
             ("LOGO_URL", "data:image/svg+xml,x"),
             ("LOGO_URL", "//cdn.example/l.svg"),

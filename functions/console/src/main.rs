@@ -9,7 +9,7 @@ use audit_log_console::{
     config::ConsoleConfig,
     router,
 };
-use audit_log_web::{access_token::TokenVerifier, base_path, invocation, origin};
+use audit_log_web::{access_token::TokenVerifier, invocation, origin};
 use chrono::{DateTime, Utc};
 use lambda_http::{Error, lambda_runtime, service_fn};
 
@@ -61,7 +61,7 @@ async fn main() -> Result<(), Error> {
     };
     let token_verifier = config.tokens.map(TokenVerifier::new).transpose()?;
     let app = App::new(AwsBackend(console), deployment, token_verifier, wall_clock, fill_with_random);
-    let router = origin::guard(base_path::mount(router(app), config.base_path), config.origin_secret);
+    let router = origin::guard(router(app), config.origin_secret);
     lambda_runtime::run(service_fn(move |event| invocation::answer(router.clone(), event))).await
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/manifest-keys/{name}", get(proof::key::<B>))
         .route("/session", post(sign_in::sign_in::<B>))
         .route("/session/end", post(sign_in::sign_out::<B>))
-        .route("/assets/{name}", get(assets::serve));
+        .route("/assets/{name}", get(brand::asset));
     guarded(pages)
 }
 

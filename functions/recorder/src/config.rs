@@ -6,7 +6,7 @@ use audit_log_core::{
     deployment::{ConfigError, SharedConfig, required},
     ingestion::Catalogue,
 };
-use audit_log_web::{access_token::TokenConfig, base_path::BasePath, origin::OriginSecret};
+use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
 
 use crate::schema;
 
@@ -21,8 +21,6 @@ pub struct RecorderConfig {
     pub tokens: Option<TokenConfig>,
     /// `ORIGIN_SECRET`. If it is not set, requests need not come through a CDN.
     pub origin_secret: Option<OriginSecret>,
-    /// `BASE_PATH`. If it is not set, the API is at the root of its domain.
-    pub base_path: Option<BasePath>,
 }
 
 impl RecorderConfig {
@@ -47,7 +45,6 @@ impl RecorderConfig {
                 .extended(catalogue("EXTRA_ACTIONS", extra.as_deref().unwrap_or("{}"))?),
             tokens: TokenConfig::from_lookup(&lookup)?,
             origin_secret: OriginSecret::from_lookup(&lookup)?,
-            base_path: BasePath::from_lookup(&lookup)?,
         })
     }
 }

@@ -12,7 +12,7 @@ use audit_log_recorder::{
     http, invocation, schema,
     store::{Counts, NoRandomness, Store, World},
 };
-use audit_log_web::{access_token::TokenVerifier, base_path, origin};
+use audit_log_web::{access_token::TokenVerifier, origin};
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -31,8 +31,7 @@ async fn main() -> Result<(), Error> {
     };
     let world = World { now: Box::new(wall_clock), random: Box::new(random), observe: Box::new(observe) };
     let store = Arc::new(Store::new(recorder, validator, config.shared.retention, world));
-    let router = base_path::mount(http::router(Arc::clone(&store), token_verifier), config.base_path);
-    let router = origin::guard(router, config.origin_secret);
+    let router = origin::guard(http::router(Arc::clone(&store), token_verifier), config.origin_secret);
     let (store, router) = (&store, &router);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| invocation::handle(store, router, event)))
         .await

@@ -6,22 +6,14 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
-use audit_log_web::{
-    compression::{accepts_gzip, gzip},
-    problem::{Code, Problem},
-};
-use axum::{
-    extract::Path,
-    response::{IntoResponse, Response},
-};
+use audit_log_web::compression::{accepts_gzip, gzip};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
-use super::brand::CurrentBrand;
-
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-pub(super) const SVG: &str = "image/svg+xml";
+const SVG: &str = "image/svg+xml";
 
 /// The best, since each file is compressed only once.
 const LEVEL: u32 = 9;
@@ -53,7 +45,7 @@ impl Asset {
         &self.name
     }
 
-    fn response(&self, headers: &HeaderMap) -> Response {
+    pub(super) fn response(&self, headers: &HeaderMap) -> Response {
         let fixed =
             [(header::CONTENT_TYPE, self.media_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
         if !accepts_gzip(headers) {
@@ -83,12 +75,7 @@ pub(super) fn htmx() -> &'static str {
     &HTMX.name
 }
 
-/// Needs no session.
-pub(super) async fn serve(CurrentBrand(brand): CurrentBrand, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let fixed: [&Asset; 3] = [&STYLE, &SCRIPT, &HTMX];
-    let asset = fixed.into_iter().chain(brand.assets()).find(|asset| asset.name == name);
-    match asset {
-        Some(asset) => asset.response(&headers),
-        None => Problem::new(Code::NotFound, "There is no such file.").into_response(),
-    }
+/// What all deployments have.
+pub(super) fn fixed() -> [&'static Asset; 3] {
+    [&STYLE, &SCRIPT, &HTMX]
 }

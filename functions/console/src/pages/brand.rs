@@ -1,16 +1,18 @@
 //! What the platform has chosen for all pages: name, logo, colors, who may frame them, and where users sign in.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
-use axum::extract::FromRequestParts;
-use http::{Extensions, HeaderValue, request::Parts};
+use audit_log_web::problem::{Code, Problem};
+use axum::{
+    Extension,
+    extract::Path,
+    response::{IntoResponse as _, Response},
+};
+use http::{Extensions, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::{
-    assets::Asset,
+    assets::{self, Asset},
     palette::{self, DEFAULT_ACCENT},
     return_path::ReturnPath,
 };
@@ -56,7 +58,7 @@ impl Brand {
         self.icon.name()
     }
 
-    pub(super) fn assets(&self) -> impl Iterator<Item = &Asset> {
+    fn assets(&self) -> impl Iterator<Item = &Asset> {
         self.style.iter().chain([&self.icon])
     }
 
@@ -80,13 +82,14 @@ fn policy(logo: Option<&Url>, frame_ancestors: &[String]) -> HeaderValue {
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
 }
 
-/// For handlers that need nothing else of a request.
-pub(super) struct CurrentBrand(pub(super) Arc<Brand>);
-
-impl<S: Send + Sync> FromRequestParts<S> for CurrentBrand {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(Brand::of(&parts.extensions)))
+/// A stylesheet, a script or the icon. Needs no session.
+pub(super) async fn asset(
+    Extension(brand): Extension<Arc<Brand>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match assets::fixed().into_iter().chain(brand.assets()).find(|asset| asset.name() == name) {
+        Some(asset) => asset.response(&headers),
+        None => Problem::new(Code::NotFound, "There is no such file.").into_response(),
     }
 }

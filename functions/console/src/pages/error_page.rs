@@ -1,7 +1,7 @@
 //! Refusals as pages: an error, a request to sign in, and forms that can be resubmitted after signing in again.
 
 use askama::Template;
-use audit_log_web::problem::Problem;
+use audit_log_web::problem::{Code, Problem};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -51,11 +51,12 @@ struct SignInPage {
 
 impl ErrorPage {
     pub(super) fn new(problem: &Problem, request: &PageRequest, user: Option<SignedIn>) -> Self {
-        let (alert, status) = (Alert::from_problem(problem), problem.code().status());
+        let (title, status) = (title(problem.code()), problem.code().status());
+        let alert = Alert { title: title.to_owned(), detail: detail(problem), ..Alert::from_problem(problem) };
         let mut response = if request.is_partial {
             notice(status, &alert)
         } else {
-            html(status, &MessagePage { layout: layout(request, problem.code().title(), user), alert })
+            html(status, &MessagePage { layout: layout(request, title, user), alert })
         };
         if let Some(wait) = problem.wait() {
             response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
@@ -71,7 +72,7 @@ impl ErrorPage {
                 "Sign in again in another tab, then continue here. Keep this page open: your input stays here.";
             notice(status, &Alert { tone: "bad", ..Alert::good("Your session has ended", detail) })
         } else {
-            let reason = problem.map(|problem| problem.detail().to_owned());
+            let reason = problem.map(detail);
             let is_signed_out = request.is_signed_out && reason.is_none();
             let sign_in = request.brand.sign_in(&request.return_path);
             html(status, &SignInPage { layout: layout(request, "Sign in", None), is_signed_out, reason, sign_in })
@@ -129,6 +130,29 @@ impl ErrorPage {
 impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
         *self.0
+    }
+}
+
+/// A page's words for what the API calls by its own.
+fn title(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "Page not found",
+        Code::MethodNotAllowed => "There is no page at this address",
+        Code::InvalidParameter => "This address is not valid",
+        Code::MalformedBody => "The form could not be read",
+        Code::BodyTooLarge => "That is too long",
+        code => code.title(),
+    }
+}
+
+fn detail(problem: &Problem) -> String {
+    let ask = "Ask an administrator of your product for it.";
+    match (problem.code(), problem.missing_scope()) {
+        (Code::PermissionDenied, Some(scope)) => format!("Your account lacks the permission {scope}. {ask}"),
+        (Code::InvalidParameter, _) => "Open the page from the menu.".to_owned(),
+        (Code::MissingToken | Code::ExpiredToken, _) => "Your session has expired. Sign in again.".to_owned(),
+        (Code::InvalidToken, _) => "Your sign-in is not valid. Sign in again.".to_owned(),
+        _ => Alert::from_problem(problem).detail,
     }
 }
 

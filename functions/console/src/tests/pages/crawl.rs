@@ -248,7 +248,7 @@ async fn an_unknown_address_shows_browsers_a_page_and_programs_a_problem() {
             let request = browser.request(method, path).header("accept", "text/html,*/*;q=0.8");
             let page = world.raw(request.body(HttpBody::empty()).unwrap()).await;
             assert_eq!(page.status, status, "{path}: {}", page.text);
-            assert!(page.text.contains(&format!("<a href=\"{root}\">")), "{path}: {}", page.text);
+            assert!(page.text.contains(&format!("<a class=\"button\" href=\"{root}\">")), "{path}: {}", page.text);
             assert_eq!(page.text.contains("Sign out"), signed_in, "{path}");
             for (name, value) in FIXED {
                 assert_eq!(page.header(name), value, "{name}");
@@ -270,7 +270,9 @@ async fn an_unknown_address_shows_browsers_a_page_and_programs_a_problem() {
 async fn a_slow_page_is_answered_with_an_error_page() {
     let takes_a_minute = post(async || tokio::time::sleep(Duration::from_secs(60)).await);
     let router = guarded(Router::new().route("/settings/verify", takes_a_minute));
-    for (is_partial, expected) in [(false, "<a href=\"../\">Try again</a>"), (true, "<div class=\"alert bad\"")] {
+    for (is_partial, expected) in
+        [(false, "<a class=\"button\" href=\"../\">Try again</a>"), (true, "<div class=\"alert bad\"")]
+    {
         let request = Request::builder().method("POST").uri("/settings/verify");
         let request = if is_partial { request.header("hx-request", "true") } else { request };
         let began = tokio::time::Instant::now();

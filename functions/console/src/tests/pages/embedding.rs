@@ -1,6 +1,9 @@
 //! The pages inside the platform's product: under a base path, with its name, logo and color, and in its frames.
 
-use audit_log_web::base_path::{BasePath, mount};
+use audit_log_web::invocation;
+use axum::{body::to_bytes, extract::Request as AxumRequest, response::Response, routing::any};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lambda_http::{Context, LambdaEvent};
 use url::Url;
 
 use super::{
@@ -12,11 +15,43 @@ use crate::embedding::Color;
 
 const BASE: &str = "/product/audit-logs";
 
-/// A gateway that removes the base path, and one that leaves it to the function.
+/// A proxy that removes the base path, and API Gateway, which leaves it to the function.
 const GATEWAYS: [fn(Router) -> Router; 2] = [
     |router| Router::new().nest_service(BASE, router),
-    |router| mount(router, BasePath::from_lookup(|_| Some(BASE.to_owned())).unwrap()),
+    |router| Router::new().fallback(any(move |request: AxumRequest| through_lambda(router.clone(), request))),
 ];
+
+/// As API Gateway does with the API mapping [`BASE`].
+async fn through_lambda(router: Router, request: AxumRequest) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+    let path = parts.uri.path();
+    let proxy = path.strip_prefix(BASE).unwrap().trim_start_matches('/');
+    let headers = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), json!(value.to_str().unwrap())));
+    let event = json!({
+        "version": "2.0", "rawPath": path, "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "routeKey": format!("{} {}", parts.method, if proxy.is_empty() { "/" } else { "/{proxy+}" }),
+        "pathParameters": { "proxy": proxy }, "headers": headers.collect::<serde_json::Map<_, _>>(),
+        "requestContext": {
+            "domainName": HOST, "stage": "$default", "timeEpoch": 0,
+            "http": { "method": parts.method.as_str(), "path": path },
+        },
+        "body": body, "isBase64Encoded": false,
+    });
+    let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());
+    let answer = serde_json::to_value(invocation::answer(router, event).await.unwrap()).unwrap();
+    let mut response = Response::builder().status(u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap());
+    for (name, value) in answer["headers"].as_object().unwrap() {
+        response = response.header(name, value.as_str().unwrap());
+    }
+    for cookie in answer["cookies"].as_array().unwrap() {
+        response = response.header("set-cookie", cookie.as_str().unwrap());
+    }
+    let body = answer["body"].as_str().unwrap_or_default();
+    let is_encoded = answer["isBase64Encoded"] == true;
+    let body = if is_encoded { STANDARD.decode(body).unwrap() } else { body.as_bytes().to_vec() };
+    response.body(HttpBody::from(body)).unwrap()
+}
 
 fn behind(gateway: fn(Router) -> Router, world: World) -> World {
     World { router: gateway(world.router), ..world }
@@ -46,7 +81,11 @@ async fn all_pages_and_what_they_load_work_below_a_base_path() {
         }
         let missing = browser.request("GET", &format!("{BASE}/no/such/page")).header("accept", "text/html");
         let missing = world.raw(missing.body(HttpBody::empty()).unwrap()).await;
-        assert!(missing.status == 404 && missing.text.contains("<a href=\"../../\">"), "{}", missing.text);
+        assert!(
+            missing.status == 404 && missing.text.contains("<a class=\"button\" href=\"../../\">"),
+            "{}",
+            missing.text
+        );
     }
 }
 

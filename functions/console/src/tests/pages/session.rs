@@ -161,4 +161,14 @@ async fn permissions_decide_what_is_shown_and_what_is_refused() {
     let writer = world.browser("acme", "events:write");
     let refused = writer.get("/").await;
     assert_eq!((refused.status.as_u16(), refused.title()), (403, "Permission denied"));
+    assert!(refused.text.contains("lacks the permission audit-logs:read") && !refused.text.contains("token lacks"));
+    for (path, status, words) in [
+        ("/status?pageToken=x", 400, "This address is not valid"),
+        ("/event?at=x", 400, "This address is not valid"),
+        ("/manifest-keys/x", 404, "Page not found"),
+    ] {
+        let page = admin.get(path).await;
+        assert_eq!((page.status.as_u16(), page.title()), (status, words), "{path}");
+        assert!(!page.text.contains("pageToken") && !page.text.contains("parameter"), "{path}: {}", page.text);
+    }
 }
