@@ -1,6 +1,6 @@
 # The IAM role that delivers your audit logs into your own S3 bucket, for accounts that are managed with Terraform or
 # OpenTofu. It can add objects under one folder of one bucket and do nothing else. It can't read, list or delete.
-# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions.
+# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions, and the same bucket.
 #
 # TemplateVersion: 1.2.0
 #

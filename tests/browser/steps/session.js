@@ -54,7 +54,7 @@ async function sendsTheForm(visitor, page, token) {
   await page.goto(`${PLATFORM_ORIGIN}/open`);
   await page.getByRole("button").click();
   if (!visitor.scripts) await page.getByRole("button", { name: words.session.continue, exact: true }).click();
-  await page.getByRole("heading", { level: 1, name: words.pages.logs.heading }).waitFor();
+  await page.getByRole("heading", { level: 1, name: words.landing }).waitFor();
 }
 
 /** Signs in by a link, in a tab that shows a page already or not. */
@@ -69,12 +69,12 @@ async function followsTheLink(visitor, token, already) {
   });
   await visitor.refused([401], async () => {
     await visitor.goto(`#token=${token}`);
-    await visitor.sees(visitor.heading(words.pages.logs.heading));
+    await visitor.sees(visitor.heading(words.landing));
   });
   await page.unroute("**/session");
   assert.equal(address, `${visitor.base}/`, "the token stays out of the address");
   // The script removes the notice from the address.
-  await page.waitForURL(`${visitor.base}/`);
+  await page.waitForURL(({ href }) => [`${visitor.base}/`, `${visitor.base}/${words.setup.path}`].includes(href));
 }
 
 /** Signs in by a link, or without scripts by a form. */

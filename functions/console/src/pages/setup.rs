@@ -223,6 +223,7 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
         }
         Content::Refusal(role, problem) => {
             (typed_role, status) = (role, problem.code().status());
+            let is_conflict = problem.code() == Code::ChangedMeanwhile;
             let is_about_the_role = problem.errors().iter().all(|it| it.field == "roleArn");
             match problem.code() {
                 Code::InvalidFields if !is_about_the_role => edits = true,
@@ -233,6 +234,9 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
                 typed_form = Some((typed, problem));
             } else if error.is_none() {
                 alerted = Some(alert(&problem));
+            }
+            if let Some(alert) = alerted.as_mut().filter(|_| is_conflict) {
+                "Check the setup below as it is now, then go on.".clone_into(&mut alert.detail);
             }
         }
     }
