@@ -2,6 +2,7 @@
 
 mod manifest_keys;
 mod receipts;
+mod replays;
 #[cfg(test)]
 mod round_trips;
 
@@ -25,7 +26,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 pub(crate) use manifest_keys::{manifest_keys, manifest_keys_key, stored_manifest_keys};
-pub(crate) use receipts::{receipt, receipt_record, stored_receipt};
+pub(crate) use receipts::{receipt, receipt_record, replayed_receipt, replayed_record, stored_receipt};
+pub(crate) use replays::{replay, stored_replay};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 

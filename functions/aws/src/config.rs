@@ -7,7 +7,15 @@ use audit_log_core::{
     export::{Budget, Options},
 };
 
+use chrono::TimeDelta;
+
 use crate::buckets::PART_BYTES;
+
+/// How long a run replays before it goes on by a message to itself.
+const REPLAY_TIME_WITH_QUEUE: TimeDelta = TimeDelta::minutes(2);
+
+/// The same without a queue: as long as an invocation.
+const REPLAY_TIME: TimeDelta = TimeDelta::minutes(15);
 
 /// S3 takes 10,000 parts, and would refuse the last one of a larger object at every attempt.
 const MAX_OBJECT_BYTES: u64 = 10_000 * PART_BYTES as u64;
@@ -51,9 +59,9 @@ impl ExporterConfig {
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let shared = SharedConfig::from_lookup(&lookup)?;
         let manifest_key_arn = lookup("MANIFEST_KEY_ARN").filter(|arn| !arn.is_empty());
+        let queue_url = lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty());
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
-            queue_url: lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty()),
             event_bus: lookup("EVENT_BUS_NAME").filter(|name| !name.is_empty()),
             assume_roles_per_second: number(
                 &lookup,
@@ -73,10 +81,12 @@ impl ExporterConfig {
                 concurrency: number(&lookup, "MAX_CONCURRENT_EXPORTS", 64, 1..=1024)?,
                 // From the smallest useful file to what fits into the parts of one upload.
                 max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=MAX_OBJECT_BYTES)?,
+                replay_time: if queue_url.is_some() { REPLAY_TIME_WITH_QUEUE } else { REPLAY_TIME },
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
                 // Half of the function's memory, which is at least 128 MB.
                 budget: Budget::new(number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)? << 19),
             },
+            queue_url,
             shared,
         })
     }
@@ -103,6 +113,8 @@ mod tests {
         let ExporterConfig { options, queue_url, event_bus, denies_organization, .. } =
             config(&[("EXPORT_QUEUE_URL", ""), ("EVENT_BUS_NAME", ""), ("ORGANIZATION_ID", "")]).unwrap();
         assert_eq!((queue_url, event_bus, denies_organization), (None, None, false));
+        let with_queue = config(&[("EXPORT_QUEUE_URL", "https://queue.example")]).unwrap().options;
+        assert_eq!((options.replay_time, with_queue.replay_time), (TimeDelta::minutes(15), TimeDelta::minutes(2)));
         assert!(config(&[("ORGANIZATION_ID", "o-a1b2c3d4e5")]).unwrap().denies_organization);
         assert_eq!((options.concurrency, options.max_object_bytes, options.max_windows), (64, 268_435_456, 168));
     }

@@ -3,7 +3,7 @@
 
 use audit_log_core::{
     connection_check::CheckCounts,
-    export::{FinalDeliveryCounts, Publishing, Report},
+    export::{FinalDeliveryCounts, PendingReplays, Publishing, ReplayCounts, Report},
     failure::Party,
     reconciliation::Reconciliation,
 };
@@ -37,6 +37,7 @@ metrics! {
         TenantsLeased TenantsLeasedAgain LeasesLost EventReadsRefused BacklogNearsRetention
         Events LateEvents Objects UnpublishedNotifications SigningFailed
         FinalDeliveriesCompleted FinalDeliveriesFailed FinalDeliveriesGivenUp
+        ReplayedWindows ReplayFailed ReplayStalled
         SuccessfulChecks ConnectedTenants TenantsShrunken WatermarksWithoutConfig SettingsWithoutWatermark
         UndeliveredNearRetention
         CheckedConnections FailingConnections DriftedConnections RestoredConnections UncheckedConnections
@@ -107,6 +108,7 @@ impl Metrics {
             signing_failed,
             near_retention,
             final_deliveries,
+            replays,
             events,
             objects,
             bytes,
@@ -146,6 +148,7 @@ impl Metrics {
         Metric::SigningFailed.add(*signing_failed);
         Metric::BacklogNearsRetention.add(*near_retention);
         Self::final_deliveries(*final_deliveries);
+        Self::replays(replays);
         Metric::Events.add(*events);
         Metric::Objects.add(*objects);
         Metric::Bytes.add(*bytes);
@@ -189,16 +192,26 @@ impl Metrics {
         Metric::SigningFailed.add(signing_failed);
     }
 
+    /// Counts what was done for replays, by a tick, batches or a check. Their events and objects are no export's.
+    fn replays(counts: &ReplayCounts) {
+        let ReplayCounts { windows, failed, given_up, lease_lost, signing_failed, .. } = counts;
+        Metric::ReplayedWindows.add(*windows);
+        Metric::ReplayFailed.add(failed + given_up);
+        Metric::LeasesLost.add(*lease_lost);
+        Metric::SigningFailed.add(*signing_failed);
+    }
+
     /// Writes the metrics of an hourly check. A part that failed is none, and the check must not count as one of
     /// `SuccessfulChecks`, by which an alarm goes.
     pub fn check(
         &self,
         connections: Option<&CheckCounts>,
         final_deliveries: Option<FinalDeliveryCounts>,
+        replays: Option<&PendingReplays>,
         publishing: Option<&Publishing>,
         duration: TimeDelta,
     ) {
-        if connections.is_some() && final_deliveries.is_some() && publishing.is_some() {
+        if connections.is_some() && final_deliveries.is_some() && replays.is_some() && publishing.is_some() {
             Metric::SuccessfulChecks.add(1);
         }
         if let Some(CheckCounts { checked, failing, drifted, restored, unchecked }) = connections {
@@ -209,6 +222,10 @@ impl Metrics {
             Metric::UncheckedConnections.add(*unchecked);
         }
         Self::final_deliveries(final_deliveries.unwrap_or_default());
+        if let Some(PendingReplays { stalled, counts, running: _ }) = replays {
+            Metric::ReplayStalled.add(*stalled);
+            Self::replays(counts);
+        }
         if let Some(Publishing { pending, stale, dropped, published: _, left: _ }) = publishing {
             Metric::OutboxesPending.add(*pending);
             Metric::OutboxesStale.add(*stale);
@@ -350,7 +367,8 @@ mod tests {
             metrics.tick(&Report::new(DateTime::UNIX_EPOCH), TimeDelta::zero());
             Metrics::reconciliation(&reconciliation);
             let (connections, finals) = (CheckCounts::default(), FinalDeliveryCounts::default());
-            metrics.check(Some(&connections), Some(finals), Some(&Publishing::default()), TimeDelta::zero());
+            let (replays, published) = (PendingReplays::default(), Publishing::default());
+            metrics.check(Some(&connections), Some(finals), Some(&replays), Some(&published), TimeDelta::zero());
             RecorderMetrics(metrics.0).events(0, 0, 0, 0);
         });
         assert_eq!(emitted.0.into_inner().unwrap().iter().map(String::as_str).collect::<BTreeSet<_>>(), declared());

@@ -9,6 +9,7 @@ mod fleet;
 mod manifest_keys;
 mod outbox;
 mod reading;
+mod replays;
 mod settings;
 
 use std::time::Duration;

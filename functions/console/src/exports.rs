@@ -2,7 +2,7 @@
 
 use audit_log_core::{
     ports::Settings as _,
-    records::{StoredManifest, StoredObject, StoredReceipt},
+    records::{AmendedManifest, StoredManifest, StoredObject, StoredReceipt},
     timestamp,
 };
 use audit_log_web::{
@@ -48,6 +48,12 @@ pub struct Receipt {
     pub(crate) window_to: String,
     /// The bucket with its objects.
     pub(crate) bucket: String,
+    /// The tenant's folder in that bucket.
+    pub(crate) folder: String,
+    /// The format of its objects: `json` or `ndjson`.
+    pub(crate) format: &'static str,
+    /// Their compression: `none` or `gzip`.
+    pub(crate) compression: &'static str,
     /// The first 50 of its objects, in order.
     pub(crate) objects: Vec<ExportedObject>,
     /// How many objects there are.
@@ -66,6 +72,34 @@ pub struct Receipt {
     pub(crate) exported_at: String,
     /// From the first read to the last stored object.
     pub(crate) duration_ms: i64,
+    /// The window's last replay into each place. What the export itself delivered stays as it is above.
+    pub(crate) replays: Vec<ReplayedReceipt>,
+}
+
+/// What a replay delivered of a window.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayedReceipt {
+    /// The bucket with its objects.
+    pub(crate) bucket: String,
+    /// The tenant's folder in that bucket.
+    pub(crate) folder: String,
+    /// The format of its objects: `json` or `ndjson`.
+    pub(crate) format: &'static str,
+    /// Their compression: `none` or `gzip`.
+    pub(crate) compression: &'static str,
+    /// When the last object was stored.
+    pub(crate) exported_at: String,
+    /// How many objects there are.
+    pub(crate) object_count: u64,
+    /// How many recorded events they contain.
+    pub(crate) events: u64,
+    /// The stored bytes of all objects.
+    pub(crate) bytes: u64,
+    /// Whether events are missing because they were deleted before the replay.
+    pub(crate) gap: bool,
+    /// The signed list of all objects. Null for a window without one.
+    pub(crate) manifest: Option<Manifest>,
 }
 
 /// The manifest of a window.
@@ -77,6 +111,21 @@ pub struct Manifest {
     pub(crate) sha256: String,
     /// `signed` or `unsigned`. An unsigned one proves nothing until a later window is signed.
     pub(crate) state: &'static str,
+    /// The manifest that stands for it since a replay has stored other files. Null if none does.
+    pub(crate) amended: Option<Amendment>,
+}
+
+/// A manifest that amends another one of its window.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Amendment {
+    /// Counts the amendments of the window.
+    pub(crate) number: u32,
+    /// SHA-256 of its text, without the signature, in lower-case hex.
+    pub(crate) sha256: String,
+    /// SHA-256 of the text that it amends.
+    pub(crate) amends: String,
+    /// Why, in one word: `late-events`, `events-expired` or `other-files`.
+    pub(crate) cause: String,
 }
 
 /// One object in the tenant's bucket.
@@ -131,7 +180,45 @@ pub(crate) async fn page<B: Backend, P>(
     receipts.truncate(page_size);
     let last = receipts.last().map(|last| timestamp::seconds(last.receipt.window.to));
     let next_page_token = last.filter(|_| more).map(|position| page_token::encode(&position));
-    Ok(Exports { exports: receipts.into_iter().map(Receipt::from).collect(), next_page_token })
+    let mut replayed = match (receipts.first(), receipts.last()) {
+        (Some(latest), Some(earliest)) => {
+            let (first, last) = (earliest.receipt.window.to, latest.receipt.window.to);
+            app.settings().replayed_receipts(caller.tenant(), first, last).await?
+        }
+        _ => Vec::new(),
+    };
+    replayed.sort_by_key(|replayed| replayed.receipt.exported_at);
+    let with_replays = |receipt: StoredReceipt| {
+        let of_window = replayed.iter().filter(|it| it.receipt.window.to == receipt.receipt.window.to);
+        let replays = of_window.cloned().map(ReplayedReceipt::from).collect();
+        Receipt { replays, ..Receipt::from(receipt) }
+    };
+    Ok(Exports { exports: receipts.into_iter().map(with_replays).collect(), next_page_token })
+}
+
+impl From<StoredManifest> for Manifest {
+    fn from(StoredManifest { key, sha256, state, previous: _, amended }: StoredManifest) -> Self {
+        let amended =
+            amended.map(|AmendedManifest { number, sha256, amends, cause }| Amendment { number, sha256, amends, cause });
+        Self { key, sha256, state: state.as_str(), amended }
+    }
+}
+
+impl From<StoredReceipt> for ReplayedReceipt {
+    fn from(StoredReceipt { receipt, object_count, events, bytes }: StoredReceipt) -> Self {
+        Self {
+            bucket: receipt.location.bucket,
+            folder: receipt.location.folder,
+            format: receipt.format.as_str(),
+            compression: receipt.compression.as_str(),
+            exported_at: timestamp::seconds(receipt.exported_at),
+            object_count,
+            events,
+            bytes,
+            gap: receipt.gap,
+            manifest: receipt.manifest.map(Manifest::from),
+        }
+    }
 }
 
 impl From<StoredReceipt> for Receipt {
@@ -141,20 +228,20 @@ impl From<StoredReceipt> for Receipt {
         Self {
             window_from: timestamp::seconds(receipt.window.from),
             window_to: timestamp::seconds(receipt.window.to),
-            bucket: receipt.bucket,
+            bucket: receipt.location.bucket,
+            folder: receipt.location.folder,
+            format: receipt.format.as_str(),
+            compression: receipt.compression.as_str(),
             objects: receipt.objects.into_iter().take(MAX_LISTED_OBJECTS).map(object).collect(),
             object_count,
             events,
             malformed: receipt.malformed,
             bytes,
-            manifest: receipt.manifest.map(|StoredManifest { key, sha256, state }| Manifest {
-                key,
-                sha256,
-                state: state.as_str(),
-            }),
+            manifest: receipt.manifest.map(Manifest::from),
             gap: receipt.gap,
             exported_at: timestamp::seconds(receipt.exported_at),
             duration_ms: receipt.duration.num_milliseconds(),
+            replays: Vec::new(),
         }
     }
 }

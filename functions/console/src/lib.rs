@@ -1,7 +1,7 @@
 //! The API and the pages for a tenant's admin: connect a bucket, verify it, set the schedule, read the logs.
 //!
 //! In reading order: [`app`] (the handlers' state), [`router`] (paths), then one module per resource: [`connector`],
-//! [`rotation`], [`settings`], [`verification`], [`exports`], [`retry`], [`manifest_keys`], [`status`] and [`logs`]. [`openapi`]
+//! [`rotation`], [`settings`], [`verification`], [`exports`], [`retry`], [`replays`], [`manifest_keys`], [`status`] and [`logs`]. [`openapi`]
 //! describes them. `pages` call the same functions.
 //!
 //! A handler decodes, calls the core once, and encodes. The tenant comes from its [`Caller`] alone: no path, parameter or
@@ -21,6 +21,7 @@ pub mod openapi;
 mod page_token;
 mod pages;
 mod problems;
+pub mod replays;
 pub mod retry;
 pub mod rotation;
 pub mod settings;
@@ -55,6 +56,9 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/export-settings/verify", post(verification::verify::<B>))
         .route("/exports", get(exports::list::<B>))
         .route("/exports/retry", post(retry::retry::<B>))
+        .route("/replays", post(replays::create::<B>))
+        .route("/replays/current", get(replays::read::<B>).delete(replays::delete::<B>))
+        .route("/replays/preview", get(replays::read_preview::<B>))
         .route("/manifest-keys", get(manifest_keys::list::<B>))
         .route("/status", get(status::read::<B>))
         .route("/audit-logs", get(logs::list::<B>))

@@ -1,7 +1,7 @@
 //! The tenant's audit logs: events, counts, and CSV.
 
 mod csv;
-mod query;
+pub(crate) mod query;
 
 use std::time::Duration;
 

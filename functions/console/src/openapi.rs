@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::{connector, exports, logs, manifest_keys, retry, rotation, settings, status, verification};
+use crate::{connector, exports, logs, manifest_keys, replays, retry, rotation, settings, status, verification};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +33,10 @@ use crate::{connector, exports, logs, manifest_keys, retry, rotation, settings, 
         verification::verify,
         exports::list,
         retry::retry,
+        replays::create,
+        replays::read,
+        replays::delete,
+        replays::read_preview,
         manifest_keys::list,
         status::read,
         logs::list,

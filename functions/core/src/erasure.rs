@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     onboarding::{ConnectorState, stored_version},
     ports::{Conditional, Erasure, Events, EventsPart, Inventory},
-    records::RECEIPT_PREFIX,
+    records::{RECEIPT_PREFIX, REPLAYED_PREFIX},
     schedule::Window,
     tenant::{EventShards, TenantId},
     timestamp, undelivered,
@@ -28,6 +28,7 @@ const MAX_PASSES: usize = 3;
 pub struct Counts {
     pub events: u64,
     pub markers: u64,
+    /// Of exports and of replays.
     pub receipts: u64,
     /// All records but receipts.
     pub records: u64,
@@ -35,7 +36,8 @@ pub struct Counts {
 
 impl Counts {
     fn from_names(names: &[String]) -> Self {
-        let receipts = names.iter().filter(|name| name.starts_with(RECEIPT_PREFIX)).count() as u64;
+        let is_receipt = |name: &&String| [RECEIPT_PREFIX, REPLAYED_PREFIX].iter().any(|it| name.starts_with(it));
+        let receipts = names.iter().filter(is_receipt).count() as u64;
         Self { receipts, records: names.len() as u64 - receipts, ..Self::default() }
     }
 
@@ -86,6 +88,9 @@ impl fmt::Display for Obstacle {
             Self::Pending(record) if record == "final_delivery" => f.write_str(
                 "The tenant's former bucket has not got everything yet (record final_delivery). The next tick delivers it; \
                  docs/offboarding.md says what to do if it is refused.",
+            ),
+            Self::Pending(record) if record == "replay" => f.write_str(
+                "A replay has not ended (record replay). The tenant is not connected, so the next tick or hourly check ends it.",
             ),
             Self::Pending(record) => {
                 write!(f, "The tenant's record {record} waits for a run of the exporter. Wait until it is done.")

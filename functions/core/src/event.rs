@@ -2,10 +2,24 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
 use crate::{member_names, schedule::Window, tenant::TenantId, timestamp};
+
+/// How far the clock that deletes expired events may be ahead of this one.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
+
+/// Whether an event that was recorded at an instant may have been deleted by now. Without a retention, none ever is.
+pub fn may_be_deleted(recorded: DateTime<Utc>, retention: Option<TimeDelta>, now: DateTime<Utc>) -> bool {
+    earliest_kept(retention, now).is_some_and(|earliest| recorded < earliest)
+}
+
+/// Returns the instant before which recorded events may have been deleted by now; none without a retention.
+pub fn earliest_kept(retention: Option<TimeDelta>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    retention.map(|retention| now + CLOCK_SKEW - retention)
+}
 
 /// An event as stored in the events table.
 #[derive(Debug, Clone, PartialEq, Eq)]

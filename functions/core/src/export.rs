@@ -59,7 +59,9 @@ use futures::{
 pub use budget::{Budget, BudgetPermit, EXEMPT_BYTES};
 pub use fan_out::BatchResult;
 pub use publish::{PUBLISH_TIMEOUT, Publishing};
-pub use report::{Counts, Deferral, FailedTenant, FinalDeliveryCounts, Outcome, ReplayCounts, Report, TenantReport};
+pub use report::{
+    Counts, Deferral, FailedTenant, FinalDeliveryCounts, Outcome, PendingReplays, ReplayCounts, Report, TenantReport,
+};
 use tenant::{AdvanceResult, DueTenant, InvalidTenant, TenantRun};
 
 use crate::{

@@ -33,6 +33,7 @@
 //! - [`connection_check`]: verifies saved connections every day.
 //! - [`reconciliation`]: finds lost or damaged records.
 //! - [`onboarding`]: an admin's changes: connect, save, disconnect.
+//! - [`replays`]: an admin's replays: preview, request, stop.
 //! - [`erasure`]: erases a tenant that has left.
 //! - [`search`]: finds and counts recorded events.
 //! - [`status`]: how a tenant's exports go.
@@ -62,6 +63,7 @@ pub mod outbox;
 pub mod ports;
 pub mod reconciliation;
 pub mod records;
+pub mod replays;
 pub mod role_setup;
 #[cfg(test)]
 mod round_trips;

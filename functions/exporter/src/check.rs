@@ -1,12 +1,12 @@
-//! The hourly check: reconciles the fleet, verifies the connections of the hour, makes final deliveries, and publishes the
-//! outboxes.
+//! The hourly check: reconciles the fleet, verifies the connections of the hour, makes final deliveries, goes on with replays, and
+//! publishes the outboxes.
 
 use std::time::Duration;
 
-use audit_log_aws::telemetry::Metrics;
+use audit_log_aws::{Exporter, telemetry::Metrics};
 use audit_log_core::{
     connection_check::{CheckContext, CheckCounts, ConnectionChecks},
-    export::{FinalDeliveryCounts, PUBLISH_TIMEOUT, Publishing},
+    export::{FinalDeliveryCounts, PUBLISH_TIMEOUT, PendingReplays, Publishing},
     failure::Failure,
     ports::Verifier,
     reconciliation::{self, Reconciliation},
@@ -34,6 +34,7 @@ pub(crate) struct CheckReport {
     connections: CheckCounts,
     #[serde(rename = "finalDeliveries")]
     final_deliveries: FinalDeliveryCounts,
+    replays: PendingReplays,
     notifications: Publishing,
 }
 
@@ -64,15 +65,16 @@ impl Invocation<'_> {
         let hour = schedule::tick(time, started);
         let log = |failure: &Failure| log_failure("check", hour, failure);
         let found = self.reconcile_and_verify(hour, started).await.inspect_err(log);
-        // Even if the rest failed. Final deliveries have notifications of their own, so these come last.
+        // Even if the rest failed. Final deliveries and replays have notifications of their own, so these come last.
         let final_deliveries = self.deliver_finals(hour, started).await.inspect_err(log);
+        let replays = self.replay_pending(hour, started).await.inspect_err(log);
         let notifications = self.publish_pending(hour, started).await.inspect_err(log);
         let duration = wall_clock() - started;
         let connections = found.as_ref().ok().map(|(_, connections)| connections);
         let finals = final_deliveries.as_ref().ok().copied();
-        self.metrics.check(connections, finals, notifications.as_ref().ok(), duration);
-        let ((reconciliation, connections), final_deliveries, notifications) =
-            (found?, final_deliveries?, notifications?);
+        self.metrics.check(connections, finals, replays.as_ref().ok(), notifications.as_ref().ok(), duration);
+        let ((reconciliation, connections), final_deliveries) = (found?, final_deliveries?);
+        let (replays, notifications) = (replays?, notifications?);
         tracing::info!(
             tick = timestamp::seconds(hour),
             connected = reconciliation.connected,
@@ -88,6 +90,10 @@ impl Invocation<'_> {
             final_deliveries = final_deliveries.completed,
             final_deliveries_failed = final_deliveries.failed,
             final_deliveries_given_up = final_deliveries.given_up,
+            replays = replays.running,
+            replays_stalled = replays.stalled,
+            replayed_windows = replays.counts.windows,
+            replays_failed = replays.counts.failed,
             outboxes = notifications.pending,
             notifications = notifications.published,
             outboxes_left = notifications.left,
@@ -96,7 +102,7 @@ impl Invocation<'_> {
             duration_ms = duration.num_milliseconds(),
             "check"
         );
-        Ok(CheckReport { reconciliation, connections, final_deliveries, notifications })
+        Ok(CheckReport { reconciliation, connections, final_deliveries, replays, notifications })
     }
 
     async fn reconcile_and_verify(
@@ -127,6 +133,12 @@ impl Invocation<'_> {
     ) -> Result<FinalDeliveryCounts, Failure> {
         let should_stop = self.should_stop(RESERVE + PUBLISHING_RESERVE);
         self.exporter.export.deliver_pending_finals(self.run(hour, started, &should_stop)).await
+    }
+
+    async fn replay_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<PendingReplays, Failure> {
+        let should_stop = self.should_stop(RESERVE + PUBLISHING_RESERVE);
+        let Exporter { export, queue } = self.exporter;
+        export.replay_pending(self.run(hour, started, &should_stop), queue.as_ref()).await
     }
 
     async fn publish_pending(&self, hour: DateTime<Utc>, started: DateTime<Utc>) -> Result<Publishing, Failure> {

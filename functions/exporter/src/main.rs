@@ -236,6 +236,10 @@ fn log(what: &str, report: &Report, duration: TimeDelta) {
         final_deliveries = report.final_deliveries.completed,
         final_deliveries_failed = report.final_deliveries.failed,
         final_deliveries_given_up = report.final_deliveries.given_up,
+        replayed_windows = report.replays.windows,
+        replays_completed = report.replays.completed,
+        replays_failed = report.replays.failed,
+        replays_given_up = report.replays.given_up,
         duration_ms = duration.num_milliseconds(),
         "{what}"
     );

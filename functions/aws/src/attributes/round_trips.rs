@@ -9,9 +9,12 @@ use audit_log_core::{
     new_event::{Activity, NewEvent, Submitter},
     notification::{Kind, Notification},
     outbox::{Outbox, to_text},
-    records::{ManifestState, Receipt, StoredManifest, StoredObject, StoredReceipt},
+    records::{
+        AmendedManifest, EventPosition, Location, ManifestState, Progress, Receipt, Refusal, Replay, ReplayError,
+        ReplayState, StopCause, StoredManifest, StoredObject, StoredReceipt,
+    },
     schedule::{Schedule, Window},
-    tenant::{Partition, Platform, Prefix, Region},
+    tenant::{Compression, DueShard, Format, Partition, Platform, Prefix, Region},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -88,8 +91,19 @@ fn object() -> impl Strategy<Value = StoredObject> {
         Window { from, to: from + TimeDelta::minutes(1) }
     });
     let sizes = (0..1_u64 << 50, 0..1_u64 << 50);
-    ("[ -~]{1,60}", sizes, "[0-9a-f]{64}", option::of(minute))
-        .prop_map(|(key, (bytes, events), sha256, late)| StoredObject { key, bytes, events, sha256, late })
+    let last_event = option::of(
+        ("[ -~]{1,60}", any::<u16>()).prop_map(|(recorded_at_id, shard)| EventPosition { recorded_at_id, shard }),
+    );
+    ("[ -~]{1,60}", sizes, "[0-9a-f]{64}", option::of(minute), last_event).prop_map(
+        |(key, (bytes, events), sha256, late, last_event)| StoredObject {
+            key,
+            bytes,
+            events,
+            sha256,
+            late,
+            last_event,
+        },
+    )
 }
 
 fn used_key() -> impl Strategy<Value = UsedKey> {
@@ -102,18 +116,62 @@ fn used_key() -> impl Strategy<Value = UsedKey> {
     )
 }
 
+fn location() -> impl Strategy<Value = Location> {
+    ("[a-z0-9.-]{3,63}", "[a-z/=]{1,60}").prop_map(|(bucket, folder)| Location { bucket, folder })
+}
+
+/// In progress or ended, with or without each optional field.
+fn any_replay() -> impl Strategy<Value = Replay> {
+    let user = (".{1,40}", option::of(".{0,40}"), option::of(".{0,40}"));
+    let request = (user, window(), location(), whole(), any::<[u64; 2]>());
+    let state = prop_oneof![
+        Just((ReplayState::Running, None)),
+        Just((ReplayState::Completed, None)),
+        Just((ReplayState::Stopped, Some(StopCause::DestinationChanged))),
+        Just((ReplayState::Failed, None)),
+    ];
+    let optional = (option::of(".{0,40}"), option::of(whole()), option::of(".{0,200}"));
+    (request, state, optional, window(), any::<bool>(), 1..u64::MAX).prop_map(
+        |((user, range, location, at, [windows, bytes]), (state, stopped), optional, refused, stop_requested, revision)| {
+            let requested_by = User { id: user.0, name: user.1, email: user.2 };
+            let planned = Progress { windows, events: 0, bytes };
+            let replay = Replay::new("the id".to_owned(), range, location, planned, requested_by, at, None);
+            let failed = |message| ReplayError::new(&Failure::new(Code::AccessDenied, message), at);
+            let replay = replay.after_refusal(refused, Refusal::TooManyFiles, at);
+            Replay {
+                revision,
+                state,
+                stopped,
+                stop_requested,
+                checkpoint: optional.0,
+                retry_after: optional.1,
+                ended_at: optional.1,
+                last_error: optional.2.map(failed),
+                ..replay
+            }
+        },
+    )
+}
+
 fn any_receipt() -> impl Strategy<Value = Receipt> {
     // Sometimes more than are listed.
     let objects = prop_oneof![9 => vec(object(), 1..12), 1 => (object(), 499..503_usize).prop_map(|(object, count)| vec![object; count])];
     let numbers = (any::<u64>(), any::<u64>(), 0..i64::from(u32::MAX));
-    let manifest = option::of(("[ -~]{1,60}", "[0-9a-f]{64}", any::<bool>()).prop_map(|(key, sha256, is_signed)| {
+    let amended = (any::<u32>(), "[0-9a-f]{64}", "[0-9a-f]{64}", "[a-z-]{1,20}")
+        .prop_map(|(number, sha256, amends, cause)| AmendedManifest { number, sha256, amends, cause });
+    let rest = (option::of("[0-9a-f]{64}"), option::of(amended));
+    let manifest = ("[ -~]{1,60}", "[0-9a-f]{64}", any::<bool>(), rest).prop_map(|(key, sha256, is_signed, rest)| {
         let state = if is_signed { ManifestState::Signed } else { ManifestState::Unsigned };
-        StoredManifest { key, sha256, state }
-    }));
-    (window(), "[a-z0-9.-]{3,63}", objects, numbers, any::<bool>(), instant(), manifest).prop_map(
-        |(window, bucket, objects, (late, malformed, millis), gap, exported_at, manifest)| Receipt {
+        let (previous, amended) = rest;
+        StoredManifest { key, sha256, state, previous, amended }
+    });
+    let files = (select(vec![Format::Json, Format::Ndjson]), select(vec![Compression::None, Compression::Gzip]));
+    (window(), (location(), files), objects, numbers, any::<bool>(), instant(), option::of(manifest)).prop_map(
+        |(window, place, objects, (late, malformed, millis), gap, exported_at, manifest)| Receipt {
             window,
-            bucket,
+            location: place.0,
+            format: place.1.0,
+            compression: place.1.1,
             objects,
             trailing_counts: TrailingCounts::new(window),
             late,
@@ -284,5 +342,17 @@ proptest! {
         let read = Receipt { objects: listed, exported_at, ..written.clone() };
         prop_assert_eq!(stored_receipt(&item), Some(StoredReceipt { receipt: read, ..all }));
         prop_assert_eq!(text(&item, "record"), Some(receipt_record(written.window.to)));
+        let replayed = replayed_receipt(&tenant, &written);
+        prop_assert_eq!(text(&replayed, "record"), Some(replayed_record(written.window.to, &written.location)));
+        prop_assert_eq!(stored_receipt(&replayed), stored_receipt(&item));
+    }
+
+    #[test]
+    fn a_replay_is_read_back_and_is_pending_while_it_is_running(tenant in tenant(), written in any_replay()) {
+        let item = replay(&tenant, "replay", &written);
+        let shard = written.is_running().then(|| DueShard::from_tenant(&tenant).to_string());
+        prop_assert_eq!(text(&item, "pending_shard"), shard);
+        prop_assert_eq!(text(&item, "record"), Some("replay".to_owned()));
+        prop_assert_eq!(stored_replay(&item), Some(written));
     }
 }

@@ -233,7 +233,7 @@ mod tests {
         let rows = include_str!("../../../../docs/data-model.md").lines().filter(|line| line.starts_with("| `"));
         let waiting = rows.filter(|row| row.contains("`pending_shard` S")).filter_map(|row| row.split('`').nth(1));
         let waiting: Vec<&str> = waiting.collect();
-        assert!(["outbox", "final_delivery"].iter().all(|name| waiting.contains(name)), "{waiting:?}");
+        assert!(["outbox", "final_delivery", "replay"].iter().all(|name| waiting.contains(name)), "{waiting:?}");
         assert!(waiting.iter().all(|name| PENDING.contains(name)), "{waiting:?}");
     }
 }

@@ -6,8 +6,8 @@ use audit_log_core::{
     failure::{Code, Failure},
     lease::Lease,
     outbox::Outbox,
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
-    records::TenantRecords,
+    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants},
+    records::{Location, StoredReceipt, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
@@ -20,7 +20,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
     TenantsTable, fence_holds, fence_holds_while_connected, final_deliveries, is_at_version, lease_is_free,
-    watermark_unchanged, write, write_with_output,
+    replays, watermark_unchanged, write, write_with_output,
 };
 use crate::{
     attributes::{self, Item, key, n, s, text},
@@ -67,8 +67,8 @@ impl Tenants for TenantsTable {
     }
 
     async fn load(&self, tenants: &[TenantId]) -> Result<Vec<(TenantId, TenantRecords)>, Failure> {
-        let keys =
-            |tenant| ["config", "watermark", "outbox", final_deliveries::RECORD].map(|record| key(tenant, record));
+        const RECORDS: [&str; 5] = ["config", "watermark", "outbox", final_deliveries::RECORD, replays::RECORD];
+        let keys = |tenant| RECORDS.map(|record| key(tenant, record));
         let keys: Vec<Item> = tenants.iter().flat_map(keys).collect();
         let mut records: HashMap<String, TenantRecords> = HashMap::new();
         for item in self.items(&keys, "the tenants' records were read").await? {
@@ -87,14 +87,15 @@ impl Tenants for TenantsTable {
                     record.has_notifications = attributes::entries(&item).is_some_and(|entries| !entries.is_empty());
                 }
                 Some(final_deliveries::RECORD) => record.final_deliveries = final_deliveries::final_deliveries(&item),
+                Some(replays::RECORD) => record.replay = attributes::stored_replay(&item),
                 _ => {}
             }
         }
         Ok(tenants.iter().map(|id| (id.clone(), records.remove(id.as_str()).unwrap_or_default())).collect())
     }
 
-    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
-        self.pending_final_deliveries().await
+    async fn redeliveries(&self) -> Result<Vec<String>, Failure> {
+        self.pending_redeliveries().await
     }
 
     async fn write_final_deliveries(
@@ -104,6 +105,33 @@ impl Tenants for TenantsTable {
         write: FinalDeliveryWrite<'_>,
     ) -> Result<Conditional, Failure> {
         self.replace_final_deliveries(tenant, lease, write).await
+    }
+
+    async fn write_replay(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        write: ReplayWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        self.replace_replay(tenant, lease, write).await
+    }
+
+    async fn receipts_after(
+        &self,
+        tenant: &TenantId,
+        after: DateTime<Utc>,
+        most: usize,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        self.export_receipts_after(tenant, after, most).await
+    }
+
+    async fn replayed_receipt(
+        &self,
+        tenant: &TenantId,
+        window_end: DateTime<Utc>,
+        location: &Location,
+    ) -> Result<Option<StoredReceipt>, Failure> {
+        self.last_replayed_receipt(tenant, window_end, location).await
     }
 
     async fn acquire_lease(
@@ -122,7 +150,7 @@ impl Tenants for TenantsTable {
                 let (condition, values) = watermark_unchanged(as_read);
                 (format!("({is_free}) AND {condition}"), values)
             }
-            Purpose::Publish | Purpose::FinalDelivery => (is_free, Vec::new()),
+            Purpose::Publish | Purpose::Redelivery => (is_free, Vec::new()),
         };
         let update = self
             .client

@@ -66,10 +66,6 @@ impl TenantsTable {
         let items = vec![watermark, self.put_final_deliveries(tenant, after)];
         self.transact_and_announce(items, announcement, "a final delivery was noted").await
     }
-
-    pub(super) async fn pending_final_deliveries(&self) -> Result<Vec<String>, Failure> {
-        self.pending_tenants(RECORD, "the pending final deliveries were listed").await
-    }
 }
 
 /// The record. A list that can't be read is one place that can't be read, so that no write replaces it.

@@ -1,5 +1,7 @@
 //! Implements the port for all tenants together: the connected, the saved and those with notifications, and their count.
 
+use std::collections::HashMap;
+
 use audit_log_core::{
     failure::Failure,
     ports::{Conditional, Due, Fleet},
@@ -19,13 +21,21 @@ fn count_key() -> Item {
 }
 
 impl TenantsTable {
-    /// The tenants that the index `pending` lists for one kind of its records, in order.
-    pub(super) async fn pending_tenants(&self, record: &str, doing: &str) -> Result<Vec<String>, Failure> {
-        let scan = self.client.scan().table_name(&self.table).index_name("pending");
-        let of_kind = scan.filter_expression("#record = :record").expression_attribute_names("#record", "record");
-        let mut pending = self.scan_tenants(of_kind.expression_attribute_values(":record", s(record)), doing).await?;
+    /// The tenants that the index `pending` lists for some kinds of its records, in order.
+    pub(super) async fn pending_tenants(&self, records: &[&str], doing: &str) -> Result<Vec<String>, Failure> {
+        let values: HashMap<_, _> = (0..).zip(records).map(|(at, record)| (format!(":record{at}"), s(*record))).collect();
+        let names: Vec<&str> = values.keys().map(String::as_str).collect();
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .index_name("pending")
+            .filter_expression(format!("#record IN ({})", names.join(", ")))
+            .expression_attribute_names("#record", "record")
+            .set_expression_attribute_values(Some(values.clone()));
+        let mut pending = self.scan_tenants(scan, doing).await?;
         pending.sort_unstable();
-        // A record that changes while the index is read can be listed twice.
+        // A tenant can have records of several kinds, and one that changes while the index is read can be listed twice.
         pending.dedup();
         Ok(pending)
     }
@@ -44,7 +54,7 @@ impl Fleet for TenantsTable {
     }
 
     async fn pending(&self) -> Result<Vec<String>, Failure> {
-        self.pending_tenants("outbox", "the outboxes with notifications were listed").await
+        self.pending_tenants(&["outbox"], "the outboxes with notifications were listed").await
     }
 
     async fn last_count(&self) -> Result<Option<ConnectedCount>, Failure> {

@@ -5,7 +5,7 @@ use audit_log_core::{
     new_event::NewEvent,
     outbox::Announcement,
     ports::{Conditional, Repairs, Rotations, Settings, SlotKind, Tenants, being_erased},
-    records::{StoredReceipt, StoredWatermark, TenantRecords},
+    records::{Replay, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
     tenant::{ExternalId, ExternalIds, RoleArn, TenantId},
@@ -198,6 +198,24 @@ impl Settings for TenantsTable {
             }
         }
         Ok(receipts)
+    }
+
+    async fn replayed_receipts(
+        &self,
+        tenant: &TenantId,
+        first: DateTime<Utc>,
+        last: DateTime<Utc>,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        self.replayed_receipts_between(tenant, first, last).await
+    }
+
+    async fn request_replay(
+        &self,
+        tenant: &TenantId,
+        after: &Replay,
+        announcement: Option<&Announcement>,
+    ) -> Result<Conditional, Failure> {
+        self.store_replay_request(tenant, after, announcement).await
     }
 
     async fn take_slot(

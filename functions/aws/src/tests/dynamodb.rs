@@ -55,20 +55,16 @@ fn schedule() -> Schedule {
 }
 
 fn receipt() -> Receipt {
-    let object = StoredObject { key: "k".to_owned(), bytes: 1, events: 1, sha256: "a".to_owned(), late: None };
-    Receipt {
-        window: window(),
-        bucket: "acme-audit".to_owned(),
-        objects: vec![object],
-        trailing_counts: TrailingCounts::new(window()),
-        late: 0,
-        malformed: 0,
-        gap: false,
-        exported_at: window().to,
-        duration: TimeDelta::zero(),
-        manifest: None,
-        signing_failure: None,
-    }
+    let object = StoredObject {
+        key: "k".to_owned(),
+        bytes: 1,
+        events: 1,
+        sha256: "a".to_owned(),
+        late: None,
+        last_event: None,
+    };
+    let location = Location { bucket: "acme-audit".to_owned(), folder: "f".to_owned() };
+    Receipt { objects: vec![object], ..Receipt::empty(window(), location, TrailingCounts::new(window())) }
 }
 
 fn checked() -> ConnectionCheck {

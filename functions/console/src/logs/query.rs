@@ -143,6 +143,7 @@ impl CsvQuery {
 }
 
 fn window(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<Window, Problem> {
+    let instant = |name, text| instant(text).ok_or_else(|| Problem::parameter(name, INSTANT_FORMS));
     let to = to.map_or(Ok(now), |text| instant("to", text))?;
     let from = from.map_or(Ok(to - DEFAULT_PERIOD), |text| instant("from", text))?;
     if from >= to {
@@ -155,14 +156,18 @@ fn window(from: Option<&str>, to: Option<&str>, now: DateTime<Utc>) -> Result<Wi
     Ok(Window { from, to })
 }
 
-fn instant(name: &'static str, text: &str) -> Result<DateTime<Utc>, Problem> {
+/// What is wrong with a text that is no [`instant`].
+pub(crate) const INSTANT_FORMS: &str =
+    "must be a date like 2026-11-21, or an instant like 2026-11-21T12:00:00Z, between 2000 and 2099";
+
+/// Parses a date, which begins in UTC, or an instant.
+pub(crate) fn instant(text: &str) -> Option<DateTime<Utc>> {
     let date = |date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc();
     let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
     let instant = text.parse().map(date).or(instant).ok();
     // The keys of events have four digits for the year.
     let possible = |instant: &DateTime<Utc>| (946_684_800..4_102_444_800).contains(&instant.timestamp());
-    let message = "must be a date like 2026-11-21, or an instant like 2026-11-21T12:00:00Z, between 2000 and 2099";
-    instant.filter(possible).ok_or_else(|| Problem::parameter(name, message))
+    instant.filter(possible)
 }
 
 fn values(name: &'static str, given: &[String]) -> Result<Vec<String>, Problem> {

@@ -210,7 +210,11 @@ fn round_up(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use audit_log_core::{records::Receipt, schedule::Window, search::Columns};
+    use audit_log_core::{
+        records::{Location, Receipt},
+        schedule::Window,
+        search::Columns,
+    };
     use chrono::TimeDelta;
 
     use super::*;
@@ -219,7 +223,8 @@ mod tests {
         let from: DateTime<Utc> = from.parse().unwrap();
         let window = Window { from, to: from + TimeDelta::hours(1) };
         let counts = audit_log_core::late_arrivals::TrailingCounts::new(window);
-        let receipt = Receipt::empty(window, "acme", counts);
+        let location = Location { bucket: "acme".to_owned(), folder: "audit-logs/tenant=acme/".to_owned() };
+        let receipt = Receipt::empty(window, location, counts);
         StoredReceipt { events, ..StoredReceipt::from_receipt(&receipt) }
     }
 

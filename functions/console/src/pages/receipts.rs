@@ -6,11 +6,10 @@ use askama::Template;
 use audit_log_core::{
     failure::Failure,
     ports::Settings as _,
-    records::{ManifestState, Place, StoredReceipt, TenantRecords},
+    records::{Location, ManifestState, Place, TenantRecords},
     tenant::TenantId,
     timestamp,
 };
-use chrono::{DateTime, Utc};
 
 use super::{
     session::Session,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     app::{App, Backend},
-    exports::{ExportedObject, Exports, Manifest, Receipt},
+    exports::{ExportedObject, Exports, Manifest, Receipt, ReplayedReceipt},
 };
 
 /// How many of a window's files are listed, at most.
@@ -77,8 +76,8 @@ struct FileView {
     copy_command: String,
 }
 
-/// The receipts of replays, by the end of their windows.
-type Replayed = HashMap<String, Vec<StoredReceipt>>;
+/// The receipts of replays that stored a window's files again, by the ends of the windows.
+type Standing = HashMap<String, Receipt>;
 
 impl Receipts {
     pub(super) async fn load<B: Backend, P>(
@@ -90,10 +89,10 @@ impl Receipts {
     ) -> Self {
         let tenant = session.caller.tenant();
         let place = records.config.as_ref().and_then(|config| Place::of(tenant, config));
-        let mut replayed = replayed(app, tenant, &exports.exports).await;
-        let view = |receipt: Receipt| {
-            let replays = replayed.remove(&receipt.window_to).unwrap_or_default();
-            ReceiptView::new(receipt, replays, place.as_ref())
+        let mut standing = standing(app, tenant, &exports.exports).await;
+        let view = |export: Receipt| {
+            let standing = standing.remove(&export.window_to);
+            ReceiptView::new(export, standing, place.as_ref())
         };
         Self {
             root: session.request.root,
@@ -109,44 +108,43 @@ impl Receipts {
     }
 }
 
-/// Reads the receipts of replays of these windows. The page is of use without them.
-async fn replayed<B: Backend>(app: &App<B>, tenant: &TenantId, receipts: &[Receipt]) -> Replayed {
-    let end = |receipt: Option<&Receipt>| timestamp::parse_seconds(&receipt?.window_to);
-    let (Some(first), Some(last)) = (end(receipts.last()), end(receipts.first())) else { return Replayed::new() };
+/// Reads the receipts of the windows whose files a replay has stored again. The page is of use without them.
+async fn standing<B: Backend>(app: &App<B>, tenant: &TenantId, exports: &[Receipt]) -> Standing {
+    let mut again = exports.iter().filter(|export| export.replays.iter().any(|replay| is_at(replay, export)));
+    let (Some(latest), earliest) = (again.next(), again.next_back()) else { return Standing::new() };
+    let end = |export: &Receipt| timestamp::parse_seconds(&export.window_to);
+    let (Some(first), Some(last)) = (end(earliest.unwrap_or(latest)), end(latest)) else { return Standing::new() };
     let read = app.settings().replayed_receipts(tenant, first, last).await;
     let read = read.unwrap_or_else(|Failure { code, message, .. }| {
         tracing::error!(code = %code, reason = message, "the receipts of replays could not be read");
         Vec::new()
     });
-    let mut replayed = Replayed::new();
-    for stored in read {
-        replayed.entry(timestamp::seconds(stored.receipt.window.to)).or_default().push(stored);
-    }
-    replayed
+    let at_place = read.into_iter().filter(|stored| {
+        let Location { bucket, folder } = &stored.receipt.location;
+        let end = timestamp::seconds(stored.receipt.window.to);
+        exports.iter().any(|it| it.window_to == end && it.bucket == *bucket && it.folder == *folder)
+    });
+    at_place.map(|stored| (timestamp::seconds(stored.receipt.window.to), Receipt::from(stored))).collect()
+}
+
+/// Whether a replay went to the place of the export.
+fn is_at(replay: &ReplayedReceipt, export: &Receipt) -> bool {
+    replay.bucket == export.bucket && replay.folder == export.folder
 }
 
 impl ReceiptView {
-    /// `present` is where exports go now.
-    fn new(export: Receipt, mut replays: Vec<StoredReceipt>, present: Option<&Place>) -> Self {
-        let first_key = export.objects.first().map_or(String::new(), |object| object.key.clone());
-        let lies_in = |bucket: &str, folder: &str| bucket == export.bucket && first_key.starts_with(folder);
-        let is_present = present.is_none_or(|present| lies_in(&present.bucket, &present.folder));
-        let place = tenant_folder(&first_key).filter(|_| !is_present).map(|folder| place(&export.bucket, folder));
-        let is_here = |stored: &StoredReceipt| {
-            let location = &stored.receipt.location;
-            lies_in(&location.bucket, &location.folder)
+    /// `standing` is the receipt of a replay of the files, if there was one; `present` is where exports go now.
+    fn new(export: Receipt, standing: Option<Receipt>, present: Option<&Place>) -> Self {
+        let is_present = present.is_none_or(|it| it.bucket == export.bucket && it.folder == export.folder);
+        let replayed = |replay: &ReplayedReceipt| ReplayedView {
+            place: (!is_at(replay, &export)).then(|| place(&replay.bucket, &replay.folder)),
+            at: When::minute(&replay.exported_at),
         };
-        replays.sort_by_key(|stored| stored.receipt.exported_at);
-        let replayed = |stored: &StoredReceipt| ReplayedView {
-            place: Some(&stored.receipt.location).filter(|_| !is_here(stored)).map(|it| self::place(&it.bucket, &it.folder)),
-            at: minute(stored.receipt.exported_at),
-        };
-        let views = replays.iter().map(replayed).collect();
-        let here = replays.iter().position(is_here).map(|position| replays.swap_remove(position));
-        let amended = here.as_ref().and_then(|it| it.receipt.manifest.as_ref()?.amended.as_ref()).map(|it| it.number);
+        let replays = export.replays.iter().map(replayed).collect();
+        let place = (!is_present).then(|| place(&export.bucket, &export.folder));
         let delivered_at = When::minute(&export.exported_at);
-        // Where the window lies, its files are those of the replay.
-        let standing = here.map_or(export, Receipt::from);
+        let standing = standing.unwrap_or(export);
+        let manifest = standing.manifest.as_ref();
         Self {
             from: When::minute(&standing.window_from),
             to: When::minute(&standing.window_to),
@@ -155,11 +153,11 @@ impl ReceiptView {
             malformed: standing.malformed,
             gap: standing.gap,
             size: bytes(standing.bytes),
-            manifest: standing.manifest.as_ref().into(),
-            amended,
+            amended: manifest.and_then(|manifest| manifest.amended.as_ref()).map(|amended| amended.number),
+            manifest: manifest.into(),
             delivered_at,
             place,
-            replays: views,
+            replays,
             unlisted: standing.object_count.saturating_sub(MAX_LISTED_FILES as u64),
             files: standing.objects.iter().take(MAX_LISTED_FILES).map(|it| FileView::new(&standing.bucket, it)).collect(),
         }
@@ -169,17 +167,6 @@ impl ReceiptView {
 /// Bucket and tenant's folder in one line.
 fn place(bucket: &str, folder: &str) -> String {
     shown(&format!("s3://{bucket}/{folder}"), 400)
-}
-
-/// The tenant's folder in a key, with a slash at the end.
-fn tenant_folder(key: &str) -> Option<&str> {
-    let begin = key.rfind("audit-logs/tenant=")?;
-    let end = key.get(begin..)?.match_indices('/').nth(1).map(|(at, _)| begin + at + 1)?;
-    key.get(..end)
-}
-
-fn minute(at: DateTime<Utc>) -> When {
-    When::minute(&timestamp::seconds(at))
 }
 
 impl From<Option<&Manifest>> for ManifestView {

@@ -23,19 +23,16 @@ pub(super) fn export(world: &World, tenant: &str, hours: u32) {
             events: 3,
             sha256: "a".repeat(64),
             late: None,
+            last_event: None,
         };
+        let folder = format!("security/audit-logs/tenant={tenant}/");
+        let location = Location { bucket: format!("{tenant}-audit-logs"), folder };
         let receipt = Receipt {
-            window,
-            bucket: format!("{tenant}-audit-logs"),
             objects: (1..=60).map(object).collect(),
-            trailing_counts: TrailingCounts::new(window),
-            late: 0,
             malformed: 1,
-            gap: false,
             exported_at: to + TimeDelta::minutes(1),
             duration: TimeDelta::milliseconds(250),
-            manifest: None,
-            signing_failure: None,
+            ..Receipt::empty(window, location, TrailingCounts::new(window))
         };
         receipts.insert(to, receipt);
     }

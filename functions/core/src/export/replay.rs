@@ -11,18 +11,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::Instrument as _;
 
 use super::{
-    AbortReason, Export, Run,
+    AbortReason, Export, Run, TENANTS_PER_LOAD,
     final_delivery::BEFORE_TICK,
     held_lease::{HeldLease, lease_lost, log_error},
     replayed_window::{ReplayedWindow, is_in_doubt, write_replay},
-    report::{Deferral, ReplayCounts},
+    report::{Deferral, PendingReplays, ReplayCounts},
     window::{Delivery, LeaseContext},
 };
 use crate::{
+    batch::Batch,
     failure::{Code, Failure, Party},
     lease::LEASE_MARGIN,
     new_event::Stamp,
-    ports::{Acquisition, Buckets, Bus, Events, Purpose, Signer, Tenants},
+    ports::{Acquisition, Buckets, Bus, Events, Purpose, Queue, Signer, Tenants},
     records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredReceipt, TenantRecords},
     schedule::{Window, full_hour, next_full_hour},
     settings::{FieldErrors, TenantConfig},
@@ -60,6 +61,38 @@ enum Next {
 }
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
+    /// Goes on with all replays in progress, for the hourly check: by messages to the queue or, without one, in this run.
+    ///
+    /// # Errors
+    /// If the replays can't be listed, or the records of their tenants can't be read.
+    pub async fn replay_pending<Q: Queue>(&self, run: Run<'_>, queue: Option<&Q>) -> Result<PendingReplays, Failure> {
+        let listed = self.tenants.redeliveries().await?;
+        let ids: Vec<TenantId> = listed.iter().filter_map(|id| TenantId::parse(id).ok()).collect();
+        let (mut pending, mut tenants) = (PendingReplays::default(), Vec::new());
+        for ids in ids.chunks(TENANTS_PER_LOAD) {
+            for (tenant, records) in self.tenants.load(ids).await? {
+                let Some(replay) = records.replay.filter(Replay::is_running) else { continue };
+                if replay.is_stalled((run.now)()) {
+                    let (since, code) = (replay.progressed_at, replay.last_error.map(|error| error.code));
+                    tracing::error!(tenant = %tenant, since = timestamp::seconds(since), code, "a replay makes no progress");
+                    pending.stalled += 1;
+                }
+                tenants.push(tenant);
+            }
+        }
+        pending.running = tenants.len() as u64;
+        match queue {
+            Some(queue) => {
+                let ids: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+                for (_, Failure { code, message, .. }) in queue.send(&Batch::split(run.tick, &ids)).await {
+                    tracing::error!(code = %code, reason = message, "replays could not be sent to the queue");
+                }
+            }
+            None => pending.counts = self.replay_all(run, tenants).await,
+        }
+        Ok(pending)
+    }
+
     /// Goes on with these tenants' replays, until the time is up. No failure of one affects another, or any window.
     pub(super) async fn replay_all(&self, run: Run<'_>, tenants: Vec<TenantId>) -> ReplayCounts {
         let (next_tick, ends) = (next_full_hour((run.now)()), (run.now)() + self.options.replay_time);
@@ -271,13 +304,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
 
     /// Why the window is left as it is, if it is.
     fn refusal(&self, run: Run<'_>, original: &StoredReceipt, standing: Option<&StoredReceipt>) -> Option<Refusal> {
-        let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
-        if standing.is_some_and(is_cut) || original.receipt.manifest.is_some() && is_cut(original) {
-            return Some(Refusal::TooManyFiles);
-        }
-        let expires = self.may_be_deleted(original.receipt.window.from, run.deadline);
-        let is_incomplete = |standing: &StoredReceipt| expires || standing.receipt.gap;
-        standing.is_some_and(is_incomplete).then_some(Refusal::EventsExpired)
+        Refusal::of(original, standing, self.may_be_deleted(original.receipt.window.from, run.deadline))
     }
 
     async fn commit_replayed(

@@ -222,6 +222,18 @@ impl AddAssign for ReplayCounts {
     }
 }
 
+/// What the hourly check found of replays in progress, and did for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingReplays {
+    pub running: u64,
+    /// Those that have made no progress for hours.
+    pub stalled: u64,
+    /// What this run did; with a queue, other invocations go on with them.
+    #[serde(flatten)]
+    pub counts: ReplayCounts,
+}
+
 /// What a run committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -25,9 +25,6 @@ use crate::{
     settings::TenantConfig,
 };
 
-/// How far the clock that deletes expired events may be ahead of this one.
-const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
-
 impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
     /// Stores the objects of a window that are not stored yet and its manifest, and returns its receipt. Doesn't move the watermark.
     pub(super) async fn store_window(
@@ -77,7 +74,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
 
     /// Whether events that were recorded at an instant may have been deleted by now.
     pub(super) fn may_be_deleted(&self, recorded: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        self.options.retention.is_some_and(|retention| recorded < now + CLOCK_SKEW - retention)
+        event::may_be_deleted(recorded, self.options.retention, now)
     }
 
     async fn copy_events(

@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     outbox::Outbox,
     ports::{Begun, Conditional, Erased, Erasure, EventsPart, Inventory},
-    records::{FinalDeliveries, RECEIPT_PREFIX},
+    records::{FinalDeliveries, RECEIPT_PREFIX, REPLAYED_PREFIX, Replay},
     settings::Draft,
     tenant::TenantId,
     timestamp,
@@ -21,6 +21,11 @@ fn receipt_name(end: DateTime<Utc>) -> String {
     format!("{RECEIPT_PREFIX}{}", timestamp::seconds(end))
 }
 
+/// The name of the record of a replayed window's receipt.
+fn replayed_name((end, location): &(DateTime<Utc>, String)) -> String {
+    format!("{REPLAYED_PREFIX}{}#{location}", timestamp::seconds(*end))
+}
+
 impl FakeTenant {
     fn is_erased_by(&self, begun: Begun) -> bool {
         self.erasing_since == Some(begun.since) && version(self.config.as_ref()) == Some(begun.version)
@@ -32,10 +37,22 @@ impl FakeTenant {
             ("watermark", self.watermark.is_some() || self.lease.is_some()),
             ("outbox", self.outbox.sequence > 0),
             ("final_delivery", self.final_deliveries.revision > 0),
+            ("replay", self.replay.is_some()),
             ("connection_check", self.connection_check.is_some()),
         ];
         let records = records.into_iter().filter(|(_, exists)| *exists).map(|(name, _)| name.to_owned());
-        records.chain(self.receipts.keys().copied().map(receipt_name)).collect()
+        let receipts = self.receipts.keys().copied().map(receipt_name).chain(self.replayed.keys().map(replayed_name));
+        records.chain(receipts).collect()
+    }
+
+    /// The names of the records that wait for a run.
+    fn pending(&self) -> Vec<String> {
+        let pending = [
+            ("outbox", !self.outbox.is_empty()),
+            ("final_delivery", !self.final_deliveries.is_empty()),
+            ("replay", self.replay.as_ref().is_some_and(Replay::is_running)),
+        ];
+        pending.into_iter().filter(|(_, is_pending)| *is_pending).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Without the named records, except the config.
@@ -43,7 +60,18 @@ impl FakeTenant {
         let is_named = |name: &str| names.iter().any(|named| named == name);
         let mut rest = if is_named("watermark") {
             let Self { config, erasing_since, outbox, final_deliveries, receipts, connection_check, .. } = self;
-            Self { config, erasing_since, outbox, final_deliveries, receipts, connection_check, ..Self::default() }
+            let (replay, replayed) = (self.replay, self.replayed);
+            Self {
+                config,
+                erasing_since,
+                outbox,
+                final_deliveries,
+                receipts,
+                connection_check,
+                replay,
+                replayed,
+                ..Self::default()
+            }
         } else {
             self
         };
@@ -53,10 +81,14 @@ impl FakeTenant {
         if is_named("final_delivery") {
             rest.final_deliveries = FinalDeliveries::default();
         }
+        if is_named("replay") {
+            rest.replay = None;
+        }
         if is_named("connection_check") {
             rest.connection_check = None;
         }
         rest.receipts.retain(|end, _| !is_named(&receipt_name(*end)));
+        rest.replayed.retain(|replayed, _| !is_named(&replayed_name(replayed)));
         rest
     }
 }
@@ -82,8 +114,7 @@ impl Erasure for Fakes {
         self.inject(Op::Inventory, tenant.as_str()).await?;
         let state = self.state();
         let Some(stored) = state.tenants.get(tenant.as_str()) else { return Ok(Inventory::default()) };
-        let pending = [("outbox", stored.outbox.is_empty()), ("final_delivery", stored.final_deliveries.is_empty())];
-        let pending = pending.into_iter().filter(|(_, is_empty)| !is_empty).map(|(name, _)| name.to_owned()).collect();
+        let pending = stored.pending();
         let records = stored.records();
         let watermark = records.watermark.clone().unwrap_or_default();
         let delivered_until = watermark.exported_until.max(watermark.final_delivered_until);
@@ -105,12 +136,11 @@ impl Erasure for Fakes {
         let is_connected = stored.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some());
         let is_leased = stored.lease.as_ref().is_some_and(|lease| lease.excludes_others(now));
         let same_version = version(stored.config.as_ref()).unwrap_or(0) == version_as_read;
-        let is_pending = !stored.outbox.is_empty() || !stored.final_deliveries.is_empty();
-        if is_connected || is_leased || is_pending || !same_version {
+        if is_connected || is_leased || !stored.pending().is_empty() || !same_version {
             return Ok(None);
         }
         let begun = Begun { version: version_as_read + 1, since: timestamp::whole_seconds(now) };
-        let removed = ["watermark", "outbox", "final_delivery"].map(str::to_owned);
+        let removed = ["watermark", "outbox", "final_delivery", "replay"].map(str::to_owned);
         *stored = FakeTenant {
             config: Some(Draft { version: Some(begun.version.to_string()), ..Draft::default() }),
             erasing_since: Some(begun.since),

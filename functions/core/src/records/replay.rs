@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Location, Receipt};
+use super::{Location, Receipt, StoredReceipt};
 use crate::{
     event::User,
     failure::{Failure, Party, message_for_tenant},
@@ -132,6 +132,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Why a window is left as it is, if it is. `original` is the receipt of its export, `standing` that of its last delivery into the
+    /// place of the replay, if there was one; `expires` says whether some of its events may be deleted before it is delivered.
+    pub fn of(original: &StoredReceipt, standing: Option<&StoredReceipt>, expires: bool) -> Option<Self> {
+        let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
+        if standing.is_some_and(is_cut) || original.receipt.manifest.is_some() && is_cut(original) {
+            return Some(Self::TooManyFiles);
+        }
+        let is_incomplete = |standing: &StoredReceipt| expires || standing.receipt.gap;
+        standing.is_some_and(is_incomplete).then_some(Self::EventsExpired)
+    }
+
     /// For the tenant.
     pub fn message(self) -> &'static str {
         match self {

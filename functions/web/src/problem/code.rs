@@ -52,6 +52,10 @@ codes! {
     ConnectorRequired = "connector_required", CONFLICT, "No bucket is connected";
     /// Another run exports the tenant. `Retry-After` says until when at most.
     ExportRunning = "export_running", CONFLICT, "An export is running";
+    /// A replay is running. There is one at a time.
+    ReplayRunning = "replay_running", CONFLICT, "A replay is running";
+    /// There is no replay to stop.
+    NoReplayRunning = "no_replay_running", CONFLICT, "No replay is running";
     /// Too many places that were left wait for their final delivery.
     FinalDeliveriesPending = "final_deliveries_pending", CONFLICT, "Final deliveries are pending";
     /// `If-Match` names an older version.
@@ -62,6 +66,8 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body must be JSON";
     /// `errors` names each wrong field of the body.
     InvalidFields = "invalid_fields", UNPROCESSABLE_ENTITY, "Some fields are invalid";
+    /// No window of the range can be delivered again.
+    NothingToReplay = "nothing_to_replay", UNPROCESSABLE_ENTITY, "Nothing can be replayed";
     /// The customer's role can't be assumed, or not only with the external ID.
     RoleRefused = "role_refused", UNPROCESSABLE_ENTITY, "The role can't be used";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
