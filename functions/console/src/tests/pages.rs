@@ -5,9 +5,11 @@ mod crawl;
 mod csrf;
 mod escaping;
 mod forms;
+mod incidents;
 mod logs_and_status;
 mod obstacles;
 mod proof;
+mod replay;
 mod session;
 mod sign_in;
 mod states;
@@ -101,12 +103,13 @@ fn paths(method: &str) -> Vec<&'static str> {
 }
 
 /// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
-const PAGES: [(&str, bool); 9] = [
+const PAGES: [(&str, bool); 10] = [
     ("/", true),
     ("/status", true),
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
     ("/obstacles", true),
     ("/proof", true),
+    ("/replay?from=2026-11-21T07:00&to=2026-11-21T09:00", false),
     ("/connector", false),
     ("/connector/disconnect", false),
     ("/connector/external-id", false),
@@ -115,7 +118,8 @@ const PAGES: [(&str, bool); 9] = [
 
 #[test]
 fn every_page_is_among_those_that_the_tests_visit() {
-    let files = ["/audit-logs.csv", "/connector/template.yaml", "/manifest-keys/{name}", "/assets/{name}"];
+    let files =
+        ["/replay/progress", "/audit-logs.csv", "/connector/template.yaml", "/manifest-keys/{name}", "/assets/{name}"];
     let pages = PAGES.iter().map(|(address, _)| address.split('?').next().unwrap());
     let visited: BTreeSet<_> = pages.chain(files).collect();
     assert_eq!(visited, paths("get").into_iter().collect(), "add new pages to PAGES");

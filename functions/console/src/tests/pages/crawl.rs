@@ -89,6 +89,7 @@ async fn every_link_works_and_only_known_sites_are_linked_outside() {
         "/connector/template.yaml",
         "/settings",
         "/settings/verify",
+        "/replay",
         "/obstacles",
         "/proof",
         "/session/end",
