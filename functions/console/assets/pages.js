@@ -33,7 +33,7 @@ addEventListener("hashchange", signIn);
 
 // A reload doesn't repeat a message about what was just done.
 const address = new URL(location);
-for (const name of ["signedIn", "signedOut", "saved", "connected", "tested", "disconnected"]) {
+for (const name of ["signedIn", "signedOut", "saved", "connected", "tested", "disconnected", "retry", "replay"]) {
   if (address.searchParams.has(name)) address.searchParams.delete(name);
 }
 if (address.href !== location.href) history.replaceState(history.state, "", address);
@@ -228,6 +228,7 @@ document.addEventListener("htmx:afterSettle", ({ detail }) => {
   if (sender === "filters") showFiltered();
   else if (sender === "load-more" && part?.rows) showMore(part);
   else if (part?.id === "settings-form") showWrong(part);
+  else if (part?.id === "replay") showReplay(part);
   else if (part?.id === "verification") showReport(part.firstElementChild);
 });
 
@@ -250,6 +251,11 @@ function showMore(part) {
   const next = fresh[0]?.querySelector("summary, th") ?? byId("load-more");
   if (next?.matches("th")) next.tabIndex = -1;
   next?.focus();
+}
+
+// Announces the end of a replay. While it runs, its part of the page is loaded again and again.
+function showReplay(part) {
+  if (!part.hasAttribute("hx-get")) announce(part.querySelector("h2").textContent);
 }
 
 // The first wrong field may be far above the button.

@@ -14,12 +14,17 @@ pub(crate) mod document;
 mod error_page;
 mod event;
 mod form;
+mod history;
+mod incidents;
 mod layout;
 mod logs;
 mod not_found;
 pub(crate) mod obstacles;
 mod palette;
 mod proof;
+mod receipts;
+mod replay;
+mod replay_progress;
 mod request;
 pub(crate) mod return_path;
 mod rotation;
@@ -61,6 +66,10 @@ pub(crate) fn router<B: Backend>() -> Router<App<B>> {
         .route("/audit-logs.csv", get(logs::csv::<B>))
         .route("/event", get(event::page::<B>))
         .route("/status", get(status::page::<B>))
+        .route("/status/retry", post(status::retry::<B>))
+        .route("/replay", get(replay::page::<B>).post(replay::start::<B>))
+        .route("/replay/progress", get(replay_progress::part::<B>))
+        .route("/replay/stop", post(replay::stop::<B>))
         .route("/connector", get(connector::page::<B>).post(connector::connect::<B>))
         .route("/connector/test", post(connector::test::<B>))
         .route("/connector/disconnect", get(connector::confirm_disconnect::<B>).post(connector::disconnect::<B>))

@@ -6,9 +6,11 @@ mod csrf;
 mod embedding;
 mod escaping;
 mod forms;
+mod incidents;
 mod logs_and_status;
 mod obstacles;
 mod proof;
+mod replay;
 mod returning;
 mod saving;
 mod session;
@@ -111,6 +113,7 @@ const PAGES: [(&str, bool); 10] = [
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
     ("/obstacles", true),
     ("/proof", true),
+    ("/replay?from=2026-11-21T07:00&to=2026-11-21T09:00", false),
     ("/connector", false),
     ("/connector/disconnect", false),
     ("/connector/external-id", false),
@@ -118,8 +121,9 @@ const PAGES: [(&str, bool); 10] = [
     ("/setup/steps", false),
 ];
 
-/// What is no page.
-const FILES: [&str; 5] = [
+/// What is no page of its own.
+const FILES: [&str; 6] = [
+    "/replay/progress",
     "/audit-logs.csv",
     "/connector/template.yaml",
     "/connector/terraform.tf",

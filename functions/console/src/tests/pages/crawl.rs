@@ -95,6 +95,7 @@ async fn every_link_works_and_only_known_sites_are_linked_outside() {
         "/connector/terraform.tf",
         "/settings",
         "/settings/verify",
+        "/replay",
         "/obstacles",
         "/proof",
         "/session/end",
