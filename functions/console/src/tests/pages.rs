@@ -107,7 +107,7 @@ fn paths(method: &str) -> Vec<&'static str> {
 }
 
 /// An address of each page, and whether the read permission is enough. The event is the newest one of [`crawl::busy`].
-const PAGES: [(&str, bool); 10] = [
+const PAGES: [(&str, bool); 11] = [
     ("/", true),
     ("/status", true),
     ("/event?at=MjAyNi0xMS0yMVQxMDowMjoxMi4zNDVaI2FjbWUtMQ", true),
