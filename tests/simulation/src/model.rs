@@ -201,7 +201,7 @@ impl TenantModel<'_> {
         if !is_visible_to(next, Some(visible)) || !is_counted || self.is_gone(next, (key, shard)) {
             return Ok(());
         }
-        let bucket = self.state.buckets.get(&next.bucket).ok_or("there is no such bucket")?;
+        let bucket = self.state.buckets.get(&next.location.bucket).ok_or("there is no such bucket")?;
         for object in next.objects.iter().filter(|object| object.late.is_some()) {
             let stored = bucket.get(&object.key).ok_or_else(|| format!("{} is missing", object.key))?;
             if object_lines(&object.key, &stored.bytes)?.iter().any(|line| match_line(line, key, body).is_some()) {

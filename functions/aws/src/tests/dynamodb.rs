@@ -15,7 +15,7 @@ use audit_log_core::{
         Commit, Conditional, Connections, EventRange, Events, FailureRecord, Fence, Fleet, Purpose, Repairs as _,
         Settings, Tenants,
     },
-    records::{ConnectedCount, ConnectionCheck, Receipt, StoredObject, StoredWatermark},
+    records::{ConnectedCount, ConnectionCheck, Location, Receipt, StoredObject, StoredWatermark},
     schedule::Schedule,
     system_events::{AdminChange, Client},
     tenant::DueShard,
@@ -55,14 +55,8 @@ fn schedule() -> Schedule {
 }
 
 fn receipt() -> Receipt {
-    let object = StoredObject {
-        key: "k".to_owned(),
-        bytes: 1,
-        events: 1,
-        sha256: "a".to_owned(),
-        late: None,
-        last_event: None,
-    };
+    let object =
+        StoredObject { key: "k".to_owned(), bytes: 1, events: 1, sha256: "a".to_owned(), late: None, last_event: None };
     let location = Location { bucket: "acme-audit".to_owned(), folder: "f".to_owned() };
     Receipt { objects: vec![object], ..Receipt::empty(window(), location, TrailingCounts::new(window())) }
 }

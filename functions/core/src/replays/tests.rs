@@ -80,8 +80,8 @@ impl World {
 
     fn preview(&self, from: &str, to: &str) -> Result<Preview, Unreplayable> {
         let range = Window { from: at(&format!("2026-11-{from}:00Z")), to: at(&format!("2026-11-{to}:00Z")) };
-        let records = self.records();
-        let plan = preview(&self.fakes, &records, &acme(), range, &platform(), self.retention, at(NOW));
+        let (records, tenant, platform) = (self.records(), acme(), platform());
+        let plan = preview(&self.fakes, &records, &tenant, range, &platform, self.retention, at(NOW));
         plan.now_or_never().unwrap().unwrap()
     }
 
@@ -153,22 +153,27 @@ fn windows_go_to_another_place_even_if_events_have_expired_and_are_never_overwri
 
 #[test]
 fn a_window_with_more_files_than_its_receipt_lists_can_not_be_compared() {
-    let world = World::new();
     let with_manifest = |receipt: Receipt| {
         let state = crate::records::ManifestState::Signed;
         let manifest =
             StoredManifest { key: "m".to_owned(), sha256: "b".repeat(64), state, previous: None, amended: None };
-        StoredReceipt { object_count: 501, ..StoredReceipt::from_receipt(&Receipt { manifest: Some(manifest), ..receipt }) }
+        StoredReceipt {
+            object_count: 501,
+            ..StoredReceipt::from_receipt(&Receipt { manifest: Some(manifest), ..receipt })
+        }
     };
     let cut = with_manifest(receipt(window("21T10"), elsewhere()));
-    assert_eq!(Refusal::of(&cut, None, false), Some(Refusal::TooManyFiles), "its manifest lists files that nobody knows");
+    assert_eq!(
+        Refusal::of(&cut, None, false),
+        Some(Refusal::TooManyFiles),
+        "its manifest lists files that nobody knows"
+    );
     let unsigned = StoredReceipt { receipt: Receipt { manifest: None, ..cut.receipt.clone() }, ..cut.clone() };
     assert_eq!(Refusal::of(&unsigned, None, true), None);
     assert_eq!(Refusal::of(&unsigned, Some(&unsigned), true), Some(Refusal::TooManyFiles));
     let whole = StoredReceipt::from_receipt(&receipt(window("21T10"), here()));
     assert_eq!(Refusal::of(&whole, Some(&whole), false), None);
     assert_eq!(Refusal::of(&whole, Some(&whole), true), Some(Refusal::EventsExpired));
-    drop(world);
 }
 
 #[test]
