@@ -34,6 +34,8 @@ export const refusedToReaders = "audit-logs:admin";
 export const badges = {
   notConnected: "Not connected",
   notVerified: "Not verified",
+  failing: "Failing",
+  retrying: "Retrying",
   exporting: "Exporting",
   disconnected: "Disconnected",
 };
@@ -98,4 +100,17 @@ export const status = {
   exports: "Exports",
   proves: "What this proves",
   proof: /^Proof/,
+  nextStep: "Next step",
+  fixThenRetry: "Fix the cause, then retry.",
+  repaired: /Repaired, retrying at/,
+  retry: "Retry now",
+  requested: "Export requested",
+  incidents: "Incidents",
+  ongoing: "Ongoing",
+  resolved: "Resolved",
+  firstEvent: "First",
+  deliverAgain: /^Deliver again/,
+  preview: "Preview",
+  duplicates: "Last-Modified",
+  again: { start: "Deliver again", requested: "Redelivery requested", refresh: "Refresh", done: /^Delivered again/ },
 };

@@ -198,8 +198,12 @@ pub(crate) async fn page<B: Backend, P>(
 
 impl From<StoredManifest> for Manifest {
     fn from(StoredManifest { key, sha256, state, previous: _, amended }: StoredManifest) -> Self {
-        let amended =
-            amended.map(|AmendedManifest { number, sha256, amends, cause }| Amendment { number, sha256, amends, cause });
+        let amended = amended.map(|AmendedManifest { number, sha256, amends, cause }| Amendment {
+            number,
+            sha256,
+            amends,
+            cause,
+        });
         Self { key, sha256, state: state.as_str(), amended }
     }
 }

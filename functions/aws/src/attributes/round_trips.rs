@@ -132,7 +132,14 @@ fn any_replay() -> impl Strategy<Value = Replay> {
     ];
     let optional = (option::of(".{0,40}"), option::of(whole()), option::of(".{0,200}"));
     (request, state, optional, window(), any::<bool>(), 1..u64::MAX).prop_map(
-        |((user, range, location, at, [windows, bytes]), (state, stopped), optional, refused, stop_requested, revision)| {
+        |(
+            (user, range, location, at, [windows, bytes]),
+            (state, stopped),
+            optional,
+            refused,
+            stop_requested,
+            revision,
+        )| {
             let requested_by = User { id: user.0, name: user.1, email: user.2 };
             let planned = Progress { windows, events: 0, bytes };
             let replay = Replay::new("the id".to_owned(), range, location, planned, requested_by, at, None);

@@ -6,7 +6,9 @@ use audit_log_core::{
     failure::{Code, Failure},
     lease::Lease,
     outbox::Outbox,
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants},
+    ports::{
+        Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants,
+    },
     records::{Location, StoredReceipt, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
@@ -19,8 +21,8 @@ use aws_sdk_dynamodb::{
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
-    TenantsTable, fence_holds, fence_holds_while_connected, final_deliveries, is_at_version, lease_is_free,
-    replays, watermark_unchanged, write, write_with_output,
+    TenantsTable, fence_holds, fence_holds_while_connected, final_deliveries, is_at_version, lease_is_free, replays,
+    watermark_unchanged, write, write_with_output,
 };
 use crate::{
     attributes::{self, Item, key, n, s, text},

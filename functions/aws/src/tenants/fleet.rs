@@ -23,7 +23,8 @@ fn count_key() -> Item {
 impl TenantsTable {
     /// The tenants that the index `pending` lists for some kinds of its records, in order.
     pub(super) async fn pending_tenants(&self, records: &[&str], doing: &str) -> Result<Vec<String>, Failure> {
-        let values: HashMap<_, _> = (0..).zip(records).map(|(at, record)| (format!(":record{at}"), s(*record))).collect();
+        let values: HashMap<_, _> =
+            (0..).zip(records).map(|(at, record)| (format!(":record{at}"), s(*record))).collect();
         let names: Vec<&str> = values.keys().map(String::as_str).collect();
         let scan = self
             .client

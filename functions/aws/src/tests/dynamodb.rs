@@ -55,14 +55,8 @@ fn schedule() -> Schedule {
 }
 
 fn receipt() -> Receipt {
-    let object = StoredObject {
-        key: "k".to_owned(),
-        bytes: 1,
-        events: 1,
-        sha256: "a".to_owned(),
-        late: None,
-        last_event: None,
-    };
+    let object =
+        StoredObject { key: "k".to_owned(), bytes: 1, events: 1, sha256: "a".to_owned(), late: None, last_event: None };
     let location = Location { bucket: "acme-audit".to_owned(), folder: "f".to_owned() };
     Receipt { objects: vec![object], ..Receipt::empty(window(), location, TrailingCounts::new(window())) }
 }

@@ -238,9 +238,8 @@ fn failures(happened: &[Happened<'_>], now: DateTime<Utc>, present: &Present<'_>
 fn unsigned_windows(happened: &[Happened<'_>], history: &History) -> Vec<Incident> {
     let signed = |window: &Window| {
         let later = history.receipts.iter().filter(|it| it.receipt.window.to > window.to);
-        let signed = later.filter(|it| {
-            it.receipt.manifest.as_ref().is_some_and(|manifest| manifest.state == ManifestState::Signed)
-        });
+        let signed = later
+            .filter(|it| it.receipt.manifest.as_ref().is_some_and(|manifest| manifest.state == ManifestState::Signed));
         signed.min_by_key(|it| it.receipt.window.to).map(|it| it.receipt.exported_at)
     };
     let mut list: Vec<Incident> = Vec::new();

@@ -30,7 +30,8 @@ pub(super) fn sign(world: &World, tenant: &str) {
         let sha256 = format!("{:064x}", to.timestamp());
         stored.watermark.as_mut().unwrap().manifest_sha256 = Some(sha256.clone());
         let key = format!("{folder}/{window}.manifest");
-        receipt.manifest = Some(StoredManifest { key, sha256, state: ManifestState::Signed, previous: None, amended: None });
+        receipt.manifest =
+            Some(StoredManifest { key, sha256, state: ManifestState::Signed, previous: None, amended: None });
     }
 }
 

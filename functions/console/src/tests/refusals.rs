@@ -10,7 +10,9 @@ pub(super) fn operations() -> Vec<(String, String, bool)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         let operations_of_path = item.as_object().unwrap().iter();
         for (method, _) in operations_of_path.filter(|(_, operation)| operation["security"] != json!([{}])) {
-            let read = ["/v1/exports", "/v1/status", "/v1/audit-logs", "/v1/replays/current"].iter().any(|it| path.starts_with(it));
+            let read = ["/v1/exports", "/v1/status", "/v1/audit-logs", "/v1/replays/current"]
+                .iter()
+                .any(|it| path.starts_with(it));
             let read = read && method == "get";
             operations.push((method.to_uppercase(), path.clone(), read));
         }

@@ -101,9 +101,13 @@ async fn a_replay_starts_shows_how_it_fares_and_stops() {
     let notice = browser.get("/status?replay=requested").await.text;
     assert!(notice.contains("Redelivery requested") && !notice.contains("again-title"), "{notice}");
     let waiting = part(&world).await;
-    for words in
-        ["hx-get=\"./replay/progress\"", "0 of 2 windows", "<progress max=\"2\" value=\"0\"", "action=\"./replay/stop\"", "within minutes"]
-    {
+    for words in [
+        "hx-get=\"./replay/progress\"",
+        "0 of 2 windows",
+        "<progress max=\"2\" value=\"0\"",
+        "action=\"./replay/stop\"",
+        "within minutes",
+    ] {
         assert!(waiting.contains(words), "{words}: {waiting}");
     }
     let again = start(&world).await;
@@ -144,7 +148,11 @@ async fn the_part_is_loaded_alone_and_without_a_script_with_its_page() {
     assert_eq!(browser.get_partial("/replay/progress").await.status, 204);
     start(&world).await;
     let part = browser.get_partial("/replay/progress").await;
-    assert!(part.status == 200 && part.text.starts_with("<section") && part.text.contains("of 2 windows"), "{}", part.text);
+    assert!(
+        part.status == 200 && part.text.starts_with("<section") && part.text.contains("of 2 windows"),
+        "{}",
+        part.text
+    );
     let page = browser.get("/replay/progress").await;
     assert_eq!((page.status.as_u16(), page.location()), (303, "../status#replay"));
     for (wait, words) in [("due", "due are exported first"), ("final", "wait for the last events for the old place")] {
@@ -179,7 +187,11 @@ async fn receipts_say_where_and_when_a_window_was_delivered_again() {
         page.split("<tr role=\"row\" class=\"first\">").nth(1).unwrap().split("</tr>").next().unwrap().to_owned()
     };
     let before = row().await;
-    assert!(before.contains("21 Nov 2026, 10:01") && !before.contains("s3://acme-audit-logs/security/audit-logs/tenant=acme/</span>"), "{before}");
+    assert!(
+        before.contains("21 Nov 2026, 10:01")
+            && !before.contains("s3://acme-audit-logs/security/audit-logs/tenant=acme/</span>"),
+        "{before}"
+    );
     assert!(before.contains("href=\"./replay?from=2026-11-21T09:00:00Z&#38;to=2026-11-21T10:00:00Z\""), "{before}");
     world.change(|tenant| {
         let export = tenant.receipts.values().last().unwrap().clone();
@@ -193,7 +205,12 @@ async fn receipts_say_where_and_when_a_window_was_delivered_again() {
         }
     });
     let after = row().await;
-    for words in ["Delivered again on", "22 Nov 2026, 16:01", "Also delivered to s3://second/audit-logs/tenant=acme/ on", "bbbbbbbb…"] {
+    for words in [
+        "Delivered again on",
+        "22 Nov 2026, 16:01",
+        "Also delivered to s3://second/audit-logs/tenant=acme/ on",
+        "bbbbbbbb…",
+    ] {
         assert!(after.contains(words), "{words}: {after}");
     }
     world.change(|tenant| {
