@@ -39,7 +39,8 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
         let customer = connect(aws, platform, "journey", "200000000071", choices, history).await?;
         let api = platform.api();
         let status = get(api, "journey", "/v1/status").await?;
-        assert_eq!((&status["status"], &status["lastSuccessAt"]), (&json!("scheduled"), &Value::Null));
+        // The settings were verified before they were saved, and not since.
+        assert_eq!((&status["state"], &status["lastSuccessAt"]), (&json!("not_verified"), &Value::Null));
         assert_eq!(status["exportedUntil"], json!(history.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
 
         let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
@@ -53,7 +54,10 @@ fn an_admin_connects_verifies_saves_and_finds_the_export_and_its_events() -> Res
         assert_eq!(list(&exports, "exports")?.len(), 2);
         let status = get(api, "journey", "/v1/status").await?;
         assert_eq!((&status["backlogHours"], &status["consecutiveFailures"]), (&json!(0), &json!(0)));
+        assert_eq!(status["state"], "healthy", "{status}");
         ensure!(status["lastSuccessAt"].is_string(), "{status}");
+        let retry = api.admin("journey", "POST", "/v1/exports/retry", None).await?;
+        assert_eq!((retry.status, retry.body["nextRunAt"].is_string()), (202, true), "{retry:?}");
 
         let newest = &list(&exports, "exports")?[0]["manifest"];
         assert_eq!((&newest["state"], &newest["sha256"]), (&json!("signed"), &status["manifestHead"]), "{newest}");

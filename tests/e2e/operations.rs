@@ -12,7 +12,7 @@ use audit_log_aws::sdk::lambda;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Auditor, Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform,
+    Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform,
     is_data, onboard, project, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 const LEASES: [&str; 2] = ["show-lease", "release-lease"];
 const PAUSES: [&str; 2] = ["pause-tenant", "resume-tenant"];
-const WINDOWS: [&str; 2] = ["list-receipts", "set-watermark-back"];
+const REPLAYS: [&str; 5] = ["preview-replay", "request-replay", "list-replays", "show-replay", "stop-replay"];
 const OUTBOXES: [&str; 4] = ["list-pending", "show-outbox", "publish-outbox", "drop-unreadable-notification"];
 const FINAL_DELIVERIES: [&str; 3] =
     ["list-final-deliveries", "show-final-deliveries", "drop-unreadable-final-delivery"];
@@ -228,51 +228,45 @@ fn a_paused_tenant_is_not_exported_and_loses_nothing() -> Result<()> {
 }
 
 #[test]
-fn after_the_watermark_is_set_back_the_same_objects_are_exported_again() -> Result<()> {
+fn a_replay_is_previewed_requested_shown_and_stopped_with_a_token_of_the_tenant() -> Result<()> {
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let operator = Operator::new(fixture, "back").await?;
-        let back = onboard(aws, platform, "back", "200000000103", Draft::default(), at("10:00")?).await?;
-        back.bucket.enable_versioning().await?;
-        for hour in ["11:00", "12:00", "13:00"] {
-            record(fixture, "back", at(hour)?).await?;
-            assert_eq!(tick(fixture, hour).await?["exported"], 1);
-        }
+        let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
+        let from = hour - TimeDelta::hours(1);
+        let back = connect(aws, platform, "back", "200000000103", Draft::default(), from).await?;
+        record(fixture, "back", hour).await?;
+        assert_eq!(platform.tick(hour + TimeDelta::minutes(1)).await?["exported"], 1);
         let first = back.exports().await?;
 
-        let listed = operator.run("list-receipts", &[("FROM", "2026-11-20T11:30:00Z")]).await?;
-        let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
-        let [eleven, twelve, one] = ["2026-11-20T11:00:00Z", "2026-11-20T12:00:00Z", "2026-11-20T13:00:00Z"];
-        let bucket = "back-audit-logs";
-        assert_eq!(lines, [[eleven, twelve, bucket, "20"], [twelve, one, bucket, "20"]], "{listed}");
-
-        let window = [("FROM", eleven), ("DUE", twelve)];
+        let token = platform.api().token("back", &["audit-logs:admin"]);
+        let [from, to] = [from, hour].map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let variables = [("API", platform.api().base()), ("TOKEN", &token), ("FROM", &from), ("TO", &to)];
+        let preview = parsed(&operator.run("preview-replay", &variables).await?)?;
+        assert_eq!((&preview["windows"], &preview["bucket"]), (&json!(1), &json!("back-audit-logs")), "{preview}");
+        // A lease of another run keeps the replay from going on.
         operator.put_lease().await?;
-        operator.fails_condition("set-watermark-back", &window).await?;
-        operator.change_record("watermark", |watermark| drop(watermark.remove("lease"))).await?;
-        operator.fails_condition("set-watermark-back", &[("FROM", one), ("DUE", "2026-11-20T14:00:00Z")]).await?;
-        assert_eq!(operator.attribute("watermark", "exported_until").await?, Some(s(one)));
-        operator.change_record("watermark", |watermark| drop(watermark.remove("lease_until"))).await?;
-        let head = async |record: &str| operator.attribute(record, "manifest_sha256").await;
-        let before = platform.record("back", "watermark").await?;
-        operator.run("set-watermark-back", &[("FROM", "2026-11-20T10:00:00Z"), ("DUE", eleven)]).await?;
-        assert_eq!(head("watermark").await?, None, "no window is before the first");
-        platform.put_item(Table::Tenants, before).await?;
-        let expected = head("export#2026-11-20T11:00:00Z").await?;
-        ensure!(expected.is_some() && head("watermark").await? != expected, "{expected:?}");
-        operator.run("set-watermark-back", &window).await?;
-        assert_eq!(head("watermark").await?, expected, "the chain goes on from the window before");
+        let requested = parsed(&operator.run("request-replay", &variables).await?)?;
+        assert_eq!(requested["state"], "running", "{requested}");
+        ensure!(operator.run("list-replays", &[]).await?.split_whitespace().any(|tenant| tenant == "back"));
+        let shown = parsed(&operator.run("show-replay", &[]).await?)?;
+        assert_eq!((&shown["next"], &shown["id"]), (&json!(from), &requested["id"]), "{shown}");
+        let stopping = parsed(&operator.run("stop-replay", &variables).await?)?;
+        assert_eq!(stopping["state"], "stopping", "{stopping}");
+        ensure!(operator.run("request-replay", &variables).await.is_err(), "a second one was accepted");
 
-        let report = tick(fixture, "13:00").await?;
-        assert_eq!((&report["exported"], &report["objects"]), (&json!(1), &json!(2)), "{report}");
+        operator.change_record("watermark", |watermark| {
+            watermark.remove("lease");
+            watermark.remove("lease_until");
+        })
+        .await?;
+        let check = platform.check(Utc::now()).await?;
+        assert_eq!(check["replays"]["stalled"], 0, "{check}");
+        let current = platform.api().admin("back", "GET", "/v1/replays/current", None).await?.ok()?;
+        assert_eq!((&current["state"], &current["stopCause"]), (&json!("stopped"), &json!("requested")), "{current}");
+        assert_eq!(operator.run("list-replays", &[]).await?.trim(), "");
         assert_eq!(back.exports().await?, first);
-        let versions = back.bucket.versions().await?;
-        let versions: Vec<usize> = versions.iter().filter(|(key, _)| is_data(key)).map(|(_, all)| all.len()).collect();
-        assert_eq!(versions, [1, 2, 2]);
-        let auditor = Auditor::new(&back, &platform.manifest_keys().await?).await?;
-        let verdict = auditor.verify(&[])?;
-        assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
-        operator.finish(&WINDOWS);
+        operator.finish(&REPLAYS);
         Ok(())
     })
 }
@@ -482,7 +476,7 @@ async fn the_manifest_key_is_changed_to_one_with_the_same_policy() -> Result<()>
 #[test]
 fn a_test_runs_every_command_of_the_page() -> Result<()> {
     let run: Vec<&str> =
-        [&LEASES[..], &PAUSES, &WINDOWS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES, &MANIFEST_KEYS].concat();
+        [&LEASES[..], &PAUSES, &REPLAYS, &OUTBOXES, &FINAL_DELIVERIES, &RESTORES, &MANIFEST_KEYS].concat();
     let on_the_page: BTreeSet<String> = Page::read()?.commands.into_keys().collect();
     assert_eq!(on_the_page, run.into_iter().map(str::to_owned).collect());
     Ok(())

@@ -493,7 +493,7 @@ export function requests(partition) {
         context: { "dynamodb:Attributes": ["tenant_id", "record", attribute] },
       }),
     ),
-    own("query the tenants table itself", "dynamodb:Query", tenants, REFUSED),
+    own("query a tenant's receipts", "dynamodb:Query", tenants, ALLOWED),
     own("query another index", "dynamodb:Query", `${tenants}/index/other`, REFUSED),
     ...["Query", "GetItem", "PutItem"].map((action) =>
       own(`${action} on another table`, `dynamodb:${action}`, `${tenants}-2`, REFUSED),

@@ -71,6 +71,14 @@ impl Bucket {
         Ok(objects)
     }
 
+    /// Deletes all objects.
+    pub async fn empty(&self) -> Result<()> {
+        for object in self.objects().await? {
+            self.s3.delete_object().bucket(&self.name).key(object.key).send().await?;
+        }
+        Ok(())
+    }
+
     pub async fn enable_versioning(&self) -> Result<()> {
         let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         self.s3.put_bucket_versioning().bucket(&self.name).versioning_configuration(versioning).send().await?;

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::Context as _;
 use audit_log_console::{
     app::{App, Deployment},
+    embedding::Embedding,
     router,
 };
 use audit_log_core::{
@@ -48,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
         retention: Some(TimeDelta::days(90)),
         searches_per_minute: 100_000,
         sign_in_origins: Vec::new(),
+        embedding: Embedding::default(),
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
     let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);

@@ -137,7 +137,7 @@ pub struct Replay {
     /// What is delivered.
     pub(crate) delivered: ReplayProgress,
     /// How many windows have an amended manifest since.
-    pub(crate) amended_manifests: u64,
+    pub(crate) amended: u64,
     /// How many windows are left as they are.
     pub(crate) refused: u64,
     /// The first 50 of them.
@@ -162,8 +162,12 @@ pub struct ReplayPreview {
     pub(crate) bucket: String,
     /// The tenant's folder in that bucket.
     pub(crate) folder: String,
-    /// What would be delivered.
-    pub(crate) planned: ReplayProgress,
+    /// How many windows would be delivered.
+    pub(crate) windows: u64,
+    /// Their recorded events.
+    pub(crate) events: u64,
+    /// Their stored bytes.
+    pub(crate) bytes: u64,
     /// How many of these windows were delivered to another place before.
     pub(crate) elsewhere: u64,
     /// How many of these windows lack events that have expired. They are delivered with a gap, into another place only.
@@ -417,7 +421,7 @@ impl From<StoredReplay> for Replay {
             progressed_at: timestamp::seconds(replay.progressed_at),
             planned: replay.planned.into(),
             delivered: replay.delivered.into(),
-            amended_manifests: replay.amended,
+            amended: replay.amended,
             refused: replay.refused_count,
             refused_windows: replay.refused.into_iter().map(RefusedWindow::from).collect(),
             last_error: replay.last_error.map(ReplayError::from),
@@ -438,7 +442,9 @@ impl From<Preview> for ReplayPreview {
             to: timestamp::seconds(preview.range.to),
             bucket: preview.location.bucket,
             folder: preview.location.folder,
-            planned: preview.planned.into(),
+            windows: preview.planned.windows,
+            events: preview.planned.events,
+            bytes: preview.planned.bytes,
             elsewhere: preview.elsewhere,
             incomplete: preview.incomplete,
             events_expired: preview.expired,

@@ -128,14 +128,15 @@ impl Preview {
         retention: Option<TimeDelta>,
         now: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        let mut before = self.range.to.checked_add_signed(MAX_WINDOW);
+        let range = self.range;
+        let mut before = range.to.checked_add_signed(MAX_WINDOW);
         let (mut windows, mut objects) = (0, 0);
         loop {
             let receipts = store.receipts(tenant, before, RECEIPTS_PER_READ).await?;
             let (Some(latest), Some(earliest)) = (receipts.first(), receipts.last()) else { return Ok(()) };
             let (first, last) = (earliest.receipt.window.to, latest.receipt.window.to);
             let replayed = store.replayed_receipts(tenant, first, last).await?;
-            for original in receipts.iter().filter(|it| it.receipt.window.overlaps(self.range)) {
+            for original in receipts.iter().filter(|it| it.receipt.window.overlaps(range)) {
                 let same = |it: &&StoredReceipt| {
                     it.receipt.window.to == original.receipt.window.to && it.receipt.location == self.location
                 };
@@ -144,7 +145,7 @@ impl Preview {
                 windows += 1;
                 objects += original.receipt.objects.len();
             }
-            if first <= self.range.from || receipts.len() < RECEIPTS_PER_READ {
+            if first <= range.from || receipts.len() < RECEIPTS_PER_READ {
                 return Ok(());
             }
             if windows >= MAX_WINDOWS || objects >= MAX_OBJECTS {

@@ -284,7 +284,7 @@ async fn events_are_delivered_until_the_end_of_the_last_export_or_final_delivery
     let tenant = &acme.config.tenant;
     let now = clock("11:02")?;
     for (revision, until) in [(1, "09:50"), (2, "10:20")] {
-        let acquired = world.tenants().acquire_lease(tenant, Purpose::FinalDelivery, &acme.lease, now).await?;
+        let acquired = world.tenants().acquire_lease(tenant, Purpose::Redelivery, &acme.lease, now).await?;
         ensure!(matches!(acquired, Acquisition::Acquired(..)), "{acquired:?}");
         let after = FinalDeliveries { revision, ..FinalDeliveries::default() };
         let write = FinalDeliveryWrite { after: &after, delivered_until: Some(clock(until)?), announcement: None };

@@ -45,7 +45,7 @@ async fn moved(world: &impl World) -> Result<(AsRead, FinalDeliveries)> {
 /// Acquires the lease for a final delivery.
 async fn acquire(world: &impl World, acme: &AsRead) -> Result<()> {
     let now = clock("11:02")?;
-    let acquired = world.tenants().acquire_lease(&acme.config.tenant, Purpose::FinalDelivery, &acme.lease, now).await?;
+    let acquired = world.tenants().acquire_lease(&acme.config.tenant, Purpose::Redelivery, &acme.lease, now).await?;
     assert!(matches!(acquired, Acquisition::Acquired(..)), "{acquired:?}");
     Ok(())
 }
@@ -145,10 +145,10 @@ async fn a_run_writes_the_record_only_under_its_lease_and_as_it_was_read(world: 
 }
 
 async fn a_tenant_is_listed_while_something_is_left_to_deliver(world: &impl World) -> Result<()> {
-    assert_eq!(world.tenants().final_deliveries().await?, [""; 0]);
+    assert_eq!(world.tenants().redeliveries().await?, [""; 0]);
     let (acme, pending) = moved(world).await?;
     world::connect(world, "globex").await?;
-    assert_eq!(world.tenants().final_deliveries().await?, ["acme"]);
+    assert_eq!(world.tenants().redeliveries().await?, ["acme"]);
     assert_eq!(world.fleet().pending().await?, ["acme", "globex"], "of outboxes alone");
     acquire(world, &acme).await?;
     let after = pending.with(&only(&pending)?.place, None);
@@ -157,7 +157,7 @@ async fn a_tenant_is_listed_while_something_is_left_to_deliver(world: &impl Worl
         world.tenants().write_final_deliveries(&acme.config.tenant, &acme.lease, write).await?,
         Conditional::Written
     );
-    assert_eq!(world.tenants().final_deliveries().await?, [""; 0]);
+    assert_eq!(world.tenants().redeliveries().await?, [""; 0]);
     assert_eq!(load(world, &acme.config.tenant).await?.final_deliveries, after);
     Ok(())
 }
@@ -170,7 +170,7 @@ async fn the_lease_for_a_final_delivery_needs_no_connected_tenant(world: &impl W
     assert_eq!(left, Conditional::Written);
     acquire(world, &acme).await?;
     let other = lease(7, "11:45")?;
-    let held = world.tenants().acquire_lease(tenant, Purpose::FinalDelivery, &other, clock("11:03")?).await?;
+    let held = world.tenants().acquire_lease(tenant, Purpose::Redelivery, &other, clock("11:03")?).await?;
     assert_eq!(held, Acquisition::HeldUntil(acme.lease.until));
     assert_eq!(stored_watermark(world, tenant).await?.due_shard, None);
     Ok(())

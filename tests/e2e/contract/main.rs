@@ -38,6 +38,7 @@ mod manifest_keys;
 mod manifests;
 mod outbox;
 mod receipts;
+mod replays;
 mod settings;
 mod signer;
 mod tenants;

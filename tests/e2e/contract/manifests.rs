@@ -32,7 +32,8 @@ on_both_worlds! {
 /// The receipt with a manifest, whose checksum is made of that of its first object.
 pub(crate) fn with_manifest(receipt: &Receipt, state: ManifestState) -> Receipt {
     let object = &receipt.objects[0];
-    let manifest = StoredManifest { key: format!("{}.manifest", object.key), sha256: object.sha256.repeat(64), state };
+    let (key, sha256) = (format!("{}.manifest", object.key), object.sha256.repeat(64));
+    let manifest = StoredManifest { key, sha256, state, previous: None, amended: None };
     Receipt { manifest: Some(manifest), ..receipt.clone() }
 }
 
@@ -187,7 +188,7 @@ async fn left(world: &impl World) -> Result<(AsRead, FinalDelivery)> {
     let left = onboarding::disconnect(world.settings(), &records, tenant, &change("11:20")?).await?;
     assert_eq!(left, Conditional::Written);
     let now = clock("11:22")?;
-    let acquired = world.tenants().acquire_lease(tenant, Purpose::FinalDelivery, &acme.lease, now).await?;
+    let acquired = world.tenants().acquire_lease(tenant, Purpose::Redelivery, &acme.lease, now).await?;
     assert!(matches!(acquired, Acquisition::Acquired(..)), "{acquired:?}");
     let places = load(world, tenant).await?.final_deliveries.places;
     let [delivery] = &places[..] else { anyhow::bail!("expected one: {places:?}") };

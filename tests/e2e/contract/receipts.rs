@@ -56,6 +56,7 @@ async fn a_receipt_of_very_many_objects_is_stored(world: &impl World) -> Result<
         events: 1,
         sha256: format!("{number:064x}"),
         late: None,
+        last_event: None,
     };
     let receipt = Receipt { objects: (1..=2_000).map(object).collect(), ..acme.receipt("a") };
     store(world, &acme, &receipt).await?;

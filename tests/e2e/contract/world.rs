@@ -13,7 +13,7 @@ use audit_log_core::{
         Acquisition, Buckets, Commit, Conditional, Connections, Erasure, Events, FailureRecord, Fence, Fleet,
         ManifestKeys, Purpose, Recorder, Repairs, Rotations, Settings, Signer, Tenants,
     },
-    records::{ExportHealth, Receipt, StoredObject, StoredWatermark, TenantRecords},
+    records::{ExportHealth, Location, Receipt, StoredObject, StoredWatermark, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Draft, TenantConfig},
     system_events::{AdminChange, Client},
@@ -234,18 +234,13 @@ impl AsRead {
     pub(crate) fn receipt(&self, sha256: &str) -> Receipt {
         let window = Window { from: self.schedule.exported_until, to: self.schedule.next_due };
         let key = format!("audit-logs/tenant={}/{window}_0001.json", self.config.tenant);
+        let sha256 = sha256.to_owned();
         Receipt {
-            window,
-            bucket: self.config.bucket.to_string(),
-            objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256: sha256.to_owned(), late: None }],
-            trailing_counts: TrailingCounts::new(window),
-            late: 0,
+            objects: vec![StoredObject { key, bytes: 2048, events: 3, sha256, late: None, last_event: None }],
             malformed: 1,
-            gap: false,
             exported_at: window.to + TimeDelta::minutes(2),
             duration: TimeDelta::milliseconds(250),
-            manifest: None,
-            signing_failure: None,
+            ..Receipt::empty(window, Location::of(&self.config), TrailingCounts::new(window))
         }
     }
 }

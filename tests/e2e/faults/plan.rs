@@ -135,7 +135,8 @@ pub(crate) fn leased(scenario: Scenario, undisturbed: &Outcome, outcome: &Outcom
     let is_left = match call.name.operation.as_str() {
         "UpdateItem REMOVE lease" => *fault == Fault::Deny,
         // S3 may still store the object, unless every attempt got a clear answer. A commit settles that, too.
-        "PutObject" | "PutObject of a manifest" | "CompleteMultipartUpload" => {
+        // A replay notes it in its own record, so that the tenant's exports go on.
+        "PutObject" | "PutObject of a manifest" | "CompleteMultipartUpload" if scenario != Scenario::Replay => {
             let is_in_doubt = ![Fault::Delay, Fault::Deny].contains(fault);
             is_in_doubt && (lost || scenario.never_commits(tenant(&call.name)))
         }

@@ -8,13 +8,19 @@ use audit_log_aws::sdk::dynamodb::{
     types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest},
 };
 use audit_log_aws::sdk::s3::types::{Delete, ObjectIdentifier};
+use audit_log_core::{
+    event::User,
+    records::{Location, Progress, RECEIPT_PREFIX, Replay},
+    schedule::Window,
+    tenant::{DueShard, TenantId},
+};
 use audit_log_tests::{Item, attribute, events};
 use futures::future;
 use serde_json::Value;
 
-use crate::scenario::{FILES, Scenario};
+use crate::scenario::{FILES, REPLAYED, Scenario};
 use crate::start::{InitialRecords, is_record, scan};
-use crate::world::World;
+use crate::world::{World, clock};
 
 /// The limit of BatchWriteItem.
 const MAX_BATCH_ITEMS: usize = 25;
@@ -77,6 +83,50 @@ impl World {
         let count = counts.iter_mut().find(|count| count[0] != 0).context("no event in the trailing counts")?;
         count[0] = (count[0].as_u64().unwrap_or_default() - 1).into();
         watermark.insert("trailing_counts".to_owned(), AttributeValue::S(trailing.to_string()));
+        Ok(items)
+    }
+
+    /// The tenants table after an undisturbed tick before a late event of [`FILES`] was visible, with replays of all windows. The
+    /// windows were exported so long ago that no request is in doubt, and none is due.
+    pub(crate) async fn with_replays(&self) -> Result<Vec<Item>> {
+        self.restore(Scenario::Inline).await?;
+        let events = &self.start.events_table;
+        let partition = AttributeValue::S(format!("{FILES}#0"));
+        let query = self.dynamodb.query().table_name(events).key_condition_expression("tenant_shard = :partition");
+        let recorded = query.expression_attribute_values(":partition", partition).send().await?.items.unwrap_or_default();
+        let late = recorded.get(recorded.len() / 2).context("no events")?.clone();
+        write(&self.dynamodb, events, vec![delete(&late, ["tenant_shard", "recorded_at_id"])?]).await?;
+        let outcome = self.run(Scenario::Inline, Scenario::Inline.hour(), None).await?;
+        ensure!(!outcome.failed, "the first tick failed: {:?}", outcome.answers);
+        write(&self.dynamodb, events, vec![put(&late)?]).await?;
+        let mut items = self.records().await?;
+        items.retain(|item| REPLAYED.contains(&attribute(item, "tenant_id")) && !is_record(item, "outbox"));
+        for item in &mut items {
+            let (name, at) = match attribute(item, "record") {
+                "watermark" => ("next_due", "2099-01-01T00:00:00Z"),
+                record if record.starts_with(RECEIPT_PREFIX) => ("exported_at", "2026-11-20T11:01:00Z"),
+                _ => continue,
+            };
+            item.insert(name.to_owned(), AttributeValue::S(at.to_owned()));
+        }
+        for tenant in REPLAYED {
+            let range = Window { from: clock("08:00")?, to: clock("11:00")? };
+            let (bucket, _) = self.bucket(tenant)?;
+            let location = Location { bucket, folder: format!("audit-logs/tenant={tenant}/") };
+            let by = User { id: "ada".to_owned(), name: None, email: None };
+            let id = format!("replay-of-{tenant}");
+            let replay = Replay::new(id, range, location, Progress::default(), by, clock("11:30")?, None);
+            let tenant = TenantId::parse(tenant)?;
+            let record = [
+                ("tenant_id", tenant.to_string()),
+                ("record", "replay".to_owned()),
+                ("replay", replay.to_text()),
+                ("pending_shard", DueShard::from_tenant(&tenant).to_string()),
+            ];
+            let mut record: Item = record.map(|(name, text)| (name.to_owned(), AttributeValue::S(text))).into();
+            record.insert("revision".to_owned(), AttributeValue::N(replay.revision.to_string()));
+            items.push(record);
+        }
         Ok(items)
     }
 

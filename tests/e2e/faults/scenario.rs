@@ -15,6 +15,9 @@ pub(crate) const SHARDS: u32 = 3;
 /// The tenants of a tick at 11:00, in its order.
 const SMALL: [&str; 4] = [RECOVERING, FAILING, FILES, SHARDED];
 
+/// The tenants of the replays.
+pub(crate) const REPLAYED: [&str; 2] = [RECOVERING, FILES];
+
 /// The tenant with several files in its window.
 pub(crate) const FILES: &str = "files";
 
@@ -66,17 +69,29 @@ pub(crate) enum Scenario {
     PartRefused,
     /// S3 denies the last file of the window with several files, so that no stored file is committed.
     FileRefused,
+    /// No tenant is due. The windows of the inline tick are delivered again to two customers who have deleted all their files. An event
+    /// of the window with several files came late, so its manifest is amended.
+    Replay,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Inline, Self::Parts, Self::FannedOut, Self::Idle, Self::Later, Self::PartRefused, Self::FileRefused];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Inline,
+        Self::Parts,
+        Self::FannedOut,
+        Self::Idle,
+        Self::Later,
+        Self::PartRefused,
+        Self::FileRefused,
+        Self::Replay,
+    ];
 
     pub(crate) fn tenants(self) -> &'static [&'static str] {
         match self {
             Self::Inline | Self::FannedOut => &SMALL,
             Self::Later => &[FAILING, FILES],
             Self::Idle | Self::FileRefused => &[FILES],
+            Self::Replay => &REPLAYED,
             Self::Parts | Self::PartRefused => &["parts"],
         }
     }
@@ -110,7 +125,7 @@ impl Scenario {
 
     /// Whether a run delivers all events of all tenants except [`FAILING`].
     pub(crate) fn delivers(self) -> bool {
-        matches!(self, Self::Inline | Self::Parts | Self::FannedOut)
+        matches!(self, Self::Inline | Self::Parts | Self::FannedOut | Self::Replay)
     }
 
     /// Whether no run commits the tenant's window.
@@ -141,6 +156,10 @@ impl Scenario {
             }
             Self::PartRefused => operation == "AbortMultipartUpload",
             Self::FileRefused => operation == "PutObject",
+            Self::Replay => {
+                let is_stored = name.service == Service::S3 || operation == "Sign";
+                is_stored || operation.starts_with("TransactWriteItems ConditionCheck") || operation == "Query"
+            }
         }
     }
 }

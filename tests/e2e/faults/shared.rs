@@ -34,6 +34,7 @@ fn start() -> Result<(Runtime, World)> {
     let world = runtime.block_on(async {
         let mut world = World::start(aws).await?;
         world.start.later = world.after_a_tick().await?;
+        world.start.replay = world.with_replays().await?;
         anyhow::Ok(world)
     })?;
     Ok((runtime, world))

@@ -19,6 +19,8 @@ pub(crate) struct InitialRecords {
     tenants: Vec<Item>,
     /// The tenants table at the start of a later tick.
     pub(crate) later: Vec<Item>,
+    /// The same at the start of replays.
+    pub(crate) replay: Vec<Item>,
     /// The audit events of onboarding, which aren't a run's.
     onboarding_events: BTreeSet<String>,
 }
@@ -47,7 +49,7 @@ impl InitialRecords {
             }
         }
         let onboarding_events = BTreeSet::new();
-        let mut records = Self { tenants_table, events_table, tenants, later: Vec::new(), onboarding_events };
+        let mut records = Self { tenants_table, events_table, tenants, later: Vec::new(), replay: Vec::new(), onboarding_events };
         let recorded = records.system_events(dynamodb, &records.ids()).await?;
         records.onboarding_events = recorded.iter().map(|item| attribute(item, "recorded_at_id").to_owned()).collect();
         Ok(records)
@@ -55,7 +57,11 @@ impl InitialRecords {
 
     /// The records at the start of a scenario.
     pub(crate) fn records(&self, scenario: Scenario) -> impl Iterator<Item = &Item> {
-        let all = if scenario == Scenario::Later { &self.later } else { &self.tenants };
+        let all = match scenario {
+            Scenario::Later => &self.later,
+            Scenario::Replay => &self.replay,
+            _ => &self.tenants,
+        };
         all.iter().filter(move |item| scenario.tenants().contains(&attribute(item, "tenant_id")))
     }
 

@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod folders;
+mod replay;
 mod signing;
 
 use anyhow::{Context as _, Result};

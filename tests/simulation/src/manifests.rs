@@ -161,7 +161,7 @@ pub(crate) fn check_receipt(
         return head.map_or(Ok(None), |_| Err(format!("{id}: {window} of a chain was committed without a manifest")));
     };
     let empty = Objects::new();
-    let objects = state.buckets.get(&receipt.bucket).unwrap_or(&empty);
+    let objects = state.buckets.get(&receipt.location.bucket).unwrap_or(&empty);
     let object = objects.get(&stored.key);
     let object = object.ok_or_else(|| format!("{id}: {window} was committed before {} was stored", stored.key))?;
     let manifest = Manifest::parse(&object.bytes)?;
@@ -237,9 +237,9 @@ pub(crate) fn check_commit(
     }
     facts.heads.entry(id.to_owned()).or_default().insert(timestamp::seconds(window.to), sha256_of_text);
     if let Some(stored) = &receipt.manifest
-        && let Some(object) = state.buckets.get(&receipt.bucket).and_then(|objects| objects.get(&stored.key))
+        && let Some(object) = state.buckets.get(&receipt.location.bucket).and_then(|objects| objects.get(&stored.key))
     {
-        facts.committed.insert((receipt.bucket.clone(), stored.key.clone()), sha256(&object.bytes));
+        facts.committed.insert((receipt.location.bucket.clone(), stored.key.clone()), sha256(&object.bytes));
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl TenantModel<'_> {
     }
 
     fn check_receipt(&self, receipt: &Receipt) -> Result<(), String> {
-        let bucket = self.state.buckets.get(&receipt.bucket).ok_or("there is no such bucket")?;
+        let bucket = self.state.buckets.get(&receipt.location.bucket).ok_or("there is no such bucket")?;
         let (mut found, mut system_events) = (Vec::new(), 0);
         let mut files: BTreeMap<Option<Window>, Vec<Vec<String>>> = BTreeMap::new();
         let mut redelivered: BTreeMap<Window, Vec<String>> = BTreeMap::new();

@@ -115,8 +115,8 @@ impl Monitor {
             }
             check_place(id, config.as_ref(), receipt)?;
             for object in &receipt.objects {
-                check_stored(state, id, &receipt.bucket, object, "the watermark moved")?;
-                facts.committed.insert((receipt.bucket.clone(), object.key.clone()), object.sha256.clone());
+                check_stored(state, id, &receipt.location.bucket, object, "the watermark moved")?;
+                facts.committed.insert((receipt.location.bucket.clone(), object.key.clone()), object.sha256.clone());
             }
             manifests::check_commit(facts, state, id, tenant, receipt)?;
         }
@@ -194,7 +194,7 @@ fn check_place(id: &str, config: Option<&TenantConfig>, receipt: &Receipt) -> Re
         };
         object.key == spec.key
     };
-    if receipt.bucket != config.bucket.as_str() || !receipt.objects.iter().enumerate().all(is_right) {
+    if receipt.location.bucket != config.bucket.as_str() || !receipt.objects.iter().enumerate().all(is_right) {
         return Err(format!("{id}: {} was committed with outdated settings", receipt.window));
     }
     Ok(())

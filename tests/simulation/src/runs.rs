@@ -70,6 +70,7 @@ impl Invocation {
             concurrency: plan.concurrency,
             max_object_bytes: self.world.max_object_bytes.load(Ordering::Relaxed),
             max_windows: if self.world.is_calm() { 1_000 } else { plan.max_windows },
+            replay_time: TimeDelta::minutes(2),
             budget: Budget::new(1 << 22),
         };
         let ports = || self.ports.clone();

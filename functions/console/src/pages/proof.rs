@@ -16,8 +16,7 @@ use http::header;
 use super::{
     document::{self, rendered},
     error_page::ErrorPage,
-    layout::NavItem,
-    session::Session,
+    session::{Session, Visitor},
     text::{When, shown},
 };
 use crate::{
@@ -31,8 +30,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| rendered(include_str!("../.
 /// Where the system's own objects are in a tenant's folder.
 const MANIFESTS: &str = "_audit-log-export/manifests/";
 
-pub(super) async fn page(session: Session<Read>) -> Response {
-    document::page(session.layout(NavItem::None, "Proof"), &DOCUMENT)
+/// Needs no session: it has nothing of a tenant, and auditors may have no account here.
+pub(super) async fn page(visitor: Visitor) -> Response {
+    document::page(visitor.layout("Proof"), &DOCUMENT)
 }
 
 /// What a tenant needs to verify its exports.

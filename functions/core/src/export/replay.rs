@@ -120,7 +120,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 Ok(Next::Window) => continue,
                 Ok(Next::Ended) => {}
                 Err(AbortReason::Deferred(deferral)) => {
-                    tracing::info!(why = deferral.reason(), "deferred");
+                    tracing::info!(why = deferral.reason(), "replay deferred");
                     if deferral == Deferral::OutOfTime {
                         counts.unfinished.push(tenant.to_string());
                     }
@@ -131,7 +131,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                         tenant_replay.read_at = DateTime::UNIX_EPOCH;
                         continue;
                     }
-                    tracing::info!("deferred: the tenant's records keep changing");
+                    tracing::info!(why = Deferral::RecordsChanging.reason(), "replay deferred");
                 }
                 Err(AbortReason::Failed(failure)) => {
                     self.note_replay_failure(run, &mut tenant_replay, &failure, &mut counts).await;
@@ -161,7 +161,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 Acquisition::Acquired(watermark, health) => (watermark, health),
                 Acquisition::HeldUntil(until) => {
                     let why = Deferral::Leased { until }.reason();
-                    tracing::info!(until = timestamp::seconds(until), why, "deferred");
+                    tracing::info!(until = timestamp::seconds(until), why, "replay deferred");
                     return Ok(None);
                 }
                 Acquisition::ConditionFailed => return Ok(None),

@@ -48,7 +48,7 @@ impl TenantModel<'_> {
             .flat_map(|receipt| {
                 let keys = receipt.objects.iter().map(|object| &object.key);
                 let keys = keys.chain(receipt.manifest.as_ref().map(|manifest| &manifest.key));
-                keys.map(|key| (receipt.bucket.as_str(), key.as_str()))
+                keys.map(|key| (receipt.location.bucket.as_str(), key.as_str()))
             })
             .collect();
         for (bucket, folder) in self.facts.folders.get(self.id).into_iter().flatten() {

@@ -4,8 +4,10 @@ use audit_log_core::{
     failure::{Code, Failure},
     lease::{LEASE_MARGIN, Lease},
     outbox::{Announcement, Outbox},
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
-    records::{StoredWatermark, TenantRecords},
+    ports::{
+        Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants,
+    },
+    records::{Location, StoredReceipt, StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
@@ -67,8 +69,35 @@ impl Tenants for Ports {
         Ok(loaded)
     }
 
-    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
-        self.read("final deliveries", "of all", self.fakes().final_deliveries()).await
+    async fn redeliveries(&self) -> Result<Vec<String>, Failure> {
+        self.read("redeliveries", "of all", self.fakes().redeliveries()).await
+    }
+
+    async fn write_replay(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        write: ReplayWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        self.fakes().write_replay(tenant, lease, write).await
+    }
+
+    async fn receipts_after(
+        &self,
+        tenant: &TenantId,
+        after: DateTime<Utc>,
+        most: usize,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        self.fakes().receipts_after(tenant, after, most).await
+    }
+
+    async fn replayed_receipt(
+        &self,
+        tenant: &TenantId,
+        window_end: DateTime<Utc>,
+        location: &Location,
+    ) -> Result<Option<StoredReceipt>, Failure> {
+        self.fakes().replayed_receipt(tenant, window_end, location).await
     }
 
     async fn write_final_deliveries(
@@ -104,10 +133,10 @@ impl Tenants for Ports {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
-        let is_final = matches!(purpose, Purpose::FinalDelivery);
+        let is_final = matches!(purpose, Purpose::Redelivery);
         let as_read = match purpose {
             Purpose::Export(as_read) => Some(as_read.clone()),
-            Purpose::Publish | Purpose::FinalDelivery => None,
+            Purpose::Publish | Purpose::Redelivery => None,
         };
         let (ports, of, mut lease) = (self.clone(), tenant.clone(), lease.clone());
         if is_planted(Bug::MarginZero) && as_read.is_some() {
