@@ -364,9 +364,10 @@ fn unreplayable(why: Unreplayable) -> Problem {
 impl ReplayRange {
     fn parse(&self) -> Result<Window, Problem> {
         let (from, to) = (instant(&self.from), instant(&self.to));
-        let fields = [("from", from), ("to", to)].into_iter().filter(|(_, parsed)| parsed.is_none());
-        let wrong = |problem: Problem, (field, _)| problem.field(field, INSTANT_FORMS);
-        let (Some(from), Some(to)) = (from, to) else { return Err(fields.fold(invalid(), wrong)) };
+        let (Some(from), Some(to)) = (from, to) else {
+            let wrong = [("from", from), ("to", to)].into_iter().filter(|(_, parsed)| parsed.is_none());
+            return Err(wrong.fold(invalid(), |problem, (field, _)| problem.field(field, INSTANT_FORMS)));
+        };
         // Rounded up, so that the range has all that it says.
         let to = timestamp::whole_seconds(to) + TimeDelta::seconds((to != to.trunc_subsecs(0)).into());
         Ok(Window { from: timestamp::whole_seconds(from), to })

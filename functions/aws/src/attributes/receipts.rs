@@ -192,7 +192,7 @@ mod tests {
         let window = Window { from: end - TimeDelta::hours(1), to: end };
         let location = Location { bucket: "b".repeat(63), folder: "f".repeat(600) };
         let acme = TenantId::parse(&"t".repeat(64)).unwrap();
-        for (key_bytes, id_bytes, count) in [(430, 150, 486), (430, 1024, 229), (1024, 1024, 169), (60, 100, 500)] {
+        for (key_bytes, id_bytes, count) in [(430, 150, 487), (430, 1024, 229), (1024, 1024, 169), (60, 100, 500)] {
             let object = StoredObject {
                 key: "k".repeat(key_bytes),
                 bytes: u64::MAX / 1_000,

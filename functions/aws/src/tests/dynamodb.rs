@@ -15,7 +15,7 @@ use audit_log_core::{
         Commit, Conditional, Connections, EventRange, Events, FailureRecord, Fence, Fleet, Purpose, Repairs as _,
         Settings, Tenants,
     },
-    records::{ConnectedCount, ConnectionCheck, Receipt, StoredObject, StoredWatermark},
+    records::{ConnectedCount, ConnectionCheck, Location, Receipt, StoredObject, StoredWatermark},
     schedule::Schedule,
     system_events::{AdminChange, Client},
     tenant::DueShard,

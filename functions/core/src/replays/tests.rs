@@ -153,7 +153,6 @@ fn windows_go_to_another_place_even_if_events_have_expired_and_are_never_overwri
 
 #[test]
 fn a_window_with_more_files_than_its_receipt_lists_can_not_be_compared() {
-    let world = World::new();
     let with_manifest = |receipt: Receipt| {
         let state = crate::records::ManifestState::Signed;
         let manifest =
@@ -168,7 +167,6 @@ fn a_window_with_more_files_than_its_receipt_lists_can_not_be_compared() {
     let whole = StoredReceipt::from_receipt(&receipt(window("21T10"), here()));
     assert_eq!(Refusal::of(&whole, Some(&whole), false), None);
     assert_eq!(Refusal::of(&whole, Some(&whole), true), Some(Refusal::EventsExpired));
-    drop(world);
 }
 
 #[test]
