@@ -12,8 +12,8 @@ use audit_log_aws::sdk::lambda;
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform,
-    is_data, onboard, project, run_on_platform, tools,
+    Fixture, Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, connect, deploy_platform, is_data,
+    onboard, project, run_on_platform, tools,
 };
 use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -255,11 +255,12 @@ fn a_replay_is_previewed_requested_shown_and_stopped_with_a_token_of_the_tenant(
         assert_eq!(stopping["state"], "stopping", "{stopping}");
         ensure!(operator.run("request-replay", &variables).await.is_err(), "a second one was accepted");
 
-        operator.change_record("watermark", |watermark| {
-            watermark.remove("lease");
-            watermark.remove("lease_until");
-        })
-        .await?;
+        operator
+            .change_record("watermark", |watermark| {
+                watermark.remove("lease");
+                watermark.remove("lease_until");
+            })
+            .await?;
         let check = platform.check(Utc::now()).await?;
         assert_eq!(check["replays"]["stalled"], 0, "{check}");
         let current = platform.api().admin("back", "GET", "/v1/replays/current", None).await?.ok()?;

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Spread, generate};
 use audit_log_tests::{
-    Browser, Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, delete_stack, deploy_platform, follow_link, project,
-    publish_template, tools,
+    Browser, Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, delete_stack, deploy_platform, follow_link,
+    project, publish_template, tools,
 };
 use chrono::{DateTime, Datelike as _, DurationRound as _, TimeDelta, Utc, Weekday};
 use serde_json::json;

@@ -45,12 +45,7 @@ fn raised(replay: &Replay) -> Replay {
     Replay { revision: replay.revision + 1, ..replay.clone() }
 }
 
-async fn write(
-    world: &impl World,
-    acme: &AsRead,
-    after: &Replay,
-    receipt: Option<&Receipt>,
-) -> Result<Conditional> {
+async fn write(world: &impl World, acme: &AsRead, after: &Replay, receipt: Option<&Receipt>) -> Result<Conditional> {
     let write = ReplayWrite { after, receipt, announcement: None };
     Ok(world.tenants().write_replay(&acme.config.tenant, &acme.lease, write).await?)
 }

@@ -93,7 +93,8 @@ impl World {
         let events = &self.start.events_table;
         let partition = AttributeValue::S(format!("{FILES}#0"));
         let query = self.dynamodb.query().table_name(events).key_condition_expression("tenant_shard = :partition");
-        let recorded = query.expression_attribute_values(":partition", partition).send().await?.items.unwrap_or_default();
+        let recorded =
+            query.expression_attribute_values(":partition", partition).send().await?.items.unwrap_or_default();
         let late = recorded.get(recorded.len() / 2).context("no events")?.clone();
         write(&self.dynamodb, events, vec![delete(&late, ["tenant_shard", "recorded_at_id"])?]).await?;
         let outcome = self.run(Scenario::Inline, Scenario::Inline.hour(), None).await?;

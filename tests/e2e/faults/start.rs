@@ -49,7 +49,8 @@ impl InitialRecords {
             }
         }
         let onboarding_events = BTreeSet::new();
-        let mut records = Self { tenants_table, events_table, tenants, later: Vec::new(), replay: Vec::new(), onboarding_events };
+        let mut records =
+            Self { tenants_table, events_table, tenants, later: Vec::new(), replay: Vec::new(), onboarding_events };
         let recorded = records.system_events(dynamodb, &records.ids()).await?;
         records.onboarding_events = recorded.iter().map(|item| attribute(item, "recorded_at_id").to_owned()).collect();
         Ok(records)

@@ -68,6 +68,13 @@ struct Cause {
 }
 
 impl Cause {
+    /// Without characters that would hide or reorder others.
+    fn shown(&self) -> Self {
+        let Self { code, party, message, hint } = self;
+        let hint = hint.as_ref().map(|hint| shown(hint, 2_000));
+        Self { code: shown(code, 60), party: party.clone(), message: shown(message, 1_000), hint }
+    }
+
     fn is_customers(&self) -> bool {
         self.party.as_deref() != Some(Party::Platform.as_str())
     }
@@ -203,7 +210,7 @@ fn failures(happened: &[Happened<'_>], now: DateTime<Utc>, present: &Present<'_>
             "Export Failed" | "Export Still Failing" => {
                 let began_at = info.failing_since.unwrap_or(*at);
                 let incident = open.get_or_insert_with(|| Incident::new(Kind::Failed, began_at, Some(link.clone())));
-                incident.causes = vec![info.cause.clone()];
+                incident.causes = vec![info.cause.shown()];
                 let from = incident.affected.map(|window| window.from).or(info.exported_until);
                 incident.affected = from.map(|from| Window { from, to: full_hour(*at).max(from) });
             }
@@ -277,7 +284,7 @@ fn drifts(happened: &[Happened<'_>]) -> Vec<Incident> {
         match *action {
             "Connection Drifted" => {
                 let incident = open.get_or_insert_with(|| Incident::new(Kind::Drifted, *at, Some(link.clone())));
-                incident.causes.clone_from(&info.findings);
+                incident.causes = info.findings.iter().map(Cause::shown).collect();
                 incident.is_ongoing = true;
             }
             "Connection Restored" => {

@@ -54,7 +54,10 @@ async fn a_replay_is_requested_goes_on_and_ends() {
     assert_eq!((&replay["state"], &replay["from"]), (&json!("running"), &json!("2026-11-21T08:00:00Z")));
     assert_eq!(replay["planned"], json!({ "windows": 2, "events": 360, "bytes": 12_000 }));
     assert_eq!(replay["delivered"], json!({ "windows": 0, "events": 0, "bytes": 0 }));
-    assert_eq!((&replay["bucket"], &replay["requestedAt"]), (&json!("acme-audit-logs"), &json!("2026-11-21T10:03:12Z")));
+    assert_eq!(
+        (&replay["bucket"], &replay["requestedAt"]),
+        (&json!("acme-audit-logs"), &json!("2026-11-21T10:03:12Z"))
+    );
     assert_eq!(world.fakes.state().requested_exports, ["acme"], "a run goes on with it");
     let recorded = world.recorded("acme", "Export Replay Requested");
     assert_eq!((&recorded[0]["id"], recorded.len()), (&replay["id"], 1));
@@ -67,7 +70,10 @@ async fn a_replay_is_requested_goes_on_and_ends() {
     });
     let replay = world.current().await.json();
     assert_eq!((&replay["refused"], &replay["refusedWindows"][0]["reason"]), (&json!(1), &json!("events_expired")));
-    assert_eq!((&replay["lastError"]["code"], &replay["lastError"]["party"]), (&json!("access_denied"), &json!("customer")));
+    assert_eq!(
+        (&replay["lastError"]["code"], &replay["lastError"]["party"]),
+        (&json!("access_denied"), &json!("customer"))
+    );
     world.change_replay(|replay| replay.ended(ReplayState::Completed, None, now()));
     let replay = world.current().await.json();
     assert_eq!((&replay["state"], &replay["endedAt"]), (&json!("completed"), &json!("2026-11-21T10:03:12Z")));
@@ -153,7 +159,10 @@ async fn a_preview_says_what_would_happen_and_changes_nothing() {
     let preview = world.preview("2026-11-01", "2026-12-01").await.json();
     assert_eq!((&preview["windows"], &preview["events"], &preview["bytes"]), (&json!(3), &json!(540), &json!(18_000)));
     assert_eq!((&preview["to"], &preview["complete"]), (&json!("2026-11-21T10:00:00Z"), &json!(true)));
-    assert_eq!((&preview["elsewhere"], &preview["eventsExpired"], &preview["incomplete"]), (&json!(1), &json!(0), &json!(0)));
+    assert_eq!(
+        (&preview["elsewhere"], &preview["eventsExpired"], &preview["incomplete"]),
+        (&json!(1), &json!(0), &json!(0))
+    );
     assert!(preview["notes"][0].as_str().unwrap().contains("Last-Modified"), "{preview}");
     assert_eq!(world.fakes.state().tenants, before);
 }
@@ -173,9 +182,18 @@ async fn an_export_has_its_replays_beside_it() {
     world.change(|tenant| {
         let original = tenant.receipts.values().next_back().unwrap().clone();
         let elsewhere = Location { bucket: "elsewhere".to_owned(), folder: original.location.folder.clone() };
-        let amended = AmendedManifest { number: 1, sha256: "b".repeat(64), amends: "a".repeat(64), cause: "late-events".to_owned() };
+        let amended = AmendedManifest {
+            number: 1,
+            sha256: "b".repeat(64),
+            amends: "a".repeat(64),
+            cause: "late-events".to_owned(),
+        };
         let manifest = StoredManifest {
-            key: "m".to_owned(), sha256: "a".repeat(64), state: ManifestState::Signed, previous: None, amended: Some(amended),
+            key: "m".to_owned(),
+            sha256: "a".repeat(64),
+            state: ManifestState::Signed,
+            previous: None,
+            amended: Some(amended),
         };
         let here = Receipt { manifest: Some(manifest), exported_at: at, ..original.clone() };
         let there = Receipt { location: elsewhere, exported_at: now(), gap: true, ..original };
@@ -188,7 +206,10 @@ async fn an_export_has_its_replays_beside_it() {
     assert_eq!((&latest["folder"], &latest["format"]), (&json!("security/audit-logs/tenant=acme/"), &json!("json")));
     assert_eq!((&latest["compression"], &latest["manifest"]), (&json!("none"), &Value::Null));
     let replays = latest["replays"].as_array().unwrap();
-    assert_eq!(replays.iter().map(|it| &it["bucket"]).collect::<Vec<_>>(), [&json!("acme-audit-logs"), &json!("elsewhere")]);
+    assert_eq!(
+        replays.iter().map(|it| &it["bucket"]).collect::<Vec<_>>(),
+        [&json!("acme-audit-logs"), &json!("elsewhere")]
+    );
     assert_eq!((&replays[0]["manifest"]["amended"]["number"], &replays[1]["gap"]), (&json!(1), &json!(true)));
     assert_eq!((&replays[0]["exportedAt"], &replays[0]["objectCount"]), (&json!("2026-11-21T10:02:12Z"), &json!(60)));
     assert_eq!(exports["exports"][1]["replays"], json!([]));

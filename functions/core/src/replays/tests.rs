@@ -157,10 +157,17 @@ fn a_window_with_more_files_than_its_receipt_lists_can_not_be_compared() {
         let state = crate::records::ManifestState::Signed;
         let manifest =
             StoredManifest { key: "m".to_owned(), sha256: "b".repeat(64), state, previous: None, amended: None };
-        StoredReceipt { object_count: 501, ..StoredReceipt::from_receipt(&Receipt { manifest: Some(manifest), ..receipt }) }
+        StoredReceipt {
+            object_count: 501,
+            ..StoredReceipt::from_receipt(&Receipt { manifest: Some(manifest), ..receipt })
+        }
     };
     let cut = with_manifest(receipt(window("21T10"), elsewhere()));
-    assert_eq!(Refusal::of(&cut, None, false), Some(Refusal::TooManyFiles), "its manifest lists files that nobody knows");
+    assert_eq!(
+        Refusal::of(&cut, None, false),
+        Some(Refusal::TooManyFiles),
+        "its manifest lists files that nobody knows"
+    );
     let unsigned = StoredReceipt { receipt: Receipt { manifest: None, ..cut.receipt.clone() }, ..cut.clone() };
     assert_eq!(Refusal::of(&unsigned, None, true), None);
     assert_eq!(Refusal::of(&unsigned, Some(&unsigned), true), Some(Refusal::TooManyFiles));
