@@ -9,18 +9,19 @@ use super::*;
 
 const RANGE: &str = "?from=2026-11-21T07:00&to=2026-11-21T09:00";
 
+/// With five windows of two files each, in the place of the settings.
 async fn exported() -> World {
     let world = World::with("acme").await;
     super::super::reading::export(&world, "acme", 5);
+    world.change(|tenant| tenant.receipts.values_mut().for_each(|receipt| receipt.objects.truncate(2)));
     world
 }
 
-/// The receipts of the tests name another folder than the settings, so they are of another place.
-fn move_receipts_to_the_place_of_the_settings(world: &World) {
+/// Makes the windows ones of another bucket.
+fn move_away(world: &World) {
     world.change(|tenant| {
         for receipt in tenant.receipts.values_mut() {
-            receipt.location.folder = "security/audit-logs/tenant=acme/".to_owned();
-            receipt.objects.truncate(2);
+            receipt.location.bucket = "old-bucket".to_owned();
         }
     });
 }
@@ -48,7 +49,6 @@ async fn part(world: &World) -> String {
 #[tokio::test]
 async fn a_range_is_shown_before_it_starts() {
     let world = exported().await;
-    move_receipts_to_the_place_of_the_settings(&world);
     let browser = world.browser("acme", ADMIN);
     let page = browser.get(&format!("/replay{RANGE}")).await;
     assert_eq!((page.status.as_u16(), page.title()), (200, "Deliver again"), "{}", page.text);
@@ -72,12 +72,12 @@ async fn a_range_is_shown_before_it_starts() {
 #[tokio::test]
 async fn a_preview_says_what_can_not_be_delivered_again_and_why() {
     let world = exported().await;
-    let elsewhere = world.browser("acme", ADMIN).get(&format!("/replay{RANGE}")).await.text;
-    assert!(elsewhere.contains("2 windows were delivered to another place before"), "{elsewhere}");
-    move_receipts_to_the_place_of_the_settings(&world);
     world.change(|tenant| tenant.receipts.values_mut().nth(2).unwrap().gap = true);
     let page = world.browser("acme", ADMIN).get(&format!("/replay{RANGE}")).await.text;
     assert!(page.contains("1 window stays as it is: its events have expired"), "{page}");
+    move_away(&world);
+    let elsewhere = world.browser("acme", ADMIN).get(&format!("/replay{RANGE}")).await.text;
+    assert!(elsewhere.contains("2 windows were delivered to another place before"), "{elsewhere}");
     for (range, words) in [
         ("?from=2026-07-01T00:00&to=2026-07-02T00:00", "23 Aug 2026"),
         ("?from=2026-11-21T09:00&to=2026-11-21T08:00", "The start must be before the end"),
@@ -93,7 +93,6 @@ async fn a_preview_says_what_can_not_be_delivered_again_and_why() {
 #[tokio::test]
 async fn a_replay_starts_shows_how_it_fares_and_stops() {
     let world = exported().await;
-    move_receipts_to_the_place_of_the_settings(&world);
     assert_eq!(part(&world).await, "");
     let started = start(&world).await;
     assert_eq!((started.status.as_u16(), started.location()), (303, "./status?replay=requested#replay"));
@@ -181,7 +180,6 @@ async fn the_part_is_loaded_alone_and_without_a_script_with_its_page() {
 #[tokio::test]
 async fn receipts_say_where_and_when_a_window_was_delivered_again() {
     let world = exported().await;
-    move_receipts_to_the_place_of_the_settings(&world);
     let row = async || {
         let page = world.browser("acme", ADMIN).get("/status").await.text;
         page.split("<tr role=\"row\" class=\"first\">").nth(1).unwrap().split("</tr>").next().unwrap().to_owned()
@@ -213,11 +211,7 @@ async fn receipts_say_where_and_when_a_window_was_delivered_again() {
     ] {
         assert!(after.contains(words), "{words}: {after}");
     }
-    world.change(|tenant| {
-        for receipt in tenant.receipts.values_mut() {
-            receipt.location.bucket = "old-bucket".to_owned();
-        }
-    });
+    move_away(&world);
     let moved = row().await;
     assert!(moved.contains("to s3://old-bucket/security/audit-logs/tenant=acme/"), "{moved}");
 }
