@@ -80,8 +80,8 @@ impl World {
 
     fn preview(&self, from: &str, to: &str) -> Result<Preview, Unreplayable> {
         let range = Window { from: at(&format!("2026-11-{from}:00Z")), to: at(&format!("2026-11-{to}:00Z")) };
-        let records = self.records();
-        let plan = preview(&self.fakes, &records, &acme(), range, &platform(), self.retention, at(NOW));
+        let (records, tenant, platform) = (self.records(), acme(), platform());
+        let plan = preview(&self.fakes, &records, &tenant, range, &platform, self.retention, at(NOW));
         plan.now_or_never().unwrap().unwrap()
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     event::User,
+    export::PendingReplays,
     fakes::{FakeObject, Fault, Op},
     lease::LEASE_MARGIN,
     manifest::{ManifestKey, text_sha256},
@@ -427,4 +428,24 @@ fn a_lost_answer_counts_no_window_twice() {
     world.tick_at("13:20");
     world.tick_at("13:30");
     assert_eq!(state(&world), (ReplayState::Completed, 3, 0));
+}
+
+#[test]
+fn the_hourly_check_goes_on_with_replays_by_the_queue_or_itself_and_counts_those_without_progress() {
+    let world = World::exported();
+    let check = |time: &str, has_queue: bool| {
+        let (now, queue) = (clock(time), has_queue.then_some(&world.fakes));
+        let job = async |export: FakeExport, run: Run<'_>| export.replay_pending(run, queue).await;
+        world.run_of(crate::schedule::full_hour(now), &move || now, &|| false, job).unwrap().unwrap()
+    };
+    assert_eq!(check("13:31", true), PendingReplays::default());
+    world.request("10:00", "13:00", clock("13:10"));
+    let sent = check("13:31", true);
+    assert_eq!((sent.running, sent.stalled, sent.counts.windows), (1, 0, 0));
+    let sent: Vec<_> = std::mem::take(&mut world.fakes.state().queue);
+    assert_eq!((sent.len(), sent[0].tenants.as_slice()), (1, ["acme".to_owned()].as_slice()));
+    world.change_replay(|replay| replay.progressed_at = clock("07:31"));
+    let done = check("13:31", false);
+    assert_eq!((done.running, done.stalled, done.counts.windows, done.counts.completed), (1, 1, 3, 1));
+    assert_eq!((world.fakes.state().queue.len(), check("13:32", false).running), (0, 0));
 }
