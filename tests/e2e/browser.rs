@@ -4,8 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "the pages show events as of now")]
 
 use anyhow::{Context as _, Result};
+use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Spread, generate};
-use audit_log_tests::{Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, follow_link, run_on_platform, tools};
+use audit_log_tests::{
+    Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, connect, delete_stack, follow_link, run_on_platform, tools,
+};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -157,6 +160,47 @@ impl<'a> Visitor<'a> {
         self.run_step("signsOut", json!({})).await?;
         self.browser.close().await
     }
+}
+
+/// Exports fail because the role is gone. The admin makes it again, verifies, retries, and delivers a window again.
+fn repairs_and_delivers_again(tenant: &'static str, account: &'static str, scripts: bool) -> Result<()> {
+    run_on_platform(async |fixture| {
+        let mut admin = Visitor::new(fixture, tenant, account, scripts).await?;
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let (hour, start) = (admin.hour, admin.hour - TimeDelta::hours(4));
+        let choices = Draft { prefix: Some("security".to_owned()), ..Draft::default() };
+        let customer = connect(aws, platform, tenant, account, choices, start).await?;
+        let tick = platform.tick(hour - TimeDelta::hours(1)).await?;
+        assert_eq!(tick["failed"], json!(0), "{tick}");
+        let connector = platform.api().admin(tenant, "GET", "/v1/connector", None).await?.ok()?;
+        let link = connector["quickCreateUrl"].as_str().context("no link")?.to_owned();
+        delete_stack(aws, account, &customer.stack.name).await?;
+        let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
+        assert_eq!(tick["failed"], json!(1), "{tick}");
+
+        admin.sign_in().await?;
+        admin.run_step("goes", json!({ "to": "status" })).await?;
+        admin.run_step("seesTheFailure", json!({ "code": "assume_role_denied" })).await?;
+        let (bucket, role) = (format!("{tenant}-audit-logs"), format!("{tenant}-audit-log-export"));
+        let filled_in = [("BucketName", bucket.as_str()), ("BucketPrefix", "security"), ("RoleName", &role)];
+        follow_link(aws, account, &link, &filled_in).await?;
+        admin.run_step("goes", json!({ "to": "settings" })).await?;
+        admin.run_step("verifies", json!({})).await?;
+        admin.run_step("goes", json!({ "to": "status" })).await?;
+        admin.run_step("retriesNow", json!({})).await?;
+        admin.run_step("deliversAgain", json!({})).await?;
+        admin.browser.close().await
+    })
+}
+
+#[test]
+fn an_admin_repairs_a_failing_export_and_delivers_a_window_again() -> Result<()> {
+    repairs_and_delivers_again("mender", "200000000086", true)
+}
+
+#[test]
+fn a_failing_export_is_repaired_without_scripts() -> Result<()> {
+    repairs_and_delivers_again("plainmender", "200000000087", false)
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl History {
             }
         }
         let search = Search {
-            window: Window { from, to: now },
+            // With what is recorded at this very moment.
+            window: Window { from, to: now + TimeDelta::seconds(1) },
             actions: ACTIONS.map(str::to_owned).to_vec(),
             users: Vec::new(),
             log_types: vec![LOG_TYPE.to_owned()],

@@ -68,6 +68,13 @@ struct Cause {
 }
 
 impl Cause {
+    /// Without characters that would hide or reorder others.
+    fn shown(&self) -> Self {
+        let Self { code, party, message, hint } = self;
+        let hint = hint.as_ref().map(|hint| shown(hint, 2_000));
+        Self { code: shown(code, 60), party: party.clone(), message: shown(message, 1_000), hint }
+    }
+
     fn is_customers(&self) -> bool {
         self.party.as_deref() != Some(Party::Platform.as_str())
     }
@@ -203,7 +210,7 @@ fn failures(happened: &[Happened<'_>], now: DateTime<Utc>, present: &Present<'_>
             "Export Failed" | "Export Still Failing" => {
                 let began_at = info.failing_since.unwrap_or(*at);
                 let incident = open.get_or_insert_with(|| Incident::new(Kind::Failed, began_at, Some(link.clone())));
-                incident.causes = vec![info.cause.clone()];
+                incident.causes = vec![info.cause.shown()];
                 let from = incident.affected.map(|window| window.from).or(info.exported_until);
                 incident.affected = from.map(|from| Window { from, to: full_hour(*at).max(from) });
             }
@@ -238,9 +245,8 @@ fn failures(happened: &[Happened<'_>], now: DateTime<Utc>, present: &Present<'_>
 fn unsigned_windows(happened: &[Happened<'_>], history: &History) -> Vec<Incident> {
     let signed = |window: &Window| {
         let later = history.receipts.iter().filter(|it| it.receipt.window.to > window.to);
-        let signed = later.filter(|it| {
-            it.receipt.manifest.as_ref().is_some_and(|manifest| manifest.state == ManifestState::Signed)
-        });
+        let signed = later
+            .filter(|it| it.receipt.manifest.as_ref().is_some_and(|manifest| manifest.state == ManifestState::Signed));
         signed.min_by_key(|it| it.receipt.window.to).map(|it| it.receipt.exported_at)
     };
     let mut list: Vec<Incident> = Vec::new();
@@ -278,7 +284,7 @@ fn drifts(happened: &[Happened<'_>]) -> Vec<Incident> {
         match *action {
             "Connection Drifted" => {
                 let incident = open.get_or_insert_with(|| Incident::new(Kind::Drifted, *at, Some(link.clone())));
-                incident.causes.clone_from(&info.findings);
+                incident.causes = info.findings.iter().map(Cause::shown).collect();
                 incident.is_ongoing = true;
             }
             "Connection Restored" => {

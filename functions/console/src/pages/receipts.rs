@@ -159,7 +159,12 @@ impl ReceiptView {
             place,
             replays,
             unlisted: standing.object_count.saturating_sub(MAX_LISTED_FILES as u64),
-            files: standing.objects.iter().take(MAX_LISTED_FILES).map(|it| FileView::new(&standing.bucket, it)).collect(),
+            files: standing
+                .objects
+                .iter()
+                .take(MAX_LISTED_FILES)
+                .map(|it| FileView::new(&standing.bucket, it))
+                .collect(),
         }
     }
 }

@@ -145,10 +145,7 @@ impl Wait {
 }
 
 /// The part alone. Without a script, the link to it leads to the page that has it.
-pub(super) async fn part<B: Backend>(
-    State(app): State<App<B>>,
-    session: Session<Read>,
-) -> Result<Response, ErrorPage> {
+pub(super) async fn part<B: Backend>(State(app): State<App<B>>, session: Session<Read>) -> Result<Response, ErrorPage> {
     if !session.request.is_partial {
         return Ok(Redirect::to("../status#replay").into_response());
     }

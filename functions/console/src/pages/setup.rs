@@ -155,7 +155,14 @@ pub(super) async fn landing<B: Backend>(
     let leads_to_setup = |session: &Session<Read>| session.setup_pending && session.caller.permissions().admin;
     if names_nothing && session.as_ref().is_ok_and(leads_to_setup) {
         let query = if query.is_empty() { query } else { format!("?{query}") };
-        return (StatusCode::SEE_OTHER, [(header::LOCATION, HeaderValue::try_from(format!("./setup{query}")).unwrap_or(HeaderValue::from_static("./setup")))]).into_response();
+        return (
+            StatusCode::SEE_OTHER,
+            [(
+                header::LOCATION,
+                HeaderValue::try_from(format!("./setup{query}")).unwrap_or(HeaderValue::from_static("./setup")),
+            )],
+        )
+            .into_response();
     }
     logs::page::<B>.call(request, app).await
 }

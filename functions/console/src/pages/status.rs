@@ -34,7 +34,9 @@ use crate::{
     app::{App, Backend},
     exports::{self, Parameters},
     retry::{self, ExportRequested},
-    status::{self, ConnectionCheck, ConnectionFinding, ExportError, ExportState, ExportStatus, FinalDelivery, Undelivered},
+    status::{
+        self, ConnectionCheck, ConnectionFinding, ExportError, ExportState, ExportStatus, FinalDelivery, Undelivered,
+    },
 };
 
 #[derive(Template)]
@@ -128,7 +130,8 @@ pub(super) async fn page<B: Backend>(
 ) -> Result<Response, ErrorPage> {
     let Query(query) = query.map_err(|problem| session.refuse(&problem))?;
     let notice = query.notice();
-    let page = status_page(&app, &session, query.page_token, notice).await.map_err(|problem| session.refuse(&problem))?;
+    let page =
+        status_page(&app, &session, query.page_token, notice).await.map_err(|problem| session.refuse(&problem))?;
     Ok(html(StatusCode::OK, &page))
 }
 

@@ -64,7 +64,8 @@ async fn a_failure_and_its_recovery_are_one_incident_with_cause_fix_hours_and_li
     let (first, second) = (section.find("18 Nov 2026, 11:01"), section.find("10 Nov 2026, 11:01"));
     assert!(first.is_some() && first < second, "newest first: {section}");
     let hint = Code::AccessDenied.hint().replace('\'', "&#39;");
-    for words in ["Resolved", "Exports failed", "S3 &#60;refused&#62; the write.", &hint, "5 hours: ", "delivered late"] {
+    for words in ["Resolved", "Exports failed", "S3 &#60;refused&#62; the write.", &hint, "5 hours: ", "delivered late"]
+    {
         assert!(section.contains(words), "{words}: {section}");
     }
     assert_eq!((section.matches("<details>").count(), section.matches("<details open>").count()), (2, 0), "{section}");

@@ -9,18 +9,19 @@ use super::*;
 
 const RANGE: &str = "?from=2026-11-21T07:00&to=2026-11-21T09:00";
 
+/// With five windows of two files each, in the place of the settings.
 async fn exported() -> World {
     let world = World::with("acme").await;
     super::super::reading::export(&world, "acme", 5);
+    world.change(|tenant| tenant.receipts.values_mut().for_each(|receipt| receipt.objects.truncate(2)));
     world
 }
 
-/// The receipts of the tests name another folder than the settings, so they are of another place.
-fn move_receipts_to_the_place_of_the_settings(world: &World) {
+/// Makes the windows ones of another bucket.
+fn move_away(world: &World) {
     world.change(|tenant| {
         for receipt in tenant.receipts.values_mut() {
-            receipt.location.folder = "security/audit-logs/tenant=acme/".to_owned();
-            receipt.objects.truncate(2);
+            receipt.location.bucket = "old-bucket".to_owned();
         }
     });
 }
@@ -48,7 +49,6 @@ async fn part(world: &World) -> String {
 #[tokio::test]
 async fn a_range_is_shown_before_it_starts() {
     let world = exported().await;
-    move_receipts_to_the_place_of_the_settings(&world);
     let browser = world.browser("acme", ADMIN);
     let page = browser.get(&format!("/replay{RANGE}")).await;
     assert_eq!((page.status.as_u16(), page.title()), (200, "Deliver again"), "{}", page.text);
@@ -72,12 +72,12 @@ async fn a_range_is_shown_before_it_starts() {
 #[tokio::test]
 async fn a_preview_says_what_can_not_be_delivered_again_and_why() {
     let world = exported().await;
-    let elsewhere = world.browser("acme", ADMIN).get(&format!("/replay{RANGE}")).await.text;
-    assert!(elsewhere.contains("2 windows were delivered to another place before"), "{elsewhere}");
-    move_receipts_to_the_place_of_the_settings(&world);
     world.change(|tenant| tenant.receipts.values_mut().nth(2).unwrap().gap = true);
     let page = world.browser("acme", ADMIN).get(&format!("/replay{RANGE}")).await.text;
     assert!(page.contains("1 window stays as it is: its events have expired"), "{page}");
+    move_away(&world);
+    let elsewhere = world.browser("acme", ADMIN).get(&format!("/replay{RANGE}")).await.text;
+    assert!(elsewhere.contains("2 windows were delivered to another place before"), "{elsewhere}");
     for (range, words) in [
         ("?from=2026-07-01T00:00&to=2026-07-02T00:00", "23 Aug 2026"),
         ("?from=2026-11-21T09:00&to=2026-11-21T08:00", "The start must be before the end"),
@@ -93,7 +93,6 @@ async fn a_preview_says_what_can_not_be_delivered_again_and_why() {
 #[tokio::test]
 async fn a_replay_starts_shows_how_it_fares_and_stops() {
     let world = exported().await;
-    move_receipts_to_the_place_of_the_settings(&world);
     assert_eq!(part(&world).await, "");
     let started = start(&world).await;
     assert_eq!((started.status.as_u16(), started.location()), (303, "./status?replay=requested#replay"));
@@ -101,9 +100,13 @@ async fn a_replay_starts_shows_how_it_fares_and_stops() {
     let notice = browser.get("/status?replay=requested").await.text;
     assert!(notice.contains("Redelivery requested") && !notice.contains("again-title"), "{notice}");
     let waiting = part(&world).await;
-    for words in
-        ["hx-get=\"./replay/progress\"", "0 of 2 windows", "<progress max=\"2\" value=\"0\"", "action=\"./replay/stop\"", "within minutes"]
-    {
+    for words in [
+        "hx-get=\"./replay/progress\"",
+        "0 of 2 windows",
+        "<progress max=\"2\" value=\"0\"",
+        "action=\"./replay/stop\"",
+        "within minutes",
+    ] {
         assert!(waiting.contains(words), "{words}: {waiting}");
     }
     let again = start(&world).await;
@@ -144,7 +147,11 @@ async fn the_part_is_loaded_alone_and_without_a_script_with_its_page() {
     assert_eq!(browser.get_partial("/replay/progress").await.status, 204);
     start(&world).await;
     let part = browser.get_partial("/replay/progress").await;
-    assert!(part.status == 200 && part.text.starts_with("<section") && part.text.contains("of 2 windows"), "{}", part.text);
+    assert!(
+        part.status == 200 && part.text.starts_with("<section") && part.text.contains("of 2 windows"),
+        "{}",
+        part.text
+    );
     let page = browser.get("/replay/progress").await;
     assert_eq!((page.status.as_u16(), page.location()), (303, "../status#replay"));
     for (wait, words) in [("due", "due are exported first"), ("final", "wait for the last events for the old place")] {
@@ -173,13 +180,16 @@ async fn the_part_is_loaded_alone_and_without_a_script_with_its_page() {
 #[tokio::test]
 async fn receipts_say_where_and_when_a_window_was_delivered_again() {
     let world = exported().await;
-    move_receipts_to_the_place_of_the_settings(&world);
     let row = async || {
         let page = world.browser("acme", ADMIN).get("/status").await.text;
         page.split("<tr role=\"row\" class=\"first\">").nth(1).unwrap().split("</tr>").next().unwrap().to_owned()
     };
     let before = row().await;
-    assert!(before.contains("21 Nov 2026, 10:01") && !before.contains("s3://acme-audit-logs/security/audit-logs/tenant=acme/</span>"), "{before}");
+    assert!(
+        before.contains("21 Nov 2026, 10:01")
+            && !before.contains("s3://acme-audit-logs/security/audit-logs/tenant=acme/</span>"),
+        "{before}"
+    );
     assert!(before.contains("href=\"./replay?from=2026-11-21T09:00:00Z&#38;to=2026-11-21T10:00:00Z\""), "{before}");
     world.change(|tenant| {
         let export = tenant.receipts.values().last().unwrap().clone();
@@ -193,14 +203,15 @@ async fn receipts_say_where_and_when_a_window_was_delivered_again() {
         }
     });
     let after = row().await;
-    for words in ["Delivered again on", "22 Nov 2026, 16:01", "Also delivered to s3://second/audit-logs/tenant=acme/ on", "bbbbbbbb…"] {
+    for words in [
+        "Delivered again on",
+        "22 Nov 2026, 16:01",
+        "Also delivered to s3://second/audit-logs/tenant=acme/ on",
+        "bbbbbbbb…",
+    ] {
         assert!(after.contains(words), "{words}: {after}");
     }
-    world.change(|tenant| {
-        for receipt in tenant.receipts.values_mut() {
-            receipt.location.bucket = "old-bucket".to_owned();
-        }
-    });
+    move_away(&world);
     let moved = row().await;
     assert!(moved.contains("to s3://old-bucket/security/audit-logs/tenant=acme/"), "{moved}");
 }
