@@ -634,7 +634,10 @@ pub(crate) mod tests {
             let change = change_at(at("2026-11-21T10:31:00Z"));
             let raced = super::save(&admin.0, &before, &config, Some(at("2026-11-19T00:00:00Z")), false, &change);
             assert_eq!(raced.now_or_never().unwrap(), Ok(Conditional::ConditionFailed));
-            assert_eq!(admin.records().watermark.unwrap().exported_until, before.watermark.as_ref().unwrap().exported_until);
+            assert_eq!(
+                admin.records().watermark.unwrap().exported_until,
+                before.watermark.as_ref().unwrap().exported_until
+            );
             *admin.0.state().tenants.get_mut("acme").unwrap() = untouched.clone();
         }
     }

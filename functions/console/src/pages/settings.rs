@@ -114,7 +114,9 @@ pub(super) async fn page<B: Backend>(
             let detail = "Exports may fail. Fix what the report named, then verify again.";
             Alert { tone: "warn", ..Alert::good("Settings saved, but not verified", detail) }
         }
-        _ => Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are."),
+        _ => {
+            Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are.")
+        }
     });
     let typed = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
     let form = form_view(&app, &session, &current, typed, None).await;

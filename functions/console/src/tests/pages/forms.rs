@@ -64,7 +64,11 @@ async fn an_admin_connects_configures_verifies_and_disconnects_without_a_script(
     let saved = browser.send("/settings", "/settings", &filled(&version, &fields)).await;
     assert_eq!((saved.status.as_u16(), saved.location()), (303, "./settings?saved=yes"), "{}", saved.text);
     let page = browser.get("/settings?saved=yes").await;
-    assert!(page.text.contains("Settings saved") && page.text.contains("Waiting for the first export"), "{}", page.text);
+    assert!(
+        page.text.contains("Settings saved") && page.text.contains("Waiting for the first export"),
+        "{}",
+        page.text
+    );
     assert!(page.text.contains(key), "the preview was wrong");
 
     assert!(browser.get("/connector/disconnect").await.text.contains("<strong>Exports stop</strong>"));
@@ -215,7 +219,10 @@ async fn enter_in_a_field_of_the_settings_saves() {
     let page = world.browser("acme", ADMIN).get("/settings").await;
     let form = page.text.split("<form id=\"settings-form\"").nth(1).unwrap();
     let first = form.split("<button").nth(1).unwrap().split("</button>").next().unwrap();
-    assert!(first.ends_with(">Verify and save") && !first.contains("formaction"), "Enter presses the first button: {first}");
+    assert!(
+        first.ends_with(">Verify and save") && !first.contains("formaction"),
+        "Enter presses the first button: {first}"
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,11 @@ async fn settings_that_do_not_work_are_saved_only_anyway() {
     let saved = browser.send("/settings", "/settings", &filled(&version, &[])).await;
     assert_eq!(saved.status, 303, "{}", saved.text);
     let page = browser.get("/settings?saved=yes").await;
-    assert!(page.text.contains("Settings saved<") && page.text.contains("Waiting for the first export"), "{}", page.text);
+    assert!(
+        page.text.contains("Settings saved<") && page.text.contains("Waiting for the first export"),
+        "{}",
+        page.text
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,10 @@ fn destination<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 
 /// The steps of the page that are done, and those that are to be done now.
 fn progress(page: &Answer) -> (usize, usize) {
-    (page.text.matches("<span class=\"unseen\">Done: </span>").count(), page.text.matches("aria-current=\"step\"").count())
+    (
+        page.text.matches("<span class=\"unseen\">Done: </span>").count(),
+        page.text.matches("aria-current=\"step\"").count(),
+    )
 }
 
 fn stored(world: &World) -> audit_log_core::fakes::FakeTenant {
@@ -43,7 +46,9 @@ async fn an_admin_is_led_from_the_first_page_to_the_first_export() {
     assert_eq!(progress(&page), (1, 2), "role and activation are one go: {}", page.text);
     assert_accessible(&page.text, PAGE);
     let folder = "security/audit-logs/tenant=acme/";
-    for words in ["acme-audit-logs", "created along with the role", folder, "NDJSON, gzip, every 6 hours", "2026-11-20 (UTC)"] {
+    for words in
+        ["acme-audit-logs", "created along with the role", folder, "NDJSON, gzip, every 6 hours", "2026-11-20 (UTC)"]
+    {
         assert!(page.text.contains(words), "{words}: {}", page.text);
     }
 
@@ -58,7 +63,9 @@ async fn an_admin_is_led_from_the_first_page_to_the_first_export() {
     let page = browser.get(PAGE).await;
     assert_eq!(progress(&page), (3, 1), "{}", page.text);
     assert_accessible(&page.text, PAGE);
-    for words in ["Waiting for the first export", "21 Nov 2026, 11:01", "20261120T000000Z_20261120T010000Z_0001.ndjson.gz"] {
+    for words in
+        ["Waiting for the first export", "21 Nov 2026, 11:01", "20261120T000000Z_20261120T010000Z_0001.ndjson.gz"]
+    {
         assert!(page.text.contains(words), "{words}: {}", page.text);
     }
 
@@ -106,8 +113,15 @@ async fn each_way_and_the_steps_to_send_have_the_whole_destination() {
     let [link, cli, terraform] =
         ["quickCreateUrl", "cli", "terraform"].map(|name| connector[name].as_str().unwrap().to_owned());
     assert!(link.contains("region=eu-central-1#") && link.contains("param_CreateBucket=true"), "{link}");
-    assert!(cli.contains("--region eu-central-1") && cli.contains("\"CreateBucket\",\"ParameterValue\":\"true\""), "{cli}");
-    for (text, key) in [(&link, url::form_urlencoded::byte_serialize(key.as_bytes()).collect()), (&cli, key.to_owned()), (&terraform, key.to_owned())] {
+    assert!(
+        cli.contains("--region eu-central-1") && cli.contains("\"CreateBucket\",\"ParameterValue\":\"true\""),
+        "{cli}"
+    );
+    for (text, key) in [
+        (&link, url::form_urlencoded::byte_serialize(key.as_bytes()).collect()),
+        (&cli, key.to_owned()),
+        (&terraform, key.to_owned()),
+    ] {
         for value in ["acme-audit-logs", "security", "acme", key.as_str()] {
             assert!(text.contains(value), "{value}: {text}");
         }
@@ -124,7 +138,13 @@ async fn each_way_and_the_steps_to_send_have_the_whole_destination() {
     }
     let steps = unescaped(&pages[2].text);
     let external_id = stored(&world).config.unwrap().external_id.unwrap();
-    for words in [external_id.as_str(), "created along with the role", "SEND BACK", "RoleArn", "security/audit-logs/tenant=acme/"] {
+    for words in [
+        external_id.as_str(),
+        "created along with the role",
+        "SEND BACK",
+        "RoleArn",
+        "security/audit-logs/tenant=acme/",
+    ] {
         assert!(steps.contains(words), "{words}: {steps}");
     }
     let file = browser.get("/connector/terraform.tf").await;
@@ -215,10 +235,9 @@ async fn the_setup_stays_below_a_base_path() {
     };
     assert_eq!(location("/audit/", &browser.get("/audit/").await), "/audit/setup");
     let (page, keep, activate) = ("/audit/setup", "/audit/setup", "/audit/setup/activate");
-    for (path, form, action) in [
-        (keep, destination(&[("bucket", "")]), "./setup"),
-        (activate, vec![("roleArn", ROLE)], "../setup"),
-    ] {
+    for (path, form, action) in
+        [(keep, destination(&[("bucket", "")]), "./setup"), (activate, vec![("roleArn", ROLE)], "../setup")]
+    {
         let answer = browser.send(page, path, &form).await;
         assert!(answer.text.contains(&format!("action=\"{action}\"")), "{path}: {}", answer.text);
     }
@@ -234,7 +253,12 @@ async fn the_setup_stays_below_a_base_path() {
         assert!(whole.text.contains(&format!("action=\"{root}settings\"")), "{path}: {}", whole.text);
         let csrf = browser.get("/audit/settings").await.field("csrf");
         let headers = [("sec-fetch-site", "same-origin"), ("hx-request", "true"), ("page-root", root)];
-        let part = browser.post("/audit/settings/verify", &headers, &[wrong.clone(), vec![("csrf", &csrf)]].concat()).await;
-        assert!(part.text.starts_with("<form") && part.text.contains(&format!("action=\"{root}settings\"")), "{}", part.text);
+        let part =
+            browser.post("/audit/settings/verify", &headers, &[wrong.clone(), vec![("csrf", &csrf)]].concat()).await;
+        assert!(
+            part.text.starts_with("<form") && part.text.contains(&format!("action=\"{root}settings\"")),
+            "{}",
+            part.text
+        );
     }
 }

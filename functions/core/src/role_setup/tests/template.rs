@@ -75,7 +75,9 @@ impl Stack {
         let rendered = |value: &Value| self.render(value).unwrap();
         match (function, argument) {
             ("!Ref", name) if name == "AWS::NoValue" => None,
-            ("!Ref", name) => Some(json!(self.names.get(&text(name)).cloned().unwrap_or_else(|| format!("<{}>", text(name))))),
+            ("!Ref", name) => {
+                Some(json!(self.names.get(&text(name)).cloned().unwrap_or_else(|| format!("<{}>", text(name)))))
+            }
             ("!If", Value::Array(parts)) => {
                 let condition = rendered(&self.template["Conditions"][text(&parts[0])]);
                 self.render(&parts[if condition == true { 1 } else { 2 }])
