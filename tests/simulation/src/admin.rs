@@ -93,9 +93,7 @@ impl Admin {
         if result == Ok(Conditional::Written) {
             bugs::change_final_deliveries(&world.fakes, &tenant, pending);
         }
-        // Disconnecting a disconnected tenant changes nothing.
-        if result == Ok(Conditional::Written) && (!matches!(action, AdminAction::Disconnect) || is_scheduled(&records))
-        {
+        if result == Ok(Conditional::Written) && !self.changes_nothing(&tenant, action, &records) {
             self.note_change(&tenant, action, &records, &change);
         }
         result
@@ -129,6 +127,18 @@ impl Admin {
         }
     }
 
+    /// Disconnecting a disconnected tenant changes nothing, nor does a save of the settings as they are.
+    fn changes_nothing(&self, tenant: &TenantId, action: &AdminAction, records: &TenantRecords) -> bool {
+        match action {
+            AdminAction::Disconnect => !is_scheduled(records),
+            AdminAction::Reconnect => false,
+            AdminAction::Save(draft, _) => {
+                let config = draft.check(tenant, &self.world.platform);
+                config.is_ok_and(|config| onboarding::is_unchanged(records, &config))
+            }
+        }
+    }
+
     async fn save(
         &self,
         tenant: &TenantId,
@@ -142,7 +152,7 @@ impl Admin {
         let config =
             Draft { version, ..draft.clone() }.check(tenant, &world.platform).map_err(FieldErrors::into_failure)?;
         self.note_config(&config);
-        let begins = history.map(|history| change.stamp.at - history);
+        let begins = history.filter(|_| records.watermark.is_none()).map(|history| change.stamp.at - history);
         let reset_at = records.health.backoff_reset_at;
         let result = onboarding::save(&world.fakes, records, &config, begins, false, change).await;
         if result == Ok(Conditional::Written) && records.watermark.is_none() {
