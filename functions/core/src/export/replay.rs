@@ -373,6 +373,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
         counts.signing_failed += u64::from(failure.code == Code::SigningFailed);
         let after = |replay: &Replay| {
+            // What failed may have been the answer to the write that ended it.
+            if !replay.is_running() {
+                return (replay.clone(), None);
+            }
             let failed = replay.after_failure(failure, now);
             if !is_given_up {
                 return (failed, None);

@@ -42,7 +42,7 @@ pub struct Replay {
     /// All windows that end at or before this are done.
     #[serde(with = "timestamp::serde_seconds")]
     pub next: DateTime<Utc>,
-    /// Whether an admin has asked to stop it. The window in progress is ended first: else its files and its manifest could differ.
+    /// Whether an admin has asked to stop it. A window with a checkpoint is ended first: else its files and its manifest could differ.
     pub stop_requested: bool,
     /// What was to be delivered when it was requested.
     pub planned: Progress,
@@ -52,7 +52,8 @@ pub struct Replay {
     /// Windows that could not be delivered again, at most the first 50.
     pub refused: Vec<RefusedWindow>,
     pub refused_count: u64,
-    /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a window that takes longer than a run.
+    /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a window of which files were stored, or were about to be, that the
+    /// location didn't have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
     /// Until then, a request that failed may still store an object.

@@ -4,8 +4,10 @@ use audit_log_core::{
     failure::{Code, Failure},
     lease::{LEASE_MARGIN, Lease},
     outbox::{Announcement, Outbox},
-    ports::{Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, Tenants},
-    records::{StoredWatermark, TenantRecords},
+    ports::{
+        Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants,
+    },
+    records::{ExportHealth, Location, StoredReceipt, StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
@@ -17,6 +19,7 @@ use crate::{
     bugs::{self, Bug, Write, is_planted},
     manifests::{self, is_final},
     plan::TENANTS,
+    replays,
     world::call_now,
 };
 
@@ -63,12 +66,74 @@ impl Tenants for Ports {
                 *since = since.map(|since| since - TimeDelta::days(2));
             }
             records.watermark.iter_mut().for_each(|it| self.change_watermark(tenant, it));
+            bugs::change_records(records);
         }
         Ok(loaded)
     }
 
-    async fn final_deliveries(&self) -> Result<Vec<String>, Failure> {
-        self.read("final deliveries", "of all", self.fakes().final_deliveries()).await
+    async fn redeliveries(&self) -> Result<Vec<String>, Failure> {
+        self.read("redeliveries", "of all", self.fakes().redeliveries()).await
+    }
+
+    async fn write_replay(
+        &self,
+        tenant: &TenantId,
+        lease: &Lease,
+        ReplayWrite { after, receipt, announcement }: ReplayWrite<'_>,
+    ) -> Result<Conditional, Failure> {
+        let of = self.world.format(|| format!("{tenant} {} {}", after.revision, after.to_text()));
+        let (ports, tenant, lease) = (self.clone(), tenant.clone(), lease.clone());
+        let (after, receipt, announcement) = (after.clone(), receipt.cloned(), announcement.cloned());
+        let write = move |_| {
+            let write =
+                ReplayWrite { after: &after, receipt: receipt.as_ref(), announcement: announcement.as_ref() };
+            let has_lease = ports.holds_lease(tenant.as_str());
+            ports.note_writer(&tenant);
+            let others = || ports.fakes().state().tenants.get(tenant.as_str()).map(replays::untouched);
+            let before = others();
+            let result = bugs::write_replay(&ports.world, &tenant, &lease, write);
+            if result == Ok(Conditional::Written) {
+                let run = ports.run;
+                if !has_lease {
+                    ports.world.violate(format!("{tenant}: run {run} writes a replay without the lease"));
+                }
+                if before != others() {
+                    ports.world.violate(format!("{tenant}: run {run} changes more than the replay"));
+                }
+                ports.note_announced(announcement.as_ref());
+            }
+            result
+        };
+        self.write_with_faults(Request::new(self, "write replay", of, write)).await.result
+    }
+
+    async fn receipts_after(
+        &self,
+        tenant: &TenantId,
+        after: DateTime<Utc>,
+        most: usize,
+    ) -> Result<Vec<StoredReceipt>, Failure> {
+        // Fewer at once, so that a run reads them several times.
+        let most = most.min(1 + self.world.roll(4) as usize);
+        let receipts = self.fakes().receipts_after(tenant, after, most);
+        let mut receipts = self.read("receipts after", tenant.as_str(), receipts).await?;
+        receipts.iter_mut().for_each(bugs::change_receipt);
+        Ok(receipts)
+    }
+
+    async fn replayed_receipt(
+        &self,
+        tenant: &TenantId,
+        window_end: DateTime<Utc>,
+        location: &Location,
+    ) -> Result<Option<StoredReceipt>, Failure> {
+        let receipt = self.fakes().replayed_receipt(tenant, window_end, location);
+        let mut receipt = self.read("replayed receipt", tenant.as_str(), receipt).await?;
+        receipt.iter_mut().for_each(|receipt| {
+            bugs::change_receipt(receipt);
+            bugs::change_replayed_receipt(receipt);
+        });
+        Ok(receipt)
     }
 
     async fn write_final_deliveries(
@@ -104,21 +169,21 @@ impl Tenants for Ports {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
-        let is_final = matches!(purpose, Purpose::FinalDelivery);
+        let is_redelivery = matches!(purpose, Purpose::Redelivery);
         let as_read = match purpose {
             Purpose::Export(as_read) => Some(as_read.clone()),
-            Purpose::Publish | Purpose::FinalDelivery => None,
+            Purpose::Publish | Purpose::Redelivery => None,
         };
         let (ports, of, mut lease) = (self.clone(), tenant.clone(), lease.clone());
         if is_planted(Bug::MarginZero) && as_read.is_some() {
             lease.until -= LEASE_MARGIN;
         }
-        let acquire = move |_| ports.acquire(&of, as_read.as_ref(), &lease, now);
+        let acquire = move |_| ports.acquire(&of, as_read.as_ref(), is_redelivery, &lease, now);
         let mut answer =
             self.write_with_faults(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
         match &mut answer {
             Acquisition::Acquired(watermark, _) => self.change_watermark(tenant, watermark),
-            Acquisition::HeldUntil(_) if !is_final => drop(self.seen().leased.insert(tenant.to_string())),
+            Acquisition::HeldUntil(_) if !is_redelivery => drop(self.seen().leased.insert(tenant.to_string())),
             Acquisition::HeldUntil(_) | Acquisition::ConditionFailed => {}
         }
         Ok(answer)
@@ -226,6 +291,7 @@ impl Ports {
         &self,
         tenant: &TenantId,
         as_read: Option<&StoredWatermark>,
+        is_redelivery: bool,
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
@@ -236,6 +302,13 @@ impl Ports {
         }
         let purpose = as_read.map_or(Purpose::Publish, Purpose::Export);
         let acquisition = call_now(self.fakes().acquire_lease(tenant, purpose, lease, now));
+        if is_planted(Bug::ReplayUnleased)
+            && is_redelivery
+            && matches!(acquisition, Ok(Acquisition::HeldUntil(_)))
+            && let Some(stored) = self.fakes().state().tenants.get(tenant.as_str())
+        {
+            return Ok(Acquisition::Acquired(stored.watermark.clone().unwrap_or_default(), ExportHealth::default()));
+        }
         if let Ok(Acquisition::Acquired(..)) = acquisition {
             self.world.facts().lease_runs.insert(lease.token.clone(), self.run);
             self.seen().leases.insert(tenant.to_string(), lease.until);
@@ -246,17 +319,18 @@ impl Ports {
 
     /// After a lease is acquired, no put of another run may take effect, unless it stores the committed bytes.
     fn check_puts_in_flight(&self, tenant: &TenantId) {
-        let facts = self.world.facts();
+        let (state, facts) = (self.fakes().state(), self.world.facts());
         let other = facts.in_flight.values().find(|put| {
-            // Only another final delivery could store another reading under a final delivery's key.
-            let is_final = is_final(&put.place.1);
+            // Only another final delivery could store another reading under a final delivery's key, and only another replay under
+            // that of a committed window. Both wait.
+            let is_final = is_final(&put.place.1) || replays::is_replayed(&state, &put.tenant, &put.place.1);
             put.tenant == tenant.as_str()
                 && put.run != self.run
                 && !is_final
                 && facts.committed.get(&put.place) != Some(&put.sha256)
         });
         let other = other.map(|put| format!("{}'s put of {}", put.run, put.place.1));
-        drop(facts);
+        drop((state, facts));
         if let Some(other) = other {
             self.world.violate(format!("{tenant}: run {} has the lease, and run {other} is still in flight", self.run));
         }
