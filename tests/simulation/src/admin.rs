@@ -252,7 +252,9 @@ impl AdminAction {
     /// The action of its audit event, and the kind of its notification.
     fn announced(&self) -> (&'static str, Kind) {
         match self {
-            Self::Save(..) | Self::Move(_) | Self::Replay(..) | Self::StopReplay => ("Export Settings Changed", Kind::SettingsChanged),
+            Self::Save(..) | Self::Move(_) | Self::Replay(..) | Self::StopReplay => {
+                ("Export Settings Changed", Kind::SettingsChanged)
+            }
             Self::Disconnect => ("Connector Disconnected", Kind::Disconnected),
             Self::Reconnect => ("Connector Connected", Kind::Connected),
         }

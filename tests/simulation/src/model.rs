@@ -95,7 +95,8 @@ impl TenantModel<'_> {
             let original = self.tenant.receipts.get(&receipt.window.to);
             let original = original.ok_or_else(|| of_window("it was never exported".to_owned()))?;
             // The standing one is this one.
-            manifests::check_replayed(self.state, self.id, original, Some(receipt), receipt, None).map_err(of_window)?;
+            manifests::check_replayed(self.state, self.id, original, Some(receipt), receipt, None)
+                .map_err(of_window)?;
         }
         Ok(())
     }

@@ -183,7 +183,7 @@ pub fn check_overwritten(
 }
 
 fn is_of(tenant: &str, key: &str) -> bool {
-    key.contains(&format!("/tenant={tenant}/"))|| key.starts_with(&format!("audit-logs/tenant={tenant}/"))
+    key.contains(&format!("/tenant={tenant}/")) || key.starts_with(&format!("audit-logs/tenant={tenant}/"))
 }
 
 /// Records the events of a window that was just committed.
@@ -275,9 +275,7 @@ fn check_progress(
     facts.replays.ended.push((id.to_owned(), replay.state));
     let is_early = || match (replay.state, replay.stopped) {
         (ReplayState::Completed, None) => next.is_none(),
-        (ReplayState::Stopped, Some(StopCause::Requested)) => {
-            facts.replays.stop_requested_at.contains_key(&replay.id)
-        }
+        (ReplayState::Stopped, Some(StopCause::Requested)) => facts.replays.stop_requested_at.contains_key(&replay.id),
         (ReplayState::Stopped, Some(StopCause::Disconnected | StopCause::DestinationChanged)) => {
             facts.settings_changed_at.get(id).is_some_and(|at| *at + MAX_SKEW * 2 >= replay.requested_at)
         }
@@ -299,7 +297,7 @@ fn check_progress(
 
 /// A window is left as it is only if its files are there and its events may be deleted.
 fn check_refused(
-    facts: &Facts,
+    facts: &mut Facts,
     id: &str,
     replay: &Replay,
     original: &Receipt,
@@ -310,9 +308,13 @@ fn check_refused(
     let key = (id.to_owned(), original.window.to, replay.location.hash());
     let is_there = facts.replays.receipts.contains_key(&key) || original.location == replay.location;
     // A run refuses what may be deleted before it ends.
-    let most = TimeDelta::hours(1);
-    let is_old = retention.is_some_and(|retention| original.window.from < now + most - retention);
-    if !is_there || !is_old || reason != Some(Refusal::EventsExpired) {
+    let is_old =
+        retention.is_some_and(|retention| original.window.from < now + TimeDelta::hours(1) + retention / 8 - retention);
+    // A late event that was read after later ones, by a run that went on with the window, is in a file of later events.
+    let files = original.objects.iter().filter(|object| object.late.is_none()).count();
+    let is_mixed = files > 1 && facts.late.keys().any(|(tenant, ..)| tenant == id);
+    facts.replays.interrupted.insert((replay.location.bucket.clone(), prefix_of(&replay.location, original.window)));
+    if !is_there || !is_old && !is_mixed || reason != Some(Refusal::EventsExpired) {
         return Err(format!("leaves {} as it is for no reason", original.window));
     }
     Ok(())

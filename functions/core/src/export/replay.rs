@@ -19,6 +19,7 @@ use super::{
     window::{Delivery, LeaseContext},
 };
 use crate::{
+    checkpoint::Checkpoint,
     failure::{Code, Failure, Party},
     lease::LEASE_MARGIN,
     new_event::Stamp,
@@ -36,6 +37,9 @@ const RECEIPTS_PER_READ: usize = 25;
 
 /// Older records are loaded again before a window begins, so that at most the window in progress ignores a change.
 const MAX_RECORDS_AGE: TimeDelta = TimeDelta::seconds(10);
+
+/// A window that was begun is ended within this time, or not at all: it is tried for so long.
+const MAX_TIME_TO_END: TimeDelta = TimeDelta::days(1);
 
 /// How often a run finds a tenant's records changed before it leaves the replay to a later run.
 const MAX_CONFLICTS: u32 = 3;
@@ -236,7 +240,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         let is_here = original.receipt.location == replay.location;
         let replayed = self.tenants.replayed_receipt(&held.tenant, window.to, &replay.location).await?;
         let standing = replayed.or_else(|| is_here.then(|| original.clone()));
-        if let Some(reason) = self.refusal(run, &original, standing.as_ref()) {
+        let is_begun = replay.checkpoint.as_deref().and_then(Checkpoint::stored_window) == Some(window);
+        if let Some(reason) = self.refusal(run, &original, standing.as_ref(), is_begun) {
             return self.leave_as_it_is(run, tenant_replay, window, reason, counts).await;
         }
         if !is_here && !records.final_deliveries.is_empty() {
@@ -270,12 +275,21 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     }
 
     /// Why the window is left as it is, if it is.
-    fn refusal(&self, run: Run<'_>, original: &StoredReceipt, standing: Option<&StoredReceipt>) -> Option<Refusal> {
+    fn refusal(
+        &self,
+        run: Run<'_>,
+        original: &StoredReceipt,
+        standing: Option<&StoredReceipt>,
+        is_begun: bool,
+    ) -> Option<Refusal> {
         let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
         if standing.is_some_and(is_cut) || original.receipt.manifest.is_some() && is_cut(original) {
             return Some(Refusal::TooManyFiles);
         }
-        let expires = self.may_be_deleted(original.receipt.window.from, run.deadline);
+        // A window that is begun has time to be ended: else it would be left with other files than its manifest lists.
+        let time_to_end = self.options.retention.map(|retention| (retention / 8).min(MAX_TIME_TO_END));
+        let time_to_end = time_to_end.filter(|_| !is_begun).unwrap_or_default();
+        let expires = self.may_be_deleted(original.receipt.window.from, run.deadline + time_to_end);
         let is_incomplete = |standing: &StoredReceipt| expires || standing.receipt.gap;
         standing.is_some_and(is_incomplete).then_some(Refusal::EventsExpired)
     }

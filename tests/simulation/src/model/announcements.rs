@@ -134,7 +134,8 @@ impl TenantModel<'_> {
             ReplayState::Stopped => "Export Replay Stopped",
             ReplayState::Failed => "Export Replay Failed",
         };
-        let ended = replays.ended.iter().filter(|(of, _)| of == self.id).map(|(_, state)| (action(state), String::new()));
+        let ended =
+            replays.ended.iter().filter(|(of, _)| of == self.id).map(|(_, state)| (action(state), String::new()));
         let amended = replays.amended.iter().filter(|(of, _)| of == self.id);
         let amended = amended.map(|(_, from)| ("Manifest Amended", from.clone()));
         for (action, from) in ended.chain(amended) {

@@ -70,7 +70,9 @@ impl TenantModel<'_> {
         let name = key.rsplit('/').next().unwrap_or_default();
         let holds = |receipt: &&Receipt| name.starts_with(&receipt.window.to_string());
         let Some(original) = self.tenant.receipts.values().find(holds) else { return false };
-        let is_here = |receipt: &Receipt| (receipt.location.bucket.as_str(), receipt.location.folder.as_str()) == (bucket, folder);
+        let is_here = |receipt: &Receipt| {
+            (receipt.location.bucket.as_str(), receipt.location.folder.as_str()) == (bucket, folder)
+        };
         let has_requests = self.facts.replays.requested.values().any(|tenant| tenant == self.id);
         let is_replayed = self.tenant.replayed.values().any(|it| holds(&it) && is_here(it));
         let is_interrupted = self.facts.replays.is_interrupted(&original.location, original.window);

@@ -85,8 +85,7 @@ impl Tenants for Ports {
         let (ports, tenant, lease) = (self.clone(), tenant.clone(), lease.clone());
         let (after, receipt, announcement) = (after.clone(), receipt.cloned(), announcement.cloned());
         let write = move |_| {
-            let write =
-                ReplayWrite { after: &after, receipt: receipt.as_ref(), announcement: announcement.as_ref() };
+            let write = ReplayWrite { after: &after, receipt: receipt.as_ref(), announcement: announcement.as_ref() };
             let has_lease = ports.holds_lease(tenant.as_str());
             ports.note_writer(&tenant);
             let others = || ports.fakes().state().tenants.get(tenant.as_str()).map(replays::untouched);
