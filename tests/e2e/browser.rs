@@ -112,6 +112,8 @@ impl<'a> Visitor<'a> {
     async fn read_logs(&mut self, event: &Value) -> Result<()> {
         self.run_step("goes", json!({ "to": "logs" })).await?;
         self.run_step("findsByEachFilter", json!({ "event": event })).await?;
+        self.run_step("filtersByClicks", json!({ "event": event })).await?;
+        self.run_step("keepsPopUpsOnTheScreen", json!({})).await?;
         self.run_step("asksForWrongDates", json!({})).await?;
         self.run_step("opensAnEvent", json!({ "event": event })).await?;
         self.run_step("loadsMore", json!({})).await?;
@@ -137,6 +139,7 @@ fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
         admin.set_up_export().await?;
         admin.read_logs(&event).await?;
         admin.run_step("choosesByTheKeyboard", json!({})).await?;
+        admin.run_step("searchesAFilter", json!({ "event": event })).await?;
         admin.run_step("goes", json!({ "to": "settings" })).await?;
         admin.run_step("verifiesThroughAnOutage", json!({})).await?;
         admin.run_step("stopsASave", json!({})).await?;

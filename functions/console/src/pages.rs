@@ -13,6 +13,7 @@ pub(crate) mod document;
 mod error_page;
 mod event;
 mod form;
+mod info;
 mod layout;
 mod logs;
 mod not_found;

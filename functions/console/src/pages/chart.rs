@@ -7,7 +7,7 @@ use audit_log_core::{
     ports::Settings as _,
     records::StoredReceipt,
     schedule::Window,
-    search::{FoundEvent, Search, SearchPage},
+    search::{Filter, FoundEvent, Search, SearchPage},
     system_events::LOG_TYPE,
     timestamp,
 };
@@ -78,11 +78,9 @@ pub(super) async fn load<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Res
         }
     }
     let marks = Search {
-        window: Window { from, to: now },
-        actions: vec!["Export Failed".to_owned(), "Export Recovered".to_owned()],
-        users: Vec::new(),
-        log_types: vec![LOG_TYPE.to_owned()],
-        text: String::new(),
+        actions: Filter::only(["Export Failed", "Export Recovered"]),
+        log_types: Filter::only([LOG_TYPE]),
+        ..Search::all(Window { from, to: now })
     };
     let marks = match logs::find(app, tenant, &marks, None, MAX_MARKS, ScanLimit::SHORT).await {
         // The status stays readable while something floods the search.

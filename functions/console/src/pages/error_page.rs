@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    layout::{Alert, Layout, NavItem, SignedIn, html},
+    layout::{Alert, Layout, NavItem, SignedIn, html, title},
     request::PageRequest,
     settings_form::label,
     text::shown,
@@ -53,7 +53,7 @@ impl ErrorPage {
         let mut response = if request.is_partial {
             notice(status, &alert)
         } else {
-            html(status, &MessagePage { layout: layout(request, problem.code().title(), user), alert })
+            html(status, &MessagePage { layout: layout(request, title(problem), user), alert })
         };
         if let Some(wait) = problem.wait() {
             response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());

@@ -5,6 +5,7 @@ mod crawl;
 mod csrf;
 mod escaping;
 mod forms;
+mod logs;
 mod logs_and_status;
 mod obstacles;
 mod proof;
