@@ -248,7 +248,10 @@ pub(crate) async fn csv_response<B: Backend>(
     let mut response = table.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    headers.insert(header::CONTENT_DISPOSITION, disposition(tenant, search.window, if next.is_some() { suffix } else { "" }));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        disposition(tenant, search.window, if next.is_some() { suffix } else { "" }),
+    );
     let link = next.map(|next| {
         let query = query.next(&search, &page_token::encode(&next));
         // Relative: behind a domain of the platform's, this function doesn't know the request's URL.

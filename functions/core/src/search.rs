@@ -60,7 +60,8 @@ impl Filter {
     }
 
     fn passes(&self, values: &[&String]) -> bool {
-        let has_one_of = |wanted: &[String]| wanted.iter().any(|it| values.iter().any(|value| it.eq_ignore_ascii_case(value)));
+        let has_one_of =
+            |wanted: &[String]| wanted.iter().any(|it| values.iter().any(|value| it.eq_ignore_ascii_case(value)));
         (self.only.is_empty() || has_one_of(&self.only)) && !has_one_of(&self.except)
     }
 }
@@ -251,11 +252,8 @@ impl ValueCounts {
 
     /// The most frequent values, at most [`MAX_VALUES`]; equally frequent ones in alphabetical order.
     pub fn most_frequent(&self) -> Vec<Counted<'_>> {
-        let mut values: Vec<_> = self
-            .0
-            .iter()
-            .map(|(value, Count { events, name })| Counted { value, name, events: *events })
-            .collect();
+        let mut values: Vec<_> =
+            self.0.iter().map(|(value, Count { events, name })| Counted { value, name, events: *events }).collect();
         values.sort_by_key(|counted| std::cmp::Reverse(counted.events));
         values.truncate(MAX_VALUES);
         values

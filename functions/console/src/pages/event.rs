@@ -143,8 +143,9 @@ impl Detail {
         let facts = [
             ("Who", vec![user_name.clone(), user_email.clone(), user_id.clone()]),
             ("What", vec![action.clone(), log_type.clone()]),
-            ("Outcome", vec![of(Role::Outcome), of(Role::Reason)]),
+            ("When", vec![date.clone()]),
             ("From where", vec![of(Role::Address), of(Role::UserAgent)]),
+            ("Outcome", vec![of(Role::Outcome), of(Role::Reason)]),
         ];
         let fact = |(term, texts): (&'static str, Vec<String>)| {
             let texts = texts.iter().filter(|text| !text.is_empty());
@@ -153,11 +154,9 @@ impl Detail {
         };
         let (listed, is_whole) = list(members.iter().filter(|(name, _)| !told.contains(name)));
         let (json, is_json_whole) = pretty(document);
-        let links = [
-            ("More by this user", "user", columns.user()),
-            ("More of this action", "action", action.as_str()),
-        ];
-        let links = links.into_iter().filter(|(.., value)| !value.is_empty() && value.chars().count() <= MAX_VALUE_CHARS);
+        let links = [("More by this user", "user", columns.user()), ("More of this action", "action", action.as_str())];
+        let links =
+            links.into_iter().filter(|(.., value)| !value.is_empty() && value.chars().count() <= MAX_VALUE_CHARS);
         Self {
             root,
             facts: facts.into_iter().filter_map(fact).collect(),

@@ -20,11 +20,24 @@ pub(super) enum Role {
 
 /// Names in lower case, without separators. Platforms choose the names, so these are those that are common.
 const ROLES: [(Role, &[&str]); 6] = [
-    (Role::Outcome, &["outcome", "result", "status", "success", "succeeded", "passed", "allowed", "decision", "errorcode"]),
+    (
+        Role::Outcome,
+        &["outcome", "result", "status", "success", "succeeded", "passed", "allowed", "decision", "errorcode"],
+    ),
     (Role::Reason, &["reason", "cause", "error", "errormessage", "message", "failurereason"]),
     (
         Role::Target,
-        &["target", "targetid", "targetname", "resource", "resourceid", "resourcename", "object", "objectid", "rolearn"],
+        &[
+            "target",
+            "targetid",
+            "targetname",
+            "resource",
+            "resourceid",
+            "resourcename",
+            "object",
+            "objectid",
+            "rolearn",
+        ],
     ),
     (Role::Address, &["ip", "ipaddress", "sourceip", "sourceipaddress", "clientip", "remoteip", "remoteaddress"]),
     (Role::Technical, &["tokenid", "sessionid", "requestid", "traceid", "correlationid"]),

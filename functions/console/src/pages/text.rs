@@ -212,7 +212,11 @@ mod tests {
         assert!(raw.contains('\u{202e}'));
         let (laid_out, _) = pretty(&raw);
         assert_eq!(laid_out, "{\n  \"a\": \"x\\u202e\\udb40\\udc41\\\\\\u200b\"\n}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&laid_out).unwrap().to_string(), raw, "it is the same JSON");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&laid_out).unwrap().to_string(),
+            raw,
+            "it is the same JSON"
+        );
         let (long, is_whole) = pretty(&format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(100_000)));
         assert!(long.contains("x… 98,000 more characters\",\n  \"b\": 1") && long.len() < 2_100 && !is_whole, "{long}");
         let (wide, is_whole) = pretty(&format!("[{}1]", "1,".repeat(100_000)));

@@ -8,8 +8,7 @@ use crate::schedule::Window;
 const MAX_BARS: usize = 31;
 
 /// The lengths of a bar, in minutes. The last one is enough for the longest period of a search, 400 days.
-const STEPS: [i64; 15] =
-    [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1_440, 2 * 1_440, 7 * 1_440, 14 * 1_440];
+const STEPS: [i64; 15] = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1_440, 2 * 1_440, 7 * 1_440, 14 * 1_440];
 
 /// The number of events in each part of a window. The parts are equally long and begin at multiples of their length, in UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +64,9 @@ mod tests {
 
     #[test]
     fn the_bars_cover_the_window_and_are_few() {
-        for (minutes, step) in [(1, 1), (60, 2), (24 * 60, 60), (7 * 1_440, 360), (30 * 1_440, 1_440), (400 * 1_440, 14 * 1_440)] {
+        for (minutes, step) in
+            [(1, 1), (60, 2), (24 * 60, 60), (7 * 1_440, 360), (30 * 1_440, 1_440), (400 * 1_440, 14 * 1_440)]
+        {
             let to = at("2026-11-21T10:03:12.345Z");
             let window = Window { from: to - TimeDelta::minutes(minutes), to };
             let histogram = Histogram::new(window);

@@ -89,7 +89,10 @@ fn every_filter_narrows_and_a_filter_with_several_values_widens() {
         (hour(), vec!["fifth", "fourth", "Third Ünique", "second", "first"]),
         (Search { actions: Filter::only(["Login"]), ..hour() }, vec!["fifth", "second", "first"]),
         (Search { actions: Filter::only(["Login", "logout"]), ..hour() }, vec!["fifth", "fourth", "second", "first"]),
-        (Search { actions: Filter::only(["Login"]), users: Filter::only(["ada@acme.example"]), ..hour() }, vec!["fifth", "first"]),
+        (
+            Search { actions: Filter::only(["Login"]), users: Filter::only(["ada@acme.example"]), ..hour() },
+            vec!["fifth", "first"],
+        ),
         (Search { log_types: Filter::only(["Scan"]), ..hour() }, vec!["Third Ünique"]),
         (Search { text: "üNIQUE scan".to_owned(), ..hour() }, vec!["Third Ünique"]),
         (Search { text: "note".to_owned(), ..hour() }, vec![]),
@@ -107,16 +110,26 @@ fn a_value_is_left_out_in_any_case_and_whichever_name_of_the_user_it_is() {
         (Search { actions: except(["Login", "Logout"]), ..hour() }, vec!["Third Ünique"]),
         (Search { users: except(["ADA@acme.example"]), ..hour() }, vec!["second"]),
         (Search { users: except(["u"]), ..hour() }, vec![]),
-        (Search { log_types: except(["Scan"]), actions: Filter::only(["Login"]), ..hour() }, vec!["fifth", "second", "first"]),
+        (
+            Search { log_types: except(["Scan"]), actions: Filter::only(["Login"]), ..hour() },
+            vec!["fifth", "second", "first"],
+        ),
         (Search { actions: Filter { only: vec!["Login".to_owned()], ..except(["Login"]) }, ..hour() }, vec![]),
-        (Search { actions: except(["unheard of", ""]), ..hour() }, vec!["fifth", "fourth", "Third Ünique", "second", "first"]),
+        (
+            Search { actions: except(["unheard of", ""]), ..hour() },
+            vec!["fifth", "fourth", "Third Ünique", "second", "first"],
+        ),
     ] {
         assert_eq!(ids(&page_of(&fakes, &search, None, WIDE_LIMITS)), expected, "{search:?}");
         let expected = u64::try_from(expected.len()).unwrap();
         assert_eq!(count(&fakes, &search, WIDE_LIMITS).total, expected, "{search:?}");
     }
     let summary = count(&fakes, &Search { actions: except(["Login"]), ..hour() }, WIDE_LIMITS);
-    assert_eq!(counts(&summary.actions), [("Login", 3), ("Logout", 1), ("Scan Now", 1)], "values that are left out are counted");
+    assert_eq!(
+        counts(&summary.actions),
+        [("Login", 3), ("Logout", 1), ("Scan Now", 1)],
+        "values that are left out are counted"
+    );
     assert_eq!(counts(&summary.log_types), [("Authentication", 1), ("Scan", 1)]);
 }
 
@@ -141,7 +154,8 @@ fn the_histogram_has_the_matching_events_only() {
     let search = Search { actions: Filter::only(["Login"]), ..hour() };
     let summary = count(&five_events(), &search, WIDE_LIMITS);
     let bars: Vec<_> = summary.histogram.bars().collect();
-    let with_events: Vec<_> = bars.iter().filter(|(_, count)| *count > 0).map(|(bar, count)| (bar.from, *count)).collect();
+    let with_events: Vec<_> =
+        bars.iter().filter(|(_, count)| *count > 0).map(|(bar, count)| (bar.from, *count)).collect();
     assert_eq!((bars.len(), with_events), (30, vec![(at(0), 1), (at(2), 1), (at(4), 1)]));
     assert_eq!(bars.iter().map(|(_, count)| count).sum::<u64>(), summary.total);
 }

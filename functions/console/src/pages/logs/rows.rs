@@ -55,7 +55,8 @@ impl Cell {
     }
 
     fn weight(&self) -> usize {
-        let controls = self.value.as_deref().map_or(0, |value| 2 * (CONTROL_BYTES + weight(value)) + weight(&self.text));
+        let controls =
+            self.value.as_deref().map_or(0, |value| 2 * (CONTROL_BYTES + weight(value)) + weight(&self.text));
         weight(&self.text) + weight(&self.more) + controls
     }
 }

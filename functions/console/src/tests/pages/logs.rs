@@ -4,7 +4,8 @@ use super::{logs_and_status::rows, *};
 
 /// What the page's script asks for after the rows.
 pub(super) async fn counts(browser: &Browser<'_>, page: &Answer) -> Answer {
-    let query = page.text.split("id=\"timeline\" class=\"waiting\" hx-get=\"./").nth(1).unwrap().split('"').next().unwrap();
+    let query =
+        page.text.split("id=\"timeline\" class=\"waiting\" hx-get=\"./").nth(1).unwrap().split('"').next().unwrap();
     let query = unescaped(query);
     assert!(query.contains("counts=yes"), "{query}");
     browser.get_partial(&format!("/{query}")).await
@@ -33,10 +34,14 @@ async fn a_value_of_a_row_is_filtered_by_or_excluded_and_a_chip_removes_it() {
     }
     let page = browser.get("/?period=24h&q=acme&notAction=login&user=ada%40acme.example&counts=yes").await;
     assert!(page.text.contains("<strong>5</strong> events") && rows(&page) == 5, "{}", page.text);
-    assert!(page.text.contains("Action is not: <bdi>login</bdi>") && page.text.contains("User: <bdi>ada@acme.example</bdi>"));
+    assert!(
+        page.text.contains("Action is not: <bdi>login</bdi>")
+            && page.text.contains("User: <bdi>ada@acme.example</bdi>")
+    );
     assert!(page.text.contains("class=\"hint\">Excluded</span>"), "{}", page.text);
     assert!(!page.text.contains("name=\"user\" value=\"ada@acme.example\"><bdi>"), "the filter has it: {}", page.text);
-    let chips = page.text.split("<a class=\"chip\" href=\"./").skip(1).map(|rest| unescaped(rest.split('"').next().unwrap()));
+    let chips =
+        page.text.split("<a class=\"chip\" href=\"./").skip(1).map(|rest| unescaped(rest.split('"').next().unwrap()));
     let mut totals = Vec::new();
     for chip in chips {
         let page = browser.get(&format!("/{chip}")).await;
@@ -53,7 +58,8 @@ async fn a_bar_of_the_histogram_narrows_the_period_to_its_events() {
     }
     let browser = world.browser("acme", READ);
     let page = browser.get("/?period=24h&action=Login&counts=yes").await;
-    let bars: Vec<_> = page.text.split("<ol class=\"bars\"").nth(1).unwrap().split("<li><a href=\"./").skip(1).collect();
+    let bars: Vec<_> =
+        page.text.split("<ol class=\"bars\"").nth(1).unwrap().split("<li><a href=\"./").skip(1).collect();
     assert_eq!(bars.len(), 25, "{}", page.text);
     let mut counted = Vec::new();
     for bar in &bars {
@@ -126,13 +132,20 @@ async fn the_page_of_an_event_tells_who_what_when_from_where_and_the_outcome() {
             "<dt>Outcome</dt><dd><bdi>failed</bdi><bdi class=\"dim\">wrong password</bdi></dd>",
             "<dt>From where</dt><dd><bdi>203.0.113.7</bdi><bdi class=\"dim\">Mozilla/5.0</bdi></dd>",
             "<dt><bdi>scan</bdi></dt><dd><dl class=\"members\"><div><dt><bdi>id</bdi></dt><dd><bdi>17</bdi></dd></div>",
-            "x⟨U+202E⟩y", "x\\u202ey", "Copy JSON",
+            "x⟨U+202E⟩y",
+            "x\\u202ey",
+            "Copy JSON",
             "<a href=\"./?period=30d&#38;user=sara%40acme.example\">More by this user</a>",
             "<a href=\"./?period=30d&#38;action=Login+Failed\">More of this action</a>",
         ] {
             assert!(page.text.contains(text), "{text}: {}", page.text);
         }
-        assert_eq!(page.text.contains(&format!("<a href=\"./event?at={link}\">Permalink</a>")), is_part, "{}", page.text);
+        assert_eq!(
+            page.text.contains(&format!("<a href=\"./event?at={link}\">Permalink</a>")),
+            is_part,
+            "{}",
+            page.text
+        );
         assert!(!page.text.contains("<dt><bdi>reason</bdi>"), "it is told above: {}", page.text);
     }
 }
@@ -144,7 +157,9 @@ async fn a_csv_file_without_the_older_events_says_so_in_its_name() {
         world.event("acme", minutes_ago, &"x".repeat(300_000));
     }
     let browser = world.browser("acme", READ);
-    for (query, suffix) in [("period=7d", "2026-11-14-2026-11-21-newest-part"), ("period=7d&q=nothing", "2026-11-14-2026-11-21")] {
+    for (query, suffix) in
+        [("period=7d", "2026-11-14-2026-11-21-newest-part"), ("period=7d&q=nothing", "2026-11-14-2026-11-21")]
+    {
         let file = browser.get(&format!("/audit-logs.csv?{query}")).await;
         let name = format!("attachment; filename=\"audit-logs-acme-{suffix}.csv\"");
         assert_eq!(file.header("content-disposition"), name);
@@ -164,10 +179,11 @@ async fn the_counts_at_once_do_not_make_a_page_too_large() {
         let browser = world.browser("acme", READ);
         let values = (1..=40).map(|at| ("notAction", format!("{at:02}{text}")));
         let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(values.take(4)).finish();
-        for path in ["/?counts=yes", &format!("/?counts=yes&{query}")] {
+        // A query of the user's own is repeated in forms and links.
+        for (path, most) in [("/?counts=yes", 75_000), (&format!("/?counts=yes&{query}"), 100_000)] {
             let page = browser.get(path).await;
             assert!(page.text.contains("href=\"./event?at=") && page.text.contains("<strong>"), "{}", page.text);
-            assert!(page.text.len() < 75_000, "{}", page.text.len());
+            assert!(page.text.len() < most, "{path}: {}", page.text.len());
         }
     }
 }

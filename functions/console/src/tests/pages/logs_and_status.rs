@@ -192,7 +192,9 @@ async fn an_empty_page_says_why_and_a_wrong_query_stays_in_the_form() {
     assert!(!input("from").contains("aria-invalid"), "{}", input("from"));
     let undated = browser.get("/?period=custom").await;
     assert!(undated.text.contains("showing the last 7 days"), "{}", undated.text);
-    for path in ["/event?at=x!", "/event?at=", "/audit-logs.csv?pageToken=x!", "/audit-logs.csv?period=custom&from=soon"] {
+    for path in
+        ["/event?at=x!", "/event?at=", "/audit-logs.csv?pageToken=x!", "/audit-logs.csv?period=custom&from=soon"]
+    {
         let refused = browser.get(path).await;
         assert_eq!(refused.status, 400, "{path}");
         let words = ["This address is not valid", "Open the event", "Go back", "The start date must be"];
