@@ -147,6 +147,8 @@ impl<'a> Visitor<'a> {
     async fn read_logs(&mut self, event: &Value) -> Result<()> {
         self.run_step("goes", json!({ "to": "logs" })).await?;
         self.run_step("findsByEachFilter", json!({ "event": event })).await?;
+        self.run_step("filtersByClicks", json!({ "event": event })).await?;
+        self.run_step("keepsPopUpsOnTheScreen", json!({})).await?;
         self.run_step("asksForWrongDates", json!({})).await?;
         self.run_step("opensAnEvent", json!({ "event": event })).await?;
         self.run_step("loadsMore", json!({})).await?;
@@ -213,6 +215,7 @@ fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
         admin.set_up_export().await?;
         admin.read_logs(&event).await?;
         admin.run_step("choosesByTheKeyboard", json!({})).await?;
+        admin.run_step("searchesAFilter", json!({ "event": event })).await?;
         let pages = admin.run_step("listsEveryPage", json!({})).await?;
         for page in pages.as_array().context("no list")? {
             admin.run_step("inspectsThePage", page.clone()).await?;

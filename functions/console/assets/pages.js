@@ -49,7 +49,7 @@ function enhance(part) {
   for (const it of part.querySelectorAll("time[datetime]")) {
     it.title = new Date(it.dateTime).toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
   }
-  for (const it of part.querySelectorAll("button[data-copy]")) it.hidden = false;
+  for (const it of part.querySelectorAll("button[data-copy], .seek")) it.hidden = false;
 }
 enhance(document);
 
@@ -99,7 +99,7 @@ document.addEventListener("click", async (event) => {
 // A click anywhere in a row opens it, unless text is being selected.
 document.addEventListener("click", (event) => {
   const row = event.target.closest(".events tbody tr");
-  if (!row || event.target.closest(".whole") || !getSelection().isCollapsed) return;
+  if (!row || event.target.closest(".whole, button") || !getSelection().isCollapsed) return;
   const details = row.querySelector("details");
   details.open = !details.open;
 });
@@ -157,16 +157,33 @@ addEventListener("beforeunload", (event) => {
   if (document.querySelector("[data-unsaved]:not(.sending)")) event.preventDefault();
 });
 
+// Shows the values of a filter that have the text.
+function seek(field) {
+  const text = field.value.trim().toLowerCase();
+  for (const it of field.closest(".pop").querySelectorAll(".option")) {
+    it.hidden = !it.querySelector("label").textContent.toLowerCase().includes(text);
+  }
+}
+document.addEventListener("input", ({ target }) => {
+  if (target.matches(".seek")) seek(target);
+});
+// It is no part of the query.
+document.addEventListener("change", (event) => {
+  if (event.target.matches(".seek")) event.stopPropagation();
+}, true);
+
 // Entering a date chooses the option with a date.
 document.addEventListener("input", (event) => {
   if (event.target.id === "historyFrom") document.querySelector("[name=history][value=date]").checked = true;
 });
 
-// Leave empty fields out of the address.
+// Leave empty fields, and the dates of a period that is not custom, out of the address.
 document.addEventListener("htmx:configRequest", (event) => {
   if (event.target.id !== "filters") return;
+  const { formData } = event.detail;
   for (const name of ["from", "to", "q"]) {
-    if (event.detail.formData.get(name) === "") event.detail.formData.delete(name);
+    const isUnused = name !== "q" && formData.get("period") !== "custom";
+    if (isUnused || formData.get(name) === "") formData.delete(name);
   }
 });
 
@@ -179,7 +196,10 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   announce(byId("verifying").textContent);
 });
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.elt.id === "verify") event.detail.elt.removeAttribute("aria-disabled");
+  const { elt, successful } = event.detail;
+  if (elt.id === "verify") elt.removeAttribute("aria-disabled");
+  // Without counts, there is a link to try again.
+  if (elt.id === "timeline" && !successful) elt.classList.add("failed");
 });
 
 const TRY_AGAIN = "Your input is still here. Try again in a moment.";
@@ -190,10 +210,16 @@ document.addEventListener("htmx:timeout", () => showError("The server doesn’t 
 const textOf = (part) => [...part.querySelectorAll("code, time, .hint")].map((it) => it.textContent).join(" ");
 
 let open = [];
+let sought = [];
 let rows = 0;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { detail } = event;
   if (!detail.shouldSwap) return;
+  // Counts of a query that was changed meanwhile.
+  if (detail.requestConfig.elt.id === "timeline" && !detail.requestConfig.elt.isConnected) {
+    detail.shouldSwap = false;
+    return;
+  }
   // A gateway in front of the pages may answer with something else. Keep the page then.
   if (!(detail.xhr.getResponseHeader("content-type") ?? "").startsWith("text/html")) {
     detail.shouldSwap = false;
@@ -208,12 +234,19 @@ document.addEventListener("htmx:beforeSwap", (event) => {
       byId("notice").replaceChildren();
     }
   }
-  // Open filters stay open when they are replaced.
-  open = [...document.querySelectorAll(".facet[open]")].map((it) => it.id);
+  // Open filters stay open when they are replaced, and keep what was typed.
+  open = [...document.querySelectorAll("#facets .facet[open]")].map((it) => it.id);
+  sought = [...document.querySelectorAll(".seek")].map((it) => [it.id, it.value]);
   rows = detail.target.rows?.length ?? 0;
 });
 document.addEventListener("htmx:oobAfterSwap", () => {
   for (const id of open) byId(id)?.setAttribute("open", "");
+  for (const [id, text] of sought) {
+    const field = byId(id);
+    if (!field || !text) continue;
+    field.value = text;
+    seek(field);
+  }
 });
 
 // This event comes once per new element.
@@ -226,21 +259,34 @@ document.addEventListener("htmx:afterSettle", ({ detail }) => {
   const part = byId(detail.target.id);
   if (detail.xhr.status < 400 && part?.id !== "notice") byId("notice").replaceChildren();
   if (sender === "filters") showFiltered();
+  else if (sender === "timeline") showCounts();
   else if (sender === "load-more" && part?.rows) showMore(part);
   else if (part?.id === "settings-form") showWrong(part);
   else if (part?.id === "replay") showReplay(part);
   else if (part?.id === "verification") showReport(part.firstElementChild);
 });
 
-// Announces the new number of events, and marks wrong dates.
+// Marks wrong dates, and has a custom period begin with the dates that are shown. The counts come later.
+let filtered = false;
 function showFiltered() {
-  const wrong = byId("results").dataset.wrong?.split(" ") ?? [];
+  const results = byId("results");
+  const wrong = results.dataset.wrong?.split(" ") ?? [];
   for (const id of ["from", "to"]) {
     if (wrong.includes(id)) byId(id).setAttribute("aria-invalid", "true");
     else byId(id).removeAttribute("aria-invalid");
   }
-  const total = byId("total");
-  if (total) announce(total.textContent);
+  if (!wrong.length && document.querySelector("[name=period]:checked")?.value !== "custom") {
+    for (const id of ["from", "to"]) byId(id).value = results.dataset[id];
+  }
+  filtered = true;
+  const none = results.querySelector(".empty strong");
+  if (none) announce(none.textContent);
+}
+
+// Announces the number of events of a changed query.
+function showCounts() {
+  if (filtered) announce(byId("total").textContent);
+  filtered = false;
 }
 
 // Moves the focus to the first new row, for the keyboard.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use audit_log_core::{
     ports::{Recorder as _, Settings as _, SlotKind},
     schedule::Window,
-    search::{self, FoundEvent, Scope, Search, SearchLimits, SearchPage},
+    search::{self, Counted, FoundEvent, Scope, Search, SearchLimits, SearchPage},
     tenant::{EventShards, TenantId},
     timestamp,
 };
@@ -78,7 +78,7 @@ pub struct AuditLogs {
 }
 
 /// How many events there are, and which values the filters have.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditLogSummary {
     /// How many events match.
@@ -90,21 +90,38 @@ pub struct AuditLogSummary {
     /// How many events were read.
     pub(crate) scanned: u64,
     /// How many bytes these events have.
-    scanned_bytes: u64,
+    pub(crate) scanned_bytes: u64,
     /// Each action with the number of events that match all other filters, the most frequent first.
     pub(crate) actions: Vec<ValueCount>,
     /// Each user, likewise.
     pub(crate) users: Vec<ValueCount>,
     /// Each log type, likewise.
     pub(crate) log_types: Vec<ValueCount>,
+    /// How many events match in each part of the period, the earliest part first. All parts are equally long, at most 31, and
+    /// begin at full minutes, hours or days in UTC. So the first and the last one may reach beyond the period.
+    pub(crate) histogram: Vec<TimeCount>,
 }
 
 /// One value of a filter.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct ValueCount {
     /// The value.
     pub(crate) value: String,
+    /// Of a user who has one: the name in the newest event, if it is not the value itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     /// How many events have it.
+    pub(crate) count: u64,
+}
+
+/// One part of the period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TimeCount {
+    /// The part's start.
+    pub(crate) from: String,
+    /// The part's end, excluded.
+    pub(crate) to: String,
+    /// How many events match.
     pub(crate) count: u64,
 }
 
@@ -166,7 +183,14 @@ pub(crate) async fn summarize<B: Backend>(
     let (page, summary) = search::summarize(app.events(), scope, search, limits).await?;
     let counts = |values: &search::ValueCounts| {
         let values = values.most_frequent().into_iter();
-        values.map(|(value, count)| ValueCount { value: value.to_owned(), count }).collect()
+        let named = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty());
+        let count = |it: Counted<'_>| ValueCount { value: it.value.to_owned(), name: named(it.name), count: it.events };
+        values.map(count).collect()
+    };
+    let bar = |(bar, count): (Window, u64)| TimeCount {
+        from: timestamp::seconds(bar.from),
+        to: timestamp::seconds(bar.to),
+        count,
     };
     let summary = AuditLogSummary {
         total: summary.total,
@@ -177,6 +201,7 @@ pub(crate) async fn summarize<B: Backend>(
         actions: counts(&summary.actions),
         users: counts(&summary.users),
         log_types: counts(&summary.log_types),
+        histogram: summary.histogram.bars().map(bar).collect(),
     };
     Ok((page, summary))
 }
@@ -197,14 +222,15 @@ pub(crate) async fn csv<B: Backend>(
     caller: Caller<Read>,
     Query(query): Query<CsvQuery>,
 ) -> Result<Response, Problem> {
-    csv_response(&app, &caller, &query).await
+    csv_response(&app, &caller, &query, "").await
 }
 
-/// Each part of a table is an audit event of its own.
+/// Each part of a table is an audit event of its own. `suffix` ends the name of a file that has not all events.
 pub(crate) async fn csv_response<B: Backend>(
     app: &App<B>,
     caller: &Caller<Read>,
     query: &CsvQuery,
+    suffix: &str,
 ) -> Result<Response, Problem> {
     let tenant = caller.tenant();
     let (search, after, has_bom) = (query.search(app.time())?, query.position()?, query.has_bom()?);
@@ -222,8 +248,10 @@ pub(crate) async fn csv_response<B: Backend>(
     let mut response = table.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    let disposition = HeaderValue::from_static("attachment; filename=\"audit-logs.csv\"");
-    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        disposition(tenant, search.window, if next.is_some() { suffix } else { "" }),
+    );
     let link = next.map(|next| {
         let query = query.next(&search, &page_token::encode(&next));
         // Relative: behind a domain of the platform's, this function doesn't know the request's URL.
@@ -235,12 +263,23 @@ pub(crate) async fn csv_response<B: Backend>(
     Ok(response)
 }
 
+/// Names the file by tenant and days. `suffix` goes before the extension.
+fn disposition(tenant: &TenantId, Window { from, to }: Window, suffix: &str) -> HeaderValue {
+    let (from, to) = (from.date_naive(), to.date_naive());
+    let value = format!("attachment; filename=\"audit-logs-{tenant}-{from}-{to}{suffix}.csv\"");
+    // A tenant id is ASCII without quotes.
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("attachment"))
+}
+
 /// The period, the filters that are set, and the number of events.
 fn describe_download(search: &Search, events: usize) -> Value {
     let filters = [
-        ("action", json!(search.actions)),
-        ("user", json!(search.users)),
-        ("logType", json!(search.log_types)),
+        ("action", json!(search.actions.only)),
+        ("user", json!(search.users.only)),
+        ("logType", json!(search.log_types.only)),
+        ("notAction", json!(search.actions.except)),
+        ("notUser", json!(search.users.except)),
+        ("notLogType", json!(search.log_types.except)),
         ("q", json!(search.text)),
     ];
     let is_set = |value: &Value| *value != json!([]) && *value != json!("");

@@ -16,6 +16,7 @@ mod event;
 mod form;
 mod history;
 mod incidents;
+mod info;
 mod layout;
 mod logs;
 mod not_found;

@@ -2,6 +2,7 @@
 //!
 //! Every search is limited. A result that is incomplete says where it ends.
 
+mod histogram;
 mod matching;
 mod newest_first;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+pub use histogram::Histogram;
 use matching::ParsedEvent;
 use newest_first::NewestFirst;
 
@@ -23,17 +25,45 @@ use crate::{
 /// The values of a filter that a summary lists.
 pub const MAX_VALUES: usize = 200;
 
-/// An event matches if it passes each filter that has values. It passes a filter if one of the values matches.
+/// An event matches if it passes each filter and has the words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// By the time of recording.
     pub window: Window,
-    pub actions: Vec<String>,
+    pub actions: Filter,
     /// Email addresses, ids or names.
-    pub users: Vec<String>,
-    pub log_types: Vec<String>,
+    pub users: Filter,
+    pub log_types: Filter,
     /// Words that must all occur in the event's values, in any case.
     pub text: String,
+}
+
+impl Search {
+    /// Finds all events of a window.
+    pub fn all(window: Window) -> Self {
+        let (actions, users, log_types) = <(Filter, Filter, Filter)>::default();
+        Self { window, actions, users, log_types, text: String::new() }
+    }
+}
+
+/// Values to keep and values to leave out, in any case. An event passes if it has one of those in `only`, or `only` is empty,
+/// and none of those in `except`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub only: Vec<String>,
+    pub except: Vec<String>,
+}
+
+impl Filter {
+    pub fn only<const N: usize>(values: [&str; N]) -> Self {
+        Self { only: values.map(str::to_owned).into(), except: Vec::new() }
+    }
+
+    fn passes(&self, values: &[&String]) -> bool {
+        let has_one_of =
+            |wanted: &[String]| wanted.iter().any(|it| values.iter().any(|value| it.eq_ignore_ascii_case(value)));
+        (self.only.is_empty() || has_one_of(&self.only)) && !has_one_of(&self.except)
+    }
 }
 
 /// The partitions to search.
@@ -78,6 +108,14 @@ pub struct Columns {
     pub user_name: String,
     pub user_email: String,
     pub additional_info: String,
+}
+
+impl Columns {
+    /// What identifies the user: the email address, or else the id, or else the name.
+    pub fn user(&self) -> &str {
+        let Self { user_id, user_name, user_email, .. } = self;
+        [user_email, user_id, user_name].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,9 +194,11 @@ pub fn escaped_len(text: &str) -> usize {
 
 /// The number of matching events and, for each filter, of those that match all other filters, by value. So one sees what
 /// choosing another value would add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     pub total: u64,
+    /// The matching events by the time of recording.
+    pub histogram: Histogram,
     pub actions: ValueCounts,
     pub users: ValueCounts,
     pub log_types: ValueCounts,
@@ -167,21 +207,54 @@ pub struct Summary {
     pub cut_at: Option<DateTime<Utc>>,
 }
 
+impl Summary {
+    fn new(window: Window) -> Self {
+        let (actions, users, log_types) = <(ValueCounts, ValueCounts, ValueCounts)>::default();
+        let (histogram, scanned) = (Histogram::new(window), Scanned::default());
+        Self { total: 0, histogram, actions, users, log_types, scanned, cut_at: None }
+    }
+}
+
 /// The number of events for each value of a filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ValueCounts(BTreeMap<String, u64>);
+pub struct ValueCounts(BTreeMap<String, Count>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Count {
+    events: u64,
+    name: String,
+}
+
+/// A value of a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted<'a> {
+    pub value: &'a str,
+    /// Of a user who is identified by an address or an id: the name in the newest event that has one. Else blank.
+    pub name: &'a str,
+    pub events: u64,
+}
 
 impl ValueCounts {
     fn count(&mut self, value: &str) {
-        if !value.is_empty() {
-            *self.0.entry(value.to_owned()).or_default() += 1;
+        self.count_named(value, "");
+    }
+
+    fn count_named(&mut self, value: &str, name: &str) {
+        if value.is_empty() {
+            return;
+        }
+        let count = self.0.entry(value.to_owned()).or_default();
+        count.events += 1;
+        if count.name.is_empty() && name != value {
+            name.clone_into(&mut count.name);
         }
     }
 
     /// The most frequent values, at most [`MAX_VALUES`]; equally frequent ones in alphabetical order.
-    pub fn most_frequent(&self) -> Vec<(&str, u64)> {
-        let mut values: Vec<(&str, u64)> = self.0.iter().map(|(value, count)| (value.as_str(), *count)).collect();
-        values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    pub fn most_frequent(&self) -> Vec<Counted<'_>> {
+        let mut values: Vec<_> =
+            self.0.iter().map(|(value, Count { events, name })| Counted { value, name, events: *events }).collect();
+        values.sort_by_key(|counted| std::cmp::Reverse(counted.events));
         values.truncate(MAX_VALUES);
         values
     }
@@ -197,19 +270,24 @@ pub async fn summarize<E: Events>(
 ) -> Result<(SearchPage, Summary), Failure> {
     let matcher = matching::Matcher::new(search);
     let mut newest_first = NewestFirst::new(events, scope, search.window, None);
-    let (mut page, mut summary) = (SearchPage::default(), Summary::default());
+    let (mut page, mut summary) = (SearchPage::default(), Summary::new(search.window));
     let (mut bytes, mut last, mut is_open) = (0, None, limits.most > 0);
     while let Some(event) = newest_first.next().await? {
         summary.scanned.add(&event);
         let position = event.recorded_at_id.clone();
         let parsed = ParsedEvent::new(&event);
         let matches = matcher.matches(&parsed);
-        summary.total += u64::from(matches.all());
+        if matches.all() {
+            summary.total += 1;
+            if let Some(at) = recorded_at(&position) {
+                summary.histogram.count(at);
+            }
+        }
         if matches.all_but_action() {
             summary.actions.count(&parsed.columns.action);
         }
         if matches.all_but_user() {
-            summary.users.count(parsed.user());
+            summary.users.count_named(parsed.columns.user(), &parsed.columns.user_name);
         }
         if matches.all_but_log_type() {
             summary.log_types.count(&parsed.columns.log_type);
@@ -226,8 +304,7 @@ pub async fn summarize<E: Events>(
         }
         if summary.scanned.has_reached(limits) || (limits.should_stop)() {
             if newest_first.has_more().await? {
-                let recorded_at = position.split('#').next().unwrap_or_default();
-                summary.cut_at = recorded_at.parse().ok().or(Some(search.window.to));
+                summary.cut_at = recorded_at(&position).or(Some(search.window.to));
                 if is_open {
                     page.next = Some(position);
                 }
@@ -240,6 +317,10 @@ pub async fn summarize<E: Events>(
     }
     page.scanned = summary.scanned;
     Ok((page, summary))
+}
+
+fn recorded_at(position: &str) -> Option<DateTime<Utc>> {
+    position.split('#').next()?.parse().ok()
 }
 
 #[cfg(test)]

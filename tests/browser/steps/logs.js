@@ -20,7 +20,8 @@ async function changeQuery(visitor, hasChanged, change) {
 
 async function clear(visitor) {
   await visitor.page.getByRole("link", { name: logs.clear }).first().click();
-  const isFiltered = (query) => ["action", "user", "logType", "q"].some((name) => query.get(name));
+  const filters = ["action", "user", "logType", "notAction", "notUser", "notLogType", "q"];
+  const isFiltered = (query) => filters.some((name) => query.get(name));
   await visitor.page.waitForURL((url) => !isFiltered(url.searchParams));
 }
 
@@ -49,8 +50,8 @@ async function choose(visitor, facet, text) {
   let value;
   const change = async () => {
     await page.locator("summary").filter({ hasText: logs.facets[facet] }).click();
-    // The number of events follows the value.
-    const option = page.getByRole("checkbox", { name: new RegExp(`^(${text})\\s*[\\d,. ]*$`) });
+    // A user has a name and an address. The number of events follows the value.
+    const option = page.getByRole("checkbox", { name: new RegExp(`^((${text})\\s*)+[\\d,. ]*$`) });
     value = await option.getAttribute("value");
     await option.check();
   };
@@ -70,13 +71,13 @@ async function finds(visitor, { user }, matches = () => true) {
 export async function findsByEachFilter(visitor, { event }) {
   const { page } = visitor;
   await finds(visitor, event);
-  const all = await rows(visitor).count();
-
+  const week = await rows(visitor).allInnerTexts();
   await choosePeriod(visitor, logs.periods.hour, "1h");
-  await page.getByRole("row").nth(all).waitFor({ state: "detached" });
+  await rowsChange(visitor, week);
   await finds(visitor, event);
+  const hour = await rows(visitor).allInnerTexts();
   await choosePeriod(visitor, logs.periods.day, "24h");
-  await page.getByRole("row").nth(all).waitFor();
+  await rowsChange(visitor, hour);
   await finds(visitor, event);
   await chooseDates(visitor);
   assert.equal(await rows(visitor).filter({ hasText: event.user.name }).count(), 0);
@@ -138,21 +139,108 @@ export async function asksForWrongDates(visitor) {
 export async function choosesByTheKeyboard(visitor) {
   const { page } = visitor;
   await visitor.goto(words.pages.logs.path);
+  await isCounted(visitor);
   await page.locator("summary").filter({ hasText: logs.facets.action }).focus();
   await page.keyboard.press("Enter");
+  const isNext = () => document.activeElement.matches("#facet-action [type=checkbox]:not(:checked)");
   const chosen = [];
-  for (const steps of [3, 2]) {
-    for (let step = 0; step < steps; step += 1) await page.keyboard.press("Tab");
+  for (let step = 0; step < 2; step += 1) {
+    do await page.keyboard.press("Tab");
+    while (!(await page.evaluate(isNext)));
     const value = await page.evaluate(() => document.activeElement.value);
     await page.keyboard.press("Space");
     chosen.push(value);
     await page.waitForURL((url) => chosen.every((it) => url.searchParams.getAll("action").includes(it)));
     await page.locator("#results:not(.htmx-request)").waitFor();
+    await isCounted(visitor);
     const [focused, checked] = await page.evaluate(() => [document.activeElement.value, document.activeElement.checked]);
     assert.deepEqual([focused, checked], [value, true]);
   }
   await page.keyboard.press("Escape");
   await visitor.goto(words.pages.logs.path);
+}
+
+/** Waits for the counts, which come after the rows. */
+async function isCounted({ page }) {
+  await page.locator("#timeline:not(.waiting)").waitFor({ state: "attached" });
+}
+
+/** A click on a value in a row filters by it, or excludes it. Bars narrow the period. */
+export async function filtersByClicks(visitor, { event }) {
+  const { page } = visitor;
+  const { name } = event.user;
+  await visitor.goto(`${words.pages.logs.path}?period=24h`);
+  if (!visitor.scripts) await page.getByRole("link", { name: logs.countNow }).click();
+  await isCounted(visitor);
+  await visitor.inspect();
+  const row = rows(visitor).filter({ hasText: name });
+  await row.getByRole("button", { name: new RegExp(`^${escaped(name)}`) }).click();
+  await page.waitForURL((url) => url.searchParams.get("user") === event.user.email);
+  await finds(visitor, event, (text) => text.includes(name));
+  await page.getByRole("link", { name: logs.chips.user }).click();
+  await page.waitForURL((url) => !url.searchParams.has("user"));
+  await row.hover();
+  await row.getByRole("button", { name: logs.exclude(name) }).click();
+  await page.waitForURL((url) => url.searchParams.get("notUser") === event.user.email);
+  await visitor.sees(page.getByRole("link", { name: logs.chips.notUser }));
+  await visitor.sees(rows(visitor));
+  assert.equal(await row.count(), 0);
+  await page.getByRole("link", { name: logs.chips.notUser }).click();
+  await page.waitForURL((url) => !url.searchParams.has("notUser"));
+
+  const bar = page.getByRole("list", { name: logs.histogram }).getByRole("link", { name: /: [\d,]*[1-9][\d,]* events?$/ }).last();
+  const [, counted] = (await bar.getAttribute("title")).match(/: ([\d,]+) events?$/);
+  await bar.click();
+  await page.waitForURL((url) => url.searchParams.get("period") === "custom" && url.searchParams.has("to"));
+  await visitor.sees(page.locator("#total").filter({ hasText: new RegExp(`^${counted} event`) }));
+
+  await page.locator("summary").filter({ hasText: logs.presets }).click();
+  await page.getByRole("link", { name: logs.preset }).click();
+  await page.waitForURL((url) => url.searchParams.get("q") === "login fail");
+  await visitor.goto(words.pages.logs.path);
+}
+
+/** A search in a filter hides the values that don't match, and changes nothing else. */
+export async function searchesAFilter(visitor, { event }) {
+  const { page } = visitor;
+  await visitor.goto(words.pages.logs.path);
+  await isCounted(visitor);
+  const address = page.url();
+  await page.locator("summary").filter({ hasText: logs.facets.action }).click();
+  const options = page.locator("#facet-action .option");
+  const seen = () => options.filter({ visible: true }).allInnerTexts();
+  const before = await seen();
+  const field = page.getByLabel(logs.find);
+  await field.fill(event.action.toUpperCase());
+  const found = await seen();
+  assert.ok(found.length > 0 && found.length < before.length, found.join());
+  assert.deepEqual(found.filter((text) => !text.includes(event.action)), []);
+  await page.keyboard.press("Enter");
+  await field.fill("");
+  assert.deepEqual(await seen(), before);
+  assert.equal(page.url(), address);
+  await page.keyboard.press("Escape");
+}
+
+/** Each pop-up is within the screen. */
+export async function keepsPopUpsOnTheScreen(visitor) {
+  const { page } = visitor;
+  const desktop = page.viewportSize();
+  for (const [width, height] of [[1280, 800], [1000, 800], [800, 800], [390, 844], [320, 640]]) {
+    await page.setViewportSize({ width, height });
+    await visitor.goto(words.pages.logs.path);
+    const summaries = page.locator(".facet > summary");
+    assert.equal(await summaries.count(), 4);
+    for (const summary of await summaries.all()) {
+      await summary.click();
+      const popUp = page.locator(".facet[open] > .pop");
+      const { x, width: wide } = await popUp.boundingBox();
+      const text = await summary.innerText();
+      assert.ok(x >= 0 && x + wide <= width, `${text} reaches from ${x} to ${x + wide} on a screen of ${width} pixels`);
+      await summary.click();
+    }
+  }
+  await page.setViewportSize(desktop);
 }
 
 /** Waits until the rows differ. */
@@ -172,7 +260,7 @@ export async function opensAnEvent(visitor, { event }) {
   const row = rows(visitor).filter({ hasText: event.user.name });
   // The mouse reaches the tooltips of the icon and the time.
   for (const part of [row.locator(".type svg"), row.locator("time")]) await part.hover({ trial: true });
-  if (visitor.scripts) await row.getByRole("cell").filter({ hasText: event.action }).first().click();
+  if (visitor.scripts) await row.getByRole("cell").filter({ has: page.locator("time") }).click();
   else await row.locator("summary").click();
   if (!visitor.scripts) await row.getByRole("link", { name: logs.openPlainly }).click();
   const document = page.locator("pre");
@@ -180,6 +268,14 @@ export async function opensAnEvent(visitor, { event }) {
   const { date, ...shown } = JSON.parse(await document.innerText());
   assert.deepEqual(shown, event);
   assert.ok(Math.abs(new Date(date) - Date.now()) < 600_000, date);
+  for (const fact of logs.facts) await visitor.sees(visitor.fact(fact));
+  await visitor.sees(page.getByRole("link", { name: logs.moreByUser }));
+  if (visitor.scripts) {
+    await page.getByRole("button", { name: logs.copyJson }).click();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    assert.deepEqual(JSON.parse(copied), { date, ...shown });
+    await visitor.sees(page.getByRole("link", { name: logs.permalink }));
+  }
   await visitor.inspect();
   if (!visitor.scripts) await page.goBack();
 }
@@ -223,6 +319,6 @@ async function download(page, name) {
   const started = page.waitForEvent("download");
   await page.getByRole("link", { name, exact: true }).click();
   const file = await started;
-  assert.match(file.suggestedFilename(), /^audit-logs.*\.csv$/);
+  assert.match(file.suggestedFilename(), /^audit-logs-[\w-]+-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d\.csv$/);
   return readFile(await file.path());
 }

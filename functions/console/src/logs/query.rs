@@ -1,6 +1,10 @@
 //! The queries of the audit logs: period, filters, search text, and page.
 
-use audit_log_core::{schedule::Window, search::Search, timestamp};
+use audit_log_core::{
+    schedule::Window,
+    search::{Filter, Search},
+    timestamp,
+};
 use audit_log_web::problem::Problem;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -50,6 +54,18 @@ macro_rules! query {
             #[serde(default)]
             #[param(max_items = 50)]
             pub(crate) log_type: Vec<String>,
+            /// None of these actions.
+            #[serde(default)]
+            #[param(example = json!(["Token Created"]), max_items = 50)]
+            pub(crate) not_action: Vec<String>,
+            /// No events of these users.
+            #[serde(default)]
+            #[param(max_items = 50)]
+            pub(crate) not_user: Vec<String>,
+            /// None of these log types.
+            #[serde(default)]
+            #[param(max_items = 50)]
+            pub(crate) not_log_type: Vec<String>,
             /// Words that all occur in the event's values, in upper or lower case.
             #[param(max_length = 320)]
             pub(crate) q: Option<String>,
@@ -61,9 +77,9 @@ macro_rules! query {
                 let window = window(self.from.as_deref(), self.to.as_deref(), now)?;
                 Ok(Search {
                     window,
-                    actions: values("action", &self.action)?,
-                    users: values("user", &self.user)?,
-                    log_types: values("logType", &self.log_type)?,
+                    actions: filter(("action", &self.action), ("notAction", &self.not_action))?,
+                    users: filter(("user", &self.user), ("notUser", &self.not_user))?,
+                    log_types: filter(("logType", &self.log_type), ("notLogType", &self.not_log_type))?,
                     text: value("q", self.q.as_deref().unwrap_or_default())?,
                 })
             }
@@ -126,15 +142,25 @@ impl CsvQuery {
         }
     }
 
+    /// The parameters of all filters, with their values.
+    fn filters(&self) -> [(&'static str, &[String]); 6] {
+        [
+            ("action", &self.action),
+            ("user", &self.user),
+            ("logType", &self.log_type),
+            ("notAction", &self.not_action),
+            ("notUser", &self.not_user),
+            ("notLogType", &self.not_log_type),
+        ]
+    }
+
     /// The query of the next part. It contains the period, which must not move on from part to part.
     pub(crate) fn next(&self, search: &Search, page_token: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("from", &timestamp::millis(search.window.from));
         query.append_pair("to", &timestamp::millis(search.window.to));
-        for (name, values) in [("action", &self.action), ("user", &self.user), ("logType", &self.log_type)] {
-            for value in values {
-                query.append_pair(name, value);
-            }
+        for (name, values) in self.filters() {
+            query.extend_pairs(values.iter().map(|value| (name, value)));
         }
         let one = [("q", self.q.as_deref()), ("bom", self.bom.as_deref()), ("pageToken", Some(page_token))];
         query.extend_pairs(one.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -168,6 +194,12 @@ pub(crate) fn instant(text: &str) -> Option<DateTime<Utc>> {
     // The keys of events have four digits for the year.
     let possible = |instant: &DateTime<Utc>| (946_684_800..4_102_444_800).contains(&instant.timestamp());
     instant.filter(possible)
+}
+
+type Parameter<'a> = (&'static str, &'a [String]);
+
+fn filter(only: Parameter<'_>, except: Parameter<'_>) -> Result<Filter, Problem> {
+    Ok(Filter { only: values(only.0, only.1)?, except: values(except.0, except.1)? })
 }
 
 fn values(name: &'static str, given: &[String]) -> Result<Vec<String>, Problem> {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    layout::{Alert, Layout, NavItem, SignedIn, html},
+    layout::{Alert, Layout, NavItem, SignedIn, html, title},
     request::PageRequest,
     settings_form::label,
     text::shown,

@@ -4,7 +4,7 @@ use audit_log_core::{
     ports::Settings as _,
     records::StoredReceipt,
     schedule::Window,
-    search::{FoundEvent, Search, SearchPage},
+    search::{FoundEvent, Filter, Search, SearchPage},
     system_events::LOG_TYPE,
     tenant::TenantId,
     timestamp,
@@ -62,13 +62,11 @@ impl History {
                 break;
             }
         }
+        // With what is recorded at this very moment.
         let search = Search {
-            // With what is recorded at this very moment.
-            window: Window { from, to: now + TimeDelta::seconds(1) },
-            actions: ACTIONS.map(str::to_owned).to_vec(),
-            users: Vec::new(),
-            log_types: vec![LOG_TYPE.to_owned()],
-            text: String::new(),
+            actions: Filter::only(ACTIONS),
+            log_types: Filter::only([LOG_TYPE]),
+            ..Search::all(Window { from, to: now + TimeDelta::seconds(1) })
         };
         let found = match logs::find(app, tenant, &search, None, MAX_EVENTS, ScanLimit::SHORT).await {
             // The status stays readable while something floods the search.

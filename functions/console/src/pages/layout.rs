@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use askama::Template;
 use audit_log_core::failure::Party;
-use audit_log_web::{caller::Caller, problem::Problem};
+use audit_log_web::{
+    caller::Caller,
+    problem::{Code, Problem},
+};
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
@@ -116,6 +119,14 @@ impl From<ExportState> for Badge {
     }
 }
 
+/// The title of a refusal in the words of the pages.
+pub(super) fn title(problem: &Problem) -> &'static str {
+    match problem.code() {
+        Code::InvalidParameter => "This address is not valid",
+        code => code.title(),
+    }
+}
+
 /// What went well or wrong.
 #[derive(Template)]
 #[template(path = "alert.html")]
@@ -133,12 +144,21 @@ impl Alert {
     }
 
     pub(super) fn from_problem(problem: &Problem) -> Self {
-        let fields = problem.errors().iter().map(|error| format!(" {}: {}.", error.field, error.message));
+        let detail = match problem.code() {
+            // The parameters' names are words of the API.
+            Code::InvalidParameter if !problem.errors().is_empty() => {
+                "Go back to the page before, and choose again.".to_owned()
+            }
+            _ => {
+                let fields = problem.errors().iter().map(|error| format!(" {}: {}.", error.field, error.message));
+                fields.fold(problem.detail().to_owned(), |detail, field| detail + &field)
+            }
+        };
         let wait = problem.wait().map(|wait| format!("Try again in {} seconds.", wait.as_secs().max(1)));
         Self {
             tone: "bad",
-            title: problem.code().title().to_owned(),
-            detail: fields.fold(problem.detail().to_owned(), |detail, field| detail + &field),
+            title: title(problem).to_owned(),
+            detail,
             hint: problem.what_to_do().map(str::to_owned).or(wait),
             party: problem.acting_party().map(|party| match party {
                 Party::Customer => "Action needed",

@@ -1,16 +1,25 @@
 //! The page of the audit logs.
 
+mod facet;
 mod query;
 mod rows;
+mod timeline;
 
 use askama::Template;
-use audit_log_web::{body::Query, caller::Read, problem::Problem};
+use audit_log_core::{schedule::Window, search::SearchPage};
+use audit_log_web::{
+    body::Query,
+    caller::Read,
+    problem::{Code, Problem},
+};
 use axum::{extract::State, response::Response};
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 
 use self::{
-    query::{Facet, LogsQuery, Period},
+    facet::{Facet, facets},
+    query::{Chip, LogsQuery, Period, Preset},
     rows::Row,
+    timeline::Timeline,
 };
 use super::{
     error_page::ErrorPage,
@@ -28,13 +37,16 @@ use crate::{
 const MAX_ROWS: usize = 30;
 
 /// The page's parameters, as messages name them.
-const PARAMETERS: [(&str, &str); 7] = [
+const PARAMETERS: [(&str, &str); 10] = [
     ("from", "The start date"),
     ("to", "The end date"),
     ("q", "The search"),
     ("action", "The filter by action"),
     ("user", "The filter by user"),
     ("logType", "The filter by log type"),
+    ("notAction", "The filter of excluded actions"),
+    ("notUser", "The filter of excluded users"),
+    ("notLogType", "The filter of excluded log types"),
     ("pageToken", "The address of this page"),
 ];
 
@@ -44,11 +56,19 @@ struct LogsPage {
     layout: Layout,
     query: LogsQuery,
     periods: Vec<Period>,
+    /// Of a custom period, or those that one begins with.
+    dates: (String, String),
+    presets: Vec<Preset>,
+    chips: Vec<Chip>,
+    more_chips: usize,
     facets: Vec<Facet>,
     alert: Option<Alert>,
     wrong_fields: Vec<&'static str>,
     /// `None` if the events were not counted.
     total: Option<Total>,
+    timeline: Option<Timeline>,
+    /// The query of the page with the counts, if they come later.
+    counts: Option<String>,
     rows: Vec<Row>,
     /// The query of the next page.
     more: Option<String>,
@@ -85,26 +105,38 @@ pub(super) async fn page<B: Backend>(
         }
         Err(problem) => (LogsQuery::default(), Err(problem)),
     };
-    let (status, alert, wrong_fields, (rows, next, summary)) = match found {
+    let (status, alert, wrong_fields, found) = match found {
         Ok(found) => (StatusCode::OK, None, Vec::new(), found),
         // The page keeps a wrong query, to be corrected there.
         Err(problem) if problem.code().status() == StatusCode::BAD_REQUEST => {
             let (alert, wrong_fields) = explain(&problem);
-            (StatusCode::BAD_REQUEST, Some(alert), wrong_fields, (Vec::new(), None, None))
+            (StatusCode::BAD_REQUEST, Some(alert), wrong_fields, Found::default())
         }
         Err(problem) => return Err(session.refuse(&problem)),
     };
+    let Found { window, rows, next, summary } = found;
+    let is_later = summary.is_none() && window.is_some() && query.page_token.is_none();
+    let counts = is_later.then(|| query.clone().counting(true).to_query(None));
+    // Only a page that has the counts at once leads to pages that have.
+    let query = if session.request.is_partial { query.counting(false) } else { query };
     let total = summary.as_ref().map(|summary| Total {
         events: number(summary.total),
         is_one: summary.total == 1,
         counted: summary.counted_from.as_deref().map(|at| (When::minute(at), number(summary.scanned))),
     });
+    let (chips, more_chips) = query.chips();
     let page = LogsPage {
         layout: session.layout(NavItem::Logs, "Audit logs"),
         periods: query.periods(),
-        facets: query.facets(summary.as_ref()),
+        dates: query.dates(window),
+        presets: query.presets(),
+        chips,
+        more_chips,
+        facets: facets(&query, summary.as_ref()),
+        timeline: window.zip(summary.as_ref()).and_then(|(window, summary)| Timeline::new(&query, window, summary)),
+        counts,
         more: next.map(|next| query.to_query(Some(&page_token::encode(&next)))),
-        file: query.to_query(None),
+        file: query.clone().counting(false).to_query(None),
         query,
         alert,
         wrong_fields,
@@ -114,22 +146,29 @@ pub(super) async fn page<B: Backend>(
     Ok(html(status, &page))
 }
 
-type Found = (Vec<Row>, Option<String>, Option<AuditLogSummary>);
+#[derive(Default)]
+struct Found {
+    window: Option<Window>,
+    rows: Vec<Row>,
+    next: Option<String>,
+    summary: Option<AuditLogSummary>,
+}
 
+/// Finds the rows, or the counts for the page's script, which has the rows, or both for a page that has them at once.
 async fn find<B: Backend>(app: &App<B>, session: &Session<Read>, query: &LogsQuery) -> Result<Found, Problem> {
     let (tenant, now) = (session.caller.tenant(), app.time());
     let csv_query = query.csv_query(now);
     let search = csv_query.search(now)?;
-    // The counts begin with the newest event. An older page shows none, or it would read all newer events again.
-    let (events, summary) = match csv_query.position()? {
-        Some(position) => (logs::find(app, tenant, &search, Some(position), MAX_ROWS, ScanLimit::FULL).await?, None),
-        None => {
-            let (events, summary) = logs::summarize(app, tenant, &search, MAX_ROWS).await?;
-            (events, Some(summary))
-        }
+    let (events, summary) = if query.has_counts() {
+        let max_events = if session.request.is_partial { 0 } else { MAX_ROWS };
+        let (events, summary) = logs::summarize(app, tenant, &search, max_events).await?;
+        (if session.request.is_partial { SearchPage::default() } else { events }, Some(summary))
+    } else {
+        let position = csv_query.position()?;
+        (logs::find(app, tenant, &search, position, MAX_ROWS, ScanLimit::FULL).await?, None)
     };
-    let (rows, next) = rows::page(&events);
-    Ok((rows, next, summary))
+    let (rows, next) = rows::page(query, &events);
+    Ok(Found { window: Some(search.window), rows, next, summary })
 }
 
 /// Puts a refusal into the words of the page, and names the fields that are wrong.
@@ -163,13 +202,12 @@ pub(super) async fn csv<B: Backend>(
     let refuse = |problem: Problem| session.refuse(&problem);
     let Query(query) = query.map_err(refuse)?;
     let csv_query = query.csv_query(app.time());
-    let mut response = logs::csv_response(&app, &session.caller, &csv_query).await.map_err(refuse)?;
-    if response.headers().contains_key(header::LINK) {
-        // The name says that the file is incomplete: a reader of the file doesn't see the header.
-        let name = HeaderValue::from_static("attachment; filename=\"audit-logs-newest-part.csv\"");
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
-    }
-    Ok(response)
+    // The name says that the file is incomplete: a reader of the file doesn't see the header `Link`.
+    let file = logs::csv_response(&app, &session.caller, &csv_query, "-newest-part").await;
+    file.map_err(|problem| match problem.code() {
+        Code::InvalidParameter => refuse(Problem::new(problem.code(), explain(&problem).0.detail)),
+        _ => refuse(problem),
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 /// How much of a string in an event is shown, in characters and in bytes on the page, and how much of the whole event.
 const MAX_STRING_CHARS: usize = 2_000;
 const MAX_STRING_BYTES: usize = 6_000;
-const MAX_DOCUMENT_BYTES: usize = 50_000;
+const MAX_DOCUMENT_BYTES: usize = 40_000;
 
 /// The bytes that a text adds to a page. A character that is escaped takes five.
 pub(super) fn weight(text: &str) -> usize {
@@ -30,9 +30,7 @@ pub(super) fn shown(text: &str, max: usize) -> String {
 /// Adds a character, or its number if it is invisible or changes how others look. By Unicode Technical Report 36, section
 /// 2.5, such characters forge names.
 fn push(shown: &mut String, character: char) {
-    let hidden = matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}');
-    if hidden || (character.is_control() && !matches!(character, '\n' | '\t')) {
+    if is_hidden(character) {
         // Writing to a string never fails.
         let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(character));
     } else {
@@ -40,10 +38,17 @@ fn push(shown: &mut String, character: char) {
     }
 }
 
-/// A JSON document on several lines, in its own order. Very long strings are cut.
-pub(super) fn pretty(json: &str) -> String {
+fn is_hidden(character: char) -> bool {
+    let reorders = matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}');
+    reorders || (character.is_control() && !matches!(character, '\n' | '\t'))
+}
+
+/// A JSON document on several lines, in its own order, and whether it is whole. Very long strings are cut. Invisible
+/// characters in strings are escaped as JSON does it, so a whole document is still the same JSON.
+pub(super) fn pretty(json: &str) -> (String, bool) {
     let (mut out, mut depth, mut tokens) = (String::new(), 0_usize, json.trim().chars().peekable());
-    let (mut weighed, mut bytes) = (0, 0);
+    let (mut weighed, mut bytes, mut is_whole) = (0, 0, true);
     let line = |out: &mut String, depth: usize| {
         out.push('\n');
         out.extend(std::iter::repeat_n("  ", depth));
@@ -53,10 +58,11 @@ pub(super) fn pretty(json: &str) -> String {
         weighed = out.len();
         if bytes > MAX_DOCUMENT_BYTES {
             out += "\n… see the CSV file or the export for the rest";
+            is_whole = false;
             break;
         }
         match token {
-            '"' => string(&mut out, &mut tokens),
+            '"' => is_whole &= string(&mut out, &mut tokens),
             '{' | '[' => {
                 out.push(token);
                 while tokens.next_if(|next| next.is_ascii_whitespace()).is_some() {}
@@ -81,11 +87,11 @@ pub(super) fn pretty(json: &str) -> String {
             token => push(&mut out, token),
         }
     }
-    out
+    (out, is_whole)
 }
 
-/// The rest of a string, after its first quote.
-fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) {
+/// The rest of a string, after its first quote. False if it is cut.
+fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) -> bool {
     out.push('"');
     let (mut escaped, mut length, mut heavy, mut cut) = (false, 0_usize, 0_usize, 0_u64);
     for token in tokens {
@@ -98,13 +104,21 @@ fn string(out: &mut String, tokens: &mut impl Iterator<Item = char>) {
             continue;
         }
         let before = out.len();
-        push(out, token);
+        if is_hidden(token) {
+            for unit in token.encode_utf16(&mut [0; 2]) {
+                // Writing to a string never fails.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(token);
+        }
         (length, heavy) = (length + 1, heavy + weight(out.get(before..).unwrap_or_default()));
     }
     if cut > 0 {
         let _ = write!(out, "… {} more characters", number(cut));
     }
     out.push('"');
+    cut == 0
 }
 
 /// `12,345`
@@ -195,15 +209,25 @@ mod tests {
 
     #[test]
     fn a_document_keeps_its_order_and_long_strings_are_cut() {
-        let laid_out = pretty(r#"{"b":1.50,"a":[ ],"c":{"x":"}\",\"","y":[1,{}]}}"#);
+        let (laid_out, is_whole) = pretty(r#"{"b":1.50,"a":[ ],"c":{"x":"}\",\"","y":[1,{}]}}"#);
         let expected = "{\n  \"b\": 1.50,\n  \"a\": [],\n  \"c\": {\n    \"x\": \"}\\\",\\\"\",\n    \"y\": [\n      1,\n      {}\n    ]\n  }\n}";
-        assert_eq!(laid_out, expected);
-        let long = pretty(&format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(100_000)));
-        assert!(long.contains("x… 98,000 more characters\",\n  \"b\": 1") && long.len() < 2_100, "{long}");
-        let wide = pretty(&format!("[{}1]", "1,".repeat(100_000)));
-        assert!(wide.len() < 51_000 && wide.ends_with("for the rest"));
+        assert_eq!((laid_out.as_str(), is_whole), (expected, true));
+        let hidden = r#"{"a":"x\u202e\udb40\udc41\\\u200b"}"#;
+        let raw = serde_json::from_str::<serde_json::Value>(hidden).unwrap().to_string();
+        assert!(raw.contains('\u{202e}'));
+        let (laid_out, _) = pretty(&raw);
+        assert_eq!(laid_out, "{\n  \"a\": \"x\\u202e\\udb40\\udc41\\\\\\u200b\"\n}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&laid_out).unwrap().to_string(),
+            raw,
+            "it is the same JSON"
+        );
+        let (long, is_whole) = pretty(&format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(100_000)));
+        assert!(long.contains("x… 98,000 more characters\",\n  \"b\": 1") && long.len() < 2_100 && !is_whole, "{long}");
+        let (wide, is_whole) = pretty(&format!("[{}1]", "1,".repeat(100_000)));
+        assert!(!is_whole && wide.len() < 51_000 && wide.ends_with("for the rest"));
         for hostile in ["<".repeat(1_900), "語".repeat(1_900), "\u{202e}".repeat(1_900)] {
-            let heavy = pretty(&format!("[{}1]", format!("\"{hostile}\",").repeat(60)));
+            let (heavy, _) = pretty(&format!("[{}1]", format!("\"{hostile}\",").repeat(60)));
             assert!(weight(&heavy) < MAX_DOCUMENT_BYTES + MAX_STRING_BYTES + 200, "{}", weight(&heavy));
         }
     }

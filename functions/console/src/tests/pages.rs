@@ -7,6 +7,7 @@ mod embedding;
 mod escaping;
 mod forms;
 mod incidents;
+mod logs;
 mod logs_and_status;
 mod obstacles;
 mod proof;

@@ -187,6 +187,10 @@ async fn audit_logs_are_filtered_by_every_parameter_and_come_newest_first() {
             vec!["acme-1", "acme-2", "acme-3", "acme-600"],
         ),
         ("?user=bob%40acme.example", vec![]),
+        ("?notAction=Login", vec!["acme-2", "acme-3"]),
+        ("?notAction=login&notAction=Scan%20Now", vec!["acme-2"]),
+        ("?notUser=ada%40acme.example", vec![]),
+        ("?notLogType=Scan&action=Logout", vec!["acme-2"]),
         ("?from=2026-11-01&to=2026-11-20", vec!["acme-20000"]),
         ("?from=2026-11-21T10:00:12.345Z", vec!["acme-1", "acme-2", "acme-3"]),
         ("?pageSize=1", vec!["acme-1"]),
@@ -220,6 +224,9 @@ async fn a_summary_counts_matches_and_the_values_of_each_filter() {
     assert_eq!(summary["actions"], json!([{ "value": "Login", "count": 2 }, { "value": "Logout", "count": 1 }]));
     assert_eq!(summary["users"], json!([{ "value": "ada@acme.example", "count": 2 }]));
     assert_eq!(summary["logTypes"], json!([{ "value": "Authentication", "count": 2 }]));
+    let bars = summary["histogram"].as_array().unwrap();
+    let last = json!({ "from": "2026-11-21T06:00:00Z", "to": "2026-11-21T12:00:00Z", "count": 2 });
+    assert_eq!((bars.len(), bars.last()), (29, Some(&last)), "a week in parts of six hours");
 }
 
 #[tokio::test]

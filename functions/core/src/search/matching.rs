@@ -38,12 +38,6 @@ impl ParsedEvent {
         Self { value: serde_json::from_str(&document).ok(), document, columns }
     }
 
-    /// What identifies the user: the email address, or else the id, or else the name.
-    pub(super) fn user(&self) -> &str {
-        let Columns { user_id, user_name, user_email, .. } = &self.columns;
-        [user_email, user_id, user_name].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
-    }
-
     pub(super) fn into_found(self, position: &str) -> FoundEvent {
         FoundEvent { position: position.to_owned(), document: self.document, columns: self.columns }
     }
@@ -88,15 +82,12 @@ impl<'a> Matcher<'a> {
 
     pub(super) fn matches(&self, event: &ParsedEvent) -> Matches {
         let Search { actions, users, log_types, .. } = self.search;
-        let one_of = |wanted: &[String], values: &[&String]| {
-            wanted.is_empty() || wanted.iter().any(|it| values.iter().any(|value| it.eq_ignore_ascii_case(value)))
-        };
         let columns = &event.columns;
         Matches {
             text: self.has_words(event),
-            action: one_of(actions, &[&columns.action]),
-            user: one_of(users, &[&columns.user_email, &columns.user_id, &columns.user_name]),
-            log_type: one_of(log_types, &[&columns.log_type]),
+            action: actions.passes(&[&columns.action]),
+            user: users.passes(&[&columns.user_email, &columns.user_id, &columns.user_name]),
+            log_type: log_types.passes(&[&columns.log_type]),
         }
     }
 

@@ -46,7 +46,7 @@ fn five_events() -> Fakes {
 
 fn hour() -> Search {
     let window = Window { from: at(0), to: at(60) };
-    Search { window, actions: vec![], users: vec![], log_types: vec![], text: String::new() }
+    Search::all(window)
 }
 
 const WIDE_LIMITS: SearchLimits<'_> =
@@ -74,8 +74,12 @@ fn ids(page: &SearchPage) -> Vec<&str> {
     page.events.iter().map(|found| found.columns.id.as_str()).collect()
 }
 
-fn texts(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
+fn except<const N: usize>(values: [&str; N]) -> Filter {
+    Filter { except: Filter::only(values).only, ..Filter::default() }
+}
+
+fn counts(values: &ValueCounts) -> Vec<(&str, u64)> {
+    values.most_frequent().into_iter().map(|counted| (counted.value, counted.events)).collect()
 }
 
 #[test]
@@ -83,16 +87,77 @@ fn every_filter_narrows_and_a_filter_with_several_values_widens() {
     let fakes = five_events();
     for (search, expected) in [
         (hour(), vec!["fifth", "fourth", "Third Ünique", "second", "first"]),
-        (Search { actions: texts(&["Login"]), ..hour() }, vec!["fifth", "second", "first"]),
-        (Search { actions: texts(&["Login", "logout"]), ..hour() }, vec!["fifth", "fourth", "second", "first"]),
-        (Search { actions: texts(&["Login"]), users: texts(&["ada@acme.example"]), ..hour() }, vec!["fifth", "first"]),
-        (Search { log_types: texts(&["Scan"]), ..hour() }, vec!["Third Ünique"]),
+        (Search { actions: Filter::only(["Login"]), ..hour() }, vec!["fifth", "second", "first"]),
+        (Search { actions: Filter::only(["Login", "logout"]), ..hour() }, vec!["fifth", "fourth", "second", "first"]),
+        (
+            Search { actions: Filter::only(["Login"]), users: Filter::only(["ada@acme.example"]), ..hour() },
+            vec!["fifth", "first"],
+        ),
+        (Search { log_types: Filter::only(["Scan"]), ..hour() }, vec!["Third Ünique"]),
         (Search { text: "üNIQUE scan".to_owned(), ..hour() }, vec!["Third Ünique"]),
         (Search { text: "note".to_owned(), ..hour() }, vec![]),
         (Search { window: Window { from: at(2), to: at(4) }, ..hour() }, vec!["Third Ünique", "second"]),
     ] {
         assert_eq!(ids(&page_of(&fakes, &search, None, WIDE_LIMITS)), expected, "{search:?}");
     }
+}
+
+#[test]
+fn a_value_is_left_out_in_any_case_and_whichever_name_of_the_user_it_is() {
+    let fakes = five_events();
+    for (search, expected) in [
+        (Search { actions: except(["login"]), ..hour() }, vec!["fourth", "Third Ünique"]),
+        (Search { actions: except(["Login", "Logout"]), ..hour() }, vec!["Third Ünique"]),
+        (Search { users: except(["ADA@acme.example"]), ..hour() }, vec!["second"]),
+        (Search { users: except(["u"]), ..hour() }, vec![]),
+        (
+            Search { log_types: except(["Scan"]), actions: Filter::only(["Login"]), ..hour() },
+            vec!["fifth", "second", "first"],
+        ),
+        (Search { actions: Filter { only: vec!["Login".to_owned()], ..except(["Login"]) }, ..hour() }, vec![]),
+        (
+            Search { actions: except(["unheard of", ""]), ..hour() },
+            vec!["fifth", "fourth", "Third Ünique", "second", "first"],
+        ),
+    ] {
+        assert_eq!(ids(&page_of(&fakes, &search, None, WIDE_LIMITS)), expected, "{search:?}");
+        let expected = u64::try_from(expected.len()).unwrap();
+        assert_eq!(count(&fakes, &search, WIDE_LIMITS).total, expected, "{search:?}");
+    }
+    let summary = count(&fakes, &Search { actions: except(["Login"]), ..hour() }, WIDE_LIMITS);
+    assert_eq!(
+        counts(&summary.actions),
+        [("Login", 3), ("Logout", 1), ("Scan Now", 1)],
+        "values that are left out are counted"
+    );
+    assert_eq!(counts(&summary.log_types), [("Authentication", 1), ("Scan", 1)]);
+}
+
+#[test]
+fn a_user_is_counted_under_the_address_or_id_with_the_newest_name() {
+    let fakes = Fakes::default();
+    for (minute, user) in [
+        (1, r#"{"id":"u-1","name":"Ada Byron"}"#),
+        (2, r#"{"id":"u-1","name":"Ada Lovelace"}"#),
+        (3, r#"{"id":"u-1"}"#),
+        (4, r#"{"name":"Bob"}"#),
+    ] {
+        put(&fakes, 0, minute, &format!(r#"{{"user":{user}}}"#));
+    }
+    let users = count(&fakes, &hour(), WIDE_LIMITS).users;
+    let counted = |value, name, events| Counted { value, name, events };
+    assert_eq!(users.most_frequent(), [counted("u-1", "Ada Lovelace", 3), counted("Bob", "", 1)]);
+}
+
+#[test]
+fn the_histogram_has_the_matching_events_only() {
+    let search = Search { actions: Filter::only(["Login"]), ..hour() };
+    let summary = count(&five_events(), &search, WIDE_LIMITS);
+    let bars: Vec<_> = summary.histogram.bars().collect();
+    let with_events: Vec<_> =
+        bars.iter().filter(|(_, count)| *count > 0).map(|(bar, count)| (bar.from, *count)).collect();
+    assert_eq!((bars.len(), with_events), (30, vec![(at(0), 1), (at(2), 1), (at(4), 1)]));
+    assert_eq!(bars.iter().map(|(_, count)| count).sum::<u64>(), summary.total);
 }
 
 #[test]
@@ -105,17 +170,17 @@ fn malformed_and_unrepresentable_events_are_found() {
     assert_eq!(columns, ["7", "Malformed Audit Event"]);
     // Valid JSON that can't be represented as a value.
     put(&fakes, 0, 3, r#"{"id":"x","action":"Login","user":{"name":"half \ud800"},"additionalInfo":{"n":1e400}}"#);
-    let logins = Search { actions: texts(&["Login"]), text: "1E400".to_owned(), ..hour() };
+    let logins = Search { actions: Filter::only(["Login"]), text: "1E400".to_owned(), ..hour() };
     let page = page_of(&fakes, &logins, None, WIDE_LIMITS);
     assert_eq!(ids(&page), ["x"]);
     assert_eq!(page.events[0].columns.additional_info, r#"{"n":1e400}"#);
-    assert_eq!(count(&fakes, &hour(), WIDE_LIMITS).actions.most_frequent()[0], ("7", 1));
+    assert_eq!(counts(&count(&fakes, &hour(), WIDE_LIMITS).actions)[0], ("7", 1));
 }
 
 #[test]
 fn a_search_ends_at_its_limits_and_says_where() {
     let fakes = five_events();
-    let logins = Search { actions: texts(&["Login"]), ..hour() };
+    let logins = Search { actions: Filter::only(["Login"]), ..hour() };
     let page = page_of(&fakes, &logins, None, SearchLimits { scanned: 3, ..WIDE_LIMITS });
     assert_eq!((ids(&page), page.scanned.events), (vec!["fifth"], 3));
     let rest = page_of(&fakes, &logins, page.next.as_deref(), WIDE_LIMITS);
@@ -139,7 +204,7 @@ fn a_search_is_bounded_by_the_bytes_it_reads_and_goes_on_after_them() {
     let noise = format!(r#"{{"action":"Noise","note":"{}"}}"#, "x".repeat(10_000));
     (1..50).for_each(|minute| put(&fakes, 0, minute, &noise));
     put(&fakes, 0, 0, &event("Login", "Authentication", "ada@acme.example", "found"));
-    let logins = Search { actions: texts(&["Login"]), ..hour() };
+    let logins = Search { actions: Filter::only(["Login"]), ..hour() };
     let limits = SearchLimits { scanned_bytes: 100_000, ..WIDE_LIMITS };
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
@@ -178,7 +243,7 @@ fn a_search_of_many_shards_reads_small_pages() {
 #[test]
 fn a_summary_has_the_first_page_and_reads_each_event_once() {
     let fakes = five_events();
-    let logins = Search { actions: texts(&["Login"]), ..hour() };
+    let logins = Search { actions: Filter::only(["Login"]), ..hour() };
     for search in [hour(), logins.clone()] {
         for most in 1..=6 {
             for scanned in 1..=6 {
@@ -216,12 +281,12 @@ fn a_position_outside_of_the_window_leads_to_no_event_outside() {
 
 #[test]
 fn a_summary_counts_each_filters_values_as_if_it_had_none() {
-    let search = Search { actions: texts(&["Login"]), users: texts(&["ada@acme.example"]), ..hour() };
+    let search = Search { actions: Filter::only(["Login"]), users: Filter::only(["ada@acme.example"]), ..hour() };
     let summary = count(&five_events(), &search, WIDE_LIMITS);
     assert_eq!(summary.total, 2);
-    assert_eq!(summary.actions.most_frequent(), [("Login", 2), ("Logout", 1), ("Scan Now", 1)]);
-    assert_eq!(summary.users.most_frequent(), [("ada@acme.example", 2), ("bob@acme.example", 1)]);
-    assert_eq!(summary.log_types.most_frequent(), [("Authentication", 2)]);
+    assert_eq!(counts(&summary.actions), [("Login", 2), ("Logout", 1), ("Scan Now", 1)]);
+    assert_eq!(counts(&summary.users), [("ada@acme.example", 2), ("bob@acme.example", 1)]);
+    assert_eq!(counts(&summary.log_types), [("Authentication", 2)]);
     assert_eq!((summary.scanned.events, summary.cut_at), (5, None));
 }
 

@@ -1,13 +1,13 @@
-//! The query of the audit logs page, and the controls that make it: periods and filters.
+//! The query of the audit logs page, and the links that change it: periods, chips and presets.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use audit_log_core::{schedule::Window, system_events::LOG_TYPE};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use crate::{
-    logs::{AuditLogSummary, CsvQuery, MAX_VALUE_CHARS, ValueCount},
-    pages::text::{number, shown, weight},
+    logs::CsvQuery,
+    pages::text::{shown, weight},
 };
 
 /// The periods to choose from: name in addresses, hours, label.
@@ -16,18 +16,27 @@ const PERIODS: [(&str, i64, &str); 4] =
 
 const DEFAULT_PERIOD: &str = "7d";
 
+/// The value of a `datetime-local` field.
+const FIELD_FORMAT: &str = "%Y-%m-%dT%H:%M";
+
+/// Other sites' pages and bookmarks link to these parameters: don't rename any.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct LogsQuery {
     period: String,
     /// For the period `custom`, in UTC.
-    pub(super) from: String,
-    pub(super) to: String,
+    from: String,
+    to: String,
     action: Vec<String>,
     user: Vec<String>,
     log_type: Vec<String>,
+    not_action: Vec<String>,
+    not_user: Vec<String>,
+    not_log_type: Vec<String>,
     pub(super) q: String,
     pub(super) page_token: Option<String>,
+    /// `yes` if the page has the counts at once. The page's script asks for them after the rows.
+    counts: String,
     /// Of the CSV file. No link to a page repeats it.
     bom: Option<String>,
 }
@@ -37,6 +46,39 @@ pub(super) struct Period {
     pub(super) label: &'static str,
     pub(super) chosen: bool,
 }
+
+/// A filter's value, as a link that removes it.
+pub(super) struct Chip {
+    pub(super) label: &'static str,
+    pub(super) is_exclusion: bool,
+    pub(super) value: String,
+    /// The query without the value.
+    pub(super) without: String,
+}
+
+/// The bytes that all chips may add to the page.
+const MAX_CHIPS_BYTES: usize = 6_000;
+
+/// A query that many look for.
+pub(super) struct Preset {
+    pub(super) label: &'static str,
+    pub(super) query: String,
+    pub(super) chosen: bool,
+}
+
+/// Label, period, actions of this system's own events, words. A platform's own actions are unknown, so words find those.
+const PRESETS: [(&str, &str, &[&str], &str); 5] = [
+    ("Failed logins, last 7 days", "7d", &[], "login fail"),
+    ("Failed exports, last 30 days", "30d", &["Export Failed", "Export Still Failing"], ""),
+    (
+        "Export configuration changes, last 30 days",
+        "30d",
+        &["Connector Connected", "Connector Changed", "Connector Disconnected", "Export Settings Changed"],
+        "",
+    ),
+    ("Sign-ins to these pages, last 7 days", "7d", &["Signed In"], ""),
+    ("Downloads of audit logs, last 30 days", "30d", &["Audit Logs Downloaded"], ""),
+];
 
 impl LogsQuery {
     fn period(&self) -> &str {
@@ -58,9 +100,55 @@ impl LogsQuery {
         }
     }
 
+    /// What the fields of a custom period have: what was typed, or the period that is shown, for a custom one to begin with.
+    pub(super) fn dates(&self, window: Option<Window>) -> (String, String) {
+        match window {
+            Some(window) if !self.is_custom() => minutes(window),
+            _ => (self.from.clone(), self.to.clone()),
+        }
+    }
+
+    /// The parameters of the filters, each with its label, whether it excludes, and its values.
+    pub(super) fn filters(&self) -> [(&'static str, &'static str, bool, &Vec<String>); 6] {
+        [
+            ("action", "Action", false, &self.action),
+            ("user", "User", false, &self.user),
+            ("logType", "Log type", false, &self.log_type),
+            ("notAction", "Action", true, &self.not_action),
+            ("notUser", "User", true, &self.not_user),
+            ("notLogType", "Log type", true, &self.not_log_type),
+        ]
+    }
+
+    /// Whether a filter has the value.
+    pub(super) fn has(&self, parameter: &str, value: &str) -> bool {
+        let mut filters = self.filters().into_iter().filter(|(name, ..)| *name == parameter);
+        filters.any(|(.., values)| values.iter().any(|it| it.eq_ignore_ascii_case(value)))
+    }
+
+    fn values_mut(&mut self, parameter: &str) -> &mut Vec<String> {
+        match parameter {
+            "action" => &mut self.action,
+            "user" => &mut self.user,
+            "logType" => &mut self.log_type,
+            "notAction" => &mut self.not_action,
+            "notUser" => &mut self.not_user,
+            _ => &mut self.not_log_type,
+        }
+    }
+
     pub(super) fn is_filtered(&self) -> bool {
-        !self.q.trim().is_empty()
-            || [&self.action, &self.user, &self.log_type].into_iter().any(|values| !values.is_empty())
+        !self.q.trim().is_empty() || self.filters().into_iter().any(|(.., values)| !values.is_empty())
+    }
+
+    /// Whether the page has the counts at once. The counts begin with the newest event: an older page has none.
+    pub(super) fn has_counts(&self) -> bool {
+        self.counts == "yes" && self.page_token.is_none()
+    }
+
+    /// The query with or without the counts at once.
+    pub(super) fn counting(self, at_once: bool) -> Self {
+        Self { counts: if at_once { "yes" } else { "" }.to_owned(), ..self }
     }
 
     /// As the API takes it.
@@ -76,22 +164,31 @@ impl LogsQuery {
             action: self.action.clone(),
             user: self.user.clone(),
             log_type: self.log_type.clone(),
+            not_action: self.not_action.clone(),
+            not_user: self.not_user.clone(),
+            not_log_type: self.not_log_type.clone(),
             q: Some(self.q.trim().to_owned()).filter(|text| !text.is_empty()),
             page_token: self.page_token.clone(),
             bom: self.bom.clone(),
         }
     }
 
+    /// The parameters of the first page of the same events.
+    pub(super) fn parameters(&self) -> Vec<(&'static str, &str)> {
+        let mut parameters = vec![("period", self.period())];
+        let (from, to) = if self.is_custom() { (self.from.as_str(), self.to.as_str()) } else { ("", "") };
+        let one = [("from", from), ("to", to), ("q", self.q.as_str()), ("counts", self.counts.as_str())];
+        parameters.extend(one.into_iter().filter(|(_, text)| !text.is_empty()));
+        for (name, .., values) in self.filters() {
+            parameters.extend(values.iter().map(|value| (name, value.as_str())));
+        }
+        parameters
+    }
+
     /// The query of another page of the same events. Without a token, of the first page.
     pub(super) fn to_query(&self, page_token: Option<&str>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("period", self.period());
-        let one = [("from", &self.from), ("to", &self.to), ("q", &self.q)];
-        let many = [("action", &self.action), ("user", &self.user), ("logType", &self.log_type)];
-        query.extend_pairs(one.into_iter().filter(|(_, text)| !text.is_empty()));
-        for (name, values) in many {
-            query.extend_pairs(values.iter().map(|value| (name, value)));
-        }
+        query.extend_pairs(self.parameters());
         if let Some(page_token) = page_token {
             query.append_pair("pageToken", page_token);
         }
@@ -100,8 +197,14 @@ impl LogsQuery {
 
     /// The query of the period without any filter.
     pub(super) fn unfiltered(&self) -> String {
-        let Self { period, from, to, .. } = self.clone();
-        Self { period, from, to, ..Self::default() }.to_query(None)
+        let Self { period, from, to, counts, .. } = self.clone();
+        Self { period, from, to, counts, ..Self::default() }.to_query(None)
+    }
+
+    /// The query of a part of the period.
+    pub(super) fn narrowed(&self, window: Window) -> String {
+        let (from, to) = minutes(window);
+        Self { period: "custom".to_owned(), from, to, ..self.clone() }.to_query(None)
     }
 
     pub(super) fn periods(&self) -> Vec<Period> {
@@ -113,15 +216,46 @@ impl LogsQuery {
         PERIODS.iter().map(period).collect()
     }
 
-    pub(super) fn facets(&self, summary: Option<&AuditLogSummary>) -> Vec<Facet> {
-        let counted =
-            |values: fn(&AuditLogSummary) -> &Vec<ValueCount>| summary.map(values).map_or(&[][..], Vec::as_slice);
-        vec![
-            facet("action", "Action", &self.action, counted(|summary| &summary.actions)),
-            facet("user", "User", &self.user, counted(|summary| &summary.users)),
-            facet("logType", "Log type", &self.log_type, counted(|summary| &summary.log_types)),
-        ]
+    /// The chosen and the excluded values, and how many more there are.
+    pub(super) fn chips(&self) -> (Vec<Chip>, usize) {
+        let (mut chips, mut budget, mut others) = (Vec::new(), MAX_CHIPS_BYTES, 0);
+        for (parameter, label, is_exclusion, values) in self.filters() {
+            for (at, value) in values.iter().enumerate() {
+                let mut without = self.clone();
+                without.values_mut(parameter).remove(at);
+                let chip = Chip { label, is_exclusion, value: shown(value, 60), without: without.to_query(None) };
+                match budget.checked_sub(150 + weight(&chip.value) + weight(&chip.without)) {
+                    Some(left) => {
+                        budget = left;
+                        chips.push(chip);
+                    }
+                    None => others += 1,
+                }
+            }
+        }
+        (chips, others)
     }
+
+    pub(super) fn presets(&self) -> Vec<Preset> {
+        let current = self.clone().counting(false).to_query(None);
+        let preset = |(label, period, actions, q): (&'static str, &str, &[&str], &str)| {
+            let actions: Vec<String> = actions.iter().map(|&action| action.to_owned()).collect();
+            let log_type = if actions.is_empty() { Vec::new() } else { vec![LOG_TYPE.to_owned()] };
+            let (period, q) = (period.to_owned(), q.to_owned());
+            let query = Self { period, q, action: actions, log_type, ..Self::default() };
+            let chosen = query.to_query(None) == current;
+            Preset { label, query: Self { counts: self.counts.clone(), ..query }.to_query(None), chosen }
+        };
+        PRESETS.into_iter().map(preset).collect()
+    }
+}
+
+/// The window as fields have it: whole minutes around it.
+fn minutes(Window { from, to }: Window) -> (String, String) {
+    let minute = TimeDelta::minutes(1);
+    let floor = |at: DateTime<Utc>| at.duration_trunc(minute).unwrap_or(at);
+    let ceiling = if floor(to) < to { floor(to) + minute } else { to };
+    (floor(from).format(FIELD_FORMAT).to_string(), ceiling.format(FIELD_FORMAT).to_string())
 }
 
 /// Adds UTC, which the page names, to a date and time without a zone, as browsers send it.
@@ -134,78 +268,6 @@ fn instant(text: &str) -> Option<String> {
         (true, _) => Some(format!("{text}Z")),
         (false, _) => Some(text.to_owned()),
     }
-}
-
-/// How many values a filter offers, at most, beside the chosen ones.
-const MAX_OPTIONS: usize = 25;
-
-/// The bytes that these values may add to the page, and about how many each adds beside its value and label.
-const MAX_OPTIONS_BYTES: usize = 6_000;
-const MARKUP_BYTES: usize = 150;
-
-/// A filter of the page.
-pub(super) struct Facet {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    pub(super) chosen: usize,
-    pub(super) options: Vec<FacetOption>,
-    /// How many more values there are.
-    pub(super) others: usize,
-}
-
-pub(super) struct FacetOption {
-    /// Depends only on the value, so that the focus stays on it when the list changes.
-    pub(super) id: String,
-    pub(super) value: String,
-    pub(super) label: String,
-    /// `None` if it was not counted.
-    pub(super) count: Option<String>,
-    pub(super) chosen: bool,
-}
-
-/// Offers the chosen values first, even without events, then the most frequent ones.
-fn facet(name: &'static str, label: &'static str, chosen: &[String], counted: &[ValueCount]) -> Facet {
-    let option = |value: &str, count: Option<u64>, chosen| FacetOption {
-        id: id(name, value),
-        value: value.to_owned(),
-        label: shown(value, 60),
-        count: count.map(number),
-        chosen,
-    };
-    let mut options: Vec<FacetOption> = Vec::new();
-    for value in chosen {
-        if !options.iter().any(|it| it.value.eq_ignore_ascii_case(value)) {
-            let counted = counted.iter().find(|it| it.value.eq_ignore_ascii_case(value));
-            options.push(option(value, counted.map(|it| it.count), true));
-        }
-    }
-    let chosen = options.len();
-    let others: Vec<_> = counted
-        .iter()
-        .filter(|it| !options.iter().any(|chosen| chosen.value.eq_ignore_ascii_case(&it.value)))
-        .collect();
-    let mut budget = MAX_OPTIONS_BYTES;
-    for it in others.iter().filter(|it| it.value.chars().count() <= MAX_VALUE_CHARS) {
-        let option = option(&it.value, Some(it.count), false);
-        let needed = MARKUP_BYTES + weight(&option.value) + weight(&option.label);
-        if options.len() - chosen == MAX_OPTIONS {
-            break;
-        }
-        // A shorter value may still fit.
-        if let Some(left) = budget.checked_sub(needed) {
-            budget = left;
-            options.push(option);
-        }
-    }
-    let others = others.len() - (options.len() - chosen);
-    Facet { name, label, chosen, options, others }
-}
-
-/// The same in upper and lower case, as the filters are.
-fn id(name: &str, value: &str) -> String {
-    let digest: String =
-        Sha256::digest(value.to_ascii_lowercase()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{name}-{digest}")
 }
 
 #[cfg(test)]
@@ -227,34 +289,45 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_offers_what_was_chosen_first_and_then_the_most_frequent() {
-        let counted: Vec<_> = (0..40).map(|at| ValueCount { value: format!("v{at}"), count: 100 - at }).collect();
-        let facet = facet("action", "Action", &["V3".to_owned(), "gone".to_owned()], &counted);
-        let first: Vec<_> = facet.options.iter().take(4).map(|it| (it.value.as_str(), it.count.as_deref())).collect();
-        assert_eq!(first, [("V3", Some("97")), ("gone", None), ("v0", Some("100")), ("v1", Some("99"))]);
-        assert_eq!((facet.options.len(), facet.others, facet.chosen), (27, 14, 2));
+    fn a_custom_period_begins_with_the_dates_that_were_shown() {
+        let window = |from: &str, to: &str| Window { from: from.parse().unwrap(), to: to.parse().unwrap() };
+        let shown = window("2026-11-14T10:03:12.345Z", "2026-11-21T10:03:12.345Z");
+        let dates = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        assert_eq!(LogsQuery::default().dates(Some(shown)), dates("2026-11-14T10:03", "2026-11-21T10:04"));
+        let custom = LogsQuery { period: "custom".to_owned(), to: "soon".to_owned(), ..LogsQuery::default() };
+        assert_eq!(custom.dates(Some(shown)), dates("", "soon"), "typed dates stay");
+        let hour = window("2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z");
+        assert_eq!(LogsQuery::default().narrowed(hour), "?period=custom&from=2026-11-21T10%3A00&to=2026-11-21T11%3A00");
     }
 
     #[test]
-    fn a_values_id_is_its_own_and_does_not_depend_on_its_place() {
-        let counted: Vec<_> = (0..9).map(|at| ValueCount { value: format!("v{at}"), count: 100 - at }).collect();
-        let ids = |chosen: &[&str]| {
-            let chosen: Vec<String> = chosen.iter().map(|&value| value.to_owned()).collect();
-            let options = facet("action", "Action", &chosen, &counted).options.into_iter();
-            options.map(|it| (it.value.to_lowercase(), it.id)).collect::<std::collections::BTreeMap<_, _>>()
-        };
-        let before = ids(&[]);
-        assert_eq!(before, ids(&["V7", "v3", "v7"]));
-        assert_eq!(before.values().collect::<std::collections::BTreeSet<_>>().len(), 9);
+    fn each_chip_removes_its_value_and_nothing_else() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let query = LogsQuery { action: texts(&["a", "b"]), not_user: texts(&["a"]), ..LogsQuery::default() };
+        let (chips, others) = query.chips();
+        let removing: Vec<_> = chips.iter().map(|chip| (chip.is_exclusion, chip.without.as_str())).collect();
+        let expected = [
+            (false, "?period=7d&action=b&notUser=a"),
+            (false, "?period=7d&action=a&notUser=a"),
+            (true, "?period=7d&action=a&action=b"),
+        ];
+        assert_eq!((removing.as_slice(), others), (expected.as_slice(), 0));
+        let heavy = LogsQuery { action: vec!["<".repeat(300); 50], ..LogsQuery::default() };
+        let (chips, others) = heavy.chips();
+        assert!(chips.iter().map(|chip| chip.without.len()).sum::<usize>() < MAX_CHIPS_BYTES);
+        assert_eq!(chips.len() + others, 50);
     }
 
     #[test]
-    fn long_values_do_not_make_the_page_heavy_and_short_ones_are_still_offered() {
-        let value = |at: usize| if at == 30 { "short".to_owned() } else { format!("{at}{}", "<".repeat(315)) };
-        let counted: Vec<_> = (0..40).map(|at| ValueCount { value: value(at), count: 9 }).collect();
-        let facet = facet("action", "Action", &[], &counted);
-        let heavy: usize = facet.options.iter().map(|it| weight(&it.value) + weight(&it.label)).sum();
-        assert!(heavy < MAX_OPTIONS_BYTES && facet.options.iter().any(|it| it.value == "short"), "{heavy}");
-        assert_eq!(facet.options.len() + facet.others, 40);
+    fn the_presets_name_actions_of_this_systems_events_and_know_when_they_are_chosen() {
+        let source = include_str!("../../../../core/src/system_events.rs");
+        for (_, period, actions, _) in PRESETS {
+            assert!(PERIODS.iter().any(|(name, ..)| *name == period));
+            assert!(actions.iter().all(|action| source.contains(&format!("\"{action}\""))), "{actions:?}");
+        }
+        assert!(LogsQuery::default().presets().iter().all(|preset| !preset.chosen));
+        let failed = LogsQuery { q: "login fail".to_owned(), counts: "yes".to_owned(), ..LogsQuery::default() };
+        let presets = failed.presets();
+        assert!(presets[0].chosen && presets[0].query == "?period=7d&q=login+fail&counts=yes", "{}", presets[0].query);
     }
 }

@@ -1,37 +1,72 @@
 //! The rows of the audit logs: user, action, additional info in one line, log type with its icon, and date.
 
 use audit_log_core::search::{self, Columns, FoundEvent};
-use serde_json::{Map, Value};
 
+use super::query::LogsQuery;
 use crate::{
+    logs::MAX_VALUE_CHARS,
     page_token,
-    pages::text::{When, shown, weight},
+    pages::{
+        info::one_line,
+        text::{When, shown, weight},
+    },
 };
 
-/// The bytes that all rows may add to the page, and about how many a row adds beside its texts. Ordinary events stay far
-/// below. Odd ones, such as those with ids of a thousand bytes, make pages shorter instead of heavier.
-const MAX_ROWS_BYTES: usize = 36_000;
-const MARKUP_BYTES: usize = 800;
+/// The bytes that all rows may add to the page, and about how many a row and a control add beside their texts. Ordinary
+/// events stay below. Odd ones, such as those with ids of a thousand bytes, make pages shorter instead of heavier.
+const MAX_ROWS_BYTES: usize = 48_000;
+const MARKUP_BYTES: usize = 720;
+const CONTROL_BYTES: usize = 70;
+
+/// Beside the values of the filters, and the histogram.
+const MAX_ROWS_BYTES_WITH_COUNTS: usize = 28_000;
 
 pub(super) struct Row {
     /// The event's position, as a page token.
     pub(super) position: String,
-    pub(super) user: String,
-    /// The user's address or id, beside a name.
-    pub(super) user_more: String,
-    pub(super) action: String,
+    pub(super) user: Cell,
+    pub(super) action: Cell,
     pub(super) info: String,
-    pub(super) log_type: String,
+    pub(super) log_type: Cell,
     pub(super) icon: Icon,
     pub(super) date: When,
 }
 
+/// A value, with the controls that filter by it and exclude it.
+pub(super) struct Cell {
+    /// The parameters of these controls.
+    pub(super) only: &'static str,
+    pub(super) except: &'static str,
+    pub(super) text: String,
+    /// A user's address or id, beside a name.
+    pub(super) more: String,
+    /// `None` if it can't be filtered by, or the filter has it.
+    pub(super) value: Option<String>,
+}
+
+impl Cell {
+    fn new(query: &LogsQuery, parameters: [&'static str; 2], value: &str, texts: [String; 2]) -> Self {
+        let [only, except] = parameters;
+        let [text, more] = texts;
+        // Browsers don't send control characters as they are.
+        let can_be_sent = !value.is_empty() && !value.chars().any(char::is_control);
+        let is_new = can_be_sent && value.chars().count() <= MAX_VALUE_CHARS && !query.has(only, value);
+        Self { only, except, text, more, value: is_new.then(|| value.to_owned()) }
+    }
+
+    fn weight(&self) -> usize {
+        let controls =
+            self.value.as_deref().map_or(0, |value| 2 * (CONTROL_BYTES + weight(value)) + weight(&self.text));
+        weight(&self.text) + weight(&self.more) + controls
+    }
+}
+
 /// Returns as many rows as fit on a page, and the position of the next page if there may be one.
-pub(super) fn page(found: &search::SearchPage) -> (Vec<Row>, Option<String>) {
-    let mut budget = MAX_ROWS_BYTES;
+pub(super) fn page(query: &LogsQuery, found: &search::SearchPage) -> (Vec<Row>, Option<String>) {
+    let mut budget = if query.has_counts() { MAX_ROWS_BYTES_WITH_COUNTS } else { MAX_ROWS_BYTES };
     let mut rows: Vec<Row> = Vec::new();
     for event in &found.events {
-        let row = Row::new(event);
+        let row = Row::new(query, event);
         match budget.checked_sub(row.weight()) {
             Some(left) => budget = left,
             // A page has at least one row, or the next page would never come.
@@ -48,26 +83,29 @@ pub(super) fn page(found: &search::SearchPage) -> (Vec<Row>, Option<String>) {
 }
 
 impl Row {
-    fn new(FoundEvent { position, columns, .. }: &FoundEvent) -> Self {
+    fn new(query: &LogsQuery, FoundEvent { position, columns, .. }: &FoundEvent) -> Self {
         let Columns { date, log_type, action, user_id, user_name, user_email, additional_info, .. } = columns;
         let names: Vec<&String> =
             [user_name, user_email, user_id].into_iter().filter(|text| !text.is_empty()).collect();
+        let name = |at: usize| names.get(at).map(|text| shown(text, 60)).unwrap_or_default();
+        let one = |only, except, value: &str, max| {
+            Cell::new(query, [only, except], value, [shown(value, max), String::new()])
+        };
         Self {
             position: page_token::encode(position),
-            user: names.first().map(|text| shown(text, 60)).unwrap_or_default(),
-            user_more: names.get(1).map(|text| shown(text, 60)).unwrap_or_default(),
-            action: shown(action, 80),
+            user: Cell::new(query, ["user", "notUser"], columns.user(), [name(0), name(1)]),
+            action: one("action", "notAction", action, 80),
             info: shown(&one_line(additional_info), 140),
-            log_type: shown(log_type, 40),
+            log_type: one("logType", "notLogType", log_type, 40),
             icon: Icon::for_log_type(log_type),
             date: When::second(date),
         }
     }
 
     fn weight(&self) -> usize {
-        let Self { position, user, user_more, action, info, log_type, .. } = self;
-        let texts = [user, user_more, action, info, log_type].into_iter().map(|text| weight(text)).sum::<usize>();
-        MARKUP_BYTES + 2 * position.len() + texts
+        let Self { position, user, action, info, log_type, .. } = self;
+        let cells: usize = [user, action, log_type].into_iter().map(Cell::weight).sum();
+        MARKUP_BYTES + 2 * position.len() + weight(info) + cells
     }
 }
 
@@ -101,55 +139,6 @@ impl Icon {
     }
 }
 
-/// `ip 203.0.113.7 · mfa true · scan.id 17`. A change, an object of `from` and `to` as system events have it, becomes
-/// `bucket acme → acme-audit`. What isn't JSON stays as it is.
-fn one_line(json: &str) -> String {
-    match serde_json::from_str(json) {
-        Ok(Value::Object(members)) => {
-            let mut parts = Vec::new();
-            collect("", &members, &mut parts);
-            parts.join(" · ")
-        }
-        Ok(other) => value(&other),
-        Err(_) => json.to_owned(),
-    }
-}
-
-fn collect(path: &str, members: &Map<String, Value>, parts: &mut Vec<String>) {
-    for (name, member) in members {
-        let name = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match member {
-            Value::Null => {}
-            Value::Object(change) if is_change(change) => parts.push(format!("{name} {}", value(member))),
-            Value::Object(members) => collect(&name, members, parts),
-            member => parts.push(format!("{name} {}", value(member))),
-        }
-    }
-}
-
-fn is_change(members: &Map<String, Value>) -> bool {
-    members.len() == 2 && members.contains_key("from") && members.contains_key("to")
-}
-
-/// A value without its name. An object in a list becomes its members' values.
-fn value(of: &Value) -> String {
-    let joined = |values: Vec<String>, by: &str| {
-        values.into_iter().filter(|value| !value.is_empty()).collect::<Vec<_>>().join(by)
-    };
-    match of {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => joined(items.iter().map(value).collect(), ", "),
-        Value::Object(change) if is_change(change) => {
-            let side = |name: &str| change.get(name).map(value).filter(|text| !text.is_empty());
-            let or_nothing = |side: Option<String>| side.unwrap_or_else(|| "–".to_owned());
-            format!("{} → {}", or_nothing(side("from")), or_nothing(side("to")))
-        }
-        Value::Object(members) => joined(members.values().map(value).collect(), " "),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,31 +158,6 @@ mod tests {
         let symbols = include_str!("../../../templates/symbols.html");
         for (_, Icon { symbol, .. }) in ICONS {
             assert!(symbols.contains(&format!("id=\"i-{symbol}\"")), "{symbol} is not drawn");
-        }
-    }
-
-    #[test]
-    fn nested_info_is_one_line_without_braces() {
-        for (json, line) in [
-            (
-                r#"{"ip":"203.0.113.7","mfa":true,"note":null,"scan":{"id":17}}"#,
-                "ip 203.0.113.7 · mfa true · scan.id 17",
-            ),
-            (
-                r#"{"changes":{"bucket":{"from":null,"to":"acme"},"prefix":{"from":"a","to":""}},"exportsFrom":"today"}"#,
-                "changes.bucket – → acme · changes.prefix a → – · exportsFrom today",
-            ),
-            (
-                r#"{"steps":[{"step":"region","status":"passed","code":null},{"step":"put_object","status":"failed"}]}"#,
-                "steps region passed, put_object failed",
-            ),
-            (r#"{"tags":["a",["b",2]]}"#, "tags a, b, 2"),
-            ("{}", ""),
-            (r#""as it is""#, "as it is"),
-            ("no JSON", "no JSON"),
-            ("", ""),
-        ] {
-            assert_eq!(one_line(json), line);
         }
     }
 }

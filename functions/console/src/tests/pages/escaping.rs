@@ -16,9 +16,12 @@ fn assert_shown_as_text(page: &Answer, what: &str) {
 async fn search_and_filters_are_shown_as_text() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", READ);
-    for name in ["q", "action", "user", "logType", "from", "to"] {
+    for name in ["q", "action", "user", "logType", "notAction", "notUser", "notLogType", "from", "to"] {
         let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, ATTACK).finish();
-        for path in [format!("/?{query}"), format!("/?period=custom&{query}")] {
+        // Only a custom period has dates that were typed.
+        let is_date = matches!(name, "from" | "to");
+        let paths = [format!("/?{query}"), format!("/?period=custom&{query}"), format!("/?counts=yes&{query}")];
+        for path in paths.into_iter().filter(|path| !is_date || path.contains("custom")) {
             assert_shown_as_text(&browser.get(&path).await, &path);
             assert!(!browser.get_partial(&path).await.text.contains("<script>"), "{path}");
         }
@@ -95,12 +98,15 @@ async fn a_form_to_resubmit_is_shown_as_text() {
 }
 
 /// What is inserted without escaping: parts that are templates themselves, a document, and attributes that a template contains.
-const UNESCAPED: [(&str, &str); 9] = [
+const UNESCAPED: [(&str, &str); 12] = [
     ("alert", "a template"),
     ("fields", "a template"),
     ("chart", "a template"),
     ("document", "a page of docs, in which HTML is shown as text"),
+    ("event", "a template"),
     ("form", "a template"),
+    ("members", "a template"),
+    ("nested", "a template"),
     ("report", "a template"),
     ("welcome", "a template"),
     ("preview", "a template"),

@@ -1,17 +1,17 @@
 //! The pages of the audit logs and the export status.
 
-use super::*;
+use super::{logs::counts, *};
 
 impl World {
     /// Records any text as an event.
-    fn raw_event(&self, tenant: &str, minutes_ago: i64, text: &str) {
+    pub(super) fn raw_event(&self, tenant: &str, minutes_ago: i64, text: &str) {
         let at = (now() - TimeDelta::minutes(minutes_ago)).format("%Y-%m-%dT%H:%M:%S%.3fZ");
         let stored = StoredEvent { recorded_at_id: format!("{at}#{minutes_ago}"), body: Body::Text(text.to_owned()) };
         self.fakes.put_event(&TenantId::parse(tenant).unwrap(), 0, stored);
     }
 }
 
-fn rows(page: &Answer) -> usize {
+pub(super) fn rows(page: &Answer) -> usize {
     page.text.matches("<tr role=\"row\">").count().saturating_sub(1)
 }
 
@@ -76,25 +76,29 @@ async fn the_address_has_the_filters_and_the_csv_has_the_same_events() {
     }
     let browser = world.browser("acme", READ);
     let page = browser.get("/?period=24h").await;
-    assert!(page.text.contains("<strong>70</strong> events") && rows(&page) == 30, "{}", page.text);
-    assert!(page.text.contains("<bdi>Login</bdi><span class=\"n\">60</span>"), "{}", page.text);
-    let query = "?period=24h&q=of+acme&action=Logout&user=ada%40acme.example";
-    let page = browser.get(&format!("/{query}")).await;
-    assert!(page.text.contains("<strong>10</strong> events") && rows(&page) == 10);
+    assert_eq!(rows(&page), 30, "{}", page.text);
+    let counts = counts(&browser, &page).await;
+    assert!(counts.text.contains("<strong>70</strong> events"), "{}", counts.text);
+    assert!(counts.text.contains("<bdi>Login</bdi><span class=\"n\">60</span>"), "{}", counts.text);
+    let query = "?period=24h&q=of+acme&action=Logout&user=ada%40acme.example&notAction=Scan";
+    let page = browser.get(&format!("/{query}&counts=yes")).await;
+    assert!(page.text.contains("<strong>10</strong> events") && rows(&page) == 10, "{}", page.text);
     assert!(page.text.contains("value=\"Logout\" checked") && page.field("q") == "of acme");
+    assert!(page.text.contains("<input type=\"hidden\" name=\"notAction\" value=\"Scan\">"), "{}", page.text);
     assert!(page.text.contains("value=\"24h\" checked") && page.text.contains("Clear filters"));
     let links =
         page.text.split("href=\"./audit-logs.csv").skip(1).map(|link| unescaped(link.split('"').next().unwrap()));
     let [link, for_excel] = links.collect::<Vec<_>>().try_into().unwrap();
     let file = browser.get(&format!("/audit-logs.csv{link}")).await;
     assert_eq!((file.header("content-type"), file.text.lines().count()), ("text/csv; charset=utf-8", 11));
-    assert!(file.header("content-disposition").contains("audit-logs.csv"));
+    let name = "attachment; filename=\"audit-logs-acme-2026-11-20-2026-11-21.csv\"";
+    assert_eq!(file.header("content-disposition"), name);
     let for_excel = browser.get(&format!("/audit-logs.csv{for_excel}")).await;
     assert_eq!(for_excel.text, format!("\u{feff}{}", file.text));
     assert_eq!(for_excel.header("content-disposition"), file.header("content-disposition"));
-    let last_hour = browser.get("/?period=1h").await;
+    let last_hour = browser.get("/?period=1h&counts=yes").await;
     assert!(last_hour.text.contains("<strong>60</strong> events"), "{}", last_hour.text);
-    let custom = browser.get("/?period=custom&from=2026-11-21T09:53&to=2026-11-21T10:00").await;
+    let custom = browser.get("/?period=custom&from=2026-11-21T09:53&to=2026-11-21T10:00&counts=yes").await;
     assert!(custom.text.contains("<strong>7</strong> events") && custom.field("from") == "2026-11-21T09:53");
 }
 
@@ -120,16 +124,23 @@ async fn older_events_come_page_by_page_with_and_without_a_script() {
 }
 
 #[tokio::test]
-async fn the_page_reads_the_events_once() {
+async fn the_rows_come_first_and_each_search_reads_the_events_once() {
     let world = World::new();
     (1..=70).for_each(|minutes_ago| world.event("acme", minutes_ago, "Login"));
     let browser = world.browser("acme", READ);
     let page = browser.get("/").await;
-    assert!(page.text.contains("<strong>70</strong> events") && rows(&page) == 30, "{}", page.text);
-    assert_eq!(world.fakes.calls(Op::PageBack), 1);
+    assert!(!page.text.contains("<strong>70</strong>") && rows(&page) == 30, "{}", page.text);
+    let counts = counts(&browser, &page).await;
+    assert!(counts.text.contains("<strong>70</strong> events") && rows(&counts) == 0, "{}", counts.text);
+    assert!(!counts.text.contains("counts=yes"), "links of a page with scripts: {}", counts.text);
+    assert_eq!(world.fakes.calls(Op::PageBack), 2);
+    let whole = browser.get("/?counts=yes").await;
+    assert!(whole.text.contains("<strong>70</strong> events") && rows(&whole) > 10, "{}", whole.text);
+    assert!(!whole.text.contains("hx-trigger=\"load"), "the counts are there");
+    assert_eq!(world.fakes.calls(Op::PageBack), 3);
     let more = page.text.split("id=\"load-more\" href=\"./").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     let older = browser.get(&format!("/{}", unescaped(more))).await;
-    assert_eq!((rows(&older), world.fakes.calls(Op::PageBack)), (30, 2), "{}", older.text);
+    assert_eq!((rows(&older), world.fakes.calls(Op::PageBack)), (30, 4), "{}", older.text);
     assert!(!older.text.contains("<strong>70</strong>") && older.text.contains("Go back to the newest events"));
 }
 
@@ -181,7 +192,17 @@ async fn an_empty_page_says_why_and_a_wrong_query_stays_in_the_form() {
     assert!(!input("from").contains("aria-invalid"), "{}", input("from"));
     let undated = browser.get("/?period=custom").await;
     assert!(undated.text.contains("showing the last 7 days"), "{}", undated.text);
-    assert_eq!(browser.get("/event?at=x!").await.status, 400);
+    for path in
+        ["/event?at=x!", "/event?at=", "/audit-logs.csv?pageToken=x!", "/audit-logs.csv?period=custom&from=soon"]
+    {
+        let refused = browser.get(path).await;
+        assert_eq!(refused.status, 400, "{path}");
+        let words = ["This address is not valid", "Open the event", "Go back", "The start date must be"];
+        assert!(words.iter().any(|words| refused.text.contains(words)), "{path}: {}", refused.text);
+        for api in ["pageToken", "from:", "parameter"] {
+            assert!(!refused.text.contains(api), "{path}: {api} is a word of the API: {}", refused.text);
+        }
+    }
     assert_eq!(browser.get("/event?at=MjAyNi0xMS0yMVQwOTowMDowMC4wMDBaIzE").await.status, 404);
 }
 
