@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
         retention: Some(TimeDelta::days(90)),
         searches_per_minute: 100_000,
         sign_in_origins: Vec::new(),
-        embedding: Embedding::default(),
+        embedding: Embedding::from_lookup(|name| std::env::var(name).ok())?,
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
     let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);

@@ -274,8 +274,7 @@ pub async fn save<S: Settings>(
     let after = Draft::from_config(config, config.version);
     let as_stored = watermark.as_ref().map(|watermark| watermark.exported_until.clone());
     let moves = as_stored != Some(Some(timestamp::seconds(schedule.exported_until)));
-    let is_changed = has_changes(&before, &after) || shards.unwrap_or(EventShards::ONE) != config.event_shards;
-    if scheduled(as_read).is_some() && !moves && !is_changed {
+    if !moves && is_unchanged(as_read, config) {
         return Ok(Conditional::Written);
     }
     let begins = moves.then_some(schedule.exported_until);
@@ -283,6 +282,14 @@ pub async fn save<S: Settings>(
     let announcement = announcement.leaving(final_deliveries(as_read, &config.tenant, Some(config), change));
     let is_verified = is_verified || remains_verified(as_read, config);
     store.save(config, watermark.as_ref(), schedule, is_verified, &announcement).await
+}
+
+/// Whether exports are scheduled by these very settings.
+pub fn is_unchanged(as_read: &TenantRecords, config: &TenantConfig) -> bool {
+    let Some((before, _)) = scheduled(as_read) else { return false };
+    let shards = before.event_shards.as_deref().map_or(Ok(EventShards::ONE), EventShards::parse);
+    let has_same_shards = shards.is_ok_and(|shards| shards == config.event_shards);
+    has_same_shards && !has_changes(before, &Draft::from_config(config, config.version))
 }
 
 /// Whether verified settings are replaced by some that deliver through the same role to the same place.

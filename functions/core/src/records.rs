@@ -14,7 +14,7 @@ pub use manifest::{AmendedManifest, Chain, ManifestState, StoredManifest};
 pub use receipt::{
     EventPosition, Location, RECEIPT_PREFIX, RECEIPT_RETENTION, REPLAYED_PREFIX, Receipt, StoredObject, StoredReceipt,
 };
-pub use replay::{Progress, Refusal, RefusedWindow, Replay, ReplayError, ReplayState, StopCause};
+pub use replay::{Progress, Refusal, RefusedWindow, Replay, ReplayError, ReplayState, StopCause, time_to_end};
 
 use crate::{
     lease::Lease,

@@ -13,11 +13,11 @@ use audit_log_web::{
     problem::{Code, Problem},
 };
 use axum::{
-    extract::{Request, State},
+    extract::{FromRequestParts as _, Request, State},
     handler::Handler as _,
     response::{IntoResponse, Redirect, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
 
 use super::{
@@ -62,6 +62,7 @@ struct SetupPage {
     version: String,
     activated: bool,
     is_verified: bool,
+    is_failing: bool,
     /// When the first export runs, and its first file.
     next: Option<When>,
     key: Option<String>,
@@ -145,26 +146,21 @@ pub(crate) struct ActivateForm {
 
 /// The first page: the audit logs. An admin whose exports are still to be set up is led to the setup instead, unless the address
 /// says what to show.
-pub(super) async fn landing<B: Backend>(
-    State(app): State<App<B>>,
-    session: Result<Session<Read>, ErrorPage>,
-    request: Request,
-) -> Response {
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let names_nothing = matches!(query.as_str(), "" | "signedIn=yes");
-    let leads_to_setup = |session: &Session<Read>| session.setup_pending && session.caller.permissions().admin;
-    if names_nothing && session.as_ref().is_ok_and(leads_to_setup) {
-        let query = if query.is_empty() { query } else { format!("?{query}") };
-        return (
-            StatusCode::SEE_OTHER,
-            [(
-                header::LOCATION,
-                HeaderValue::try_from(format!("./setup{query}")).unwrap_or(HeaderValue::from_static("./setup")),
-            )],
-        )
-            .into_response();
+pub(super) async fn landing<B: Backend>(State(app): State<App<B>>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let to = match parts.uri.query().unwrap_or_default() {
+        "" => Some("./setup"),
+        "signedIn=yes" => Some("./setup?signedIn=yes"),
+        _ => None,
+    };
+    if let Some(to) = to
+        && let Ok(session) = Session::<Read>::from_request_parts(&mut parts, &app).await
+        && session.setup_pending
+        && session.caller.permissions().admin
+    {
+        return Redirect::to(to).into_response();
     }
-    logs::page::<B>.call(request, app).await
+    logs::page::<B>.call(Request::from_parts(parts, body), app).await
 }
 
 pub(super) async fn page<B: Backend>(
@@ -282,6 +278,7 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
         version: current.etag,
         activated: is_activated,
         is_verified: current.state != ExportState::NotVerified,
+        is_failing: matches!(current.state, ExportState::Failing | ExportState::Retrying),
         next: current.body.next_run_at.as_deref().map(When::minute),
         key: current.body.example_key,
         connector,
