@@ -205,11 +205,11 @@ fn replay_page(
 
 impl From<ReplayPreview> for PreviewView {
     fn from(preview: ReplayPreview) -> Self {
-        let ReplayPreview { from, to, bucket, folder, planned, .. } = preview;
+        let ReplayPreview { from, to, bucket, folder, .. } = preview;
         Self {
-            windows: planned.windows,
-            events: number(planned.events),
-            size: bytes(planned.bytes),
+            windows: preview.windows,
+            events: number(preview.events),
+            size: bytes(preview.bytes),
             place: shown(&format!("s3://{bucket}/{folder}"), 400),
             elsewhere: preview.elsewhere,
             incomplete: preview.incomplete,
