@@ -1,14 +1,14 @@
 # The IAM role that delivers your audit logs into your own S3 bucket, for accounts that are managed with Terraform or
 # OpenTofu. It can add objects under one folder of one bucket and do nothing else. It can't read, list or delete.
-# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions.
+# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions, and the same bucket.
 #
-# TemplateVersion: 1.1.0
+# TemplateVersion: 1.2.0
 #
 # Put this file into its own folder and apply that, or use it as a module. Then paste the output role_arn into your
 # provider's connector page. Terraform asks for variables without a default.
 
 variable "bucket_name" {
-  description = "The bucket that receives the audit logs. It must exist."
+  description = "The bucket that receives the audit logs. It must exist, unless create_bucket is true."
   type        = string
 
   validation {
@@ -43,6 +43,18 @@ variable "kms_key_arn" {
     condition     = can(regex("^(arn:aws(-[a-z]+)*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}))?$", var.kms_key_arn))
     error_message = "The kms_key_arn must be blank or the ARN of a key, not of an alias."
   }
+}
+
+variable "create_bucket" {
+  description = "Whether to create the bucket, private, versioned, encrypted and TLS only. False uses an existing bucket."
+  type        = bool
+  default     = false
+}
+
+variable "bucket_region" {
+  description = "Optional, with create_bucket. The region that the bucket must be created in, to check that of the AWS provider."
+  type        = string
+  default     = null
 }
 
 variable "tenant_id" {
@@ -173,6 +185,96 @@ resource "aws_iam_role_policy" "audit_log_export" {
         Condition = { StringEquals = { "kms:ViaService" = "s3.${split(":", key)[3]}.${local.url_suffix}" } }
       } if key != ""],
     )
+  })
+}
+
+data "aws_region" "current" {}
+
+resource "aws_s3_bucket" "audit_logs" {
+  count  = var.create_bucket ? 1 : 0
+  bucket = var.bucket_name
+
+  lifecycle {
+    precondition {
+      condition     = var.bucket_region == null || data.aws_region.current.id == var.bucket_region
+      error_message = "The bucket must be created in ${coalesce(var.bucket_region, "its region")}: set the region of the AWS provider."
+    }
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "audit_logs" {
+  count                   = var.create_bucket ? 1 : 0
+  bucket                  = var.bucket_name
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+  depends_on              = [aws_s3_bucket.audit_logs]
+}
+
+# Without ACLs, you own every object, whichever account stored it.
+resource "aws_s3_bucket_ownership_controls" "audit_logs" {
+  count      = var.create_bucket ? 1 : 0
+  bucket     = var.bucket_name
+  depends_on = [aws_s3_bucket.audit_logs]
+
+  rule { object_ownership = "BucketOwnerEnforced" }
+}
+
+# s3:PutObject can overwrite objects. With versions, no delivered object is lost.
+resource "aws_s3_bucket_versioning" "audit_logs" {
+  count      = var.create_bucket ? 1 : 0
+  bucket     = var.bucket_name
+  depends_on = [aws_s3_bucket.audit_logs]
+
+  versioning_configuration { status = "Enabled" }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "audit_logs" {
+  count      = var.create_bucket ? 1 : 0
+  bucket     = var.bucket_name
+  depends_on = [aws_s3_bucket.audit_logs]
+
+  rule {
+    bucket_key_enabled = var.kms_key_arn != ""
+
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = var.kms_key_arn == "" ? "AES256" : "aws:kms"
+      kms_master_key_id = var.kms_key_arn == "" ? null : var.kms_key_arn
+    }
+  }
+}
+
+# Uploads that the exporter could not abort, for example if it was stopped.
+resource "aws_s3_bucket_lifecycle_configuration" "audit_logs" {
+  count      = var.create_bucket ? 1 : 0
+  bucket     = var.bucket_name
+  depends_on = [aws_s3_bucket_versioning.audit_logs]
+
+  rule {
+    id     = "drop-unfinished-uploads"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload { days_after_initiation = 7 }
+  }
+}
+
+resource "aws_s3_bucket_policy" "audit_logs" {
+  count      = var.create_bucket ? 1 : 0
+  bucket     = var.bucket_name
+  depends_on = [aws_s3_bucket_public_access_block.audit_logs]
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "TlsOnly"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource  = [local.bucket, "${local.bucket}/*"]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
   })
 }
 

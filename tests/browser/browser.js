@@ -12,8 +12,8 @@ const folder = path.join(root, ".tools/browser");
 /** Of the platform's page that signs in; as in tests/src/fixture.rs. No server has it: routes answer. */
 export const PLATFORM_ORIGIN = "http://localhost:5173";
 
-/** Of a page with all that it loads. */
-const MAX_PAGE_BYTES = 150 * 1024;
+/** Of a page with all that it loads, as it is transferred. */
+const MAX_PAGE_BYTES = 60_000;
 
 /** Of each wait for an element or an address. */
 const WAIT_TIMEOUT_MS = 10_000;
@@ -24,6 +24,8 @@ const COLOR_RULES = ["color-contrast", "link-in-text-block"];
 /** In CSS pixels. */
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
+/** To which a page must reflow, by WCAG 2.2, success criterion 1.4.10. */
+const NARROWEST = { width: 320, height: 640 };
 
 const FLAGS = [
   "--headless",
@@ -127,28 +129,36 @@ export class Visitor {
     return terms.locator("xpath=following-sibling::dd");
   }
 
-  /** Checks accessibility, in light and dark colors, and the width on a phone. */
-  async inspect() {
+  /**
+   * Checks accessibility in light and dark colors, and the width on phones. With `everyScreen`, checks accessibility on
+   * phones as well.
+   */
+  async inspect({ everyScreen = false } = {}) {
     // Without scripts, axe-core can't run. The page is the same.
     if (!this.scripts) return;
     await this.page.evaluate(axe.source);
+    const before = this.page.viewportSize();
+    for (const screen of [DESKTOP, PHONE, NARROWEST]) {
+      await this.page.setViewportSize(screen);
+      if (everyScreen || screen === DESKTOP) await this.#runAxe(screen);
+      const width = await this.page.evaluate(() => document.documentElement.scrollWidth);
+      if (width > screen.width) this.complaints.push(`${this.page.url()} is ${width} pixels wide on a screen of ${screen.width}`);
+    }
+    await this.page.setViewportSize(before);
+  }
+
+  async #runAxe({ width }) {
     for (const [colorScheme, options] of [["light", {}], ["dark", { runOnly: COLOR_RULES }]]) {
       await this.page.emulateMedia({ colorScheme });
       const { passes, violations } = await this.page.evaluate((options) => axe.run(options), options);
       assert.ok(passes.length > 0, "axe-core checked nothing");
       for (const { id, impact, help, nodes } of violations) {
-        if (!["serious", "critical"].includes(impact)) continue;
         const where = nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join("\n    ");
         const what = `${id}, ${impact}: ${help}\n    ${where}`;
-        this.complaints.push(`axe-core in ${colorScheme} at ${this.page.url()}: ${what}`);
+        this.complaints.push(`axe-core in ${colorScheme} at ${this.page.url()}, ${width} pixels wide: ${what}`);
       }
     }
     await this.page.emulateMedia({ colorScheme: "light" });
-    const desktop = this.page.viewportSize();
-    await this.page.setViewportSize(PHONE);
-    const width = await this.page.evaluate(() => document.documentElement.scrollWidth);
-    if (width > PHONE.width) this.complaints.push(`${this.page.url()} is ${width} pixels wide on a phone`);
-    await this.page.setViewportSize(desktop);
   }
 
   /** Loads an address with an empty cache, and returns the bytes of all answers. */

@@ -8,10 +8,11 @@ import * as logs from "./steps/logs.js";
 import * as pictures from "./steps/pictures.js";
 import * as session from "./steps/session.js";
 import * as settings from "./steps/settings.js";
+import * as setup from "./steps/setup.js";
 import * as status from "./steps/status.js";
 import * as watching from "./steps/watching.js";
 
-const steps = { ...connector, ...logs, ...pictures, ...session, ...settings, ...status, ...watching };
+const steps = { ...connector, ...logs, ...pictures, ...session, ...settings, ...setup, ...status, ...watching };
 const visitors = new Map();
 const browser = await launch();
 

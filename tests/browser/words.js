@@ -26,14 +26,54 @@ export const pages = {
   connector: { path: "connector", entry: "S3 Audit Log Exporter", heading: /^S3 Audit Log Exporter/ },
   settings: { path: "settings", entry: "Audit log export", heading: /^Audit log export/ },
 };
-/** What failures and the settings link to. */
+/** What failures and the settings link to. It needs no session. */
 export const obstacles = { path: "obstacles", link: "Obstacles", heading: "Obstacles", section: "a bucket policy" };
+/**
+ * The path of every page, for an admin. Add new pages here: accessibility is checked on all of them. A page that another
+ * status than 200 answers has it here.
+ */
+export const everyPage = [
+  { path: "" },
+  { path: "?q=nothing-has-this-word" },
+  { path: "?period=custom&from=2026-11-02T00:00&to=2026-11-01T00:00", status: 400 },
+  { path: "status" },
+  { path: "connector" },
+  { path: "connector/disconnect" },
+  { path: "connector/external-id" },
+  { path: "settings" },
+  { path: "setup/steps" },
+  { path: "obstacles" },
+  { path: "proof" },
+  { path: "no/such/page", status: 404 },
+];
+export const notFound = "Page not found";
+/** Where a sign-in leads: admins whose exports are not set up land in the setup. */
+export const landing = /^(Audit logs|Set up export)/;
+export const setup = {
+  path: "setup",
+  entry: "Set up export",
+  heading: /^Set up export/,
+  create: "Create the bucket for me",
+  keep: "Save and continue",
+  change: "Change",
+  done: /^Done: /,
+  activate: "Verify and activate",
+  firstExport: "First export",
+  toStatus: "Go to export status",
+  send: "Send these steps to your AWS administrator",
+  steps: "Steps for your AWS administrator",
+  copySteps: "Copy the steps",
+  sendBack: "SEND BACK",
+};
 export const onlyForAdmins = ["connector", "settings"];
 export const refusedToReaders = "audit-logs:admin";
 
 export const badges = {
   notConnected: "Not connected",
   notVerified: "Not verified",
+  failing: "Failing",
+  retrying: "Retrying",
+  waiting: "Waiting for the first export",
   exporting: "Exporting",
   disconnected: "Disconnected",
 };
@@ -44,7 +84,10 @@ export const connector = {
   copied: "Copied the external ID",
   quickCreate: /^Create role in AWS/,
   role: "Role ARN",
-  connect: /^Connect( another role)?$/,
+  connect: /^Connect( this role)?$/,
+  connected: "Connected role",
+  again: "Test again",
+  works: "The role passed the test",
   disconnect: "Disconnect",
   reallyDisconnect: "Disconnect?",
   isDisconnected: "The role is disconnected",
@@ -65,7 +108,9 @@ export const settings = {
   wouldFail: "Exports would fail",
   failed: "Failed",
   steps: 5,
-  save: "Save",
+  save: "Verify and save",
+  anyway: "Save anyway",
+  stale: "Before your last change",
   saved: "Settings saved",
   wrong: "Check the highlighted fields",
 };
@@ -98,4 +143,17 @@ export const status = {
   exports: "Exports",
   proves: "What this proves",
   proof: /^Proof/,
+  nextStep: "Next step",
+  fixThenRetry: "Fix the cause, then retry.",
+  repaired: /Repaired, retrying at/,
+  retry: "Retry now",
+  requested: "Export requested",
+  incidents: "Incidents",
+  ongoing: "Ongoing",
+  resolved: "Resolved",
+  firstEvent: "First",
+  deliverAgain: /^Deliver again/,
+  preview: "Preview",
+  duplicates: "Last-Modified",
+  again: { start: "Deliver again", requested: "Redelivery requested", refresh: "Refresh", done: /^Delivered again/ },
 };

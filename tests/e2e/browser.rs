@@ -4,8 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "the pages show events as of now")]
 
 use anyhow::{Context as _, Result};
+use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Spread, generate};
-use audit_log_tests::{Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, follow_link, run_on_platform, tools};
+use audit_log_tests::{
+    Browser, Bucket, Fixture, PLATFORM_ACCOUNT, REGION, connect, delete_stack, follow_link, run_on_platform, tools,
+};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -77,6 +80,8 @@ impl<'a> Visitor<'a> {
         let token = self.fixture.platform.api().token(self.tenant, &[ADMIN]);
         self.run_step("losesTheSession", json!({ "token": token, "saved": name })).await?;
         self.run_step("saves", json!({ "bucket": name })).await?;
+        let missing = json!({ "bucket": "nobodys-bucket", "because": "nobodys-bucket" });
+        self.run_step("savesWhatFails", missing).await?;
         let another = format!("{}-elsewhere", self.tenant);
         self.run_step("readsWhereEventsGo", json!({ "bucket": name, "another": another })).await?;
         self.run_step("looksUpObstacles", json!({})).await?;
@@ -91,6 +96,36 @@ impl<'a> Visitor<'a> {
         let status = self.fixture.platform.api().send(&token, "GET", "/v1/status", &[], None).await?.ok()?;
         let folder = format!("s3://{name}/security/audit-logs/tenant={}/", self.tenant);
         self.run_step("seesHowToVerify", json!({ "folder": folder, "head": status["manifestHead"] })).await?;
+        Ok(())
+    }
+
+    /// Walks through the guided setup, from the landing to the first file, with a mistake at each step.
+    async fn is_guided(&mut self) -> Result<()> {
+        let name = format!("{}-audit-logs", self.tenant);
+        self.run_step("landsInTheSetup", json!({})).await?;
+        let history = (self.hour - TimeDelta::hours(30)).format("%Y-%m-%d").to_string();
+        let fields = json!({
+            "bucket": name, "region": REGION, "prefix": "security", "format": "ndjson", "historyFrom": history,
+        });
+        self.run_step("choosesTheDestination", json!({ "fields": fields, "create": true })).await?;
+        let folder = format!("security/audit-logs/tenant={}/", self.tenant);
+        let values = json!([name, REGION, folder, PLATFORM_ACCOUNT, "CreateBucket"]);
+        let seen = self.run_step("readsTheSteps", json!({ "values": values })).await?;
+        let link = seen["quickCreateUrl"].as_str().context("no link")?;
+        let wrong = json!({ "roleArn": "audit-log-export", "because": "a role's ARN looks like" });
+        self.run_step("isRefusedInTheSetup", wrong).await?;
+
+        // Nothing is to be filled in: the stack makes the bucket, too.
+        let (aws, account) = (self.fixture.aws, self.account);
+        let role = follow_link(aws, account, link, &[]).await?.outputs.role_arn;
+        let bucket = Bucket::new(aws, account, &name);
+        let activated = json!({ "roleArn": role, "key": folder });
+        self.run_step("activates", activated).await?;
+        let tick = self.fixture.platform.tick(self.hour + TimeDelta::minutes(1)).await?;
+        assert_eq!((&tick["exported"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");
+        let objects = bucket.objects().await?;
+        assert!(objects.iter().any(|it| it.key.starts_with(&folder) && it.key.ends_with(".ndjson")), "{objects:?}");
+        self.run_step("hasLeftTheSetup", json!({})).await?;
         Ok(())
     }
 
@@ -127,6 +162,47 @@ impl<'a> Visitor<'a> {
     }
 }
 
+/// Exports fail because the role is gone. The admin makes it again, verifies, retries, and delivers a window again.
+fn repairs_and_delivers_again(tenant: &'static str, account: &'static str, scripts: bool) -> Result<()> {
+    run_on_platform(async |fixture| {
+        let mut admin = Visitor::new(fixture, tenant, account, scripts).await?;
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let (hour, start) = (admin.hour, admin.hour - TimeDelta::hours(4));
+        let choices = Draft { prefix: Some("security".to_owned()), ..Draft::default() };
+        let customer = connect(aws, platform, tenant, account, choices, start).await?;
+        let tick = platform.tick(hour - TimeDelta::hours(1)).await?;
+        assert_eq!(tick["failed"], json!(0), "{tick}");
+        let connector = platform.api().admin(tenant, "GET", "/v1/connector", None).await?.ok()?;
+        let link = connector["quickCreateUrl"].as_str().context("no link")?.to_owned();
+        delete_stack(aws, account, &customer.stack.name).await?;
+        let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
+        assert_eq!(tick["failed"], json!(1), "{tick}");
+
+        admin.sign_in().await?;
+        admin.run_step("goes", json!({ "to": "status" })).await?;
+        admin.run_step("seesTheFailure", json!({ "code": "assume_role_denied" })).await?;
+        let (bucket, role) = (format!("{tenant}-audit-logs"), format!("{tenant}-audit-log-export"));
+        let filled_in = [("BucketName", bucket.as_str()), ("BucketPrefix", "security"), ("RoleName", &role)];
+        follow_link(aws, account, &link, &filled_in).await?;
+        admin.run_step("goes", json!({ "to": "settings" })).await?;
+        admin.run_step("verifies", json!({})).await?;
+        admin.run_step("goes", json!({ "to": "status" })).await?;
+        admin.run_step("retriesNow", json!({})).await?;
+        admin.run_step("deliversAgain", json!({})).await?;
+        admin.browser.close().await
+    })
+}
+
+#[test]
+fn an_admin_repairs_a_failing_export_and_delivers_a_window_again() -> Result<()> {
+    repairs_and_delivers_again("mender", "200000000086", true)
+}
+
+#[test]
+fn a_failing_export_is_repaired_without_scripts() -> Result<()> {
+    repairs_and_delivers_again("plainmender", "200000000087", false)
+}
+
 #[test]
 fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
     run_on_platform(async |fixture| {
@@ -137,6 +213,12 @@ fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
         admin.set_up_export().await?;
         admin.read_logs(&event).await?;
         admin.run_step("choosesByTheKeyboard", json!({})).await?;
+        let pages = admin.run_step("listsEveryPage", json!({})).await?;
+        for page in pages.as_array().context("no list")? {
+            admin.run_step("inspectsThePage", page.clone()).await?;
+        }
+        let token = fixture.platform.api().token("walker", &[ADMIN]);
+        admin.run_step("returnsToThePage", json!({ "token": token, "to": "status" })).await?;
         admin.run_step("goes", json!({ "to": "settings" })).await?;
         admin.run_step("verifiesThroughAnOutage", json!({})).await?;
         admin.run_step("stopsASave", json!({})).await?;
@@ -156,6 +238,20 @@ fn without_scripts_links_and_forms_do_the_same() -> Result<()> {
         admin.set_up_export().await?;
         admin.read_logs(&event).await?;
         admin.disconnect().await
+    })
+}
+
+#[test]
+fn an_admin_is_guided_from_the_sign_in_to_the_first_file() -> Result<()> {
+    run_on_platform(async |fixture| {
+        for (tenant, account, scripts) in [("guided", "200000000085", true), ("guided-plain", "200000000086", false)] {
+            let mut admin = Visitor::new(fixture, tenant, account, scripts).await?;
+            admin.sign_in().await?;
+            admin.is_guided().await?;
+            admin.run_step("signsOut", json!({})).await?;
+            admin.browser.close().await?;
+        }
+        Ok(())
     })
 }
 

@@ -50,6 +50,7 @@ impl Tenant {
             bucket: Some(&self.bucket),
             prefix: Some(&self.prefix),
             kms_key: None,
+            create_bucket: false,
         })
     }
 }

@@ -110,7 +110,7 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
         let first = publish(place).await?;
         let files = first.lines().filter(|line| !line.starts_with("CustomerTemplateUrl="));
         let paths = files.map(|line| line.rsplit('/').take(2).collect::<Vec<_>>());
-        let expected = ["v1.1.0.yaml", "v1.1.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
+        let expected = ["v1.2.0.yaml", "v1.2.0.tf"].map(|file| vec![file, "audit-log-export-role"]);
         assert_eq!(paths.collect::<Vec<_>>(), expected, "{first}");
         assert_eq!(publish(place).await?, first, "publishing the same again changes nothing");
     }
@@ -120,11 +120,11 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
         std::fs::write(&source, [&published[..], b"# changed\n"].concat())?;
         for place in places {
             let refused = publish(place).await.err().context("overwritten")?.to_string();
-            let named = format!("v1.1.0.{extension} exists and is not this file");
+            let named = format!("v1.2.0.{extension} exists and is not this file");
             assert!(refused.contains(&named) && refused.contains("Raise TemplateVersion"), "{refused}");
         }
         std::fs::write(&source, &published)?;
-        let path = format!("audit-log-export-role/v1.1.0.{extension}");
+        let path = format!("audit-log-export-role/v1.2.0.{extension}");
         let object = templates.get(&path).await?;
         assert_eq!((object.bytes, object.content_type.as_deref()), (published.clone(), Some(content_type)));
         assert_eq!(std::fs::read(Path::new(folder).join(path))?, published);
@@ -141,7 +141,7 @@ async fn the_template_counts_as_published_only_if_it_can_be_read_without_credent
         let script = format!("cloudformation/publish bucket {bucket}");
         tools::run(&mut tools::bash(&aws, PLATFORM_ACCOUNT, &script)?).await
     };
-    let url = |bucket| format!("{}/{bucket}/audit-log-export-role/v1.1.0.yaml", aws.endpoint());
+    let url = |bucket| format!("{}/{bucket}/audit-log-export-role/v1.2.0.yaml", aws.endpoint());
 
     let refused = publish("private-templates").await.err().context("published where no one can read it")?.to_string();
     let expected = format!("Customers can't read {}: without credentials, S3 answers 403.", url("private-templates"));
@@ -150,7 +150,7 @@ async fn the_template_counts_as_published_only_if_it_can_be_read_without_credent
 
     let printed = publish("our-templates").await?;
     let s3 = s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT));
-    let key = "audit-log-export-role/v1.1.0.yaml";
+    let key = "audit-log-export-role/v1.2.0.yaml";
     let version = s3.head_object().bucket("our-templates").key(key).send().await?.version_id.context("no version")?;
     let pinned = format!("{}?versionId={version}", url("our-templates"));
     assert_eq!(printed.lines().last(), Some(&*format!("CustomerTemplateUrl={pinned}")));

@@ -4,10 +4,13 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Spread, generate};
-use audit_log_tests::{Browser, LocalAws, Platform, connect, delete_stack, deploy_platform, project, publish_template};
+use audit_log_tests::{
+    Browser, Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, delete_stack, deploy_platform, follow_link,
+    project, publish_template, tools,
+};
 use chrono::{DateTime, Datelike as _, DurationRound as _, TimeDelta, Utc, Weekday};
 use serde_json::json;
 
@@ -28,7 +31,7 @@ async fn main() -> Result<()> {
     let template = publish_template(&aws).await?;
     let platform = deploy_platform(&aws, &[("CustomerTemplateUrl", &template)]).await?;
     let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
-    export_two_weeks(&aws, &platform, hour).await?;
+    let broken = export_two_weeks(&aws, &platform, hour).await?;
 
     let folder = project::repository().join(FOLDER);
     fs::create_dir_all(&folder)?;
@@ -52,6 +55,13 @@ async fn main() -> Result<()> {
     browser.run_step(HEALTHY, "goes", json!({ "to": "settings" })).await?;
     browser.run_step(HEALTHY, "verifies", json!({})).await?;
     browser.run_step(HEALTHY, "pictures", json!({ "folder": folder, "pages": { "settings-verified": null } })).await?;
+
+    repair(&aws, &platform, &broken, hour).await?;
+    browser
+        .run_step(BROKEN, "pictures", json!({ "folder": folder, "pages": { "status-recovered": "status" } }))
+        .await?;
+    request_replay(&aws, &platform, HEALTHY, hour).await?;
+    browser.run_step(HEALTHY, "pictures", json!({ "folder": folder, "pages": { "status-replay": "status" } })).await?;
     browser.close().await?;
 
     let mut screenshots: Vec<_> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
@@ -65,8 +75,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Records and exports events of two tenants, up to `hour`.
-async fn export_two_weeks(aws: &LocalAws, platform: &Platform<'_>, hour: DateTime<Utc>) -> Result<()> {
+/// Records and exports events of two tenants, up to `hour`. Returns the one whose role is gone.
+async fn export_two_weeks(aws: &LocalAws, platform: &Platform<'_>, hour: DateTime<Utc>) -> Result<Customer> {
     let start = hour.duration_trunc(TimeDelta::days(1))? - TimeDelta::days(DAYS);
     let choices =
         || Draft { frequency_hours: Some("6".to_owned()), prefix: Some("security".to_owned()), ..Draft::default() };
@@ -89,5 +99,31 @@ async fn export_two_weeks(aws: &LocalAws, platform: &Platform<'_>, hour: DateTim
     delete_stack(aws, &broken.stack.account, &broken.stack.name).await?;
     let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
     ensure!(tick["exported"] == 1 && tick["failed"] == 1, "{tick:#}");
+    Ok(broken)
+}
+
+/// Makes the deleted stack again, and exports.
+async fn repair(aws: &LocalAws, platform: &Platform<'_>, broken: &Customer, hour: DateTime<Utc>) -> Result<()> {
+    let connector = platform.api().admin(BROKEN, "GET", "/v1/connector", None).await?.ok()?;
+    let link = connector["quickCreateUrl"].as_str().context("no quick-create link")?;
+    let (bucket, role) = (format!("{BROKEN}-audit-logs"), format!("{BROKEN}-audit-log-export"));
+    let filled_in = [("BucketName", bucket.as_str()), ("BucketPrefix", "security"), ("RoleName", &role)];
+    follow_link(aws, &broken.stack.account, link, &filled_in).await?;
+    let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
+    ensure!(tick["failed"] == 0, "{tick:#}");
+    Ok(())
+}
+
+/// Requests a replay of a week, which waits because another run has the lease.
+async fn request_replay(aws: &LocalAws, platform: &Platform<'_>, tenant: &str, hour: DateTime<Utc>) -> Result<()> {
+    let key = json!({ "tenant_id": { "S": tenant }, "record": { "S": "watermark" } }).to_string();
+    let until = (Utc::now() + TimeDelta::minutes(30)).timestamp_millis().to_string();
+    let values = json!({ ":lease": { "S": "0".repeat(32) }, ":until": { "N": until } }).to_string();
+    let update = ["dynamodb", "update-item", "--table-name", &platform.outputs().tenants_table_name];
+    let set = ["--update-expression", "SET lease = :lease, lease_until = :until"];
+    let item = ["--key", &key, "--expression-attribute-values", &values];
+    tools::aws_cli(aws, PLATFORM_ACCOUNT, &[&update[..], &set, &item].concat()).await?;
+    let range = json!({ "from": hour - TimeDelta::days(7), "to": hour });
+    platform.api().admin(tenant, "POST", "/v1/replays", Some(&range)).await?.ok()?;
     Ok(())
 }

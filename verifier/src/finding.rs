@@ -108,8 +108,8 @@ kinds! {
         events Window Unsigned. They are proved nonetheless, by a later signature that their hashes lead to, or by --head.",
     Incomplete Notice "The platform says that events may be missing in these windows, since they were deleted before they could be \
         delivered.",
-    Amended Notice "The platform has delivered these windows again, with other bytes, and signed those too. This is reserved: no version \
-        of the exporter does so yet.",
+    Amended Notice "The platform has delivered these windows again with other files than at first, and says so with a signature. Compare \
+        the audit events Manifest Amended, and the first manifest, which is still there.",
     Leftover Notice "No manifest has these files. They are beside others of the same window, or where a place was left, as a change of \
         settings during a delivery leaves them, or as somebody added them. Exclude them from what you rely on; --json lists them.",
     BeforeChain Notice "Files that are older than the first manifest are not proved: the platform didn't sign at that time, or somebody \

@@ -207,7 +207,7 @@ fn hostile_text(
         .map(|path| format!("{}  {path}\n", hash(folder.files.get(path).map_or(&b""[..], |bytes| bytes))))
         .collect();
     let written = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let amends = class.starts_with(".amended").then(|| format!("amends {} replay\n", hash(b"")));
+    let amends = class.starts_with(".amended").then(|| format!("amends {} other-files\n", hash(b"")));
     format!(
         "audit-log-export manifest v1\ntenant {TENANT}\n{} {} {}\nevents 0 late 0 malformed 0 gap no\nprevious none\n{}{}",
         if is_final { "final" } else { "window" },

@@ -313,7 +313,7 @@ proptest! {
         if is_followed || plans[window].is_amended {
             expected.push(Kind::ManifestMissing);
         }
-        if !is_followed && (!plans[window].is_amended || plans[window].late > 0) {
+        if !is_followed && !plans[window].is_amended {
             expected.push(Kind::FileUnlisted);
         }
         assert_errors(&folder, expected);

@@ -17,6 +17,7 @@ use audit_log_core::{
     outbox::{self, Outbox},
     records::{ExportHealth, LastError, StoredWatermark},
     settings::{Draft, TenantConfig},
+    setup_draft::SetupDraft,
     tenant::TenantId,
     timestamp,
 };
@@ -30,6 +31,9 @@ pub(crate) use receipts::{receipt, receipt_record, replayed_receipt, replayed_re
 pub(crate) use replays::{replay, stored_replay};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The name of the map of what an unfinished setup has typed.
+pub(crate) const SETUP_DRAFT: &str = "draft";
 
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -78,6 +82,17 @@ pub(crate) fn draft(item: &Item) -> Draft {
             _ => field("version"),
         },
     }
+}
+
+/// The map `draft` of the record `config`: what an unfinished setup has typed.
+pub(crate) fn setup_draft(item: &Item) -> Option<SetupDraft> {
+    let Some(AttributeValue::M(typed)) = item.get(SETUP_DRAFT) else { return None };
+    Some(SetupDraft::from_fields(|name| text(typed, name)))
+}
+
+/// The reverse of [`setup_draft`].
+pub(crate) fn setup_draft_map(draft: &SetupDraft) -> AttributeValue {
+    AttributeValue::M(draft.fields().into_iter().map(|(name, text)| (name.to_owned(), s(text))).collect())
 }
 
 /// The version of the settings that passed a verification last; `None` also if it can't be read.
@@ -323,7 +338,7 @@ mod tests {
         let platform = Platform::from_function_arn("arn:aws:lambda:x:111111111111:function:exporter").unwrap();
         let saved = settings(&draft.check(&acme, &platform).unwrap(), 1, true, DateTime::default());
         let saved = saved.into_iter().map(|(name, value)| (name.to_owned(), value.unwrap().is_n()));
-        let external_ids = ["external_id", "pending_external_id"].map(|name| (name.to_owned(), false));
+        let external_ids = ["external_id", "pending_external_id", SETUP_DRAFT].map(|name| (name.to_owned(), false));
         let row = page().find(|line| line.starts_with("| `config` |")).unwrap();
         assert_eq!(documented(row), saved.chain(external_ids).collect());
     }

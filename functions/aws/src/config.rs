@@ -213,6 +213,7 @@ mod tests {
             include_str!("config.rs"),
             include_str!("../../core/src/deployment.rs"),
             include_str!("../../console/src/config.rs"),
+            include_str!("../../console/src/embedding.rs"),
             include_str!("../../recorder/src/config.rs"),
             include_str!("../../web/src/access_token/config.rs"),
             include_str!("../../web/src/origin.rs"),

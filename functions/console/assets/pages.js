@@ -3,9 +3,12 @@
 const root = document.currentScript.dataset.root;
 document.documentElement.classList.add("js");
 const byId = (id) => document.getElementById(id);
+// The address of the first page. Other scripts may change the query later, but never how deep the page is.
+const first = new URL(root, location).href;
 
-// Signs in by a link /#token=…. The token stays out of the address bar, the history and the servers' logs. In a tab that
-// already shows a page, such a link only changes the address, and loads nothing.
+// Signs in by a link to any page with #token=…, and comes back to that page. The token stays out of the address bar, the
+// history and the servers' logs. In a tab that already shows the page, such a link only changes the address, and loads
+// nothing.
 function signIn() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!token) return;
@@ -13,11 +16,13 @@ function signIn() {
   const form = document.createElement("form");
   form.method = "post";
   form.action = root + "session";
-  const field = document.createElement("input");
-  field.type = "hidden";
-  field.name = "token";
-  field.value = token;
-  form.append(field);
+  for (const [name, value] of [["token", token], ["path", location.href.split("#")[0].slice(first.length)]]) {
+    const field = document.createElement("input");
+    field.type = "hidden";
+    field.name = name;
+    field.value = value;
+    form.append(field);
+  }
   document.body.append(form);
   form.submit();
 }
@@ -28,17 +33,10 @@ addEventListener("hashchange", signIn);
 
 // A reload doesn't repeat a message about what was just done.
 const address = new URL(location);
-for (const name of ["signedIn", "signedOut", "saved", "connected", "disconnected"]) {
+for (const name of ["signedIn", "signedOut", "saved", "connected", "tested", "disconnected", "retry", "replay"]) {
   if (address.searchParams.has(name)) address.searchParams.delete(name);
 }
 if (address.href !== location.href) history.replaceState(history.state, "", address);
-
-// The menu may be wider than a narrow screen: scroll to the current entry.
-const here = document.querySelector(".side nav [aria-current=page]");
-if (here) {
-  const menu = here.closest("nav");
-  menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
-}
 
 // Adds the reader's own times, and shows buttons that need a script.
 function enhance(part) {
@@ -136,6 +134,29 @@ document.addEventListener("keydown", (event) => {
   endSending();
 });
 
+// Errors and reports are about what was sent. An edit removes the error of its field, and says that a report is older.
+document.addEventListener("input", ({ target }) => {
+  const { form } = target;
+  if (!form || form.method !== "post") return;
+  if (target.getAttribute("aria-invalid") === "true") {
+    const error = target.id + "-error";
+    target.removeAttribute("aria-invalid");
+    byId(error)?.remove();
+    const described = (target.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id !== error).join(" ");
+    if (described) target.setAttribute("aria-describedby", described);
+    else target.removeAttribute("aria-describedby");
+  }
+  for (const it of form.querySelectorAll(".stale")) it.hidden = false;
+  // What was refused can be saved anyway only as it was sent.
+  for (const it of form.querySelectorAll("[data-as-sent]")) it.hidden = true;
+  if (form.matches("[data-guard]")) form.dataset.unsaved = "";
+});
+
+// Leaving the page with unsaved edits asks first.
+addEventListener("beforeunload", (event) => {
+  if (document.querySelector("[data-unsaved]:not(.sending)")) event.preventDefault();
+});
+
 // Entering a date chooses the option with a date.
 document.addEventListener("input", (event) => {
   if (event.target.id === "historyFrom") document.querySelector("[name=history][value=date]").checked = true;
@@ -207,6 +228,7 @@ document.addEventListener("htmx:afterSettle", ({ detail }) => {
   if (sender === "filters") showFiltered();
   else if (sender === "load-more" && part?.rows) showMore(part);
   else if (part?.id === "settings-form") showWrong(part);
+  else if (part?.id === "replay") showReplay(part);
   else if (part?.id === "verification") showReport(part.firstElementChild);
 });
 
@@ -229,6 +251,11 @@ function showMore(part) {
   const next = fresh[0]?.querySelector("summary, th") ?? byId("load-more");
   if (next?.matches("th")) next.tabIndex = -1;
   next?.focus();
+}
+
+// Announces the end of a replay. While it runs, its part of the page is loaded again and again.
+function showReplay(part) {
+  if (!part.hasAttribute("hx-get")) announce(part.querySelector("h2").textContent);
 }
 
 // The first wrong field may be far above the button.

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::Context as _;
 use audit_log_console::{
     app::{App, Deployment},
+    embedding::Embedding,
     router,
 };
 use audit_log_core::{
@@ -15,7 +16,7 @@ use audit_log_core::{
     late_arrivals::TrailingCounts,
     manifest::{ManifestKey, UsedKey},
     new_event::Stamp,
-    records::{ManifestState, Receipt, StoredManifest, StoredObject, StoredWatermark},
+    records::{ManifestState, Progress, Receipt, Refusal, Replay, StoredManifest, StoredObject, StoredWatermark},
     schedule::{Schedule, Window, full_hour},
     settings::Draft,
     system_events,
@@ -36,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
     }
     add_failure(&fakes, "globex", now)?;
     add_unsigned_windows(&fakes, "umbrella", now)?;
+    add_replay(&fakes, "acme", now)?;
     plan_verification(&fakes);
     let issuer = TestIssuer::es256(now);
     let invalid = |error: audit_log_core::tenant::Invalid| anyhow::anyhow!(error.0);
@@ -48,6 +50,7 @@ async fn main() -> anyhow::Result<()> {
         retention: Some(TimeDelta::days(90)),
         searches_per_minute: 100_000,
         sign_in_origins: Vec::new(),
+        embedding: Embedding::from_lookup(|name| std::env::var(name).ok())?,
     };
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).is_ok();
     let app = App::new(fakes, deployment, Some(issuer.token_verifier()), Utc::now, random);
@@ -227,6 +230,24 @@ fn add_unsigned_windows(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyh
         receipt.manifest.as_mut().context("a manifest")?.state = ManifestState::Unsigned;
         receipt.exported_at = hour + TimeDelta::seconds(64);
     }
+    Ok(())
+}
+
+/// Adds a replay of five days that goes on.
+fn add_replay(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let mut state = fakes.state();
+    let stored = state.tenants.get_mut(tenant).context("the tenant is there")?;
+    let receipts: Vec<_> = stored.receipts.values().rev().take(5 * 24).rev().cloned().collect();
+    let (first, last) = receipts.first().zip(receipts.last()).context("the tenant has exported")?;
+    let mut planned = Progress::default();
+    receipts.iter().for_each(|receipt| planned.add(receipt.events(), receipt.bytes()));
+    let range = Window { from: first.window.from, to: last.window.to };
+    let by = User { id: "u-17".to_owned(), name: Some("Ada Lovelace".to_owned()), email: None };
+    let at = now - TimeDelta::minutes(4);
+    let begun = Replay::new("01KY".to_owned(), range, last.location.clone(), planned, by, at, None);
+    let refused = begun.after_refusal(first.window, Refusal::EventsExpired, now);
+    let delivered = receipts.iter().skip(1).take(40);
+    stored.replay = Some(delivered.fold(refused, |replay, receipt| replay.after_window(receipt, false, now)));
     Ok(())
 }
 

@@ -17,6 +17,8 @@ use audit_log_web::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::embedding::Embedding;
+
 /// How long an admin's request waits for the exporter to accept an asynchronous one.
 const TRIGGER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -95,6 +97,7 @@ pub struct Deployment {
     pub searches_per_minute: u32,
     /// The other sites whose pages may post a sign-in, as browsers name them: `https://app.example.com`.
     pub sign_in_origins: Vec<String>,
+    pub embedding: Embedding,
 }
 
 impl Deployment {
@@ -115,6 +118,7 @@ impl Deployment {
             bucket: None,
             prefix: None,
             kms_key: None,
+            create_bucket: false,
         }
     }
 }
@@ -206,7 +210,7 @@ impl<B: Backend> App<B> {
         ExternalId::parse(&text).map_err(|invalid| Failure::new(Code::Unavailable, invalid.0))
     }
 
-    fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
         let mut bytes = [0; N];
         let filled = (self.0.random)(&mut bytes);
         filled.then_some(bytes).ok_or_else(|| Failure::new(Code::Unavailable, "The system has no random numbers."))

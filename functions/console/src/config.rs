@@ -7,7 +7,8 @@ use audit_log_core::{
     tenant::{Invalid, Platform, Region},
 };
 use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
-use url::Url;
+
+use crate::embedding::{Embedding, origins};
 
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
@@ -30,6 +31,8 @@ pub struct ConsoleConfig {
     pub searches_per_minute: u32,
     /// `SIGN_IN_ORIGINS`
     pub sign_in_origins: Vec<String>,
+    /// `PRODUCT_NAME` and others
+    pub embedding: Embedding,
 }
 
 impl ConsoleConfig {
@@ -58,25 +61,10 @@ impl ConsoleConfig {
             tokens: TokenConfig::from_lookup(&lookup)?,
             origin_secret: OriginSecret::from_lookup(&lookup)?,
             searches_per_minute: number(&lookup, "MAX_SEARCHES_PER_MINUTE", 120, 1..=100_000)?,
-            sign_in_origins: parse_origins(&lookup("SIGN_IN_ORIGINS").unwrap_or_default())?,
+            sign_in_origins: origins(&lookup, "SIGN_IN_ORIGINS")?,
+            embedding: Embedding::from_lookup(&lookup)?,
         })
     }
-}
-
-/// Origins separated by commas, each as browsers write it (RFC 6454, section 6.2). Without TLS, anyone on the way could
-/// change the page that signs in.
-fn parse_origins(list: &str) -> Result<Vec<String>, ConfigError> {
-    let parse = |text: &str| {
-        let url = Url::parse(text).ok()?;
-        // Without the scheme's own port, as browsers leave it out.
-        let origin = url.origin().ascii_serialization();
-        let port = text.strip_prefix(&origin)?;
-        let is_local = url.scheme() == "http" && matches!(url.host_str(), Some("localhost" | "127.0.0.1"));
-        (matches!(port, "" | ":443" | ":80") && (is_local || url.scheme() == "https")).then_some(origin)
-    };
-    let wrong = "has origins such as https://app.example.com, with a comma between";
-    let texts = list.split(',').filter(|_| !list.is_empty());
-    texts.map(|text| parse(text).ok_or_else(|| ConfigError::new("SIGN_IN_ORIGINS", wrong))).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +88,7 @@ mod tests {
         let config = config(&[("CUSTOMER_TEMPLATE_URL", "")]).unwrap();
         assert_eq!((config.template_url, config.tokens, config.searches_per_minute), (None, None, 120));
         assert_eq!(config.sign_in_origins, [""; 0]);
+        assert_eq!(config.embedding, Embedding::default());
     }
 
     #[test]
@@ -126,6 +115,7 @@ mod tests {
             ("SIGN_IN_ORIGINS", "https://app.example.com/"),
             ("SIGN_IN_ORIGINS", "https://app.example.com,*"),
             ("SIGN_IN_ORIGINS", "null"),
+            ("ACCENT_COLOR", "blue"),
         ] {
             let wrong = config(&[(name, value)]).unwrap_err().to_string();
             assert!(wrong.contains(name.split('_').next().unwrap()), "{wrong}");

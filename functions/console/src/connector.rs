@@ -133,7 +133,7 @@ pub(crate) async fn external_id<B: Backend>(app: &App<B>, caller: &Caller<Admin>
 }
 
 /// Connects a role after verifying that it can be assumed with the external ID, and not without it. If the tenant has
-/// settings, its exports are scheduled with them.
+/// settings, its exports are scheduled with them. If the role is connected already, it is only verified again.
 #[utoipa::path(put, path = "/v1/connector", operation_id = "connect", tag = "Connector", request_body = ConnectRequest,
     responses(
         (status = 200, description = "The role is connected", body = Connector),
@@ -151,14 +151,23 @@ pub(crate) async fn connect<B: Backend>(
     caller: Caller<Admin>,
     Json(ConnectRequest { role_arn }): Json<ConnectRequest>,
 ) -> Result<Json<Connector>, Problem> {
-    connect_role(&app, &caller, role_arn).await.map(Json)
+    connect_role(&app, &caller, role_arn).await?;
+    describe(&app, caller.tenant()).await.map(Json)
+}
+
+/// How a request to connect a role ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connecting {
+    Connected,
+    /// The role was connected already, and passed the test again.
+    Tested,
 }
 
 pub(crate) async fn connect_role<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     role_arn: String,
-) -> Result<Connector, Problem> {
+) -> Result<Connecting, Problem> {
     let tenant = caller.tenant();
     let external_id = external_id(app, caller).await?;
     let draft = Draft { external_id: Some(external_id), role_arn: Some(role_arn), ..Draft::default() };
@@ -167,16 +176,20 @@ pub(crate) async fn connect_role<B: Backend>(
     verification::ensure_role_is_safe(app, caller, draft, Purpose::Connect).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
-        let change = app.change(caller)?;
         let role_arn = Some(connection.role.as_str().to_owned());
+        let is_same = records.config.as_ref().is_some_and(|config| config.role_arn == role_arn);
+        if is_same && ConnectorState::from_records(&records).is_connected() {
+            return Ok(Connecting::Tested);
+        }
+        let change = app.change(caller)?;
         let after = Draft { role_arn, ..records.config.clone().unwrap_or_default() };
         onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
         let connected =
             onboarding::connect(app.settings(), &records, tenant, &connection.role, platform, &change).await?;
         if connected == Conditional::Written {
             tracing::info!(tenant = %tenant, role = connection.role.as_str(), "role connected");
-            let ((), connector) = tokio::join!(app.request_publishing(tenant), describe(app, tenant));
-            return connector;
+            app.request_publishing(tenant).await;
+            return Ok(Connecting::Connected);
         }
     }
     Err(changed_meanwhile())
@@ -217,7 +230,14 @@ pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Res
     let records = app.settings().records(tenant).await?;
     let status = ConnectorState::from_records(&records).into();
     let state = status::state(app, tenant, &records).await?;
-    let TenantRecords { config, .. } = records;
+    let TenantRecords { config, setup_draft, .. } = records;
+    let stored = config.unwrap_or_default();
+    // What a setup has typed is newer than what is saved: a save removes it.
+    let create_bucket = setup_draft.as_ref().is_some_and(|typed| typed.create_bucket);
+    let config = match setup_draft {
+        Some(typed) => typed.over(&stored),
+        None => stored,
+    };
     // A new setting must be listed here, and decided: does the role depend on it?
     let Draft {
         external_id,
@@ -234,7 +254,7 @@ pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Res
         bucket_owner: _,
         event_shards: _,
         version: _,
-    } = config.unwrap_or_default();
+    } = config;
     let parse = |text: &str| {
         ExternalId::parse(text).map_err(|invalid| {
             tracing::error!(tenant = %tenant, reason = invalid.0, "the stored external ID can't be used");
@@ -253,6 +273,7 @@ pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Res
         bucket: bucket.as_ref(),
         prefix: prefix.as_ref(),
         kms_key: kms_key.as_ref(),
+        create_bucket,
         ..deployment.role_setup(tenant, pending.as_ref().unwrap_or(&external_id), region)
     };
     Ok(Connector {

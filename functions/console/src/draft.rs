@@ -1,8 +1,10 @@
 //! Settings as they are sent. All wrong fields are named at once.
 
 use audit_log_core::{
+    onboarding::StartOfHistory,
     records::TenantRecords,
     settings::{Draft, TenantConfig},
+    setup_draft::SetupDraft,
     tenant::{Platform, Region, TenantId},
 };
 use audit_log_web::problem::{FieldProblem, Problem};
@@ -14,7 +16,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use crate::problems::{invalid, invalid_fields};
+use crate::problems::{camel_case, invalid, invalid_fields};
 
 /// The oldest start of the history, even if events are kept forever.
 const MAX_HISTORY: TimeDelta = TimeDelta::days(10 * 365);
@@ -23,7 +25,7 @@ const MAX_HISTORY: TimeDelta = TimeDelta::days(10 * 365);
 const RETENTION_MARGIN: TimeDelta = TimeDelta::days(1);
 
 /// The settings as a JSON object. Values may have any type, so that all wrong ones can be named at once.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct SettingsDraft(Map<String, Value>);
 
 /// Where, in which format and how often a tenant's logs are exported.
@@ -62,8 +64,8 @@ struct Properties {
     /// The account that owns the bucket, if it isn't the role's.
     #[schema(rename = "bucketOwner", pattern = "^[0-9]{12}$")]
     bucket_owner: Option<String>,
-    /// Start of the history: a date (its first instant in UTC) or an instant by RFC 3339. The time of the save if left
-    /// out. Can't be changed after the first save.
+    /// Start of the history: a date (its first instant in UTC) or an instant by RFC 3339. If left out, the time of the first save.
+    /// Can't be changed after the first export.
     #[schema(rename = "historyFrom", example = "2026-11-01")]
     history_from: Option<String>,
 }
@@ -91,6 +93,16 @@ impl SettingsDraft {
     /// For fields of an HTML form.
     pub(crate) fn new(fields: Map<String, Value>) -> Self {
         Self(fields)
+    }
+
+    /// What a setup has typed.
+    pub(crate) fn from_setup(typed: &SetupDraft) -> Self {
+        let value = |(name, text): (&str, &str)| match (name, text.parse::<i64>()) {
+            ("create_bucket", _) => None,
+            ("frequency_hours", Ok(hours)) => Some((camel_case(name), Value::from(hours))),
+            _ => Some((camel_case(name), Value::from(text))),
+        };
+        Self(typed.fields().into_iter().filter_map(value).collect())
     }
 
     /// Takes the fields that no admin sets from what is stored.
@@ -198,7 +210,12 @@ impl MergedDraft {
         }
     }
 
-    /// The start of the history; `None` is the time of the save.
+    /// What a setup keeps of these fields.
+    pub(crate) fn to_setup(&self, create_bucket: bool) -> SetupDraft {
+        SetupDraft { settings: self.draft.clone(), history_from: self.history_from.clone(), create_bucket }
+    }
+
+    /// The start of the history; `None` is the time of the first save.
     ///
     /// # Errors
     /// A message about `historyFrom`.
@@ -214,8 +231,12 @@ impl MergedDraft {
         let from = text.parse().map(date).or(instant);
         let from =
             from.map_err(|_| "must be a date like 2026-11-01, or an instant like 2026-11-01T08:00:00Z".to_owned())?;
-        if records.watermark.is_some() {
-            return Err("can't be changed after the first save".to_owned());
+        match StartOfHistory::from_records(records) {
+            StartOfHistory::Open => {}
+            StartOfHistory::Leased => {
+                return Err("can't be changed while an export is running: try again in an hour".to_owned());
+            }
+            StartOfHistory::Fixed => return Err("can't be changed after the first export".to_owned()),
         }
         let longest = retention.map_or(MAX_HISTORY, |retention| retention - RETENTION_MARGIN);
         if from > now {

@@ -163,9 +163,9 @@ pub(crate) async fn list<B: Backend>(
     page(&app, &caller, parameters).await.map(Json)
 }
 
-pub(crate) async fn page<B: Backend>(
+pub(crate) async fn page<B: Backend, P>(
     app: &App<B>,
-    caller: &Caller<Read>,
+    caller: &Caller<P>,
     Parameters { page_size, page_token }: Parameters,
 ) -> Result<Exports, Problem> {
     let page_size = page_size.unwrap_or(DEFAULT_PAGE_SIZE);

@@ -1,6 +1,7 @@
 //! The API and the pages for a tenant's admin: connect a bucket, verify it, set the schedule, read the logs.
 //!
-//! In reading order: [`app`] (the handlers' state), [`router`] (paths), then one module per resource: [`connector`],
+//! In reading order: [`app`] (the handlers' state), [`embedding`] (what the platform chooses for the pages), [`router`] (paths),
+//! then one module per resource: [`connector`],
 //! [`rotation`], [`settings`], [`verification`], [`exports`], [`retry`], [`replays`], [`manifest_keys`], [`status`] and [`logs`]. [`openapi`]
 //! describes them. `pages` call the same functions.
 //!
@@ -14,6 +15,7 @@ pub mod config;
 pub mod connector;
 mod deliveries;
 mod draft;
+pub mod embedding;
 pub mod exports;
 pub mod logs;
 pub mod manifest_keys;
@@ -25,6 +27,7 @@ pub mod replays;
 pub mod retry;
 pub mod rotation;
 pub mod settings;
+mod setup;
 mod slots;
 pub mod status;
 #[cfg(test)]
@@ -34,7 +37,7 @@ pub mod verification;
 use std::time::Duration;
 
 use app::{App, Backend};
-use audit_log_web::{access_log::log_requests, body::with_fallbacks, headers, problem::Problem};
+use audit_log_web::{access_log::log_requests, body::with_fallbacks, compression::compress, headers, problem::Problem};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -66,8 +69,8 @@ pub fn router<B: Backend>(app: App<B>) -> Router {
         .route("/audit-logs.csv", get(logs::csv::<B>));
     let api = Router::new().route("/openapi.json", get(openapi::serve)).nest("/v1", with_fallbacks(v1));
     let router = pages::with_fallbacks(api.merge(pages::router())).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    let router = router.layer(middleware::from_fn(answer_in_time)).with_state(app);
-    log_requests(headers::protect(router))
+    let router = pages::branded(router, &app.deployment().embedding).layer(middleware::from_fn(answer_in_time));
+    log_requests(headers::protect(compress(router.with_state(app))))
 }
 
 /// Answers before Lambda ends the function: its own answer says nothing about the reason.

@@ -57,6 +57,7 @@ async fn main() -> Result<(), Error> {
         retention: config.shared.retention,
         searches_per_minute: config.searches_per_minute,
         sign_in_origins: config.sign_in_origins,
+        embedding: config.embedding,
     };
     let token_verifier = config.tokens.map(TokenVerifier::new).transpose()?;
     let app = App::new(AwsBackend(console), deployment, token_verifier, wall_clock, fill_with_random);

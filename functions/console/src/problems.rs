@@ -28,7 +28,7 @@ pub(crate) fn invalid() -> Problem {
 }
 
 /// `frequency_hours` becomes `frequencyHours`.
-fn camel_case(name: &str) -> String {
+pub(crate) fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {

@@ -2,8 +2,8 @@
 
 use audit_log_core::{
     object::ObjectSpec,
-    onboarding::{self, ConnectorState},
-    ports::{Conditional, Settings as _},
+    onboarding::{self, ConnectorState, StartOfHistory},
+    ports::{Conditional, Repairs as _, Settings as _},
     records::{Place, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Destination, Draft, TenantConfig},
@@ -32,7 +32,7 @@ use crate::{
     draft::{MergedDraft, SettingsDraft},
     problems::{changed_meanwhile, connector_required, final_deliveries_pending},
     status::{self, ExportState},
-    verification::{self, Purpose},
+    verification::{self, Purpose, VerificationReport},
 };
 
 /// The stored export settings, and what follows from them.
@@ -55,7 +55,15 @@ pub struct ExportSettings {
 pub(crate) struct Current {
     pub(crate) body: ExportSettings,
     pub(crate) state: ExportState,
+    pub(crate) start_of_history: StartOfHistory,
     pub(crate) etag: String,
+}
+
+/// How a save that demands a verification ended.
+pub(crate) enum VerifiedSave {
+    Saved,
+    /// The verification did not pass, and nothing was saved.
+    Refused(VerificationReport),
 }
 
 /// The stored settings.
@@ -118,39 +126,103 @@ pub(crate) async fn save<B: Backend>(
     save_settings(&app, &caller, &IfMatch(given.flat_map(|value| value.split(',')).collect()), sent).await
 }
 
+/// Saves the settings if they pass a verification.
+pub(crate) async fn verify_and_save<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    if_match: &IfMatch<'_>,
+    sent: SettingsDraft,
+) -> Result<VerifiedSave, Problem> {
+    let save = Save::prepare(app, caller, if_match, sent.clone()).await?;
+    let report = verification::verify_settings(app, caller, Some(sent)).await?;
+    if !report.passed {
+        return Ok(VerifiedSave::Refused(report));
+    }
+    save.write(app, caller, if_match, true).await?;
+    Ok(VerifiedSave::Saved)
+}
+
 pub(crate) async fn save_settings<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     if_match: &IfMatch<'_>,
     sent: SettingsDraft,
 ) -> Result<Current, Problem> {
-    let tenant = caller.tenant();
-    let mut records = app.settings().records(tenant).await?;
-    ensure_unchanged(app, tenant, if_match, &records)?;
-    let stored = records.config.clone().unwrap_or_default();
-    let merged = sent.merge(&stored);
-    let history = merged.history(&records, app.deployment().retention, app.time());
-    let config = merged.check(tenant, &app.deployment().platform, history.as_ref().err())?;
-    let history = history.unwrap_or(None);
-    verification::ensure_role_is_safe(app, caller, stored.clone(), Purpose::Save).await?;
-    for _ in 0..MAX_ATTEMPTS {
-        let after = Draft::from_config(&config, config.version);
-        onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
-        let change = app.change(caller)?;
-        let saved = onboarding::save(app.settings(), &records, &config, history, false, &change).await?;
-        if saved == Conditional::Written {
-            tracing::info!(tenant = %tenant, version = config.version + 1, "settings saved");
-            let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
-            return view(app, tenant, &records?).await;
-        }
-        // If an export moved the watermark, try again. If an admin saved or disconnected, give up.
-        records = app.settings().records(tenant).await?;
+    let save = Save::prepare(app, caller, if_match, sent).await?;
+    verification::ensure_role_is_safe(app, caller, save.stored.clone(), Purpose::Save).await?;
+    save.write(app, caller, if_match, false).await
+}
+
+/// A save whose fields can be used.
+struct Save {
+    /// The settings before.
+    stored: Draft,
+    merged: MergedDraft,
+    config: TenantConfig,
+}
+
+impl Save {
+    async fn prepare<B: Backend>(
+        app: &App<B>,
+        caller: &Caller<Admin>,
+        if_match: &IfMatch<'_>,
+        sent: SettingsDraft,
+    ) -> Result<Self, Problem> {
+        let tenant = caller.tenant();
+        let records = app.settings().records(tenant).await?;
         ensure_unchanged(app, tenant, if_match, &records)?;
-        if records.config.as_ref().map(without_external_ids) != Some(without_external_ids(&stored)) {
-            break;
-        }
+        let stored = records.config.clone().unwrap_or_default();
+        let merged = sent.merge(&stored);
+        let (config, _) = check(app, tenant, &merged, &records)?;
+        Ok(Self { stored, merged, config })
     }
-    Err(changed_meanwhile())
+
+    async fn write<B: Backend>(
+        self,
+        app: &App<B>,
+        caller: &Caller<Admin>,
+        if_match: &IfMatch<'_>,
+        is_verified: bool,
+    ) -> Result<Current, Problem> {
+        let Self { stored, merged, config } = self;
+        let tenant = caller.tenant();
+        for _ in 0..MAX_ATTEMPTS {
+            // If an export has moved the watermark meanwhile, go on. If an admin saved or disconnected, give up.
+            let records = app.settings().records(tenant).await?;
+            ensure_unchanged(app, tenant, if_match, &records)?;
+            if records.config.as_ref().map(without_external_ids) != Some(without_external_ids(&stored)) {
+                break;
+            }
+            let after = Draft::from_config(&config, config.version);
+            onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
+            let (_, history) = check(app, tenant, &merged, &records)?;
+            let change = app.change(caller)?;
+            let saved = onboarding::save(app.settings(), &records, &config, history, is_verified, &change).await?;
+            if saved == Conditional::Written {
+                // A save without a change writes nothing, but a failing tenant is tried again after it.
+                if records.health.is_failing() {
+                    app.settings().reset_backoff(tenant, change.stamp.at).await?;
+                }
+                let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
+                let current = view(app, tenant, &records?).await?;
+                tracing::info!(tenant = %tenant, version = current.etag, "settings saved");
+                return Ok(current);
+            }
+        }
+        Err(changed_meanwhile())
+    }
+}
+
+/// Checks all fields. Returns the start of the history, too.
+fn check<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    merged: &MergedDraft,
+    records: &TenantRecords,
+) -> Result<(TenantConfig, Option<DateTime<Utc>>), Problem> {
+    let history = merged.history(records, app.deployment().retention, app.time());
+    let config = merged.check(tenant, &app.deployment().platform, history.as_ref().err())?;
+    Ok((config, history.unwrap_or(None)))
 }
 
 /// The verification of a save may complete a rotation, which is no other admin's change.
@@ -248,7 +320,7 @@ fn ensure_unchanged<B: Backend>(
     if holds { Ok(()) } else { Err(changed_meanwhile()) }
 }
 
-fn etag(records: &TenantRecords) -> String {
+pub(crate) fn etag(records: &TenantRecords) -> String {
     let version = records.config.as_ref().and_then(|config| config.version.as_deref()).unwrap_or("0");
     format!("\"{version}\"")
 }
@@ -268,7 +340,8 @@ async fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecor
         exported_until: exported_until.map(timestamp::seconds),
         example_key,
     };
-    Ok(Current { body, state: state.into(), etag: etag(records) })
+    let start_of_history = StartOfHistory::from_records(records);
+    Ok(Current { body, state: state.into(), start_of_history, etag: etag(records) })
 }
 
 impl IntoResponse for Current {

@@ -256,9 +256,17 @@ pub(crate) async fn state<B: Backend>(
 
 pub(crate) async fn current<B: Backend, P>(app: &App<B>, caller: &Caller<P>) -> Result<ExportStatus, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    let check = last_check(app, caller.tenant(), &records).await?;
+    from_records(app, caller.tenant(), records).await
+}
+
+pub(crate) async fn from_records<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    records: TenantRecords,
+) -> Result<ExportStatus, Problem> {
+    let check = last_check(app, tenant, &records).await?;
     let (deployment, now) = (app.deployment(), app.time());
-    let undelivered = undelivered::undelivered(app.events(), caller.tenant(), &records, deployment.retention, now);
+    let undelivered = undelivered::undelivered(app.events(), tenant, &records, deployment.retention, now);
     // The rest of the status is of use without it.
     let undelivered = undelivered.await.unwrap_or_else(|Failure { code, message, .. }| {
         tracing::error!(code = %code, reason = message, "the undelivered events could not be read");

@@ -30,6 +30,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     app::{App, Deployment},
+    embedding::Embedding,
     router,
 };
 
@@ -95,6 +96,14 @@ impl World {
 
     /// With this limit of searches a minute for each tenant.
     fn with_searches(searches_per_minute: u32) -> Self {
+        Self::configured(searches_per_minute, Embedding::default())
+    }
+
+    fn with_embedding(embedding: Embedding) -> Self {
+        Self::configured(100_000, embedding)
+    }
+
+    fn configured(searches_per_minute: u32, embedding: Embedding) -> Self {
         let (fakes, issuer) = (Fakes::default(), TestIssuer::es256(now()));
         let deployment = Deployment {
             platform: Platform { account: AccountId::parse("111111111111").unwrap(), partition: Partition::Aws },
@@ -105,6 +114,7 @@ impl World {
             retention: Some(TimeDelta::days(90)),
             searches_per_minute,
             sign_in_origins: vec!["https://platform.example".to_owned()],
+            embedding,
         };
         let app = App::new(fakes.clone(), deployment, Some(issuer.token_verifier()), now, fill);
         Self { fakes, issuer, router: router(app) }
@@ -165,9 +175,14 @@ impl World {
     }
 
     async fn raw(&self, request: Request<HttpBody>) -> Answer {
+        let (status, headers, bytes) = self.transferred(request).await;
+        Answer { status, headers, text: String::from_utf8(bytes).unwrap() }
+    }
+
+    /// The answer as it is sent, which may be compressed.
+    async fn transferred(&self, request: Request<HttpBody>) -> (StatusCode, HeaderMap, Vec<u8>) {
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        (parts.status, parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
     }
 
     /// Plans the result of a step of all later verifications.

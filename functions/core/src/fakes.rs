@@ -39,6 +39,7 @@ use crate::{
         TenantRecords,
     },
     settings::{Draft, TenantConfig},
+    setup_draft::SetupDraft,
     tenant::TenantId,
     timestamp,
     verification::{Step, StepName, VerificationRequest},
@@ -87,6 +88,7 @@ pub struct FakeState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FakeTenant {
     pub config: Option<Draft>,
+    pub setup_draft: Option<SetupDraft>,
     pub verified_version: Option<u64>,
     pub watermark: Option<StoredWatermark>,
     pub last_success_at: Option<DateTime<Utc>>,
@@ -201,9 +203,10 @@ impl FakeTenant {
         let watermark = watermark.map(|it| StoredWatermark { failing, refused, ..it });
         let (config, verified_version, lease) = (self.config.clone(), self.verified_version, self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
-        let replay = self.replay.clone();
+        let (setup_draft, replay) = (self.setup_draft.clone(), self.replay.clone());
         TenantRecords {
             config,
+            setup_draft,
             verified_version,
             watermark,
             health,

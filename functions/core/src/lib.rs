@@ -6,6 +6,7 @@
 //! Domain types and pure rules
 //! - [`tenant`]: parsed names: tenants, roles, buckets, formats.
 //! - [`settings`]: checks raw fields and makes a [`settings::TenantConfig`], or returns every error at once.
+//! - [`setup_draft`]: what an unfinished setup has typed.
 //! - [`schedule`]: when a tenant is due, and for which windows.
 //! - [`event`]: one line of an export.
 //! - [`member_names`]: names that occur twice in an object of an event.
@@ -70,6 +71,7 @@ mod round_trips;
 pub mod schedule;
 pub mod search;
 pub mod settings;
+pub mod setup_draft;
 pub mod status;
 mod surrogates;
 pub mod system_events;

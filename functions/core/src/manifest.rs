@@ -96,6 +96,11 @@ impl ManifestKey {
         hex(&self.id())
     }
 
+    /// SHA-256 of the public key in lower-case hex. The id is its beginning.
+    pub fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(&self.public_key))
+    }
+
     /// The key as verifiers of signed notes take it: `<name>+<id>+<base64>`.
     pub fn verifier_key(&self) -> String {
         let bytes: Vec<u8> = [ECDSA].iter().chain(&self.public_key).copied().collect();

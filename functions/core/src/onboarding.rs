@@ -11,7 +11,8 @@ use crate::{
     records::{FinalDeliveries, MAX_PLACES, Place, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors, TenantConfig, parse_version},
-    system_events::AdminChange,
+    setup_draft::SetupDraft,
+    system_events::{AdminChange, has_changes},
     tenant::{EventShards, ExternalId, ExternalIds, Invalid, Platform, RoleArn, TenantId},
     timestamp,
 };
@@ -43,6 +44,40 @@ impl ConnectorState {
     pub fn is_connected(self) -> bool {
         matches!(self, Self::Connected | Self::Scheduled)
     }
+}
+
+/// Whether the start of a tenant's history can still be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartOfHistory {
+    Open,
+    /// A run has the tenant's lease, or had it and was stopped. Its first files may be in the bucket already.
+    Leased,
+    /// Events were exported.
+    Fixed,
+}
+
+impl StartOfHistory {
+    pub fn from_records(records: &TenantRecords) -> Self {
+        match records {
+            TenantRecords { watermark: None, .. } => Self::Open,
+            records if records.has_begun() => Self::Fixed,
+            TenantRecords { lease: Some(_), .. } => Self::Leased,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Keeps what an unfinished setup has typed.
+///
+/// # Errors
+/// If the store fails, or a field is longer than any setting may be.
+pub async fn save_setup_draft<S: Settings>(
+    store: &S,
+    tenant: &TenantId,
+    draft: &SetupDraft,
+) -> Result<Conditional, Failure> {
+    draft.check_size()?;
+    store.save_setup_draft(tenant, draft).await
 }
 
 /// Stores a tenant's role. A tenant that has settings is scheduled again, with these and the new role.
@@ -203,16 +238,17 @@ fn invalid_field(field: &'static str, invalid: Invalid) -> Failure {
 
 /// Saves settings and schedules the next export.
 ///
-/// After the first save, exports begin at `start_of_history`, or else at the save; later saves ignore it. If another save
-/// or an export has changed the records since they were read, nothing is written: read them again and retry.
+/// After the first save, exports begin at `start_of_history`, or else at the save. Until something is exported, a later save may choose
+/// another start. If another save or an export has changed the records since they were read, nothing is written: read them again and
+/// retry. A save that changes nothing writes nothing.
 ///
 /// `is_verified` says whether a verification of these settings has just passed. Without it, they count as verified if those before
 /// were and deliver in the same way.
 ///
 /// # Errors
 /// If the store fails; if the stored watermark or the number of shards is damaged, since neither is overwritten by a guess;
-/// if the settings have fewer event shards than before, since events in the others would never be exported; or as
-/// [`ensure_room`].
+/// if the settings have fewer event shards than before, since events in the others would never be exported; if another start is chosen
+/// that is no longer [open](StartOfHistory::Open); or as [`ensure_room`].
 pub async fn save<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
@@ -230,13 +266,30 @@ pub async fn save<S: Settings>(
         return Err(invalid_field("event_shards", Invalid(message.to_owned())));
     }
     ensure_room(as_read, &config.tenant, &Draft::from_config(config, config.version))?;
+    if start_of_history.is_some() && StartOfHistory::from_records(as_read) != StartOfHistory::Open {
+        let message = "the start of the history can't be changed after the first export";
+        return Err(invalid_field("history_from", Invalid(message.to_owned())));
+    }
     let schedule = schedule_after_save(watermark.as_ref(), start_of_history, change.stamp.at)?;
-    let begins = watermark.is_none().then_some(schedule.exported_until);
-    let announcement =
-        change.settings_changed(&config.tenant, &before, &Draft::from_config(config, config.version), begins);
+    let after = Draft::from_config(config, config.version);
+    let as_stored = watermark.as_ref().map(|watermark| watermark.exported_until.clone());
+    let moves = as_stored != Some(Some(timestamp::seconds(schedule.exported_until)));
+    if !moves && is_unchanged(as_read, config) {
+        return Ok(Conditional::Written);
+    }
+    let begins = moves.then_some(schedule.exported_until);
+    let announcement = change.settings_changed(&config.tenant, &before, &after, begins);
     let announcement = announcement.leaving(final_deliveries(as_read, &config.tenant, Some(config), change));
     let is_verified = is_verified || remains_verified(as_read, config);
     store.save(config, watermark.as_ref(), schedule, is_verified, &announcement).await
+}
+
+/// Whether exports are scheduled by these very settings.
+pub fn is_unchanged(as_read: &TenantRecords, config: &TenantConfig) -> bool {
+    let Some((before, _)) = scheduled(as_read) else { return false };
+    let shards = before.event_shards.as_deref().map_or(Ok(EventShards::ONE), EventShards::parse);
+    let has_same_shards = shards.is_ok_and(|shards| shards == config.event_shards);
+    has_same_shards && !has_changes(before, &Draft::from_config(config, config.version))
 }
 
 /// Whether verified settings are replaced by some that deliver through the same role to the same place.
@@ -247,7 +300,8 @@ fn remains_verified(as_read: &TenantRecords, after: &TenantConfig) -> bool {
     before.role_arn.as_deref() == Some(after.role.as_str()) && place.is_some() && place == after_place
 }
 
-/// Returns the schedule after a save at that time.
+/// Returns the schedule after a save at that time. A start of the history replaces the schedule, so pass one only while it is
+/// [open](StartOfHistory::Open).
 ///
 /// # Errors
 /// If the stored watermark is damaged.
@@ -256,9 +310,10 @@ pub fn schedule_after_save(
     start_of_history: Option<DateTime<Utc>>,
     saved_at: DateTime<Utc>,
 ) -> Result<Schedule, Failure> {
-    match watermark {
-        None => Ok(Schedule::first_save(start_of_history.unwrap_or(saved_at).min(saved_at))),
-        Some(watermark) => Ok(watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at)),
+    match (watermark, start_of_history) {
+        (None, start) => Ok(Schedule::first_save(start.unwrap_or(saved_at).min(saved_at))),
+        (Some(_), Some(start)) => Ok(Schedule::first_save(start.min(saved_at))),
+        (Some(watermark), None) => Ok(watermark.schedule().map_err(FieldErrors::into_failure)?.later_save(saved_at)),
     }
 }
 
@@ -538,5 +593,87 @@ pub(crate) mod tests {
         let damaged = Some("many".to_owned());
         admin.0.state().tenants.get_mut("acme").unwrap().config.as_mut().unwrap().event_shards = damaged;
         assert!(save(&config(Some("1"), "2")).unwrap_err().message.contains("event_shards: "));
+    }
+
+    #[test]
+    fn the_start_of_the_history_can_be_chosen_until_something_is_exported() {
+        let admin = admin();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        let as_saved = || Draft { version: admin.records().config.unwrap().version, ..draft() };
+        let save = |history: Option<&str>| admin.save(&as_saved(), history, "2026-11-21T10:30:00Z");
+        assert_eq!(save(None), Ok(Conditional::Written));
+        for start in ["2026-11-20T00:00:00Z", "2026-11-21T08:20:00Z"] {
+            assert_eq!(save(Some(start)), Ok(Conditional::Written));
+            let schedule = admin.records().watermark.unwrap().schedule().unwrap();
+            assert_eq!(schedule, Schedule::first_save(at(start)), "later or earlier");
+        }
+        let before = admin.records();
+        assert_eq!(save(None), Ok(Conditional::Written));
+        assert_eq!(admin.records(), before, "without another start, it stays");
+
+        type Begin = fn(&mut crate::fakes::FakeTenant);
+        let begun: [(Begin, StartOfHistory); 5] = [
+            (|it| it.last_success_at = Some(at("2026-11-21T10:02:00Z")), StartOfHistory::Fixed),
+            (|it| it.watermark.as_mut().unwrap().checkpoint = Some("{}".to_owned()), StartOfHistory::Fixed),
+            (|it| it.watermark.as_mut().unwrap().trailing_counts = Some("{}".to_owned()), StartOfHistory::Fixed),
+            (|it| it.watermark.as_mut().unwrap().manifest_sha256 = Some("3b1f".to_owned()), StartOfHistory::Fixed),
+            // Also an expired one: that run may have stored a manifest without committing the window.
+            (
+                |it| it.lease = Some(crate::lease::Lease { token: "a".to_owned(), until: at("2026-11-20T09:00:00Z") }),
+                StartOfHistory::Leased,
+            ),
+        ];
+        let untouched = admin.0.state().tenants["acme"].clone();
+        for (begin, expected) in begun {
+            begin(admin.0.state().tenants.get_mut("acme").unwrap());
+            assert_eq!(StartOfHistory::from_records(&admin.records()), expected);
+            let refused = save(Some("2026-11-19T00:00:00Z")).unwrap_err();
+            assert!(refused.party == Party::Customer && refused.message.contains("history_from: "), "{refused}");
+            // The run began after the records were read.
+            let config = as_saved().check(&acme(), &platform()).unwrap();
+            let change = change_at(at("2026-11-21T10:31:00Z"));
+            let raced = super::save(&admin.0, &before, &config, Some(at("2026-11-19T00:00:00Z")), false, &change);
+            assert_eq!(raced.now_or_never().unwrap(), Ok(Conditional::ConditionFailed));
+            assert_eq!(
+                admin.records().watermark.unwrap().exported_until,
+                before.watermark.as_ref().unwrap().exported_until
+            );
+            *admin.0.state().tenants.get_mut("acme").unwrap() = untouched.clone();
+        }
+    }
+
+    #[test]
+    fn a_save_without_a_change_writes_nothing() {
+        let admin = admin();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        let save = |now: &str| {
+            let version = admin.records().config.unwrap().version;
+            admin.save(&Draft { version, ..draft() }, None, now)
+        };
+        assert_eq!(save("2026-11-21T10:03:00Z"), Ok(Conditional::Written));
+        let before = admin.0.state().tenants["acme"].clone();
+        assert_eq!(save("2026-11-21T10:20:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.0.state().tenants["acme"], before);
+        assert_eq!(admin.actions().iter().filter(|it| *it == "Export Settings Changed").count(), 1);
+        assert_eq!(admin.disconnect("2026-11-21T10:30:00Z"), Ok(Conditional::Written));
+        assert_eq!(save("2026-11-21T10:40:00Z"), Ok(Conditional::Written));
+        assert_eq!(ConnectorState::from_records(&admin.records()), ConnectorState::Scheduled, "it reconnects");
+    }
+
+    #[test]
+    fn what_a_setup_has_typed_lies_beside_the_settings_until_they_are_saved() {
+        let typed = SetupDraft { create_bucket: true, ..SetupDraft::default() };
+        let keep = |admin: &Admin| save_setup_draft(&admin.0, &acme(), &typed).now_or_never().unwrap();
+        assert_eq!(keep(&Admin(Fakes::default())), Ok(Conditional::ConditionFailed), "no tenant has begun");
+        let admin = admin();
+        let before = admin.records();
+        assert_eq!(keep(&admin), Ok(Conditional::Written));
+        assert_eq!(admin.records(), TenantRecords { setup_draft: Some(typed.clone()), ..before });
+        assert_eq!(admin.actions(), ["External ID Viewed"]);
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.records().setup_draft, Some(typed));
+        let version = admin.records().config.unwrap().version;
+        assert_eq!(admin.save(&Draft { version, ..draft() }, None, "2026-11-21T10:03:00Z"), Ok(Conditional::Written));
+        assert_eq!(admin.records().setup_draft, None);
     }
 }

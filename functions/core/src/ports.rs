@@ -30,6 +30,7 @@ use crate::{
     },
     schedule::{Schedule, Window},
     settings::TenantConfig,
+    setup_draft::SetupDraft,
     tenant::{DueShard, EventShards, ExternalId, ExternalIds, RoleArn, TenantId},
     timestamp,
     verification::{Verification, VerificationRequest},
@@ -260,11 +261,18 @@ pub trait Settings: Sync {
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
+    /// Replaces what an unfinished setup has typed, and changes nothing else. Conditional on there being an external ID.
+    fn save_setup_draft(
+        &self,
+        tenant: &TenantId,
+        draft: &SetupDraft,
+    ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
+
     /// Stores both records and connects the tenant: the config with its version raised by one, the watermark with `schedule`
-    /// and the time of the change, which begins a new first day of a failing tenant. Stored external IDs stay as they are.
-    /// `is_verified` says whether these settings have passed a verification.
-    /// Conditional on the config's version, on the watermark as read, and on the stored `event_shards` being no more than the
-    /// config's.
+    /// and the time of the change, which begins a new first day of a failing tenant. Removes what a setup has typed. Stored external IDs
+    /// stay as they are. `is_verified` says whether these settings have passed a verification. Conditional on the config's version, on the watermark as read, and on the stored `event_shards` being no more
+    /// than the config's. A schedule that begins elsewhere than the stored one is also conditional on there being no lease, expired or
+    /// not, and on [nothing having been stored](TenantRecords::has_begun).
     fn save(
         &self,
         config: &TenantConfig,

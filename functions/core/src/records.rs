@@ -14,12 +14,13 @@ pub use manifest::{AmendedManifest, Chain, ManifestState, StoredManifest};
 pub use receipt::{
     EventPosition, Location, RECEIPT_PREFIX, RECEIPT_RETENTION, REPLAYED_PREFIX, Receipt, StoredObject, StoredReceipt,
 };
-pub use replay::{Progress, Refusal, RefusedWindow, Replay, ReplayError, ReplayState, StopCause};
+pub use replay::{Progress, Refusal, RefusedWindow, Replay, ReplayError, ReplayState, StopCause, time_to_end};
 
 use crate::{
     lease::Lease,
     schedule::Schedule,
     settings::{Draft, FieldError, FieldErrors, parse_version},
+    setup_draft::SetupDraft,
     tenant::{DueShard, TenantId, quoted},
     timestamp,
 };
@@ -120,6 +121,8 @@ impl StoredWatermark {
 pub struct TenantRecords {
     /// Unchecked.
     pub config: Option<Draft>,
+    /// What an unfinished setup has typed.
+    pub setup_draft: Option<SetupDraft>,
     /// The version of the settings that passed a verification last.
     pub verified_version: Option<u64>,
     /// Unchecked.
@@ -136,6 +139,14 @@ pub struct TenantRecords {
 }
 
 impl TenantRecords {
+    /// Whether a window was exported, or some of its files were stored by a run that then stopped.
+    pub fn has_begun(&self) -> bool {
+        let is_stored = |it: &StoredWatermark| {
+            it.checkpoint.is_some() || it.trailing_counts.is_some() || it.manifest_sha256.is_some()
+        };
+        self.health.last_success_at.is_some() || self.watermark.as_ref().is_some_and(is_stored)
+    }
+
     /// The version of the settings; 0 without the attribute. None without a config, or if it can't be read.
     pub fn version(&self) -> Option<u64> {
         self.config.as_ref()?.version.as_deref().map_or(Some(0), |text| parse_version(text).ok())

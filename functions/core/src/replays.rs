@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     onboarding::ConnectorState,
     ports::{Conditional, Settings},
-    records::{Location, Progress, Refusal, Replay, StoredReceipt, TenantRecords},
+    records::{Location, Progress, Refusal, Replay, StoredReceipt, TenantRecords, time_to_end},
     schedule::Window,
     settings::FieldErrors,
     system_events::AdminChange,
@@ -165,14 +165,14 @@ impl Preview {
     ) {
         let is_here = original.receipt.location == self.location;
         let standing = replayed.or_else(|| is_here.then_some(original));
-        let expires = event::may_be_deleted(original.receipt.window.from, retention, now + RUN);
-        match Refusal::of(original, standing, expires) {
+        let expires_within = |time| event::may_be_deleted(original.receipt.window.from, retention, now + RUN + time);
+        match Refusal::of(original, standing, expires_within(time_to_end(retention))) {
             Some(Refusal::EventsExpired) => self.expired += 1,
             Some(Refusal::TooManyFiles) => self.too_many_files += 1,
             None => {
                 self.planned.add(original.events, original.bytes);
                 self.elsewhere += u64::from(!is_here);
-                self.incomplete += u64::from(expires);
+                self.incomplete += u64::from(expires_within(TimeDelta::zero()));
             }
         }
     }

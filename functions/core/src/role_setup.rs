@@ -40,6 +40,9 @@ const PARAMETERS: [&str; 10] = [
 /// The file name of the downloaded template, if the template isn't published.
 pub const TEMPLATE_FILE: &str = "audit-log-export-role.yaml";
 
+/// The file name of the downloaded Terraform file.
+pub const TERRAFORM_FILE: &str = "audit-log-export-role.tf";
+
 #[derive(Debug, Clone)]
 pub struct RoleSetup<'a> {
     pub tenant: &'a TenantId,
@@ -56,6 +59,8 @@ pub struct RoleSetup<'a> {
     pub bucket: Option<&'a BucketName>,
     pub prefix: Option<&'a Prefix>,
     pub kms_key: Option<&'a KmsKeyArn>,
+    /// Whether the bucket is made along with the role, in `region`.
+    pub create_bucket: bool,
 }
 
 /// A value with its names in both files.
@@ -169,20 +174,38 @@ impl RoleSetup<'_> {
     /// bucket, Terraform asks for it.
     pub fn terraform(&self) -> String {
         let parameters = self.parameters();
-        let mut values: Vec<_> = parameters.iter().map(|parameter| (parameter.terraform, parameter.value)).collect();
-        values.push(("partition", self.platform.partition.as_str()));
+        let literal = |parameter: &Parameter<'_>| match parameter.terraform {
+            "create_bucket" => parameter.value.to_owned(),
+            _ => hcl_literal(parameter.value),
+        };
+        let mut values: Vec<_> = parameters.iter().map(|it| (it.terraform, literal(it))).collect();
+        values.push(("partition", hcl_literal(self.platform.partition.as_str())));
+        if self.create_bucket {
+            values.push(("bucket_region", hcl_literal(self.region.as_str())));
+        }
         fill_in(&values)
     }
 
     /// The parameters that have a value.
     fn parameters(&self) -> Vec<Parameter<'_>> {
         // Without `..`, so that a new value does not compile until it is filled in or left out.
-        let Self { tenant, platform, role_name, region: _, template_url: _, external_id, bucket, prefix, kms_key } =
-            self;
+        let Self {
+            tenant,
+            platform,
+            role_name,
+            region: _,
+            template_url: _,
+            external_id,
+            bucket,
+            prefix,
+            kms_key,
+            create_bucket,
+        } = self;
         let all = [
             ("BucketName", "bucket_name", bucket.map(BucketName::as_str)),
             ("BucketPrefix", "bucket_prefix", prefix.map(Prefix::as_str)),
             ("KmsKeyArn", "kms_key_arn", kms_key.map(KmsKeyArn::as_str)),
+            ("CreateBucket", "create_bucket", create_bucket.then_some("true")),
             ("TenantId", "tenant_id", Some(tenant.as_str())),
             ("ExternalId", "external_id", Some(external_id.as_str())),
             ("ProviderAccountId", "provider_account_id", Some(platform.account.as_str())),
@@ -200,18 +223,18 @@ fn shell_quoted(word: &str) -> Cow<'_, str> {
     Quoter::new().allow_nul(true).quote(word).unwrap_or_default()
 }
 
-/// Returns [`TERRAFORM`] with the values as the defaults of its variables; all else stays, comments included.
-fn fill_in(values: &[(&str, &str)]) -> String {
+/// Returns [`TERRAFORM`] with the literals as the defaults of its variables; all else stays, comments included.
+fn fill_in(values: &[(&str, String)]) -> String {
     let mut filled = String::with_capacity(TERRAFORM.len());
     let mut value = None;
     for line in TERRAFORM.lines() {
         if let Some(name) = line.strip_prefix("variable \"").and_then(|rest| rest.strip_suffix("\" {")) {
-            value = values.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value);
+            value = values.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value);
         }
         match value {
             Some(_) if line.starts_with("  default ") => continue,
             Some(value) if line.starts_with("  type ") => {
-                filled.extend([line, "\n  default     = ", &hcl_literal(value)]);
+                filled.extend([line, "\n  default     = ", value]);
             }
             _ => filled.push_str(line),
         }

@@ -164,6 +164,11 @@ impl AdminChange {
     }
 }
 
+/// Whether a save of `after` changes a field that is audited.
+pub fn has_changes(before: &Draft, after: &Draft) -> bool {
+    audited_fields(before) != audited_fields(after)
+}
+
 /// The fields whose changes are audited, by their names in the event; blank and absent are the same.
 fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 10] {
     // Without `..`, so that a new setting does not compile until it is audited or left out.

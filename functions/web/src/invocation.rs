@@ -5,15 +5,22 @@
 //! developer guide), so the query is encoded here as browsers do. All other parts come from the API itself, and a request
 //! with an invalid one is refused.
 //!
+//! The path of a request begins with the key of the API mapping through which it came, and with the name of a stage that is not
+//! `$default`. The routes know of neither, so both are removed. What is left has as many segments as the API's own route.
+//!
 //! `lambda_http` also decodes a text that it answers, and so removes its byte order mark. A second mark keeps the first one.
 
 use axum::{
     Router,
     body::{self, Body},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{Uri, header::HOST, uri::Authority};
+use http::{
+    StatusCode, Uri,
+    header::{HOST, LOCATION},
+    uri::Authority,
+};
 use lambda_http::{
     Adapter, Error, LambdaEvent, Service as _, aws_lambda_events::apigw::ApiGatewayV2httpRequest,
     request::LambdaRequest,
@@ -21,6 +28,11 @@ use lambda_http::{
 use serde::Serialize;
 use tower::ServiceExt;
 use url::Url;
+
+use crate::headers;
+
+/// In a route's key, what matches the rest of a path.
+const GREEDY: &str = "{proxy+}";
 
 /// In UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -36,9 +48,16 @@ pub async fn answer(
     LambdaEvent { payload, context }: LambdaEvent<LambdaRequest>,
 ) -> Result<impl Serialize, Error> {
     let LambdaRequest::ApiGatewayV2(request) = payload else { return Err(MalformedRequest.into()) };
+    let request = below_base_path(request);
+    let router = match location_with_slash(&request) {
+        Some(location) => Router::new().fallback(async move || redirect(location).await),
+        None => router,
+    };
     let request = LambdaRequest::ApiGatewayV2(encode_query(request)?);
     let router = ServiceExt::<lambda_http::Request>::and_then(router, keep_byte_order_mark);
-    Adapter::from(router).call(LambdaEvent::new(request, context)).await
+    // Not awaited in one expression, since that would keep the adapter, which is not `Send`.
+    let answer = Adapter::from(router).call(LambdaEvent::new(request, context));
+    answer.await
 }
 
 /// Doubles the mark at the beginning of an answer, if it has one. The header Content-Length counts one.
@@ -51,6 +70,41 @@ async fn keep_byte_order_mark(response: Response) -> Result<Response, Error> {
         false => Body::from(bytes),
     };
     Ok(Response::from_parts(parts, body))
+}
+
+/// Marks a request that was redirected already, for an API that doesn't pass the slash at the end on.
+const SLASH_ADDED: &str = "slash=added";
+
+/// Removes what comes before the path of the API's route.
+fn below_base_path(mut request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
+    let route = request.route_key.as_deref().and_then(|key| key.split_once(' ')).map(|(_, path)| path);
+    let matched = route.and_then(|route| match route.split_once(GREEDY) {
+        Some((start, _)) => Some(format!("{start}{}", request.path_parameters.get("proxy")?)),
+        None => Some(route.to_owned()),
+    });
+    let (Some(matched), Some(path)) = (matched, request.raw_path.as_deref()) else { return request };
+    // Not compared as text, since API Gateway decodes parameters.
+    let segments = matched.matches('/').count();
+    if let Some((start, _)) = path.rmatch_indices('/').nth(segments.saturating_sub(1)) {
+        request.raw_path = Some(path.get(start..).unwrap_or(path).to_owned());
+        // Or else `lambda_http` puts a stage's name before the path.
+        request.request_context.stage = Some("$default".to_owned());
+    }
+    request
+}
+
+/// Where the first page is, for a request of a base path without a slash at its end: relative links would lead beside it. The
+/// location is relative as well, since a proxy may have put the base path below another.
+fn location_with_slash(request: &ApiGatewayV2httpRequest) -> Option<String> {
+    let query = request.raw_query_string.as_deref().unwrap_or_default();
+    let last = request.raw_path.as_deref()?.strip_prefix('/').filter(|last| !last.is_empty())?;
+    let is_bare = request.route_key.as_deref() == Some("GET /") && !query.contains(SLASH_ADDED);
+    let separator = if query.is_empty() { "" } else { "&" };
+    is_bare.then(|| format!("./{last}/?{query}{separator}{SLASH_ADDED}"))
+}
+
+async fn redirect(location: String) -> Response {
+    headers::add((StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response()).await
 }
 
 /// Encodes the query, so that the request's parts are a valid URL.
@@ -126,6 +180,54 @@ mod tests {
         assert_eq!(proto, Ok(json!("/v1/events  0")));
         let stage = answered(|request| request["requestContext"]["stage"] = json!("live")).await;
         assert_eq!(stage, Ok(json!("/live/v1/events  0")));
+    }
+
+    #[tokio::test]
+    async fn routes_see_paths_without_base_path_and_stage() {
+        for (route, proxy, sent, seen) in [
+            ("GET /{proxy+}", "status", "/status", "/status"),
+            ("GET /{proxy+}", "status", "/audit-logs/status", "/status"),
+            ("GET /{proxy+}", "connector/external-id", "/a/b/connector/external-id", "/connector/external-id"),
+            ("GET /{proxy+}", "audit-logs/x", "/audit-logs/audit-logs/x", "/audit-logs/x"),
+            ("GET /{proxy+}", "manifest-keys/a b", "/live/manifest-keys/a%20b", "/manifest-keys/a%20b"),
+            // An encoded slash is no end of a segment.
+            ("GET /{proxy+}", "a/b", "/a%2Fb", "/a%2Fb"),
+            ("GET /", "", "/", "/"),
+            ("GET /", "", "/audit-logs/", "/"),
+            ("POST /v1/events", "", "/audit-logs/v1/events", "/v1/events"),
+            ("POST /v1/events", "", "/v1/events", "/v1/events"),
+            ("$default", "", "/audit-logs/v1/events", "/audit-logs/v1/events"),
+        ] {
+            for stage in ["$default", "live"] {
+                let answer = answered(|request| {
+                    request["rawPath"] = json!(sent);
+                    request["routeKey"] = json!(route);
+                    request["pathParameters"] = json!({ "proxy": proxy });
+                    request["requestContext"]["stage"] = json!(if seen == sent { "$default" } else { stage });
+                });
+                assert_eq!(answer.await, Ok(json!(format!("{seen}  0"))), "{route} {sent} {stage}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_base_path_without_a_slash_leads_to_its_first_page_once() {
+        for (path, query, location) in [
+            ("/audit-logs", "", Some("./audit-logs/?slash=added")),
+            ("/a/b", "signedIn=yes", Some("./b/?signedIn=yes&slash=added")),
+            ("/audit-logs/", "", None),
+            ("/", "", None),
+            ("/audit-logs", "slash=added", None),
+        ] {
+            let mut request = request();
+            (request["rawPath"], request["rawQueryString"]) = (json!(path), json!(query));
+            request["routeKey"] = json!("GET /");
+            let event = LambdaEvent::new(serde_json::from_value(request).unwrap(), lambda_http::Context::default());
+            let router = Router::new().fallback(any(async || "page"));
+            let answer = serde_json::to_value(answer(router, event).await.unwrap()).unwrap();
+            assert_eq!(answer["statusCode"], if location.is_some() { 308 } else { 200 }, "{path}: {answer}");
+            assert_eq!(answer["headers"]["location"].as_str(), location, "{path}");
+        }
     }
 
     #[tokio::test]

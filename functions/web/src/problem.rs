@@ -87,6 +87,11 @@ impl Problem {
         Self { scope: Some(permission), ..Self::new(Code::PermissionDenied, detail) }
     }
 
+    /// The permission that the caller lacks, if that is what is wrong.
+    pub fn missing_scope(&self) -> Option<&'static str> {
+        self.scope
+    }
+
     /// Something that this system depends on does not answer at the moment.
     pub fn unavailable() -> Self {
         Self::new(Code::Unavailable, "The service is temporarily unavailable. Try again.")

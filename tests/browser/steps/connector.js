@@ -67,8 +67,10 @@ export async function connects(visitor, { roleArn }) {
   await visitor.page.getByLabel(connector.role).fill(roleArn);
   await visitor.page.getByRole("button", { name: connector.connect }).click();
   await visitor.sees(visitor.heading(badges.notConnected));
-  assert.equal(await visitor.page.getByLabel(connector.role).inputValue(), roleArn);
+  await visitor.sees(visitor.fact(connector.connected).getByText(roleArn));
   await visitor.inspect();
+  await visitor.page.getByRole("button", { name: connector.again }).click();
+  await visitor.sees(visitor.page.getByText(connector.works));
 }
 
 export async function disconnects(visitor) {

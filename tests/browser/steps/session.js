@@ -12,8 +12,38 @@ async function asksToSignIn(visitor, address) {
 
 /** Visits every page without being signed in. */
 export async function isAStranger(visitor) {
-  for (const { path } of [...Object.values(words.pages), words.obstacles]) await asksToSignIn(visitor, path);
-  await visitor.inspect();
+  for (const { path } of Object.values(words.pages)) await asksToSignIn(visitor, path);
+  await visitor.inspect({ everyScreen: true });
+  // It is the same for everybody.
+  await visitor.goto(words.obstacles.path);
+  await visitor.sees(visitor.heading(words.obstacles.heading));
+  assert.equal(await visitor.page.getByRole("navigation").count(), 0);
+  await visitor.inspect({ everyScreen: true });
+}
+
+/** Returns the path and the status of every page. */
+export async function listsEveryPage() {
+  return words.everyPage;
+}
+
+/** Checks accessibility on a page, on every screen. */
+export async function inspectsThePage(visitor, { path, status = 200 }) {
+  const answer = await visitor.refused([status], () => visitor.goto(path));
+  assert.equal(answer.status(), status, path);
+  await visitor.inspect({ everyScreen: true });
+}
+
+/** Signs in by a link to a page, and comes back to it. */
+export async function returnsToThePage(visitor, { token, to }) {
+  const { path, heading } = words.pages[to];
+  const query = `${path}?x=%C3%BC`;
+  await visitor.context.clearCookies();
+  await visitor.refused([401], async () => {
+    await visitor.goto(`${query}#token=${token}`);
+    await visitor.sees(visitor.heading(heading));
+  });
+  await visitor.sees(visitor.page.getByText(words.isSignedIn));
+  await visitor.page.waitForURL(`${visitor.base}/${query}`);
 }
 
 /** Signs in by a form, as a page of the platform does, which is another site. A script sends the form again. */
@@ -24,7 +54,7 @@ async function sendsTheForm(visitor, page, token) {
   await page.goto(`${PLATFORM_ORIGIN}/open`);
   await page.getByRole("button").click();
   if (!visitor.scripts) await page.getByRole("button", { name: words.session.continue, exact: true }).click();
-  await page.getByRole("heading", { level: 1, name: words.pages.logs.heading }).waitFor();
+  await page.getByRole("heading", { level: 1, name: words.landing }).waitFor();
 }
 
 /** Signs in by a link, in a tab that shows a page already or not. */
@@ -39,12 +69,12 @@ async function followsTheLink(visitor, token, already) {
   });
   await visitor.refused([401], async () => {
     await visitor.goto(`#token=${token}`);
-    await visitor.sees(visitor.heading(words.pages.logs.heading));
+    await visitor.sees(visitor.heading(words.landing));
   });
   await page.unroute("**/session");
   assert.equal(address, `${visitor.base}/`, "the token stays out of the address");
   // The script removes the notice from the address.
-  await page.waitForURL(`${visitor.base}/`);
+  await page.waitForURL(({ href }) => [`${visitor.base}/`, `${visitor.base}/${words.setup.path}`].includes(href));
 }
 
 /** Signs in by a link, or without scripts by a form. */

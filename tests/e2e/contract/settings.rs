@@ -7,6 +7,7 @@ use audit_log_core::{
     records::{StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
+    setup_draft::SetupDraft,
     system_events::AdminChange,
     tenant::EventShards,
 };
@@ -24,6 +25,8 @@ on_both_worlds! {
     of_many_concurrent_saves_exactly_one_is_stored
     a_disconnect_removes_only_the_due_shard
     a_save_neither_needs_nor_changes_the_attributes_of_an_export
+    a_save_moves_the_beginning_only_before_anything_is_stored
+    a_setup_is_kept_beside_the_config_until_a_save
     after_a_reconnect_exports_continue_at_the_watermark
     a_tenant_that_was_never_connected_can_be_disconnected
 }
@@ -205,6 +208,61 @@ async fn a_save_neither_needs_nor_changes_the_attributes_of_an_export(world: &im
     let watermark = after.watermark.unwrap_or_default();
     assert_eq!(watermark.checkpoint.as_deref(), Some("so far"));
     assert_eq!((watermark.trailing_counts, after.lease), (Some(receipt.trailing_counts.to_text()), Some(moved.lease)));
+    Ok(())
+}
+
+async fn a_save_moves_the_beginning_only_before_anything_is_stored(world: &impl World) -> Result<()> {
+    let acme = world::connect(world, "acme").await?;
+    let tenant = &acme.config.tenant;
+    let (earlier, saved) = (schedule("08:00", "09:00")?, announcement("acme", "10:20")?);
+    let save = async |config: &TenantConfig, as_read: &StoredWatermark, schedule: Schedule| {
+        world.settings().save(config, Some(as_read), schedule, false, &saved).await
+    };
+    assert_eq!(save(&acme.config, &acme.watermark, earlier).await?, Conditional::Written);
+    let watermark = StoredWatermark::connected(tenant, earlier);
+    assert_eq!(stored_watermark(world, tenant).await?.schedule().ok(), Some(earlier));
+
+    // A run that has the lease may have stored files of the window that is due.
+    let config = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
+    let moved = world::AsRead { config, watermark, schedule: earlier, ..acme.clone() };
+    world::acquire(world, &moved).await?;
+    let before = load(world, tenant).await?;
+    let back = acme.schedule;
+    assert_eq!(save(&moved.config, &moved.watermark, back).await?, Conditional::ConditionFailed);
+    assert_eq!(world.tenants().save_checkpoint(&moved.config, moved.fence(), "so far").await?, Conditional::Written);
+    world.tenants().release_lease(tenant, &moved.lease).await?;
+    assert_eq!(save(&moved.config, &moved.watermark, back).await?, Conditional::ConditionFailed, "a checkpoint");
+    world::acquire(world, &moved).await?;
+    assert_eq!(moved.commit(world, &moved.receipt("a")).await?, Conditional::Written);
+    world.tenants().release_lease(tenant, &moved.lease).await?;
+    let exported = stored_watermark(world, tenant).await?;
+    assert_eq!(save(&moved.config, &exported, back).await?, Conditional::ConditionFailed, "a window");
+    assert_eq!(load(world, tenant).await?.config, before.config);
+    assert_eq!(save(&moved.config, &exported, moved.after()).await?, Conditional::Written, "where it stands");
+    Ok(())
+}
+
+async fn a_setup_is_kept_beside_the_config_until_a_save(world: &impl World) -> Result<()> {
+    let (acme, text) = (id("acme")?, |text: &str| Some(text.to_owned()));
+    let keep = async |typed: &SetupDraft| world.settings().save_setup_draft(&acme, typed).await;
+    let typed = |bucket: &str| SetupDraft {
+        settings: Draft { event_shards: None, ..every_field(bucket) },
+        history_from: text("2026-11-01"),
+        create_bucket: true,
+    };
+    assert_eq!(keep(&typed("first")).await?, Conditional::ConditionFailed, "the tenant has not begun");
+    assert_eq!(load(world, &acme).await?, TenantRecords::default());
+    world::external_id(world, &acme, "made-for-acme").await?;
+    let before = load(world, &acme).await?;
+    for bucket in ["first", "second"] {
+        assert_eq!(keep(&typed(bucket)).await?, Conditional::Written);
+        let after = TenantRecords { setup_draft: Some(typed(bucket)), ..before.clone() };
+        assert_eq!(load(world, &acme).await?, after);
+    }
+    let first = TenantConfig { version: 0, ..config("acme", every_field("acme-audit"))? };
+    let (schedule, saved) = (schedule("10:03", "11:00")?, announcement("acme", "10:03")?);
+    assert_eq!(world.settings().save(&first, None, schedule, false, &saved).await?, Conditional::Written);
+    assert_eq!(load(world, &acme).await?.setup_draft, None);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::{LazyLock, Mutex};
 
 use audit_log_console::{
     app::{App, Deployment},
+    embedding::Embedding,
     router,
 };
 use audit_log_core::{
@@ -53,6 +54,7 @@ static CONSOLE: LazyLock<Mutex<Console>> = LazyLock::new(|| {
         retention: Some(TimeDelta::days(90)),
         searches_per_minute: 100_000,
         sign_in_origins: Vec::new(),
+        embedding: Embedding::default(),
     };
     let random = |bytes: &mut [u8]| {
         bytes.fill(7);
@@ -121,7 +123,7 @@ impl Console {
                 "host": "console.example", "authorization": format!("Bearer {}", self.token),
                 "sec-fetch-site": "same-origin", "content-type": content_type, "if-match": "*",
             },
-            "cookies": [format!("__Host-session={}", self.token)],
+            "cookies": [format!("__Host-audit-log-session={}", self.token)],
             "requestContext": {
                 "domainName": "console.example", "stage": "$default", "timeEpoch": 0,
                 "http": { "method": method, "path": path },

@@ -10,7 +10,8 @@ use audit_log_core::{
     object::tenant_folder,
     onboarding,
     ports::{Conditional, Settings as _},
-    records::TenantRecords,
+    records::{Location, Progress, Replay, TenantRecords},
+    schedule::Window,
     settings::{Draft, FieldErrors, TenantConfig},
     system_events::{AdminChange, Client},
     tenant::{Invalid, RoleArn, TenantId},
@@ -32,6 +33,11 @@ pub enum AdminAction {
     Save(Box<Draft>, Option<TimeDelta>),
     Disconnect,
     Reconnect,
+    /// The bucket.
+    Move(String),
+    /// A replay of the time from and to so long ago.
+    Replay(TimeDelta, TimeDelta),
+    StopReplay,
 }
 
 pub struct Admin {
@@ -75,6 +81,16 @@ impl Admin {
         let pending = records.final_deliveries.places.clone();
         let result = match action {
             AdminAction::Save(draft, history) => self.save(&tenant, &records, draft, *history, &change).await,
+            AdminAction::Move(bucket) => {
+                // The first save is another action.
+                let Some(stored) = records.config.as_ref().filter(|_| is_scheduled(&records)) else {
+                    return Ok(Conditional::Written);
+                };
+                let draft = Draft { bucket: Some(bucket.clone()), ..stored.clone() };
+                self.save(&tenant, &records, &draft, None, &change).await
+            }
+            AdminAction::Replay(from, to) => return self.request_replay(&tenant, &records, *from, *to, &change).await,
+            AdminAction::StopReplay => return self.stop_replay(&tenant, &records).await,
             AdminAction::Disconnect => {
                 let result = onboarding::disconnect(&world.fakes, &records, &tenant, &change).await;
                 if result == Ok(Conditional::Written) && is_scheduled(&records) {
@@ -93,10 +109,55 @@ impl Admin {
         if result == Ok(Conditional::Written) {
             bugs::change_final_deliveries(&world.fakes, &tenant, pending);
         }
-        // Disconnecting a disconnected tenant changes nothing.
-        if result == Ok(Conditional::Written) && (!matches!(action, AdminAction::Disconnect) || is_scheduled(&records))
-        {
+        if result == Ok(Conditional::Written) && !self.changes_nothing(&tenant, action, &records) {
             self.note_change(&tenant, action, &records, &change);
+        }
+        result
+    }
+
+    async fn request_replay(
+        &self,
+        tenant: &TenantId,
+        records: &TenantRecords,
+        from: TimeDelta,
+        to: TimeDelta,
+        change: &AdminChange,
+    ) -> Result<Conditional, Failure> {
+        let world = &self.world;
+        let before = records.replay.as_ref();
+        let is_possible = is_scheduled(records) && before.is_none_or(|before| !before.is_running());
+        let Some(config) = world.config(tenant.as_str()).filter(|_| is_possible) else {
+            return Ok(Conditional::Written);
+        };
+        let [from, to] = [from, to].map(|ago| timestamp::whole_seconds(change.stamp.at - ago));
+        let (location, planned) = (Location::of(&config), Progress::default());
+        let (by, at) = (change.by.clone(), change.stamp.at);
+        let replay = Replay::new(change.id.clone(), Window { from, to }, location, planned, by, at, before);
+        let requested = change.replay_requested(tenant, &replay);
+        let result = world.fakes.request_replay(tenant, &replay, Some(&requested)).await;
+        if result == Ok(Conditional::Written) {
+            world.facts().replays.note_request(tenant, &replay);
+            world.note_visible(tenant.as_str(), 0, &format!("{}#{}", timestamp::millis(at), change.id));
+            if !world.happens(400) {
+                let (world, tenant, skew_ms) = (Arc::clone(world), tenant.clone(), world.skew_ms());
+                self.world.spawn(async move {
+                    world.sleep_ms(3_000).await;
+                    runs::replay(&world, &tenant, skew_ms).await;
+                });
+            }
+        }
+        result
+    }
+
+    async fn stop_replay(&self, tenant: &TenantId, records: &TenantRecords) -> Result<Conditional, Failure> {
+        let Some(replay) = records.replay.as_ref().filter(|replay| replay.is_running()) else {
+            return Ok(Conditional::Written);
+        };
+        let after = Replay { revision: replay.revision + 1, stop_requested: true, ..replay.clone() };
+        let result = self.world.fakes.request_replay(tenant, &after, None).await;
+        if result == Ok(Conditional::Written) {
+            let now = self.world.now();
+            self.world.facts().replays.stop_requested_at.entry(replay.id.clone()).or_insert(now);
         }
         result
     }
@@ -129,6 +190,18 @@ impl Admin {
         }
     }
 
+    /// Disconnecting a disconnected tenant changes nothing, nor does a save of the settings as they are.
+    fn changes_nothing(&self, tenant: &TenantId, action: &AdminAction, records: &TenantRecords) -> bool {
+        match action {
+            AdminAction::Disconnect => !is_scheduled(records),
+            AdminAction::Reconnect => false,
+            AdminAction::Save(draft, _) => {
+                let config = draft.check(tenant, &self.world.platform);
+                config.is_ok_and(|config| onboarding::is_unchanged(records, &config))
+            }
+        }
+    }
+
     async fn save(
         &self,
         tenant: &TenantId,
@@ -142,7 +215,7 @@ impl Admin {
         let config =
             Draft { version, ..draft.clone() }.check(tenant, &world.platform).map_err(FieldErrors::into_failure)?;
         self.note_config(&config);
-        let begins = history.map(|history| change.stamp.at - history);
+        let begins = history.filter(|_| records.watermark.is_none()).map(|history| change.stamp.at - history);
         let reset_at = records.health.backoff_reset_at;
         let result = onboarding::save(&world.fakes, records, &config, begins, false, change).await;
         if result == Ok(Conditional::Written) && records.watermark.is_none() {
@@ -180,13 +253,18 @@ impl AdminAction {
             Self::Save(..) => "saves",
             Self::Disconnect => "disconnects",
             Self::Reconnect => "connects again",
+            Self::Move(_) => "moves",
+            Self::Replay(..) => "asks for a replay",
+            Self::StopReplay => "stops the replay",
         }
     }
 
     /// The action of its audit event, and the kind of its notification.
     fn announced(&self) -> (&'static str, Kind) {
         match self {
-            Self::Save(..) => ("Export Settings Changed", Kind::SettingsChanged),
+            Self::Save(..) | Self::Move(_) | Self::Replay(..) | Self::StopReplay => {
+                ("Export Settings Changed", Kind::SettingsChanged)
+            }
             Self::Disconnect => ("Connector Disconnected", Kind::Disconnected),
             Self::Reconnect => ("Connector Connected", Kind::Connected),
         }

@@ -7,6 +7,8 @@ use audit_log_core::{
 };
 use chrono::{DateTime, Utc};
 
+use crate::replays::Replays;
+
 /// Tenant, shard and `recorded_at_id`.
 pub type EventKey = (String, u16, String);
 
@@ -62,6 +64,8 @@ pub struct Facts {
     pub unsigned_parts: BTreeMap<String, Vec<String>>,
     /// When signing failed, whatever was to be signed, by the clocks of the runs.
     pub failed_signatures: Vec<DateTime<Utc>>,
+    /// What replays have done.
+    pub replays: Replays,
     /// The run that wrote last under each tenant's lease.
     pub writers: BTreeMap<String, Writer>,
 }

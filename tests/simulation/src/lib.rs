@@ -3,7 +3,8 @@
 //! In reading order: [`plan`] (what happens in a seed), [`facts`] (the truth), [`world`] (clock, dice, trace), [`ports`] (fakes
 //! with faults), [`runs`] (invokes the exporter), [`admin`] (saves, disconnects and reconnects), [`monitor`] (checks every
 //! step), [`leaving`] (places that are left), `manifests` (what they must say), [`backoff`] and [`model`] (checks the end),
-//! `lines` (reads stored objects), [`mod@play`] (plays a seed) and [`bugs`] (what the simulation must catch).
+//! [`replays`] (windows that are delivered again), `lines` (reads
+//! stored objects), [`mod@play`] (plays a seed) and [`bugs`] (what the simulation must catch).
 
 pub mod admin;
 pub mod backoff;
@@ -17,6 +18,7 @@ pub mod monitor;
 pub mod plan;
 pub mod play;
 pub mod ports;
+pub mod replays;
 pub mod runs;
 pub mod world;
 

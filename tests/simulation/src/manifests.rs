@@ -82,6 +82,8 @@ impl Manifest {
         let window: Vec<String> = next("")?.split(' ').map(str::to_owned).collect();
         let [kind, from, to] = <[String; 3]>::try_from(window).map_err(|_| wrong())?;
         let (counts, previous) = (next("")?.to_owned(), next("previous ")?.to_owned());
+        let mut lines = lines.peekable();
+        lines.next_if(|line| line.starts_with("amends "));
         let file = |line: &str| line.split_once("  ").map(|(sha256, path)| (sha256.to_owned(), path.to_owned()));
         let files = lines.map(file).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
         Ok(Self { kind, from, to, counts, previous, files, signature, text })
@@ -149,6 +151,97 @@ fn counts(lines: &[String], late: u64, gap: bool) -> String {
     format!("events {events} late {late} malformed {malformed} gap {}", if gap { "yes" } else { "no" })
 }
 
+/// What the manifest of a window must say by the stored objects. `amends` is the end of its line of that name.
+fn expected_text(
+    objects: &Objects,
+    id: &str,
+    receipt: &Receipt,
+    head: Option<&str>,
+    amends: Option<&str>,
+) -> Result<String, String> {
+    let (mut lines, mut files) = (Vec::new(), String::new());
+    for object in &receipt.objects {
+        let stored = objects.get(&object.key).ok_or_else(|| format!("{} is missing", object.key))?;
+        let path = object.key.strip_prefix(&receipt.location.folder).unwrap_or_default();
+        files.push_str(&format!("{}  {path}\n", sha256(&stored.bytes)));
+        if object.late.is_none() {
+            lines.extend(object_lines(&object.key, &stored.bytes)?);
+        }
+    }
+    let [from, to] = [receipt.window.from, receipt.window.to].map(timestamp::seconds);
+    Ok(format!(
+        "audit-log-export manifest v1\ntenant {id}\nwindow {from} {to}\n{}\nprevious {}\n{}{files}",
+        counts(&lines, receipt.late, receipt.gap),
+        head.unwrap_or("none"),
+        amends.map(|amends| format!("amends {amends}\n")).unwrap_or_default(),
+    ))
+}
+
+/// Bucket and key of a manifest; the hash of its text, whether it is signed, and the hash of its bytes.
+type Note = ((String, String), (String, bool, String));
+
+/// A window that was delivered again has the manifest of its export and, if its files are others, one that amends the one that
+/// stood there. Returns those that are in the place. `key` is that of the run, if it is known.
+pub(crate) fn check_replayed(
+    state: &FakeState,
+    id: &str,
+    original: &Receipt,
+    standing: Option<&Receipt>,
+    receipt: &Receipt,
+    key: Option<Option<&ManifestKey>>,
+) -> Result<Vec<Note>, String> {
+    let window = receipt.window;
+    let (chain, stored) = match (&original.manifest, &receipt.manifest) {
+        (None, None) => return Ok(Vec::new()),
+        (Some(chain), Some(stored)) => (chain, stored),
+        (chain, stored) => return Err(format!("{id}: {window} has {stored:?}, and its export had {chain:?}")),
+    };
+    let (bucket, folder) = (&receipt.location.bucket, &receipt.location.folder);
+    let empty = Objects::new();
+    let objects = state.buckets.get(bucket).unwrap_or(&empty);
+    let [from, to] = [window.from, window.to].map(timestamp::seconds);
+    let regular = manifest_key(folder, "window", &from, &to);
+    let mut notes = Vec::new();
+    let mut check = |name: &str, is_it: &dyn Fn(&Manifest) -> bool| {
+        let object = objects.get(name).ok_or_else(|| format!("{id}: {window} has no {name}"))?;
+        let manifest = Manifest::parse(&object.bytes)?;
+        if !is_it(&manifest) {
+            return Err(format!("{id}: {name} says {:?}", manifest.text));
+        }
+        match key {
+            Some(Some(key)) => manifest.check_signature(key, state).map_err(|what| format!("{id}: {name}: {what}"))?,
+            // Without a key, manifests that are there stay.
+            Some(None) | None => {}
+        }
+        let note = (manifest.sha256(), manifest.signature.is_some(), sha256(&object.bytes));
+        notes.push(((bucket.clone(), name.to_owned()), note));
+        Ok(())
+    };
+    check(&regular, &|manifest| manifest.sha256() == chain.sha256)?;
+    let before = standing.and_then(|standing| standing.manifest.as_ref()?.amended.clone());
+    let head = chain.previous.as_deref();
+    let Some(amended) = &stored.amended else {
+        let text = expected_text(objects, id, receipt, head, None)?;
+        if before.is_some() || sha256(text.as_bytes()) != chain.sha256 || stored.key != regular {
+            return Err(format!("{id}: {window} has {stored:?}, and should say {text:?}"));
+        }
+        return Ok(notes);
+    };
+    let text = expected_text(objects, id, receipt, head, Some(&format!("{} {}", amended.amends, amended.cause)))?;
+    let name = regular.replace(".manifest", &format!(".amended-{}.manifest", amended.number));
+    check(&name, &|manifest| manifest.text == text && manifest.sha256() == amended.sha256)?;
+    let is_cause = ["late-events", "events-expired", "other-files"].contains(&amended.cause.as_str());
+    let is_next = match (&before, standing) {
+        (Some(before), _) if before == amended => true,
+        (Some(before), _) => (before.number + 1, &before.sha256) == (amended.number, &amended.amends),
+        (None, _) => (1, &chain.sha256) == (amended.number, &amended.amends),
+    };
+    if !is_cause || !is_next || stored.key != name {
+        return Err(format!("{id}: {window} has {stored:?} after {before:?}"));
+    }
+    Ok(notes)
+}
+
 /// What a receipt says of its manifest is what is stored, and that says what the stored objects say.
 pub(crate) fn check_receipt(
     state: &FakeState,
@@ -165,22 +258,8 @@ pub(crate) fn check_receipt(
     let object = objects.get(&stored.key);
     let object = object.ok_or_else(|| format!("{id}: {window} was committed before {} was stored", stored.key))?;
     let manifest = Manifest::parse(&object.bytes)?;
-    let folder = receipt.objects.first().and_then(|object| Some(object.key.split_once("dt=")?.0)).unwrap_or_default();
-    let (mut lines, mut files) = (Vec::new(), String::new());
-    for object in &receipt.objects {
-        let stored = objects.get(&object.key).ok_or_else(|| format!("{} is missing", object.key))?;
-        let path = object.key.strip_prefix(folder).unwrap_or_default();
-        files.push_str(&format!("{}  {path}\n", sha256(&stored.bytes)));
-        if object.late.is_none() {
-            lines.extend(object_lines(&object.key, &stored.bytes)?);
-        }
-    }
-    let [from, to] = [window.from, window.to].map(timestamp::seconds);
-    let expected = format!(
-        "audit-log-export manifest v1\ntenant {id}\nwindow {from} {to}\n{}\nprevious {}\n{files}",
-        counts(&lines, receipt.late, receipt.gap),
-        head.unwrap_or("none"),
-    );
+    let (folder, [from, to]) = (&receipt.location.folder, [window.from, window.to].map(timestamp::seconds));
+    let expected = expected_text(objects, id, receipt, head, None)?;
     let is_signed = manifest.signature.is_some();
     if manifest.text != expected {
         return Err(format!("{id}: the manifest of {window} says {:?} instead of {expected:?}", manifest.text));
@@ -239,7 +318,9 @@ pub(crate) fn check_commit(
     if let Some(stored) = &receipt.manifest
         && let Some(object) = state.buckets.get(&receipt.location.bucket).and_then(|objects| objects.get(&stored.key))
     {
-        facts.committed.insert((receipt.location.bucket.clone(), stored.key.clone()), sha256(&object.bytes));
+        let place = (receipt.location.bucket.clone(), stored.key.clone());
+        facts.committed.insert(place.clone(), sha256(&object.bytes));
+        facts.replays.note_manifest(place, manifest.sha256(), manifest.signature.is_some());
     }
     Ok(())
 }
@@ -257,10 +338,21 @@ pub(crate) fn note_failure(facts: &mut Facts, id: &str, at: DateTime<Utc>) -> Re
 }
 
 /// The chain at the end, across all buckets: the manifests of all receipts from the first one that has one.
-pub(crate) fn check_chain(state: &FakeState, id: &str, tenant: &FakeTenant) -> Result<(), String> {
+pub(crate) fn check_chain(facts: &Facts, state: &FakeState, id: &str, tenant: &FakeTenant) -> Result<(), String> {
     let mut head: Option<String> = None;
     for receipt in tenant.receipts.values() {
-        head = check_receipt(state, id, receipt, head.as_deref())?.map(|manifest| manifest.sha256());
+        let replayed = tenant.replayed.get(&(receipt.window.to, receipt.location.hash()));
+        let is_interrupted = facts.replays.is_interrupted(&receipt.location, receipt.window);
+        head = if replayed.is_some() || is_interrupted {
+            // Their files and manifests are checked apart.
+            let manifest = receipt.manifest.as_ref();
+            if manifest.is_some_and(|manifest| manifest.previous != head) {
+                return Err(format!("{} doesn't follow {head:?}", receipt.window));
+            }
+            manifest.map(|manifest| manifest.sha256.clone())
+        } else {
+            check_receipt(state, id, receipt, head.as_deref())?.map(|manifest| manifest.sha256())
+        };
     }
     let stored = tenant.watermark.as_ref().and_then(|watermark| watermark.manifest_sha256.as_ref());
     if stored != head.as_ref() {

@@ -48,6 +48,8 @@ pub struct Plan {
     pub max_windows: u32,
     /// The number of tenants that a run exports at once.
     pub concurrency: usize,
+    /// How long a run replays, in seconds.
+    pub replay_time: i64,
     /// In events.
     pub page_size: usize,
     /// In order.
@@ -90,6 +92,22 @@ pub enum Action {
     Reconnect {
         tenant: usize,
         skew_ms: i64,
+    },
+    /// Only the bucket of the settings changes.
+    Move {
+        tenant: usize,
+        bucket: String,
+        skew_ms: i64,
+    },
+    /// The admin asks for a replay of the time from and to so long ago.
+    Replay {
+        tenant: usize,
+        from: TimeDelta,
+        to: TimeDelta,
+        skew_ms: i64,
+    },
+    StopReplay {
+        tenant: usize,
     },
     Tick {
         event_time: DateTime<Utc>,
@@ -177,6 +195,7 @@ impl Plan {
             max_object_bytes: if rng.random() { 1 << 20 } else { rng.random_range(100..900) },
             max_windows: if rng.random() { 168 } else { rng.random_range(1..4) },
             concurrency: rng.random_range(1..=4),
+            replay_time: 120,
             page_size: if rng.random_ratio(1, 4) { 0 } else { rng.random_range(1..=6) },
             timeline: Vec::new(),
             key: None,
@@ -190,6 +209,7 @@ impl Plan {
             plan.push(at, Action::Resize(rng.random_range(100..900)));
         }
         plan.add_keys(signing_outage, &mut keys);
+        plan.add_replays(&mut dice(seed, 4));
         plan.timeline.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -231,6 +251,35 @@ impl Plan {
             let to = from + TimeDelta::seconds(rng.random_range(hours.start * 3_600 + 60..hours.end * 3_600));
             self.push(from, Action::KeyDown);
             self.push(to, Action::KeyUp);
+        }
+    }
+
+    /// Plans requests for replays, some of which are stopped, and changes of the bucket before, during and after them.
+    fn add_replays(&mut self, rng: &mut ChaCha8Rng) {
+        self.replay_time = if rng.random() { 900 } else { rng.random_range(2..60) };
+        if rng.random_ratio(1, 3) {
+            return;
+        }
+        let hours = (self.ends - self.begins).num_hours().min(30);
+        for tenant in 0..TENANTS.len() {
+            let is_moving = rng.random_ratio(1, 3);
+            for _ in 0..rng.random_range(0..5) {
+                let at = self.begins + TimeDelta::seconds(rng.random_range(4_000..=3_600 * hours.max(2)));
+                let from = TimeDelta::seconds(rng.random_range(0..3_600 * (hours + 2)));
+                let to = TimeDelta::seconds(rng.random_range(0..=from.num_seconds()));
+                self.push(at, Action::Replay { tenant, from, to, skew_ms: skew(rng) });
+                if rng.random_ratio(1, 6) {
+                    let later = at + TimeDelta::seconds(rng.random_range(0..2_000));
+                    self.push(later, Action::StopReplay { tenant });
+                }
+                if is_moving {
+                    let own = TENANTS[tenant];
+                    let there = format!("{own}-bucket-{}", rng.random_range(1..=2));
+                    let bucket = if rng.random_ratio(1, 4) { SHARED_BUCKET.to_owned() } else { there };
+                    let moved = at + TimeDelta::seconds(rng.random_range(-3_000..3_000));
+                    self.push(moved, Action::Move { tenant, bucket, skew_ms: skew(rng) });
+                }
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use audit_log_core::{
+    records::Replay,
     schedule::next_full_hour,
     tenant::{AccountId, Partition, Platform},
 };
@@ -90,6 +91,7 @@ async fn run_plan(world: &Arc<World>) {
                 let is_connected = stored.watermark.as_ref().is_some_and(|it| it.due_shard.is_some());
                 !stored.outbox.is_empty()
                     || !stored.final_deliveries.is_empty()
+                    || stored.replay.as_ref().is_some_and(Replay::is_running)
                     || is_connected && (stored.consecutive_failures > 0 || stored.lease.is_some())
             })
         };
@@ -120,6 +122,9 @@ fn act(world: &Arc<World>, action: Action) {
         Action::Save { tenant, draft, skew_ms, history } => admin(tenant, skew_ms, AdminAction::Save(draft, history)),
         Action::Disconnect { tenant, skew_ms } => admin(tenant, skew_ms, AdminAction::Disconnect),
         Action::Reconnect { tenant, skew_ms } => admin(tenant, skew_ms, AdminAction::Reconnect),
+        Action::Move { tenant, bucket, skew_ms } => admin(tenant, skew_ms, AdminAction::Move(bucket)),
+        Action::Replay { tenant, from, to, skew_ms } => admin(tenant, skew_ms, AdminAction::Replay(from, to)),
+        Action::StopReplay { tenant } => admin(tenant, 0, AdminAction::StopReplay),
         Action::Tick { event_time, skew_ms } => {
             let of = Arc::clone(world);
             world.spawn(async move { runs::tick(&of, event_time, skew_ms).await });

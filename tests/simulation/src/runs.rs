@@ -69,6 +69,7 @@ impl Invocation {
             retention: plan.retention.map(TimeDelta::hours),
             concurrency: plan.concurrency,
             max_object_bytes: self.world.max_object_bytes.load(Ordering::Relaxed),
+            replay_time: TimeDelta::seconds(if self.world.is_calm() { 900 } else { plan.replay_time }),
             max_windows: if self.world.is_calm() { 1_000 } else { plan.max_windows },
             replay_time: TimeDelta::minutes(2),
             budget: Budget::new(1 << 22),
@@ -224,6 +225,17 @@ pub async fn publish(world: &Arc<World>, tenant: &TenantId, skew_ms: i64) {
         let export = invocation.export();
         let job = async |run: Run<'_>| export.publish_one(run, tenant).await;
         matches!(invocation.run(world.now(), job).await, Some(Ok(_)))
+    };
+    invoke(world, attempt).await;
+}
+
+/// Goes on with a tenant's replay, as the console requests after a request.
+pub async fn replay(world: &Arc<World>, tenant: &TenantId, skew_ms: i64) {
+    let attempt = async |world: &Arc<World>| {
+        let invocation = Invocation::new(world, skew_ms);
+        let export = invocation.export();
+        let job = async |run: Run<'_>| export.export_one(run, tenant, Some(&invocation.ports)).await;
+        invocation.run(world.now(), job).await.is_some()
     };
     invoke(world, attempt).await;
 }

@@ -77,7 +77,7 @@ impl World {
             started: Instant::now(),
             dice: Mutex::new(dice),
             facts: Mutex::new(Facts { sizes: BTreeSet::from([plan.max_object_bytes]), ..Facts::default() }),
-            monitor: Mutex::new(Monitor::new(platform.clone())),
+            monitor: Mutex::new(Monitor::new(platform.clone(), plan.retention.map(TimeDelta::hours))),
             trace: traced.then(Mutex::default),
             violation: Mutex::default(),
             platform,

@@ -20,7 +20,6 @@ use crate::{
 pub(crate) struct Delivery {
     /// In [`super::Chain::texts`].
     pub(crate) text: usize,
-    /// Those of late minutes may be listed by a manifest that this one amends.
     pub(crate) files: Vec<Listed>,
     /// Whether the manifest that was amended is trusted too.
     pub(crate) has_original: bool,
@@ -140,17 +139,12 @@ impl Deliveries {
         ordered
     }
 
-    /// Adds the delivery of the last of a window's versions. Nothing amends the files of late minutes, so each version's count.
+    /// Adds the delivery of the last of a window's versions. It lists all files of the window in this place, also those of late
+    /// minutes. A version before it may be that of another place, so its files need not be here.
     fn add(&mut self, texts: &[Text], versions: &[usize], has_original: bool) {
-        let Some((text, before)) = versions.split_last() else { return };
-        let mut files = texts[*text].manifest.files.clone();
-        let mut paths: HashSet<&str> = texts[*text].manifest.files.iter().map(|file| file.path.as_str()).collect();
-        for file in before.iter().rev().flat_map(|before| &texts[*before].manifest.files) {
-            if DataName::parse(&file.path).is_some_and(|name| name.is_late) && paths.insert(&file.path) {
-                files.push(file.clone());
-            }
-        }
+        let Some(text) = versions.last() else { return };
         let Text { path, manifest, .. } = &texts[*text];
+        let files = manifest.files.clone();
         let mut add =
             |kind, detail: String| self.findings.push(Finding::new(kind, detail).at(path).of(manifest.window));
         if manifest.gap {

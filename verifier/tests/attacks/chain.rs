@@ -3,7 +3,7 @@
 use audit_log_verify::finding::Kind;
 
 use crate::{
-    Case, NONE, at,
+    Case, NONE, at, data,
     folder::{Folder, Signer, TENANT, WindowPlan, hash, manifest_path, path},
     long_ago, text,
 };
@@ -76,7 +76,7 @@ fn an_untrusted_manifest_says_nothing_on_behalf_of_the_platform() {
     case.finds([Kind::ManifestChanged]);
     // Amended: no word of a gap, of a cause, and of files.
     let (from, to) = (at("10:00:00"), at("11:00:00"));
-    let amends = format!("amends {} replay\n", hash(b""));
+    let amends = format!("amends {} other-files\n", hash(b""));
     let mut case = Case::hours(3);
     case.add(
         manifest_path(from, to, ".amended-1"),
@@ -101,6 +101,20 @@ fn an_untrusted_manifest_from_before_the_range_is_no_predecessor() {
     case.finds([Kind::PredecessorAbsent]);
     case.add(manifest_path(from, to, ""), text("window", from, to, "", &[&path(from, to, "0001", "json")]));
     case.finds([Kind::PredecessorAbsent]);
+}
+
+#[test]
+fn only_the_files_of_the_last_version_are_of_this_place() {
+    let mut plans = vec![WindowPlan::default(); 4];
+    plans[1].late = 2;
+    let mut case = Case::new(&plans);
+    case.folder.amend_elsewhere(1, &case.signers[0]);
+    let report = case.finds([Kind::Amended]);
+    assert_eq!((report.windows.valid, report.windows.files, report.windows.late), (4, 4, 0));
+    // Without it, the first manifest stands, whose files are elsewhere.
+    let amended = case.folder.amended[0].manifest.clone();
+    case.folder.files.remove(&amended);
+    case.finds([Kind::FileMissing, Kind::FileChanged]);
 }
 
 #[test]
@@ -136,6 +150,10 @@ fn amended_manifests_are_ordered_by_what_they_amend() {
     let mut changed = amended();
     changed.folder.files.remove(&late);
     changed.finds([Kind::FileMissing, Kind::Amended]);
+    let mut unlisted = amended();
+    unlisted.folder.amend_elsewhere(1, &unlisted.signers[0]);
+    unlisted.add(&late, data());
+    unlisted.finds([Kind::FileUnlisted, Kind::Amended]);
     let mut broken = amended();
     broken.add(&one, "garbage");
     broken.finds([Kind::ManifestChanged, Kind::Amended]);

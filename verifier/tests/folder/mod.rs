@@ -215,15 +215,14 @@ impl Folder {
                 lines.clear();
             }
             lines.extend(more);
-            let own: Vec<_> =
-                stored.iter().filter(|(stored, _)| *stored != path && !stored.contains("_late_")).cloned().collect();
+            let own: Vec<_> = stored.iter().filter(|(stored, _)| *stored != path).cloned().collect();
             let again = [own, vec![(path, encode(&lines, plan.extension))]].concat();
             let counts = counts.replacen(
                 &format!("events {recorded} late {}", plan.late.min(1)),
-                &format!("events {} late 0", recorded + 1),
+                &format!("events {} late {}", recorded + 1, plan.late.min(1)),
                 1,
             );
-            let amends = format!("amends {} replay\n", hash(text.as_bytes()));
+            let amends = format!("amends {} late-events\n", hash(text.as_bytes()));
             let text = format!("{}{amends}{}", head("window", from, to, &counts, &previous), checksums(&again));
             let amended = self.store(&text, from, to, ".amended-1", &again, Some(&signers[0]));
             self.amended.push(amended);
@@ -247,21 +246,37 @@ impl Folder {
         }
     }
 
-    /// Delivers a window's last file once more, with other events. Late minutes are not delivered again.
+    /// Delivers a window's last file once more, with other events. The files of late minutes stay.
     pub(crate) fn amend(&mut self, window: usize, signer: &Signer) {
+        let files = &self.windows[window].files;
+        let late = files.iter().filter(|path| path.contains("_late_"));
+        let late = late.filter_map(|path| Some((path.clone(), self.files.get(path)?.clone()))).collect();
+        self.amend_with(window, late, signer);
+    }
+
+    /// The same in another place, which has no files of late minutes.
+    pub(crate) fn amend_elsewhere(&mut self, window: usize, signer: &Signer) {
+        self.amend_with(window, Vec::new(), signer);
+        self.windows[window].files.retain(|path| !path.contains("_late_"));
+        self.files.retain(|path, _| !path.contains("_late_"));
+    }
+
+    fn amend_with(&mut self, window: usize, late: Vec<(String, Vec<u8>)>, signer: &Signer) {
         let Delivered { from, to, files, text: original, .. } = self.windows[window].clone();
         let before: Vec<&Delivered> = self.amended.iter().filter(|amended| amended.from == from).collect();
         let (number, amends) = (before.len() + 1, hash(before.last().map_or(&original, |last| &last.text).as_bytes()));
         let path = files.last().unwrap().clone();
         let data = encode(&events(from, number, &format!("again {number}")), "json");
         let previous = original.lines().nth(4).unwrap();
+        let files = [late.clone(), vec![(path, data)]].concat();
         let head: Vec<&str> = original.lines().take(3).collect();
         let text = format!(
-            "{}\nevents {number} late 0 malformed 0 gap no\n{previous}\namends {amends} replay\n{}",
+            "{}\nevents {number} late {} malformed 0 gap no\n{previous}\namends {amends} late-events\n{}",
             head.join("\n"),
-            checksums(&[(path.clone(), data.clone())])
+            late.len(),
+            checksums(&files)
         );
-        let amended = self.store(&text, from, to, &format!(".amended-{number}"), &[(path, data)], Some(signer));
+        let amended = self.store(&text, from, to, &format!(".amended-{number}"), &files, Some(signer));
         self.amended.push(amended);
     }
 

@@ -78,6 +78,7 @@ impl Tenants for TenantsTable {
             match text(&item, "record").as_deref() {
                 Some("config") => {
                     record.config = Some(attributes::draft(&item));
+                    record.setup_draft = attributes::setup_draft(&item);
                     record.verified_version = attributes::verified_version(&item);
                 }
                 Some("watermark") => {

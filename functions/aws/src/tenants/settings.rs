@@ -8,6 +8,7 @@ use audit_log_core::{
     records::{Replay, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::TenantConfig,
+    setup_draft::SetupDraft,
     tenant::{ExternalId, ExternalIds, RoleArn, TenantId},
     timestamp,
 };
@@ -16,7 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{TenantsTable, erasure::ERASING, is_at_version, watermark_unchanged, write};
 use crate::{
-    attributes::{self, key, n, s, text},
+    attributes::{self, SETUP_DRAFT, key, n, s, text},
     errors::AwsError,
 };
 
@@ -25,6 +26,10 @@ const SLOTS_RETENTION: TimeDelta = TimeDelta::days(1);
 
 /// The condition that a tenant has no watermark. Its record may exist and hold a lease.
 const NO_WATERMARK: &str = "attribute_not_exists(exported_until)";
+
+/// The condition that no window was exported, and that no run has stored, or may be storing, any of its files.
+const NOTHING_STORED: &str = "attribute_not_exists(lease) AND attribute_not_exists(checkpoint) AND \
+    attribute_not_exists(last_success_at) AND attribute_not_exists(trailing_counts) AND attribute_not_exists(manifest_sha256)";
 
 impl Settings for TenantsTable {
     async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
@@ -83,6 +88,20 @@ impl Settings for TenantsTable {
         self.transact_and_announce(items, Some(announcement), "the role was saved").await
     }
 
+    async fn save_setup_draft(&self, tenant: &TenantId, draft: &SetupDraft) -> Result<Conditional, Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(tenant, "config")))
+            .update_expression("SET #draft = :draft")
+            // A tenant that is being erased has none.
+            .condition_expression("attribute_exists(external_id)")
+            .expression_attribute_names("#draft", SETUP_DRAFT)
+            .expression_attribute_values(":draft", attributes::setup_draft_map(draft));
+        write("a setup was saved", || update.clone().send()).await
+    }
+
     async fn save(
         &self,
         config: &TenantConfig,
@@ -91,12 +110,15 @@ impl Settings for TenantsTable {
         is_verified: bool,
         announcement: &Announcement,
     ) -> Result<Conditional, Failure> {
-        let (condition, values) = match as_read {
+        let (mut condition, values) = match as_read {
             Some(as_read) => watermark_unchanged(as_read),
             None => (NO_WATERMARK.to_owned(), Vec::new()),
         };
         let StoredWatermark { exported_until, next_due, due_shard, .. } =
             StoredWatermark::connected(&config.tenant, schedule);
+        if as_read.is_some_and(|as_read| as_read.exported_until != exported_until) {
+            condition.extend([" AND ", NOTHING_STORED]);
+        }
         let saved_at = announcement.event.stamp.at;
         let watermark = Update::builder()
             .table_name(&self.table)
@@ -115,8 +137,8 @@ impl Settings for TenantsTable {
         let names = set.iter().chain(&left_out).map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
         let values = set.iter().filter_map(|(name, value)| Some((format!(":new_{name}"), value.clone()?))).collect();
         let set: Vec<String> = set.iter().map(|(name, _)| format!("#{name} = :new_{name}")).collect();
-        let remove: Vec<String> = left_out.iter().map(|(name, _)| format!("#{name}")).collect();
-        let remove = if remove.is_empty() { String::new() } else { format!(" REMOVE {}", remove.join(", ")) };
+        let remove: Vec<String> = left_out.iter().map(|(name, _)| format!(", #{name}")).collect();
+        let remove = format!(" REMOVE #draft{}", remove.concat());
         let settings = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(&config.tenant, "config")))
@@ -132,6 +154,7 @@ impl Settings for TenantsTable {
                 is_at_version(config.version)
             ))
             .set_expression_attribute_names(Some(names))
+            .expression_attribute_names("#draft", SETUP_DRAFT)
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":external_id", s(config.external_id.as_str()))
             .expression_attribute_values(":version", n(config.version));

@@ -3,35 +3,14 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use audit_log_core::{
-    ports::Settings as _,
-    records::StoredReceipt,
-    schedule::Window,
-    search::{FoundEvent, Search, SearchPage},
-    system_events::LOG_TYPE,
-    timestamp,
+use audit_log_core::{records::StoredReceipt, search::FoundEvent};
+use chrono::{DateTime, Datelike, NaiveDate, Utc, Weekday};
+
+use super::{
+    history::{DAYS, History, recorded_at},
+    incidents::Incident,
+    text::number,
 };
-use audit_log_web::{
-    caller::{Caller, Read},
-    problem::{Code, Problem},
-};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc, Weekday};
-
-use super::text::number;
-use crate::{
-    app::{App, Backend},
-    logs::{self, ScanLimit},
-};
-
-/// Including today.
-const DAYS: u16 = 30;
-
-/// The receipts of one read, and the number of reads. Hourly exports make 720 receipts in 30 days.
-const READ_RECEIPTS: usize = 100;
-const MAX_READS: usize = 10;
-
-/// Failures and recoveries to read. A window has at most one of each.
-const MAX_MARKS: usize = 200;
 
 /// In the units of the chart: the space for the scale and above the bars, and the height of the highest bar.
 const LEFT: u64 = 52;
@@ -61,41 +40,35 @@ struct Day {
     windows: u64,
     failures: u64,
     recoveries: u64,
-}
-
-/// Reads the tenant's receipts and system events.
-pub(super) async fn load<B: Backend>(app: &App<B>, caller: &Caller<Read>) -> Result<Chart, Problem> {
-    let (tenant, now) = (caller.tenant(), app.time());
-    let from = (now.date_naive() - TimeDelta::days(i64::from(DAYS) - 1)).and_time(NaiveTime::MIN).and_utc();
-    let (mut receipts, mut before) = (Vec::new(), None);
-    for _ in 0..MAX_READS {
-        let batch = app.settings().receipts(tenant, before, READ_RECEIPTS).await?;
-        before = batch.last().map(|last| last.receipt.window.to);
-        let more = batch.len() == READ_RECEIPTS && before.is_some_and(|before| before > from);
-        receipts.extend(batch);
-        if !more {
-            break;
-        }
-    }
-    let marks = Search {
-        window: Window { from, to: now },
-        actions: vec!["Export Failed".to_owned(), "Export Recovered".to_owned()],
-        users: Vec::new(),
-        log_types: vec![LOG_TYPE.to_owned()],
-        text: String::new(),
-    };
-    let marks = match logs::find(app, tenant, &marks, None, MAX_MARKS, ScanLimit::SHORT).await {
-        // The status stays readable while something floods the search.
-        Err(problem) if problem.code() == Code::RateLimited => {
-            SearchPage { next: Some(timestamp::millis(now)), ..SearchPage::default() }
-        }
-        found => found?,
-    };
-    Ok(Chart::new(from, &receipts, &marks.events, marks.next.as_deref()))
+    /// The incident that began or ended on this day.
+    failure_id: Option<String>,
+    recovery_id: Option<String>,
 }
 
 impl Chart {
-    fn new(from: DateTime<Utc>, receipts: &[StoredReceipt], marks: &[FoundEvent], read_until: Option<&str>) -> Self {
+    /// The marks link to the incidents.
+    pub(super) fn from_history(history: &History, incidents: &[Incident]) -> Self {
+        let mut chart = Self::new(history.from, &history.receipts, &history.events, history.events_from);
+        for incident in incidents {
+            let ended_on = incident.ended_at.map(|at| at.date_naive());
+            for day in &mut chart.days {
+                if day.failures > 0 && day.date == incident.began_at.date_naive() {
+                    day.failure_id.get_or_insert_with(|| incident.id.clone());
+                }
+                if day.recoveries > 0 && Some(day.date) == ended_on {
+                    day.recovery_id.get_or_insert_with(|| incident.id.clone());
+                }
+            }
+        }
+        chart
+    }
+
+    fn new(
+        from: DateTime<Utc>,
+        receipts: &[StoredReceipt],
+        events: &[FoundEvent],
+        events_from: Option<DateTime<Utc>>,
+    ) -> Self {
         let first = from.date_naive();
         let dates = first.iter_days().take(DAYS.into());
         let mut days: BTreeMap<NaiveDate, Day> = dates.map(|date| (date, Day { date, ..Day::default() })).collect();
@@ -105,17 +78,19 @@ impl Chart {
                 day.windows += 1;
             }
         }
-        for mark in marks {
-            let Some(day) = date_of(&mark.position).and_then(|date| days.get_mut(&date)) else { continue };
-            match mark.columns.action.as_str() {
+        for event in events {
+            let date = recorded_at(&event.position).map(|at| at.date_naive());
+            let Some(day) = date.and_then(|date| days.get_mut(&date)) else { continue };
+            match event.columns.action.as_str() {
                 "Export Failed" => day.failures += 1,
-                _ => day.recoveries += 1,
+                "Export Recovered" => day.recoveries += 1,
+                _ => {}
             }
         }
         let days: Vec<Day> = days.into_values().collect();
         let scale_end = round_up(days.iter().map(|day| day.events).max().unwrap_or_default());
         let total = number(days.iter().map(|day| day.events).sum());
-        let marked_from = read_until.and_then(date_of).map(label);
+        let marked_from = events_from.map(|from| label(from.date_naive()));
         Self { days, scale_end, total, marked_from }
     }
 
@@ -155,6 +130,15 @@ impl Plot<'_> {
     fn width(&self) -> u64 {
         LEFT + u64::from(DAYS) * self.bar_width
     }
+
+    /// The marks of the chart for narrow screens are too small to be touched. The table has the same links.
+    fn is_wide(&self) -> bool {
+        self.class == "wide"
+    }
+
+    fn has_links(&self) -> bool {
+        self.is_wide() && self.bars.iter().any(|bar| bar.day.failure_id.is_some() || bar.day.recovery_id.is_some())
+    }
 }
 
 struct Bar<'a> {
@@ -177,6 +161,10 @@ impl Bar<'_> {
     /// On each side.
     fn gap(&self) -> u64 {
         self.width / 7
+    }
+
+    fn recovery_y(&self) -> u64 {
+        if self.day.failures > 0 { 157 } else { 145 }
     }
 
     fn middle(&self) -> u64 {
@@ -213,12 +201,6 @@ fn label(date: NaiveDate) -> String {
     date.format("%-d %b").to_string()
 }
 
-/// The day of a `recorded_at_id`.
-fn date_of(position: &str) -> Option<NaiveDate> {
-    let recorded_at = position.split('#').next()?;
-    Some(recorded_at.parse::<DateTime<Utc>>().ok()?.date_naive())
-}
-
 /// Up to the next even number with a single digit that isn't zero.
 fn round_up(number: u64) -> u64 {
     let unit = 10_u64.pow(number.max(1).ilog10());
@@ -230,8 +212,10 @@ fn round_up(number: u64) -> u64 {
 mod tests {
     use audit_log_core::{
         records::{Location, Receipt},
+        schedule::Window,
         search::Columns,
     };
+    use chrono::TimeDelta;
 
     use super::*;
 
@@ -263,7 +247,7 @@ mod tests {
             receipt("2026-10-22T23:00:00Z", 1_000),
         ];
         let chart =
-            Chart::new("2026-10-23T00:00:00Z".parse().unwrap(), &receipts, &marks, Some("2026-10-24T09:00:00.000Z#0"));
+            Chart::new("2026-10-23T00:00:00Z".parse().unwrap(), &receipts, &marks, "2026-10-24T09:00:00Z".parse().ok());
         assert_eq!(chart.marked_from.as_deref(), Some("24 Oct"));
         let of = |at: usize| {
             let Day { events, windows, failures, recoveries, .. } = chart.days[at];

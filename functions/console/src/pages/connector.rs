@@ -1,7 +1,7 @@
 //! The connector page: create a role, connect it, disconnect it.
 
 use askama::Template;
-use audit_log_core::role_setup::TEMPLATE_FILE;
+use audit_log_core::role_setup::{TEMPLATE_FILE, TERRAFORM_FILE};
 use audit_log_web::{
     body::Query,
     caller::Admin,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     app::{App, Backend},
-    connector::{self, Connector, ConnectorStatus},
+    connector::{self, Connecting, Connector, ConnectorStatus},
     deliveries::{self, Deliveries},
 };
 
@@ -35,6 +35,7 @@ struct ConnectorPage {
     csrf: CsrfToken,
     badge: Badge,
     connector: Connector,
+    /// What the form shows, and what is wrong with it.
     typed: String,
     error: Option<Alert>,
     alert: Option<Alert>,
@@ -48,6 +49,19 @@ impl ConnectorPage {
 
     fn needs_settings(&self) -> bool {
         self.connector.status == ConnectorStatus::Connected
+    }
+
+    fn connected_role(&self) -> &str {
+        self.connector.role_arn.as_deref().unwrap_or_default()
+    }
+
+    /// The address and the name of what comes after connecting; none once something was exported.
+    fn next_step(&self) -> Option<(&'static str, &'static str)> {
+        match (self.layout.leads_to_setup(), self.needs_settings()) {
+            (true, _) => Some(("setup", "Continue")),
+            (false, true) => Some(("settings", "Continue to the settings")),
+            (false, false) => None,
+        }
     }
 }
 
@@ -74,6 +88,7 @@ pub(crate) struct ConnectForm {
 #[derive(Deserialize)]
 pub(crate) struct ConnectedQuery {
     connected: Option<String>,
+    tested: Option<String>,
     disconnected: Option<String>,
     rotated: Option<String>,
 }
@@ -86,6 +101,10 @@ impl ConnectedQuery {
                 "The role is connected",
                 "Only this platform can assume it, using your external ID. It is used from the next export.",
             )),
+            (Self { tested: Some(_), .. }, ConnectorStatus::Scheduled | ConnectorStatus::Connected) => {
+                let detail = "Only this platform can assume it, using your external ID. Nothing was changed.";
+                Some(Alert::good("The role passed the test", detail))
+            }
             (Self { disconnected: Some(_), .. }, ConnectorStatus::Disconnected | ConnectorStatus::NotConnected) => {
                 let detail = "Exports are stopped until you connect a role again. Files in your bucket stay there.";
                 Some(Alert::good("The role is disconnected", detail))
@@ -108,7 +127,7 @@ pub(super) async fn page<B: Backend>(
 ) -> Result<Response, ErrorPage> {
     let (connector, deliveries) = current(&app, &session).await?;
     let notice = query.ok().and_then(|Query(query)| query.notice(&connector));
-    Ok(connector_page(&session, connector, deliveries, None, None, notice))
+    Ok(connector_page(&session, connector, deliveries, Page { alert: notice, ..Page::default() }))
 }
 
 pub(super) async fn connect<B: Backend>(
@@ -117,10 +136,33 @@ pub(super) async fn connect<B: Backend>(
 ) -> Result<Response, ErrorPage> {
     let typed = role_arn.trim().to_owned();
     match connector::connect_role(&app, &session.caller, typed.clone()).await {
-        Ok(_) => Ok(Redirect::to("./connector?connected=yes").into_response()),
+        Ok(Connecting::Connected) => Ok(Redirect::to("./connector?connected=yes").into_response()),
+        Ok(Connecting::Tested) => Ok(Redirect::to("./connector?tested=yes").into_response()),
         Err(problem) => {
             let (connector, deliveries) = current(&app, &session).await?;
-            Ok(connector_page(&session, connector, deliveries, Some(typed), Some(&problem), None))
+            let error = role_error(&problem);
+            let alert = error.is_none().then(|| Alert::from_problem(&problem));
+            let page = Page { typed: Some(typed), error, alert, status: problem.code().status() };
+            Ok(connector_page(&session, connector, deliveries, page))
+        }
+    }
+}
+
+/// Tests the connected role again. Changes nothing.
+pub(super) async fn test<B: Backend>(
+    State(app): State<App<B>>,
+    Form { session, .. }: Form<Admin, NoFields>,
+) -> Result<Response, ErrorPage> {
+    let (connector, deliveries) = current(&app, &session).await?;
+    let Some(role) = connector.role_arn.clone().filter(|_| connector.status.is_connected()) else {
+        return Ok(Redirect::to("../connector").into_response());
+    };
+    match connector::connect_role(&app, &session.caller, role).await {
+        Ok(_) => Ok(Redirect::to("../connector?tested=yes").into_response()),
+        Err(problem) => {
+            let failed = role_error(&problem).unwrap_or_else(|| Alert::from_problem(&problem));
+            let page = Page { alert: Some(failed), status: problem.code().status(), ..Page::default() };
+            Ok(connector_page(&session, connector, deliveries, page))
         }
     }
 }
@@ -163,21 +205,28 @@ pub(super) async fn template<B: Backend>(
     session: Session<Admin>,
 ) -> Result<Response, ErrorPage> {
     let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let name = format!("attachment; filename=\"{TEMPLATE_FILE}\"");
-    let headers = [(header::CONTENT_TYPE, "application/yaml".to_owned()), (header::CONTENT_DISPOSITION, name)];
-    Ok((headers, connector.template).into_response())
+    Ok(download(TEMPLATE_FILE, "application/yaml", connector.template.to_owned()))
 }
 
-fn connector_page(
-    session: &Session<Admin>,
-    connector: Connector,
-    deliveries: Option<Deliveries>,
-    typed: Option<String>,
-    problem: Option<&Problem>,
-    notice: Option<Alert>,
-) -> Response {
-    let about_the_role = problem.filter(|problem| !problem.errors().is_empty());
-    let error = about_the_role.map(|problem| match problem.code() {
+pub(super) async fn terraform<B: Backend>(
+    State(app): State<App<B>>,
+    session: Session<Admin>,
+) -> Result<Response, ErrorPage> {
+    let connector = connector::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+    Ok(download(TERRAFORM_FILE, "text/plain; charset=utf-8", connector.terraform))
+}
+
+fn download(name: &str, media_type: &'static str, text: String) -> Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    ([(header::CONTENT_TYPE, media_type.to_owned()), (header::CONTENT_DISPOSITION, disposition)], text).into_response()
+}
+
+/// What is wrong with a role; none if a problem is about something else.
+pub(super) fn role_error(problem: &Problem) -> Option<Alert> {
+    if problem.errors().is_empty() {
+        return None;
+    }
+    Some(match problem.code() {
         // The failed step explains more than the field's message.
         Code::RoleRefused => Alert { detail: problem.detail().to_owned(), ..Alert::from_problem(problem) },
         _ => {
@@ -185,17 +234,37 @@ fn connector_page(
                 problem.errors().iter().map(|error| sentence("Role ARN", &error.message)).collect();
             Alert { detail: messages.join(" "), ..Alert::from_problem(problem) }
         }
-    });
-    let alert = problem.filter(|_| error.is_none()).map(Alert::from_problem).or(notice);
+    })
+}
+
+/// What the page shows beside the connector.
+#[derive(Default)]
+struct Page {
+    /// The role that was typed, and what is wrong with it.
+    typed: Option<String>,
+    error: Option<Alert>,
+    alert: Option<Alert>,
+    status: StatusCode,
+}
+
+fn connector_page(
+    session: &Session<Admin>,
+    connector: Connector,
+    deliveries: Option<Deliveries>,
+    Page { typed, error, alert, status }: Page,
+) -> Response {
     let page = ConnectorPage {
         layout: session.layout(NavItem::Connector, TITLE),
         csrf: session.csrf_token(),
         badge: connector.state.into(),
-        typed: typed.or_else(|| connector.role_arn.clone()).unwrap_or_default(),
+        // The connected role is shown above the form of another one.
+        typed: typed
+            .or_else(|| connector.role_arn.clone().filter(|_| !connector.status.is_connected()))
+            .unwrap_or_default(),
         connector,
         error,
         alert,
         deliveries: deliveries.map(DeliveriesView::from),
     };
-    html(problem.map_or(StatusCode::OK, |problem| problem.code().status()), &page)
+    html(status, &page)
 }

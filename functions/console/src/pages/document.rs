@@ -42,7 +42,8 @@ pub(crate) fn rendered(markdown: &str) -> String {
                 }
             }
             Event::Start(Tag::Table(_)) => {
-                let region = format!("role=\"region\" aria-labelledby=\"{}\" tabindex=\"0\"", anchor(&heading));
+                // No landmark, since several tables of a section would have the same name.
+                let region = format!("role=\"group\" aria-labelledby=\"{}\" tabindex=\"0\"", anchor(&heading));
                 shown.push(Event::Html(format!("<div class=\"scroll\" {region}><table>").into()));
                 shown.push(raw("<caption class=\"unseen\">"));
                 shown.push(Event::Text(heading.clone().into()));

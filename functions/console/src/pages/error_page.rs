@@ -1,7 +1,7 @@
 //! Refusals as pages: an error, a request to sign in, and forms that can be resubmitted after signing in again.
 
 use askama::Template;
-use audit_log_web::problem::Problem;
+use audit_log_web::problem::{Code, Problem};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -45,15 +45,18 @@ struct SignInPage {
     layout: Layout,
     is_signed_out: bool,
     reason: Option<String>,
+    /// The platform's page that signs in, if it is known.
+    sign_in: Option<String>,
 }
 
 impl ErrorPage {
-    pub(super) fn new(problem: &Problem, request: PageRequest, user: Option<SignedIn>) -> Self {
-        let (alert, status) = (Alert::from_problem(problem), problem.code().status());
+    pub(super) fn new(problem: &Problem, request: &PageRequest, user: Option<SignedIn>) -> Self {
+        let (title, status) = (title(problem.code()), problem.code().status());
+        let alert = Alert { title: title.to_owned(), detail: detail(problem), ..Alert::from_problem(problem) };
         let mut response = if request.is_partial {
             notice(status, &alert)
         } else {
-            html(status, &MessagePage { layout: layout(request, problem.code().title(), user), alert })
+            html(status, &MessagePage { layout: layout(request, title, user), alert })
         };
         if let Some(wait) = problem.wait() {
             response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
@@ -62,22 +65,23 @@ impl ErrorPage {
     }
 
     /// Asks to sign in. `problem` is what is wrong with the access token, if there is one.
-    pub(super) fn sign_in(request: PageRequest, problem: Option<&Problem>) -> Self {
+    pub(super) fn sign_in(request: &PageRequest, problem: Option<&Problem>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         Self(Box::new(if request.is_partial {
             let detail =
                 "Sign in again in another tab, then continue here. Keep this page open: your input stays here.";
             notice(status, &Alert { tone: "bad", ..Alert::good("Your session has ended", detail) })
         } else {
-            let reason = problem.map(|problem| problem.detail().to_owned());
+            let reason = problem.map(detail);
             let is_signed_out = request.is_signed_out && reason.is_none();
-            html(status, &SignInPage { layout: layout(request, "Sign in", None), is_signed_out, reason })
+            let sign_in = request.brand.sign_in(&request.return_path);
+            html(status, &SignInPage { layout: layout(request, "Sign in", None), is_signed_out, reason, sign_in })
         }))
     }
 
     /// Answers a form whose session has ended, and keeps its fields. Only for forms that surely come from these pages. The
     /// next session differs, so [`ErrorPage::confirm_resubmit`] asks before anything is changed.
-    pub(super) fn session_ended(request: PageRequest, path: &str, fields: Vec<(String, String)>) -> Self {
+    pub(super) fn session_ended(request: &PageRequest, path: &str, fields: Vec<(String, String)>) -> Self {
         if request.is_partial {
             return Self::sign_in(request, None);
         }
@@ -93,7 +97,7 @@ impl ErrorPage {
     /// Asks whether to resubmit a form of an earlier session. `made_for` is the tenant that the form names, or blank.
     pub(super) fn confirm_resubmit(
         problem: &Problem,
-        request: PageRequest,
+        request: &PageRequest,
         user: SignedIn,
         made_for: &str,
         path: &str,
@@ -129,8 +133,31 @@ impl IntoResponse for ErrorPage {
     }
 }
 
-fn layout(request: PageRequest, title: &'static str, user: Option<SignedIn>) -> Layout {
-    Layout { root: request.root, nav_item: NavItem::None, title, user }
+/// A page's words for what the API calls by its own.
+fn title(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "Page not found",
+        Code::MethodNotAllowed => "There is no page at this address",
+        Code::InvalidParameter => "This address is not valid",
+        Code::MalformedBody => "The form could not be read",
+        Code::BodyTooLarge => "That is too long",
+        code => code.title(),
+    }
+}
+
+fn detail(problem: &Problem) -> String {
+    let ask = "Ask an administrator of your product for it.";
+    match (problem.code(), problem.missing_scope()) {
+        (Code::PermissionDenied, Some(scope)) => format!("Your account lacks the permission {scope}. {ask}"),
+        (Code::InvalidParameter, _) => "Open the page from the menu.".to_owned(),
+        (Code::MissingToken | Code::ExpiredToken, _) => "Your session has expired. Sign in again.".to_owned(),
+        (Code::InvalidToken, _) => "Your sign-in is not valid. Sign in again.".to_owned(),
+        _ => Alert::from_problem(problem).detail,
+    }
+}
+
+fn layout(request: &PageRequest, title: &'static str, user: Option<SignedIn>) -> Layout {
+    Layout::new(request, NavItem::None, title, user)
 }
 
 fn notice(status: StatusCode, alert: &Alert) -> Response {

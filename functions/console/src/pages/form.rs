@@ -2,12 +2,11 @@
 
 use audit_log_web::{
     caller::Permission,
-    origin::is_equal,
     problem::{Code, Problem},
 };
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, MatchedPath, Request},
+    extract::{FromRequest, FromRequestParts, Request},
 };
 use http::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -36,14 +35,14 @@ impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for For
         let (mut parts, body) = request.into_parts();
         // An answer repeats the fields only of a form that a page of this origin surely sent.
         let surely = is_surely_same_origin(&parts.headers);
-        let path = parts.extensions.get::<MatchedPath>().filter(|_| surely).map(|path| path.as_str().to_owned());
+        let path = Some(parts.uri.path().to_owned()).filter(|_| surely);
         let session = match (Session::<P>::from_request_parts(&mut parts, app).await, &path) {
             (Ok(session), _) => session,
             (Err(error), Some(path)) if error.is_unauthorized() => {
                 let request = PageRequest::from_parts(&parts);
                 let body = Bytes::from_request(Request::from_parts(parts, body), app).await.unwrap_or_default();
                 let fields = serde_html_form::from_bytes(&body).unwrap_or_default();
-                return Err(ErrorPage::session_ended(request, path, fields));
+                return Err(ErrorPage::session_ended(&request, path, fields));
             }
             (Err(error), _) => return Err(error),
         };
@@ -57,7 +56,7 @@ impl<B: Backend, P: Permission, T: DeserializeOwned> FromRequest<App<B>> for For
             _ => refuse(Code::MalformedBody, "The form arrived incomplete. Send it again."),
         })?;
         let token = serde_html_form::from_bytes::<CsrfToken>(&body).unwrap_or_default();
-        if !is_equal(token.csrf.as_bytes(), session.csrf().as_bytes()) {
+        if !session.accepts(&token.csrf) {
             let fields = serde_html_form::from_bytes(&body).unwrap_or_default();
             return Err(ask_to_resubmit(&session, path.as_deref(), &token.tenant, fields));
         }
@@ -83,5 +82,5 @@ fn ask_to_resubmit<P>(
     if session.request.is_partial {
         return session.refuse(&problem.hint("Save instead. You can then resubmit your input."));
     }
-    ErrorPage::confirm_resubmit(&problem, session.request, session.user(), made_for, path, fields)
+    ErrorPage::confirm_resubmit(&problem, &session.request, session.user(), made_for, path, fields)
 }

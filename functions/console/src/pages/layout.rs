@@ -1,12 +1,14 @@
 //! What all pages share: the layout around their content, badges, alerts, and how a template becomes a response.
 
+use std::sync::Arc;
+
 use askama::Template;
 use audit_log_core::failure::Party;
 use audit_log_web::{caller::Caller, problem::Problem};
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
-use super::{assets, text::shown};
+use super::{assets, brand::Brand, request::PageRequest, text::shown};
 use crate::status::ExportState;
 
 /// The frame around a page's content.
@@ -16,9 +18,19 @@ pub(crate) struct Layout {
     pub(super) nav_item: NavItem,
     pub(super) title: &'static str,
     pub(super) user: Option<SignedIn>,
+    pub(super) brand: Arc<Brand>,
+    /// Names tenant and user on the first page after signing in, since other sites can sign a browser in, too.
+    pub(super) welcome: Option<Alert>,
 }
 
 impl Layout {
+    pub(super) fn new(request: &PageRequest, nav_item: NavItem, title: &'static str, user: Option<SignedIn>) -> Self {
+        let welcome = user.as_ref().filter(|_| request.is_signed_in).map(|user| {
+            Alert::good(&format!("You are now signed in for the tenant {}", user.tenant), &format!("As {}.", user.name))
+        });
+        Self { root: request.root, nav_item, title, user, brand: request.brand.clone(), welcome }
+    }
+
     pub(super) fn style(&self) -> &'static str {
         assets::style()
     }
@@ -31,6 +43,17 @@ impl Layout {
         assets::htmx()
     }
 
+    /// Whether the menu begins with the setup.
+    pub(super) fn leads_to_setup(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.admin && user.setup_pending)
+    }
+
+    /// Whether the page says what to ask an administrator for.
+    pub(super) fn asks_for_setup(&self) -> bool {
+        let is_landing = matches!(self.nav_item, NavItem::Logs | NavItem::Status);
+        is_landing && self.user.as_ref().is_some_and(|user| !user.admin && user.setup_pending)
+    }
+
     /// The value of a menu entry's `aria-current`.
     pub(super) fn current(&self, nav_item: NavItem) -> &'static str {
         if self.nav_item == nav_item { "page" } else { "false" }
@@ -40,6 +63,7 @@ impl Layout {
 /// An entry of the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NavItem {
+    Setup,
     Logs,
     Status,
     Connector,
@@ -53,6 +77,8 @@ pub(crate) struct SignedIn {
     pub(super) name: String,
     pub(super) admin: bool,
     pub(super) csrf: String,
+    /// Whether exports are still to be set up.
+    pub(super) setup_pending: bool,
 }
 
 impl SignedIn {
@@ -64,6 +90,7 @@ impl SignedIn {
             name: shown(name, 80),
             admin: caller.permissions().admin,
             csrf: csrf.to_owned(),
+            setup_pending: false,
         }
     }
 }

@@ -45,8 +45,6 @@ struct LogsPage {
     query: LogsQuery,
     periods: Vec<Period>,
     facets: Vec<Facet>,
-    /// Names the tenant after signing in, since other sites can sign a browser in, too.
-    welcome: Option<Alert>,
     alert: Option<Alert>,
     wrong_fields: Vec<&'static str>,
     /// `None` if the events were not counted.
@@ -107,10 +105,6 @@ pub(super) async fn page<B: Backend>(
         facets: query.facets(summary.as_ref()),
         more: next.map(|next| query.to_query(Some(&page_token::encode(&next)))),
         file: query.to_query(None),
-        welcome: query.signed_in.as_ref().map(|_| {
-            let user = session.user();
-            Alert::good(&format!("You are now signed in for the tenant {}", user.tenant), &format!("As {}.", user.name))
-        }),
         query,
         alert,
         wrong_fields,

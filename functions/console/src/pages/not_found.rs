@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{HeaderMap, header, request::Parts};
 
-use super::{add_security_headers, error_page::ErrorPage, request::PageRequest, session::Session};
+use super::{add_security_headers, brand::Brand, error_page::ErrorPage, request::PageRequest, session::Session};
 use crate::app::{App, Backend};
 
 /// Adds the answers. It must come last: routes that are added later don't have them.
@@ -19,22 +19,22 @@ pub(crate) fn with_fallbacks<B: Backend>(router: Router<App<B>>) -> Router<App<B
     let not_allowed = || Problem::new(Code::MethodNotAllowed, "This address accepts only the methods in Allow.");
     router
         .fallback(async move |parts: Parts, session: Result<Session<Read>, ErrorPage>| {
-            answer(&not_found(), &parts, session.ok()).await
+            answer(&not_found(), &parts, session.ok())
         })
         .method_not_allowed_fallback(async move |parts: Parts, session: Result<Session<Read>, ErrorPage>| {
-            answer(&not_allowed(), &parts, session.ok()).await
+            answer(&not_allowed(), &parts, session.ok())
         })
 }
 
-async fn answer(problem: &Problem, parts: &Parts, session: Option<Session<Read>>) -> Response {
+fn answer(problem: &Problem, parts: &Parts, session: Option<Session<Read>>) -> Response {
     if !accepts_html(&parts.headers) {
         return problem.clone().into_response();
     }
     let page = match session {
         Some(session) => session.refuse(problem),
-        None => ErrorPage::new(problem, PageRequest::from_parts(parts), None),
+        None => ErrorPage::new(problem, &PageRequest::from_parts(parts), None),
     };
-    add_security_headers(page.into_response()).await
+    add_security_headers(page.into_response(), &Brand::of(&parts.extensions))
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {

@@ -2,19 +2,18 @@
 
 use std::sync::LazyLock;
 
-use audit_log_web::caller::Read;
 use axum::response::Response;
 
 use super::{
     document::{self, rendered},
-    layout::NavItem,
-    session::Session,
+    session::Visitor,
 };
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| rendered(include_str!("../../../../docs/obstacles.md")));
 
-pub(super) async fn page(session: Session<Read>) -> Response {
-    document::page(session.layout(NavItem::None, "Obstacles"), &DOCUMENT)
+/// Needs no session: it has nothing of a tenant, and whoever looks after an AWS account may have no account here.
+pub(super) async fn page(visitor: Visitor) -> Response {
+    document::page(visitor.layout("Obstacles"), &DOCUMENT)
 }
 
 /// Where the page has more about a failure's code: a fragment, or nothing for the whole page. `None` if it has nothing.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use audit_log_core::records::ManifestState;
+use audit_log_core::{manifest::UsedKey, ports::ManifestKeys as _, records::ManifestState, timestamp};
 use audit_log_web::{
     caller::Read,
     problem::{Code, Problem},
@@ -16,14 +16,13 @@ use http::header;
 use super::{
     document::{self, rendered},
     error_page::ErrorPage,
-    layout::NavItem,
-    session::Session,
+    session::{Session, Visitor},
     text::{When, shown},
 };
 use crate::{
     app::{App, Backend},
     exports::Receipt,
-    manifest_keys::{self, ManifestKey},
+    manifest_keys,
 };
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| rendered(include_str!("../../../../docs/proof.md")));
@@ -31,8 +30,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| rendered(include_str!("../.
 /// Where the system's own objects are in a tenant's folder.
 const MANIFESTS: &str = "_audit-log-export/manifests/";
 
-pub(super) async fn page(session: Session<Read>) -> Response {
-    document::page(session.layout(NavItem::None, "Proof"), &DOCUMENT)
+/// Needs no session: it has nothing of a tenant, and auditors may have no account here.
+pub(super) async fn page(visitor: Visitor) -> Response {
+    document::page(visitor.layout("Proof"), &DOCUMENT)
 }
 
 /// What a tenant needs to verify its exports.
@@ -49,6 +49,8 @@ pub(super) struct Proof {
 
 pub(super) struct KeyView {
     pub(super) id: String,
+    /// SHA-256 of the key, of which the id is the beginning.
+    pub(super) fingerprint: String,
     pub(super) name: String,
     pub(super) file: String,
     pub(super) since: When,
@@ -59,7 +61,7 @@ impl Proof {
     /// Reads the keys. `last` is the receipt of the last window, whose place has the head.
     pub(super) async fn load<B: Backend>(app: &App<B>, head: String, last: Option<&Receipt>) -> Self {
         // The rest of the status is of use without them.
-        let keys = manifest_keys::read(app).await.ok();
+        let keys = app.settings().manifest_keys().await.ok();
         let keys: Option<Vec<KeyView>> = keys.map(|keys| keys.into_iter().map(KeyView::from).collect());
         let manifest = last.and_then(|receipt| Some((receipt, receipt.manifest.as_ref()?)));
         let commands =
@@ -91,14 +93,16 @@ fn file_name(key_id: &str) -> String {
     format!("manifest-key-{key_id}.pem")
 }
 
-impl From<ManifestKey> for KeyView {
-    fn from(ManifestKey { key_id, name, first_used_at, retired_at, .. }: ManifestKey) -> Self {
+impl From<UsedKey> for KeyView {
+    fn from(UsedKey { key, first_used_at, retired_at }: UsedKey) -> Self {
+        let minute = |at| When::minute(&timestamp::seconds(at));
         Self {
-            file: file_name(&key_id),
-            id: key_id,
-            name: shown(&name, 200),
-            since: When::minute(&first_used_at),
-            until: retired_at.as_deref().map(When::minute),
+            file: file_name(&key.hex_id()),
+            id: key.hex_id(),
+            fingerprint: key.fingerprint(),
+            name: shown(&key.name, 200),
+            since: minute(first_used_at),
+            until: retired_at.map(minute),
         }
     }
 }

@@ -1,50 +1,72 @@
 //! What a request for a page says about itself: how deep its path is, whether a script sent it, and from which site.
 
-use axum::extract::MatchedPath;
+use std::sync::Arc;
+
 use http::{HeaderMap, header, request::Parts};
 
-/// The query of the first page after signing out.
+use super::{brand::Brand, return_path::ReturnPath};
+
+/// The query of the first page after signing in and after signing out.
+pub(super) const SIGNED_IN: &str = "signedIn=yes";
 pub(super) const SIGNED_OUT: &str = "signedOut=yes";
 
 /// `../` as often as a path that has no page may need.
 const UP: &str = "../../../../../../../../../../../../../../../../";
 
-/// The address of the page whose script sends a request, by "Reference" of htmx, section "Request Headers".
-const PAGE_ADDRESS: &str = "hx-current-url";
+/// By which a page tells what leads from it up to the root, when its script asks for a part of it. The path of such a request
+/// may be deeper than that of the page.
+const PAGE_ROOT: &str = "page-root";
 
 /// Where a browser says that a request comes from, by "Fetch Metadata Request Headers".
 const FETCH_SITE: &str = "sec-fetch-site";
 const SAME_ORIGIN: &str = "same-origin";
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct PageRequest {
+    pub(super) brand: Arc<Brand>,
     /// Leads from the path of the page that is shown up to the root of the pages, wherever a gateway has put that.
     pub(super) root: &'static str,
     /// Whether the page's own script asks, for a part of it.
     pub(super) is_partial: bool,
+    /// Whether this is the first page after signing in.
+    pub(super) is_signed_in: bool,
     pub(super) is_signed_out: bool,
+    /// Where a sign-in leads.
+    pub(super) return_path: ReturnPath,
 }
 
 impl PageRequest {
     pub(super) fn from_parts(parts: &Parts) -> Self {
-        // Where there is no page, there is no matched path.
-        let path = parts.extensions.get::<MatchedPath>().map_or(parts.uri.path(), MatchedPath::as_str);
         let is_partial = parts.headers.contains_key("hx-request");
-        // Forms post to deeper paths than the pages are at that ask for a part.
-        let path = if is_partial && !is_shown_at(path, &parts.headers) { "/" } else { path };
-        let root = match path.matches('/').count() {
-            0 | 1 => "./",
-            depth => UP.get(..(depth - 1) * "../".len()).unwrap_or(UP),
-        };
-        let is_signed_out = parts.uri.query().is_some_and(|query| query == SIGNED_OUT);
-        Self { root, is_partial, is_signed_out }
+        let sent_root = parts.headers.get(PAGE_ROOT).filter(|_| is_partial).and_then(|value| value.to_str().ok());
+        // The part of the path below a router's prefix, if it has one.
+        let depth = parts.uri.path().matches('/').count();
+        let has = |parameter| parts.uri.query().is_some_and(|query| query.split('&').any(|it| it == parameter));
+        Self {
+            brand: Brand::of(&parts.extensions),
+            root: sent_root.and_then(known_root).unwrap_or_else(|| root_of_depth(depth)),
+            is_partial,
+            is_signed_in: has(SIGNED_IN),
+            is_signed_out: has(SIGNED_OUT),
+            return_path: ReturnPath::from_uri(&parts.uri),
+        }
     }
 }
 
-/// Whether the browser shows the page at a path, which a gateway may have put below others.
-fn is_shown_at(path: &str, headers: &HeaderMap) -> bool {
-    let address = headers.get(PAGE_ADDRESS).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    address.split(['?', '#']).next().is_some_and(|address| address.ends_with(path))
+/// Leads from a path with so many slashes up to the root.
+fn root_of_depth(slashes: usize) -> &'static str {
+    match slashes {
+        0 | 1 => "./",
+        depth => UP.get(..(depth - 1) * "../".len()).unwrap_or(UP),
+    }
+}
+
+/// A root that a page may have.
+fn known_root(text: &str) -> Option<&'static str> {
+    if text == "./" {
+        return Some("./");
+    }
+    UP.get(..text.len()).filter(|root| !root.is_empty() && *root == text && root.ends_with('/'))
 }
 
 /// Whether the browser states that a page of this origin sent the request, in a header that no page can set.

@@ -2,8 +2,11 @@
 //!
 //! The API ignores that cookie. Pages are shown, and forms accepted, only with a [`Session`].
 
+use std::convert::Infallible;
+
 use audit_log_web::{
     caller::{Caller, Permission, Read},
+    origin::is_equal,
     problem::{Code, Problem},
 };
 use axum::extract::FromRequestParts;
@@ -17,13 +20,43 @@ use super::{
     layout::{Layout, NavItem, SignedIn},
     request::PageRequest,
 };
-use crate::app::{App, Backend};
+use crate::{
+    app::{App, Backend},
+    setup,
+};
 
 /// A caller with the permission `P` who sent the cookie.
 pub(crate) struct Session<P> {
     pub(super) caller: Caller<P>,
     pub(super) request: PageRequest,
+    secret: CsrfSecret,
+    /// The secret, masked for this answer.
     csrf: String,
+    /// Whether exports are still to be set up. Parts of pages don't say that.
+    pub(super) setup_pending: bool,
+}
+
+/// What proves that a form is of a session. No other site can know it: it is derived from the access token, which is secret.
+///
+/// Pages are compressed, and their length says how often a text occurs in them (BREACH). So each answer has the secret in a
+/// form of its own: random bytes, and the exclusive or of these and the secret.
+struct CsrfSecret([u8; 32]);
+
+impl CsrfSecret {
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(format!("csrf:{token}")).into())
+    }
+
+    fn masked(&self, mask: [u8; 32]) -> String {
+        let masked = self.0.iter().zip(mask).map(|(byte, mask)| byte ^ mask);
+        mask.into_iter().chain(masked).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn is_in(&self, masked: &str) -> bool {
+        let byte = |at: usize| u8::from_str_radix(masked.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..self.0.len()).map(|at| Some(byte(at)? ^ byte(at + self.0.len())?)).collect();
+        masked.len() == 4 * self.0.len() && bytes.is_some_and(|bytes| is_equal(&bytes, &self.0))
+    }
 }
 
 /// The fields that every form has: a proof that it is of the caller's session, and the tenant that it was made for.
@@ -36,15 +69,16 @@ pub(super) struct CsrfToken {
 
 impl<P> Session<P> {
     pub(super) fn layout(&self, nav_item: NavItem, title: &'static str) -> Layout {
-        Layout { root: self.request.root, nav_item, title, user: Some(self.user()) }
+        Layout::new(&self.request, nav_item, title, Some(self.user()))
     }
 
     pub(super) fn user(&self) -> SignedIn {
-        SignedIn::new(&self.caller, &self.csrf)
+        SignedIn { setup_pending: self.setup_pending, ..SignedIn::new(&self.caller, &self.csrf) }
     }
 
-    pub(super) fn csrf(&self) -> &str {
-        &self.csrf
+    /// Whether a form's token is of this session.
+    pub(super) fn accepts(&self, csrf: &str) -> bool {
+        self.secret.is_in(csrf)
     }
 
     pub(super) fn csrf_token(&self) -> CsrfToken {
@@ -52,7 +86,7 @@ impl<P> Session<P> {
     }
 
     pub(super) fn refuse(&self, problem: &Problem) -> ErrorPage {
-        ErrorPage::new(problem, self.request, Some(self.user()))
+        ErrorPage::new(problem, &self.request, Some(self.user()))
     }
 }
 
@@ -61,25 +95,46 @@ impl<B: Backend, P: Permission> FromRequestParts<App<B>> for Session<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App<B>) -> Result<Self, ErrorPage> {
         let request = PageRequest::from_parts(parts);
-        let Some(token) = cookie(&parts.headers) else { return Err(ErrorPage::sign_in(request, None)) };
-        let csrf = csrf_of(token);
+        let Some(token) = cookie(&parts.headers) else { return Err(ErrorPage::sign_in(&request, None)) };
+        let secret = CsrfSecret::of(token);
+        let mask = app.random().map_err(|failure| ErrorPage::new(&failure.into(), &request, None))?;
+        let csrf = secret.masked(mask);
         match Caller::from_token(token, parts, app).await {
-            Ok(caller) => Ok(Self { caller, request, csrf }),
+            Ok(caller) => {
+                let setup_pending = !request.is_partial && setup::is_pending(app, caller.tenant()).await;
+                Ok(Self { caller, request, secret, csrf, setup_pending })
+            }
             Err(problem) if problem.code() == Code::PermissionDenied => {
                 let reader = Caller::<Read>::from_token(token, parts, app).await.ok();
-                Err(ErrorPage::new(&problem, request, reader.map(|reader| SignedIn::new(&reader, &csrf))))
+                Err(ErrorPage::new(&problem, &request, reader.map(|reader| SignedIn::new(&reader, &csrf))))
             }
             Err(problem) if problem.code().status() == StatusCode::UNAUTHORIZED => {
-                Err(ErrorPage::sign_in(request, Some(&problem)))
+                Err(ErrorPage::sign_in(&request, Some(&problem)))
             }
-            Err(problem) => Err(ErrorPage::new(&problem, request, None)),
+            Err(problem) => Err(ErrorPage::new(&problem, &request, None)),
         }
     }
 }
 
-/// No other site can know it: it is derived from the access token, which is secret.
-fn csrf_of(token: &str) -> String {
-    Sha256::digest(format!("csrf:{token}")).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Whoever asks for a page that is the same for everybody: a signed-in user, or nobody.
+pub(crate) struct Visitor {
+    request: PageRequest,
+    user: Option<SignedIn>,
+}
+
+impl Visitor {
+    pub(super) fn layout(self, title: &'static str) -> Layout {
+        Layout::new(&self.request, NavItem::None, title, self.user)
+    }
+}
+
+impl<B: Backend> FromRequestParts<App<B>> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<B>) -> Result<Self, Infallible> {
+        let session = Session::<Read>::from_request_parts(parts, app).await.ok();
+        Ok(Self { request: PageRequest::from_parts(parts), user: session.map(|session| session.user()) })
+    }
 }
 
 /// Whether the pages run on the browser's own machine, where there is no TLS and so no secure cookie.
@@ -91,7 +146,7 @@ fn is_local(headers: &HeaderMap) -> bool {
 
 /// The prefix `__Host-` makes browsers refuse the cookie from subdomains and without TLS, by RFC 6265bis.
 fn cookie_name(headers: &HeaderMap) -> &'static str {
-    if is_local(headers) { "session" } else { "__Host-session" }
+    if is_local(headers) { "audit-log-session" } else { "__Host-audit-log-session" }
 }
 
 /// The value of `Set-Cookie`.

@@ -1,7 +1,7 @@
 //! The page of the export settings: preview, verify and save.
 
 use askama::Template;
-use audit_log_core::tenant::Region;
+use audit_log_core::onboarding::StartOfHistory;
 use audit_log_web::{
     body::Query,
     caller::Admin,
@@ -21,13 +21,14 @@ use super::{
     layout::{Alert, Badge, Layout, NavItem, html},
     obstacles,
     session::{CsrfToken, Session},
-    settings_form::{Fields, SettingsForm, label},
+    settings_form::{Fields, HistoryView, SettingsFields, SettingsForm, label, regions},
     text::When,
 };
 use crate::{
     app::{App, Backend},
     connector::ConnectorStatus,
-    settings::{self, Current, IfMatch, Preview},
+    settings::{self, Current, IfMatch, Preview, VerifiedSave},
+    status::ExportState,
     verification::{self, VerificationReport, VerificationStep},
 };
 
@@ -52,9 +53,11 @@ struct FormView {
     /// The version that a save of this form is based on.
     etag: String,
     enabled: bool,
-    can_choose_history: bool,
-    fields: Fields,
-    regions: Vec<&'static str>,
+    fields: SettingsFields,
+    /// Whether what is typed differs from what is saved, as far as that is known.
+    is_unsaved: bool,
+    /// Whether a verification has just refused to save this.
+    can_save_anyway: bool,
     alert: Option<Alert>,
     conflicts: Vec<(&'static str, String)>,
     preview: PreviewView,
@@ -79,8 +82,10 @@ struct NextFile {
 
 #[derive(Template)]
 #[template(path = "report.html")]
-struct ReportView {
+pub(super) struct ReportView {
     root: &'static str,
+    /// Whether the report has the focus: it may be far down a whole page.
+    autofocus: bool,
     passed: bool,
     steps: Vec<StepView>,
 }
@@ -103,10 +108,16 @@ pub(super) async fn page<B: Backend>(
     session: Session<Admin>,
     query: Result<Query<SavedQuery>, Problem>,
 ) -> Result<Response, ErrorPage> {
-    let saved = query.ok().and_then(|Query(query)| query.saved).map(|_| {
-        Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are.")
-    });
     let current = settings::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+    let saved = query.ok().and_then(|Query(query)| query.saved).map(|_| match current.state {
+        ExportState::NotVerified => {
+            let detail = "Exports may fail. Fix what the report named, then verify again.";
+            Alert { tone: "warn", ..Alert::good("Settings saved, but not verified", detail) }
+        }
+        _ => {
+            Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are.")
+        }
+    });
     let typed = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
     let form = form_view(&app, &session, &current, typed, None).await;
     Ok(full_page(&session, &current, form, saved, StatusCode::OK))
@@ -117,8 +128,15 @@ pub(super) async fn save<B: Backend>(
     Form { session, fields: typed }: Form<Admin, SettingsForm>,
 ) -> Result<Response, ErrorPage> {
     let if_match = IfMatch(vec![&typed.version]);
-    match settings::save_settings(&app, &session.caller, &if_match, typed.draft()).await {
-        Ok(_) => Ok(Redirect::to("./settings?saved=yes").into_response()),
+    let saved = if typed.saves_anyway() {
+        let saved = settings::save_settings(&app, &session.caller, &if_match, typed.draft()).await;
+        saved.map(|_| VerifiedSave::Saved)
+    } else {
+        settings::verify_and_save(&app, &session.caller, &if_match, typed.draft()).await
+    };
+    match saved {
+        Ok(VerifiedSave::Saved) => Ok(Redirect::to("./settings?saved=yes").into_response()),
+        Ok(VerifiedSave::Refused(report)) => show_report(&app, &session, typed.clone(), report, true).await,
         Err(problem) => show_form_again(&app, &session, typed.clone(), &problem).await,
     }
 }
@@ -129,15 +147,27 @@ pub(super) async fn verify<B: Backend>(
     Form { session, fields: typed }: Form<Admin, SettingsForm>,
 ) -> Result<Response, ErrorPage> {
     let report = match verification::verify_settings(&app, &session.caller, Some(typed.draft())).await {
-        Ok(report) => ReportView::new(session.request.root, report),
+        Ok(report) => report,
         Err(problem) => return show_form_again(&app, &session, typed, &problem).await,
     };
     if session.request.is_partial {
-        return Ok(html(StatusCode::OK, &report));
+        return Ok(html(StatusCode::OK, &ReportView::new(session.request.root, report)));
     }
-    let current = settings::current(&app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
-    let form = FormView { report: Some(report), ..form_view(&app, &session, &current, typed, None).await };
-    Ok(full_page(&session, &current, form, None, StatusCode::OK))
+    show_report(&app, &session, typed, report, false).await
+}
+
+/// The whole page with what a verification of the typed settings found.
+async fn show_report<B: Backend>(
+    app: &App<B>,
+    session: &Session<Admin>,
+    typed: SettingsForm,
+    report: VerificationReport,
+    can_save_anyway: bool,
+) -> Result<Response, ErrorPage> {
+    let current = settings::current(app, &session.caller).await.map_err(|problem| session.refuse(&problem))?;
+    let report = Some(ReportView::new(session.request.root, report).focused());
+    let form = FormView { report, can_save_anyway, ..form_view(app, session, &current, typed, None).await };
+    Ok(full_page(session, &current, form, None, StatusCode::OK))
 }
 
 pub(super) async fn preview<B: Backend>(
@@ -190,7 +220,15 @@ async fn form_view<B: Backend>(
     typed: SettingsForm,
     problem: Option<&Problem>,
 ) -> FormView {
-    let fields = Fields::new(&typed, problem);
+    let enabled = is_connected(current);
+    let fields = SettingsFields {
+        enabled,
+        fields: Fields::new(&typed, problem),
+        regions: regions(&app.deployment().platform),
+        history: (current.start_of_history != StartOfHistory::Fixed)
+            .then(|| HistoryView { begins: current.body.exported_until.as_deref().map(When::minute) }),
+        create_bucket: None,
+    };
     let is_conflict = problem.is_some_and(|problem| problem.code() == Code::ChangedMeanwhile);
     let stored = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
     FormView {
@@ -198,13 +236,10 @@ async fn form_view<B: Backend>(
         csrf: session.csrf_token(),
         // Only an admin who is shown the conflict may save over what someone else has saved.
         etag: if is_conflict { current.etag.clone() } else { typed.version.clone() },
-        enabled: is_connected(current),
-        can_choose_history: current.body.exported_until.is_none(),
+        enabled,
+        is_unsaved: problem.is_some() || typed.draft() != stored.draft(),
+        can_save_anyway: false,
         conflicts: if is_conflict { typed.differences(&stored) } else { Vec::new() },
-        regions: Region::all()
-            .filter(|region| region.partition() == app.deployment().platform.partition)
-            .map(Region::as_str)
-            .collect(),
         preview: preview_view(app, session, &typed).await,
         alert: problem.map(alert),
         fields,
@@ -212,7 +247,7 @@ async fn form_view<B: Backend>(
     }
 }
 
-fn alert(problem: &Problem) -> Alert {
+pub(super) fn alert(problem: &Problem) -> Alert {
     let (title, detail) = match problem.code() {
         Code::ChangedMeanwhile => (
             "Someone else saved changes",
@@ -250,7 +285,11 @@ fn full_page(
 }
 
 impl ReportView {
-    fn new(root: &'static str, VerificationReport { passed, steps }: VerificationReport) -> Self {
+    pub(super) fn focused(self) -> Self {
+        Self { autofocus: true, ..self }
+    }
+
+    pub(super) fn new(root: &'static str, VerificationReport { passed, steps }: VerificationReport) -> Self {
         let view = |step: VerificationStep| {
             let (tone, status) = match step.status.as_str() {
                 "passed" => ("good", "Passed"),
@@ -268,6 +307,6 @@ impl ReportView {
             };
             StepView { tone, status, name, step }
         };
-        Self { root, passed, steps: steps.into_iter().map(view).collect() }
+        Self { root, autofocus: false, passed, steps: steps.into_iter().map(view).collect() }
     }
 }

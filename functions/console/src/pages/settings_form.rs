@@ -1,10 +1,15 @@
 //! The fields of the settings form: their labels, what was typed, and what is wrong with each.
 
+use askama::Template;
+use audit_log_core::{
+    setup_draft::SetupDraft,
+    tenant::{Platform, Region},
+};
 use audit_log_web::problem::Problem;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::text::sentence;
+use super::text::{When, sentence};
 use crate::{draft::SettingsDraft, settings::StoredSettings};
 
 /// What was typed, by the fields' names in the API.
@@ -25,6 +30,10 @@ pub(crate) struct SettingsForm {
     /// `now` or `date`.
     history: String,
     history_from: String,
+    /// Not blank: save although a verification did not pass.
+    anyway: String,
+    /// Not blank: the stack makes the bucket. Of a setup.
+    create_bucket: String,
 }
 
 /// The label of a field of any form. `None` for hidden fields and for choices between fields.
@@ -50,7 +59,7 @@ impl SettingsForm {
     pub(super) fn from_stored(stored: Option<&StoredSettings>, etag: &str) -> Self {
         let version = etag.to_owned();
         let Some(stored) = stored else {
-            return Self { version, frequency_hours: "1".to_owned(), ..Self::default() };
+            return Self { version, ..Self::blank() };
         };
         let StoredSettings {
             bucket,
@@ -74,9 +83,41 @@ impl SettingsForm {
             encryption,
             kms_key_arn: kms_key_arn.unwrap_or_default(),
             bucket_owner: bucket_owner.unwrap_or_default(),
-            history: String::new(),
-            history_from: String::new(),
+            ..Self::default()
         }
+    }
+
+    /// The form of a setup in which nothing was typed yet.
+    pub(super) fn blank() -> Self {
+        Self { frequency_hours: "1".to_owned(), ..Self::default() }
+    }
+
+    /// The form filled with what a setup has typed.
+    pub(super) fn from_setup(SetupDraft { settings, history_from, create_bucket }: &SetupDraft) -> Self {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        Self {
+            bucket: text(&settings.bucket),
+            region: text(&settings.region),
+            prefix: text(&settings.prefix),
+            frequency_hours: settings.frequency_hours.clone().unwrap_or_else(|| "1".to_owned()),
+            format: text(&settings.format),
+            compression: text(&settings.compression),
+            encryption: text(&settings.encryption),
+            kms_key_arn: text(&settings.kms_key_arn),
+            bucket_owner: text(&settings.bucket_owner),
+            history: if history_from.is_some() { "date".to_owned() } else { String::new() },
+            history_from: text(history_from),
+            create_bucket: if *create_bucket { "yes".to_owned() } else { String::new() },
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn saves_anyway(&self) -> bool {
+        !self.anyway.is_empty()
+    }
+
+    pub(super) fn creates_bucket(&self) -> bool {
+        !self.create_bucket.is_empty()
     }
 
     /// The settings by name, in the order of the page.
@@ -94,6 +135,8 @@ impl SettingsForm {
             version: _,
             history: _,
             history_from: _,
+            anyway: _,
+            create_bucket: _,
         } = self;
         [
             ("bucket", bucket),
@@ -142,6 +185,29 @@ pub(super) struct Field {
     pub(super) error: Option<String>,
     /// Whether it is the first wrong one of the page, which gets the focus.
     pub(super) first: bool,
+}
+
+/// The fields of settings, in the forms of the settings and of the setup.
+#[derive(Template)]
+#[template(path = "settings-fields.html")]
+pub(super) struct SettingsFields {
+    pub(super) enabled: bool,
+    pub(super) fields: Fields,
+    pub(super) regions: Vec<&'static str>,
+    /// None if the start of the history is fixed.
+    pub(super) history: Option<HistoryView>,
+    /// Whether the stack makes the bucket. Only a setup asks.
+    pub(super) create_bucket: Option<bool>,
+}
+
+pub(super) struct HistoryView {
+    /// Where it begins as saved.
+    pub(super) begins: Option<When>,
+}
+
+/// The regions to choose from.
+pub(super) fn regions(platform: &Platform) -> Vec<&'static str> {
+    Region::all().filter(|region| region.partition() == platform.partition).map(Region::as_str).collect()
 }
 
 pub(super) struct Fields {
@@ -206,7 +272,7 @@ mod tests {
     #[test]
     fn every_setting_has_a_label_and_a_form_field() {
         let schema = serde_json::to_value(<SettingsDraft as PartialSchema>::schema()).unwrap();
-        let template = include_str!("../../templates/settings-form.html");
+        let template = include_str!("../../templates/settings-fields.html");
         for setting in schema["properties"].as_object().unwrap().keys() {
             assert!(label(setting).is_some(), "{setting} has no label");
             let fields = [format!("m::text(\"{setting}\","), format!("name=\"{setting}\"")];

@@ -8,7 +8,6 @@ use audit_log_core::{
 use audit_log_web::{
     body::Json,
     caller::{Caller, Read},
-    origin::is_equal,
     problem::{Code, Problem},
 };
 use axum::{
@@ -24,7 +23,8 @@ use super::{
     error_page::ErrorPage,
     form::{Form, NoFields},
     layout::{Layout, NavItem, SignedIn, html},
-    request::{PageRequest, SIGNED_OUT, Sender, is_surely_same_origin},
+    request::{PageRequest, SIGNED_IN, SIGNED_OUT, Sender, is_surely_same_origin},
+    return_path::ReturnPath,
     session::{Session, set_cookie},
 };
 use crate::{
@@ -34,9 +34,6 @@ use crate::{
 
 /// What browsers keep of a cookie, by RFC 6265, section 6.1, less the name and the attributes.
 const MAX_TOKEN_BYTES: usize = 3800;
-
-/// The query of the first page after signing in.
-const SIGNED_IN: &str = "signedIn=yes";
 
 /// The body of a sign-in.
 #[derive(Deserialize)]
@@ -48,6 +45,9 @@ struct SignIn {
     /// Not blank if a [`ConfirmPage`] sends it.
     #[serde(default)]
     again: String,
+    /// Where to go then, below the root of the pages.
+    #[serde(default)]
+    path: String,
 }
 
 /// Sends a sign-in once more, from a page of this site: at once for another site's, after a confirmation for another user's.
@@ -58,6 +58,7 @@ struct ConfirmPage {
     layout: Layout,
     token: String,
     new: SignedIn,
+    path: String,
 }
 
 /// Signs in. A page of the platform posts the token as a form or as JSON; for a sign-in link, the pages' script posts it.
@@ -73,8 +74,8 @@ pub(super) async fn sign_in<B: Backend>(
     let (mut parts, body) = request.into_parts();
     let page_request = PageRequest::from_parts(&parts);
     let refuse = |problem: &Problem| match problem.code().status() {
-        StatusCode::UNAUTHORIZED => ErrorPage::sign_in(page_request, Some(problem)),
-        _ => ErrorPage::new(problem, page_request, None),
+        StatusCode::UNAUTHORIZED => ErrorPage::sign_in(&page_request, Some(problem)),
+        _ => ErrorPage::new(problem, &page_request, None),
     };
     let is_other_site = match Sender::from_headers(&parts.headers) {
         Sender::ThisSite => false,
@@ -87,7 +88,8 @@ pub(super) async fn sign_in<B: Backend>(
         }
     };
     let sent = read(Request::from_parts(parts.clone(), body), &app).await;
-    let SignIn { token, csrf, again } = sent.map_err(|problem| refuse(&problem))?;
+    let SignIn { token, csrf, again, path } = sent.map_err(|problem| refuse(&problem))?;
+    let return_path = ReturnPath::parse(&path);
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
             "The access token has more than {MAX_TOKEN_BYTES} bytes, which is too long for a cookie. The platform must issue shorter ones for these pages."
@@ -107,22 +109,24 @@ pub(super) async fn sign_in<B: Backend>(
             let hint = "Use a newer browser. If that doesn't help, ask the operators whether SignInOrigins has the console's own origin, and to remove it.";
             return Err(refuse(&Problem::new(Code::PermissionDenied, detail).hint(hint)));
         }
-        let layout = Layout { root: page_request.root, nav_item: NavItem::None, title: "Signing in", user: None };
-        return Ok(html(StatusCode::OK, &ConfirmPage { layout, token, new }));
+        let layout = Layout::new(&page_request, NavItem::None, "Signing in", None);
+        let page = ConfirmPage { layout, token, new, path: return_path.to_string() };
+        return Ok(html(StatusCode::OK, &page));
     }
     if let Ok(present) = Session::<Read>::from_request_parts(&mut parts, &app).await
         && !is_same_user(&present.caller, &caller)
-        && !is_equal(csrf.as_bytes(), present.csrf().as_bytes())
+        && !present.accepts(&csrf)
     {
         let layout = present.layout(NavItem::None, "Sign in as another user?");
-        return Ok(html(StatusCode::CONFLICT, &ConfirmPage { layout, token, new }));
+        let page = ConfirmPage { layout, token, new, path: return_path.to_string() };
+        return Ok(html(StatusCode::CONFLICT, &page));
     }
     let event = app.change(&caller).map(|change| change.signed_in(caller.tenant(), caller.expires_at()));
     let event = event.map_err(|failure| refuse(&failure.into()))?;
     record(&app, &event).await.map_err(|problem| refuse(&problem))?;
     tracing::info!(tenant = %caller.tenant(), "signed in to the pages");
     let cookie = set_cookie(&parts.headers, &token, caller.expires_at(), app.time());
-    let location = format!("{}?{SIGNED_IN}", page_request.root);
+    let location = return_path.location(page_request.root, SIGNED_IN);
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::SET_COOKIE, cookie)]).into_response())
 }
 

@@ -1,37 +1,55 @@
-//! The page of the export status: last error, connection check, chart, how to verify, and receipts.
+//! The page of the export status: what to do next, last error, connection check, chart, incidents, replays, how to verify, and
+//! receipts.
 
 use askama::Template;
-use audit_log_core::{failure::Code, records::ManifestState};
-use audit_log_web::{body::Query, caller::Read, problem::Problem};
-use axum::{extract::State, response::Response};
+use audit_log_core::{failure::Code, ports::Settings as _, timestamp};
+use audit_log_web::{
+    body::Query,
+    caller::{Admin, Read},
+    problem::Problem,
+};
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Redirect, Response},
+};
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::{
-    chart::{self, Chart},
+    chart::Chart,
     error_page::ErrorPage,
-    layout::{Badge, Layout, NavItem, html},
+    form::{Form, NoFields},
+    history::History,
+    incidents::{Incidents, Present},
+    layout::{Alert, Badge, Layout, NavItem, html},
     obstacles,
     proof::Proof,
-    session::Session,
-    text::{When, bytes, number, shown},
+    receipts::Receipts,
+    replay::RangeForm,
+    replay_progress::ReplayProgress,
+    session::{CsrfToken, Session},
+    text::{When, shown},
 };
 use crate::{
     app::{App, Backend},
-    exports::{self, ExportedObject, Manifest, Parameters, Receipt},
-    status::{self, ConnectionCheck, ConnectionFinding, ExportError, ExportState, Undelivered},
+    exports::{self, Parameters},
+    retry::{self, ExportRequested},
+    status::{
+        self, ConnectionCheck, ConnectionFinding, ExportError, ExportState, ExportStatus, FinalDelivery, Undelivered,
+    },
 };
-
-/// How many of a window's objects are listed, at most.
-const MAX_LISTED_OBJECTS: usize = 2;
 
 #[derive(Template)]
 #[template(path = "status.html")]
 struct StatusPage {
     layout: Layout,
+    csrf: CsrfToken,
     badge: Badge,
     state: ExportState,
     admin: bool,
+    notice: Option<Alert>,
+    /// Whether a verification has passed since the last failure.
+    is_repaired: bool,
     last: Option<When>,
     next: Option<When>,
     until: Option<When>,
@@ -43,11 +61,15 @@ struct StatusPage {
     is_loss: bool,
     check: Option<CheckView>,
     undelivered: Option<UndeliveredView>,
+    final_deliveries: Vec<FinalDeliveryView>,
+    has_manifests: bool,
+    signing_failed_since: Option<When>,
+    replay: Option<ReplayProgress>,
+    range: Option<RangeForm>,
     chart: Option<Chart>,
+    incidents: Option<Incidents>,
     proof: Option<Proof>,
-    receipts: Vec<ReceiptView>,
-    /// The query of the next page.
-    more: Option<String>,
+    receipts: Receipts,
     is_first_page: bool,
 }
 
@@ -72,37 +94,33 @@ struct UndeliveredView {
     near_retention: bool,
 }
 
-struct ReceiptView {
-    from: When,
-    to: When,
-    events: String,
-    malformed: u64,
-    gap: bool,
-    size: String,
-    objects: Vec<ObjectView>,
-    unlisted: u64,
-    manifest: ManifestView,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ManifestView {
-    Signed,
-    Unsigned,
-    None,
-}
-
-struct ObjectView {
-    folder: String,
-    file: String,
-    size: String,
-    sha256: String,
-    copy_command: String,
+/// What is left to deliver to a place that exports have left.
+struct FinalDeliveryView {
+    place: String,
+    since: When,
+    refused_since: Option<When>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PageQuery {
     page_token: Option<String>,
+    /// What was just done.
+    retry: String,
+    replay: String,
+}
+
+impl PageQuery {
+    /// Says that what was asked for is done. Anybody can make such a link, so it says nothing more.
+    fn notice(&self) -> Option<Alert> {
+        let (title, detail) = match (self.retry.as_str(), self.replay.as_str()) {
+            ("requested", _) => ("Export requested", "It starts within seconds. Reload this page for its result."),
+            (_, "requested") => ("Redelivery requested", "It starts within minutes."),
+            (_, "stopped") => ("The redelivery stops", "It stops after the window in progress."),
+            _ => return None,
+        };
+        Some(Alert::good(title, detail))
+    }
 }
 
 pub(super) async fn page<B: Backend>(
@@ -110,23 +128,64 @@ pub(super) async fn page<B: Backend>(
     session: Session<Read>,
     query: Result<Query<PageQuery>, Problem>,
 ) -> Result<Response, ErrorPage> {
-    let refuse = |problem: Problem| session.refuse(&problem);
-    let Query(PageQuery { page_token }) = query.map_err(refuse)?;
+    let Query(query) = query.map_err(|problem| session.refuse(&problem))?;
+    let notice = query.notice();
+    let page =
+        status_page(&app, &session, query.page_token, notice).await.map_err(|problem| session.refuse(&problem))?;
+    Ok(html(StatusCode::OK, &page))
+}
+
+/// Asks for an export. If that is refused, the page says why.
+pub(super) async fn retry<B: Backend>(
+    State(app): State<App<B>>,
+    Form { session, .. }: Form<Admin, NoFields>,
+) -> Result<Response, ErrorPage> {
+    match retry::request(&app, &session.caller).await {
+        Ok(ExportRequested { .. }) => Ok(Redirect::to("../status?retry=requested").into_response()),
+        Err(problem) => {
+            let alert = Some(Alert::from_problem(&problem));
+            let page = status_page(&app, &session, None, alert).await.map_err(|problem| session.refuse(&problem))?;
+            Ok(html(problem.code().status(), &page))
+        }
+    }
+}
+
+async fn status_page<B: Backend, P>(
+    app: &App<B>,
+    session: &Session<P>,
+    page_token: Option<String>,
+    notice: Option<Alert>,
+) -> Result<StatusPage, Problem> {
+    let (tenant, root, admin) = (session.caller.tenant(), session.request.root, session.caller.permissions().admin);
     let is_first_page = page_token.is_none();
-    let parameters = Parameters { page_token, ..Parameters::default() };
-    let exports = exports::page(&app, &session.caller, parameters).await.map_err(refuse)?;
-    let status = status::current(&app, &session.caller).await.map_err(refuse)?;
-    let chart = if is_first_page { Some(chart::load(&app, &session.caller).await.map_err(refuse)?) } else { None };
-    let proof = match status.manifest_head {
-        Some(head) if is_first_page => Some(Proof::load(&app, head, exports.exports.first()).await),
+    let exports = exports::page(app, &session.caller, Parameters { page_token, ..Parameters::default() }).await?;
+    let records = app.settings().records(tenant).await?;
+    let status = status::from_records(app, tenant, records.clone()).await?;
+    let history = if is_first_page { Some(History::load(app, tenant).await?) } else { None };
+    let incidents = history.as_ref().map(|history| Incidents::new(root, history, &Present::from(&status)));
+    let chart = history.as_ref().zip(incidents.as_ref());
+    let chart = chart.map(|(history, incidents)| Chart::from_history(history, incidents.listed()));
+    let proof = match &status.manifest_head {
+        Some(head) if is_first_page => Some(Proof::load(app, head.clone(), exports.exports.first()).await),
         _ => None,
     };
+    let replay = ReplayProgress::new(&records, session, app.time()).filter(|_| is_first_page);
+    let may_replay = admin && is_first_page && !exports.exports.is_empty() && status.next_run_at.is_some();
+    let is_running = records.replay.as_ref().is_some_and(audit_log_core::records::Replay::is_running);
+    let incident = incidents.as_ref().and_then(|incidents| incidents.last_failure()?.affected);
+    let range = (may_replay && !is_running).then(|| RangeForm::new(root, app.time(), incident.map(|it| it.from)));
+    let failed_at = status.last_error.as_ref().and_then(|error| timestamp::parse_seconds(error.at.as_deref()?));
+    let is_repaired = history.as_ref().zip(failed_at).is_some_and(|(history, at)| history.has_passed_after(at));
+    let receipts = Receipts::load(app, session, &records, exports, is_first_page).await;
     let minute = |at: &Option<String>| at.as_deref().map(When::minute);
-    let page = StatusPage {
+    Ok(StatusPage {
         layout: session.layout(NavItem::Status, "Export status"),
+        csrf: session.csrf_token(),
         badge: status.state.into(),
         state: status.state,
-        admin: session.caller.permissions().admin,
+        admin,
+        notice,
+        is_repaired,
         last: minute(&status.last_success_at),
         next: minute(&status.next_run_at),
         until: minute(&status.exported_until),
@@ -137,13 +196,45 @@ pub(super) async fn page<B: Backend>(
         error: status.last_error.or(status.loss).map(ErrorView::from),
         check: status.connection_check.map(CheckView::from),
         undelivered: status.undelivered.map(UndeliveredView::from),
+        final_deliveries: status.final_deliveries.into_iter().map(FinalDeliveryView::from).collect(),
+        has_manifests: status.manifest_head.is_some(),
+        signing_failed_since: minute(&status.signing_failed_since),
+        replay,
+        range,
         chart,
+        incidents,
         proof,
-        receipts: exports.exports.into_iter().map(ReceiptView::from).collect(),
-        more: exports.next_page_token.map(|token| format!("?pageToken={token}")),
+        receipts,
         is_first_page,
-    };
-    Ok(html(StatusCode::OK, &page))
+    })
+}
+
+impl StatusPage {
+    /// Whether the customer must act on the failure.
+    fn is_customers_turn(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.is_customers)
+    }
+}
+
+impl<'a> From<&'a ExportStatus> for Present<'a> {
+    fn from(status: &'a ExportStatus) -> Self {
+        Self {
+            is_failing: matches!(status.state, ExportState::Failing | ExportState::Retrying),
+            failing_since: status.failing_since.as_deref(),
+            exported_until: status.exported_until.as_deref(),
+            error: status.last_error.as_ref(),
+        }
+    }
+}
+
+impl From<FinalDelivery> for FinalDeliveryView {
+    fn from(FinalDelivery { bucket, folder, since, refused_since, .. }: FinalDelivery) -> Self {
+        Self {
+            place: shown(&format!("s3://{bucket}/{folder}"), 400),
+            since: When::minute(&since),
+            refused_since: refused_since.as_deref().map(When::minute),
+        }
+    }
 }
 
 impl From<ExportError> for ErrorView {
@@ -168,52 +259,5 @@ impl From<ConnectionCheck> for CheckView {
 impl From<Undelivered> for UndeliveredView {
     fn from(Undelivered { since, kept_until, near_retention }: Undelivered) -> Self {
         Self { since: When::minute(&since), until: kept_until.as_deref().map(When::minute), near_retention }
-    }
-}
-
-impl From<Receipt> for ReceiptView {
-    fn from(receipt: Receipt) -> Self {
-        let listed = receipt.objects.iter().take(MAX_LISTED_OBJECTS);
-        Self {
-            from: When::minute(&receipt.window_from),
-            to: When::minute(&receipt.window_to),
-            events: number(receipt.events),
-            malformed: receipt.malformed,
-            gap: receipt.gap,
-            size: bytes(receipt.bytes),
-            manifest: receipt.manifest.as_ref().into(),
-            unlisted: receipt.object_count.saturating_sub(MAX_LISTED_OBJECTS as u64),
-            objects: listed.map(|object| ObjectView::new(&receipt.bucket, object)).collect(),
-        }
-    }
-}
-
-impl From<Option<&Manifest>> for ManifestView {
-    fn from(manifest: Option<&Manifest>) -> Self {
-        match manifest {
-            Some(manifest) if manifest.state == ManifestState::Signed.as_str() => Self::Signed,
-            Some(_) => Self::Unsigned,
-            None => Self::None,
-        }
-    }
-}
-
-impl ObjectView {
-    fn new(bucket: &str, ExportedObject { key, bytes: size, sha256, .. }: &ExportedObject) -> Self {
-        let (folder, file) = key.rsplit_once('/').map_or(("", key.as_str()), |(folder, file)| (folder, file));
-        let url = format!("s3://{bucket}/{key}");
-        // A prefix may have apostrophes and parentheses. Quoting fails only for NUL, which no key has.
-        let quoted = shlex::try_quote(&url).unwrap_or_default();
-        Self {
-            folder: shown(&format!("{bucket}/{folder}/"), 400),
-            file: shown(file, 200),
-            size: bytes(*size),
-            sha256: sha256.clone(),
-            copy_command: format!("aws s3 cp {quoted} ."),
-        }
-    }
-
-    fn short_sha256(&self) -> String {
-        self.sha256.chars().take(8).collect()
     }
 }

@@ -149,6 +149,11 @@ impl When {
         Self::new(at, "%-d %b %Y, %H:%M:%S")
     }
 
+    /// The text in parts within which no line may break.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
+        self.text.split_inclusive(", ").map(str::trim_end)
+    }
+
     fn new(at: &str, format: &str) -> Self {
         match at.parse::<DateTime<Utc>>() {
             Ok(instant) => Self { exact: shown(at, 40), text: instant.format(format).to_string() },

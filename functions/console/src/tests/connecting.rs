@@ -199,10 +199,14 @@ async fn the_first_save_chooses_the_start_of_the_history_within_bounds() {
         (&saved["exportedUntil"], &saved["nextRunAt"]),
         (&json!("2026-11-20T00:00:00Z"), &json!("2026-11-21T11:01:00Z"))
     );
-    let again = world.save("acme", with("2026-11-19")).await;
-    assert!(again.text.contains("can't be changed after the first save"), "{}", again.text);
     let kept = world.save("acme", settings("acme")).await.json();
     assert_eq!(kept["exportedUntil"], "2026-11-20T00:00:00Z", "saving again neither loses nor repeats");
+    let earlier = world.save("acme", with("2026-11-19")).await.json();
+    assert_eq!(earlier["exportedUntil"], "2026-11-19T00:00:00Z", "nothing was exported yet");
+    world.succeed();
+    let again = world.save("acme", with("2026-11-18")).await;
+    assert!(again.text.contains("can't be changed after the first export"), "{}", again.text);
+    assert_eq!(again.fields(), ["historyFrom"]);
 }
 
 #[tokio::test]
@@ -213,7 +217,9 @@ async fn a_save_over_another_admins_save_is_refused() {
     let token = world.token("acme", ADMIN);
     let save = async |etag: &str| {
         let headers = if etag.is_empty() { vec![] } else { vec![("if-match", etag)] };
-        world.send(&token, "PUT", "/v1/export-settings", &headers, Some(settings("acme"))).await
+        let mut changed = settings("acme");
+        changed["frequencyHours"] = 2.into();
+        world.send(&token, "PUT", "/v1/export-settings", &headers, Some(changed)).await
     };
     assert_eq!(save("").await.refusal(), (428, "precondition_required".to_owned()));
     let first = save(&etag).await;
@@ -238,7 +244,12 @@ async fn an_export_or_a_rotation_during_a_save_is_no_conflict_but_another_admins
         config.external_id = config.pending_external_id.take();
     };
     world.fakes.once(Op::Verify, None, Fault::After(Box::new(export)));
-    let saved = world.save("acme", settings("acme")).await;
+    let with = |hours: u8| {
+        let mut settings = settings("acme");
+        settings["frequencyHours"] = hours.into();
+        settings
+    };
+    let saved = world.save("acme", with(2)).await;
     assert_eq!((saved.status.as_u16(), &saved.json()["exportedUntil"]), (200, &json!("2026-11-21T10:03:30Z")));
 
     let fakes = world.fakes.clone();
@@ -257,7 +268,7 @@ async fn an_export_or_a_rotation_during_a_save_is_no_conflict_but_another_admins
         assert_eq!(disconnected, Ok(audit_log_core::ports::Conditional::Written));
     };
     world.fakes.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
-    assert_eq!(world.save("acme", settings("acme")).await.refusal(), (409, "connector_required".to_owned()));
+    assert_eq!(world.save("acme", with(3)).await.refusal(), (409, "connector_required".to_owned()));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::*;
 /// Adds a receipt for each of the last hours.
 pub(super) fn export(world: &World, tenant: &str, hours: u32) {
     let mut state = world.fakes.state();
+    state.tenants.get_mut(tenant).unwrap().last_success_at = Some("2026-11-21T10:01:00Z".parse().unwrap());
     let receipts = &mut state.tenants.get_mut(tenant).unwrap().receipts;
     for hour in 0..hours {
         let to = "2026-11-21T10:00:00Z".parse::<DateTime<Utc>>().unwrap() - TimeDelta::hours(hour.into());

@@ -71,6 +71,7 @@ async fn without_a_token_issuer_every_operation_refuses() {
         retention: None,
         searches_per_minute: 100_000,
         sign_in_origins: Vec::new(),
+        embedding: Embedding::default(),
     };
     let issuer = TestIssuer::es256(now());
     let app = App::new(Fakes::default(), deployment, None, now, fill);

@@ -56,7 +56,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, _) = read.event.line();
             if !writer.has_room(&read, &line) {
-                reader.while_prefetching(writer.split(None)).await?;
+                reader.while_prefetching(writer.seal(None)).await?;
+                reader.while_prefetching(writer.store()).await?;
                 // This saves nothing but the file size limit: with another one, the minute might have fewer files.
                 context.save_checkpoint(start).await?;
             }
@@ -67,7 +68,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 reader.while_prefetching(writer.send()).await?;
             }
         }
-        writer.finish_last().await?;
+        writer.seal(None).await?;
+        writer.store().await?;
         writer.late_minute = None;
         writer.late_gap |= self.may_be_deleted(minute.from, (run.now)());
         Ok(())

@@ -20,11 +20,12 @@ use super::{
 };
 use crate::{
     batch::Batch,
+    checkpoint::Checkpoint,
     failure::{Code, Failure, Party},
     lease::LEASE_MARGIN,
     new_event::Stamp,
     ports::{Acquisition, Buckets, Bus, Events, Purpose, Queue, Signer, Tenants},
-    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredReceipt, TenantRecords},
+    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredReceipt, TenantRecords, time_to_end},
     schedule::{Window, full_hour, next_full_hour},
     settings::{FieldErrors, TenantConfig},
     system_events,
@@ -269,7 +270,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         let is_here = original.receipt.location == replay.location;
         let replayed = self.tenants.replayed_receipt(&held.tenant, window.to, &replay.location).await?;
         let standing = replayed.or_else(|| is_here.then(|| original.clone()));
-        if let Some(reason) = self.refusal(run, &original, standing.as_ref()) {
+        let is_begun = replay.checkpoint.as_deref().and_then(Checkpoint::stored_window) == Some(window);
+        if let Some(reason) = self.refusal(run, &original, standing.as_ref(), is_begun) {
             return self.leave_as_it_is(run, tenant_replay, window, reason, counts).await;
         }
         if !is_here && !records.final_deliveries.is_empty() {
@@ -303,8 +305,15 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     }
 
     /// Why the window is left as it is, if it is.
-    fn refusal(&self, run: Run<'_>, original: &StoredReceipt, standing: Option<&StoredReceipt>) -> Option<Refusal> {
-        Refusal::of(original, standing, self.may_be_deleted(original.receipt.window.from, run.deadline))
+    fn refusal(
+        &self,
+        run: Run<'_>,
+        original: &StoredReceipt,
+        standing: Option<&StoredReceipt>,
+        is_begun: bool,
+    ) -> Option<Refusal> {
+        let time_to_end = if is_begun { TimeDelta::zero() } else { time_to_end(self.options.retention) };
+        Refusal::of(original, standing, self.may_be_deleted(original.receipt.window.from, run.deadline + time_to_end))
     }
 
     async fn commit_replayed(
@@ -400,6 +409,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
         counts.signing_failed += u64::from(failure.code == Code::SigningFailed);
         let after = |replay: &Replay| {
+            // What failed may have been the answer to the write that ended it.
+            if !replay.is_running() {
+                return (replay.clone(), None);
+            }
             let failed = replay.after_failure(failure, now);
             if !is_given_up {
                 return (failed, None);

@@ -93,8 +93,12 @@ impl World {
 
     pub(super) fn save(&self, tenant: &str, draft: &Draft, saved_at: DateTime<Utc>) {
         let version = self.fakes.state().tenants.get(tenant).and_then(|tenant| tenant.config.clone()?.version);
-        let config = Draft { version, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
         let records = self.fakes.records(&id(tenant)).now_or_never().unwrap().unwrap();
+        // The role's account is also the default, but a save without a change would write nothing.
+        let before = records.config.as_ref().and_then(|config| config.bucket_owner.clone());
+        let other = before.is_none().then(|| "222222222222".to_owned());
+        let bucket_owner = draft.bucket_owner.clone().or(other);
+        let config = Draft { version, bucket_owner, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
         let saved =
             onboarding::save(&self.fakes, &records, &config, None, false, &change_at(saved_at)).now_or_never().unwrap();
         assert_eq!(saved, Ok(Conditional::Written));

@@ -20,7 +20,7 @@ use crate::{
     late_arrivals::TrailingCounts,
     lease::LEASE_MARGIN,
     ports::{Buckets, Bus, Conditional, Events, Signer, Tenants},
-    records::{Chain, Receipt},
+    records::{Chain, EventPosition, Receipt},
     schedule::Window,
     settings::TenantConfig,
 };
@@ -101,7 +101,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             let (line, malformed) = read.event.line();
             if !writer.has_room(&read, &line) {
                 let (read_until, last_event) = (reader.read_until(), reader.last_written());
-                reader.while_prefetching(writer.split(last_event)).await?;
+                reader.while_prefetching(store_file(context, start, writer, last_event)).await?;
                 let objects = writer.stored().to_vec();
                 let (malformed, late) = (writer.malformed, writer.late);
                 let trailing_counts = writer.trailing_counts.clone();
@@ -129,8 +129,24 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             writer.open().await?;
             writer.push(&event::heartbeat(&config.tenant, window), SYSTEM_EVENT)?;
         }
-        writer.finish_last().await
+        store_file(context, start, writer, None).await?;
+        Ok(writer.check_last()?)
     }
+}
+
+/// Stores the open file. Before the first one of a replay that differs from what is in the bucket, the record says that the window
+/// was begun: it is ended then even if an admin stops the replay, since its files are no longer those of its manifest.
+async fn store_file<T: Tenants, B: Buckets>(
+    context: &mut LeaseContext<'_, T>,
+    start: &Checkpoint,
+    writer: &mut Writer<'_, B>,
+    last_event: Option<EventPosition>,
+) -> Result<(), AbortReason> {
+    let is_other = writer.seal(last_event).await?;
+    if is_other && matches!(&context.delivery, Delivery::Replay(window) if window.replay.checkpoint.is_none()) {
+        context.save_checkpoint(start).await?;
+    }
+    Ok(writer.store().await?)
 }
 
 /// The lease and the records under which a window is exported.

@@ -40,6 +40,10 @@ impl StandingFiles {
         last.is_none_or(|last| event.position() <= (last.recorded_at_id.as_str(), last.shard))
     }
 
+    fn has(&self, file: u32, sha256: &str) -> bool {
+        self.get(file).is_some_and(|standing| standing.sha256 == sha256)
+    }
+
     fn get(&self, file: u32) -> Option<&StoredObject> {
         self.files.get(usize::try_from(file).ok()?.checked_sub(1)?)
     }
@@ -70,6 +74,7 @@ pub(super) struct Writer<'a, B: Buckets> {
     standing: Option<StandingFiles>,
     bucket: &'a mut Option<B::Bucket>,
     open: Option<OpenObject<<B::Bucket as Bucket>::Upload>>,
+    sealed: Option<SealedObject<<B::Bucket as Bucket>::Upload>>,
     stored: Vec<StoredObject>,
     /// Whether a request to store an object that failed may still be carried out.
     pub(super) in_doubt: bool,
@@ -88,6 +93,12 @@ struct OpenObject<U> {
     encoder: Encoder,
     upload: U,
     events: u64,
+}
+
+/// An object with all its bytes, which are sent but not stored.
+struct SealedObject<U> {
+    object: StoredObject,
+    upload: U,
 }
 
 /// What a line counts as: heartbeats and the like are not counted.
@@ -111,6 +122,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             standing,
             bucket,
             open: None,
+            sealed: None,
             stored: start.objects.clone(),
             in_doubt: false,
             late_minute: None,
@@ -173,31 +185,13 @@ impl<'a, B: Buckets> Writer<'a, B> {
         }
     }
 
-    /// Stores the open object and goes on with the next one; the last event of this one is `last_event`.
-    pub(super) async fn split(&mut self, last_event: Option<EventPosition>) -> Result<(), AbortReason> {
-        if self.open.is_none() {
+    /// Ends the open object, whose last event is `last_event`. Returns whether [`Self::store`] leaves the bucket with other files
+    /// of a window that is replayed than before.
+    pub(super) async fn seal(&mut self, last_event: Option<EventPosition>) -> Result<bool, AbortReason> {
+        let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else {
             // All events of the standing file are gone.
-            return Err(events_expired().into());
-        }
-        self.finish().await?;
-        if let Some(object) = self.stored.last_mut() {
-            object.last_event = last_event;
-        }
-        Ok(())
-    }
-
-    /// Stores the last object of the window, or of a late minute.
-    pub(super) async fn finish_last(&mut self) -> Result<(), AbortReason> {
-        self.finish().await?;
-        let has_all = |standing: &StandingFiles| standing.get(next_number(&self.stored, None)).is_none();
-        if self.late_minute.is_none() && !self.standing.as_ref().is_none_or(has_all) {
-            return Err(events_expired().into());
-        }
-        Ok(())
-    }
-
-    async fn finish(&mut self) -> Result<(), AbortReason> {
-        let Some(OpenObject { key, encoder, mut upload, events }) = self.open.take() else { return Ok(()) };
+            return self.standing.as_ref().map_or(Ok(false), |_| Err(events_expired().into()));
+        };
         let sent = async {
             let finished = encoder.finish().map_err(not_encoded)?;
             upload.write(finished.bytes).await.map(|()| (finished.stored, finished.sha256))
@@ -214,16 +208,32 @@ impl<'a, B: Buckets> Writer<'a, B> {
             upload.abort().await;
             return Err(reason);
         }
-        let Finish { result, in_doubt } = upload.finish(&sha256).await;
+        let is_other = self.standing.as_ref().is_none_or(|standing| !standing.has(file, &sha256));
+        let object = StoredObject { key, bytes, events, sha256, late: self.late_minute, last_event };
+        self.sealed = Some(SealedObject { object, upload });
+        Ok(is_other)
+    }
+
+    /// Stores the sealed object.
+    pub(super) async fn store(&mut self) -> Result<(), Failure> {
+        let Some(SealedObject { object, upload }) = self.sealed.take() else { return Ok(()) };
+        let Finish { result, in_doubt } = upload.finish(&object.sha256).await;
         self.in_doubt |= in_doubt;
         result?;
-        self.stored.push(StoredObject { key, bytes, events, sha256, late: self.late_minute, last_event: None });
+        self.stored.push(object);
         Ok(())
     }
 
+    /// Checks that no file of the window that was delivered before is left.
+    pub(super) fn check_last(&self) -> Result<(), Failure> {
+        let has_all = |standing: &StandingFiles| standing.get(next_number(&self.stored, None)).is_none();
+        if self.standing.as_ref().is_none_or(has_all) { Ok(()) } else { Err(events_expired()) }
+    }
+
     pub(super) async fn abort(self) {
-        if let Some(open) = self.open {
-            open.upload.abort().await;
+        let uploads = self.open.map(|open| open.upload).into_iter().chain(self.sealed.map(|sealed| sealed.upload));
+        for upload in uploads {
+            upload.abort().await;
         }
     }
 

@@ -11,7 +11,9 @@ use crate::{
     records::{Replay, StoredReceipt, StoredWatermark, TenantRecords},
     schedule::Schedule,
     settings::{Draft, TenantConfig},
+    setup_draft::SetupDraft,
     tenant::{ExternalId, ExternalIds, RoleArn, TenantId},
+    timestamp,
 };
 
 impl Settings for Fakes {
@@ -63,6 +65,17 @@ impl Settings for Fakes {
         Ok(Conditional::Written)
     }
 
+    async fn save_setup_draft(&self, tenant: &TenantId, draft: &SetupDraft) -> Result<Conditional, Failure> {
+        self.inject(Op::Settings, tenant.as_str()).await?;
+        let mut state = self.state();
+        let stored = state.tenants.entry(tenant.to_string()).or_default();
+        if stored.config.as_ref().is_none_or(|config| config.external_id.is_none()) {
+            return Ok(Conditional::ConditionFailed);
+        }
+        stored.setup_draft = Some(draft.clone());
+        Ok(Conditional::Written)
+    }
+
     async fn save(
         &self,
         config: &TenantConfig,
@@ -81,14 +94,19 @@ impl Settings for Fakes {
         let shards = stored.config.as_ref().and_then(|config| config.event_shards.as_ref());
         let fewer = shards.is_some_and(|text| text.parse().is_ok_and(|stored| config.event_shards.count() < stored));
         let is_leaving = stored.has_revision_before(announcement.final_deliveries.as_ref());
+        let begins_elsewhere = as_read.is_some_and(|as_read| {
+            as_read.exported_until.as_deref() != Some(timestamp::seconds(schedule.exported_until).as_str())
+        });
+        let may_begin = !begins_elsewhere || (stored.lease.is_none() && !stored.records().has_begun());
         let same_version = version(stored.config.as_ref()).unwrap_or(0) == config.version;
-        if !unchanged || !is_leaving || fewer || !same_version || stored.erasing_since.is_some() {
+        if !unchanged || !may_begin || !is_leaving || fewer || !same_version || stored.erasing_since.is_some() {
             return Ok(Conditional::ConditionFailed);
         }
         let before = stored.config.take().unwrap_or_default();
         let after = Draft::from_config(config, config.version + 1);
         let (external_id, pending_external_id) = (before.external_id.or(after.external_id), before.pending_external_id);
         stored.config = Some(Draft { external_id, pending_external_id, ..after });
+        stored.setup_draft = None;
         stored.verified_version = is_verified.then_some(config.version + 1);
         let StoredWatermark { exported_until, next_due, due_shard, .. } =
             StoredWatermark::connected(&config.tenant, schedule);

@@ -20,6 +20,12 @@ const TRIED_FOR_BY_PLATFORM: TimeDelta = TimeDelta::days(7);
 /// Without progress for so long, an alarm tells the platform.
 const STALLED_AFTER: TimeDelta = TimeDelta::hours(6);
 
+/// How long before its events expire a window that lies in the place is no longer begun: one that was begun must have the time to be
+/// ended, also after failures, since it would have other files than its manifest lists otherwise.
+pub fn time_to_end(retention: Option<TimeDelta>) -> TimeDelta {
+    retention.map_or(TimeDelta::zero(), |retention| (retention / 8).min(TRIED_FOR))
+}
+
 /// How many refused windows the record lists; it counts all.
 const MAX_LISTED_REFUSALS: usize = 50;
 
@@ -42,7 +48,7 @@ pub struct Replay {
     /// All windows that end at or before this are done.
     #[serde(with = "timestamp::serde_seconds")]
     pub next: DateTime<Utc>,
-    /// Whether an admin has asked to stop it. The window in progress is ended first: else its files and its manifest could differ.
+    /// Whether an admin has asked to stop it. A window with a checkpoint is ended first: else its files and its manifest could differ.
     pub stop_requested: bool,
     /// What was to be delivered when it was requested.
     pub planned: Progress,
@@ -52,7 +58,8 @@ pub struct Replay {
     /// Windows that could not be delivered again, at most the first 50.
     pub refused: Vec<RefusedWindow>,
     pub refused_count: u64,
-    /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a window that takes longer than a run.
+    /// A [`Checkpoint`](crate::checkpoint::Checkpoint) of a window of which files were stored, or were about to be, that the
+    /// location didn't have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
     /// Until then, a request that failed may still store an object.

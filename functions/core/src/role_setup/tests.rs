@@ -64,6 +64,7 @@ impl Tenant {
             bucket: None,
             prefix: None,
             kms_key: None,
+            create_bucket: false,
         }
     }
 
@@ -72,6 +73,7 @@ impl Tenant {
             bucket: Some(&self.bucket),
             prefix: Some(&self.prefix),
             kms_key: Some(&self.kms_key),
+            create_bucket: true,
             ..self.without_bucket()
         }
     }
@@ -99,6 +101,7 @@ fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
         ("BucketName", "acme-audit-logs"),
         ("BucketPrefix", PREFIX),
         ("KmsKeyArn", tenant.kms_key.as_str()),
+        ("CreateBucket", "true"),
         ("TenantId", "acme_eu"),
         ("ExternalId", EXTERNAL_ID),
         ("ProviderAccountId", "111111111111"),
@@ -327,12 +330,49 @@ fn terraform_and_cloudformation_create_the_same_role() {
 }
 
 #[test]
+fn terraform_and_cloudformation_make_the_same_bucket_if_it_is_asked_for() {
+    let policy = |json: &Value| serde_json::from_str::<Value>(json.as_str().unwrap()).unwrap();
+    let tenant = Tenant::in_region("eu-west-1");
+    for role_setup in [tenant.all(), RoleSetup { kms_key: None, ..tenant.all() }] {
+        let stack = Stack::new(&in_cli(&role_setup.cli()), role_setup.region);
+        let made = evaluate(&role_setup.terraform(), &[]).unwrap();
+        let resource = |kind: &str| &made[kind]["audit_logs"];
+        assert_eq!(resource("aws_s3_bucket")["bucket"], "acme-audit-logs");
+        let blocks = &stack.properties("Bucket")["PublicAccessBlockConfiguration"];
+        for (there, here) in [
+            ("block_public_acls", "BlockPublicAcls"),
+            ("block_public_policy", "BlockPublicPolicy"),
+            ("ignore_public_acls", "IgnorePublicAcls"),
+            ("restrict_public_buckets", "RestrictPublicBuckets"),
+        ] {
+            assert_eq!(resource("aws_s3_bucket_public_access_block")[there], blocks[here], "{there}");
+        }
+        assert_eq!(
+            policy(&resource("aws_s3_bucket_policy")["policy"]),
+            stack.properties("BucketPolicy")["PolicyDocument"]
+        );
+        let encryption = &stack.properties("Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
+        let by_default = &encryption["ServerSideEncryptionByDefault"];
+        assert_eq!(by_default["KMSMasterKeyID"].as_str(), role_setup.kms_key.map(KmsKeyArn::as_str));
+        let without = RoleSetup { create_bucket: false, ..role_setup };
+        assert!(!in_cli(&without.cli()).contains_key("CreateBucket"));
+        let made = evaluate(&without.terraform(), &[]).unwrap();
+        assert!(made.as_object().unwrap().keys().all(|kind| !kind.contains("s3")), "{made}");
+    }
+    for setting in ["status = \"Enabled\"", "days_after_initiation = 7", "object_ownership = \"BucketOwnerEnforced\""] {
+        assert!(TERRAFORM.contains(setting), "{setting}");
+    }
+}
+
+#[test]
 fn filling_in_the_file_has_the_effect_of_passing_the_values() {
     let tenant = Tenant::in_region("cn-north-1");
     let given = [
         ("bucket_name", "acme-audit-logs"),
         ("bucket_prefix", PREFIX),
         ("kms_key_arn", tenant.kms_key.as_str()),
+        ("create_bucket", "true"),
+        ("bucket_region", "cn-north-1"),
         ("tenant_id", "acme_eu"),
         ("external_id", EXTERNAL_ID),
         ("provider_account_id", "111111111111"),
@@ -349,14 +389,17 @@ fn the_terraform_file_has_the_variables_and_rules_of_the_template() {
     let body = hcl::parse(TERRAFORM).unwrap();
     let variables = body.blocks().filter(|block| block.identifier() == "variable");
     let mut names: BTreeSet<_> = variables.map(|block| block.labels()[0].as_str().replace('_', "")).collect();
-    assert!(names.remove("partition"), "CloudFormation knows the partition");
+    for known in ["partition", "bucketregion"] {
+        assert!(names.remove(known), "CloudFormation knows the {known}");
+    }
     for (name, declared) in template["Parameters"].as_object().unwrap() {
-        // In Terraform the role's name is generated, and buckets are created elsewhere.
-        let elsewhere = ["RoleName", "CreateBucket"].contains(&name.as_str());
+        // In Terraform the role's name is generated.
+        let elsewhere = name == "RoleName";
         assert_ne!(names.remove(&name.to_lowercase()), elsewhere, "{name}");
         let pattern = declared["AllowedPattern"].as_str().unwrap_or_default();
-        // Terraform's regular expressions have no lookahead, and the customer's permissions boundary needs no check.
-        if !elsewhere && !pattern.contains("(?!") && name != "PermissionsBoundaryArn" {
+        // Terraform's regular expressions have no lookahead. A permissions boundary and a truth value need no check.
+        let is_checked = !["PermissionsBoundaryArn", "CreateBucket"].contains(&name.as_str());
+        if !elsewhere && !pattern.contains("(?!") && is_checked {
             assert!(TERRAFORM.contains(&format!("can(regex(\"{pattern}\", var.")), "{name}: {pattern}");
         }
     }

@@ -43,6 +43,13 @@ pub fn change_page(world: &World, range: EventRange<'_>, page: Result<Page, Fail
     if is_planted(Bug::MalformedIsDropped) {
         page.events.retain(|event| matches!(&event.body, Body::Text(text) if text.starts_with('{')));
     }
+    if is_planted(Bug::IncompleteOverComplete) {
+        let state = world.fakes.state();
+        let tenant = state.tenants.get(range.tenant.as_str());
+        if tenant.is_some_and(|tenant| tenant.receipts.contains_key(&range.window.to)) {
+            page.events.pop();
+        }
+    }
     if is_planted(Bug::AnothersEvents)
         && let Some(event) = page.events.first_mut()
         && let Some(other) = TENANTS.iter().find(|other| **other != range.tenant.as_str())

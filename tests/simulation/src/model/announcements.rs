@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit_log_core::{event::Body, notification::Kind, timestamp};
+use audit_log_core::{event::Body, notification::Kind, records::ReplayState, timestamp};
 use serde_json::Value;
 
 use super::TenantModel;
@@ -78,6 +78,7 @@ impl TenantModel<'_> {
             self.check_published(&id, "Window Unsigned")?;
         }
         self.check_ended_deliveries(&mut announced)?;
+        self.check_replays_announced(&mut announced)?;
         match announced.into_values().next() {
             Some(other) => Err(format!("announced without reason or too often: {other:?}")),
             None if !self.tenant.outbox.is_empty() => Err(format!("not published: {:?}", self.tenant.outbox)),
@@ -119,6 +120,35 @@ impl TenantModel<'_> {
         published.into_iter().try_for_each(|id| self.check_published(id, "Final Delivery Failed"))
     }
 
+    /// Each request for a replay is an audit event. Each end of one, and each manifest that another one amends, is a notification too.
+    fn check_replays_announced(&self, announced: &mut BTreeMap<String, Announced>) -> Result<(), String> {
+        let replays = &self.facts.replays;
+        for id in replays.requested.iter().filter(|(_, of)| *of == self.id).map(|(id, _)| id) {
+            match announced.remove(id) {
+                Some((action, ..)) if action == "Export Replay Requested" => {}
+                other => return Err(format!("a request for a replay has {other:?} as its audit event")),
+            }
+        }
+        let action = |state: &ReplayState| match state {
+            ReplayState::Completed | ReplayState::Running => "Export Replay Completed",
+            ReplayState::Stopped => "Export Replay Stopped",
+            ReplayState::Failed => "Export Replay Failed",
+        };
+        let ended =
+            replays.ended.iter().filter(|(of, _)| of == self.id).map(|(_, state)| (action(state), String::new()));
+        let amended = replays.amended.iter().filter(|(of, _)| of == self.id);
+        let amended = amended.map(|(_, from)| ("Manifest Amended", from.clone()));
+        for (action, from) in ended.chain(amended) {
+            let is_it = |(of, at, _): &Announced| of == action && *at == from;
+            let Some(id) = announced.iter().find_map(|(id, it)| is_it(it).then(|| id.clone())) else {
+                return Err(format!("{action} {from} is not announced"));
+            };
+            announced.remove(&id);
+            self.check_published(&id, action)?;
+        }
+        Ok(())
+    }
+
     fn check_published(&self, id: &str, action: &str) -> Result<(), String> {
         let mut of_event = self.state.notifications.iter().filter(|notification| notification.id == id).peekable();
         if of_event.peek().is_none() {
@@ -140,6 +170,10 @@ fn kind_of(action: &str) -> Option<Kind> {
         "Connector Disconnected" => Some(Kind::Disconnected),
         "Connector Connected" => Some(Kind::Connected),
         "Final Delivery Failed" => Some(Kind::FinalDeliveryFailed),
+        "Export Replay Completed" => Some(Kind::ReplayCompleted),
+        "Export Replay Stopped" => Some(Kind::ReplayStopped),
+        "Export Replay Failed" => Some(Kind::ReplayFailed),
+        "Manifest Amended" => Some(Kind::ManifestAmended),
         "Window Unsigned" | COMPLETED_UNSIGNED => Some(Kind::WindowUnsigned),
         _ => None,
     }

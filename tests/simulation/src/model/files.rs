@@ -43,7 +43,7 @@ impl TenantModel<'_> {
     /// A receipt names every object of the tenant, except objects of windows during which an admin made a change or events
     /// were deleted.
     pub(super) fn check_other_objects(&self) -> Result<(), String> {
-        let receipts = || self.tenant.receipts.values();
+        let receipts = || self.tenant.receipts.values().chain(self.tenant.replayed.values());
         let named: BTreeSet<(&str, &str)> = receipts()
             .flat_map(|receipt| {
                 let keys = receipt.objects.iter().map(|object| &object.key);
@@ -55,13 +55,28 @@ impl TenantModel<'_> {
             let keys = self.state.buckets.get(bucket).into_iter().flat_map(|objects| objects.keys());
             for key in keys.filter(|key| key.starts_with(folder.as_str())) {
                 // Final deliveries have no receipts.
-                let is_excused = self.is_excused(key) || is_final(key);
+                let is_excused = self.is_excused(key) || is_final(key) || self.is_replayed(bucket, folder, key);
                 if !named.contains(&(bucket.as_str(), key.as_str())) && !is_excused {
                     return Err(format!("no receipt names {bucket}/{key}"));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether an object may be left by a replay: a manifest beside the amended one, or files elsewhere than the export's, which may
+    /// have had other settings before the replay went on, or stopped.
+    fn is_replayed(&self, bucket: &str, folder: &str, key: &str) -> bool {
+        let name = key.rsplit('/').next().unwrap_or_default();
+        let holds = |receipt: &&Receipt| name.starts_with(&receipt.window.to_string());
+        let Some(original) = self.tenant.receipts.values().find(holds) else { return false };
+        let is_here = |receipt: &Receipt| {
+            (receipt.location.bucket.as_str(), receipt.location.folder.as_str()) == (bucket, folder)
+        };
+        let has_requests = self.facts.replays.requested.values().any(|tenant| tenant == self.id);
+        let is_replayed = self.tenant.replayed.values().any(|it| holds(&it) && is_here(it));
+        let is_interrupted = self.facts.replays.is_interrupted(&original.location, original.window);
+        has_requests && (!is_here(original) || is_manifest(key) && (is_replayed || is_interrupted))
     }
 
     /// Whether an admin made a change during the object's window, or events of it may have been deleted.

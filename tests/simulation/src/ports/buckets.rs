@@ -22,11 +22,15 @@ use crate::{
     bugs::{self, Bug, is_planted},
     facts::Put,
     manifests::{is_final, is_manifest},
+    replays,
     world::{call_now, lock},
 };
 
 /// The largest age of settings when a run begins a window: ten seconds, and two slow answers.
 const MAX_SETTINGS_AGE: TimeDelta = TimeDelta::seconds(35);
+
+/// The same of a replay, which reads receipts in between.
+const MAX_REPLAY_SETTINGS_AGE: TimeDelta = TimeDelta::seconds(85);
 
 const SESSION_DURATION: TimeDelta = TimeDelta::minutes(15);
 
@@ -57,17 +61,17 @@ pub struct SimulatedBucket {
 impl SimulatedBucket {
     /// No object is begun with settings that were outdated when the run last read settings. No window is begun with settings
     /// that were read too long ago.
-    fn check_settings_age(&self) {
+    fn check_settings_age(&self, most: TimeDelta) {
         let TenantConfig { tenant, version, .. } = &self.config;
         let world = &self.ports.world;
         let changed = world.facts().settings_changed_at.get(tenant.as_str()).copied();
         let stored = world.fakes.state().tenants.get(tenant.as_str()).and_then(|tenant| tenant.config.clone());
         let is_current = stored.and_then(|config| config.version).is_some_and(|it| it == version.to_string());
         let Some((read, reading_since)) = self.ports.seen().settings_read.get(tenant.as_str()).copied() else { return };
-        if let Some(changed) = changed.filter(|changed| !is_current && read - *changed > MAX_SETTINGS_AGE) {
+        if let Some(changed) = changed.filter(|changed| !is_current && read - *changed > most) {
             world.violate(format!("{tenant}: an object is stored with settings that were changed at {changed}"));
         }
-        if reading_since.is_some_and(|since| since - read > MAX_SETTINGS_AGE) {
+        if reading_since.is_some_and(|since| since - read > most) {
             world.violate(format!("{tenant}: a window is begun with settings that were read at {read}"));
         }
     }
@@ -77,8 +81,12 @@ impl Bucket for SimulatedBucket {
     type Upload = SimulatedUpload;
 
     fn upload(&self, spec: ObjectSpec) -> SimulatedUpload {
+        let is_replayed = {
+            let state = self.ports.fakes().state();
+            replays::is_replayed(&state, self.config.tenant.as_str(), &spec.key)
+        };
         if !is_final(&spec.key) {
-            self.check_settings_age();
+            self.check_settings_age(if is_replayed { MAX_REPLAY_SETTINGS_AGE } else { MAX_SETTINGS_AGE });
         }
         SimulatedUpload {
             ports: self.ports.clone(),
@@ -178,6 +186,7 @@ fn store(
         }
         if !is_given_up {
             storing.check_final_put(&expected);
+            storing.check_replayed_put(&expected);
         }
         let upload = lock(&uploads).next();
         upload.map_or(Ok(()), |upload| call_now(async { upload.finish(&expected.sha256).await.result }))
@@ -218,6 +227,16 @@ impl Ports {
                 put.tenant, put.run
             ));
         }
+    }
+
+    /// A window is replayed only by request, into the place of the request, not while another run's reading of it may still be stored,
+    /// and elsewhere only after the final deliveries of places that were left before the request.
+    fn check_replayed_put(&self, put: &Put) {
+        let result = {
+            let (state, facts) = (self.fakes().state(), self.world.facts());
+            replays::check_put(&state, &facts, put)
+        };
+        result.unwrap_or_else(|violation| self.world.violate(format!("run {}: {violation}", self.run)));
     }
 
     /// Makes the puts that a planted bug has delayed.

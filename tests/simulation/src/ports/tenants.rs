@@ -7,7 +7,7 @@ use audit_log_core::{
     ports::{
         Acquisition, Commit, Conditional, Due, FailureRecord, Fence, FinalDeliveryWrite, Purpose, ReplayWrite, Tenants,
     },
-    records::{Location, StoredReceipt, StoredWatermark, TenantRecords},
+    records::{ExportHealth, Location, StoredReceipt, StoredWatermark, TenantRecords},
     settings::TenantConfig,
     tenant::{DueShard, TenantId},
     timestamp,
@@ -19,6 +19,7 @@ use crate::{
     bugs::{self, Bug, Write, is_planted},
     manifests::{self, is_final},
     plan::TENANTS,
+    replays,
     world::call_now,
 };
 
@@ -65,6 +66,7 @@ impl Tenants for Ports {
                 *since = since.map(|since| since - TimeDelta::days(2));
             }
             records.watermark.iter_mut().for_each(|it| self.change_watermark(tenant, it));
+            bugs::change_records(records);
         }
         Ok(loaded)
     }
@@ -77,9 +79,31 @@ impl Tenants for Ports {
         &self,
         tenant: &TenantId,
         lease: &Lease,
-        write: ReplayWrite<'_>,
+        ReplayWrite { after, receipt, announcement }: ReplayWrite<'_>,
     ) -> Result<Conditional, Failure> {
-        self.fakes().write_replay(tenant, lease, write).await
+        let of = self.world.format(|| format!("{tenant} {} {}", after.revision, after.to_text()));
+        let (ports, tenant, lease) = (self.clone(), tenant.clone(), lease.clone());
+        let (after, receipt, announcement) = (after.clone(), receipt.cloned(), announcement.cloned());
+        let write = move |_| {
+            let write = ReplayWrite { after: &after, receipt: receipt.as_ref(), announcement: announcement.as_ref() };
+            let has_lease = ports.holds_lease(tenant.as_str());
+            ports.note_writer(&tenant);
+            let others = || ports.fakes().state().tenants.get(tenant.as_str()).map(replays::untouched);
+            let before = others();
+            let result = bugs::write_replay(&ports.world, &tenant, &lease, write);
+            if result == Ok(Conditional::Written) {
+                let run = ports.run;
+                if !has_lease {
+                    ports.world.violate(format!("{tenant}: run {run} writes a replay without the lease"));
+                }
+                if before != others() {
+                    ports.world.violate(format!("{tenant}: run {run} changes more than the replay"));
+                }
+                ports.note_announced(announcement.as_ref());
+            }
+            result
+        };
+        self.write_with_faults(Request::new(self, "write replay", of, write)).await.result
     }
 
     async fn receipts_after(
@@ -88,7 +112,12 @@ impl Tenants for Ports {
         after: DateTime<Utc>,
         most: usize,
     ) -> Result<Vec<StoredReceipt>, Failure> {
-        self.fakes().receipts_after(tenant, after, most).await
+        // Fewer at once, so that a run reads them several times.
+        let most = most.min(1 + self.world.roll(4) as usize);
+        let receipts = self.fakes().receipts_after(tenant, after, most);
+        let mut receipts = self.read("receipts after", tenant.as_str(), receipts).await?;
+        receipts.iter_mut().for_each(bugs::change_receipt);
+        Ok(receipts)
     }
 
     async fn replayed_receipt(
@@ -97,7 +126,13 @@ impl Tenants for Ports {
         window_end: DateTime<Utc>,
         location: &Location,
     ) -> Result<Option<StoredReceipt>, Failure> {
-        self.fakes().replayed_receipt(tenant, window_end, location).await
+        let receipt = self.fakes().replayed_receipt(tenant, window_end, location);
+        let mut receipt = self.read("replayed receipt", tenant.as_str(), receipt).await?;
+        receipt.iter_mut().for_each(|receipt| {
+            bugs::change_receipt(receipt);
+            bugs::change_replayed_receipt(receipt);
+        });
+        Ok(receipt)
     }
 
     async fn write_final_deliveries(
@@ -133,7 +168,7 @@ impl Tenants for Ports {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
-        let is_final = matches!(purpose, Purpose::Redelivery);
+        let is_redelivery = matches!(purpose, Purpose::Redelivery);
         let as_read = match purpose {
             Purpose::Export(as_read) => Some(as_read.clone()),
             Purpose::Publish | Purpose::Redelivery => None,
@@ -142,12 +177,12 @@ impl Tenants for Ports {
         if is_planted(Bug::MarginZero) && as_read.is_some() {
             lease.until -= LEASE_MARGIN;
         }
-        let acquire = move |_| ports.acquire(&of, as_read.as_ref(), &lease, now);
+        let acquire = move |_| ports.acquire(&of, as_read.as_ref(), is_redelivery, &lease, now);
         let mut answer =
             self.write_with_faults(Request::new(self, "acquire lease", tenant.to_string(), acquire)).await.result?;
         match &mut answer {
             Acquisition::Acquired(watermark, _) => self.change_watermark(tenant, watermark),
-            Acquisition::HeldUntil(_) if !is_final => drop(self.seen().leased.insert(tenant.to_string())),
+            Acquisition::HeldUntil(_) if !is_redelivery => drop(self.seen().leased.insert(tenant.to_string())),
             Acquisition::HeldUntil(_) | Acquisition::ConditionFailed => {}
         }
         Ok(answer)
@@ -255,6 +290,7 @@ impl Ports {
         &self,
         tenant: &TenantId,
         as_read: Option<&StoredWatermark>,
+        is_redelivery: bool,
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> Result<Acquisition, Failure> {
@@ -265,6 +301,13 @@ impl Ports {
         }
         let purpose = as_read.map_or(Purpose::Publish, Purpose::Export);
         let acquisition = call_now(self.fakes().acquire_lease(tenant, purpose, lease, now));
+        if is_planted(Bug::ReplayUnleased)
+            && is_redelivery
+            && matches!(acquisition, Ok(Acquisition::HeldUntil(_)))
+            && let Some(stored) = self.fakes().state().tenants.get(tenant.as_str())
+        {
+            return Ok(Acquisition::Acquired(stored.watermark.clone().unwrap_or_default(), ExportHealth::default()));
+        }
         if let Ok(Acquisition::Acquired(..)) = acquisition {
             self.world.facts().lease_runs.insert(lease.token.clone(), self.run);
             self.seen().leases.insert(tenant.to_string(), lease.until);
@@ -275,17 +318,18 @@ impl Ports {
 
     /// After a lease is acquired, no put of another run may take effect, unless it stores the committed bytes.
     fn check_puts_in_flight(&self, tenant: &TenantId) {
-        let facts = self.world.facts();
+        let (state, facts) = (self.fakes().state(), self.world.facts());
         let other = facts.in_flight.values().find(|put| {
-            // Only another final delivery could store another reading under a final delivery's key.
-            let is_final = is_final(&put.place.1);
+            // Only another final delivery could store another reading under a final delivery's key, and only another replay under
+            // that of a committed window. Both wait.
+            let is_final = is_final(&put.place.1) || replays::is_replayed(&state, &put.tenant, &put.place.1);
             put.tenant == tenant.as_str()
                 && put.run != self.run
                 && !is_final
                 && facts.committed.get(&put.place) != Some(&put.sha256)
         });
         let other = other.map(|put| format!("{}'s put of {}", put.run, put.place.1));
-        drop(facts);
+        drop((state, facts));
         if let Some(other) = other {
             self.world.violate(format!("{tenant}: run {} has the lease, and run {other} is still in flight", self.run));
         }

@@ -30,8 +30,6 @@ pub(crate) struct LogsQuery {
     pub(super) page_token: Option<String>,
     /// Of the CSV file. No link to a page repeats it.
     bom: Option<String>,
-    /// After signing in. No link of the page repeats it.
-    pub(super) signed_in: Option<String>,
 }
 
 pub(super) struct Period {

@@ -14,7 +14,7 @@ pub(super) const ORIGIN: &str = "https://console.example";
 const FIXED: [(&str, &str); 6] = [
     (
         "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
          form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
     ("x-content-type-options", "nosniff"),
@@ -58,16 +58,14 @@ pub(super) async fn busy(tenant: &str) -> World {
     world
 }
 
-#[tokio::test]
-async fn every_link_works_and_only_known_sites_are_linked_outside() {
-    let world = busy("acme").await;
-    let browser = world.browser("acme", ADMIN);
-    let (mut seen, mut ahead) = (BTreeSet::new(), vec![format!("{ORIGIN}/")]);
+/// Follows every link from the first page on, and returns the addresses. All but the known sites' are below the first one.
+pub(super) async fn crawl(browser: &Browser<'_>, first: &str) -> BTreeSet<String> {
+    let (mut seen, mut ahead) = (BTreeSet::new(), vec![format!("{ORIGIN}{first}")]);
     while let Some(address) = ahead.pop() {
         if !seen.insert(address.clone()) || seen.len() > 300 {
             continue;
         }
-        let Some(path) = address.strip_prefix(ORIGIN) else {
+        let Some(path) = address.strip_prefix(ORIGIN).filter(|path| path.starts_with(first)) else {
             assert!(may_leave(&address), "{address}");
             continue;
         };
@@ -82,13 +80,22 @@ async fn every_link_works_and_only_known_sites_are_linked_outside() {
             ahead.extend(references(&answer, path));
         }
     }
+    seen
+}
+
+#[tokio::test]
+async fn every_link_works_and_only_known_sites_are_linked_outside() {
+    let world = busy("acme").await;
+    let seen = crawl(&world.browser("acme", ADMIN), "/").await;
     for path in [
         "/",
         "/status",
         "/connector",
         "/connector/template.yaml",
+        "/connector/terraform.tf",
         "/settings",
         "/settings/verify",
+        "/replay",
         "/obstacles",
         "/proof",
         "/session/end",
@@ -144,29 +151,37 @@ async fn a_page_has_one_heading_and_landmarks_and_every_field_a_label() {
     let world = busy("acme").await;
     let browser = world.browser("acme", ADMIN);
     for (path, _) in PAGES {
-        let page = browser.get(path).await.text;
-        for once in
-            ["<h1", "<main id=\"content\"", "<nav aria-label=", "class=\"skip\" href=\"#content\"", "<html lang=\"en\""]
-        {
-            assert_eq!(page.matches(once).count(), 1, "{path}: {once}");
-        }
-        assert_eq!(page.matches("<table").count(), page.matches("<caption").count(), "{path}");
-        assert_eq!(
-            page.matches("<th").count() - page.matches("<thead").count(),
-            page.matches("scope=\"").count(),
-            "{path}"
-        );
-        let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path} has an id twice");
-        for tag in page.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap()) {
-            let id = tag.split(" id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
-            let labelled = tag.contains("hidden") || tag.contains("radio") || tag.contains("checkbox");
-            let labelled = labelled || tag.contains("aria-label=") || page.contains(&format!("for=\"{id}\""));
-            assert!(labelled, "{path}: <input{tag}>");
-        }
-        for described in page.split("aria-describedby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-            assert!(described.split(' ').all(|id| ids.contains(&id)), "{path}: {described}");
-        }
+        assert_accessible(&browser.get(path).await.text, path);
+    }
+}
+
+/// Asserts that a page has one heading, its landmarks, and a label for every field.
+pub(super) fn assert_accessible(page: &str, path: &str) {
+    for once in [
+        "<h1",
+        "<main id=\"content\"",
+        "<nav aria-label=",
+        "class=\"skip\" href=\"#content\"",
+        "<html lang=\"en\" dir=\"ltr\"",
+    ] {
+        assert_eq!(page.matches(once).count(), 1, "{path}: {once}");
+    }
+    assert_eq!(page.matches("<table").count(), page.matches("<caption").count(), "{path}");
+    assert_eq!(
+        page.matches("<th").count() - page.matches("<thead").count(),
+        page.matches("scope=\"").count(),
+        "{path}"
+    );
+    let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path} has an id twice");
+    for tag in page.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+        let id = tag.split(" id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
+        let labelled = tag.contains("hidden") || tag.contains("radio") || tag.contains("checkbox");
+        let labelled = labelled || tag.contains("aria-label=") || page.contains(&format!("for=\"{id}\""));
+        assert!(labelled, "{path}: <input{tag}>");
+    }
+    for described in page.split("aria-describedby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(described.split(' ').all(|id| ids.contains(&id)), "{path}: {described}");
     }
 }
 
@@ -234,7 +249,7 @@ async fn an_unknown_address_shows_browsers_a_page_and_programs_a_problem() {
             let request = browser.request(method, path).header("accept", "text/html,*/*;q=0.8");
             let page = world.raw(request.body(HttpBody::empty()).unwrap()).await;
             assert_eq!(page.status, status, "{path}: {}", page.text);
-            assert!(page.text.contains(&format!("<a href=\"{root}\">")), "{path}: {}", page.text);
+            assert!(page.text.contains(&format!("<a class=\"button\" href=\"{root}\">")), "{path}: {}", page.text);
             assert_eq!(page.text.contains("Sign out"), signed_in, "{path}");
             for (name, value) in FIXED {
                 assert_eq!(page.header(name), value, "{name}");
@@ -256,7 +271,9 @@ async fn an_unknown_address_shows_browsers_a_page_and_programs_a_problem() {
 async fn a_slow_page_is_answered_with_an_error_page() {
     let takes_a_minute = post(async || tokio::time::sleep(Duration::from_secs(60)).await);
     let router = guarded(Router::new().route("/settings/verify", takes_a_minute));
-    for (is_partial, expected) in [(false, "<a href=\"../\">Try again</a>"), (true, "<div class=\"alert bad\"")] {
+    for (is_partial, expected) in
+        [(false, "<a class=\"button\" href=\"../\">Try again</a>"), (true, "<div class=\"alert bad\"")]
+    {
         let request = Request::builder().method("POST").uri("/settings/verify");
         let request = if is_partial { request.header("hx-request", "true") } else { request };
         let began = tokio::time::Instant::now();

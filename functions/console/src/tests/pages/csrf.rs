@@ -7,7 +7,7 @@ async fn only_forms_of_the_callers_session_are_accepted() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);
     let csrf = browser.get("/connector").await.field("csrf");
-    assert_eq!(csrf.len(), 64);
+    assert_eq!(csrf.len(), 128);
     let another = world.browser("globex", ADMIN).get("/connector").await.field("csrf");
     let state = || {
         let state = world.fakes.state();

@@ -218,14 +218,14 @@ async fn the_status_shows_cause_fix_who_must_act_and_the_chart() {
     assert!(page.text.contains(&format!("title=\"{}\"", "a".repeat(64))));
     let more = page
         .text
-        .split("id=\"more\"><a class=\"button\" id=\"load-more\" href=\"")
+        .split("id=\"more\"><a class=\"button\" id=\"load-more\" href=\"./status")
         .nth(1)
         .unwrap()
         .split('"')
         .next()
         .unwrap();
     let earlier = browser.get(&format!("/status{more}")).await;
-    assert_eq!(earlier.text.matches("<th scope=\"row\" rowspan").count(), 5, "{}", earlier.text);
+    assert_eq!(earlier.text.matches("scope=\"row\" rowspan").count(), 5, "{}", earlier.text);
 }
 
 #[tokio::test]

@@ -106,9 +106,10 @@ async fn parts_of_a_page_link_from_where_they_are_shown() {
     world.fakes.state().findings.insert(failed.step, failed);
     let page = browser.get("/settings").await;
     let (version, csrf) = (page.field("version"), page.field("csrf"));
-    for shown_at in ["/prod/settings", "/prod/settings/verify"] {
-        let address = format!("{ORIGIN}{shown_at}?saved=yes");
-        let headers = [("sec-fetch-site", "same-origin"), ("hx-request", "true"), ("hx-current-url", address.as_str())];
+    for (shown_at, root) in
+        [("/prod/settings", "./"), ("/prod/settings/verify", "../"), ("/prod/a/b/settings", "../../")]
+    {
+        let headers = [("sec-fetch-site", "same-origin"), ("hx-request", "true"), ("page-root", root)];
         for (bucket, target) in [("acme-audit-logs", "/obstacles#kms-keys"), ("", "/settings/verify")] {
             let fields = [filled(&version, &[("bucket", bucket)]), vec![("csrf", csrf.as_str())]].concat();
             let part = browser.post("/settings/verify", &headers, &fields).await;

@@ -3,7 +3,7 @@
 use super::{crawl::busy, *};
 
 /// Deletes the cookie.
-const GONE: &str = "__Host-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
+const GONE: &str = "__Host-audit-log-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
 
 fn stranger(world: &World) -> Browser<'_> {
     Browser { world, token: None }
@@ -22,7 +22,7 @@ async fn a_valid_token_becomes_a_protected_cookie_that_expires_with_it() {
     let by_form = stranger(&world).post("/session", &same_site, &[("token", &token)]).await;
     for answer in [by_form, world.raw(json()).await] {
         assert_eq!((answer.status.as_u16(), answer.location()), (303, "./?signedIn=yes"), "{}", answer.text);
-        let cookie = format!("__Host-session={token}; Path=/; Max-Age=3599; HttpOnly; Secure; SameSite=Lax");
+        let cookie = format!("__Host-audit-log-session={token}; Path=/; Max-Age=3599; HttpOnly; Secure; SameSite=Lax");
         assert_eq!(answer.header("set-cookie"), cookie);
         assert_eq!(answer.header("cache-control"), "no-store");
     }
@@ -50,13 +50,13 @@ async fn the_cookie_works_without_tls_on_the_same_machine_only() {
         let answer = sign_in(local).await;
         assert_eq!(
             answer.header("set-cookie"),
-            format!("session={token}; Path=/; Max-Age=3599; HttpOnly; SameSite=Lax")
+            format!("audit-log-session={token}; Path=/; Max-Age=3599; HttpOnly; SameSite=Lax")
         );
-        assert_eq!(look(local, format!("session={token}")).await.status, 200);
+        assert_eq!(look(local, format!("audit-log-session={token}")).await.status, 200);
     }
     for elsewhere in [HOST, "127.0.0.1.evil.example", "localhost.evil.example", ""] {
         assert!(sign_in(elsewhere).await.header("set-cookie").contains("; Secure;"), "{elsewhere}");
-        assert_eq!(look(elsewhere, format!("session={token}")).await.status, 401, "{elsewhere}");
+        assert_eq!(look(elsewhere, format!("audit-log-session={token}")).await.status, 401, "{elsewhere}");
     }
 }
 
@@ -72,10 +72,15 @@ async fn without_a_valid_token_only_the_sign_in_page_is_shown() {
     let forged = TestIssuer::es256(now()).token_for("acme", &[ADMIN]);
     for token in [None, Some(String::new()), Some("nonsense".to_owned()), Some(expired.clone()), Some(forged.clone())] {
         let browser = Browser { world: &world, token: token.clone() };
-        for path in paths("get").into_iter().filter(|path| !path.starts_with("/assets")) {
+        for path in paths("get").into_iter().filter(|path| !path.starts_with("/assets") && !OPEN.contains(path)) {
             let page = browser.get(path).await;
             assert_eq!((page.status.as_u16(), page.title()), (401, "Sign in"), "{path} {token:?}");
             assert!(!page.text.contains("acme") && !page.text.contains("<nav"), "{path}");
+        }
+        for path in OPEN {
+            let page = browser.get(path).await;
+            assert_eq!(page.status, 200, "{path}: auditors need no account");
+            assert!(!page.text.contains("class=\"who\"") && !page.text.contains("<nav"), "{path}");
         }
         for path in paths("post").into_iter().filter(|path| *path != "/session") {
             assert_eq!(browser.post(path, &[], &[]).await.status, 401, "{path} {token:?}");
@@ -156,4 +161,14 @@ async fn permissions_decide_what_is_shown_and_what_is_refused() {
     let writer = world.browser("acme", "events:write");
     let refused = writer.get("/").await;
     assert_eq!((refused.status.as_u16(), refused.title()), (403, "Permission denied"));
+    assert!(refused.text.contains("lacks the permission audit-logs:read") && !refused.text.contains("token lacks"));
+    for (path, status, words) in [
+        ("/status?pageToken=x", 400, "This address is not valid"),
+        ("/event?at=x", 400, "This address is not valid"),
+        ("/manifest-keys/x", 404, "Page not found"),
+    ] {
+        let page = admin.get(path).await;
+        assert_eq!((page.status.as_u16(), page.title()), (status, words), "{path}");
+        assert!(!page.text.contains("pageToken") && !page.text.contains("parameter"), "{path}: {}", page.text);
+    }
 }

@@ -109,7 +109,7 @@ async fn a_session_is_replaced_by_another_users_only_after_a_confirmation() {
         let confirmed: Vec<_> = confirmed.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = victim.post("/session", &SAME_ORIGIN, &confirmed).await;
         assert_eq!(answer.status, 303, "{}", answer.text);
-        assert!(answer.header("set-cookie").starts_with(&format!("__Host-session={token};")));
+        assert!(answer.header("set-cookie").starts_with(&format!("__Host-audit-log-session={token};")));
         world.fakes.state().events.clear();
     }
 }

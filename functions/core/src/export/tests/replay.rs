@@ -449,3 +449,57 @@ fn the_hourly_check_goes_on_with_replays_by_the_queue_or_itself_and_counts_those
     assert_eq!((done.running, done.stalled, done.counts.windows, done.counts.completed), (1, 1, 3, 1));
     assert_eq!((world.fakes.state().queue.len(), check("13:32", false).running), (0, 0));
 }
+
+#[test]
+fn a_lost_answer_to_the_end_of_a_replay_changes_no_end() {
+    let world = World::exported();
+    world.request("09:00", "09:30", clock("13:10"));
+    let lost = world.clone();
+    let end = move || {
+        lost.change_replay(|replay| *replay = replay.ended(ReplayState::Completed, None, clock("13:20")));
+        let failure = Failure::new(crate::failure::Code::Unavailable, "No answer.");
+        lost.fakes.once(Op::WriteReplay, None, Fault::Fail(failure));
+    };
+    world.fakes.once(Op::ReceiptsAfter, None, Fault::After(Box::new(end)));
+    world.tick_at("13:20");
+    let replay = world.replay();
+    assert_eq!((replay.state, replay.last_error, replay.failing_since), (ReplayState::Completed, None, None));
+}
+
+#[test]
+fn without_a_key_the_signed_manifest_of_the_export_stays_beside_the_amended_one() {
+    let world = World::exported();
+    let name = "T100000Z_20261121T110000Z.manifest";
+    let signed = text_of(&world.bucket_of("acme-bucket"), name);
+    world.event("acme", "2026-11-21T10:40:00.000Z", "late");
+    world.fakes.state().manifest_key = None;
+    world.request("10:00", "11:00", clock("13:10"));
+    assert_eq!(world.tick_at("13:50").replays.amended, 1);
+    let objects = world.bucket_of("acme-bucket");
+    assert_eq!(text_of(&objects, name), signed);
+    assert!(signed.contains("\u{2014} ") && !text_of(&objects, ".amended-1.manifest").contains('\u{2014}'));
+}
+
+#[test]
+fn a_window_with_a_file_that_its_manifest_does_not_list_is_ended_before_a_replay_stops() {
+    let world = World::exported();
+    world.event("acme", "2026-11-21T10:40:00.000Z", "late");
+    world.request("10:00", "13:00", clock("13:10"));
+    let failure = Failure::new(crate::failure::Code::SigningFailed, "KMS did not sign.");
+    world.fakes.once(Op::Sign, None, Fault::Fail(failure));
+    assert_eq!(world.tick_at("13:45").replays.failed, 1);
+    world.change_replay(|replay| replay.stop_requested = true);
+    let report = world.tick_at("13:50");
+    assert_eq!((report.replays.windows, report.replays.amended, report.replays.stopped), (1, 1, 1));
+}
+
+#[test]
+fn a_window_that_expires_soon_is_not_begun() {
+    let mut world = World::exported();
+    world.options.retention = Some(TimeDelta::minutes(230));
+    world.event("acme", "2026-11-21T10:40:00.000Z", "late");
+    let before = world.bucket_of("acme-bucket");
+    world.request("10:00", "11:00", clock("13:10"));
+    assert_eq!(world.tick_at("13:31").replays.refused, 1);
+    assert_eq!(world.bucket_of("acme-bucket"), before);
+}

@@ -48,7 +48,11 @@ impl Stack {
 
     /// Returns the role's properties.
     pub(super) fn role(&self) -> Value {
-        self.render(&self.template["Resources"]["ExportRole"]["Properties"]).unwrap()
+        self.properties("ExportRole")
+    }
+
+    pub(super) fn properties(&self, resource: &str) -> Value {
+        self.render(&self.template["Resources"][resource]["Properties"]).unwrap()
     }
 
     /// Returns an expression's value; `None` for AWS::NoValue.
@@ -71,7 +75,9 @@ impl Stack {
         let rendered = |value: &Value| self.render(value).unwrap();
         match (function, argument) {
             ("!Ref", name) if name == "AWS::NoValue" => None,
-            ("!Ref", name) => Some(json!(self.names[&text(name)])),
+            ("!Ref", name) => {
+                Some(json!(self.names.get(&text(name)).cloned().unwrap_or_else(|| format!("<{}>", text(name)))))
+            }
             ("!If", Value::Array(parts)) => {
                 let condition = rendered(&self.template["Conditions"][text(&parts[0])]);
                 self.render(&parts[if condition == true { 1 } else { 2 }])

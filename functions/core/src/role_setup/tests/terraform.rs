@@ -21,7 +21,15 @@ pub(crate) fn evaluate(text: &str, given: &[(&str, &str)]) -> Result<serde_json:
             variables.insert(label(block, 0), default.expr().evaluate(&context)?);
         }
     }
-    variables.extend(given.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
+    let is_truth = |name: &str| {
+        let declared = blocks("variable").find(|block| label(block, 0) == name);
+        let mut attributes = declared.into_iter().flat_map(|block| block.body().attributes());
+        attributes.any(|attribute| attribute.key() == "type" && attribute.expr().to_string() == "bool")
+    };
+    variables.extend(given.iter().map(|(name, value)| {
+        let value = if is_truth(name) { Value::from(*value == "true") } else { Value::from(*value) };
+        ((*name).to_owned(), value)
+    }));
     context.declare_var("var", variables);
 
     // A local may use those above it.
@@ -41,7 +49,12 @@ pub(crate) fn evaluate(text: &str, given: &[(&str, &str)]) -> Result<serde_json:
     }
     let mut evaluated = Map::new();
     for block in blocks("resource") {
-        let resource = Map::from_iter([(label(block, 1), Value::from(arguments(block, &context)?))]);
+        let arguments = arguments(block, &context)?;
+        // Terraform makes none.
+        if arguments.get("count") == Some(&Value::from(0)) {
+            continue;
+        }
+        let resource = Map::from_iter([(label(block, 1), Value::from(arguments))]);
         evaluated.insert(label(block, 0), Value::from(resource));
     }
     let mut outputs = Map::new();

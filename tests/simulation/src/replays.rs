@@ -1,0 +1,381 @@
+//! The model of replays: windows that are delivered again. Each event that a committed window has in a place stays there at any
+//! time, files keep their names and their ranges, and a manifest lists the files as they are. It shares no code with the core.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use audit_log_core::{
+    fakes::{FakeObject, FakeState, FakeTenant},
+    object::sha256,
+    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredObject},
+    schedule::Window,
+    tenant::TenantId,
+    timestamp,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    facts::{Facts, Put},
+    lines::{is_window_event, object_lines},
+    manifests::{self, is_final, is_manifest},
+    plan::MAX_SKEW,
+};
+
+/// How long after a request to stop a run may begin another window: it reads the record every ten seconds, and answers are slow.
+const MAX_STOP_DELAY: TimeDelta = TimeDelta::seconds(85);
+
+/// How long a window is tried at least.
+const TRIED_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// A window in a place: the bucket, and what the keys of the window's files begin with.
+type PlacedWindow = (String, String);
+
+/// What requests for replays and their runs have led to.
+#[derive(Default)]
+pub struct Replays {
+    /// The tenant of each request, by the id of its audit event.
+    pub requested: BTreeMap<String, String>,
+    pub stop_requested_at: BTreeMap<String, DateTime<Utc>>,
+    /// The tenants of the replays that have ended, and how.
+    pub ended: Vec<(String, ReplayState)>,
+    /// Tenants and the beginnings of windows whose manifest was replaced by another.
+    pub amended: Vec<(String, String)>,
+    /// The records at the last step, by tenant.
+    last: BTreeMap<String, Replay>,
+    /// The receipt of the last replay of a window, by tenant, window's end and hash of the location.
+    receipts: BTreeMap<(String, DateTime<Utc>, String), Receipt>,
+    /// The events that each committed window ever had.
+    lines: BTreeMap<PlacedWindow, BTreeSet<String>>,
+    /// The hash of the text of each committed manifest, and whether it was signed, by bucket and key.
+    notes: BTreeMap<(String, String), (String, bool)>,
+    /// Windows with a file that is not the one in their manifest any more.
+    unlisted: BTreeSet<PlacedWindow>,
+    /// The windows at which replays ended early.
+    interrupted: BTreeSet<PlacedWindow>,
+    /// The windows that replays have delivered long after they were to stop.
+    after_stop: BTreeMap<String, u32>,
+}
+
+impl Replays {
+    pub fn note_request(&mut self, tenant: &TenantId, replay: &Replay) {
+        self.requested.insert(replay.id.clone(), tenant.to_string());
+    }
+
+    /// Records what a committed manifest says.
+    pub(crate) fn note_manifest(&mut self, place: (String, String), text_sha256: String, is_signed: bool) {
+        self.notes.insert(place, (text_sha256, is_signed));
+    }
+
+    /// Whether the files of a window may differ from its manifest: a replay ended before it had delivered the window.
+    pub(crate) fn is_interrupted(&self, location: &Location, window: Window) -> bool {
+        let placed = (location.bucket.clone(), prefix_of(location, window));
+        self.unlisted.contains(&placed) && self.interrupted.contains(&placed)
+    }
+}
+
+/// All that a replay leaves as it is, whatever it delivers.
+pub fn untouched(tenant: &FakeTenant) -> impl PartialEq + use<> {
+    let health = tenant.last_error.clone();
+    (tenant.watermark.clone(), tenant.receipts.clone(), tenant.consecutive_failures, health, tenant.lease.clone())
+}
+
+fn prefix_of(location: &Location, window: Window) -> String {
+    let day = timestamp::seconds(window.from).get(..10).unwrap_or_default().to_owned();
+    format!("{}dt={day}/{window}_", location.folder)
+}
+
+/// The window of a file or of its manifest; none for late minutes and final deliveries.
+fn window_of(key: &str) -> Option<(&str, DateTime<Utc>)> {
+    let name = key.rsplit('/').next()?;
+    if name.contains("_late_") || is_final(key) {
+        return None;
+    }
+    let mut parts = name.split(['_', '.']);
+    let (from, to) = (parts.next()?, parts.next()?);
+    let to = chrono::NaiveDateTime::parse_from_str(to, "%Y%m%dT%H%M%SZ").ok()?;
+    Some((from, to.and_utc()))
+}
+
+/// The receipt of a committed window.
+fn receipt_of<'a>(state: &'a FakeState, tenant: &str, key: &str) -> Option<&'a Receipt> {
+    let (from, to) = window_of(key)?;
+    let receipt = state.tenants.get(tenant)?.receipts.get(&to)?;
+    (timestamp::compact(receipt.window.from) == from).then_some(receipt)
+}
+
+/// Whether an object is of a committed window, so that only a replay may store it.
+pub fn is_replayed(state: &FakeState, tenant: &str, key: &str) -> bool {
+    receipt_of(state, tenant, key).is_some()
+}
+
+/// Checks a put of a committed window.
+///
+/// # Errors
+/// If no replay may make it now.
+pub fn check_put(state: &FakeState, facts: &Facts, put: &Put) -> Result<(), String> {
+    let (bucket, key) = &put.place;
+    let Some(original) = receipt_of(state, &put.tenant, key) else { return Ok(()) };
+    let tenant = state.tenants.get(&put.tenant);
+    let Some(replay) = tenant.and_then(|tenant| tenant.replay.as_ref()).filter(|replay| replay.is_running()) else {
+        return Err(format!("{}: {key} is stored again without a replay", put.tenant));
+    };
+    if *bucket != replay.location.bucket || !key.starts_with(&replay.location.folder) {
+        return Err(format!("{}: {bucket}/{key} is not where the replay leads", put.tenant));
+    }
+    let left_before = |since: DateTime<Utc>| since + MAX_SKEW * 2 <= replay.requested_at;
+    let waiting = tenant.into_iter().flat_map(|tenant| &tenant.final_deliveries.places);
+    if original.location != replay.location && waiting.into_iter().any(|it| left_before(it.since)) {
+        return Err(format!("{}: {key} is stored elsewhere before a final delivery is made", put.tenant));
+    }
+    let is_other = |it: &&Put| it.place == put.place && it.run != put.run && it.sha256 != put.sha256;
+    match facts.in_flight.values().find(is_other) {
+        Some(other) if !is_manifest(key) => {
+            Err(format!("{}: {key} is stored, and run {}'s put of it is in flight", put.tenant, other.run))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks an object that was just stored over a committed one.
+///
+/// # Errors
+/// If something of the committed window is gone.
+pub fn check_overwritten(
+    facts: &mut Facts,
+    state: &FakeState,
+    place: &(String, String),
+    object: &FakeObject,
+) -> Result<(), String> {
+    let Facts { committed, replays, .. } = facts;
+    let stored = sha256(&object.bytes);
+    let (bucket, key) = place;
+    if committed.get(place).is_none_or(|committed| *committed == stored) {
+        return Ok(());
+    }
+    let wrong = || Err(format!("{bucket}/{key} was overwritten with other bytes than in its receipt"));
+    let Some((text, was_signed)) = replays.notes.get(place) else {
+        if is_manifest(key) || window_of(key).is_none() || !replays.requested.values().any(|it| is_of(it, key)) {
+            return wrong();
+        }
+        let end = key.rfind('_').map_or(0, |at| at + 1);
+        let placed = (bucket.clone(), key[..end].to_owned());
+        let objects = state.buckets.get(bucket).into_iter().flatten();
+        let mut now = BTreeSet::new();
+        for (key, object) in objects.filter(|(key, _)| key.starts_with(&placed.1)) {
+            if committed.contains_key(&(bucket.clone(), key.clone())) {
+                now.extend(object_lines(key, &object.bytes)?);
+            }
+        }
+        let gone = replays.lines.get(&placed).into_iter().flatten().find(|line| !now.contains(*line));
+        replays.unlisted.insert(placed.clone());
+        return gone.map_or(Ok(()), |line| Err(format!("{bucket}/{key} was overwritten, and this is gone: {line}")));
+    };
+    let manifest = manifests::Manifest::parse(&object.bytes)?;
+    if manifest.sha256() != *text || *was_signed && manifest.signature.is_none() {
+        return wrong();
+    }
+    let is_signed = manifest.signature.is_some();
+    replays.notes.insert(place.clone(), (manifest.sha256(), is_signed));
+    committed.insert(place.clone(), stored);
+    Ok(())
+}
+
+fn is_of(tenant: &str, key: &str) -> bool {
+    key.contains(&format!("/tenant={tenant}/")) || key.starts_with(&format!("audit-logs/tenant={tenant}/"))
+}
+
+/// Records the events of a window that was just committed.
+pub fn note_lines(facts: &mut Facts, state: &FakeState, receipt: &Receipt) -> Result<(), String> {
+    let placed = (receipt.location.bucket.clone(), prefix_of(&receipt.location, receipt.window));
+    let mut lines = facts.replays.lines.remove(&placed).unwrap_or_default();
+    for object in receipt.objects.iter().filter(|object| object.late.is_none()) {
+        let stored = state.buckets.get(&placed.0).and_then(|objects| objects.get(&object.key));
+        let stored = stored.ok_or_else(|| format!("{} is missing", object.key))?;
+        lines.extend(object_lines(&object.key, &stored.bytes)?.into_iter().filter(|line| !is_window_event(line)));
+    }
+    facts.replays.unlisted.remove(&placed);
+    facts.replays.lines.insert(placed, lines);
+    Ok(())
+}
+
+/// Checks what has happened to a tenant's replay since the last step.
+///
+/// # Errors
+/// The first violation.
+pub fn check(
+    facts: &mut Facts,
+    state: &FakeState,
+    id: &str,
+    tenant: &FakeTenant,
+    now: DateTime<Utc>,
+    retention: Option<TimeDelta>,
+) -> Result<(), String> {
+    let Some(replay) = &tenant.replay else { return Ok(()) };
+    let before = facts.replays.last.get(id);
+    if before.is_some_and(|before| (&before.id, before.revision) == (&replay.id, replay.revision)) {
+        return Ok(());
+    }
+    let before = before.cloned();
+    facts.replays.last.insert(id.to_owned(), replay.clone());
+    match before {
+        Some(before) if before.id == replay.id => {
+            check_progress(facts, state, id, tenant, (&before, replay), now, retention)
+                .map_err(|what| format!("{id}: the replay {what}"))
+        }
+        Some(before) if before.is_running() => Err(format!("{id}: a replay is replaced by another: {before:?}")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_progress(
+    facts: &mut Facts,
+    state: &FakeState,
+    id: &str,
+    tenant: &FakeTenant,
+    (before, replay): (&Replay, &Replay),
+    now: DateTime<Utc>,
+    retention: Option<TimeDelta>,
+) -> Result<(), String> {
+    if !before.is_running() {
+        let Replay { revision, retry_after, .. } = replay.clone();
+        let same = Replay { revision, retry_after, ..before.clone() } == *replay;
+        return if same { Ok(()) } else { Err(format!("had ended, and goes on: {replay:?}")) };
+    }
+    let done = |replay: &Replay| (replay.delivered.windows, replay.refused_count);
+    let ((was_delivered, was_refused), (delivered, refused)) = (done(before), done(replay));
+    let next = tenant.receipts.range((Bound::Excluded(before.next), Bound::Unbounded)).next();
+    let next = next.map(|(_, receipt)| receipt).filter(|receipt| receipt.window.from < replay.range.to);
+    match (delivered.checked_sub(was_delivered), refused.checked_sub(was_refused)) {
+        (Some(0), Some(0)) if before.next == replay.next => {}
+        (Some(1), Some(0)) | (Some(0), Some(1)) => {
+            let Some(next) = next.filter(|next| next.window.to == replay.next) else {
+                return Err(format!("goes on at {} and leaves {next:?} out", replay.next));
+            };
+            if delivered > was_delivered {
+                check_delivered(facts, state, id, tenant, replay, next)?;
+                let stop = facts.replays.stop_requested_at.get(&replay.id);
+                if stop.is_some_and(|stop| now - *stop > MAX_STOP_DELAY) {
+                    let late = facts.replays.after_stop.entry(replay.id.clone()).or_default();
+                    *late += 1;
+                    if *late > 1 {
+                        return Err("goes on, though it is to stop".to_owned());
+                    }
+                }
+            } else {
+                check_refused(facts, id, replay, next, now, retention)?;
+            }
+        }
+        _ => return Err(format!("counts wrong: {before:?} {replay:?}")),
+    }
+    if replay.is_running() {
+        return Ok(());
+    }
+    facts.replays.ended.push((id.to_owned(), replay.state));
+    let is_early = || match (replay.state, replay.stopped) {
+        (ReplayState::Completed, None) => next.is_none(),
+        (ReplayState::Stopped, Some(StopCause::Requested)) => facts.replays.stop_requested_at.contains_key(&replay.id),
+        (ReplayState::Stopped, Some(StopCause::Disconnected | StopCause::DestinationChanged)) => {
+            facts.settings_changed_at.get(id).is_some_and(|at| *at + MAX_SKEW * 2 >= replay.requested_at)
+        }
+        (ReplayState::Failed, None) => {
+            before.failing_since.is_some_and(|since| now - since + MAX_SKEW * 2 >= TRIED_FOR)
+        }
+        _ => false,
+    };
+    if !is_early() {
+        return Err(format!("ends for no reason: {replay:?}"));
+    }
+    // A request to stop it waits for the window in progress.
+    if let Some(next) = next.filter(|_| replay.stopped != Some(StopCause::Requested)) {
+        let placed = (replay.location.bucket.clone(), prefix_of(&replay.location, next.window));
+        facts.replays.interrupted.insert(placed);
+    }
+    Ok(())
+}
+
+/// A window is left as it is only if its files are there and its events may be deleted.
+fn check_refused(
+    facts: &mut Facts,
+    id: &str,
+    replay: &Replay,
+    original: &Receipt,
+    now: DateTime<Utc>,
+    retention: Option<TimeDelta>,
+) -> Result<(), String> {
+    let reason = replay.refused.last().map(|refused| refused.reason);
+    let key = (id.to_owned(), original.window.to, replay.location.hash());
+    let is_there = facts.replays.receipts.contains_key(&key) || original.location == replay.location;
+    // A run refuses what may be deleted before it ends.
+    let is_old =
+        retention.is_some_and(|retention| original.window.from < now + TimeDelta::hours(1) + retention / 8 - retention);
+    // A late event that was read after later ones, by a run that went on with the window, is in a file of later events.
+    let files = original.objects.iter().filter(|object| object.late.is_none()).count();
+    let is_mixed = files > 1 && facts.late.keys().any(|(tenant, ..)| tenant == id);
+    facts.replays.interrupted.insert((replay.location.bucket.clone(), prefix_of(&replay.location, original.window)));
+    if !is_there || !is_old && !is_mixed || reason != Some(Refusal::EventsExpired) {
+        return Err(format!("leaves {} as it is for no reason", original.window));
+    }
+    Ok(())
+}
+
+fn check_delivered(
+    facts: &mut Facts,
+    state: &FakeState,
+    id: &str,
+    tenant: &FakeTenant,
+    replay: &Replay,
+    original: &Receipt,
+) -> Result<(), String> {
+    let (window, location) = (original.window, &replay.location);
+    let receipt = tenant.replayed.get(&(window.to, location.hash()));
+    let receipt = receipt.ok_or_else(|| format!("delivers {window} without a receipt"))?;
+    if receipt.window != window || receipt.location != *location {
+        return Err(format!("delivers {window}, and the receipt is {receipt:?}"));
+    }
+    let key = (id.to_owned(), window.to, location.hash());
+    let is_here = original.location == *location;
+    let standing = facts.replays.receipts.get(&key).cloned().or_else(|| is_here.then(|| original.clone()));
+    let objects = state.buckets.get(&location.bucket);
+    for object in &receipt.objects {
+        let stored = objects.and_then(|objects| objects.get(&object.key));
+        if stored.is_none_or(|stored| sha256(&stored.bytes) != object.sha256) {
+            return Err(format!("delivers {window}, but {} has other bytes", object.key));
+        }
+    }
+    match &standing {
+        Some(standing) => {
+            let named = |receipt: &Receipt| -> Vec<_> {
+                receipt.objects.iter().map(|it| (it.key.clone(), it.last_event.clone())).collect()
+            };
+            if named(standing) != named(receipt) {
+                return Err(format!("delivers {window} as {:?} over {:?}", named(receipt), named(standing)));
+            }
+            let pairs = standing.objects.iter().zip(&receipt.objects);
+            let less = |(before, after): &(&StoredObject, &StoredObject)| before.events > after.events;
+            if let Some((_, object)) = pairs.into_iter().find(less) {
+                return Err(format!("delivers {window} with fewer events in {}", object.key));
+            }
+        }
+        None if receipt.objects.iter().any(|object| object.late.is_some()) => {
+            return Err(format!("delivers late minutes of {window} elsewhere"));
+        }
+        None => {}
+    }
+    let amended = |receipt: &Receipt| receipt.manifest.as_ref().and_then(|manifest| manifest.amended.clone());
+    let writer = facts.writers.get(id).cloned().unwrap_or_default();
+    let notes = manifests::check_replayed(state, id, original, standing.as_ref(), receipt, Some(writer.key.as_ref()))?;
+    for (place, (text, is_signed, bytes)) in notes {
+        facts.replays.notes.insert(place.clone(), (text, is_signed));
+        facts.committed.insert(place, bytes);
+    }
+    if standing.as_ref().is_some_and(|standing| amended(standing) != amended(receipt)) {
+        facts.replays.amended.push((id.to_owned(), timestamp::seconds(window.from)));
+    }
+    for object in &receipt.objects {
+        facts.committed.insert((location.bucket.clone(), object.key.clone()), object.sha256.clone());
+    }
+    facts.replays.receipts.insert(key, receipt.clone());
+    note_lines(facts, state, receipt)
+}
