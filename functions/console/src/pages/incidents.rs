@@ -10,7 +10,7 @@ use audit_log_core::{
     search::FoundEvent,
     timestamp,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{

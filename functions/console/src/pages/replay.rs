@@ -205,11 +205,11 @@ fn replay_page(
 
 impl From<ReplayPreview> for PreviewView {
     fn from(preview: ReplayPreview) -> Self {
-        let ReplayPreview { from, to, bucket, folder, planned, .. } = preview;
+        let ReplayPreview { from, to, bucket, folder, windows, events, bytes: stored, .. } = preview;
         Self {
-            windows: planned.windows,
-            events: number(planned.events),
-            size: bytes(planned.bytes),
+            windows,
+            events: number(events),
+            size: bytes(stored),
             place: shown(&format!("s3://{bucket}/{folder}"), 400),
             elsewhere: preview.elsewhere,
             incomplete: preview.incomplete,
