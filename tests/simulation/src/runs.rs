@@ -71,7 +71,6 @@ impl Invocation {
             max_object_bytes: self.world.max_object_bytes.load(Ordering::Relaxed),
             replay_time: TimeDelta::seconds(if self.world.is_calm() { 900 } else { plan.replay_time }),
             max_windows: if self.world.is_calm() { 1_000 } else { plan.max_windows },
-            replay_time: TimeDelta::minutes(2),
             budget: Budget::new(1 << 22),
         };
         let ports = || self.ports.clone();

@@ -21,7 +21,8 @@ async fn every_described_operation_exists_and_the_document_is_served() {
     let world = World::with("acme").await;
     for (method, path, _) in refusals::operations() {
         let answer = world.send(&world.token("acme", ADMIN), &method, &path, &[("if-match", "*")], None).await;
-        assert!(![404, 405].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.text);
+        let is_none_yet = path == "/v1/replays/current" && answer.text.contains("No replay was requested yet");
+        assert!(is_none_yet || ![404, 405].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.text);
     }
     let served = world.send("", "GET", "/openapi.json", &[], None).await;
     assert_eq!(

@@ -326,7 +326,8 @@ fn an_obstacle_says_what_to_do() {
         (Obstacle::LeasedUntil(at(NOW)), "until 2026-11-22T09:00:00Z. Wait"),
         (Obstacle::Pending("outbox".to_owned()), "The hourly check publishes them"),
         (Obstacle::Pending("final_delivery".to_owned()), "The next tick delivers it"),
-        (Obstacle::Pending("replay".to_owned()), "The tenant's record replay waits"),
+        (Obstacle::Pending("replay".to_owned()), "the next tick or hourly check ends it"),
+        (Obstacle::Pending("another".to_owned()), "The tenant's record another waits"),
         (Obstacle::Changed, "Run it again"),
     ] {
         assert!(obstacle.to_string().contains(words), "{obstacle}");
