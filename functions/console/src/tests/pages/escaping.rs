@@ -104,6 +104,11 @@ const UNESCAPED: [(&str, &str); 9] = [
     ("report", "a template"),
     ("welcome", "a template"),
     ("preview", "a template"),
+    ("notice", "a template"),
+    ("incidents", "a template"),
+    ("receipts", "a template"),
+    ("replay", "a template"),
+    ("range", "a template"),
     ("more", "the macro `text` is only given attributes"),
 ];
 
