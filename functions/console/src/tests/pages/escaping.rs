@@ -95,7 +95,7 @@ async fn a_form_to_resubmit_is_shown_as_text() {
 }
 
 /// What is inserted without escaping: parts that are templates themselves, a document, and attributes that a template contains.
-const UNESCAPED: [(&str, &str); 9] = [
+const UNESCAPED: [(&str, &str); 14] = [
     ("alert", "a template"),
     ("fields", "a template"),
     ("chart", "a template"),
