@@ -194,12 +194,17 @@ impl Admin {
     fn changes_nothing(&self, tenant: &TenantId, action: &AdminAction, records: &TenantRecords) -> bool {
         match action {
             AdminAction::Disconnect => !is_scheduled(records),
-            AdminAction::Reconnect => false,
-            AdminAction::Save(draft, _) => {
-                let config = draft.check(tenant, &self.world.platform);
-                config.is_ok_and(|config| onboarding::is_unchanged(records, &config))
-            }
+            AdminAction::Reconnect | AdminAction::Replay(..) | AdminAction::StopReplay => false,
+            AdminAction::Save(draft, _) => self.is_unchanged(tenant, draft, records),
+            AdminAction::Move(bucket) => records.config.as_ref().is_some_and(|stored| {
+                self.is_unchanged(tenant, &Draft { bucket: Some(bucket.clone()), ..stored.clone() }, records)
+            }),
         }
+    }
+
+    fn is_unchanged(&self, tenant: &TenantId, draft: &Draft, records: &TenantRecords) -> bool {
+        let config = draft.check(tenant, &self.world.platform);
+        config.is_ok_and(|config| onboarding::is_unchanged(records, &config))
     }
 
     async fn save(

@@ -133,18 +133,6 @@ impl IntoResponse for ErrorPage {
     }
 }
 
-/// A page's words for what the API calls by its own.
-fn title(code: Code) -> &'static str {
-    match code {
-        Code::NotFound => "Page not found",
-        Code::MethodNotAllowed => "There is no page at this address",
-        Code::InvalidParameter => "This address is not valid",
-        Code::MalformedBody => "The form could not be read",
-        Code::BodyTooLarge => "That is too long",
-        code => code.title(),
-    }
-}
-
 fn detail(problem: &Problem) -> String {
     let ask = "Ask an administrator of your product for it.";
     match (problem.code(), problem.missing_scope()) {

@@ -119,10 +119,14 @@ impl From<ExportState> for Badge {
     }
 }
 
-/// The title of a refusal in the words of the pages.
-pub(super) fn title(problem: &Problem) -> &'static str {
-    match problem.code() {
+/// A page's words for what the API calls by its own.
+pub(super) fn title(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "Page not found",
+        Code::MethodNotAllowed => "There is no page at this address",
         Code::InvalidParameter => "This address is not valid",
+        Code::MalformedBody => "The form could not be read",
+        Code::BodyTooLarge => "That is too long",
         code => code.title(),
     }
 }
@@ -157,7 +161,7 @@ impl Alert {
         let wait = problem.wait().map(|wait| format!("Try again in {} seconds.", wait.as_secs().max(1)));
         Self {
             tone: "bad",
-            title: title(problem).to_owned(),
+            title: title(problem.code()).to_owned(),
             detail,
             hint: problem.what_to_do().map(str::to_owned).or(wait),
             party: problem.acting_party().map(|party| match party {

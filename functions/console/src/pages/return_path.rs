@@ -6,7 +6,7 @@ use http::Uri;
 use url::form_urlencoded;
 
 /// The pages to which a sign-in may lead, as paths below the root. No files: a download needs a click.
-pub(crate) const PAGES: [&str; 11] = [
+pub(crate) const PAGES: [&str; 12] = [
     "",
     "connector",
     "connector/disconnect",
@@ -14,6 +14,7 @@ pub(crate) const PAGES: [&str; 11] = [
     "event",
     "obstacles",
     "proof",
+    "replay",
     "settings",
     "setup",
     "setup/steps",

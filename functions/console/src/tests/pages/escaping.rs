@@ -98,7 +98,7 @@ async fn a_form_to_resubmit_is_shown_as_text() {
 }
 
 /// What is inserted without escaping: parts that are templates themselves, a document, and attributes that a template contains.
-const UNESCAPED: [(&str, &str); 12] = [
+const UNESCAPED: [(&str, &str); 17] = [
     ("alert", "a template"),
     ("fields", "a template"),
     ("chart", "a template"),
@@ -110,6 +110,11 @@ const UNESCAPED: [(&str, &str); 12] = [
     ("report", "a template"),
     ("welcome", "a template"),
     ("preview", "a template"),
+    ("notice", "a template"),
+    ("incidents", "a template"),
+    ("receipts", "a template"),
+    ("replay", "a template"),
+    ("range", "a template"),
     ("more", "the macro `text` is only given attributes"),
 ];
 
