@@ -4,7 +4,7 @@ use audit_log_core::{
     ports::Settings as _,
     records::StoredReceipt,
     schedule::Window,
-    search::{FoundEvent, Filter, Search, SearchPage},
+    search::{Filter, FoundEvent, Search, SearchPage},
     system_events::LOG_TYPE,
     tenant::TenantId,
     timestamp,
