@@ -16,11 +16,13 @@ use audit_log_core::{
     late_arrivals::TrailingCounts,
     manifest::{ManifestKey, UsedKey},
     new_event::Stamp,
-    records::{ManifestState, Progress, Receipt, Refusal, Replay, StoredManifest, StoredObject, StoredWatermark},
+    records::{
+        Location, ManifestState, Progress, Receipt, Refusal, Replay, StoredManifest, StoredObject, StoredWatermark,
+    },
     schedule::{Schedule, Window, full_hour},
     settings::Draft,
     system_events,
-    tenant::{AccountId, Partition, Platform, Region, TenantId},
+    tenant::{AccountId, Compression, Format, Partition, Platform, Region, TenantId},
     timestamp,
     verification::{Step, StepName, StepStatus},
 };
@@ -115,10 +117,16 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
                 events,
                 sha256: format!("{:016x}", u64::from(back + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4),
                 late: None,
+                last_event: None,
             };
             let receipt = Receipt {
                 window,
-                bucket: format!("{tenant}-audit-logs"),
+                location: Location {
+                    bucket: format!("{tenant}-audit-logs"),
+                    folder: format!("security/audit-logs/tenant={tenant}/"),
+                },
+                format: Format::default(),
+                compression: Compression::default(),
                 objects: vec![object],
                 trailing_counts: TrailingCounts::new(window),
                 late: 0,
@@ -133,6 +141,8 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
                     ),
                     sha256: manifest_sha256(back),
                     state: ManifestState::Signed,
+                    previous: None,
+                    amended: None,
                 }),
                 signing_failure: None,
             };
