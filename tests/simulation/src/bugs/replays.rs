@@ -26,9 +26,6 @@ pub fn write_replay(
         if is_planted(Bug::ReplayOfAnyRevision) {
             after.revision = stored.replay.as_ref().map_or(0, |replay| replay.revision) + 1;
         }
-        if is_planted(Bug::ReplayDoubtIsForgotten) {
-            after.retry_after = None;
-        }
         if is_planted(Bug::ReplayMovesTheWatermark)
             && let Some((watermark, receipt)) = stored.watermark.as_mut().zip(write.receipt)
         {
@@ -70,14 +67,5 @@ pub fn change_receipt(stored: &mut StoredReceipt) {
     }
     if is_planted(Bug::OtherFormatOverFiles) {
         receipt.format = if receipt.format == Format::Json { Format::Ndjson } else { Format::Json };
-    }
-}
-
-/// Changes the receipt of an earlier replay that a replay has read.
-pub fn change_replayed_receipt(stored: &mut StoredReceipt) {
-    if is_planted(Bug::AmendedIsForgotten)
-        && let Some(manifest) = &mut stored.receipt.manifest
-    {
-        manifest.amended = None;
     }
 }

@@ -226,7 +226,7 @@ fn a_request_to_stop_is_found_between_two_windows() {
 #[test]
 fn files_in_the_place_are_never_replaced_by_incomplete_ones() {
     let mut world = World::exported();
-    world.options.retention = Some(TimeDelta::hours(3));
+    world.options.retention = Some(TimeDelta::minutes(210));
     let before = world.bucket_of("acme-bucket");
     world.request("10:00", "13:00", clock("13:10"));
     let report = world.tick_at("13:30");
