@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 pub(crate) use manifest_keys::{manifest_keys, manifest_keys_key, stored_manifest_keys};
 pub(crate) use receipts::{receipt, receipt_record, replayed_receipt, replayed_record, stored_receipt};
-pub(crate) use replays::{replay, stored_replay};
+pub(crate) use replays::{replay, replay_revision, stored_replay};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 

@@ -17,7 +17,8 @@ use audit_log_core::{
     manifest::{ManifestKey, UsedKey},
     new_event::Stamp,
     records::{
-        Location, ManifestState, Progress, Receipt, Refusal, Replay, StoredManifest, StoredObject, StoredWatermark,
+        Location, ManifestState, Place, Progress, Receipt, Refusal, Replay, StoredManifest, StoredObject,
+        StoredWatermark,
     },
     schedule::{Schedule, Window, full_hour},
     settings::Draft,
@@ -254,7 +255,9 @@ fn add_replay(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Result
     let range = Window { from: first.window.from, to: last.window.to };
     let by = User { id: "u-17".to_owned(), name: Some("Ada Lovelace".to_owned()), email: None };
     let at = now - TimeDelta::minutes(4);
-    let begun = Replay::new("01KY".to_owned(), range, last.location.clone(), planned, by, at, None);
+    let place = stored.config.as_ref().and_then(|config| Place::of(&TenantId::parse(tenant).ok()?, config));
+    let place = place.context("settings that lead nowhere")?;
+    let begun = Replay::new("01KY".to_owned(), range, place, planned, by, at, None);
     let refused = begun.after_refusal(first.window, Refusal::EventsExpired, now);
     let delivered = receipts.iter().skip(1).take(40);
     stored.replay = Some(delivered.fold(refused, |replay, receipt| replay.after_window(receipt, false, now)));

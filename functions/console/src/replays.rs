@@ -287,10 +287,10 @@ pub(crate) async fn request<B: Backend>(
 }
 
 pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Replay, Problem> {
-    let tenant = caller.tenant();
+    let (tenant, by) = (caller.tenant(), app.change(caller)?.by);
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
-        match replays::request_stop(app.settings(), &records, tenant).await? {
+        match replays::request_stop(app.settings(), &records, tenant, &by).await? {
             StopRequest::Stored(replay) => {
                 tracing::info!(tenant = %tenant, by = caller.actor().id, "the stop of a replay is requested");
                 request_run(app, caller).await;
@@ -387,7 +387,10 @@ impl From<StoredRefusal> for RefusedWindow {
             window_to: timestamp::seconds(window.to),
             reason: match reason {
                 Refusal::EventsExpired => "events_expired",
+                Refusal::PartlyReplaced => "partly_replaced",
                 Refusal::TooManyFiles => "too_many_files",
+                Refusal::NoReceipt => "no_receipt",
+                Refusal::ReceiptUnclear => "receipt_unclear",
             },
             message: reason.message(),
         }

@@ -204,6 +204,7 @@ impl FakeTenant {
         let (config, verified_version, lease) = (self.config.clone(), self.verified_version, self.lease.clone());
         let (has_notifications, final_deliveries) = (!self.outbox.is_empty(), self.final_deliveries.clone());
         let (setup_draft, replay) = (self.setup_draft.clone(), self.replay.clone());
+        let replay_revision = replay.as_ref().map_or(0, |replay| replay.revision);
         TenantRecords {
             config,
             setup_draft,
@@ -214,6 +215,7 @@ impl FakeTenant {
             has_notifications,
             final_deliveries,
             replay,
+            replay_revision,
         }
     }
 }

@@ -136,6 +136,8 @@ pub struct TenantRecords {
     pub final_deliveries: FinalDeliveries,
     /// The last replay, in progress or ended.
     pub replay: Option<Replay>,
+    /// The revision of the record `replay`, also if the rest of it can't be read; 0 without one.
+    pub replay_revision: u64,
 }
 
 impl TenantRecords {

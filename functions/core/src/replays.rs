@@ -3,11 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    event,
+    event::{self, User},
     failure::Failure,
     onboarding::ConnectorState,
     ports::{Conditional, Settings},
-    records::{Location, Progress, Refusal, Replay, StoredReceipt, TenantRecords, time_to_end},
+    records::{Location, Place, Progress, Refusal, Replay, StoredReceipt, TenantRecords, time_to_end},
     schedule::Window,
     settings::FieldErrors,
     system_events::AdminChange,
@@ -168,7 +168,7 @@ impl Preview {
         let expires_within = |time| event::may_be_deleted(original.receipt.window.from, retention, now + RUN + time);
         match Refusal::of(original, standing, expires_within(time_to_end(retention))) {
             Some(Refusal::EventsExpired) => self.expired += 1,
-            Some(Refusal::TooManyFiles) => self.too_many_files += 1,
+            Some(_) => self.too_many_files += 1,
             None => {
                 self.planned.add(original.events, original.bytes);
                 self.elsewhere += u64::from(!is_here);
@@ -187,14 +187,18 @@ pub async fn request<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
     tenant: &TenantId,
-    Preview { range, location, planned, .. }: &Preview,
+    Preview { range, planned, .. }: &Preview,
     change: &AdminChange,
 ) -> Result<Option<Replay>, Failure> {
     let (id, at, before) = (change.id.clone(), change.stamp.at, as_read.replay.as_ref());
     if before.is_some_and(Replay::is_running) {
         return Ok(None);
     }
-    let replay = Replay::new(id, *range, location.clone(), *planned, change.by.clone(), at, before);
+    let place = as_read.config.as_ref().and_then(|config| Place::of(tenant, config));
+    let Some(place) = place else { return Ok(None) };
+    let replay = Replay::new(id, *range, place, *planned, change.by.clone(), at, before);
+    // Also after a record that can't be read.
+    let replay = Replay { revision: as_read.replay_revision + 1, ..replay };
     let announcement = change.replay_requested(tenant, &replay);
     let stored = store.request_replay(tenant, &replay, Some(&announcement)).await?;
     Ok((stored == Conditional::Written).then_some(replay))
@@ -218,12 +222,13 @@ pub async fn request_stop<S: Settings>(
     store: &S,
     as_read: &TenantRecords,
     tenant: &TenantId,
+    by: &User,
 ) -> Result<StopRequest, Failure> {
     let Some(replay) = as_read.replay.clone().filter(Replay::is_running) else { return Ok(StopRequest::NotRunning) };
     if replay.stop_requested {
         return Ok(StopRequest::Stored(replay));
     }
-    let after = Replay { stop_requested: true, revision: replay.revision + 1, ..replay };
+    let after = replay.stopping(by.clone());
     Ok(match store.request_replay(tenant, &after, None).await? {
         Conditional::Written => StopRequest::Stored(after),
         Conditional::ConditionFailed => StopRequest::ConditionFailed,

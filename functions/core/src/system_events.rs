@@ -316,6 +316,9 @@ pub fn replay_ended(tenant: &TenantId, stamp: Stamp, replay: &Replay) -> Announc
     })));
     if let Some(cause) = replay.stopped {
         info.insert("cause".to_owned(), json!(cause));
+        if let Some(by) = &replay.stop_requested_by {
+            info.insert("stoppedBy".to_owned(), json!(by));
+        }
     }
     if replay.state == ReplayState::Failed
         && let Some(error) = &replay.last_error

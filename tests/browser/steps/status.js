@@ -33,7 +33,7 @@ export async function seesHowToVerify(visitor, { folder, head }) {
   assert.ok(commands.includes(`--key ${file.suggestedFilename()}`), commands);
   assert.match(await readFile(await file.path(), "utf8"), /^-----BEGIN PUBLIC KEY-----\n/);
   const exports = page.getByRole("region", { name: words.status.exports });
-  assert.ok((await exports.getByRole("cell", { name: words.status.signed, exact: true }).count()) > 0);
+  assert.ok((await exports.getByRole("cell").getByText(words.status.signed, { exact: true }).count()) > 0);
   await box.getByRole("link", { name: words.status.proves }).click();
   await visitor.sees(visitor.heading(words.status.proof));
   await visitor.inspect();

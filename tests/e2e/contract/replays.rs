@@ -1,13 +1,15 @@
 //! Replays: the record, the receipts that they read, and those that they write.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use audit_log_core::{
     event::User,
     ports::{Acquisition, Conditional, Erasure, Fleet, Purpose, ReplayWrite, Settings, Tenants},
     records::{
-        AmendedManifest, EventPosition, Location, ManifestState, Progress, Receipt, Replay, ReplayState, StoredReceipt,
+        AmendedManifest, EventPosition, Location, ManifestState, Place, Progress, Receipt, Replay, ReplayState,
+        StoredReceipt,
     },
     schedule::Window,
+    settings::Draft,
     tenant::TenantId,
 };
 use chrono::TimeDelta;
@@ -28,10 +30,12 @@ on_both_worlds! {
 
 /// A request of the window from 10:00 to 11:00 into the place of the settings.
 fn requested(acme: &AsRead, before: Option<&Replay>) -> Result<Replay> {
-    let (range, location) = (window("10:00", "11:00")?, Location::of(&acme.config));
+    let range = window("10:00", "11:00")?;
+    let settings = Draft::from_config(&acme.config, acme.config.version);
+    let place = Place::of(&acme.config.tenant, &settings).context("settings that lead nowhere")?;
     let by = User { id: "ada".to_owned(), name: None, email: None };
     let planned = Progress { windows: 1, events: 3, bytes: 2048 };
-    Ok(Replay::new("the-request".to_owned(), range, location, planned, by, clock("11:01")?, before))
+    Ok(Replay::new("the-request".to_owned(), range, place, planned, by, clock("11:01")?, before))
 }
 
 async fn request(world: &impl World, acme: &AsRead) -> Result<Replay> {

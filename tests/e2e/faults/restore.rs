@@ -10,7 +10,7 @@ use audit_log_aws::sdk::dynamodb::{
 use audit_log_aws::sdk::s3::types::{Delete, ObjectIdentifier};
 use audit_log_core::{
     event::User,
-    records::{Location, Progress, RECEIPT_PREFIX, Replay},
+    records::{Place, Progress, RECEIPT_PREFIX, Replay},
     schedule::Window,
     tenant::{DueShard, TenantId},
 };
@@ -112,12 +112,12 @@ impl World {
         }
         for tenant in REPLAYED {
             let range = Window { from: clock("08:00")?, to: clock("11:00")? };
-            let (bucket, _) = self.bucket(tenant)?;
-            let location = Location { bucket, folder: format!("audit-logs/tenant={tenant}/") };
             let by = User { id: "ada".to_owned(), name: None, email: None };
             let id = format!("replay-of-{tenant}");
-            let replay = Replay::new(id, range, location, Progress::default(), by, clock("11:30")?, None);
+            let (customer, _) = self.find(tenant)?;
             let tenant = TenantId::parse(tenant)?;
+            let place = Place::of(&tenant, &customer.settings).context("settings that lead nowhere")?;
+            let replay = Replay::new(id, range, place, Progress::default(), by, clock("11:30")?, None);
             let record = [
                 ("tenant_id", tenant.to_string()),
                 ("record", "replay".to_owned()),

@@ -21,7 +21,7 @@ pub(crate) const REPLAYED: [&str; 2] = [RECOVERING, FILES];
 /// The tenant with several files in its window.
 pub(crate) const FILES: &str = "files";
 
-pub(crate) const CALLS: [&str; 28] = [
+pub(crate) const CALLS: [&str; 29] = [
     "AbortMultipartUpload",
     "AbortMultipartUpload of none",
     "AssumeRole",
@@ -38,6 +38,7 @@ pub(crate) const CALLS: [&str; 28] = [
     "Query",
     "Query due",
     "Query due, Limit",
+    "Query receipts",
     "Scan",
     "SendMessageBatch",
     "Sign",
@@ -158,7 +159,7 @@ impl Scenario {
             Self::FileRefused => operation == "PutObject",
             Self::Replay => {
                 let is_stored = name.service == Service::S3 || operation == "Sign";
-                is_stored || operation.starts_with("TransactWriteItems ConditionCheck") || operation == "Query"
+                is_stored || operation.starts_with("TransactWriteItems ConditionCheck") || operation == "Query receipts"
             }
         }
     }

@@ -177,7 +177,7 @@ impl World {
         Ok(documents.iter().map(String::as_str))
     }
 
-    fn find(&self, tenant: &str) -> Result<&(Customer, Vec<String>)> {
+    pub(crate) fn find(&self, tenant: &str) -> Result<&(Customer, Vec<String>)> {
         let found = self.customers.iter().find(|(customer, _)| customer.tenant == tenant);
         found.with_context(|| format!("no tenant is {tenant}"))
     }

@@ -10,7 +10,7 @@ use audit_log_core::{
     object::tenant_folder,
     onboarding,
     ports::{Conditional, Settings as _},
-    records::{Location, Progress, Replay, TenantRecords},
+    records::{Place, Progress, Replay, TenantRecords},
     schedule::Window,
     settings::{Draft, FieldErrors, TenantConfig},
     system_events::{AdminChange, Client},
@@ -130,9 +130,12 @@ impl Admin {
             return Ok(Conditional::Written);
         };
         let [from, to] = [from, to].map(|ago| timestamp::whole_seconds(change.stamp.at - ago));
-        let (location, planned) = (Location::of(&config), Progress::default());
+        let planned = Progress::default();
+        let Some(place) = Place::of(tenant, &Draft::from_config(&config, config.version)) else {
+            return Ok(Conditional::Written);
+        };
         let (by, at) = (change.by.clone(), change.stamp.at);
-        let replay = Replay::new(change.id.clone(), Window { from, to }, location, planned, by, at, before);
+        let replay = Replay::new(change.id.clone(), Window { from, to }, place, planned, by, at, before);
         let requested = change.replay_requested(tenant, &replay);
         let result = world.fakes.request_replay(tenant, &replay, Some(&requested)).await;
         if result == Ok(Conditional::Written) {
@@ -153,7 +156,7 @@ impl Admin {
         let Some(replay) = records.replay.as_ref().filter(|replay| replay.is_running()) else {
             return Ok(Conditional::Written);
         };
-        let after = Replay { revision: replay.revision + 1, stop_requested: true, ..replay.clone() };
+        let after = replay.stopping(User { id: "u-17".to_owned(), name: None, email: None });
         let result = self.world.fakes.request_replay(tenant, &after, None).await;
         if result == Ok(Conditional::Written) {
             let now = self.world.now();

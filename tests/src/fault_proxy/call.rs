@@ -76,6 +76,10 @@ fn dynamodb(operation: &str, request: &Value) -> CallName {
     let shard = || text(&request["ExpressionAttributeValues"][":shard"]["S"]);
     let record = |key: &Value| format!("{} {}", text(&key["tenant_id"]["S"]), text(&key["record"]["S"]));
     match operation {
+        "Query" if request.get("IndexName").is_none() && request.get("Limit").is_some() => {
+            let tenant = text(&request["ExpressionAttributeValues"][":tenant"]["S"]);
+            CallName::new(Service::DynamoDb, "Query receipts", tenant)
+        }
         "Query" if request.get("Limit").is_some() => {
             CallName::new(Service::DynamoDb, format!("Query {}, Limit", text(&request["IndexName"])), shard())
         }

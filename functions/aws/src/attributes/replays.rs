@@ -20,6 +20,9 @@ pub(crate) fn replay(tenant: &TenantId, record: &str, replay: &Replay) -> Item {
 
 /// `None` if it can't be read.
 pub(crate) fn stored_replay(item: &Item) -> Option<Replay> {
-    let revision = item.get("revision")?.as_n().ok()?.parse().ok()?;
-    Replay::parse(revision, &text(item, "replay")?)
+    Replay::parse(replay_revision(item), &text(item, "replay")?)
+}
+
+pub(crate) fn replay_revision(item: &Item) -> u64 {
+    text(item, "revision").and_then(|revision| revision.parse().ok()).unwrap_or(0)
 }

@@ -10,8 +10,8 @@ use audit_log_core::{
     notification::{Kind, Notification},
     outbox::{Outbox, to_text},
     records::{
-        AmendedManifest, EventPosition, Location, ManifestState, Progress, Receipt, Refusal, Replay, ReplayError,
-        ReplayState, StopCause, StoredManifest, StoredObject, StoredReceipt,
+        AmendedManifest, EventPosition, Location, ManifestState, Place, Progress, Receipt, Refusal, Replay,
+        ReplayError, ReplayState, StopCause, StoredManifest, StoredObject, StoredReceipt,
     },
     schedule::{Schedule, Window},
     tenant::{Compression, DueShard, Format, Partition, Platform, Prefix, Region},
@@ -142,7 +142,10 @@ fn any_replay() -> impl Strategy<Value = Replay> {
         )| {
             let requested_by = User { id: user.0, name: user.1, email: user.2 };
             let planned = Progress { windows, events: 0, bytes };
-            let replay = Replay::new("the id".to_owned(), range, location, planned, requested_by, at, None);
+            let Location { bucket, folder } = location;
+            let [owner, role_account, region, encryption] = Default::default();
+            let place = Place { bucket, folder, owner, role_account, region, encryption };
+            let replay = Replay::new("the id".to_owned(), range, place, planned, requested_by, at, None);
             let failed = |message| ReplayError::new(&Failure::new(Code::AccessDenied, message), at);
             let replay = replay.after_refusal(refused, Refusal::TooManyFiles, at);
             Replay {

@@ -90,7 +90,16 @@ impl Tenants for TenantsTable {
                     record.has_notifications = attributes::entries(&item).is_some_and(|entries| !entries.is_empty());
                 }
                 Some(final_deliveries::RECORD) => record.final_deliveries = final_deliveries::final_deliveries(&item),
-                Some(replays::RECORD) => record.replay = attributes::stored_replay(&item),
+                Some(replays::RECORD) => {
+                    record.replay_revision = attributes::replay_revision(&item);
+                    record.replay = attributes::stored_replay(&item);
+                    if record.replay.is_none() {
+                        tracing::error!(
+                            tenant = text(&item, "tenant_id"),
+                            "unreadable replay; a new request replaces it"
+                        );
+                    }
+                }
                 _ => {}
             }
         }

@@ -14,7 +14,7 @@ use super::{
     AbortReason, Export, Run, TENANTS_PER_LOAD,
     final_delivery::BEFORE_TICK,
     held_lease::{HeldLease, lease_lost, log_error},
-    replayed_window::{ReplayedWindow, is_in_doubt, write_replay},
+    replayed_window::{ReplayedWindow, is_in_doubt, leads_to_manifest, write_replay},
     report::{Deferral, PendingReplays, ReplayCounts},
     window::{Delivery, LeaseContext},
 };
@@ -25,9 +25,12 @@ use crate::{
     lease::LEASE_MARGIN,
     new_event::Stamp,
     ports::{Acquisition, Buckets, Bus, Events, Purpose, Queue, Signer, Tenants},
-    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredReceipt, TenantRecords, time_to_end},
+    records::{
+        LastError, Place, Receipt, Refusal, Replay, ReplayError, ReplayState, StopCause, StoredReceipt, TenantRecords,
+        time_to_end,
+    },
     schedule::{Window, full_hour, next_full_hour},
-    settings::{FieldErrors, TenantConfig},
+    settings::{Draft, FieldErrors, TenantConfig},
     system_events,
     tenant::TenantId,
     timestamp,
@@ -48,6 +51,7 @@ struct TenantReplay<Bucket> {
     replay: Replay,
     records: TenantRecords,
     read_at: DateTime<Utc>,
+    ends: DateTime<Utc>,
     /// The receipts of the next windows.
     receipts: VecDeque<StoredReceipt>,
     /// The settings by which it was opened, and the bucket.
@@ -73,7 +77,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         for ids in ids.chunks(TENANTS_PER_LOAD) {
             for (tenant, records) in self.tenants.load(ids).await? {
                 let Some(replay) = records.replay.filter(Replay::is_running) else { continue };
-                if replay.is_stalled((run.now)()) {
+                // What keeps a tenant's exports waiting is told by the exports.
+                let is_refused = records.watermark.as_ref().is_some_and(|watermark| watermark.refused);
+                if replay.is_stalled((run.now)()) && !is_refused {
                     let (since, code) = (replay.progressed_at, replay.last_error.map(|error| error.code));
                     tracing::error!(tenant = %tenant, since = timestamp::seconds(since), code, "a replay makes no progress");
                     pending.stalled += 1;
@@ -97,17 +103,22 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     /// Goes on with these tenants' replays, until the time is up. No failure of one affects another, or any window.
     pub(super) async fn replay_all(&self, run: Run<'_>, tenants: Vec<TenantId>) -> ReplayCounts {
         let (next_tick, ends) = (next_full_hour((run.now)()), (run.now)() + self.options.replay_time);
-        let stop = || (run.should_stop)() || (run.now)() + BEFORE_TICK >= next_tick || (run.now)() >= ends;
+        let stop = || (run.should_stop)() || (run.now)() + BEFORE_TICK >= next_tick;
         let replays = tenants.iter().map(|tenant| {
             let span = tracing::info_span!("replay", tenant = %tenant);
-            self.replay(Run { should_stop: &stop, ..run }, tenant).instrument(span)
+            self.replay(Run { should_stop: &stop, ..run }, tenant, ends).instrument(span)
         });
         self.side_by_side(run, replays).await
     }
 
-    async fn replay(&self, run: Run<'_>, tenant: &TenantId) -> ReplayCounts {
+    /// After `ends`, others' turn comes with the next window or checkpoint.
+    async fn replay(&self, run: Run<'_>, tenant: &TenantId, ends: DateTime<Utc>) -> ReplayCounts {
         let mut counts = ReplayCounts::default();
-        let mut tenant_replay = match self.acquire_for_replay(run, tenant).await {
+        if (run.now)() >= ends && !(run.should_stop)() {
+            counts.unfinished.push(tenant.to_string());
+            return counts;
+        }
+        let mut tenant_replay = match self.acquire_for_replay(run, tenant, ends).await {
             Ok(Some(acquired)) => acquired,
             Ok(None) => return counts,
             Err(failure) => {
@@ -116,13 +127,16 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 return counts;
             }
         };
+        let position = |replay: &Replay| (replay.next, replay.checkpoint.clone());
+        let began_at = position(&tenant_replay.replay);
         loop {
             match self.replay_next(run, &mut tenant_replay, &mut counts).await {
                 Ok(Next::Window) => continue,
                 Ok(Next::Ended) => {}
                 Err(AbortReason::Deferred(deferral)) => {
                     tracing::info!(why = deferral.reason(), "replay deferred");
-                    if deferral == Deferral::OutOfTime {
+                    // Without progress, the next run would do the same at once, and so on.
+                    if deferral == Deferral::OutOfTime && position(&tenant_replay.replay) != began_at {
                         counts.unfinished.push(tenant.to_string());
                     }
                 }
@@ -151,9 +165,18 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         &self,
         run: Run<'_>,
         tenant: &TenantId,
+        ends: DateTime<Utc>,
     ) -> Result<Option<TenantReplay<B::Bucket>>, Failure> {
-        let is_running = |records: &TenantRecords| records.replay.as_ref().is_some_and(Replay::is_running);
-        if (run.should_stop)() || !is_running(&self.tenants.load_one(tenant).await?) {
+        if (run.should_stop)() {
+            return Ok(None);
+        }
+        let records = self.tenants.load_one(tenant).await?;
+        let Some(replay) = records.replay.as_ref().filter(|replay| replay.is_running()) else { return Ok(None) };
+        // Before the lease is acquired: a tick that comes to the tenant's due window must find none.
+        if let Some(deferral) =
+            waits_for(&records, replay, (run.now)()).filter(|_| !must_end(&records, replay, (run.now)()))
+        {
+            tracing::info!(why = deferral.reason(), "replay deferred");
             return Ok(None);
         }
         let lease = run.new_lease(run.deadline + LEASE_MARGIN)?;
@@ -174,7 +197,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             Ok(records) if let Some(replay) = records.replay.clone().filter(Replay::is_running) => {
                 held.has_notifications = records.has_notifications;
                 let receipts = VecDeque::new();
-                Ok(Some(TenantReplay { held, replay, records, read_at, receipts, bucket: None, conflicts: 0 }))
+                Ok(Some(TenantReplay { held, replay, records, read_at, ends, receipts, bucket: None, conflicts: 0 }))
             }
             Ok(_) => {
                 self.finish(run, &mut held).await;
@@ -196,32 +219,37 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     ) -> Result<Next, AbortReason> {
         self.read_again(run, tenant_replay).await?;
         let TenantReplay { held, replay, records, .. } = &*tenant_replay;
-        if replay.stop_requested && replay.checkpoint.is_none() {
+        let (now, waits) = ((run.now)(), waits_for(records, replay, (run.now)()));
+        // A window that is begun is ended first, unless it can't be tried.
+        if replay.stop_requested && (replay.checkpoint.is_none() || waits.is_some()) {
             return self.end(run, tenant_replay, Some(StopCause::Requested), counts).await;
         }
-        let Some(watermark) = records.watermark.as_ref().filter(|watermark| watermark.due_shard.is_some()) else {
+        if !is_connected(records) {
             return self.end(run, tenant_replay, Some(StopCause::Disconnected), counts).await;
-        };
+        }
+        if replay.is_abandoned(now) {
+            return self.abandon(run, tenant_replay, counts).await;
+        }
         let missing = || Failure::by(Party::Platform, Code::ConfigInvalid, "The tenant has no record `config`.");
         let config = records.config.as_ref().ok_or_else(missing)?;
         let config = config.check(&held.tenant, run.platform).map_err(FieldErrors::into_failure)?;
-        if Location::of(&config) != replay.location {
+        if Place::of(&held.tenant, &Draft::from_config(&config, config.version)).as_ref() != Some(&replay.place) {
             return self.end(run, tenant_replay, Some(StopCause::DestinationChanged), counts).await;
         }
-        if (run.should_stop)() {
+        if (run.should_stop)() || now >= tenant_replay.ends {
             return Err(AbortReason::Deferred(Deferral::OutOfTime));
         }
-        if is_in_doubt(replay, (run.now)()) {
-            return Err(AbortReason::Deferred(Deferral::UploadInDoubt));
+        if let Some(deferral) = waits {
+            return Err(AbortReason::Deferred(deferral));
         }
-        // By the clock and not by the run's hour: a tick that is about to begin must find no lease.
-        let schedule = watermark.schedule().map_err(FieldErrors::into_failure)?;
-        if schedule.due_window(full_hour((run.now)())).is_some() {
-            return Err(AbortReason::Deferred(Deferral::DueWindowsFirst));
+        let receipt = self.next_receipt(tenant_replay).await?;
+        let Replay { next, range, .. } = tenant_replay.replay;
+        let until = receipt.as_ref().map_or(range.to, |receipt| receipt.receipt.window.from);
+        if next < until {
+            let missing = Window { from: next, to: until };
+            return self.leave_as_it_is(run, tenant_replay, missing, Refusal::NoReceipt, counts).await;
         }
-        let Some(receipt) = self.next_receipt(tenant_replay).await? else {
-            return self.end(run, tenant_replay, None, counts).await;
-        };
+        let Some(receipt) = receipt else { return self.end(run, tenant_replay, None, counts).await };
         self.replay_window(run, tenant_replay, receipt, config, counts).await
     }
 
@@ -265,7 +293,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         stored_config: TenantConfig,
         counts: &mut ReplayCounts,
     ) -> Result<Next, AbortReason> {
-        let TenantReplay { held, replay, records, bucket, .. } = tenant_replay;
+        let TenantReplay { held, replay, records, bucket, ends, .. } = tenant_replay;
         let window = original.receipt.window;
         let is_here = original.receipt.location == replay.location;
         let replayed = self.tenants.replayed_receipt(&held.tenant, window.to, &replay.location).await?;
@@ -274,8 +302,14 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         if let Some(reason) = self.refusal(run, &original, standing.as_ref(), is_begun) {
             return self.leave_as_it_is(run, tenant_replay, window, reason, counts).await;
         }
-        if !is_here && !records.final_deliveries.is_empty() {
-            // A place that is left hears of that before anything of it is delivered elsewhere.
+        if !leads_to_manifest(&held.tenant, &original.receipt) {
+            return self.leave_as_it_is(run, tenant_replay, window, Refusal::ReceiptUnclear, counts).await;
+        }
+        let left = &records.final_deliveries;
+        let is_left =
+            |place: &Place| (&place.bucket, &place.folder) == (&replay.location.bucket, &replay.location.folder);
+        if !left.is_empty() && (!is_here || left.places.iter().any(|left| is_left(&left.place))) {
+            // A place that is left hears of that before anything of it is delivered elsewhere, or otherwise.
             return Err(AbortReason::Deferred(Deferral::FinalDeliveriesFirst));
         }
         let mut config = stored_config.clone();
@@ -287,7 +321,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             _ => None,
         };
         let (original, standing) = (original.receipt, standing.map(|standing| standing.receipt));
-        let mut replayed = ReplayedWindow { replay: replay.clone(), stored_config, original, standing };
+        let mut replayed = ReplayedWindow { replay: replay.clone(), stored_config, original, standing, ends: *ends };
         let delivery = Delivery::Replay(&mut replayed);
         let context = LeaseContext { run, tenants: &self.tenants, config: &config, held, delivery };
         let stored = self.store(context, window, &mut open, &Arc::default()).await;
@@ -297,7 +331,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             Ok(receipt) => receipt,
             // The writer has found it, and has replaced no file by an incomplete one.
             Err(AbortReason::Failed(Failure { code: Code::RetentionExceeded, .. })) => {
-                return self.leave_as_it_is(run, tenant_replay, window, Refusal::EventsExpired, counts).await;
+                let is_begun = replay.checkpoint.is_some();
+                let reason = if is_begun { Refusal::PartlyReplaced } else { Refusal::EventsExpired };
+                return self.leave_as_it_is(run, tenant_replay, window, reason, counts).await;
             }
             Err(reason) => return Err(reason),
         };
@@ -341,6 +377,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         counts.events += receipt.events();
         counts.bytes += receipt.bytes();
         counts.amended += u64::from(is_amended);
+        // Each amended window announces itself, and the outbox has room for only so many.
+        self.publish(run, held).await;
         tracing::info!(
             window = %receipt.window,
             bucket = receipt.location.bucket,
@@ -395,6 +433,36 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         Ok(Next::Ended)
     }
 
+    /// Ends a replay that has waited or failed for too long.
+    async fn abandon(
+        &self,
+        run: Run<'_>,
+        TenantReplay { held, replay, records, .. }: &mut TenantReplay<B::Bucket>,
+        counts: &mut ReplayCounts,
+    ) -> Result<Next, AbortReason> {
+        let (now, stamp, tenant) = ((run.now)(), self.replay_stamp(run), held.tenant.clone());
+        let message = "The replay waited for seven days and could not go on.";
+        let of_exports = records.health.last_error.clone().map(|LastError { code, message, party, .. }| ReplayError {
+            code,
+            message,
+            party: party.unwrap_or_else(|| Party::Platform.to_string()),
+            hint: None,
+            at: timestamp::whole_seconds(now),
+        });
+        let waited = || ReplayError::new(&Failure::new(Code::Unavailable, message), now);
+        let error = replay.last_error.clone().or(of_exports).unwrap_or_else(waited);
+        let ended = |replay: &Replay| {
+            let failed = Replay { last_error: Some(error.clone()), ..replay.clone() };
+            let ended = failed.ended(ReplayState::Failed, None, now);
+            let announcement = system_events::replay_ended(&tenant, stamp, &ended);
+            (ended, Some(announcement))
+        };
+        write_replay(&self.tenants, held, replay, None, ended).await?;
+        held.has_notifications = true;
+        counts.given_up += 1;
+        Ok(Next::Ended)
+    }
+
     /// Notes a failure of the next window, or ends the replay if it has failed for too long.
     async fn note_replay_failure(
         &self,
@@ -414,10 +482,11 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 return (replay.clone(), None);
             }
             let failed = replay.after_failure(failure, now);
-            if !is_given_up {
-                return (failed, None);
-            }
-            let ended = failed.ended(ReplayState::Failed, None, now);
+            let ended = match (replay.stop_requested, is_given_up) {
+                (true, _) => failed.ended(ReplayState::Stopped, Some(StopCause::Requested), now),
+                (false, true) => failed.ended(ReplayState::Failed, None, now),
+                (false, false) => return (failed, None),
+            };
             let announcement = system_events::replay_ended(&tenant, stamp, &ended);
             (ended, Some(announcement))
         };
@@ -425,9 +494,11 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         if let Err(AbortReason::Failed(failure)) = &noted {
             log_error(&held.tenant, failure, "the failure of a replay could not be noted");
         }
-        let is_ended = is_given_up && noted.is_ok();
+        let is_ended = noted.is_ok() && !replay.is_running();
+        let is_stopped = is_ended && replay.stopped.is_some();
         held.has_notifications |= is_ended;
-        counts.given_up += u64::from(is_ended);
+        counts.stopped += u64::from(is_stopped);
+        counts.given_up += u64::from(is_ended && !is_stopped);
         counts.failed += u64::from(!is_ended);
     }
 
@@ -447,6 +518,25 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     fn replay_stamp(&self, run: Run<'_>) -> Stamp {
         Stamp { at: (run.now)(), retention: self.options.retention }
     }
+}
+
+fn is_connected(records: &TenantRecords) -> bool {
+    records.watermark.as_ref().is_some_and(|watermark| watermark.due_shard.is_some())
+}
+
+/// Whether a replay is to be ended rather than to wait.
+fn must_end(records: &TenantRecords, replay: &Replay, now: DateTime<Utc>) -> bool {
+    replay.stop_requested || !is_connected(records) || replay.is_abandoned(now)
+}
+
+/// What the next window has to wait for. Due windows go first by the clock and not by the run's hour: a tick that is about to begin
+/// must find no lease. A watermark that can't be read has the exports fail.
+fn waits_for(records: &TenantRecords, replay: &Replay, now: DateTime<Utc>) -> Option<Deferral> {
+    let schedule = records.watermark.as_ref().and_then(|watermark| watermark.schedule().ok());
+    if schedule.is_none_or(|schedule| schedule.due_window(full_hour(now)).is_some()) {
+        return Some(Deferral::DueWindowsFirst);
+    }
+    is_in_doubt(replay, now).then_some(Deferral::UploadInDoubt)
 }
 
 fn log_failure(replay: &Replay, Failure { code, party, message }: &Failure, is_given_up: bool) {

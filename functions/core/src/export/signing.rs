@@ -115,7 +115,10 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     /// While signing fails, tries it before a window is read: otherwise each try would read and store the whole window again.
     pub(super) async fn try_signing(&self, context: &LeaseContext<'_, T>) -> Result<(), Failure> {
         let chain = context.chain();
-        let waits = chain.signing_failed_since.is_some() && !chain.goes_on_unsigned((context.run.now)());
+        let waits = match &context.delivery {
+            Delivery::Replay(window) => window.replay.has_failed_signing(),
+            _ => chain.signing_failed_since.is_some() && !chain.goes_on_unsigned((context.run.now)()),
+        };
         if waits && self.signer.has_key() {
             self.sign(context.run, "audit-log-export: a signature that is thrown away\n").await?;
         }

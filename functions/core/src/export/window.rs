@@ -61,8 +61,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                 // Reading takes a while, so events may have been deleted since the window was begun.
                 let ended = (run.now)();
                 let gap = start.gap || writer.late_gap || self.may_be_deleted(window.from, ended);
-                let receipt = writer.into_receipt(gap, start.started, ended);
-                let receipt = context.with_late_files(receipt);
+                let receipt = context.replayed(writer.into_receipt(gap, start.started, ended));
                 self.store_manifests(&mut context, receipt, bucket).await
             }
             Err(reason) => {
@@ -110,7 +109,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
                     Checkpoint { objects, read_until, malformed, late, trailing_counts, gap, ..start.clone() };
                 let is_saved = context.save_checkpoint(&checkpoint).await?;
                 uncommitted_objects.fetch_add(u64::from(is_saved), Ordering::Relaxed);
-                if (run.should_stop)() {
+                if (run.should_stop)() || context.is_over() {
                     return Err(AbortReason::Deferred(Deferral::OutOfTime));
                 }
             }
@@ -127,7 +126,9 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
         if writer.is_empty() {
             writer.open().await?;
-            writer.push(&event::heartbeat(&config.tenant, window), SYSTEM_EVENT)?;
+            let is_lost = context.had_events();
+            let line = if is_lost { event::retention_exceeded } else { event::heartbeat };
+            writer.push(&line(&config.tenant, window), SYSTEM_EVENT)?;
         }
         store_file(context, start, writer, None).await?;
         Ok(writer.check_last()?)
@@ -190,10 +191,20 @@ impl<T: Tenants> LeaseContext<'_, T> {
         window.standing.as_ref().map(|standing| StandingFiles::new(standing, standing.exported_at + LEASE_MARGIN > now))
     }
 
-    /// A replay leaves the files of late minutes as they are.
-    fn with_late_files(&self, receipt: Receipt) -> Receipt {
+    /// Whether the window had events when it was exported. If a replay finds none, they are gone.
+    fn had_events(&self) -> bool {
+        matches!(&self.delivery, Delivery::Replay(window) if window.original.events() > 0)
+    }
+
+    /// Whether others' turn has come, now that the position in the window is saved.
+    fn is_over(&self) -> bool {
+        matches!(&self.delivery, Delivery::Replay(window) if (self.run.now)() >= window.ends)
+    }
+
+    /// Completes the receipt of a window that is replayed.
+    fn replayed(&self, receipt: Receipt) -> Receipt {
         match &self.delivery {
-            Delivery::Replay(window) => window.with_late_files(receipt),
+            Delivery::Replay(window) => window.receipt(receipt),
             Delivery::Due | Delivery::Final(_) => receipt,
         }
     }

@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Location, Receipt, StoredReceipt};
+use super::{Location, Place, Receipt, StoredReceipt};
 use crate::{
     event::User,
-    failure::{Failure, Party, message_for_tenant},
+    failure::{Code, Failure, Party, message_for_tenant},
     schedule::Window,
     timestamp,
 };
@@ -40,7 +40,8 @@ pub struct Replay {
     pub state: ReplayState,
     /// The range that was asked for: each committed window that overlaps it is delivered again.
     pub range: Window,
-    /// Where the windows go. If the settings lead elsewhere, the replay stops.
+    /// Where the windows go. If the settings lead elsewhere, or would store them otherwise, the replay stops.
+    pub place: Place,
     pub location: Location,
     pub requested_by: User,
     #[serde(with = "timestamp::serde_seconds")]
@@ -50,6 +51,8 @@ pub struct Replay {
     pub next: DateTime<Utc>,
     /// Whether an admin has asked to stop it. A window with a checkpoint is ended first: else its files and its manifest could differ.
     pub stop_requested: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_requested_by: Option<User>,
     /// What was to be delivered when it was requested.
     pub planned: Progress,
     pub delivered: Progress,
@@ -134,8 +137,14 @@ pub enum Refusal {
     /// Its files lie in this place, and some of its events have expired or may have: complete files would be replaced by incomplete
     /// ones.
     EventsExpired,
+    /// The same, but some of its files were replaced before.
+    PartlyReplaced,
     /// It has more files than its receipt lists.
     TooManyFiles,
+    /// There is no receipt of it that can be read.
+    NoReceipt,
+    /// Its receipt doesn't lead to its manifest.
+    ReceiptUnclear,
 }
 
 impl Refusal {
@@ -156,6 +165,11 @@ impl Refusal {
             Self::EventsExpired => {
                 "Its events have expired, or do soon, so its files in the bucket are the complete ones and are left as they are."
             }
+            Self::PartlyReplaced => {
+                "Some of its files were replaced by ones with late events, and then events expired. Its manifest lists the former files."
+            }
+            Self::NoReceipt => "There is no receipt of it: it was not exported, or too long ago.",
+            Self::ReceiptUnclear => "Its receipt doesn't lead to its manifest. The platform must look into it.",
             Self::TooManyFiles => "It has more files than a replay can compare, and is left as it is.",
         }
     }
@@ -191,13 +205,14 @@ impl Replay {
     pub fn new(
         id: String,
         range: Window,
-        location: Location,
+        place: Place,
         planned: Progress,
         requested_by: User,
         at: DateTime<Utc>,
         before: Option<&Self>,
     ) -> Self {
         let at = timestamp::whole_seconds(at);
+        let location = Location { bucket: place.bucket.clone(), folder: place.folder.clone() };
         Self {
             id,
             revision: before.map_or(0, |before| before.revision) + 1,
@@ -208,6 +223,8 @@ impl Replay {
             requested_at: at,
             next: range.from,
             stop_requested: false,
+            stop_requested_by: None,
+            place,
             planned,
             delivered: Progress::default(),
             amended: 0,
@@ -238,8 +255,26 @@ impl Replay {
         self.state == ReplayState::Running
     }
 
+    /// Whether it makes no progress although the customer has nothing to repair.
     pub fn is_stalled(&self, now: DateTime<Utc>) -> bool {
-        self.is_running() && now - self.progressed_at >= STALLED_AFTER
+        let is_refused = self.last_error.as_ref().is_some_and(|error| error.party == Party::Customer.to_string());
+        self.is_running() && !is_refused && now - self.progressed_at >= STALLED_AFTER
+    }
+
+    /// Whether it has waited or failed for so long that it is ended.
+    pub fn is_abandoned(&self, now: DateTime<Utc>) -> bool {
+        self.is_running() && now - self.progressed_at >= TRIED_FOR_BY_PLATFORM
+    }
+
+    /// Whether the next window's manifest could not be signed.
+    pub fn has_failed_signing(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|error| error.code == Code::SigningFailed.as_str())
+    }
+
+    /// The same with a request to stop it.
+    #[must_use]
+    pub fn stopping(&self, by: User) -> Self {
+        Self { stop_requested: true, stop_requested_by: Some(by), revision: self.revision + 1, ..self.clone() }
     }
 
     /// Whether a window that has just failed is tried no more. The time counts from its first failure.

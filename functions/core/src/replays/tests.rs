@@ -91,7 +91,7 @@ impl World {
     }
 
     fn stop(&self, as_read: &TenantRecords) -> StopRequest {
-        request_stop(&self.fakes, as_read, &acme()).now_or_never().unwrap().unwrap()
+        request_stop(&self.fakes, as_read, &acme(), &User::system()).now_or_never().unwrap().unwrap()
     }
 }
 
@@ -199,7 +199,7 @@ fn a_stop_is_asked_of_the_replay_that_runs_and_never_over_another_write() {
     let replay = world.request(&world.preview("21T09:00", "21T11:00").unwrap(), NOW).unwrap();
     let before = world.records();
     let StopRequest::Stored(stopping) = world.stop(&before) else { panic!("not stored") };
-    assert_eq!(stopping, Replay { stop_requested: true, revision: 2, ..replay });
+    assert_eq!(stopping, replay.stopping(User::system()));
     assert_eq!(world.stop(&before), StopRequest::ConditionFailed, "the record was read before");
     assert_eq!(world.stop(&world.records()), StopRequest::Stored(stopping), "once is enough");
 }

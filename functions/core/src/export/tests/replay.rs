@@ -8,7 +8,7 @@ use crate::{
     lease::LEASE_MARGIN,
     manifest::{ManifestKey, text_sha256},
     notification::Kind,
-    records::{Location, Progress, Refusal, Replay, ReplayState, StopCause},
+    records::{Place, Progress, Refusal, Replay, ReplayState, StopCause},
     schedule::Window,
 };
 use std::collections::BTreeMap;
@@ -41,9 +41,8 @@ impl World {
         let range = Window { from: clock(from), to: clock(to) };
         let by = User { id: "ada".to_owned(), name: None, email: None };
         let before = tenant.replay.take();
-        let location = Location::of(&config);
-        tenant.replay =
-            Some(Replay::new("r1".to_owned(), range, location, Progress::default(), by, at, before.as_ref()));
+        let place = Place::of(&id("acme"), &Draft::from_config(&config, 0)).unwrap();
+        tenant.replay = Some(Replay::new("r1".to_owned(), range, place, Progress::default(), by, at, before.as_ref()));
     }
 
     fn replay(&self) -> Replay {
