@@ -86,7 +86,7 @@ pub struct RefusedWindow {
     pub(crate) window_from: String,
     /// End of the window, excluded.
     pub(crate) window_to: String,
-    /// `events_expired` or `too_many_files`.
+    /// `events_expired`, `partly_replaced`, `too_many_files`, `no_receipt` or `receipt_unclear`.
     pub(crate) reason: &'static str,
     /// The reason in a sentence.
     pub(crate) message: &'static str,

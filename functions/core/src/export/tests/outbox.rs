@@ -9,6 +9,7 @@ use crate::{
     fakes::{Fault, Op},
     notification::{Kind, Notification},
     ports::Tenants as _,
+    status::ExportState,
 };
 
 fn denied() -> Failure {
@@ -44,6 +45,23 @@ impl World {
         let job = async |export: FakeExport, run: Run<'_>| export.publish_one(run, &id("acme")).await;
         self.run_of(clock(time), &|| clock(time), &|| false, job).unwrap().unwrap()
     }
+}
+
+#[test]
+fn a_notification_says_what_the_state_of_the_exports_is() {
+    let world = refused();
+    let state = |world: &World| {
+        let records = world.fakes.records(&id("acme")).now_or_never().unwrap().unwrap();
+        (kinds(world).last().copied(), ExportState::from_records(&records, None))
+    };
+    world.tick("11:00").unwrap();
+    assert_eq!(state(&world), (Some(Kind::Failed), ExportState::Failing));
+    world.fakes.heal();
+    world.tick("12:00").unwrap();
+    assert_eq!(state(&world), (Some(Kind::Recovered), ExportState::Healthy));
+    world.disconnect("acme");
+    world.publish("12:10");
+    assert_eq!(state(&world), (Some(Kind::Disconnected), ExportState::Disconnected));
 }
 
 #[test]
