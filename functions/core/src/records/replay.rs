@@ -134,7 +134,8 @@ pub enum Refusal {
     /// Its files lie in this place, and some of its events have expired or may have: complete files would be replaced by incomplete
     /// ones.
     EventsExpired,
-    /// It has more files than its receipt lists.
+    /// It has more files than its receipt lists, or one that would be empty: a resumed export filled it with late events that belong
+    /// into the file before.
     TooManyFiles,
 }
 
@@ -143,7 +144,9 @@ impl Refusal {
     /// place of the replay, if there was one; `expires` says whether some of its events may be deleted before it is delivered.
     pub fn of(original: &StoredReceipt, standing: Option<&StoredReceipt>, expires: bool) -> Option<Self> {
         let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
-        if standing.is_some_and(is_cut) || original.receipt.manifest.is_some() && is_cut(original) {
+        if standing.is_some_and(|standing| is_cut(standing) || !has_ranges(&standing.receipt))
+            || original.receipt.manifest.is_some() && is_cut(original)
+        {
             return Some(Self::TooManyFiles);
         }
         let is_incomplete = |standing: &StoredReceipt| expires || standing.receipt.gap;
@@ -159,6 +162,14 @@ impl Refusal {
             Self::TooManyFiles => "It has more files than a replay can compare, and is left as it is.",
         }
     }
+}
+
+/// Whether each file of the window goes on behind the last event of the one before.
+fn has_ranges(receipt: &Receipt) -> bool {
+    let files = || receipt.objects.iter().filter(|object| object.late.is_none());
+    files().zip(files().skip(1)).all(|(file, next)| {
+        file.last_event.is_some() && next.last_event.as_ref().is_none_or(|last| Some(last) > file.last_event.as_ref())
+    })
 }
 
 /// Why the next window failed last.
