@@ -6,9 +6,7 @@ use std::{collections::BTreeSet, ops::Bound};
 use audit_log_core::{
     fakes::{FakeObject, FakeState, FakeTenant},
     object::sha256,
-    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause},
-    schedule::Window,
-    tenant::TenantId,
+    records::{Receipt, Refusal, Replay, ReplayState, StopCause},
     timestamp,
 };
 use chrono::{DateTime, TimeDelta, Utc};

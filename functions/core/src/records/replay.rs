@@ -144,7 +144,7 @@ impl Refusal {
     /// place of the replay, if there was one; `expires` says whether some of its events may be deleted before it is delivered.
     pub fn of(original: &StoredReceipt, standing: Option<&StoredReceipt>, expires: bool) -> Option<Self> {
         let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
-        if standing.is_some_and(|standing| is_cut(standing) || !has_ranges(&standing.receipt))
+        if standing.is_some_and(|standing| is_cut(standing) || has_empty_range(&standing.receipt))
             || original.receipt.manifest.is_some() && is_cut(original)
         {
             return Some(Self::TooManyFiles);
@@ -164,12 +164,11 @@ impl Refusal {
     }
 }
 
-/// Whether each file of the window goes on behind the last event of the one before.
-fn has_ranges(receipt: &Receipt) -> bool {
-    let files = || receipt.objects.iter().filter(|object| object.late.is_none());
-    files().zip(files().skip(1)).all(|(file, next)| {
-        file.last_event.is_some() && next.last_event.as_ref().is_none_or(|last| Some(last) > file.last_event.as_ref())
-    })
+/// Whether a file of the window ends where the one before does. In order, it would have no event.
+fn has_empty_range(receipt: &Receipt) -> bool {
+    let ends =
+        || receipt.objects.iter().filter(|object| object.late.is_none()).map(|object| object.last_event.as_ref());
+    ends().zip(ends().skip(1)).any(|(end, next)| end.is_some() && end == next)
 }
 
 /// Why the next window failed last.
