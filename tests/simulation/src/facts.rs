@@ -1,5 +1,7 @@
 //! The truth of a simulated world, recorded while it runs, that monitor and model compare the system with.
 
+mod replays;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use audit_log_core::{
@@ -7,7 +9,8 @@ use audit_log_core::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::replays::Replays;
+pub use replays::Replays;
+pub(crate) use replays::placed;
 
 /// Tenant, shard and `recorded_at_id`.
 pub type EventKey = (String, u16, String);

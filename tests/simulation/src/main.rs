@@ -99,7 +99,7 @@ fn play_many(first: u64, count: u64) -> Result<(), String> {
                 println!("seed {seed}: {violation}\n  make simulate SEED={seed} shows how");
             }
             let done = seed - first + 1;
-            if done.is_multiple_of(5_000) {
+            if done.is_multiple_of(1_000) {
                 println!("{done} of {count} seeds, {:.0} a second", done as f64 / began.elapsed().as_secs_f64());
             }
         }

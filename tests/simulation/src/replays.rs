@@ -1,23 +1,18 @@
 //! The model of replays: windows that are delivered again. Each event that a committed window has in a place stays there at any
 //! time, files keep their names and their ranges, and a manifest lists the files as they are. It shares no code with the core.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::{collections::BTreeSet, ops::Bound};
 
 use audit_log_core::{
     fakes::{FakeObject, FakeState, FakeTenant},
     object::sha256,
-    records::{Location, Receipt, Refusal, Replay, ReplayState, StopCause, StoredObject},
-    schedule::Window,
-    tenant::TenantId,
+    records::{Receipt, Refusal, Replay, ReplayState, StopCause},
     timestamp,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    facts::{Facts, Put},
+    facts::{Facts, Put, placed},
     lines::{is_window_event, object_lines},
     manifests::{self, is_final, is_manifest},
     plan::MAX_SKEW,
@@ -29,61 +24,10 @@ const MAX_STOP_DELAY: TimeDelta = TimeDelta::seconds(85);
 /// How long a window is tried at least.
 const TRIED_FOR: TimeDelta = TimeDelta::hours(24);
 
-/// A window in a place: the bucket, and what the keys of the window's files begin with.
-type PlacedWindow = (String, String);
-
-/// What requests for replays and their runs have led to.
-#[derive(Default)]
-pub struct Replays {
-    /// The tenant of each request, by the id of its audit event.
-    pub requested: BTreeMap<String, String>,
-    pub stop_requested_at: BTreeMap<String, DateTime<Utc>>,
-    /// The tenants of the replays that have ended, and how.
-    pub ended: Vec<(String, ReplayState)>,
-    /// Tenants and the beginnings of windows whose manifest was replaced by another.
-    pub amended: Vec<(String, String)>,
-    /// The records at the last step, by tenant.
-    last: BTreeMap<String, Replay>,
-    /// The receipt of the last replay of a window, by tenant, window's end and hash of the location.
-    receipts: BTreeMap<(String, DateTime<Utc>, String), Receipt>,
-    /// The events that each committed window ever had.
-    lines: BTreeMap<PlacedWindow, BTreeSet<String>>,
-    /// The hash of the text of each committed manifest, and whether it was signed, by bucket and key.
-    notes: BTreeMap<(String, String), (String, bool)>,
-    /// Windows with a file that is not the one in their manifest any more.
-    unlisted: BTreeSet<PlacedWindow>,
-    /// The windows at which replays ended early.
-    interrupted: BTreeSet<PlacedWindow>,
-    /// The windows that replays have delivered long after they were to stop.
-    after_stop: BTreeMap<String, u32>,
-}
-
-impl Replays {
-    pub fn note_request(&mut self, tenant: &TenantId, replay: &Replay) {
-        self.requested.insert(replay.id.clone(), tenant.to_string());
-    }
-
-    /// Records what a committed manifest says.
-    pub(crate) fn note_manifest(&mut self, place: (String, String), text_sha256: String, is_signed: bool) {
-        self.notes.insert(place, (text_sha256, is_signed));
-    }
-
-    /// Whether the files of a window may differ from its manifest: a replay ended before it had delivered the window.
-    pub(crate) fn is_interrupted(&self, location: &Location, window: Window) -> bool {
-        let placed = (location.bucket.clone(), prefix_of(location, window));
-        self.unlisted.contains(&placed) && self.interrupted.contains(&placed)
-    }
-}
-
 /// All that a replay leaves as it is, whatever it delivers.
 pub fn untouched(tenant: &FakeTenant) -> impl PartialEq + use<> {
     let health = tenant.last_error.clone();
     (tenant.watermark.clone(), tenant.receipts.clone(), tenant.consecutive_failures, health, tenant.lease.clone())
-}
-
-fn prefix_of(location: &Location, window: Window) -> String {
-    let day = timestamp::seconds(window.from).get(..10).unwrap_or_default().to_owned();
-    format!("{}dt={day}/{window}_", location.folder)
 }
 
 /// The window of a file or of its manifest; none for late minutes and final deliveries.
@@ -188,7 +132,7 @@ fn is_of(tenant: &str, key: &str) -> bool {
 
 /// Records the events of a window that was just committed.
 pub fn note_lines(facts: &mut Facts, state: &FakeState, receipt: &Receipt) -> Result<(), String> {
-    let placed = (receipt.location.bucket.clone(), prefix_of(&receipt.location, receipt.window));
+    let placed = placed(&receipt.location, receipt.window);
     let mut lines = facts.replays.lines.remove(&placed).unwrap_or_default();
     for object in receipt.objects.iter().filter(|object| object.late.is_none()) {
         let stored = state.buckets.get(&placed.0).and_then(|objects| objects.get(&object.key));
@@ -289,8 +233,7 @@ fn check_progress(
     }
     // A request to stop it waits for the window in progress.
     if let Some(next) = next.filter(|_| replay.stopped != Some(StopCause::Requested)) {
-        let placed = (replay.location.bucket.clone(), prefix_of(&replay.location, next.window));
-        facts.replays.interrupted.insert(placed);
+        facts.replays.interrupted.insert(placed(&replay.location, next.window));
     }
     Ok(())
 }
@@ -306,18 +249,27 @@ fn check_refused(
 ) -> Result<(), String> {
     let reason = replay.refused.last().map(|refused| refused.reason);
     let key = (id.to_owned(), original.window.to, replay.location.hash());
-    let is_there = facts.replays.receipts.contains_key(&key) || original.location == replay.location;
+    let is_here = original.location == replay.location;
+    let standing = facts.replays.receipts.get(&key).or_else(|| is_here.then_some(original));
     // A run refuses what may be deleted before it ends.
     let is_old =
         retention.is_some_and(|retention| original.window.from < now + TimeDelta::hours(1) + retention / 8 - retention);
-    // A late event that was read after later ones, by a run that went on with the window, is in a file of later events.
-    let files = original.objects.iter().filter(|object| object.late.is_none()).count();
-    let is_mixed = files > 1 && facts.late.keys().any(|(tenant, ..)| tenant == id);
-    facts.replays.interrupted.insert((replay.location.bucket.clone(), prefix_of(&replay.location, original.window)));
-    if !is_there || !is_old && !is_mixed || reason != Some(Refusal::EventsExpired) {
-        return Err(format!("leaves {} as it is for no reason", original.window));
+    let is_true = standing.is_some_and(|standing| match reason {
+        Some(Refusal::EventsExpired) => is_old,
+        Some(Refusal::TooManyFiles) => has_file_of_late_events(standing),
+        None => false,
+    });
+    facts.replays.interrupted.insert(placed(&replay.location, original.window));
+    if !is_true {
+        return Err(format!("leaves {} as it is for no reason: {reason:?}", original.window));
     }
     Ok(())
+}
+
+/// Whether a file has nothing but late events that belong into the one before it: in order, it would be empty.
+fn has_file_of_late_events(standing: &Receipt) -> bool {
+    let files: Vec<_> = standing.objects.iter().filter(|object| object.late.is_none()).collect();
+    files.windows(2).any(|two| two[0].last_event.is_some() && two[0].last_event == two[1].last_event)
 }
 
 fn check_delivered(
@@ -352,10 +304,12 @@ fn check_delivered(
             if named(standing) != named(receipt) {
                 return Err(format!("delivers {window} as {:?} over {:?}", named(receipt), named(standing)));
             }
-            let pairs = standing.objects.iter().zip(&receipt.objects);
-            let less = |(before, after): &(&StoredObject, &StoredObject)| before.events > after.events;
-            if let Some((_, object)) = pairs.into_iter().find(less) {
-                return Err(format!("delivers {window} with fewer events in {}", object.key));
+            // A late event that a resumed run read belongs into an earlier file than it was in.
+            let mut more = 0;
+            for (before, after) in standing.objects.iter().zip(&receipt.objects) {
+                more = (more + after.events)
+                    .checked_sub(before.events)
+                    .ok_or_else(|| format!("delivers {window} with fewer events up to {}", after.key))?;
             }
         }
         None if receipt.objects.iter().any(|object| object.late.is_some()) => {

@@ -19,8 +19,8 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The files of a window as they lie in the bucket, which a replay replaces one by one.
 ///
-/// Each file keeps its range of events, whatever arrived late. So every event is in the bucket at any time, also if the replay ends
-/// between two files.
+/// Each file keeps the position of its last event, whatever arrived late. So every event is in the bucket at any time, also if the
+/// replay ends between two files: one that moves to an earlier file is in both until the later one is replaced.
 pub(super) struct StandingFiles {
     /// Those of the window itself, in order.
     files: Vec<StoredObject>,
@@ -48,9 +48,20 @@ impl StandingFiles {
         self.files.get(usize::try_from(file).ok()?.checked_sub(1)?)
     }
 
-    /// Checks a file that is about to replace the standing one.
-    fn check(&self, file: u32, events: u64, sha256: &str) -> Result<(), AbortReason> {
-        let standing = self.get(file).filter(|standing| standing.events <= events).ok_or_else(events_expired)?;
+    /// Checks the file after those in `stored`, which is about to replace the standing one.
+    ///
+    /// Up to its end, there must be no fewer events than before. File by file, there may be: the export may have been resumed, and
+    /// have put a late event of one shard behind later events of another.
+    fn check(&self, stored: &[StoredObject], events: u64, sha256: &str) -> Result<(), AbortReason> {
+        let file = next_number(stored, None);
+        let standing = self.get(file).ok_or_else(events_expired)?;
+        let count = |files: &[StoredObject]| -> u64 {
+            files.iter().filter(|object| object.late.is_none()).map(|object| object.events).sum()
+        };
+        let before = self.files.get(..usize::try_from(file).unwrap_or(usize::MAX)).map_or(u64::MAX, count);
+        if count(stored) + events < before {
+            return Err(events_expired().into());
+        }
         if self.in_doubt && standing.sha256 != sha256 {
             return Err(AbortReason::Deferred(Deferral::UploadInDoubt));
         }
@@ -203,11 +214,12 @@ impl<'a, B: Buckets> Writer<'a, B> {
                 return Err(failure.into());
             }
         };
-        let file = next_number(&self.stored, None);
-        if let Some(Err(reason)) = self.standing.as_ref().map(|standing| standing.check(file, events, &sha256)) {
+        let checked = self.standing.as_ref().map(|standing| standing.check(&self.stored, events, &sha256));
+        if let Some(Err(reason)) = checked {
             upload.abort().await;
             return Err(reason);
         }
+        let file = next_number(&self.stored, None);
         let is_other = self.standing.as_ref().is_none_or(|standing| !standing.has(file, &sha256));
         let object = StoredObject { key, bytes, events, sha256, late: self.late_minute, last_event };
         self.sealed = Some(SealedObject { object, upload });

@@ -139,7 +139,8 @@ pub enum Refusal {
     EventsExpired,
     /// The same, but some of its files were replaced before.
     PartlyReplaced,
-    /// It has more files than its receipt lists.
+    /// It has more files than its receipt lists, or one that would be empty: a resumed export filled it with late events that belong
+    /// into the file before.
     TooManyFiles,
     /// There is no receipt of it that can be read.
     NoReceipt,
@@ -152,7 +153,9 @@ impl Refusal {
     /// place of the replay, if there was one; `expires` says whether some of its events may be deleted before it is delivered.
     pub fn of(original: &StoredReceipt, standing: Option<&StoredReceipt>, expires: bool) -> Option<Self> {
         let is_cut = |stored: &StoredReceipt| stored.object_count > stored.receipt.objects.len() as u64;
-        if standing.is_some_and(is_cut) || original.receipt.manifest.is_some() && is_cut(original) {
+        if standing.is_some_and(|standing| is_cut(standing) || has_empty_range(&standing.receipt))
+            || original.receipt.manifest.is_some() && is_cut(original)
+        {
             return Some(Self::TooManyFiles);
         }
         let is_incomplete = |standing: &StoredReceipt| expires || standing.receipt.gap;
@@ -173,6 +176,13 @@ impl Refusal {
             Self::TooManyFiles => "It has more files than a replay can compare, and is left as it is.",
         }
     }
+}
+
+/// Whether a file of the window ends where the one before does. In order, it would have no event.
+fn has_empty_range(receipt: &Receipt) -> bool {
+    let ends =
+        || receipt.objects.iter().filter(|object| object.late.is_none()).map(|object| object.last_event.as_ref());
+    ends().zip(ends().skip(1)).any(|(end, next)| end.is_some() && end == next)
 }
 
 /// Why the next window failed last.

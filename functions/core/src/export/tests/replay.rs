@@ -319,6 +319,71 @@ fn a_run_that_is_cut_off_anywhere_leaves_every_event_in_the_bucket_once_and_the_
     }
 }
 
+/// An hour of ten events in files of three, exported by two runs. Between them, events of another shard became visible that belong
+/// into the first file.
+fn resumed_with_late(late: &[&str]) -> World {
+    let mut world = World::new();
+    world.fakes.state().buckets.entry("acme-bucket".to_owned()).or_default();
+    let (bucket, one) = (Some("acme-bucket".to_owned()), Some("1".to_owned()));
+    let event_shards = Some("2".to_owned());
+    world.save("acme", &Draft { bucket, frequency_hours: one, event_shards, ..draft() }, clock("10:00"));
+    world.fakes.state().manifest_key = Some(ManifestKey { name: "key".to_owned(), public_key: b"public".to_vec() });
+    world.options.max_object_bytes = 40;
+    for n in 0..10 {
+        world.event("acme", &format!("2026-11-21T10:{:02}:00.000Z", 2 * n), &format!("e{n}"));
+    }
+    let (fakes, now) = (world.fakes.clone(), clock("11:02"));
+    let report = world.run(clock("11:00"), &move || now, &move || fakes.calls(Op::SaveCheckpoint) > 0);
+    assert_eq!(counts(&report.unwrap().unwrap()), (0, 0, 1));
+    for (n, name) in late.iter().enumerate() {
+        world.event_in_shard("acme", 1, &format!("2026-11-21T10:01:{n:02}.000Z"), name);
+    }
+    world.tick("11:00").unwrap();
+    world
+}
+
+#[test]
+fn an_event_that_a_resumed_export_put_behind_later_ones_moves_to_its_place_and_is_always_in_the_bucket() {
+    let text = |world: &World, file: u32| text_of(&world.bucket_of("acme-bucket"), &format!("_{file:04}.json"));
+    let mut all: Vec<String> = (0..10).map(|n| format!("e{n}")).collect();
+    all.push("l0".to_owned());
+    for op in [Op::Page, Op::Finish, Op::Sign, Op::WriteReplay] {
+        for nth in 0..6 {
+            let world = resumed_with_late(&["l0"]);
+            assert!(text(&world, 2).contains("l0"));
+            let files = world.bucket_of("acme-bucket").len();
+            world.request("10:00", "11:00", clock("11:10"));
+            (0..nth).for_each(|_| world.fakes.once(op, None, Fault::After(Box::new(|| {}))));
+            world.fakes.once(op, None, Fault::Crash);
+            let now = clock("11:40");
+            let ended = world.run(clock("11:00"), &move || now, &|| false);
+            let mut names = events_in(&world);
+            names.dedup();
+            assert_eq!(names, all, "{op:?} {nth}: at any time");
+            world.fakes.heal();
+            if ended.is_none() {
+                world.expire_lease_if_any();
+                world.tick_at("11:45");
+            }
+            assert_eq!(state(&world), (ReplayState::Completed, 1, 0), "{op:?} {nth}");
+            assert_eq!(events_in(&world), all, "{op:?} {nth}: once");
+            assert!(text(&world, 1).contains("l0"));
+            assert_eq!(world.bucket_of("acme-bucket").len(), files + 1, "and an amended manifest");
+        }
+    }
+}
+
+#[test]
+fn a_window_with_a_file_that_would_be_empty_in_order_is_left_as_it_is() {
+    let world = resumed_with_late(&["l0", "l1", "l2"]);
+    let before = world.bucket_of("acme-bucket");
+    assert!(text_of(&before, "_0002.json").starts_with("[\n{\"n\":\"l0\"},\n{\"n\":\"l1\"},\n{\"n\":\"l2\"}\n]"));
+    world.request("10:00", "11:00", clock("11:10"));
+    assert_eq!(world.tick_at("11:40").replays.refused, 1);
+    assert_eq!(world.replay().refused[0].reason, Refusal::TooManyFiles);
+    assert_eq!(world.bucket_of("acme-bucket"), before);
+}
+
 impl World {
     fn options_limit(&self, max_object_bytes: u64) -> Self {
         let mut world = self.clone();
