@@ -193,6 +193,8 @@ impl TenantModel<'_> {
 
     /// A minute is delivered again only if an event of it is late, and then with all its events.
     fn check_whole_minute(&self, receipt: &Receipt, minute: Window, lines: &[String]) -> Result<(), String> {
+        // A replay leaves these files as the export has stored them.
+        let receipt = self.tenant.receipts.get(&receipt.window.to).unwrap_or(receipt);
         let recorded = expected(self.state, self.facts, self.id, minute);
         if recorded.iter().all(|(place, (_, late))| late.is_none() && !self.is_gone(receipt, *place)) {
             return Err("is delivered again for no reason".to_owned());

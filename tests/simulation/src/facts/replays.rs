@@ -49,6 +49,11 @@ impl Replays {
         self.notes.insert(place, (text_sha256, is_signed));
     }
 
+    /// Whether a manifest was signed when it was stored last: a replay may have signed it and have ended before it was done.
+    pub(crate) fn is_signed(&self, location: &Location, key: &str) -> bool {
+        self.notes.get(&(location.bucket.clone(), key.to_owned())).is_some_and(|(_, is_signed)| *is_signed)
+    }
+
     /// Whether the files of a window may differ from its manifest: a replay ended before it had delivered the window.
     pub(crate) fn is_interrupted(&self, location: &Location, window: Window) -> bool {
         let placed = placed(location, window);

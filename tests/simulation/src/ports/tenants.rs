@@ -204,9 +204,15 @@ impl Tenants for Ports {
         }
         let write = Write::new(&config.tenant, fence, announcement, releases);
         let (ports, config, receipt) = (self.clone(), config.clone(), receipt.clone());
-        let commit = move |_| {
+        let signing_failed_since = self.world.facts().signing_failed_since.get(config.tenant.as_str()).copied();
+        let commit = move |is_given_up: bool| {
             let commit = || bugs::commit(ports.fakes(), &config, &write, after, &receipt);
-            ports.note_settings_version(&write, ports.fenced("commit", &write, commit))
+            let result = ports.note_settings_version(&write, ports.fenced("commit", &write, commit));
+            // It was sent before its run recorded another failure.
+            if let (true, Ok(Conditional::Written), Some(since)) = (is_given_up, &result, signing_failed_since) {
+                ports.world.facts().signing_failed_since.entry(config.tenant.to_string()).or_insert(since);
+            }
+            result
         };
         let result = self.write_with_faults(Request::new(self, "commit", of, commit)).await.result;
         self.put_postponed().await;
