@@ -193,6 +193,13 @@ fn check_progress(
     let next = next.map(|(_, receipt)| receipt).filter(|receipt| receipt.window.from < replay.range.to);
     match (delivered.checked_sub(was_delivered), refused.checked_sub(was_refused)) {
         (Some(0), Some(0)) if before.next == replay.next => {}
+        // What was never exported has no receipt.
+        (Some(0), Some(1)) if next.map_or(replay.range.to, |next| next.window.from) == replay.next => {
+            let refused = replay.refused.last();
+            if refused.is_none_or(|refused| refused.reason != Refusal::NoReceipt || before.next >= replay.next) {
+                return Err(format!("leaves out what has no receipt, and says {refused:?}"));
+            }
+        }
         (Some(1), Some(0)) | (Some(0), Some(1)) => {
             let Some(next) = next.filter(|next| next.window.to == replay.next) else {
                 return Err(format!("goes on at {} and leaves {next:?} out", replay.next));
@@ -231,8 +238,9 @@ fn check_progress(
     if !is_early() {
         return Err(format!("ends for no reason: {replay:?}"));
     }
-    // A request to stop it waits for the window in progress.
-    if let Some(next) = next.filter(|_| replay.stopped != Some(StopCause::Requested)) {
+    // A request to stop it waits for the window in progress, unless that fails or waits.
+    let is_between = before.checkpoint.is_none() && replay.stopped == Some(StopCause::Requested);
+    if let Some(next) = next.filter(|_| !is_between) {
         facts.replays.interrupted.insert(placed(&replay.location, next.window));
     }
     Ok(())
@@ -255,9 +263,9 @@ fn check_refused(
     let is_old =
         retention.is_some_and(|retention| original.window.from < now + TimeDelta::hours(1) + retention / 8 - retention);
     let is_true = standing.is_some_and(|standing| match reason {
-        Some(Refusal::EventsExpired) => is_old,
+        Some(Refusal::EventsExpired | Refusal::PartlyReplaced) => is_old,
         Some(Refusal::TooManyFiles) => has_file_of_late_events(standing),
-        None => false,
+        Some(Refusal::NoReceipt | Refusal::ReceiptUnclear) | None => false,
     });
     facts.replays.interrupted.insert(placed(&replay.location, original.window));
     if !is_true {
