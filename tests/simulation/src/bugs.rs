@@ -19,7 +19,7 @@ pub use records::{
     Write, change_final_deliveries, change_watermark, commit, record_failure, remove_published, save_checkpoint,
     write_final_deliveries,
 };
-pub use replays::{change_receipt, change_records, write_replay};
+pub use replays::{change_receipt, change_records, change_replayed_receipt, write_replay};
 
 thread_local! {
     static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
@@ -128,6 +128,7 @@ bugs! {
     IncompleteOverComplete = "a replayed window lacks an event, and its receipt doesn't say how many it had";
     RangesAreForgotten = "the receipt that a replay reads doesn't say where files end";
     OtherFormatOverFiles = "the receipt that a replay reads has another format";
+    AmendedIsForgotten = "a replay doesn't know that the window's manifest was amended before";
     // Notifications.
     FailureIsNotAnnounced = "a failure is recorded without its announcement";
     RecoveryIsNotAnnounced = "a commit lacks the announcement of a recovery";

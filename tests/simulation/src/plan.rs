@@ -4,7 +4,7 @@
 
 mod tenants;
 
-use audit_log_core::{event::Body, settings::Draft};
+use audit_log_core::{event::Body, settings::Draft, timestamp};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -210,6 +210,7 @@ impl Plan {
         }
         plan.add_keys(signing_outage, &mut keys);
         plan.add_replays(&mut dice(seed, 4));
+        plan.add_events_near_replays(&mut dice(seed, 5));
         plan.timeline.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -280,6 +281,30 @@ impl Plan {
                     self.push(moved, Action::Move { tenant, bucket, skew_ms: skew(rng) });
                 }
             }
+        }
+    }
+
+    /// Plans events that become visible hours late, around replays of their windows: deliveries of a window then differ.
+    fn add_events_near_replays(&mut self, rng: &mut ChaCha8Rng) {
+        if !self.late {
+            return;
+        }
+        let kept = self.retention.map_or(TimeDelta::MAX, TimeDelta::hours);
+        let mut events = Vec::new();
+        for (at, action) in &self.timeline {
+            let Action::Replay { tenant, from, to, .. } = *action else { continue };
+            for _ in 0..rng.random_range(0..4) {
+                let visible = *at + TimeDelta::seconds(rng.random_range(-600..6_000));
+                let stamp =
+                    *at - TimeDelta::milliseconds(rng.random_range(to.num_milliseconds()..=from.num_milliseconds()));
+                if (TimeDelta::minutes(2)..kept).contains(&(visible - stamp)) && visible > self.begins {
+                    events.push((visible, tenant, stamp));
+                }
+            }
+        }
+        for (number, (visible, tenant, stamp)) in (5_000..).zip(events) {
+            let key = format!("{}#e{number}", timestamp::millis(stamp));
+            self.push(visible, Action::Put { tenant, shard: 0, key, body: tenants::body(tenant, number, 0, rng) });
         }
     }
 

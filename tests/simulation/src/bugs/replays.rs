@@ -69,3 +69,12 @@ pub fn change_receipt(stored: &mut StoredReceipt) {
         receipt.format = if receipt.format == Format::Json { Format::Ndjson } else { Format::Json };
     }
 }
+
+/// Changes the receipt of an earlier replay that a replay has read.
+pub fn change_replayed_receipt(stored: &mut StoredReceipt) {
+    if is_planted(Bug::AmendedIsForgotten)
+        && let Some(manifest) = &mut stored.receipt.manifest
+    {
+        manifest.amended = None;
+    }
+}

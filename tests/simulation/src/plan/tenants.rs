@@ -130,7 +130,7 @@ fn change(draft: &mut Draft, tenant: usize, rng: &mut ChaCha8Rng) {
     }
 }
 
-fn body(tenant: usize, number: u32, twin: u16, rng: &mut ChaCha8Rng) -> Body {
+pub(super) fn body(tenant: usize, number: u32, twin: u16, rng: &mut ChaCha8Rng) -> Body {
     let own = TENANTS[tenant];
     let pad = "x".repeat(rng.random_range(0..60));
     let text = format!(r#"{{"id":"e{number:04}","t":"{own}","twin":{twin},"pad":"{pad}"}}"#);
