@@ -21,7 +21,7 @@ pub(crate) const REPLAYED: [&str; 2] = [RECOVERING, FILES];
 /// The tenant with several files in its window.
 pub(crate) const FILES: &str = "files";
 
-pub(crate) const CALLS: [&str; 29] = [
+pub(crate) const CALLS: [&str; 33] = [
     "AbortMultipartUpload",
     "AbortMultipartUpload of none",
     "AssumeRole",
@@ -42,6 +42,10 @@ pub(crate) const CALLS: [&str; 29] = [
     "Scan",
     "SendMessageBatch",
     "Sign",
+    "TransactWriteItems ConditionCheck+Put",
+    "TransactWriteItems ConditionCheck+Put+Put",
+    "TransactWriteItems ConditionCheck+Put+Put+Update+Put+Put",
+    "TransactWriteItems ConditionCheck+Put+Update+Put+Put",
     "TransactWriteItems Update",
     "TransactWriteItems Update+ConditionCheck",
     "TransactWriteItems Update+ConditionCheck+Put",

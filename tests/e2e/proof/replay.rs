@@ -30,17 +30,19 @@ async fn replay(platform: &Platform<'_>, tenant: &str, from: DateTime<Utc>, to: 
     let range = json!({ "from": from.to_rfc3339(), "to": to.to_rfc3339() });
     let requested = platform.api().admin(tenant, "POST", "/v1/replays", Some(&range)).await?;
     ensure!(requested.status == 202, "{requested:?}");
+    let mut last = Value::Null;
     for round in 0..40 {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let current = platform.api().admin(tenant, "GET", "/v1/replays/current", None).await?.ok()?;
         if current["state"] != "running" {
             return Ok(current);
         }
+        last = current;
         if round % 5 == 4 {
             platform.check(Utc::now()).await?;
         }
     }
-    bail!("the replay doesn't end");
+    bail!("the replay doesn't end: {last:#}");
 }
 
 /// Makes the windows as old as they are after an hour: a request that stored them can't be carried out any more.

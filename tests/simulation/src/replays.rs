@@ -21,6 +21,9 @@ use crate::{
 /// How long after a request to stop a run may begin another window: it reads the record every ten seconds, and answers are slow.
 const MAX_STOP_DELAY: TimeDelta = TimeDelta::seconds(85);
 
+/// How long a replay waits at least.
+const WAITED_FOR: TimeDelta = TimeDelta::days(7);
+
 /// How long a window is tried at least.
 const TRIED_FOR: TimeDelta = TimeDelta::hours(24);
 
@@ -231,7 +234,8 @@ fn check_progress(
             facts.settings_changed_at.get(id).is_some_and(|at| *at + MAX_SKEW * 2 >= replay.requested_at)
         }
         (ReplayState::Failed, None) => {
-            before.failing_since.is_some_and(|since| now - since + MAX_SKEW * 2 >= TRIED_FOR)
+            let has_failed = before.failing_since.is_some_and(|since| now - since + MAX_SKEW * 2 >= TRIED_FOR);
+            has_failed || now - before.progressed_at + MAX_SKEW * 2 >= WAITED_FOR
         }
         _ => false,
     };
