@@ -48,7 +48,8 @@ async fn replay(platform: &Platform<'_>, tenant: &str, from: DateTime<Utc>, to: 
 /// Makes the windows as old as they are after an hour: a request that stored them can't be carried out any more.
 async fn age_receipts(platform: &Platform<'_>, tenant: &str) -> Result<()> {
     for mut item in platform.items(Table::Tenants, tenant).await? {
-        if attribute(&item, "record").starts_with("export#") {
+        let record = attribute(&item, "record");
+        if record.starts_with("export#") || record.starts_with("replayed#") {
             let at = (Utc::now() - TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
             item.insert("exported_at".to_owned(), AttributeValue::S(at));
             platform.put_item(Table::Tenants, item).await?;
