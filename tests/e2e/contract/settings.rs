@@ -222,6 +222,13 @@ async fn a_save_moves_the_beginning_only_before_anything_is_stored(world: &impl 
     let watermark = StoredWatermark::connected(tenant, earlier);
     assert_eq!(stored_watermark(world, tenant).await?.schedule().ok(), Some(earlier));
 
+    let before = load(world, tenant).await?;
+    let final_delivered_until = Some("2026-11-21T09:00:00Z".to_owned());
+    let delivered = StoredWatermark { final_delivered_until, ..watermark.clone() };
+    world.put_records(tenant, TenantRecords { watermark: Some(delivered), ..before.clone() }).await?;
+    let next = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
+    assert_eq!(save(&next, &watermark, acme.schedule).await?, Conditional::ConditionFailed, "a final delivery");
+    world.put_records(tenant, before).await?;
     // A run that has the lease may have stored files of the window that is due.
     let config = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
     let moved = world::AsRead { config, watermark, schedule: earlier, ..acme.clone() };
@@ -244,7 +251,8 @@ async fn a_save_moves_the_beginning_only_before_anything_is_stored(world: &impl 
 
 async fn a_setup_is_kept_beside_the_config_until_a_save(world: &impl World) -> Result<()> {
     let (acme, text) = (id("acme")?, |text: &str| Some(text.to_owned()));
-    let keep = async |typed: &SetupDraft| world.settings().save_setup_draft(&acme, typed).await;
+    let keep_at = async |version, typed: &SetupDraft| world.settings().save_setup_draft(&acme, version, typed).await;
+    let keep = async |typed: &SetupDraft| keep_at(0, typed).await;
     let typed = |bucket: &str| SetupDraft {
         settings: Draft { event_shards: None, ..every_field(bucket) },
         history_from: text("2026-11-01"),
@@ -263,6 +271,8 @@ async fn a_setup_is_kept_beside_the_config_until_a_save(world: &impl World) -> R
     let (schedule, saved) = (schedule("10:03", "11:00")?, announcement("acme", "10:03")?);
     assert_eq!(world.settings().save(&first, None, schedule, false, &saved).await?, Conditional::Written);
     assert_eq!(load(world, &acme).await?.setup_draft, None);
+    assert_eq!(keep(&typed("late")).await?, Conditional::ConditionFailed, "the settings are of another version");
+    assert_eq!(keep_at(1, &typed("next")).await?, Conditional::Written);
     Ok(())
 }
 
