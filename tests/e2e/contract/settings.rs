@@ -222,13 +222,6 @@ async fn a_save_moves_the_beginning_only_before_anything_is_stored(world: &impl 
     let watermark = StoredWatermark::connected(tenant, earlier);
     assert_eq!(stored_watermark(world, tenant).await?.schedule().ok(), Some(earlier));
 
-    let before = load(world, tenant).await?;
-    let final_delivered_until = Some("2026-11-21T09:00:00Z".to_owned());
-    let delivered = StoredWatermark { final_delivered_until, ..watermark.clone() };
-    world.put_records(tenant, TenantRecords { watermark: Some(delivered), ..before.clone() }).await?;
-    let next = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
-    assert_eq!(save(&next, &watermark, acme.schedule).await?, Conditional::ConditionFailed, "a final delivery");
-    world.put_records(tenant, before).await?;
     // A run that has the lease may have stored files of the window that is due.
     let config = TenantConfig { version: acme.config.version + 1, ..acme.config.clone() };
     let moved = world::AsRead { config, watermark, schedule: earlier, ..acme.clone() };
@@ -246,6 +239,14 @@ async fn a_save_moves_the_beginning_only_before_anything_is_stored(world: &impl 
     assert_eq!(save(&moved.config, &exported, back).await?, Conditional::ConditionFailed, "a window");
     assert_eq!(load(world, tenant).await?.config, before.config);
     assert_eq!(save(&moved.config, &exported, moved.after()).await?, Conditional::Written, "where it stands");
+    let left = world::connect(world, "globex").await?;
+    let final_delivered_until = Some("2026-11-21T09:00:00Z".to_owned());
+    let delivered = StoredWatermark { final_delivered_until, ..left.watermark.clone() };
+    let records = load(world, &left.config.tenant).await?;
+    world.put_records(&left.config.tenant, TenantRecords { watermark: Some(delivered), ..records }).await?;
+    let (settings, saved) = (world.settings(), announcement("globex", "10:20")?);
+    let saved = settings.save(&left.config, Some(&left.watermark), earlier, false, &saved).await?;
+    assert_eq!(saved, Conditional::ConditionFailed, "a final delivery");
     Ok(())
 }
 
