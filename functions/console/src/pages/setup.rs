@@ -12,8 +12,7 @@ use audit_log_web::{
     problem::{Code, Problem},
 };
 use axum::{
-    extract::{FromRequestParts as _, Request, State},
-    handler::Handler as _,
+    extract::State,
     response::{IntoResponse, Redirect, Response},
 };
 use http::StatusCode;
@@ -24,7 +23,8 @@ use super::{
     error_page::ErrorPage,
     form::Form,
     layout::{Alert, Badge, Layout, NavItem, html},
-    logs,
+    logs::{self, query::LogsQuery},
+    request::PageRequest,
     return_path::ReturnPath,
     session::{CsrfToken, Session},
     settings::{ReportView, alert},
@@ -146,17 +146,16 @@ pub(crate) struct ActivateForm {
 
 /// The first page: the audit logs. An admin whose exports are still to be set up is led to the setup instead, unless the address
 /// says what to show.
-pub(super) async fn landing<B: Backend>(State(app): State<App<B>>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
-    if ReturnPath::from_uri(&parts.uri) == ReturnPath::default()
-        && let Ok(session) = Session::<Read>::from_request_parts(&mut parts, &app).await
-        && session.setup_pending
-        && session.caller.permissions().admin
-    {
-        let to = if session.request.is_signed_in { "./setup?signedIn=yes" } else { "./setup" };
-        return Redirect::to(to).into_response();
+pub(super) async fn landing<B: Backend>(
+    app: State<App<B>>,
+    session: Session<Read>,
+    query: Result<Query<LogsQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
+    let PageRequest { return_path, is_signed_in, .. } = &session.request;
+    if *return_path == ReturnPath::default() && session.setup_pending && session.caller.permissions().admin {
+        return Ok(Redirect::to(if *is_signed_in { "./setup?signedIn=yes" } else { "./setup" }).into_response());
     }
-    logs::page::<B>.call(Request::from_parts(parts, body), app).await
+    logs::page(app, session, query).await
 }
 
 pub(super) async fn page<B: Backend>(
