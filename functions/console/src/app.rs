@@ -7,7 +7,6 @@ use audit_log_core::{
     failure::{Code, Failure},
     new_event::{Stamp, time_ordered_id},
     ports::{Connections, Events, ExporterTrigger, ManifestKeys, Recorder, Repairs, Rotations, Settings, Verifier},
-    role_setup::RoleSetup,
     system_events::AdminChange,
     tenant::{ExternalId, Platform, Region, TenantId},
 };
@@ -98,29 +97,6 @@ pub struct Deployment {
     /// The other sites whose pages may post a sign-in, as browsers name them: `https://app.example.com`.
     pub sign_in_origins: Vec<String>,
     pub embedding: Embedding,
-}
-
-impl Deployment {
-    /// Returns the setup of a role for which nothing is known but these; without a region, in the platform's.
-    pub(crate) fn role_setup<'a>(
-        &'a self,
-        tenant: &'a TenantId,
-        external_id: &'a ExternalId,
-        region: Option<Region>,
-    ) -> RoleSetup<'a> {
-        RoleSetup {
-            tenant,
-            platform: &self.platform,
-            role_name: &self.exporter_role,
-            region: region.unwrap_or(self.region),
-            template_url: self.template_url.as_deref(),
-            external_id,
-            bucket: None,
-            prefix: None,
-            kms_key: None,
-            create_bucket: false,
-        }
-    }
 }
 
 /// Cheap to clone.

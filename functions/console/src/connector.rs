@@ -6,7 +6,7 @@ use audit_log_core::{
     records::TenantRecords,
     role_setup::{RoleSetup, TEMPLATE},
     settings::Draft,
-    tenant::{BucketName, ExternalId, KmsKeyArn, Prefix, Region, TenantId},
+    tenant::{ExternalId, TenantId},
 };
 use audit_log_web::{
     body::Json,
@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, Backend},
     problems::{changed_meanwhile, final_deliveries_pending, invalid_fields},
+    role_scope::RoleScope,
     status::{self, ExportState},
     verification::{self, Purpose},
 };
@@ -121,8 +122,17 @@ pub(crate) async fn read<B: Backend>(
 }
 
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Connector, Problem> {
+    Ok(with_records(app, caller).await?.0)
+}
+
+/// Returns the connector, and the records that it is made of.
+pub(crate) async fn with_records<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+) -> Result<(Connector, TenantRecords), Problem> {
     external_id(app, caller).await?;
-    describe(app, caller.tenant()).await
+    let records = app.settings().records(caller.tenant()).await?;
+    Ok((from_records(app, caller.tenant(), &records).await?, records))
 }
 
 /// Returns the tenant's external ID. The first look at it creates it.
@@ -228,60 +238,38 @@ pub(crate) async fn disconnect_role<B: Backend>(app: &App<B>, caller: &Caller<Ad
 
 pub(crate) async fn describe<B: Backend>(app: &App<B>, tenant: &TenantId) -> Result<Connector, Problem> {
     let records = app.settings().records(tenant).await?;
-    let status = ConnectorState::from_records(&records).into();
-    let state = status::state(app, tenant, &records).await?;
-    let TenantRecords { config, setup_draft, .. } = records;
-    let stored = config.unwrap_or_default();
-    // What a setup has typed is newer than what is saved: a save removes it.
-    let create_bucket = setup_draft.as_ref().is_some_and(|typed| typed.create_bucket);
-    let config = match setup_draft {
-        Some(typed) => typed.over(&stored),
-        None => stored,
-    };
-    // A new setting must be listed here, and decided: does the role depend on it?
-    let Draft {
-        external_id,
-        pending_external_id,
-        role_arn,
-        bucket,
-        region,
-        prefix,
-        kms_key_arn,
-        frequency_hours: _,
-        format: _,
-        compression: _,
-        encryption: _,
-        bucket_owner: _,
-        event_shards: _,
-        version: _,
-    } = config;
+    from_records(app, tenant, &records).await
+}
+
+async fn from_records<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    records: &TenantRecords,
+) -> Result<Connector, Problem> {
+    let state = status::state(app, tenant, records).await?;
+    let stored = records.config.clone().unwrap_or_default();
     let parse = |text: &str| {
         ExternalId::parse(text).map_err(|invalid| {
             tracing::error!(tenant = %tenant, reason = invalid.0, "the stored external ID can't be used");
             Problem::unavailable()
         })
     };
-    let external_id = parse(&external_id.unwrap_or_default())?;
-    let pending = pending_external_id.map(|text| parse(&text)).transpose()?;
-    // A stored field that can't be used is left out.
-    let bucket = bucket.and_then(|text| BucketName::parse(&text).ok());
-    let prefix = prefix.and_then(|text| Prefix::parse(&text).ok());
-    let kms_key = kms_key_arn.and_then(|text| KmsKeyArn::parse(&text).ok());
-    let region = region.and_then(|text| Region::parse(&text).ok());
+    let external_id = parse(stored.external_id.as_deref().unwrap_or_default())?;
+    let pending = stored.pending_external_id.as_deref().map(parse).transpose()?;
+    // What a setup has typed is newer than what is saved: a save removes it.
+    let typed = onboarding::open_setup(records);
+    let scope = RoleScope::from_draft(typed.map_or(&stored, |typed| &typed.settings));
     let deployment = app.deployment();
     let role_setup = RoleSetup {
-        bucket: bucket.as_ref(),
-        prefix: prefix.as_ref(),
-        kms_key: kms_key.as_ref(),
-        create_bucket,
-        ..deployment.role_setup(tenant, pending.as_ref().unwrap_or(&external_id), region)
+        create_bucket: typed.is_some_and(|typed| typed.create_bucket),
+        ..scope.role_setup(deployment, tenant, pending.as_ref().unwrap_or(&external_id))
     };
     Ok(Connector {
-        status,
+        status: ConnectorState::from_records(records).into(),
         state,
         external_id: external_id.to_string(),
         pending_external_id: pending.as_ref().map(ToString::to_string),
-        role_arn,
+        role_arn: stored.role_arn,
         provider_account_id: deployment.platform.account.to_string(),
         provider_role_name: deployment.exporter_role.clone(),
         quick_create_url: role_setup.quick_create_url(),

@@ -2,18 +2,11 @@
 
 use audit_log_core::{
     onboarding::ConnectorState,
-    ports::Settings as _,
     records::TenantRecords,
     settings::{Destination, Draft},
     tenant::RoleArn,
 };
-use audit_log_web::{
-    caller::{Admin, Caller},
-    problem::Problem,
-};
 use chrono::{DateTime, Utc};
-
-use crate::app::{App, Backend};
 
 /// Where the events of a tenant with saved settings go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +36,4 @@ impl Deliveries {
             exported_until: records.watermark.as_ref()?.schedule().ok()?.exported_until,
         })
     }
-}
-
-pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Option<Deliveries>, Problem> {
-    Ok(Deliveries::from_records(&app.settings().records(caller.tenant()).await?))
 }

@@ -25,6 +25,7 @@ mod pages;
 mod problems;
 pub mod replays;
 pub mod retry;
+mod role_scope;
 pub mod rotation;
 pub mod settings;
 mod setup;

@@ -2,11 +2,12 @@
 
 use audit_log_core::{
     object::ObjectSpec,
-    onboarding::{self, ConnectorState, StartOfHistory},
+    onboarding::{self, ConnectorState, StartOfHistory, Verified},
     ports::{Conditional, Repairs as _, Settings as _},
     records::{Place, TenantRecords},
     schedule::{Schedule, Window},
     settings::{Destination, Draft, TenantConfig},
+    setup_draft::SetupDraft,
     status::{Status, next_run},
     tenant::TenantId,
     timestamp,
@@ -56,6 +57,8 @@ pub(crate) struct Current {
     pub(crate) body: ExportSettings,
     pub(crate) state: ExportState,
     pub(crate) start_of_history: StartOfHistory,
+    /// What an unfinished setup has typed.
+    pub(crate) setup_draft: Option<SetupDraft>,
     pub(crate) etag: String,
 }
 
@@ -94,7 +97,7 @@ pub(crate) async fn read<B: Backend>(
 
 pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Current, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    view(app, caller.tenant(), &records).await
+    from_records(app, caller.tenant(), &records).await
 }
 
 /// Saves the settings and schedules the next export, after verifying that the role can be assumed only with the external
@@ -123,7 +126,8 @@ pub(crate) async fn save<B: Backend>(
     Json(sent): Json<SettingsDraft>,
 ) -> Result<Current, Problem> {
     let given = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok());
-    save_settings(&app, &caller, &IfMatch(given.flat_map(|value| value.split(',')).collect()), sent).await
+    let if_match = IfMatch(given.flat_map(|value| value.split(',')).collect());
+    save_settings(&app, &caller, &if_match, sent, Verified::NotTried).await
 }
 
 /// Saves the settings if they pass a verification.
@@ -138,19 +142,52 @@ pub(crate) async fn verify_and_save<B: Backend>(
     if !report.passed {
         return Ok(VerifiedSave::Refused(report));
     }
-    save.write(app, caller, if_match, true).await?;
+    save.write(app, caller, Verified::Passed).await?;
     Ok(VerifiedSave::Saved)
 }
 
+/// Saves the settings if their role is safe. `verified` says what a verification of them has found before.
 pub(crate) async fn save_settings<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
     if_match: &IfMatch<'_>,
     sent: SettingsDraft,
+    verified: Verified,
 ) -> Result<Current, Problem> {
     let save = Save::prepare(app, caller, if_match, sent).await?;
     verification::ensure_role_is_safe(app, caller, save.stored.clone(), Purpose::Save).await?;
-    save.write(app, caller, if_match, false).await
+    save.write(app, caller, verified).await
+}
+
+/// Verifies settings with a role, connects it, and saves them if the verification passes or the admin saves `anyway`, after one that has
+/// not. Refuses a role that isn't safe. A tenant that was disconnected gets role and settings in one write: its exports must not go on
+/// with the settings before.
+pub(crate) async fn connect_and_save<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    records: &TenantRecords,
+    role_arn: String,
+    sent: SettingsDraft,
+    anyway: bool,
+) -> Result<VerifiedSave, Problem> {
+    let mut save = Save::new(app, caller.tenant(), records, sent, Some(role_arn))?;
+    let draft = save.merged.draft.clone();
+    let report = if anyway {
+        verification::ensure_role_is_safe(app, caller, draft, Purpose::Save).await?;
+        None
+    } else {
+        Some(verification::verify_with_role(app, caller, draft).await?)
+    };
+    let is_connected = save.stored.role_arn.as_deref() == Some(save.config.role.as_str());
+    if records.watermark.is_none() && !is_connected {
+        save.connect(app, caller, records).await?;
+    }
+    match report {
+        Some(report) if !report.passed => return Ok(VerifiedSave::Refused(report)),
+        Some(_) => save.write(app, caller, Verified::Passed).await?,
+        None => save.write(app, caller, Verified::Failed).await?,
+    };
+    Ok(VerifiedSave::Saved)
 }
 
 /// A save whose fields can be used.
@@ -171,25 +208,58 @@ impl Save {
         let tenant = caller.tenant();
         let records = app.settings().records(tenant).await?;
         ensure_unchanged(app, tenant, if_match, &records)?;
+        Self::new(app, tenant, &records, sent, None)
+    }
+
+    /// Without a role, with the stored one.
+    fn new<B: Backend>(
+        app: &App<B>,
+        tenant: &TenantId,
+        records: &TenantRecords,
+        sent: SettingsDraft,
+        role_arn: Option<String>,
+    ) -> Result<Self, Problem> {
         let stored = records.config.clone().unwrap_or_default();
-        let merged = sent.merge(&stored);
-        let (config, _) = check(app, tenant, &merged, &records)?;
+        let mut merged = sent.merge(&stored);
+        if role_arn.is_some() {
+            merged.draft.role_arn = role_arn;
+        }
+        let (config, _) = check(app, tenant, &merged, records)?;
         Ok(Self { stored, merged, config })
+    }
+
+    /// Connects the role of a tenant without a watermark. From then on, the save is based on the version that this has written.
+    async fn connect<B: Backend>(
+        &mut self,
+        app: &App<B>,
+        caller: &Caller<Admin>,
+        as_read: &TenantRecords,
+    ) -> Result<(), Problem> {
+        let TenantConfig { tenant, role, version, .. } = &self.config;
+        let (platform, change) = (&app.deployment().platform, app.change(caller)?);
+        match onboarding::connect(app.settings(), as_read, tenant, role, platform, &change).await? {
+            Conditional::ConditionFailed => return Err(changed_meanwhile()),
+            Conditional::Written => tracing::info!(tenant = %tenant, role = role.as_str(), "role connected"),
+        }
+        app.request_publishing(tenant).await;
+        let version = version + 1;
+        self.stored.role_arn = Some(role.as_str().to_owned());
+        self.stored.version = Some(version.to_string());
+        self.config.version = version;
+        Ok(())
     }
 
     async fn write<B: Backend>(
         self,
         app: &App<B>,
         caller: &Caller<Admin>,
-        if_match: &IfMatch<'_>,
-        is_verified: bool,
+        verified: Verified,
     ) -> Result<Current, Problem> {
         let Self { stored, merged, config } = self;
         let tenant = caller.tenant();
         for _ in 0..MAX_ATTEMPTS {
-            // If an export has moved the watermark meanwhile, go on. If an admin saved or disconnected, give up.
+            // If an export has moved the watermark meanwhile, go on. If an admin saved or disconnected, which raises the version, give up.
             let records = app.settings().records(tenant).await?;
-            ensure_unchanged(app, tenant, if_match, &records)?;
             if records.config.as_ref().map(without_external_ids) != Some(without_external_ids(&stored)) {
                 break;
             }
@@ -197,14 +267,14 @@ impl Save {
             onboarding::ensure_room(&records, tenant, &after).map_err(final_deliveries_pending)?;
             let (_, history) = check(app, tenant, &merged, &records)?;
             let change = app.change(caller)?;
-            let saved = onboarding::save(app.settings(), &records, &config, history, is_verified, &change).await?;
+            let saved = onboarding::save(app.settings(), &records, &config, history, verified, &change).await?;
             if saved == Conditional::Written {
                 // A save without a change writes nothing, but a failing tenant is tried again after it.
                 if records.health.is_failing() {
                     app.settings().reset_backoff(tenant, change.stamp.at).await?;
                 }
                 let ((), records) = tokio::join!(app.request_publishing(tenant), app.settings().records(tenant));
-                let current = view(app, tenant, &records?).await?;
+                let current = from_records(app, tenant, &records?).await?;
                 tracing::info!(tenant = %tenant, version = current.etag, "settings saved");
                 return Ok(current);
             }
@@ -325,7 +395,11 @@ pub(crate) fn etag(records: &TenantRecords) -> String {
     format!("\"{version}\"")
 }
 
-async fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecords) -> Result<Current, Problem> {
+pub(crate) async fn from_records<B: Backend>(
+    app: &App<B>,
+    tenant: &TenantId,
+    records: &TenantRecords,
+) -> Result<Current, Problem> {
     let check = status::last_check(app, tenant, records).await?;
     let Status { state, connector, exported_until, next_run_at, .. } =
         Status::from_records(records, check.as_ref(), app.deployment().settle, app.time());
@@ -341,7 +415,8 @@ async fn view<B: Backend>(app: &App<B>, tenant: &TenantId, records: &TenantRecor
         example_key,
     };
     let start_of_history = StartOfHistory::from_records(records);
-    Ok(Current { body, state: state.into(), start_of_history, etag: etag(records) })
+    let setup_draft = onboarding::open_setup(records).cloned();
+    Ok(Current { body, state: state.into(), start_of_history, setup_draft, etag: etag(records) })
 }
 
 impl IntoResponse for Current {

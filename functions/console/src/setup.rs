@@ -1,6 +1,7 @@
 //! The guided setup of a tenant that isn't exporting yet: keeps the destination, then connects the role, verifies and saves.
 
 use audit_log_core::{
+    object::sha256,
     onboarding::{self, ConnectorState},
     ports::{Conditional, Settings as _},
     records::TenantRecords,
@@ -12,13 +13,14 @@ use audit_log_web::{
     caller::{Admin, Caller},
     problem::Problem,
 };
+use serde_json::json;
 
 use crate::{
     app::{App, Backend},
     connector,
     draft::SettingsDraft,
     problems::{changed_meanwhile, invalid},
-    settings::{self, IfMatch, VerifiedSave},
+    settings::{self, VerifiedSave},
 };
 
 /// Whether exports of a tenant are still to be set up: nothing was ever exported. If that can't be read, no.
@@ -31,28 +33,27 @@ pub(crate) async fn is_pending<B: Backend>(app: &App<B>, tenant: &TenantId) -> b
 pub(crate) struct Setup {
     /// What was typed or saved; none before that.
     pub(crate) destination: Option<SetupDraft>,
+    /// Of the settings and of what was typed. Another admin may have changed either.
+    pub(crate) version: String,
     /// Whether exports are scheduled.
     pub(crate) is_activated: bool,
     pub(crate) is_exporting: bool,
 }
 
-pub(crate) async fn current<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Result<Setup, Problem> {
-    let records = app.settings().records(caller.tenant()).await?;
-    Ok(Setup {
-        is_activated: is_activated(&records),
-        is_exporting: records.health.last_success_at.is_some(),
-        destination: destination(records),
-    })
-}
-
-fn is_activated(records: &TenantRecords) -> bool {
-    ConnectorState::from_records(records) == ConnectorState::Scheduled
-}
-
-/// What was typed, or else what is saved.
-fn destination(TenantRecords { setup_draft, config, .. }: TenantRecords) -> Option<SetupDraft> {
-    let saved = || config.filter(|config| config.bucket.is_some());
-    setup_draft.or_else(|| saved().map(|settings| SetupDraft { settings, ..SetupDraft::default() }))
+impl Setup {
+    pub(crate) fn from_records(records: &TenantRecords) -> Self {
+        let typed = onboarding::open_setup(records);
+        let digest = typed.map(|typed| sha256(json!(typed.fields()).to_string().as_bytes()));
+        let saved = || records.config.clone().filter(|config| config.bucket.is_some());
+        Self {
+            destination: typed
+                .cloned()
+                .or_else(|| saved().map(|settings| SetupDraft { settings, ..SetupDraft::default() })),
+            version: settings::etag(records) + &digest.unwrap_or_default(),
+            is_activated: ConnectorState::from_records(records) == ConnectorState::Scheduled,
+            is_exporting: records.health.last_success_at.is_some(),
+        }
+    }
 }
 
 /// Keeps a destination that can be used, without saving it.
@@ -65,7 +66,7 @@ pub(crate) async fn keep<B: Backend>(
     let tenant = caller.tenant();
     connector::external_id(app, caller).await?;
     let records = app.settings().records(tenant).await?;
-    if is_activated(&records) {
+    if Setup::from_records(&records).is_activated {
         return Err(changed_meanwhile());
     }
     let platform = &app.deployment().platform;
@@ -76,9 +77,8 @@ pub(crate) async fn keep<B: Backend>(
     merged.check(tenant, platform, history.as_ref().err())?;
     let typed = merged.to_setup(create_bucket);
     let typed = SetupDraft { settings: Draft { external_id: None, role_arn: None, ..typed.settings }, ..typed };
-    match onboarding::save_setup_draft(app.settings(), tenant, &typed).await? {
+    match onboarding::save_setup_draft(app.settings(), &records, tenant, &typed).await? {
         Conditional::Written => Ok(()),
-        // The tenant was erased.
         Conditional::ConditionFailed => Err(changed_meanwhile()),
     }
 }
@@ -87,30 +87,19 @@ fn any_role(partition: Partition) -> String {
     format!("arn:{partition}:iam::000000000000:role/any")
 }
 
-/// Connects the role unless it is connected, verifies the destination with it, and saves it if the verification passes or the admin saves
-/// `anyway`.
+/// Activates the destination that the admin has seen, as [`settings::connect_and_save`] does.
 pub(crate) async fn activate<B: Backend>(
     app: &App<B>,
     caller: &Caller<Admin>,
-    if_match: &str,
+    seen_version: &str,
     role_arn: String,
     anyway: bool,
 ) -> Result<VerifiedSave, Problem> {
     let records = app.settings().records(caller.tenant()).await?;
-    if settings::etag(&records) != if_match {
+    let Setup { destination, version, is_activated, .. } = Setup::from_records(&records);
+    if is_activated || version != seen_version {
         return Err(changed_meanwhile());
     }
-    let is_connected = ConnectorState::from_records(&records).is_connected();
-    let has_role = records.config.as_ref().and_then(|config| config.role_arn.as_ref()) == Some(&role_arn);
-    let typed = destination(records).ok_or_else(|| invalid().field("bucket", "is required"))?;
-    if !(is_connected && has_role) {
-        connector::connect_role(app, caller, role_arn).await?;
-    }
-    let after = settings::current(app, caller).await?.etag;
-    let (if_match, sent) = (IfMatch(vec![&after]), SettingsDraft::from_setup(&typed));
-    if anyway {
-        settings::save_settings(app, caller, &if_match, sent).await?;
-        return Ok(VerifiedSave::Saved);
-    }
-    settings::verify_and_save(app, caller, &if_match, sent).await
+    let typed = destination.ok_or_else(|| invalid().field("bucket", "is required"))?;
+    settings::connect_and_save(app, caller, &records, role_arn, SettingsDraft::from_setup(&typed), anyway).await
 }

@@ -6,9 +6,8 @@ use audit_log_core::{
     failure::{Code as FailureCode, Party},
     onboarding::ConnectorState,
     ports::{Recorder as _, Settings as _, SlotKind, Verifier as _},
-    role_setup::RoleSetup,
     settings::Draft,
-    tenant::{BucketName, ExternalId, Prefix, Region, TenantId},
+    tenant::{ExternalId, TenantId},
     verification::{Step, StepStatus, Verification, VerificationRequest},
 };
 use audit_log_web::{
@@ -26,6 +25,7 @@ use crate::{
     app::{App, Backend, Deployment},
     draft::SettingsDraft,
     problems::connector_required,
+    role_scope::RoleScope,
     slots::take_slot,
 };
 
@@ -128,13 +128,19 @@ pub(crate) async fn verify_settings<B: Backend>(
 fn update_cli(deployment: &Deployment, tenant: &TenantId, draft: &Draft) -> Option<String> {
     let external_id = draft.pending_external_id.as_ref().or(draft.external_id.as_ref())?;
     let external_id = ExternalId::parse(external_id).ok()?;
-    // As in the connector's answer.
-    let bucket = draft.bucket.as_deref().and_then(|text| BucketName::parse(text).ok());
-    let prefix = draft.prefix.as_deref().and_then(|text| Prefix::parse(text).ok());
-    let region = draft.region.as_deref().and_then(|text| Region::parse(text).ok());
-    let role_setup = deployment.role_setup(tenant, &external_id, region);
-    let role_setup = RoleSetup { bucket: bucket.as_ref(), prefix: prefix.as_ref(), ..role_setup };
-    Some(role_setup.update_cli())
+    Some(RoleScope::from_draft(draft).role_setup(deployment, tenant, &external_id).update_cli())
+}
+
+/// Verifies a destination with a role. Refuses the role as [`ensure_role_is_safe`] does.
+pub(crate) async fn verify_with_role<B: Backend>(
+    app: &App<B>,
+    caller: &Caller<Admin>,
+    draft: Draft,
+) -> Result<VerificationReport, Problem> {
+    let update_cli = update_cli(app.deployment(), caller.tenant(), &draft);
+    let found = verify_and_record(app, caller, draft, Purpose::Check).await?;
+    refuse_unsafe_role(&found)?;
+    Ok(VerificationReport::new(found, update_cli.as_deref()))
 }
 
 /// Verifies the role alone. Refuses it unless it can be assumed with the external ID, and not without it.
@@ -145,7 +151,10 @@ pub(crate) async fn ensure_role_is_safe<B: Backend>(
     purpose: Purpose,
 ) -> Result<(), Problem> {
     let role_alone = Draft { external_id: draft.external_id, role_arn: draft.role_arn, ..Draft::default() };
-    let found = verify_and_record(app, caller, role_alone, purpose).await?;
+    refuse_unsafe_role(&verify_and_record(app, caller, role_alone, purpose).await?)
+}
+
+fn refuse_unsafe_role(found: &Verification) -> Result<(), Problem> {
     let Some(step) = found.blocking_role_step() else { return Ok(()) };
     let problem = match step.status {
         StepStatus::Failed if step.party == Some(Party::Customer) => {

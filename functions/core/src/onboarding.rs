@@ -67,17 +67,24 @@ impl StartOfHistory {
     }
 }
 
-/// Keeps what an unfinished setup has typed.
+/// Returns what an unfinished setup has typed; none while exports are scheduled.
+pub fn open_setup(records: &TenantRecords) -> Option<&SetupDraft> {
+    records.setup_draft.as_ref().filter(|_| ConnectorState::from_records(records) != ConnectorState::Scheduled)
+}
+
+/// Keeps what an unfinished setup has typed, unless the settings have changed since they were read.
 ///
 /// # Errors
-/// If the store fails, or a field is longer than any setting may be.
+/// If the store fails, a stored record is damaged, or a field is longer than any setting may be.
 pub async fn save_setup_draft<S: Settings>(
     store: &S,
+    as_read: &TenantRecords,
     tenant: &TenantId,
     draft: &SetupDraft,
 ) -> Result<Conditional, Failure> {
     draft.check_size()?;
-    store.save_setup_draft(tenant, draft).await
+    let version = as_read.config.as_ref().map_or(Ok(0), stored_version)?;
+    store.save_setup_draft(tenant, version, draft).await
 }
 
 /// Stores a tenant's role. A tenant that has settings is scheduled again, with these and the new role.
@@ -236,14 +243,21 @@ fn invalid_field(field: &'static str, invalid: Invalid) -> Failure {
     FieldErrors(vec![FieldError { field, message: invalid.0 }]).into_failure()
 }
 
+/// What a verification of settings has found just before they are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    Passed,
+    /// They are saved anyway, and don't count as verified.
+    Failed,
+    /// There was none. They count as verified if those before do and deliver in the same way.
+    NotTried,
+}
+
 /// Saves settings and schedules the next export.
 ///
 /// After the first save, exports begin at `start_of_history`, or else at the save. Until something is exported, a later save may choose
 /// another start. If another save or an export has changed the records since they were read, nothing is written: read them again and
-/// retry. A save that changes nothing writes nothing.
-///
-/// `is_verified` says whether a verification of these settings has just passed. Without it, they count as verified if those before
-/// were and deliver in the same way.
+/// retry. A save that changes nothing writes nothing, unless a failed verification takes away that the settings are verified.
 ///
 /// # Errors
 /// If the store fails; if the stored watermark or the number of shards is damaged, since neither is overwritten by a guess;
@@ -254,7 +268,7 @@ pub async fn save<S: Settings>(
     as_read: &TenantRecords,
     config: &TenantConfig,
     start_of_history: Option<DateTime<Utc>>,
-    is_verified: bool,
+    verified: Verified,
     change: &AdminChange,
 ) -> Result<Conditional, Failure> {
     let TenantRecords { config: before, watermark, .. } = as_read;
@@ -274,13 +288,21 @@ pub async fn save<S: Settings>(
     let after = Draft::from_config(config, config.version);
     let as_stored = watermark.as_ref().map(|watermark| watermark.exported_until.clone());
     let moves = as_stored != Some(Some(timestamp::seconds(schedule.exported_until)));
-    if !moves && is_unchanged(as_read, config) {
+    let is_verified = match verified {
+        Verified::Passed => true,
+        Verified::Failed => false,
+        Verified::NotTried => remains_verified(as_read, config),
+    };
+    let loses_verification = verified == Verified::Failed && as_read.is_verified();
+    if !moves && !loses_verification && is_unchanged(as_read, config) {
         return Ok(Conditional::Written);
     }
     let begins = moves.then_some(schedule.exported_until);
     let announcement = change.settings_changed(&config.tenant, &before, &after, begins);
-    let announcement = announcement.leaving(final_deliveries(as_read, &config.tenant, Some(config), change));
-    let is_verified = is_verified || remains_verified(as_read, config);
+    let leaving = final_deliveries(as_read, &config.tenant, Some(config), change);
+    // A delivery to a place that waits may begin meanwhile, and then the start is fixed.
+    let waiting = || Some(as_read.final_deliveries.next_revision()).filter(|it| begins.is_some() && !it.is_empty());
+    let announcement = announcement.leaving(leaving.or_else(waiting));
     store.save(config, watermark.as_ref(), schedule, is_verified, &announcement).await
 }
 
@@ -324,7 +346,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         event::User,
-        fakes::Fakes,
+        fakes::{FakeTenant, Fakes},
         new_event::{Stamp, time_ordered_id},
         settings::tests::{draft, platform},
         system_events::Client,
@@ -364,7 +386,9 @@ pub(crate) mod tests {
         fn save(&self, draft: &Draft, history: Option<&str>, now: &str) -> Result<Conditional, Failure> {
             let config = draft.check(&acme(), &platform()).unwrap();
             let change = change_at(at(now));
-            save(&self.0, &self.records(), &config, history.map(at), false, &change).now_or_never().unwrap()
+            save(&self.0, &self.records(), &config, history.map(at), Verified::NotTried, &change)
+                .now_or_never()
+                .unwrap()
         }
 
         fn disconnect(&self, now: &str) -> Result<Conditional, Failure> {
@@ -611,8 +635,26 @@ pub(crate) mod tests {
         assert_eq!(save(None), Ok(Conditional::Written));
         assert_eq!(admin.records(), before, "without another start, it stays");
 
-        type Begin = fn(&mut crate::fakes::FakeTenant);
-        let begun: [(Begin, StartOfHistory); 5] = [
+        type Begin = fn(&mut FakeTenant);
+        let begun: [(Begin, StartOfHistory); 7] = [
+            (
+                |it| {
+                    let text = "2026-11-21T10:20:01Z".to_owned();
+                    it.watermark.as_mut().unwrap().final_delivered_until = Some(text);
+                },
+                StartOfHistory::Fixed,
+            ),
+            (
+                |it| {
+                    let FakeTenant { config, watermark, final_deliveries, .. } = it;
+                    let (config, watermark) = (config.as_ref().unwrap(), watermark.as_ref().unwrap());
+                    let left_at = at("2026-11-21T10:20:00Z");
+                    let mut left = final_deliveries.after_leaving(&acme(), config, watermark, left_at).unwrap();
+                    left.places[0].checkpoint = Some("{}".to_owned());
+                    *final_deliveries = left;
+                },
+                StartOfHistory::Fixed,
+            ),
             (|it| it.last_success_at = Some(at("2026-11-21T10:02:00Z")), StartOfHistory::Fixed),
             (|it| it.watermark.as_mut().unwrap().checkpoint = Some("{}".to_owned()), StartOfHistory::Fixed),
             (|it| it.watermark.as_mut().unwrap().trailing_counts = Some("{}".to_owned()), StartOfHistory::Fixed),
@@ -632,7 +674,8 @@ pub(crate) mod tests {
             // The run began after the records were read.
             let config = as_saved().check(&acme(), &platform()).unwrap();
             let change = change_at(at("2026-11-21T10:31:00Z"));
-            let raced = super::save(&admin.0, &before, &config, Some(at("2026-11-19T00:00:00Z")), false, &change);
+            let raced =
+                super::save(&admin.0, &before, &config, Some(at("2026-11-19T00:00:00Z")), Verified::NotTried, &change);
             assert_eq!(raced.now_or_never().unwrap(), Ok(Conditional::ConditionFailed));
             assert_eq!(
                 admin.records().watermark.unwrap().exported_until,
@@ -663,17 +706,70 @@ pub(crate) mod tests {
     #[test]
     fn what_a_setup_has_typed_lies_beside_the_settings_until_they_are_saved() {
         let typed = SetupDraft { create_bucket: true, ..SetupDraft::default() };
-        let keep = |admin: &Admin| save_setup_draft(&admin.0, &acme(), &typed).now_or_never().unwrap();
+        let keep_after = |admin: &Admin, as_read: &TenantRecords| {
+            save_setup_draft(&admin.0, as_read, &acme(), &typed).now_or_never().unwrap()
+        };
+        let keep = |admin: &Admin| keep_after(admin, &admin.records());
         assert_eq!(keep(&Admin(Fakes::default())), Ok(Conditional::ConditionFailed), "no tenant has begun");
         let admin = admin();
         let before = admin.records();
         assert_eq!(keep(&admin), Ok(Conditional::Written));
-        assert_eq!(admin.records(), TenantRecords { setup_draft: Some(typed.clone()), ..before });
+        assert_eq!(admin.records(), TenantRecords { setup_draft: Some(typed.clone()), ..before.clone() });
         assert_eq!(admin.actions(), ["External ID Viewed"]);
         assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
-        assert_eq!(admin.records().setup_draft, Some(typed));
+        assert_eq!(open_setup(&admin.records()), Some(&typed));
+        assert_eq!(keep_after(&admin, &before), Ok(Conditional::ConditionFailed), "a role was connected meanwhile");
+        let as_read = admin.records();
         let version = admin.records().config.unwrap().version;
         assert_eq!(admin.save(&Draft { version, ..draft() }, None, "2026-11-21T10:03:00Z"), Ok(Conditional::Written));
         assert_eq!(admin.records().setup_draft, None);
+        assert_eq!(keep_after(&admin, &as_read), Ok(Conditional::ConditionFailed), "settings were saved meanwhile");
+        // One that was left beside the settings of scheduled exports is of no use any more.
+        admin.0.state().tenants.get_mut("acme").unwrap().setup_draft = Some(typed.clone());
+        assert_eq!(open_setup(&admin.records()), None);
+    }
+
+    #[test]
+    fn settings_that_a_verification_refused_are_not_verified_and_others_stay_as_they_were() {
+        let admin = admin();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        let save = |verified: Verified, format: &str, now: &str| {
+            let version = admin.records().config.unwrap().version;
+            let draft = Draft { version, format: Some(format.to_owned()), ..draft() };
+            let config = draft.check(&acme(), &platform()).unwrap();
+            let (as_read, change) = (admin.records(), change_at(at(now)));
+            let saved = super::save(&admin.0, &as_read, &config, None, verified, &change);
+            assert_eq!(saved.now_or_never().unwrap(), Ok(Conditional::Written));
+            admin.records().is_verified()
+        };
+        assert!(!save(Verified::NotTried, "json", "2026-11-21T10:01:00Z"));
+        assert!(save(Verified::Passed, "ndjson", "2026-11-21T10:02:00Z"));
+        assert!(save(Verified::NotTried, "json", "2026-11-21T10:03:00Z"), "to the same place through the same role");
+        assert!(!save(Verified::Failed, "ndjson", "2026-11-21T10:04:00Z"));
+        assert!(!save(Verified::NotTried, "json", "2026-11-21T10:05:00Z"));
+        assert!(save(Verified::Passed, "ndjson", "2026-11-21T10:06:00Z"));
+        assert!(!save(Verified::Failed, "ndjson", "2026-11-21T10:07:00Z"), "nothing else changes");
+        let before = admin.records();
+        assert!(!save(Verified::Failed, "ndjson", "2026-11-21T10:08:00Z"));
+        assert_eq!(admin.records(), before, "there is nothing left to change");
+    }
+
+    #[test]
+    fn the_start_of_the_history_does_not_move_while_the_delivery_to_a_place_that_was_left_begins() {
+        let admin = admin();
+        assert_eq!(admin.connect("audit", "2026-11-21T09:00:00Z"), Ok(Conditional::Written));
+        let save = |as_read: &TenantRecords, bucket: &str, history: Option<&str>| {
+            let version = as_read.config.clone().unwrap().version;
+            let draft = Draft { version, bucket: Some(bucket.to_owned()), ..draft() };
+            let config = draft.check(&acme(), &platform()).unwrap();
+            let (history, change) = (history.map(at), change_at(at("2026-11-21T10:30:00Z")));
+            super::save(&admin.0, as_read, &config, history, Verified::NotTried, &change).now_or_never().unwrap()
+        };
+        assert_eq!(save(&admin.records(), "one", None), Ok(Conditional::Written));
+        assert_eq!(save(&admin.records(), "two", None), Ok(Conditional::Written));
+        let as_read = admin.records();
+        admin.0.state().tenants.get_mut("acme").unwrap().final_deliveries.revision += 1;
+        assert_eq!(save(&as_read, "two", Some("2026-11-20T00:00:00Z")), Ok(Conditional::ConditionFailed));
+        assert_eq!(save(&admin.records(), "two", Some("2026-11-20T00:00:00Z")), Ok(Conditional::Written));
     }
 }

@@ -261,10 +261,12 @@ pub trait Settings: Sync {
         announcement: &Announcement,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 
-    /// Replaces what an unfinished setup has typed, and changes nothing else. Conditional on there being an external ID.
+    /// Replaces what an unfinished setup has typed, and changes nothing else. Conditional on the config's version, and on there being
+    /// an external ID.
     fn save_setup_draft(
         &self,
         tenant: &TenantId,
+        version: u64,
         draft: &SetupDraft,
     ) -> impl Future<Output = Result<Conditional, Failure>> + Send;
 

@@ -141,12 +141,15 @@ pub struct TenantRecords {
 }
 
 impl TenantRecords {
-    /// Whether a window was exported, or some of its files were stored by a run that then stopped.
+    /// Whether anything was stored in any place: a window, a final delivery, or files of either by a run that then stopped.
     pub fn has_begun(&self) -> bool {
         let is_stored = |it: &StoredWatermark| {
-            it.checkpoint.is_some() || it.trailing_counts.is_some() || it.manifest_sha256.is_some()
+            let StoredWatermark { checkpoint, trailing_counts, manifest_sha256, final_delivered_until, .. } = it;
+            [checkpoint, trailing_counts, manifest_sha256, final_delivered_until].into_iter().any(Option::is_some)
         };
-        self.health.last_success_at.is_some() || self.watermark.as_ref().is_some_and(is_stored)
+        self.health.last_success_at.is_some()
+            || self.watermark.as_ref().is_some_and(is_stored)
+            || self.final_deliveries.places.iter().any(|place| place.checkpoint.is_some())
     }
 
     /// The version of the settings; 0 without the attribute. None without a config, or if it can't be read.

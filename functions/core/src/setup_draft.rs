@@ -82,13 +82,6 @@ impl SetupDraft {
         Self { settings, history_from: field("history_from"), create_bucket }
     }
 
-    /// Returns the stored settings with these fields in the place of theirs.
-    #[must_use]
-    pub fn over(self, stored: &Draft) -> Draft {
-        let Draft { external_id, pending_external_id, role_arn, event_shards, version, .. } = stored.clone();
-        Draft { external_id, pending_external_id, role_arn, event_shards, version, ..self.settings }
-    }
-
     /// Checks that the record stays small.
     ///
     /// # Errors

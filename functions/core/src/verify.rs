@@ -80,7 +80,7 @@ pub async fn verify<T: Tenants + Rotations + Repairs, P: Probes>(
         Ok(valid) => valid,
         Err(failure) => {
             steps.push(Step::from_failure(StepName::AssumeRole, &failure));
-            return steps.skip_remaining("Not tried, since the step before it did not pass.");
+            return steps.skip_remaining("Skipped: the step before it did not pass.");
         }
     };
 
@@ -106,11 +106,11 @@ pub async fn verify<T: Tenants + Rotations + Repairs, P: Probes>(
         None => config,
     };
     let Some(config) = delivery.map(with_accepted) else {
-        return steps.skip_remaining("Not tried, since no bucket was given yet.");
+        return steps.skip_remaining("Skipped: no bucket was given yet.");
     };
     if !is_role_usable {
         return steps
-            .skip_remaining("Not tried: nothing is written through a role that has not passed the steps before.");
+            .skip_remaining("Skipped: nothing is written through a role that has not passed the steps before.");
     }
 
     let now = (context.now)();
@@ -126,7 +126,7 @@ pub async fn verify<T: Tenants + Rotations + Repairs, P: Probes>(
     steps.push(decide::region(&config, &delivered));
     steps.push(decide::put_object(&config, &key, &delivered));
     if let Err(DeliveryFailure::Put(_)) = delivered {
-        return steps.skip_remaining("Not tried, since no delivery was stored.");
+        return steps.skip_remaining("Skipped: no delivery was stored.");
     }
     let last = least_privilege(probes, &config, &key, deadline).await;
     let verification = steps.finish_with(last);

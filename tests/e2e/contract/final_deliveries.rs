@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_core::{
-    onboarding,
+    onboarding::{self, Verified},
     ports::{Acquisition, Conditional, FinalDeliveryWrite, Fleet, Purpose, Tenants},
     records::{FinalDeliveries, FinalDelivery, TenantRecords},
     settings::{Draft, TenantConfig},
@@ -31,7 +31,7 @@ async fn move_to(world: &impl World, acme: &AsRead, bucket: &str, time: &str) ->
     let moved =
         TenantConfig { version, ..config("acme", Draft { bucket: Some(bucket.to_owned()), ..Draft::default() })? };
     let change = AdminChange { id: format!("move-at-{time}"), ..change(time)? };
-    Ok(onboarding::save(world.settings(), &records, &moved, None, false, &change).await?)
+    Ok(onboarding::save(world.settings(), &records, &moved, None, Verified::NotTried, &change).await?)
 }
 
 /// `acme`, whose bucket was left at 10:20.

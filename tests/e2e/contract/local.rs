@@ -333,5 +333,6 @@ fn watermark_fields(watermark: StoredWatermark) -> Vec<(&'static str, Option<Str
         ("exported_until", watermark.exported_until),
         ("next_due", watermark.next_due),
         ("due_shard", watermark.due_shard),
+        ("final_delivered_until", watermark.final_delivered_until),
     ]
 }

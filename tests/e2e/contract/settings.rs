@@ -239,12 +239,21 @@ async fn a_save_moves_the_beginning_only_before_anything_is_stored(world: &impl 
     assert_eq!(save(&moved.config, &exported, back).await?, Conditional::ConditionFailed, "a window");
     assert_eq!(load(world, tenant).await?.config, before.config);
     assert_eq!(save(&moved.config, &exported, moved.after()).await?, Conditional::Written, "where it stands");
+    let left = world::connect(world, "globex").await?;
+    let final_delivered_until = Some("2026-11-21T09:00:00Z".to_owned());
+    let delivered = StoredWatermark { final_delivered_until, ..left.watermark.clone() };
+    let records = load(world, &left.config.tenant).await?;
+    world.put_records(&left.config.tenant, TenantRecords { watermark: Some(delivered), ..records }).await?;
+    let (settings, saved) = (world.settings(), announcement("globex", "10:20")?);
+    let saved = settings.save(&left.config, Some(&left.watermark), earlier, false, &saved).await?;
+    assert_eq!(saved, Conditional::ConditionFailed, "a final delivery");
     Ok(())
 }
 
 async fn a_setup_is_kept_beside_the_config_until_a_save(world: &impl World) -> Result<()> {
     let (acme, text) = (id("acme")?, |text: &str| Some(text.to_owned()));
-    let keep = async |typed: &SetupDraft| world.settings().save_setup_draft(&acme, typed).await;
+    let keep_at = async |version, typed: &SetupDraft| world.settings().save_setup_draft(&acme, version, typed).await;
+    let keep = async |typed: &SetupDraft| keep_at(0, typed).await;
     let typed = |bucket: &str| SetupDraft {
         settings: Draft { event_shards: None, ..every_field(bucket) },
         history_from: text("2026-11-01"),
@@ -263,6 +272,8 @@ async fn a_setup_is_kept_beside_the_config_until_a_save(world: &impl World) -> R
     let (schedule, saved) = (schedule("10:03", "11:00")?, announcement("acme", "10:03")?);
     assert_eq!(world.settings().save(&first, None, schedule, false, &saved).await?, Conditional::Written);
     assert_eq!(load(world, &acme).await?.setup_draft, None);
+    assert_eq!(keep(&typed("late")).await?, Conditional::ConditionFailed, "the settings are of another version");
+    assert_eq!(keep_at(1, &typed("next")).await?, Conditional::Written);
     Ok(())
 }
 

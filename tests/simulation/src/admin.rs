@@ -8,7 +8,7 @@ use audit_log_core::{
     new_event::{Stamp, time_ordered_id},
     notification::Kind,
     object::tenant_folder,
-    onboarding,
+    onboarding::{self, Verified},
     ports::{Conditional, Settings as _},
     records::{Place, Progress, Replay, TenantRecords},
     schedule::Window,
@@ -225,7 +225,7 @@ impl Admin {
         self.note_config(&config);
         let begins = history.filter(|_| records.watermark.is_none()).map(|history| change.stamp.at - history);
         let reset_at = records.health.backoff_reset_at;
-        let result = onboarding::save(&world.fakes, records, &config, begins, false, change).await;
+        let result = onboarding::save(&world.fakes, records, &config, begins, Verified::NotTried, change).await;
         if result == Ok(Conditional::Written) && records.watermark.is_none() {
             let begins = timestamp::whole_seconds(begins.unwrap_or(change.stamp.at));
             world.facts().begins.insert(tenant.to_string(), begins);

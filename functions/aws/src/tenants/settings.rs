@@ -27,9 +27,11 @@ const SLOTS_RETENTION: TimeDelta = TimeDelta::days(1);
 /// The condition that a tenant has no watermark. Its record may exist and hold a lease.
 const NO_WATERMARK: &str = "attribute_not_exists(exported_until)";
 
-/// The condition that no window was exported, and that no run has stored, or may be storing, any of its files.
+/// The condition that nothing was stored in any place, and that no run may be storing anything. What a run has stored of a final
+/// delivery that it goes on with is in another record, whose revision the write is conditional on.
 const NOTHING_STORED: &str = "attribute_not_exists(lease) AND attribute_not_exists(checkpoint) AND \
-    attribute_not_exists(last_success_at) AND attribute_not_exists(trailing_counts) AND attribute_not_exists(manifest_sha256)";
+    attribute_not_exists(last_success_at) AND attribute_not_exists(trailing_counts) AND attribute_not_exists(manifest_sha256) AND \
+    attribute_not_exists(final_delivered_until)";
 
 impl Settings for TenantsTable {
     async fn records(&self, tenant: &TenantId) -> Result<TenantRecords, Failure> {
@@ -88,7 +90,12 @@ impl Settings for TenantsTable {
         self.transact_and_announce(items, Some(announcement), "the role was saved").await
     }
 
-    async fn save_setup_draft(&self, tenant: &TenantId, draft: &SetupDraft) -> Result<Conditional, Failure> {
+    async fn save_setup_draft(
+        &self,
+        tenant: &TenantId,
+        version: u64,
+        draft: &SetupDraft,
+    ) -> Result<Conditional, Failure> {
         let update = self
             .client
             .update_item()
@@ -96,8 +103,10 @@ impl Settings for TenantsTable {
             .set_key(Some(key(tenant, "config")))
             .update_expression("SET #draft = :draft")
             // A tenant that is being erased has none.
-            .condition_expression("attribute_exists(external_id)")
+            .condition_expression(format!("attribute_exists(external_id) AND ({})", is_at_version(version)))
             .expression_attribute_names("#draft", SETUP_DRAFT)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", n(version))
             .expression_attribute_values(":draft", attributes::setup_draft_map(draft));
         write("a setup was saved", || update.clone().send()).await
     }

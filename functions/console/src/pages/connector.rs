@@ -25,7 +25,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     connector::{self, Connecting, Connector, ConnectorStatus},
-    deliveries::{self, Deliveries},
+    deliveries::Deliveries,
 };
 
 #[derive(Template)]
@@ -171,9 +171,9 @@ async fn current<B: Backend>(
     app: &App<B>,
     session: &Session<Admin>,
 ) -> Result<(Connector, Option<Deliveries>), ErrorPage> {
-    let refuse = |problem: Problem| session.refuse(&problem);
-    let connector = connector::current(app, &session.caller).await.map_err(refuse)?;
-    Ok((connector, deliveries::current(app, &session.caller).await.map_err(refuse)?))
+    let found = connector::with_records(app, &session.caller).await;
+    let (connector, records) = found.map_err(|problem| session.refuse(&problem))?;
+    Ok((connector, Deliveries::from_records(&records)))
 }
 
 pub(super) async fn confirm_disconnect<B: Backend>(

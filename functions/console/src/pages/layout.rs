@@ -51,6 +51,11 @@ impl Layout {
         self.user.as_ref().is_some_and(|user| user.admin && user.setup_pending)
     }
 
+    /// The address of the audit logs. Without a query, it leads to the setup while that is pending.
+    pub(super) fn logs(&self) -> String {
+        format!("{}{}", self.root, if self.leads_to_setup() { "?period=7d" } else { "" })
+    }
+
     /// Whether the page says what to ask an administrator for.
     pub(super) fn asks_for_setup(&self) -> bool {
         let is_landing = matches!(self.nav_item, NavItem::Logs | NavItem::Status);
@@ -127,6 +132,7 @@ pub(super) fn title(code: Code) -> &'static str {
         Code::InvalidParameter => "This address is not valid",
         Code::MalformedBody => "The form could not be read",
         Code::BodyTooLarge => "That is too long",
+        Code::ConnectorRequired => "No role is connected",
         code => code.title(),
     }
 }
@@ -140,11 +146,20 @@ pub(crate) struct Alert {
     pub(super) detail: String,
     pub(super) hint: Option<String>,
     pub(super) party: Option<&'static str>,
+    /// Where to connect a role, if that is missing.
+    pub(super) connector: Option<String>,
 }
 
 impl Alert {
     pub(super) fn good(title: &str, detail: &str) -> Self {
-        Self { tone: "good", title: title.to_owned(), detail: detail.to_owned(), hint: None, party: None }
+        Self {
+            tone: "good",
+            title: title.to_owned(),
+            detail: detail.to_owned(),
+            hint: None,
+            party: None,
+            connector: None,
+        }
     }
 
     pub(super) fn from_problem(problem: &Problem) -> Self {
@@ -153,6 +168,7 @@ impl Alert {
             Code::InvalidParameter if !problem.errors().is_empty() => {
                 "Go back to the page before, and choose again.".to_owned()
             }
+            Code::ConnectorRequired => "Connect a role first.".to_owned(),
             _ => {
                 let fields = problem.errors().iter().map(|error| format!(" {}: {}.", error.field, error.message));
                 fields.fold(problem.detail().to_owned(), |detail, field| detail + &field)
@@ -168,6 +184,7 @@ impl Alert {
                 Party::Customer => "Action needed",
                 Party::Platform => "Platform issue",
             }),
+            connector: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The page of the audit logs.
 
 mod facet;
-mod query;
+pub(super) mod query;
 mod rows;
 mod timeline;
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 use audit_log_core::{
     failure::Failure,
+    onboarding::ConnectorState,
     ports::Settings as _,
     records::{Location, ManifestState, Place, TenantRecords},
     tenant::TenantId,
@@ -27,7 +28,8 @@ const MAX_LISTED_FILES: usize = 2;
 #[template(path = "receipts.html")]
 pub(super) struct Receipts {
     root: &'static str,
-    admin: bool,
+    /// Whether the user may have a window delivered again.
+    can_replay: bool,
     list: Vec<ReceiptView>,
     /// The query of the next page.
     more: Option<String>,
@@ -96,7 +98,8 @@ impl Receipts {
         };
         Self {
             root: session.request.root,
-            admin: session.caller.permissions().admin,
+            can_replay: session.caller.permissions().admin
+                && ConnectorState::from_records(records) == ConnectorState::Scheduled,
             list: exports.exports.into_iter().map(view).collect(),
             more: exports.next_page_token.map(|token| format!("?pageToken={token}")),
             is_first_page,

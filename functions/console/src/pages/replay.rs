@@ -152,13 +152,13 @@ async fn preview<B: Backend>(
         Err(alert) => return replay_page(session, form(query), Err(alert), StatusCode::BAD_REQUEST),
     };
     if let Some(problem) = refused {
-        let alert = Alert::from_problem(&problem);
+        let alert = session.alert(&problem);
         return replay_page(session, form(query), Err(alert), problem.code().status());
     }
     match replays::preview(app, &session.caller, &range).await {
         Ok(preview) => replay_page(session, form(query), Ok(Some(preview)), StatusCode::OK),
         Err(problem) => {
-            let alert = Alert::from_problem(&problem);
+            let alert = session.alert(&problem);
             replay_page(session, form(query), Err(alert), problem.code().status())
         }
     }

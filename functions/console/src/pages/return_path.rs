@@ -24,8 +24,9 @@ pub(crate) const PAGES: [&str; 12] = [
 /// Longer queries than pages make.
 const MAX_QUERY_BYTES: usize = 4_000;
 
-/// The parameters by which a redirect tells the next page what was just done.
-const NOTICES: [&str; 2] = ["signedIn", "signedOut"];
+/// The parameters by which a redirect tells the next page what was just done. A link with them must not claim it.
+const NOTICES: [&str; 10] =
+    ["signedIn", "signedOut", "slash", "saved", "connected", "tested", "disconnected", "rotated", "retry", "replay"];
 
 /// A page and its query. It can't be another address: the path is one of [`PAGES`], and the query is encoded anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +82,10 @@ mod tests {
             ("connector/external-id", "connector/external-id"),
             ("?period=24h&q=a%20b&q=%C3%BC", "?period=24h&q=a+b&q=%C3%BC"),
             ("/status?pageToken=MjAy&signedIn=yes&signedOut=yes#head", "status?pageToken=MjAy"),
+            ("?slash=added&period=24h", "?period=24h"),
+            ("settings?saved=yes", "settings"),
+            ("connector?connected=yes&tested=yes&disconnected=yes&rotated=yes", "connector"),
+            ("status?retry=requested&replay=stopped", "status"),
         ] {
             assert_eq!(ReturnPath::parse(text).to_string(), path, "{text}");
         }

@@ -77,7 +77,7 @@ pub(super) async fn verify<B: Backend>(
     let (alert, status) = match found {
         Ok(_) if connector.pending_external_id.as_ref() != Some(&pending) => (not_pending(), StatusCode::OK),
         Ok(report) => (not_completed(report), StatusCode::OK),
-        Err(problem) => (Alert::from_problem(&problem), problem.code().status()),
+        Err(problem) => (session.alert(&problem), problem.code().status()),
     };
     Ok(rotation_page(&session, connector, Some(alert), status))
 }

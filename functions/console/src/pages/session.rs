@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     error_page::ErrorPage,
-    layout::{Layout, NavItem, SignedIn},
+    layout::{Alert, Layout, NavItem, SignedIn},
     request::PageRequest,
 };
 use crate::{
@@ -83,6 +83,13 @@ impl<P> Session<P> {
 
     pub(super) fn csrf_token(&self) -> CsrfToken {
         CsrfToken { csrf: self.csrf.clone(), tenant: self.caller.tenant().to_string() }
+    }
+
+    /// What is wrong. Leads to the connector if a role is missing.
+    pub(super) fn alert(&self, problem: &Problem) -> Alert {
+        let is_required = problem.code() == Code::ConnectorRequired;
+        let connector = is_required.then(|| format!("{}connector", self.request.root));
+        Alert { connector, ..Alert::from_problem(problem) }
     }
 
     pub(super) fn refuse(&self, problem: &Problem) -> ErrorPage {

@@ -1,7 +1,7 @@
 //! The page of the export settings: preview, verify and save.
 
 use askama::Template;
-use audit_log_core::onboarding::StartOfHistory;
+use audit_log_core::onboarding::Verified;
 use audit_log_web::{
     body::Query,
     caller::Admin,
@@ -21,7 +21,7 @@ use super::{
     layout::{Alert, Badge, Layout, NavItem, html},
     obstacles,
     session::{CsrfToken, Session},
-    settings_form::{Fields, HistoryView, SettingsFields, SettingsForm, label, regions},
+    settings_form::{SettingsFields, SettingsForm, label},
     text::When,
 };
 use crate::{
@@ -118,7 +118,7 @@ pub(super) async fn page<B: Backend>(
             Alert::good("Settings saved", "They apply from the next export. Files exported so far stay where they are.")
         }
     });
-    let typed = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
+    let typed = SettingsForm::from_current(&current);
     let form = form_view(&app, &session, &current, typed, None).await;
     Ok(full_page(&session, &current, form, saved, StatusCode::OK))
 }
@@ -129,7 +129,7 @@ pub(super) async fn save<B: Backend>(
 ) -> Result<Response, ErrorPage> {
     let if_match = IfMatch(vec![&typed.version]);
     let saved = if typed.saves_anyway() {
-        let saved = settings::save_settings(&app, &session.caller, &if_match, typed.draft()).await;
+        let saved = settings::save_settings(&app, &session.caller, &if_match, typed.draft(), Verified::Failed).await;
         saved.map(|_| VerifiedSave::Saved)
     } else {
         settings::verify_and_save(&app, &session.caller, &if_match, typed.draft()).await
@@ -221,14 +221,8 @@ async fn form_view<B: Backend>(
     problem: Option<&Problem>,
 ) -> FormView {
     let enabled = is_connected(current);
-    let fields = SettingsFields {
-        enabled,
-        fields: Fields::new(&typed, problem),
-        regions: regions(&app.deployment().platform),
-        history: (current.start_of_history != StartOfHistory::Fixed)
-            .then(|| HistoryView { begins: current.body.exported_until.as_deref().map(When::minute) }),
-        create_bucket: None,
-    };
+    let fields = SettingsFields::new(&app.deployment().platform, current, &typed, problem);
+    let fields = SettingsFields { enabled, ..fields };
     let is_conflict = problem.is_some_and(|problem| problem.code() == Code::ChangedMeanwhile);
     let stored = SettingsForm::from_stored(current.body.settings.as_ref(), &current.etag);
     FormView {
@@ -237,28 +231,28 @@ async fn form_view<B: Backend>(
         // Only an admin who is shown the conflict may save over what someone else has saved.
         etag: if is_conflict { current.etag.clone() } else { typed.version.clone() },
         enabled,
-        is_unsaved: problem.is_some() || typed.draft() != stored.draft(),
+        is_unsaved: problem.is_some() || typed.draft() != SettingsForm::from_current(current).draft(),
         can_save_anyway: false,
         conflicts: if is_conflict { typed.differences(&stored) } else { Vec::new() },
         preview: preview_view(app, session, &typed).await,
-        alert: problem.map(alert),
+        alert: problem.map(|problem| alert(session, problem)),
         fields,
         report: None,
     }
 }
 
-pub(super) fn alert(problem: &Problem) -> Alert {
+pub(super) fn alert(session: &Session<Admin>, problem: &Problem) -> Alert {
+    let alert = session.alert(problem);
     let (title, detail) = match problem.code() {
         Code::ChangedMeanwhile => (
             "Someone else saved changes",
             "Your changes are not saved, but still here. Save again to replace theirs, or reload the page to see theirs.",
         ),
-        Code::ConnectorRequired => ("No role is connected", "Connect a role first."),
+        Code::ConnectorRequired => return alert,
         Code::InvalidFields => ("Check the highlighted fields", "Correct them, then try again. Nothing was saved."),
         code => (code.title(), problem.detail()),
     };
     let fixed_at_the_fields = problem.code() == Code::InvalidFields;
-    let alert = Alert::from_problem(problem);
     let hint = alert.hint.filter(|_| !fixed_at_the_fields);
     Alert { title: title.to_owned(), detail: detail.to_owned(), hint, ..alert }
 }

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use audit_log_core::{
+    onboarding::StartOfHistory,
     setup_draft::SetupDraft,
     tenant::{Platform, Region},
 };
@@ -10,7 +11,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::text::{When, sentence};
-use crate::{draft::SettingsDraft, settings::StoredSettings};
+use crate::{
+    draft::SettingsDraft,
+    settings::{Current, StoredSettings},
+};
 
 /// What was typed, by the fields' names in the API.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -55,6 +59,15 @@ pub(super) fn label(field: &str) -> Option<&'static str> {
 }
 
 impl SettingsForm {
+    /// The form filled with what is saved or, before the first save, with what a setup has typed.
+    pub(super) fn from_current(current: &Current) -> Self {
+        let typed = current.setup_draft.as_ref().filter(|_| current.body.settings.is_none());
+        match typed {
+            Some(typed) => Self { version: current.etag.clone(), ..Self::from_setup(typed) },
+            None => Self::from_stored(current.body.settings.as_ref(), &current.etag),
+        }
+    }
+
     /// The form filled with what is stored, at its version.
     pub(super) fn from_stored(stored: Option<&StoredSettings>, etag: &str) -> Self {
         let version = etag.to_owned();
@@ -205,8 +218,22 @@ pub(super) struct HistoryView {
     pub(super) begins: Option<When>,
 }
 
+impl SettingsFields {
+    /// Enabled, and without a bucket to be made.
+    pub(super) fn new(platform: &Platform, current: &Current, form: &SettingsForm, problem: Option<&Problem>) -> Self {
+        Self {
+            enabled: true,
+            fields: Fields::new(form, problem),
+            regions: regions(platform),
+            history: (current.start_of_history != StartOfHistory::Fixed)
+                .then(|| HistoryView { begins: current.body.exported_until.as_deref().map(When::minute) }),
+            create_bucket: None,
+        }
+    }
+}
+
 /// The regions to choose from.
-pub(super) fn regions(platform: &Platform) -> Vec<&'static str> {
+fn regions(platform: &Platform) -> Vec<&'static str> {
     Region::all().filter(|region| region.partition() == platform.partition).map(Region::as_str).collect()
 }
 

@@ -3,7 +3,6 @@
 use askama::Template;
 use audit_log_core::{
     object::tenant_folder,
-    onboarding::StartOfHistory,
     setup_draft::SetupDraft,
     tenant::{Prefix, TenantId},
 };
@@ -13,8 +12,7 @@ use audit_log_web::{
     problem::{Code, Problem},
 };
 use axum::{
-    extract::{FromRequestParts as _, Request, State},
-    handler::Handler as _,
+    extract::State,
     response::{IntoResponse, Redirect, Response},
 };
 use http::StatusCode;
@@ -25,10 +23,12 @@ use super::{
     error_page::ErrorPage,
     form::Form,
     layout::{Alert, Badge, Layout, NavItem, html},
-    logs,
+    logs::{self, query::LogsQuery},
+    request::PageRequest,
+    return_path::ReturnPath,
     session::{CsrfToken, Session},
     settings::{ReportView, alert},
-    settings_form::{Fields, HistoryView, SettingsFields, SettingsForm, regions},
+    settings_form::{SettingsFields, SettingsForm},
     text::When,
 };
 use crate::{
@@ -138,7 +138,7 @@ pub(crate) struct SetupQuery {
 #[derive(Default)]
 pub(crate) struct ActivateForm {
     role_arn: String,
-    /// The ETag of the settings that the page was made with.
+    /// The version of the setup that the page was made with.
     version: String,
     /// Not blank: save although the verification did not pass.
     anyway: String,
@@ -146,21 +146,16 @@ pub(crate) struct ActivateForm {
 
 /// The first page: the audit logs. An admin whose exports are still to be set up is led to the setup instead, unless the address
 /// says what to show.
-pub(super) async fn landing<B: Backend>(State(app): State<App<B>>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let to = match parts.uri.query().unwrap_or_default() {
-        "" => Some("./setup"),
-        "signedIn=yes" => Some("./setup?signedIn=yes"),
-        _ => None,
-    };
-    if let Some(to) = to
-        && let Ok(session) = Session::<Read>::from_request_parts(&mut parts, &app).await
-        && session.setup_pending
-        && session.caller.permissions().admin
-    {
-        return Redirect::to(to).into_response();
+pub(super) async fn landing<B: Backend>(
+    app: State<App<B>>,
+    session: Session<Read>,
+    query: Result<Query<LogsQuery>, Problem>,
+) -> Result<Response, ErrorPage> {
+    let PageRequest { return_path, is_signed_in, .. } = &session.request;
+    if *return_path == ReturnPath::default() && session.setup_pending && session.caller.permissions().admin {
+        return Ok(Redirect::to(if *is_signed_in { "./setup?signedIn=yes" } else { "./setup" }).into_response());
     }
-    logs::page::<B>.call(Request::from_parts(parts, body), app).await
+    logs::page(app, session, query).await
 }
 
 pub(super) async fn page<B: Backend>(
@@ -209,10 +204,9 @@ enum Content {
 
 async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Content) -> Result<Response, ErrorPage> {
     let refuse = |problem| session.refuse(&problem);
-    let connector = connector::current(app, &session.caller).await.map_err(refuse)?;
-    let current = settings::current(app, &session.caller).await.map_err(refuse)?;
-    let Setup { destination, is_activated, is_exporting } =
-        setup::current(app, &session.caller).await.map_err(refuse)?;
+    let (connector, records) = connector::with_records(app, &session.caller).await.map_err(refuse)?;
+    let current = settings::from_records(app, session.caller.tenant(), &records).await.map_err(refuse)?;
+    let Setup { destination, version, is_activated, is_exporting } = Setup::from_records(&records);
     if is_exporting {
         return Ok(Redirect::to(&format!("{}status", session.request.root)).into_response());
     }
@@ -236,7 +230,7 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
                 let typed = destination.as_ref().map(SettingsForm::from_setup).unwrap_or_default();
                 typed_form = Some((typed, problem));
             } else if error.is_none() {
-                alerted = Some(alert(&problem));
+                alerted = Some(alert(session, &problem));
             }
             if let Some(alert) = alerted.as_mut().filter(|_| is_conflict) {
                 "Check the setup below as it is now, then go on.".clone_into(&mut alert.detail);
@@ -250,18 +244,16 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
             Some((typed, problem)) => (typed.clone(), Some(problem)),
             None => (destination.as_ref().map(SettingsForm::from_setup).unwrap_or_else(SettingsForm::blank), None),
         };
-        SettingsFields {
-            enabled: true,
-            fields: Fields::new(&typed, problem),
-            regions: regions(&app.deployment().platform),
-            history: (current.start_of_history != StartOfHistory::Fixed)
-                .then(|| HistoryView { begins: current.body.exported_until.as_deref().map(When::minute) }),
-            create_bucket: Some(typed.creates_bucket()),
-        }
+        let fields = SettingsFields::new(&app.deployment().platform, &current, &typed, problem);
+        SettingsFields { create_bucket: Some(typed.creates_bucket()), ..fields }
     });
     let is_unsaved = typed_form.is_some();
     if let Some((_, problem)) = typed_form {
-        (status, alerted) = (problem.code().status(), Some(alert(&problem)));
+        let alert = alert(session, &problem);
+        let is_late = is_activated && problem.code() == Code::ChangedMeanwhile;
+        let late = "Your changes are not saved. Change the destination in the settings.";
+        let late = || Alert { tone: "bad", ..Alert::good("Exports were activated meanwhile", late) };
+        (status, alerted) = (problem.code().status(), Some(if is_late { late() } else { alert }));
     }
     let tenant = session.caller.tenant();
     let page = SetupPage {
@@ -275,7 +267,7 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
         typed: typed_role,
         error,
         report,
-        version: current.etag,
+        version,
         activated: is_activated,
         is_verified: current.state != ExportState::NotVerified,
         is_failing: matches!(current.state, ExportState::Failing | ExportState::Retrying),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     app::{App, Backend},
     connector::{self, Connector},
-    setup,
+    setup::Setup,
 };
 
 #[derive(Template)]
@@ -30,11 +30,10 @@ pub(super) async fn page<B: Backend>(
     State(app): State<App<B>>,
     session: Session<Admin>,
 ) -> Result<Response, ErrorPage> {
-    let refuse = |problem| session.refuse(&problem);
-    let connector = connector::current(&app, &session.caller).await.map_err(refuse)?;
+    let found = connector::with_records(&app, &session.caller).await;
+    let (connector, records) = found.map_err(|problem| session.refuse(&problem))?;
     let tenant = session.caller.tenant();
-    let place = setup::current(&app, &session.caller).await.map_err(refuse)?.destination;
-    let place = place.map(|typed| PlaceView::new(tenant, &typed));
+    let place = Setup::from_records(&records).destination.map(|typed| PlaceView::new(tenant, &typed));
     let nav_item = if session.setup_pending { NavItem::Setup } else { NavItem::Connector };
     let page = StepsPage {
         layout: session.layout(nav_item, "Steps for your AWS administrator"),

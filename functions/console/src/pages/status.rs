@@ -143,7 +143,7 @@ pub(super) async fn retry<B: Backend>(
     match retry::request(&app, &session.caller).await {
         Ok(ExportRequested { .. }) => Ok(Redirect::to("../status?retry=requested").into_response()),
         Err(problem) => {
-            let alert = Some(Alert::from_problem(&problem));
+            let alert = Some(session.alert(&problem));
             let page = status_page(&app, &session, None, alert).await.map_err(|problem| session.refuse(&problem))?;
             Ok(html(problem.code().status(), &page))
         }

@@ -268,7 +268,7 @@ async fn an_export_or_a_rotation_during_a_save_is_no_conflict_but_another_admins
         assert_eq!(disconnected, Ok(audit_log_core::ports::Conditional::Written));
     };
     world.fakes.once(Op::Verify, None, Fault::After(Box::new(disconnect)));
-    assert_eq!(world.save("acme", with(3)).await.refusal(), (409, "connector_required".to_owned()));
+    assert_eq!(world.save("acme", with(3)).await.refusal(), (412, "changed_meanwhile".to_owned()));
 }
 
 #[tokio::test]

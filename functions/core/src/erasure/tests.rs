@@ -11,7 +11,7 @@ use crate::{
     lease::Lease,
     new_event::{Activity, NewEvent, Stamp, time_ordered_id},
     onboarding::{
-        self,
+        self, Verified,
         tests::{at, change_at},
     },
     ports::{Recorder as _, Recording, Settings as _, SlotKind},
@@ -52,7 +52,7 @@ fn save(fakes: &Fakes, id: &str, time: &str) -> Result<Conditional, Failure> {
     let as_read = now(fakes.records(&tenant)).unwrap();
     let version = as_read.config.as_ref().and_then(|config| config.version.clone());
     let config = Draft { version, ..draft() }.check(&tenant, &platform()).unwrap();
-    now(onboarding::save(fakes, &as_read, &config, None, false, &change_at(at(time))))
+    now(onboarding::save(fakes, &as_read, &config, None, Verified::NotTried, &change_at(at(time))))
 }
 
 fn disconnect(fakes: &Fakes, id: &str) {
@@ -268,7 +268,7 @@ fn nobody_can_connect_the_tenant_between_an_interruption_and_the_repetition() {
         let another = ExternalId::parse("made-second").unwrap();
         assert_eq!(look(&fakes, "acme", &another), Err(crate::ports::being_erased()));
         let config = draft().check(&tenant("acme"), &platform()).unwrap();
-        let saved = now(onboarding::save(&fakes, &stale, &config, None, false, &change_at(at(NOW))));
+        let saved = now(onboarding::save(&fakes, &stale, &config, None, Verified::NotTried, &change_at(at(NOW))));
         assert_eq!(saved, Ok(Conditional::ConditionFailed), "call {call}");
 
         assert!(matches!(erase_now(&fakes, "acme"), Ok(Outcome::Erased(_))));

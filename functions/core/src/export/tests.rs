@@ -22,7 +22,7 @@ use crate::{
     event::{Body, StoredEvent},
     failure::Failure,
     fakes::Fakes,
-    onboarding::{self, tests::change_at},
+    onboarding::{self, Verified, tests::change_at},
     outbox::Outbox,
     ports::{Conditional, Settings as _},
     schedule::Schedule,
@@ -99,8 +99,9 @@ impl World {
         let other = before.is_none().then(|| "222222222222".to_owned());
         let bucket_owner = draft.bucket_owner.clone().or(other);
         let config = Draft { version, bucket_owner, ..draft.clone() }.check(&id(tenant), &platform()).unwrap();
-        let saved =
-            onboarding::save(&self.fakes, &records, &config, None, false, &change_at(saved_at)).now_or_never().unwrap();
+        let saved = onboarding::save(&self.fakes, &records, &config, None, Verified::NotTried, &change_at(saved_at))
+            .now_or_never()
+            .unwrap();
         assert_eq!(saved, Ok(Conditional::Written));
         self.delete_change_events(tenant);
     }

@@ -65,11 +65,17 @@ impl Settings for Fakes {
         Ok(Conditional::Written)
     }
 
-    async fn save_setup_draft(&self, tenant: &TenantId, draft: &SetupDraft) -> Result<Conditional, Failure> {
+    async fn save_setup_draft(
+        &self,
+        tenant: &TenantId,
+        version: u64,
+        draft: &SetupDraft,
+    ) -> Result<Conditional, Failure> {
         self.inject(Op::Settings, tenant.as_str()).await?;
         let mut state = self.state();
         let stored = state.tenants.entry(tenant.to_string()).or_default();
-        if stored.config.as_ref().is_none_or(|config| config.external_id.is_none()) {
+        let has_external_id = stored.config.as_ref().is_some_and(|config| config.external_id.is_some());
+        if !has_external_id || super::version(stored.config.as_ref()) != Some(version) {
             return Ok(Conditional::ConditionFailed);
         }
         stored.setup_draft = Some(draft.clone());

@@ -197,6 +197,12 @@ impl FinalDeliveries {
         self.places.is_empty() && self.unreadable.is_empty()
     }
 
+    /// The same as the next write stores it.
+    #[must_use]
+    pub fn next_revision(&self) -> Self {
+        Self { revision: self.revision + 1, ..self.clone() }
+    }
+
     /// Parses what [`FinalDeliveries::to_texts`] returns.
     pub fn parse(revision: u64, texts: impl IntoIterator<Item = String>) -> Self {
         let mut read = Self { revision, ..Self::default() };
@@ -246,7 +252,7 @@ impl FinalDeliveries {
         let place = Place::of(tenant, before)?;
         let since = timestamp::whole_seconds(at);
         let until = since + TimeDelta::seconds(1);
-        let mut after = Self { revision: self.revision + 1, ..self.clone() };
+        let mut after = self.next_revision();
         if let Some(waiting) = after.places.iter_mut().find(|waiting| waiting.place == place) {
             (waiting.from, waiting.until) = (waiting.from.min(since), waiting.until.max(until));
             waiting.left_at = since;

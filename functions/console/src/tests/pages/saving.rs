@@ -43,6 +43,22 @@ async fn settings_that_do_not_work_are_saved_only_anyway() {
 }
 
 #[tokio::test]
+async fn settings_that_a_verification_refused_are_not_verified_even_if_they_deliver_as_before() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let save = async |hours: &str, more: &[(&str, &str)]| {
+        let version = browser.get("/settings").await.field("version");
+        let fields = [&filled(&version, &[("frequencyHours", hours)]), more].concat();
+        let saved = browser.send("/settings", "/settings", &fields).await;
+        (saved.status.as_u16(), browser.get("/settings").await.text.contains(">Not verified</span>"))
+    };
+    assert_eq!(save("1", &[]).await, (303, false));
+    world.plan_step(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
+    assert_eq!(save("2", &[]).await, (200, false), "refused");
+    assert_eq!(save("2", &[("anyway", "yes")]).await, (303, true));
+}
+
+#[tokio::test]
 async fn a_role_that_is_not_safe_is_not_used_anyway() {
     let world = World::with("acme").await;
     let browser = world.browser("acme", ADMIN);

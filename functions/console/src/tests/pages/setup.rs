@@ -28,7 +28,12 @@ fn stored(world: &World) -> audit_log_core::fakes::FakeTenant {
 async fn an_admin_is_led_from_the_first_page_to_the_first_export() {
     let world = World::new();
     let browser = world.browser("acme", ADMIN);
-    for (path, to) in [("/", "./setup"), ("/?signedIn=yes", "./setup?signedIn=yes")] {
+    for (path, to) in [
+        ("/", "./setup"),
+        ("/?slash=added", "./setup"),
+        ("/?signedIn=yes", "./setup?signedIn=yes"),
+        ("/?signedIn=yes&slash=added", "./setup?signedIn=yes"),
+    ] {
         let landing = browser.get(path).await;
         assert_eq!((landing.status.as_u16(), landing.location()), (303, to), "{path}");
     }
@@ -54,6 +59,9 @@ async fn an_admin_is_led_from_the_first_page_to_the_first_export() {
 
     let page = browser.send(PAGE, "/setup/activate", &[("roleArn", ROLE), ("version", &page.field("version"))]).await;
     assert_eq!((page.status.as_u16(), page.location()), (303, "../setup"), "{}", page.text);
+    let verified = world.fakes.state().verified.clone();
+    let drafts: Vec<_> = verified.iter().map(|it| (it.draft.role_arn.as_deref(), it.draft.bucket.as_deref())).collect();
+    assert_eq!(drafts, [(Some(ROLE), Some("acme-audit-logs"))], "one verification of both");
     let acme = stored(&world);
     let config = acme.config.unwrap();
     let saved = (config.bucket.as_deref(), config.prefix.as_deref(), config.role_arn.as_deref());
@@ -208,6 +216,11 @@ async fn a_setup_that_does_not_work_shows_why_and_can_be_saved_anyway() {
     assert!(page.text.contains("Not verified") && page.text.contains("has not passed a test"), "{}", page.text);
     let late = browser.send(PAGE, PAGE, &destination(&[("bucket", "late-bucket")])).await;
     assert_eq!((late.status.as_u16(), stored(&world).setup_draft), (412, None), "the settings page has it now");
+    assert!(
+        late.text.contains("Exports were activated meanwhile") && !late.text.contains("still here"),
+        "{}",
+        late.text
+    );
 }
 
 #[tokio::test]
@@ -221,6 +234,87 @@ async fn a_setup_that_another_admin_went_on_with_is_not_activated() {
     assert_eq!(page.status, 412);
     assert!(page.text.contains("Someone else saved changes"), "{}", page.text);
     assert_eq!(stored(&world).config.unwrap().role_arn.as_deref(), Some(OTHER_ROLE));
+    let version = browser.get(PAGE).await.field("version");
+    browser.send(PAGE, PAGE, &destination(&[("bucket", "theirs-bucket")])).await;
+    let page = browser.send(PAGE, "/setup/activate", &[("roleArn", ROLE), ("version", &version)]).await;
+    assert_eq!(page.status, 412, "another destination than the one that was seen");
+    assert!(page.text.contains("theirs-bucket"), "{}", page.text);
+    assert!(stored(&world).watermark.is_none());
+}
+
+#[tokio::test]
+async fn nothing_of_an_activation_is_stored_over_what_another_admin_changes_during_its_verification() {
+    let world = World::new();
+    let browser = world.browser("acme", ADMIN);
+    browser.send(PAGE, PAGE, &destination(&[])).await;
+    let version = browser.get(PAGE).await.field("version");
+    let fakes = world.fakes.clone();
+    let theirs = move || {
+        let mut state = fakes.state();
+        let config = state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap();
+        (config.role_arn, config.version) = (Some(OTHER_ROLE.to_owned()), Some("1".to_owned()));
+    };
+    world.fakes.once(Op::Verify, None, Fault::After(Box::new(theirs)));
+    let page = browser.send(PAGE, "/setup/activate", &[("roleArn", ROLE), ("version", &version)]).await;
+    assert_eq!(page.status, 412, "{}", page.text);
+    let acme = stored(&world);
+    assert_eq!((acme.config.unwrap().role_arn.as_deref(), acme.watermark), (Some(OTHER_ROLE), None));
+}
+
+/// With its settings, a tenant that was disconnected would go on with the exports to the place before.
+#[tokio::test]
+async fn exports_of_a_disconnected_tenant_go_on_only_to_the_destination_that_was_verified() {
+    let world = World::with("acme").await;
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    let browser = world.browser("acme", ADMIN);
+    let kept = browser.send(PAGE, PAGE, &destination(&[("bucket", "next-bucket")])).await;
+    assert_eq!(kept.status, 303, "{}", kept.text);
+    let activate = async || {
+        let version = browser.get(PAGE).await.field("version");
+        browser.send(PAGE, "/setup/activate", &[("roleArn", OTHER_ROLE), ("version", &version)]).await
+    };
+    let before = stored(&world);
+    world.plan_step(StepName::PutObject, StepStatus::Failed, Code::AccessDenied);
+    let page = activate().await;
+    assert!(page.status == 200 && page.text.contains("Not passed"), "{}", page.text);
+    assert_eq!(stored(&world), before, "neither the role nor a schedule");
+    world.fakes.state().findings.clear();
+    assert_eq!(activate().await.status, 303);
+    let after = stored(&world);
+    let config = after.config.unwrap();
+    assert_eq!((config.bucket.as_deref(), config.role_arn.as_deref()), (Some("next-bucket"), Some(OTHER_ROLE)));
+    assert!(after.watermark.unwrap().due_shard.is_some() && after.setup_draft.is_none());
+    assert_eq!(after.final_deliveries, before.final_deliveries, "nothing more is left for the place before");
+}
+
+#[tokio::test]
+async fn what_a_setup_has_typed_is_shown_until_exports_are_scheduled() {
+    let world = World::new();
+    let browser = world.browser("acme", ADMIN);
+    browser.send(PAGE, PAGE, &destination(&[])).await;
+    let page = browser.get("/settings").await;
+    assert_eq!((page.field("bucket").as_str(), page.field("prefix").as_str()), ("acme-audit-logs", "security"));
+    assert!(!page.text.contains("data-unsaved"), "{}", page.text);
+    world.onboard("acme").await;
+    let settings = audit_log_core::settings::Draft { bucket: Some("late-bucket".to_owned()), ..Default::default() };
+    let late = audit_log_core::setup_draft::SetupDraft { settings, ..Default::default() };
+    world.change(|tenant| tenant.setup_draft = Some(late));
+    for path in ["/connector", "/setup/steps", PAGE, "/settings"] {
+        assert!(!browser.get(path).await.text.contains("late-bucket"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn links_to_the_logs_lead_to_the_logs_while_the_setup_is_pending() {
+    let world = World::new();
+    world.event("acme", 1, "Signed In");
+    let browser = world.browser("acme", ADMIN);
+    for (address, _) in PAGES.iter().filter(|(address, _)| address.starts_with("/event")) {
+        let page = browser.get(address).await;
+        assert!(page.text.contains("<a href=\"./?period=7d\">Audit logs</a>"), "{}", page.text);
+    }
+    let page = browser.get("/status?pageToken=x").await;
+    assert!(page.text.contains("href=\"./?period=7d\">Go to audit logs"), "{}", page.text);
 }
 
 /// A gateway that removes a base path.

@@ -116,6 +116,22 @@ async fn retry_now_leads_to_a_notice_or_says_until_when_another_run_has_the_leas
 }
 
 #[tokio::test]
+async fn without_a_role_nothing_is_delivered_again_and_pages_lead_to_the_connector() {
+    let world = World::with("acme").await;
+    crate::tests::reading::export(&world, "acme", 1);
+    let browser = world.browser("acme", ADMIN);
+    assert!(browser.get("/status").await.text.contains("Deliver again<"));
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    assert!(!browser.get("/status").await.text.contains("Deliver again<"));
+    for (path, fields) in [("/status/retry", &[][..]), ("/replay", &[("from", "2026-11-21T07:00"), ("to", "")][..])] {
+        let refused = browser.send("/status", path, fields).await;
+        assert_eq!(refused.status, 409, "{path}: {}", refused.text);
+        assert!(refused.text.contains("Connect a role first. <a href=\""), "{path}: {}", refused.text);
+        assert!(!refused.text.contains("/v1/"), "{path}: {}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn the_status_lists_refused_final_deliveries_and_says_since_when_signing_fails() {
     let world = World::with("acme").await;
     let mut moved = settings("acme");

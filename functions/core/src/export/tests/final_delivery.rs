@@ -38,8 +38,9 @@ impl World {
         let records = self.fakes.records(&id("acme")).now_or_never().unwrap().unwrap();
         let version = records.config.as_ref().unwrap().version.clone();
         let config = Draft { version, ..settings }.check(&id("acme"), &platform()).unwrap();
-        let saved =
-            onboarding::save(&self.fakes, &records, &config, None, false, &change(time)).now_or_never().unwrap();
+        let saved = onboarding::save(&self.fakes, &records, &config, None, Verified::NotTried, &change(time))
+            .now_or_never()
+            .unwrap();
         assert_eq!(saved, Ok(Conditional::Written));
     }
 
