@@ -140,11 +140,20 @@ pub(crate) struct Alert {
     pub(super) detail: String,
     pub(super) hint: Option<String>,
     pub(super) party: Option<&'static str>,
+    /// The platform's page that signs in, for another tab.
+    pub(super) sign_in: Option<String>,
 }
 
 impl Alert {
     pub(super) fn good(title: &str, detail: &str) -> Self {
-        Self { tone: "good", title: title.to_owned(), detail: detail.to_owned(), hint: None, party: None }
+        Self {
+            tone: "good",
+            title: title.to_owned(),
+            detail: detail.to_owned(),
+            hint: None,
+            party: None,
+            sign_in: None,
+        }
     }
 
     pub(super) fn from_problem(problem: &Problem) -> Self {
@@ -168,6 +177,7 @@ impl Alert {
                 Party::Customer => "Action needed",
                 Party::Platform => "Platform issue",
             }),
+            sign_in: None,
         }
     }
 }
