@@ -181,6 +181,21 @@ fn a_window_with_more_files_than_its_receipt_lists_can_not_be_compared() {
 }
 
 #[test]
+fn a_preview_ends_at_the_receipt_with_which_it_has_read_enough() {
+    let world = World::new();
+    let from = at("2026-11-18T00:00:00Z");
+    for hour in 0..60 {
+        let window = Window { from: from + TimeDelta::hours(hour), to: from + TimeDelta::hours(hour + 1) };
+        let one = receipt(window, here());
+        world.export(Receipt { objects: vec![one.objects[0].clone(); 500], ..one });
+    }
+    let preview = world.preview("18T00:00", "20T12:00").unwrap();
+    assert_eq!((preview.planned.windows, preview.is_complete), (40, false), "of 500 objects each");
+    let preview = world.preview("18T20:00", "20T12:00").unwrap();
+    assert_eq!((preview.planned.windows, preview.is_complete), (40, true), "no more overlap the range");
+}
+
+#[test]
 fn one_replay_runs_at_a_time_and_the_next_one_follows_its_end() {
     let world = World::new();
     let preview = world.preview("21T09:00", "21T11:00").unwrap();
