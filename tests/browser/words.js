@@ -41,7 +41,11 @@ export const everyPage = [
   { path: "connector/disconnect" },
   { path: "connector/external-id" },
   { path: "settings" },
+  // Of a tenant that exports, it leads to the status.
+  { path: "setup" },
   { path: "setup/steps" },
+  { path: "replay" },
+  { path: "replay?from=2026-11-02T00:00&to=2026-11-01T00:00", status: 400 },
   { path: "obstacles" },
   { path: "proof" },
   { path: "no/such/page", status: 404 },
@@ -65,7 +69,10 @@ export const setup = {
   copySteps: "Copy the steps",
   sendBack: "SEND BACK",
 };
+/** Entries of the menu. */
 export const onlyForAdmins = ["connector", "settings"];
+/** Paths of pages that are not in a reader's menu either. */
+export const pathsOnlyForAdmins = ["setup", "setup/steps", "replay", "connector/external-id", "connector/disconnect"];
 export const refusedToReaders = "audit-logs:admin";
 
 export const badges = {

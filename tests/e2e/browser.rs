@@ -172,6 +172,8 @@ fn repairs_and_delivers_again(tenant: &'static str, account: &'static str, scrip
         let (hour, start) = (admin.hour, admin.hour - TimeDelta::hours(4));
         let choices = Draft { prefix: Some("security".to_owned()), ..Draft::default() };
         let customer = connect(aws, platform, tenant, account, choices, start).await?;
+        admin.sign_in().await?;
+        admin.run_step("seesTheBadge", json!({ "badge": "notVerified" })).await?;
         let tick = platform.tick(hour - TimeDelta::hours(1)).await?;
         assert_eq!(tick["failed"], json!(0), "{tick}");
         let connector = platform.api().admin(tenant, "GET", "/v1/connector", None).await?.ok()?;
@@ -180,7 +182,6 @@ fn repairs_and_delivers_again(tenant: &'static str, account: &'static str, scrip
         let tick = platform.tick(hour + TimeDelta::minutes(1)).await?;
         assert_eq!(tick["failed"], json!(1), "{tick}");
 
-        admin.sign_in().await?;
         admin.run_step("goes", json!({ "to": "status" })).await?;
         admin.run_step("seesTheFailure", json!({ "code": "assume_role_denied" })).await?;
         let (bucket, role) = (format!("{tenant}-audit-logs"), format!("{tenant}-audit-log-export"));

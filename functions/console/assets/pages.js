@@ -190,14 +190,17 @@ document.addEventListener("htmx:configRequest", (event) => {
 // A button that waits for its answer keeps the focus, and ignores clicks.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const { elt } = event.detail;
+  if ("ended" in elt.dataset) return event.preventDefault();
   if (elt.id !== "verify") return;
   if (elt.getAttribute("aria-disabled") === "true") return event.preventDefault();
   elt.setAttribute("aria-disabled", "true");
   announce(byId("verifying").textContent);
 });
 document.addEventListener("htmx:afterRequest", (event) => {
-  const { elt, successful } = event.detail;
+  const { elt, successful, xhr } = event.detail;
   if (elt.id === "verify") elt.removeAttribute("aria-disabled");
+  // After the session has ended, a replay is not asked about again and again.
+  if (elt.id === "replay" && xhr.status === 401) elt.dataset.ended = "";
   // Without counts, there is a link to try again.
   if (elt.id === "timeline" && !successful) elt.classList.add("failed");
 });
@@ -212,6 +215,8 @@ const textOf = (part) => [...part.querySelectorAll("code, time, .hint")].map((it
 let open = [];
 let sought = [];
 let rows = 0;
+// How far the open list of a replay's refused windows is scrolled.
+let scrolled = null;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { detail } = event;
   if (!detail.shouldSwap) return;
@@ -238,6 +243,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   open = [...document.querySelectorAll("#facets .facet[open]")].map((it) => it.id);
   sought = [...document.querySelectorAll(".seek")].map((it) => [it.id, it.value]);
   rows = detail.target.rows?.length ?? 0;
+  scrolled = document.querySelector("#refused[open] .refused")?.scrollTop ?? null;
 });
 document.addEventListener("htmx:oobAfterSwap", () => {
   for (const id of open) byId(id)?.setAttribute("open", "");
@@ -299,8 +305,13 @@ function showMore(part) {
   next?.focus();
 }
 
-// Announces the end of a replay. While it runs, its part of the page is loaded again and again.
+// Announces the end of a replay. While it runs, its part of the page is loaded again and again: what is open stays so.
 function showReplay(part) {
+  const refused = byId("refused");
+  if (refused && scrolled !== null) {
+    refused.open = true;
+    refused.querySelector(".refused").scrollTop = scrolled;
+  }
   if (!part.hasAttribute("hx-get")) announce(part.querySelector("h2").textContent);
 }
 

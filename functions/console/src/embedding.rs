@@ -77,8 +77,9 @@ impl std::fmt::Display for Color {
 /// An https URL. Only the browser's own machine may do without TLS.
 fn url(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<Option<Url>, ConfigError> {
     let Some(text) = lookup(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let url =
-        Url::parse(&text).ok().filter(|url| is_protected(url) && url.username().is_empty() && url.password().is_none());
+    let is_usable =
+        |url: &Url| is_protected(url) && has_plain_host(url) && url.username().is_empty() && url.password().is_none();
+    let url = Url::parse(&text).ok().filter(is_usable);
     url.map(Some).ok_or_else(|| ConfigError::new(name, "is a URL that begins with https:// and has no password"))
 }
 
@@ -87,7 +88,7 @@ fn url(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<Op
 pub(crate) fn origins(lookup: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<Vec<String>, ConfigError> {
     let list = lookup(name).unwrap_or_default();
     let parse = |text: &str| {
-        let url = Url::parse(text).ok().filter(is_protected)?;
+        let url = Url::parse(text).ok().filter(|url| is_protected(url) && has_plain_host(url))?;
         // Without the scheme's own port, as browsers leave it out.
         let origin = url.origin().ascii_serialization();
         let port = text.strip_prefix(&origin)?;
@@ -100,6 +101,13 @@ pub(crate) fn origins(lookup: impl Fn(&str) -> Option<String>, name: &'static st
 
 fn is_protected(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && matches!(url.host_str(), Some("localhost" | "127.0.0.1"))
+}
+
+/// Whether the host can stand in a header of directives. The URL standard also allows `;`, `,` and `'`, which would end a directive
+/// or change its meaning.
+fn has_plain_host(url: &Url) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:[]-".contains(&byte);
+    url.host_str().is_some_and(|host| host.bytes().all(is_plain))
 }
 
 #[cfg(test)]
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!(embedding("ACCENT_COLOR", "#FF6600").unwrap().accent.unwrap().to_string(), "#ff6600");
         let framing = embedding("FRAME_ANCESTORS", "https://app.example.com,https://b.example:443").unwrap();
         assert_eq!(framing.frame_ancestors, ["https://app.example.com", "https://b.example"]);
+        let framing = embedding("FRAME_ANCESTORS", "https://[2001:db8::1]:8443").unwrap();
+        assert_eq!(framing.frame_ancestors, ["https://[2001:db8::1]:8443"]);
         let sign_in = embedding("SIGN_IN_URL", "https://app.example.com/audit?from=pages").unwrap().sign_in.unwrap();
         assert_eq!(sign_in.query(), Some("from=pages"));
     }
@@ -147,6 +157,11 @@ mod tests {
             ("FRAME_ANCESTORS", "https://app.example.com/"),
             ("FRAME_ANCESTORS", "https://*.example.com"),
             ("FRAME_ANCESTORS", "https://a.example; script-src *"),
+            ("FRAME_ANCESTORS", "https://a;sandbox.example"),
+            ("FRAME_ANCESTORS", "https://'none'"),
+            ("LOGO_URL", "https://cdn.example;script-src/l.svg"),
+            ("LOGO_URL", "https://'unsafe-inline'/l.svg"),
+            ("SIGN_IN_URL", "https://a$b.example/"),
             ("SIGN_IN_URL", "javascript:alert(1)"),
             ("SIGN_IN_URL", "app.example.com"),
         ] {

@@ -27,6 +27,9 @@ const MAX_PAGE_SIZE: usize = 100;
 /// Per receipt. The manifest's checksum covers all of its objects.
 const MAX_LISTED_OBJECTS: usize = 50;
 
+/// Per receipt.
+const MAX_LISTED_REPLAYS: usize = 10;
+
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -72,8 +75,11 @@ pub struct Receipt {
     pub(crate) exported_at: String,
     /// From the first read to the last stored object.
     pub(crate) duration_ms: i64,
-    /// The window's last replay into each place. What the export itself delivered stays as it is above.
+    /// The window's last replay into each place: the latest ten, the last one last. What the export itself delivered stays as it is
+    /// above.
     pub(crate) replays: Vec<ReplayedReceipt>,
+    /// Into how many places the window was replayed.
+    pub(crate) replay_count: u64,
 }
 
 /// What a replay delivered of a window.
@@ -160,14 +166,20 @@ pub(crate) async fn list<B: Backend>(
     caller: Caller<Read>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Json<Exports>, Problem> {
-    page(&app, &caller, parameters).await.map(Json)
+    page(&app, &caller, parameters).await.map(|Page { exports, .. }| Json(exports))
+}
+
+/// A page of receipts, and the receipts of these windows' replays, the last one last.
+pub(crate) struct Page {
+    pub(crate) exports: Exports,
+    pub(crate) replayed: Vec<StoredReceipt>,
 }
 
 pub(crate) async fn page<B: Backend, P>(
     app: &App<B>,
     caller: &Caller<P>,
     Parameters { page_size, page_token }: Parameters,
-) -> Result<Exports, Problem> {
+) -> Result<Page, Problem> {
     let page_size = page_size.unwrap_or(DEFAULT_PAGE_SIZE);
     if !(1..=MAX_PAGE_SIZE).contains(&page_size) {
         return Err(Problem::parameter("pageSize", format!("must be a number from 1 to {MAX_PAGE_SIZE}")));
@@ -189,11 +201,14 @@ pub(crate) async fn page<B: Backend, P>(
     };
     replayed.sort_by_key(|replayed| replayed.receipt.exported_at);
     let with_replays = |receipt: StoredReceipt| {
-        let of_window = replayed.iter().filter(|it| it.receipt.window.to == receipt.receipt.window.to);
-        let replays = of_window.cloned().map(ReplayedReceipt::from).collect();
-        Receipt { replays, ..Receipt::from(receipt) }
+        let of_window: Vec<_> =
+            replayed.iter().filter(|it| it.receipt.window.to == receipt.receipt.window.to).collect();
+        let replay_count = of_window.len() as u64;
+        let latest = of_window.into_iter().rev().take(MAX_LISTED_REPLAYS).rev();
+        Receipt { replays: latest.map(ReplayedReceipt::from).collect(), replay_count, ..Receipt::from(receipt) }
     };
-    Ok(Exports { exports: receipts.into_iter().map(with_replays).collect(), next_page_token })
+    let exports = Exports { exports: receipts.into_iter().map(with_replays).collect(), next_page_token };
+    Ok(Page { exports, replayed })
 }
 
 impl From<StoredManifest> for Manifest {
@@ -208,19 +223,19 @@ impl From<StoredManifest> for Manifest {
     }
 }
 
-impl From<StoredReceipt> for ReplayedReceipt {
-    fn from(StoredReceipt { receipt, object_count, events, bytes }: StoredReceipt) -> Self {
+impl From<&StoredReceipt> for ReplayedReceipt {
+    fn from(StoredReceipt { receipt, object_count, events, bytes }: &StoredReceipt) -> Self {
         Self {
-            bucket: receipt.location.bucket,
-            folder: receipt.location.folder,
+            bucket: receipt.location.bucket.clone(),
+            folder: receipt.location.folder.clone(),
             format: receipt.format.as_str(),
             compression: receipt.compression.as_str(),
             exported_at: timestamp::seconds(receipt.exported_at),
-            object_count,
-            events,
-            bytes,
+            object_count: *object_count,
+            events: *events,
+            bytes: *bytes,
             gap: receipt.gap,
-            manifest: receipt.manifest.map(Manifest::from),
+            manifest: receipt.manifest.clone().map(Manifest::from),
         }
     }
 }
@@ -246,6 +261,7 @@ impl From<StoredReceipt> for Receipt {
             exported_at: timestamp::seconds(receipt.exported_at),
             duration_ms: receipt.duration.num_milliseconds(),
             replays: Vec::new(),
+            replay_count: 0,
         }
     }
 }

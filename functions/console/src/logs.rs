@@ -21,7 +21,7 @@ use axum::{
     extract,
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderValue, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
@@ -263,9 +263,10 @@ pub(crate) async fn csv_response<B: Backend>(
     Ok(response)
 }
 
-/// Names the file by tenant and days. `suffix` goes before the extension.
+/// Names the file by tenant, first day and last day. `suffix` goes before the extension.
 fn disposition(tenant: &TenantId, Window { from, to }: Window, suffix: &str) -> HeaderValue {
-    let (from, to) = (from.date_naive(), to.date_naive());
+    // The end is excluded.
+    let (from, to) = (from.date_naive(), (to - TimeDelta::milliseconds(1)).max(from).date_naive());
     let value = format!("attachment; filename=\"audit-logs-{tenant}-{from}-{to}{suffix}.csv\"");
     // A tenant id is ASCII without quotes.
     HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("attachment"))

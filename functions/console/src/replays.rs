@@ -7,7 +7,7 @@ use audit_log_core::{
         ReplayState as StoredState, StopCause, TenantRecords,
     },
     replays::{self, Preview, StopRequest, Unreplayable},
-    schedule::Window,
+    schedule::{Window, full_hour},
     timestamp,
 };
 use audit_log_web::{
@@ -19,7 +19,7 @@ use axum::{
     extract,
     response::{IntoResponse as _, Response},
 };
-use chrono::{SubsecRound as _, TimeDelta};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -193,7 +193,7 @@ pub struct ReplayPreview {
         content_type = "application/problem+json"),
     (status = 422, description = "Nothing of the range can be delivered again", body = Problem,
         content_type = "application/problem+json"),
-    (status = 429, description = "Too many replays in a day", body = Problem, content_type = "application/problem+json"),
+    (status = 429, description = "Too many replays in a day, or previews in a minute", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn create<B: Backend>(
     extract::State(app): extract::State<App<B>>,
@@ -235,6 +235,7 @@ pub(crate) async fn delete<B: Backend>(
     (status = 409, description = "No exports are scheduled", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "Nothing of the range can be delivered again", body = Problem,
         content_type = "application/problem+json"),
+    (status = 429, description = "Too many previews in a minute", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn read_preview<B: Backend>(
     extract::State(app): extract::State<App<B>>,
@@ -256,6 +257,7 @@ pub(crate) async fn preview<B: Backend>(
     range: &ReplayRange,
 ) -> Result<ReplayPreview, Problem> {
     let range = range.parse()?;
+    take_slot(app, caller.tenant(), SlotKind::Preview).await?;
     let records = app.settings().records(caller.tenant()).await?;
     plan(app, caller, &records, range).await.map(ReplayPreview::from)
 }
@@ -266,6 +268,7 @@ pub(crate) async fn request<B: Backend>(
     range: &ReplayRange,
 ) -> Result<Replay, Problem> {
     let (tenant, range, mut has_slot) = (caller.tenant(), range.parse()?, false);
+    take_slot(app, tenant, SlotKind::Preview).await?;
     for _ in 0..MAX_ATTEMPTS {
         let records = app.settings().records(tenant).await?;
         if let Some(running) = records.replay.as_ref().filter(|replay| replay.is_running()) {
@@ -296,6 +299,7 @@ pub(crate) async fn stop<B: Backend>(app: &App<B>, caller: &Caller<Admin>) -> Re
                 request_run(app, caller).await;
                 return Ok(replay.into());
             }
+            StopRequest::AlreadyStored(replay) => return Ok(replay.into()),
             StopRequest::NotRunning => return Err(Problem::new(Code::NoReplayRunning, "No replay is running.")),
             StopRequest::ConditionFailed => {}
         }
@@ -341,24 +345,29 @@ fn unreplayable(why: Unreplayable) -> Problem {
             nothing(format!("Nothing of this range is exported yet: exports have come to {until}."))
                 .hint(format!("Choose a range that begins before {until}."))
         }
-        Unreplayable::Expired { kept_since } => {
+        Unreplayable::Expired { kept_since, earliest_start } => {
             let since = timestamp::seconds(kept_since);
             nothing(format!("All events of this range have expired: the platform keeps those recorded since {since}."))
-                .hint(format!("Choose a range that ends after {since}."))
+                .hint(choose_later(earliest_start))
         }
         Unreplayable::NoWindows => {
             nothing("There is no receipt of an export in this range. Receipts are kept for 400 days.".to_owned())
         }
-        Unreplayable::AllRefused(Preview { expired, too_many_files, kept_since, .. }) => {
+        Unreplayable::AllRefused(Preview { expired, too_many_files, earliest_start, .. }) => {
             let detail = format!(
                 "No window of this range can be delivered again: the events of {expired} have expired or expire soon, and \
                  {too_many_files} have more files than a replay can compare. Their files in the bucket are left as they are."
             );
-            let since = kept_since.filter(|_| expired > 0).map(timestamp::seconds);
-            let hint = since.map(|since| format!("Choose a range of windows that begin after {since}."));
+            let hint = earliest_start.filter(|_| expired > 0).map(choose_later);
             hint.into_iter().fold(nothing(detail), Problem::hint)
         }
     }
+}
+
+/// Windows begin at full hours. The next one leaves some time to act.
+fn choose_later(earliest_start: DateTime<Utc>) -> String {
+    let start = timestamp::seconds(full_hour(earliest_start) + TimeDelta::hours(1));
+    format!("Choose a range that begins at {start} or later.")
 }
 
 impl ReplayRange {

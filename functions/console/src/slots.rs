@@ -24,6 +24,9 @@ const MAX_SESSION_CHANGES_PER_MINUTE: u32 = 120;
 /// Each may store a year's files again.
 pub(crate) const MAX_REPLAYS_PER_DAY: u32 = 3;
 
+/// Each reads up to a year's receipts. A request for a replay counts as well.
+const MAX_PREVIEWS_PER_MINUTE: u32 = 20;
+
 /// Takes one of the tenant's slots of this minute, or of this day for replays. Refuses the request if none is left.
 pub(crate) async fn take_slot<B: Backend>(app: &App<B>, tenant: &TenantId, kind: SlotKind) -> Result<(), Problem> {
     let (most, what) = match kind {
@@ -32,6 +35,7 @@ pub(crate) async fn take_slot<B: Backend>(app: &App<B>, tenant: &TenantId, kind:
         SlotKind::Search => (app.deployment().searches_per_minute, "searches of the audit logs"),
         SlotKind::Session => (MAX_SESSION_CHANGES_PER_MINUTE, "sign-ins and sign-outs"),
         SlotKind::Replay => (MAX_REPLAYS_PER_DAY, "replays"),
+        SlotKind::Preview => (MAX_PREVIEWS_PER_MINUTE, "previews of replays"),
     };
     let (period, of) = match kind {
         SlotKind::Replay => (TimeDelta::days(1), "day"),

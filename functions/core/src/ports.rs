@@ -338,6 +338,8 @@ pub enum SlotKind {
     /// A sign-in or a sign-out.
     Session,
     Replay,
+    /// A look at what a replay would do, which reads many receipts.
+    Preview,
 }
 
 impl SlotKind {
@@ -349,6 +351,7 @@ impl SlotKind {
             Self::Search => "search_slots",
             Self::Session => "session_slots",
             Self::Replay => "replay_slots",
+            Self::Preview => "preview_slots",
         };
         format!("{kind}#{}", timestamp::seconds(since))
     }

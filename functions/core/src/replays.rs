@@ -20,7 +20,8 @@ const MAX_WINDOWS: usize = 10_000;
 /// How many listed objects a preview reads: receipts with many of them are large.
 const MAX_OBJECTS: usize = 20_000;
 
-const RECEIPTS_PER_READ: usize = 500;
+/// Few, since each may list hundreds of objects.
+const RECEIPTS_PER_READ: usize = 50;
 
 /// No window is longer, but for one that begins with the start of history.
 const MAX_WINDOW: TimeDelta = TimeDelta::days(2);
@@ -46,6 +47,8 @@ pub struct Preview {
     pub too_many_files: u64,
     /// Events that were recorded before this have expired; none: no event does.
     pub kept_since: Option<DateTime<Utc>>,
+    /// Windows that begin before this are left as they are where they lie, since their events expire too soon; none: none is.
+    pub earliest_start: Option<DateTime<Utc>>,
     /// Whether all windows of the range are counted. If not, there are at least as many.
     pub is_complete: bool,
 }
@@ -60,7 +63,7 @@ pub enum Unreplayable {
     /// Nothing of the range is exported yet.
     NotExported { exported_until: DateTime<Utc> },
     /// All of its events have expired.
-    Expired { kept_since: DateTime<Utc> },
+    Expired { kept_since: DateTime<Utc>, earliest_start: DateTime<Utc> },
     /// No receipt is left of a window in the range.
     NoWindows,
     /// Every window of the range would be left as it is.
@@ -96,8 +99,11 @@ pub async fn preview<S: Settings>(
         return Ok(Err(Unreplayable::NotExported { exported_until }));
     }
     let kept_since = event::earliest_kept(retention, now);
-    if let Some(kept_since) = kept_since.filter(|kept_since| range.to <= *kept_since) {
-        return Ok(Err(Unreplayable::Expired { kept_since }));
+    let earliest_start = event::earliest_kept(retention, now + RUN + time_to_end(retention));
+    if let (Some(kept_since), Some(earliest_start)) = (kept_since, earliest_start)
+        && range.to <= kept_since
+    {
+        return Ok(Err(Unreplayable::Expired { kept_since, earliest_start }));
     }
     let mut preview = Preview {
         range,
@@ -108,6 +114,7 @@ pub async fn preview<S: Settings>(
         expired: 0,
         too_many_files: 0,
         kept_since,
+        earliest_start,
         is_complete: true,
     };
     preview.count(store, tenant, retention, now).await?;
@@ -136,7 +143,12 @@ impl Preview {
             let (Some(latest), Some(earliest)) = (receipts.first(), receipts.last()) else { return Ok(()) };
             let (first, last) = (earliest.receipt.window.to, latest.receipt.window.to);
             let replayed = store.replayed_receipts(tenant, first, last).await?;
+            objects += replayed.iter().map(|it| it.receipt.objects.len()).sum::<usize>();
             for original in receipts.iter().filter(|it| it.receipt.window.overlaps(range)) {
+                if windows >= MAX_WINDOWS || objects >= MAX_OBJECTS {
+                    self.is_complete = false;
+                    return Ok(());
+                }
                 let same = |it: &&StoredReceipt| {
                     it.receipt.window.to == original.receipt.window.to && it.receipt.location == self.location
                 };
@@ -146,10 +158,6 @@ impl Preview {
                 objects += original.receipt.objects.len();
             }
             if first <= range.from || receipts.len() < RECEIPTS_PER_READ {
-                return Ok(());
-            }
-            if windows >= MAX_WINDOWS || objects >= MAX_OBJECTS {
-                self.is_complete = false;
                 return Ok(());
             }
             before = Some(first);
@@ -209,6 +217,8 @@ pub async fn request<S: Settings>(
 pub enum StopRequest {
     /// It stops after the window in progress.
     Stored(Replay),
+    /// The same, since an earlier request.
+    AlreadyStored(Replay),
     NotRunning,
     /// A run has written the record meanwhile.
     ConditionFailed,
@@ -226,7 +236,7 @@ pub async fn request_stop<S: Settings>(
 ) -> Result<StopRequest, Failure> {
     let Some(replay) = as_read.replay.clone().filter(Replay::is_running) else { return Ok(StopRequest::NotRunning) };
     if replay.stop_requested {
-        return Ok(StopRequest::Stored(replay));
+        return Ok(StopRequest::AlreadyStored(replay));
     }
     let after = replay.stopping(by.clone());
     Ok(match store.request_replay(tenant, &after, None).await? {

@@ -21,9 +21,11 @@ export async function isAStranger(visitor) {
   await visitor.inspect({ everyScreen: true });
 }
 
-/** Returns the path and the status of every page. */
-export async function listsEveryPage() {
-  return words.everyPage;
+/** Returns the path and the status of every page, and of that of an event. */
+export async function listsEveryPage(visitor) {
+  await visitor.goto("");
+  const event = await visitor.page.locator("a[href*='event?at=']").first().getAttribute("href");
+  return [...words.everyPage, { path: event.replace("./", "") }];
 }
 
 /** Checks accessibility on a page, on every screen. */
@@ -154,6 +156,11 @@ export async function isAReader(visitor) {
       assert.equal(await link.count(), 1);
     }
     await visitor.inspect();
+  }
+  for (const path of words.pathsOnlyForAdmins) {
+    const answer = await visitor.refused([403], () => visitor.goto(path));
+    assert.equal(answer.status(), 403, path);
+    await visitor.sees(visitor.page.getByText(words.refusedToReaders));
   }
 }
 

@@ -4,6 +4,13 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import * as words from "../words.js";
 
+/** The status page has the badge of a state, by its name among the words. */
+export async function seesTheBadge(visitor, { badge }) {
+  await visitor.goto(words.pages.status.path);
+  await visitor.sees(visitor.heading(words.badges[badge]));
+  await visitor.inspect();
+}
+
 /** Each object is listed once, and its address can be copied. */
 export async function seesTheExports(visitor, { keys }) {
   const { page } = visitor;
@@ -61,6 +68,7 @@ export async function retriesNow(visitor) {
   const { page } = visitor;
   const next = page.getByRole("region", { name: words.status.nextStep });
   await visitor.sees(next.getByText(words.status.repaired));
+  await visitor.sees(visitor.heading(words.badges.retrying));
   await next.getByRole("button", { name: words.status.retry }).click();
   await visitor.sees(page.getByText(words.status.requested));
   for (let tries = 0; tries < 30; tries++) {

@@ -12,8 +12,10 @@ use super::{
     text::number,
 };
 
-/// In the units of the chart: the space for the scale and above the bars, and the height of the highest bar.
+/// In the units of the chart: the space for the scale, for half a date beside the last bar, and above the bars, and the height of
+/// the highest bar.
 const LEFT: u64 = 52;
+const RIGHT: u64 = 14;
 const TOP: u64 = 14;
 const MAX_HEIGHT: u64 = 120;
 
@@ -128,7 +130,7 @@ struct Plot<'a> {
 
 impl Plot<'_> {
     fn width(&self) -> u64 {
-        LEFT + u64::from(DAYS) * self.bar_width
+        LEFT + u64::from(DAYS) * self.bar_width + RIGHT
     }
 
     /// The marks of the chart for narrow screens are too small to be touched. The table has the same links.
@@ -259,6 +261,8 @@ mod tests {
         for plot in chart.plots() {
             let heights: Vec<u64> = plot.bars.iter().take(3).map(Bar::height).collect();
             assert_eq!((plot.bars.len(), heights), (30, vec![75, 105, 0]), "{}", plot.class);
+            let last = plot.bars.last().unwrap();
+            assert!(plot.width() - last.middle() >= 18, "half of a date such as 30 Nov: {}", plot.class);
         }
     }
 

@@ -70,7 +70,8 @@ impl ErrorPage {
         Self(Box::new(if request.is_partial {
             let detail =
                 "Sign in again in another tab, then continue here. Keep this page open: your input stays here.";
-            notice(status, &Alert { tone: "bad", ..Alert::good("Your session has ended", detail) })
+            let sign_in = request.brand.sign_in(&request.return_path);
+            notice(status, &Alert { tone: "bad", sign_in, ..Alert::good("Your session has ended", detail) })
         } else {
             let reason = problem.map(detail);
             let is_signed_out = request.is_signed_out && reason.is_none();
@@ -85,9 +86,13 @@ impl ErrorPage {
         if request.is_partial {
             return Self::sign_in(request, None);
         }
-        let detail = "In another tab, open this page from your product to sign in. Then continue here. Nothing was \
-            changed, and your input is still here.";
-        let alert = Alert { tone: "warn", ..Alert::good("Your session has ended", detail) };
+        let sign_in = request.brand.sign_in(&request.return_path);
+        let how = match sign_in {
+            Some(_) => "Sign in again in another tab.",
+            None => "In another tab, open this page from your product to sign in.",
+        };
+        let detail = format!("{how} Then continue here. Nothing was changed, and your input is still here.");
+        let alert = Alert { tone: "warn", sign_in, ..Alert::good("Your session has ended", &detail) };
         let layout = layout(request, "Sign in to resubmit your changes", None);
         let fields = fields.into_iter().filter(|(name, _)| name != "csrf").collect();
         let page = ResubmitPage { layout, alert, path: path.trim_start_matches('/').to_owned(), fields };

@@ -5,12 +5,15 @@ use audit_log_core::{
     records::StoredReceipt,
     schedule::Window,
     search::{Filter, FoundEvent, Search, SearchPage},
+    settings::Draft,
     system_events::LOG_TYPE,
     tenant::TenantId,
     timestamp,
+    verification::StepStatus,
 };
 use audit_log_web::problem::{Code, Problem};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     app::{App, Backend},
@@ -24,8 +27,8 @@ pub(super) const DAYS: u16 = 30;
 const READ_RECEIPTS: usize = 100;
 const MAX_READS: usize = 10;
 
-/// A window has at most one of each.
-const ACTIONS: [&str; 7] = [
+/// A window has at most one of each; admins make the last four.
+const ACTIONS: [&str; 10] = [
     "Export Failed",
     "Export Still Failing",
     "Export Recovered",
@@ -33,6 +36,9 @@ const ACTIONS: [&str; 7] = [
     "Connection Drifted",
     "Connection Restored",
     "Connection Check Passed",
+    "Export Settings Changed",
+    "Connector Changed",
+    "Connector Disconnected",
 ];
 const MAX_EVENTS: usize = 500;
 
@@ -79,11 +85,61 @@ impl History {
         Ok(Self { from, now, receipts, events: found.events, events_from })
     }
 
-    /// When a verification passed last, after an instant.
-    pub(super) fn has_passed_after(&self, at: DateTime<Utc>) -> bool {
-        let passed = self.events.iter().find(|event| event.columns.action == "Connection Check Passed");
-        passed.and_then(|event| recorded_at(&event.position)).is_some_and(|passed| passed > at)
+    /// Whether a verification of the saved settings has passed after an instant.
+    pub(super) fn has_passed_after(&self, at: DateTime<Utc>, saved: &Draft) -> bool {
+        let later = self.events.iter().filter(|event| recorded_at(&event.position).is_some_and(|passed| passed > at));
+        let mut passed = later.filter(|event| event.columns.action == "Connection Check Passed");
+        passed.any(|event| info::<Verified>(event).is_some_and(|verified| verified.is_of(saved)))
     }
+}
+
+/// What a verification has tried, and what its steps found, as its audit event says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Verified {
+    purpose: Option<String>,
+    role_arn: Option<String>,
+    bucket: Option<String>,
+    region: Option<String>,
+    prefix: Option<String>,
+    kms_key_arn: Option<String>,
+    bucket_owner: Option<String>,
+    steps: Option<Vec<VerifiedStep>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct VerifiedStep {
+    step: String,
+    status: String,
+}
+
+impl Verified {
+    /// Whether it has tried the saved settings: neither the role alone nor values that were typed.
+    pub(super) fn is_of(&self, saved: &Draft) -> bool {
+        let tried = [&self.role_arn, &self.bucket, &self.region, &self.prefix, &self.kms_key_arn, &self.bucket_owner];
+        let saved =
+            [&saved.role_arn, &saved.bucket, &saved.region, &saved.prefix, &saved.kms_key_arn, &saved.bucket_owner];
+        // Blank and absent are the same.
+        let same = |(tried, saved): (&Option<String>, &Option<String>)| {
+            tried.as_deref().unwrap_or_default() == saved.as_deref().unwrap_or_default()
+        };
+        self.purpose.as_deref() == Some("check") && tried.into_iter().zip(saved).all(same)
+    }
+
+    pub(super) fn has_passed(&self, step: &str) -> bool {
+        self.steps.iter().flatten().any(|it| it.step == step && it.status == StepStatus::Passed.to_string())
+    }
+}
+
+/// Reads the event's `additionalInfo`.
+pub(super) fn info<T: DeserializeOwned>(event: &FoundEvent) -> Option<T> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document<T> {
+        additional_info: T,
+    }
+    serde_json::from_str(&event.document).ok().map(|Document { additional_info }| additional_info)
 }
 
 /// The time in a `recorded_at_id`.

@@ -8,17 +8,22 @@ use audit_log_core::{
     records::ManifestState,
     schedule::{Window, full_hour},
     search::FoundEvent,
+    settings::Draft,
     timestamp,
 };
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{
-    history::{History, recorded_at},
+    history::{self, History, Verified, recorded_at},
+    layout::Badge,
     obstacles,
     text::{When, shown},
 };
-use crate::{page_token, status::ExportError};
+use crate::{
+    page_token,
+    status::{ConnectionCheck, ConnectionFinding, ExportError},
+};
 
 /// How many incidents are listed, at most.
 const MAX_LISTED: usize = 20;
@@ -42,6 +47,8 @@ pub(super) struct Incident {
     pub(super) ended_at: Option<DateTime<Utc>>,
     /// Whether it goes on. Where the end was not recorded, it neither goes on nor has an end.
     is_ongoing: bool,
+    /// Whether it ended since an admin changed what it is about. Nobody has seen that it is resolved.
+    is_superseded: bool,
     causes: Vec<Cause>,
     /// The windows that were delivered late, or without a signature.
     pub(super) affected: Option<Window>,
@@ -55,6 +62,8 @@ enum Kind {
     Failed,
     Unsigned,
     Drifted,
+    /// Drifted as well, but exports work, and safely.
+    Warned,
 }
 
 /// Why it happened, and how it is fixed.
@@ -65,18 +74,27 @@ struct Cause {
     party: Option<String>,
     message: String,
     hint: Option<String>,
+    /// Of a finding: the verification's step, and `failed` or `warning`.
+    step: Option<String>,
+    status: Option<String>,
 }
 
 impl Cause {
     /// Without characters that would hide or reorder others.
     fn shown(&self) -> Self {
-        let Self { code, party, message, hint } = self;
-        let hint = hint.as_ref().map(|hint| shown(hint, 2_000));
-        Self { code: shown(code, 60), party: party.clone(), message: shown(message, 1_000), hint }
+        let hint = self.hint.as_ref().map(|hint| shown(hint, 2_000));
+        Self { code: shown(&self.code, 60), message: shown(&self.message, 1_000), hint, ..self.clone() }
     }
 
     fn is_customers(&self) -> bool {
         self.party.as_deref() != Some(Party::Platform.as_str())
+    }
+}
+
+impl From<&ConnectionFinding> for Cause {
+    fn from(ConnectionFinding { step, status, code, message, hint }: &ConnectionFinding) -> Self {
+        let (step, status) = (Some(step.clone()), Some(status.clone()));
+        Self { code: code.clone(), party: None, message: message.clone(), hint: hint.clone(), step, status }
     }
 }
 
@@ -92,6 +110,8 @@ struct Info {
     findings: Vec<Cause>,
     #[serde(flatten)]
     cause: Cause,
+    #[serde(flatten)]
+    verified: Verified,
 }
 
 /// One audit event about exports.
@@ -104,23 +124,21 @@ struct Happened<'a> {
 
 impl<'a> Happened<'a> {
     fn from_event(event: &'a FoundEvent) -> Option<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Document {
-            additional_info: Info,
-        }
-        let Document { additional_info: info } = serde_json::from_str(&event.document).ok()?;
+        let info = history::info(event)?;
         let link = page_token::encode(&event.position);
         Some(Self { at: recorded_at(&event.position)?, action: &event.columns.action, info, link })
     }
 }
 
-/// What the status says about failures now.
+/// What the status says about failures and findings now.
 pub(super) struct Present<'a> {
     pub(super) is_failing: bool,
     pub(super) failing_since: Option<&'a str>,
     pub(super) exported_until: Option<&'a str>,
     pub(super) error: Option<&'a ExportError>,
+    /// The last check of the saved settings.
+    pub(super) check: Option<&'a ConnectionCheck>,
+    pub(super) saved: Option<&'a Draft>,
 }
 
 impl Incidents {
@@ -129,7 +147,7 @@ impl Incidents {
         happened.reverse();
         let mut list = failures(&happened, history.now, present);
         list.extend(unsigned_windows(&happened, history));
-        list.extend(drifts(&happened));
+        list.extend(drifts(&happened, present));
         list.sort_by_key(|incident| std::cmp::Reverse(incident.began_at));
         let unlisted = list.len().saturating_sub(MAX_LISTED);
         list.truncate(MAX_LISTED);
@@ -152,7 +170,7 @@ impl Incident {
         let name = match kind {
             Kind::Failed => "failed",
             Kind::Unsigned => "unsigned",
-            Kind::Drifted => "check",
+            Kind::Drifted | Kind::Warned => "check",
         };
         Self {
             id: format!("{name}-{}", timestamp::compact(began_at)),
@@ -160,6 +178,7 @@ impl Incident {
             began_at,
             ended_at: None,
             is_ongoing: false,
+            is_superseded: false,
             causes: Vec::new(),
             affected: None,
             first_event,
@@ -172,7 +191,32 @@ impl Incident {
             Kind::Failed => "Exports failed",
             Kind::Unsigned => "Windows were not signed",
             Kind::Drifted => "The connection check failed",
+            Kind::Warned => "The connection check has a warning",
         }
+    }
+
+    /// The badge's words and color.
+    fn badge(&self) -> Badge {
+        let (tone, text) = match (self.is_ongoing, self.ended_at) {
+            (true, _) if self.kind == Kind::Warned => ("warn", "Ongoing"),
+            (true, _) => ("bad", "Ongoing"),
+            (false, Some(_)) if !self.is_superseded => ("good", "Resolved"),
+            (false, _) => ("quiet", "Over"),
+        };
+        Badge { tone, text }
+    }
+
+    fn end(mut self, at: DateTime<Utc>, link: &str) -> Self {
+        (self.ended_at, self.last_event) = (Some(at), Some(link.to_owned()));
+        self
+    }
+
+    /// Takes over the findings of a check. Once it has failed, it stays a failure.
+    fn find(&mut self, causes: Vec<Cause>) {
+        if causes.iter().any(|cause| cause.status.as_deref() != Some("warning")) {
+            self.kind = Kind::Drifted;
+        }
+        self.causes = causes;
     }
 
     fn began(&self) -> When {
@@ -230,7 +274,8 @@ fn failures(happened: &[Happened<'_>], now: DateTime<Utc>, present: &Present<'_>
         incident.is_ongoing = true;
         if let Some(ExportError { code, party, message, hint, .. }) = present.error {
             let (party, hint) = (Some(party.clone()), hint.clone());
-            incident.causes = vec![Cause { code: code.clone(), party, message: message.clone(), hint }];
+            let (code, message) = (code.clone(), message.clone());
+            incident.causes = vec![Cause { code, party, message, hint, ..Cause::default() }];
         }
         let from = present.exported_until.and_then(timestamp::parse_seconds);
         incident.affected = from.map(|from| Window { from, to: full_hour(now).max(from) });
@@ -268,7 +313,7 @@ fn unsigned_windows(happened: &[Happened<'_>], history: &History) -> Vec<Inciden
             code: Code::SigningFailed.to_string(),
             party: Some(Party::Platform.to_string()),
             message: "The platform could not sign the manifests of these windows for six hours.".to_owned(),
-            hint: None,
+            ..Cause::default()
         }];
         if incident.first_event.as_ref() != Some(link) {
             incident.last_event = Some(link.clone());
@@ -277,25 +322,44 @@ fn unsigned_windows(happened: &[Happened<'_>], history: &History) -> Vec<Inciden
     list
 }
 
-/// Findings of the daily check, until a check finds nothing.
-fn drifts(happened: &[Happened<'_>]) -> Vec<Incident> {
+/// Findings of the daily check: until a check finds nothing, a verification passes what was found, or an admin changes the
+/// connection.
+fn drifts(happened: &[Happened<'_>], present: &Present<'_>) -> Vec<Incident> {
     let (mut list, mut open): (Vec<Incident>, Option<Incident>) = (Vec::new(), None);
     for Happened { at, action, info, link } in happened {
         match *action {
             "Connection Drifted" => {
-                let incident = open.get_or_insert_with(|| Incident::new(Kind::Drifted, *at, Some(link.clone())));
-                incident.causes = info.findings.iter().map(Cause::shown).collect();
-                incident.is_ongoing = true;
+                let incident = open.get_or_insert_with(|| Incident::new(Kind::Warned, *at, Some(link.clone())));
+                incident.find(info.findings.iter().map(Cause::shown).collect());
             }
-            "Connection Restored" => {
-                let Some(mut incident) = open.take() else { continue };
-                (incident.ended_at, incident.last_event) = (Some(*at), Some(link.clone()));
-                incident.is_ongoing = false;
-                list.push(incident);
+            "Connection Restored" => list.extend(open.take().map(|incident| incident.end(*at, link))),
+            "Export Settings Changed" | "Connector Changed" | "Connector Disconnected" => {
+                let superseded = open.take().map(|incident| Incident { is_superseded: true, ..incident });
+                list.extend(superseded.map(|incident| incident.end(*at, link)));
+            }
+            "Connection Check Passed" if present.saved.is_some_and(|saved| info.verified.is_of(saved)) => {
+                let has_passed = |cause: &Cause| cause.step.as_ref().is_some_and(|step| info.verified.has_passed(step));
+                let repaired = open.take_if(|incident| incident.causes.iter().all(has_passed));
+                list.extend(repaired.map(|incident| incident.end(*at, link)));
             }
             _ => {}
         }
     }
-    list.extend(open);
+    list.extend(present_drift(open, present, list.last().and_then(|last| last.ended_at)));
     list
+}
+
+/// Compares an incident without an end with the present check, which has the last word.
+fn present_drift(open: Option<Incident>, present: &Present<'_>, last_end: Option<DateTime<Utc>>) -> Option<Incident> {
+    let checked_at = present.check.and_then(|check| timestamp::parse_seconds(&check.checked_at));
+    let (Some(check), Some(checked_at)) = (present.check, checked_at) else { return open };
+    if check.findings.is_empty() {
+        return open.map(|incident| Incident { ended_at: Some(checked_at.max(incident.began_at)), ..incident });
+    }
+    // A check that fails again, as before a verification passed, is no change and has no event.
+    let is_new = !check.passed && last_end.is_none_or(|ended_at| ended_at < checked_at);
+    let mut incident = open.or_else(|| is_new.then(|| Incident::new(Kind::Warned, checked_at, None)))?;
+    incident.find(check.findings.iter().map(|finding| Cause::from(finding).shown()).collect());
+    incident.is_ongoing = true;
+    Some(incident)
 }

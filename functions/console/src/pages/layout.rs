@@ -148,6 +148,8 @@ pub(crate) struct Alert {
     pub(super) party: Option<&'static str>,
     /// Where to connect a role, if that is missing.
     pub(super) connector: Option<String>,
+    /// The platform's page that signs in, for another tab.
+    pub(super) sign_in: Option<String>,
 }
 
 impl Alert {
@@ -159,6 +161,7 @@ impl Alert {
             hint: None,
             party: None,
             connector: None,
+            sign_in: None,
         }
     }
 
@@ -185,6 +188,7 @@ impl Alert {
                 Party::Platform => "Platform issue",
             }),
             connector: None,
+            sign_in: None,
         }
     }
 }

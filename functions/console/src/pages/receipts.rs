@@ -4,11 +4,8 @@ use std::collections::HashMap;
 
 use askama::Template;
 use audit_log_core::{
-    failure::Failure,
     onboarding::ConnectorState,
-    ports::Settings as _,
-    records::{Location, ManifestState, Place, TenantRecords},
-    tenant::TenantId,
+    records::{Location, ManifestState, Place, StoredReceipt, TenantRecords},
     timestamp,
 };
 
@@ -16,10 +13,7 @@ use super::{
     session::Session,
     text::{When, bytes, number, shown},
 };
-use crate::{
-    app::{App, Backend},
-    exports::{ExportedObject, Exports, Manifest, Receipt, ReplayedReceipt},
-};
+use crate::exports::{ExportedObject, Exports, Manifest, Page, Receipt, ReplayedReceipt};
 
 /// How many of a window's files are listed, at most.
 const MAX_LISTED_FILES: usize = 2;
@@ -52,6 +46,8 @@ struct ReceiptView {
     /// Where it lies, if exports go elsewhere now.
     place: Option<String>,
     replays: Vec<ReplayedView>,
+    /// How many earlier ones there are.
+    unlisted_replays: u64,
     /// Asks for a replay of this window.
     query: String,
 }
@@ -82,16 +78,10 @@ struct FileView {
 type Standing = HashMap<String, Receipt>;
 
 impl Receipts {
-    pub(super) async fn load<B: Backend, P>(
-        app: &App<B>,
-        session: &Session<P>,
-        records: &TenantRecords,
-        exports: Exports,
-        is_first_page: bool,
-    ) -> Self {
-        let tenant = session.caller.tenant();
-        let place = records.config.as_ref().and_then(|config| Place::of(tenant, config));
-        let mut standing = standing(app, tenant, &exports.exports).await;
+    pub(super) fn new<P>(session: &Session<P>, records: &TenantRecords, page: Page, is_first_page: bool) -> Self {
+        let Page { exports, replayed } = page;
+        let place = records.config.as_ref().and_then(|config| Place::of(session.caller.tenant(), config));
+        let mut standing = standing(replayed, &exports);
         let view = |export: Receipt| {
             let standing = standing.remove(&export.window_to);
             ReceiptView::new(export, standing, place.as_ref())
@@ -111,21 +101,12 @@ impl Receipts {
     }
 }
 
-/// Reads the receipts of the windows whose files a replay has stored again. The page is of use without them.
-async fn standing<B: Backend>(app: &App<B>, tenant: &TenantId, exports: &[Receipt]) -> Standing {
-    let mut again = exports.iter().filter(|export| export.replays.iter().any(|replay| is_at(replay, export)));
-    let (Some(latest), earliest) = (again.next(), again.next_back()) else { return Standing::new() };
-    let end = |export: &Receipt| timestamp::parse_seconds(&export.window_to);
-    let (Some(first), Some(last)) = (end(earliest.unwrap_or(latest)), end(latest)) else { return Standing::new() };
-    let read = app.settings().replayed_receipts(tenant, first, last).await;
-    let read = read.unwrap_or_else(|Failure { code, message, .. }| {
-        tracing::error!(code = %code, reason = message, "the receipts of replays could not be read");
-        Vec::new()
-    });
-    let at_place = read.into_iter().filter(|stored| {
+/// Returns the receipts of the windows whose files a replay has stored again.
+fn standing(replayed: Vec<StoredReceipt>, exports: &Exports) -> Standing {
+    let at_place = replayed.into_iter().filter(|stored| {
         let Location { bucket, folder } = &stored.receipt.location;
         let end = timestamp::seconds(stored.receipt.window.to);
-        exports.iter().any(|it| it.window_to == end && it.bucket == *bucket && it.folder == *folder)
+        exports.exports.iter().any(|it| it.window_to == end && it.bucket == *bucket && it.folder == *folder)
     });
     at_place.map(|stored| (timestamp::seconds(stored.receipt.window.to), Receipt::from(stored))).collect()
 }
@@ -143,7 +124,8 @@ impl ReceiptView {
             place: (!is_at(replay, &export)).then(|| place(&replay.bucket, &replay.folder)),
             at: When::minute(&replay.exported_at),
         };
-        let replays = export.replays.iter().map(replayed).collect();
+        let replays: Vec<_> = export.replays.iter().map(replayed).collect();
+        let unlisted_replays = export.replay_count.saturating_sub(replays.len() as u64);
         let place = (!is_present).then(|| place(&export.bucket, &export.folder));
         let delivered_at = When::minute(&export.exported_at);
         let standing = standing.unwrap_or(export);
@@ -161,6 +143,7 @@ impl ReceiptView {
             delivered_at,
             place,
             replays,
+            unlisted_replays,
             unlisted: standing.object_count.saturating_sub(MAX_LISTED_FILES as u64),
             files: standing
                 .objects

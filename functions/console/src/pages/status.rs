@@ -2,7 +2,7 @@
 //! receipts.
 
 use askama::Template;
-use audit_log_core::{failure::Code, ports::Settings as _, timestamp};
+use audit_log_core::{failure::Code, ports::Settings as _, settings::Draft, timestamp};
 use audit_log_web::{
     body::Query,
     caller::{Admin, Read},
@@ -48,7 +48,9 @@ struct StatusPage {
     state: ExportState,
     admin: bool,
     notice: Option<Alert>,
-    /// Whether a verification has passed since the last failure.
+    /// What needs action although exports run, or will.
+    concern: Option<Concern>,
+    /// Whether a verification of the saved settings has passed since the last failure.
     is_repaired: bool,
     last: Option<When>,
     next: Option<When>,
@@ -73,6 +75,41 @@ struct StatusPage {
     is_first_page: bool,
 }
 
+/// What needs action beside the state of the exports, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concern {
+    CheckFailed,
+    /// A place that exports have left refuses its last events.
+    DeliveryRefused,
+    /// The last window lacks events.
+    Loss,
+    CheckWarned,
+    /// Undelivered events are deleted soon.
+    NearRetention,
+}
+
+impl Concern {
+    /// While exports fail, or are not set up, the state itself is what needs action.
+    fn of(status: &ExportStatus, is_check_repaired: bool) -> Option<Self> {
+        let check = status.connection_check.as_ref().filter(|_| !is_check_repaired);
+        let applies = |concern: &Self| match concern {
+            Self::CheckFailed => check.is_some_and(|check| !check.passed),
+            Self::DeliveryRefused => status.final_deliveries.iter().any(|it| it.refused_since.is_some()),
+            Self::Loss => status.loss.is_some(),
+            Self::CheckWarned => check.is_some_and(|check| !check.findings.is_empty()),
+            Self::NearRetention => status.undelivered.as_ref().is_some_and(|it| it.near_retention),
+        };
+        let possible: &[Self] = match status.state {
+            ExportState::NotConnected | ExportState::Failing | ExportState::Retrying => &[],
+            ExportState::Disconnected => &[Self::NearRetention],
+            ExportState::NotVerified | ExportState::WaitingForFirstExport | ExportState::Healthy => {
+                &[Self::CheckFailed, Self::DeliveryRefused, Self::Loss, Self::CheckWarned]
+            }
+        };
+        possible.iter().copied().find(applies)
+    }
+}
+
 struct ErrorView {
     code: String,
     message: String,
@@ -85,6 +122,8 @@ struct ErrorView {
 struct CheckView {
     at: When,
     passed: bool,
+    /// Whether a verification has passed since the check failed.
+    is_repaired: bool,
     findings: Vec<ConnectionFinding>,
 }
 
@@ -162,21 +201,28 @@ async fn status_page<B: Backend, P>(
     let records = app.settings().records(tenant).await?;
     let status = status::from_records(app, tenant, records.clone()).await?;
     let history = if is_first_page { Some(History::load(app, tenant).await?) } else { None };
-    let incidents = history.as_ref().map(|history| Incidents::new(root, history, &Present::from(&status)));
+    let saved = records.config.as_ref();
+    let incidents = history.as_ref().map(|history| Incidents::new(root, history, &Present::new(&status, saved)));
     let chart = history.as_ref().zip(incidents.as_ref());
     let chart = chart.map(|(history, incidents)| Chart::from_history(history, incidents.listed()));
     let proof = match &status.manifest_head {
-        Some(head) if is_first_page => Some(Proof::load(app, head.clone(), exports.exports.first()).await),
+        Some(head) if is_first_page => Some(Proof::load(app, head.clone(), exports.exports.exports.first()).await),
         _ => None,
     };
     let replay = ReplayProgress::new(&records, session, app.time()).filter(|_| is_first_page);
-    let may_replay = admin && is_first_page && !exports.exports.is_empty() && status.next_run_at.is_some();
+    let may_replay = admin && is_first_page && !exports.exports.exports.is_empty() && status.next_run_at.is_some();
     let is_running = records.replay.as_ref().is_some_and(audit_log_core::records::Replay::is_running);
     let incident = incidents.as_ref().and_then(|incidents| incidents.last_failure()?.affected);
     let range = (may_replay && !is_running).then(|| RangeForm::new(root, app.time(), incident.map(|it| it.from)));
     let failed_at = status.last_error.as_ref().and_then(|error| timestamp::parse_seconds(error.at.as_deref()?));
-    let is_repaired = history.as_ref().zip(failed_at).is_some_and(|(history, at)| history.has_passed_after(at));
-    let receipts = Receipts::load(app, session, &records, exports, is_first_page).await;
+    let has_passed = |history: &History| Some(history.has_passed_after(failed_at?, saved?));
+    let is_repaired = status.state == ExportState::Retrying && history.as_ref().and_then(has_passed) == Some(true);
+    let checked_at = status.connection_check.as_ref().filter(|check| !check.passed).map(|check| &check.checked_at);
+    let has_passed = |history: &History| {
+        Some(history.has_passed_after(checked_at.and_then(|at| timestamp::parse_seconds(at))?, saved?))
+    };
+    let is_check_repaired = history.as_ref().and_then(has_passed) == Some(true);
+    let receipts = Receipts::new(session, &records, exports, is_first_page);
     let minute = |at: &Option<String>| at.as_deref().map(When::minute);
     Ok(StatusPage {
         layout: session.layout(NavItem::Status, "Export status"),
@@ -185,6 +231,7 @@ async fn status_page<B: Backend, P>(
         state: status.state,
         admin,
         notice,
+        concern: Concern::of(&status, is_check_repaired),
         is_repaired,
         last: minute(&status.last_success_at),
         next: minute(&status.next_run_at),
@@ -194,7 +241,7 @@ async fn status_page<B: Backend, P>(
         since: minute(&status.failing_since),
         is_loss: status.loss.is_some(),
         error: status.last_error.or(status.loss).map(ErrorView::from),
-        check: status.connection_check.map(CheckView::from),
+        check: status.connection_check.map(|check| CheckView::new(check, is_check_repaired)),
         undelivered: status.undelivered.map(UndeliveredView::from),
         final_deliveries: status.final_deliveries.into_iter().map(FinalDeliveryView::from).collect(),
         has_manifests: status.manifest_head.is_some(),
@@ -210,19 +257,34 @@ async fn status_page<B: Backend, P>(
 }
 
 impl StatusPage {
+    fn next_tone(&self) -> &'static str {
+        match self.concern {
+            None => self.badge.tone,
+            Some(Concern::CheckWarned) => "warn",
+            Some(_) => "bad",
+        }
+    }
+
+    fn leads_to_verification(&self) -> bool {
+        let is_about_check = matches!(self.concern, Some(Concern::CheckFailed | Concern::CheckWarned));
+        is_about_check || self.state == ExportState::NotVerified
+    }
+
     /// Whether the customer must act on the failure.
     fn is_customers_turn(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.is_customers)
     }
 }
 
-impl<'a> From<&'a ExportStatus> for Present<'a> {
-    fn from(status: &'a ExportStatus) -> Self {
+impl<'a> Present<'a> {
+    fn new(status: &'a ExportStatus, saved: Option<&'a Draft>) -> Self {
         Self {
             is_failing: matches!(status.state, ExportState::Failing | ExportState::Retrying),
             failing_since: status.failing_since.as_deref(),
             exported_until: status.exported_until.as_deref(),
             error: status.last_error.as_ref(),
+            check: status.connection_check.as_ref(),
+            saved,
         }
     }
 }
@@ -250,9 +312,9 @@ impl From<ExportError> for ErrorView {
     }
 }
 
-impl From<ConnectionCheck> for CheckView {
-    fn from(ConnectionCheck { checked_at, passed, findings }: ConnectionCheck) -> Self {
-        Self { at: When::minute(&checked_at), passed, findings }
+impl CheckView {
+    fn new(ConnectionCheck { checked_at, passed, findings }: ConnectionCheck, is_repaired: bool) -> Self {
+        Self { at: When::minute(&checked_at), passed, is_repaired, findings }
     }
 }
 

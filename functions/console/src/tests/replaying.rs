@@ -100,7 +100,7 @@ async fn a_replay_is_stopped_once_and_only_while_it_runs() {
         assert_eq!((stopping.status.as_u16(), &stopping.json()["state"]), (202, &json!("stopping")));
     }
     assert_eq!(world.fakes.state().tenants["acme"].replay.as_ref().unwrap().revision, 2, "written once");
-    assert_eq!(world.fakes.state().requested_exports.len(), 3, "so that it ends soon");
+    assert_eq!(world.fakes.state().requested_exports.len(), 2, "so that it ends soon; once is enough");
     world.change_replay(|replay| {
         replay.ended(ReplayState::Stopped, Some(audit_log_core::records::StopCause::Requested), now())
     });
@@ -123,6 +123,28 @@ async fn three_replays_a_day_are_allowed_and_refused_ones_do_not_count() {
     assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
     assert_eq!(refused.header("retry-after"), "50207", "until midnight in UTC");
     assert!(refused.json()["detail"].as_str().unwrap().contains("3 replays a day"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn previews_are_limited_together_with_the_plans_of_requests() {
+    let world = World::exported().await;
+    let (from, to) = ("2026-11-21T08:00:00Z", "2026-11-21T10:00:00Z");
+    for _ in 0..20 {
+        assert_eq!(world.preview(from, to).await.status, 200);
+    }
+    for refused in [world.preview(from, to).await, world.replay(from, to).await] {
+        assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
+        assert_eq!(refused.header("retry-after"), "47", "until the next minute");
+    }
+    assert_eq!(world.current().await.status, 404);
+}
+
+#[tokio::test]
+async fn a_hint_names_a_start_that_is_not_refused_again() {
+    let world = World::exported().await;
+    // The eighth of the retention that a replay may need, and a run.
+    let expired = world.preview("2026-08-01", "2026-08-02").await.json();
+    assert!(expired["hint"].as_str().unwrap().contains("begins at 2026-08-24T11:00:00Z or later"), "{expired}");
 }
 
 #[tokio::test]
@@ -212,5 +234,24 @@ async fn an_export_has_its_replays_beside_it() {
     );
     assert_eq!((&replays[0]["manifest"]["amended"]["number"], &replays[1]["gap"]), (&json!(1), &json!(true)));
     assert_eq!((&replays[0]["exportedAt"], &replays[0]["objectCount"]), (&json!("2026-11-21T10:02:12Z"), &json!(60)));
-    assert_eq!(exports["exports"][1]["replays"], json!([]));
+    assert_eq!(latest["replayCount"], 2);
+    assert_eq!((&exports["exports"][1]["replays"], &exports["exports"][1]["replayCount"]), (&json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn an_export_has_its_ten_latest_replays_and_their_number() {
+    let world = World::exported().await;
+    world.change(|tenant| {
+        let original = tenant.receipts.values().next_back().unwrap().clone();
+        for place in 0..12 {
+            let folder = original.location.folder.clone();
+            let location = Location { bucket: format!("place-{place:02}"), folder };
+            let receipt = Receipt { location, exported_at: now() + TimeDelta::minutes(place), ..original.clone() };
+            tenant.replayed.insert((receipt.window.to, receipt.location.hash()), receipt);
+        }
+    });
+    let latest = world.get("acme", "/v1/exports").await.json()["exports"][0].take();
+    let replays = latest["replays"].as_array().unwrap();
+    assert_eq!((replays.len(), &latest["replayCount"]), (10, &json!(12)));
+    assert_eq!((&replays[0]["bucket"], &replays[9]["bucket"]), (&json!("place-02"), &json!("place-11")));
 }

@@ -126,9 +126,13 @@ fn a_range_without_a_window_to_deliver_says_why() {
     assert_eq!(world.preview("19T00:00", "20T00:00"), Err(Unreplayable::NoWindows));
     world.retention = Some(TimeDelta::hours(3));
     let kept_since = at("2026-11-21T09:11:00Z");
-    assert_eq!(world.preview("21T08:00", "21T09:00"), Err(Unreplayable::Expired { kept_since }));
+    // An eighth of the retention to end, and a run.
+    let earliest_start = at("2026-11-21T09:48:30Z");
+    assert_eq!(world.preview("21T08:00", "21T09:00"), Err(Unreplayable::Expired { kept_since, earliest_start }));
     let Err(Unreplayable::AllRefused(preview)) = world.preview("21T09:00", "21T10:00") else { panic!("delivered") };
     assert_eq!((preview.expired, preview.kept_since), (1, Some(kept_since)), "the files here are the complete ones");
+    assert_eq!(preview.earliest_start, Some(earliest_start));
+    assert_eq!(counts(&world.preview("21T10:00", "21T11:00").unwrap()).0, 1, "it begins after that");
     world.fakes.state().tenants.get_mut("acme").unwrap().watermark.as_mut().unwrap().due_shard = None;
     assert_eq!(world.preview("21T09:00", "21T10:00"), Err(Unreplayable::NotConnected));
     world.fakes.state().tenants.get_mut("acme").unwrap().watermark = None;
@@ -177,6 +181,21 @@ fn a_window_with_more_files_than_its_receipt_lists_can_not_be_compared() {
 }
 
 #[test]
+fn a_preview_ends_at_the_receipt_with_which_it_has_read_enough() {
+    let world = World::new();
+    let from = at("2026-11-18T00:00:00Z");
+    for hour in 0..60 {
+        let window = Window { from: from + TimeDelta::hours(hour), to: from + TimeDelta::hours(hour + 1) };
+        let one = receipt(window, here());
+        world.export(Receipt { objects: vec![one.objects[0].clone(); 500], ..one });
+    }
+    let preview = world.preview("18T00:00", "20T12:00").unwrap();
+    assert_eq!((preview.planned.windows, preview.is_complete), (40, false), "of 500 objects each");
+    let preview = world.preview("18T20:00", "20T12:00").unwrap();
+    assert_eq!((preview.planned.windows, preview.is_complete), (40, true), "no more overlap the range");
+}
+
+#[test]
 fn one_replay_runs_at_a_time_and_the_next_one_follows_its_end() {
     let world = World::new();
     let preview = world.preview("21T09:00", "21T11:00").unwrap();
@@ -201,5 +220,5 @@ fn a_stop_is_asked_of_the_replay_that_runs_and_never_over_another_write() {
     let StopRequest::Stored(stopping) = world.stop(&before) else { panic!("not stored") };
     assert_eq!(stopping, replay.stopping(User::system()));
     assert_eq!(world.stop(&before), StopRequest::ConditionFailed, "the record was read before");
-    assert_eq!(world.stop(&world.records()), StopRequest::Stored(stopping), "once is enough");
+    assert_eq!(world.stop(&world.records()), StopRequest::AlreadyStored(stopping), "once is enough");
 }

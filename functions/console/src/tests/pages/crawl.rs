@@ -69,6 +69,8 @@ pub(super) async fn crawl(browser: &Browser<'_>, first: &str) -> BTreeSet<String
             assert!(may_leave(&address), "{address}");
             continue;
         };
+        // The clock stands still, and each export links to a preview.
+        browser.world.fakes.state().slots.clear();
         let answer = browser.get(path).await;
         // A path that takes only forms exists if it allows POST.
         if answer.status == 405 {

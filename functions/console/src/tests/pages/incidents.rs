@@ -45,6 +45,13 @@ fn recover(world: &World, when: &str, from: &str) {
     put(world, at(when), system_events::export_recovered(&acme(), stamp(at(when)), window, false, None).event);
 }
 
+/// Without the events of the changes that made the connection.
+async fn saved_long_ago() -> World {
+    let world = World::with("acme").await;
+    world.fakes.state().events.clear();
+    world
+}
+
 async fn section(world: &World) -> String {
     let page = world.browser("acme", READ).get("/status").await.text;
     let section = page.split("<h2 id=\"incidents-title\">").nth(1).unwrap_or_else(|| panic!("{page}"));
@@ -129,27 +136,87 @@ async fn unsigned_windows_are_an_incident_until_the_next_signed_one() {
 
 #[tokio::test]
 async fn a_connection_that_drifted_is_an_incident_until_it_is_restored() {
-    let world = World::with("acme").await;
+    let world = saved_long_ago().await;
     let finding = Finding {
         step: "external_id_enforced".to_owned(),
         is_failure: true,
         code: Code::ExternalIdNotEnforced.to_string(),
         message: "It answers to <anybody>.".to_owned(),
     };
-    let check = |at, findings| ConnectionCheck { due_hour: at, at, version: 2, findings };
     let (drifted, restored) = (at("2026-11-19T08:31:00Z"), at("2026-11-20T08:31:00Z"));
-    let announce = |when, change, findings| {
-        let event = system_events::connection_checked(&acme(), stamp(when), change, &check(when, findings)).event;
-        put(&world, when, event);
-    };
-    announce(drifted, ConnectionChange::Drifted, vec![finding]);
+    check(&world, drifted, Some(ConnectionChange::Drifted), vec![finding]);
     let open = section(&world).await;
     for words in ["The connection check failed", "Ongoing", "It answers to &#60;anybody&#62;.", "StringEquals"] {
         assert!(open.contains(words), "{words}: {open}");
     }
-    announce(restored, ConnectionChange::Restored, Vec::new());
+    check(&world, restored, Some(ConnectionChange::Restored), Vec::new());
     let over = section(&world).await;
     assert!(over.contains("Resolved") && over.contains("20 Nov 2026, 08:31"), "{over}");
+}
+
+/// Stores a check of the saved settings, with the event of what it has changed.
+fn check(world: &World, when: DateTime<Utc>, change: Option<ConnectionChange>, findings: Vec<Finding>) {
+    let check = ConnectionCheck { due_hour: when, at: when, version: 2, findings };
+    if let Some(change) = change {
+        put(world, when, system_events::connection_checked(&acme(), stamp(when), change, &check).event);
+    }
+    world.change(|tenant| tenant.connection_check = Some(check));
+}
+
+fn found(is_failure: bool, code: Code) -> Finding {
+    Finding { step: "least_privilege".to_owned(), is_failure, code: code.to_string(), message: "Found.".to_owned() }
+}
+
+#[tokio::test]
+async fn a_warning_is_no_failure() {
+    let world = saved_long_ago().await;
+    let warning = vec![found(false, Code::ExcessRights)];
+    check(&world, at("2026-11-19T08:31:00Z"), Some(ConnectionChange::Drifted), warning);
+    let section = section(&world).await;
+    assert!(section.contains("The connection check has a warning") && !section.contains("failed"), "{section}");
+    assert!(section.contains("<span class=\"badge warn\">Ongoing</span>"), "{section}");
+}
+
+#[tokio::test]
+async fn the_present_check_decides_whether_findings_go_on() {
+    let world = saved_long_ago().await;
+    let failure = || vec![found(true, Code::ExternalIdNotEnforced)];
+    check(&world, at("2026-11-19T08:31:00Z"), Some(ConnectionChange::Drifted), failure());
+    assert!(section(&world).await.contains("Ongoing"));
+    check(&world, at("2026-11-20T08:31:00Z"), None, Vec::new());
+    let over = section(&world).await;
+    assert!(over.contains("Resolved") && over.contains("20 Nov 2026, 08:31"), "its event was not read: {over}");
+    check(&world, at("2026-11-21T08:31:00Z"), None, failure());
+    assert!(section(&world).await.contains("Ongoing"));
+    // A verification of the saved settings that passes the step.
+    assert_eq!(world.admin("acme", "POST", "/v1/export-settings/verify", None).await.status, 200);
+    let verified = section(&world).await;
+    assert!(verified.contains("Resolved") && !verified.contains("Ongoing"), "{verified}");
+    let page = world.browser("acme", ADMIN).get("/status").await.text;
+    assert!(page.contains("A verification has passed since.") && !page.contains("Action needed"), "{page}");
+    // The next check fails again, which is no change and has no event.
+    check(&world, at("2026-11-21T10:03:30Z"), None, failure());
+    let again = section(&world).await;
+    assert!(again.contains("Ongoing") && again.contains("Resolved"), "{again}");
+}
+
+#[tokio::test]
+async fn a_change_of_the_connection_ends_what_was_found() {
+    for is_disconnect in [false, true] {
+        let world = saved_long_ago().await;
+        let failure = vec![found(true, Code::ExternalIdNotEnforced)];
+        check(&world, at("2026-11-21T08:31:00Z"), Some(ConnectionChange::Drifted), failure);
+        if is_disconnect {
+            world.admin("acme", "DELETE", "/v1/connector", None).await;
+        } else {
+            let mut changed = settings("acme");
+            changed["frequencyHours"] = json!(6);
+            world.save("acme", changed).await;
+        }
+        let section = section(&world).await;
+        assert!(section.contains(">Over</span>") && section.contains("21 Nov 2026, 10:03"), "{section}");
+        assert!(!section.contains("Ongoing") && !section.contains("Resolved"), "{section}");
+    }
 }
 
 #[tokio::test]

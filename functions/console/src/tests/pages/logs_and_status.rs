@@ -96,6 +96,9 @@ async fn the_address_has_the_filters_and_the_csv_has_the_same_events() {
     let for_excel = browser.get(&format!("/audit-logs.csv{for_excel}")).await;
     assert_eq!(for_excel.text, format!("\u{feff}{}", file.text));
     assert_eq!(for_excel.header("content-disposition"), file.header("content-disposition"));
+    let day = browser.get("/audit-logs.csv?period=custom&from=2026-11-20T00:00&to=2026-11-21T00:00").await;
+    let name = "attachment; filename=\"audit-logs-acme-2026-11-20-2026-11-20.csv\"";
+    assert_eq!(day.header("content-disposition"), name, "the end is excluded");
     let last_hour = browser.get("/?period=1h&counts=yes").await;
     assert!(last_hour.text.contains("<strong>60</strong> events"), "{}", last_hour.text);
     let custom = browser.get("/?period=custom&from=2026-11-21T09:53&to=2026-11-21T10:00&counts=yes").await;

@@ -172,6 +172,13 @@ async fn the_part_is_loaded_alone_and_without_a_script_with_its_page() {
         }
         let part = browser.get_partial("/replay/progress").await.text;
         assert!(part.contains(words), "{wait}: {part}");
+        if wait == "due" {
+            let before = running(&world).unwrap();
+            change(&world, |replay| replay.after_failure(&Failure::new(Code::AccessDenied, "Refused."), now()));
+            let part = browser.get_partial("/replay/progress").await.text;
+            assert!(part.contains(words) && part.contains("Refused.") && !part.contains("is retried"), "{part}");
+            world.change(|tenant| tenant.replay = Some(before));
+        }
     }
     let status = browser.get("/status").await.text;
     assert!(status.contains("Last events for the old place <code>s3://acme-audit-logs/"), "{status}");

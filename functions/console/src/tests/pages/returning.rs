@@ -83,3 +83,19 @@ async fn the_sign_in_page_leads_to_the_platforms_with_the_path() {
     let without = World::new();
     assert!(!stranger(&without).get("/status").await.text.contains(">Sign in</a>"));
 }
+
+#[tokio::test]
+async fn a_session_that_has_ended_has_a_link_to_sign_in_in_another_tab() {
+    let sign_in = Some("https://app.example.com/open".parse().unwrap());
+    let world = World::with_embedding(Embedding { sign_in, ..Embedding::default() });
+    let part = stranger(&world).get_partial("/settings").await;
+    let form = stranger(&world).post("/settings", &SAME_ORIGIN, &[("bucket", "acme"), ("csrf", "x")]).await;
+    for (what, answer) in [("part", part), ("form", form)] {
+        assert_eq!(answer.status, 401, "{what}");
+        let link = "<a href=\"https://app.example.com/open?path=settings\" target=\"_blank\" rel=\"noopener\">Sign in<";
+        assert!(answer.text.contains(link), "{what}: {}", answer.text);
+    }
+    let without = World::new();
+    let part = stranger(&without).get_partial("/settings").await;
+    assert!(part.status == 401 && !part.text.contains("<a "), "{}", part.text);
+}

@@ -98,6 +98,70 @@ async fn a_passed_verification_after_a_failure_is_a_repair() {
 }
 
 #[tokio::test]
+async fn only_a_verification_of_the_saved_settings_is_a_repair() {
+    let world = World::with("acme").await;
+    world.fail("10:02:00");
+    let mut typed = settings("acme");
+    typed["bucket"] = json!("typed-only");
+    let verified = world.admin("acme", "POST", "/v1/export-settings/verify", Some(typed)).await;
+    assert_eq!(verified.json()["passed"], true, "{}", verified.text);
+    let connected = world.admin("acme", "PUT", "/v1/connector", Some(json!({ "roleArn": ROLE }))).await;
+    assert_eq!(connected.status, 200, "the role alone passed");
+    world.change(|tenant| tenant.backoff_reset_at = Some(now()));
+    let page = world.browser("acme", READ).get("/status").await.text;
+    assert!(page.contains("<strong>Retrying at") && !page.contains("Repaired"), "{page}");
+}
+
+#[tokio::test]
+async fn what_needs_action_comes_before_that_exports_work() {
+    let world = World::with("acme").await;
+    world.succeed();
+    let next = async |permission: &str| {
+        let page = world.browser("acme", permission).get("/status").await.text;
+        page.split("<section class=\"next ").nth(1).unwrap().split("</section>").next().unwrap().to_owned()
+    };
+    let assert_next = async |tone: &str, words: &str, for_admins: &str, for_readers: &str| {
+        let (admins, readers) = (next(ADMIN).await, next(READ).await);
+        assert!(admins.starts_with(tone) && admins.contains(words) && admins.contains(for_admins), "{admins}");
+        assert!(readers.contains(words) && readers.contains(for_readers) && !readers.contains("<a "), "{readers}");
+        assert!(!admins.contains("Nothing to do"), "{admins}");
+    };
+    let ask = "Ask an administrator to";
+    checked(&world, "acme", 2, &[(false, Code::ExcessRights, "It may read.")]);
+    assert_next("warn", "check has a warning", ">Verify the settings</a>", ask).await;
+    world.change(|tenant| {
+        tenant.last_error = Some((Failure::new(Code::RetentionExceeded, "Some are gone."), now()));
+        tenant.connection_check = None;
+    });
+    let operators = "operators are notified";
+    assert_next("bad", "The last export may lack events.", operators, operators).await;
+    let mut moved = settings("acme");
+    moved["bucket"] = json!("another-bucket");
+    world.save("acme", moved).await;
+    world.change(|tenant| {
+        tenant.last_error = None;
+        tenant.final_deliveries.places[0].refused_since = Some(now());
+    });
+    assert_next("bad", "An old place refuses its last events.", "Let it accept", ask).await;
+    checked(&world, "acme", 3, &[(true, Code::ExternalIdNotEnforced, "Anybody can.")]);
+    assert_next("bad", "The daily connection check failed.", ">Verify the settings</a>", ask).await;
+}
+
+#[tokio::test]
+async fn a_disconnected_tenant_is_told_before_events_are_deleted() {
+    let world = World::with("acme").await;
+    world.admin("acme", "DELETE", "/v1/connector", None).await;
+    world.event("acme", 80 * 24 * 60, "Login");
+    world.change(|tenant| {
+        tenant.watermark.as_mut().unwrap().exported_until = Some("2026-09-01T00:00:00Z".to_owned());
+    });
+    let page = world.browser("acme", ADMIN).get("/status").await.text;
+    let next = page.split("<section class=\"next ").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(next.starts_with("bad") && next.contains("undelivered events will be deleted soon"), "{next}");
+    assert!(next.contains(">Connect a role</a>"), "{next}");
+}
+
+#[tokio::test]
 async fn retry_now_leads_to_a_notice_or_says_until_when_another_run_has_the_lease() {
     let world = World::with("acme").await;
     world.fail("10:02:00");
