@@ -353,7 +353,8 @@ fn unreplayable(why: Unreplayable) -> Problem {
         Unreplayable::NoWindows => {
             nothing("There is no receipt of an export in this range. Receipts are kept for 400 days.".to_owned())
         }
-        Unreplayable::AllRefused(Preview { expired, too_many_files, earliest_start, .. }) => {
+        Unreplayable::AllRefused(preview) => {
+            let Preview { expired, too_many_files, earliest_start, .. } = *preview;
             let detail = format!(
                 "No window of this range can be delivered again: the events of {expired} have expired or expire soon, and \
                  {too_many_files} have more files than a replay can compare. Their files in the bucket are left as they are."

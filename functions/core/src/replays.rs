@@ -67,7 +67,7 @@ pub enum Unreplayable {
     /// No receipt is left of a window in the range.
     NoWindows,
     /// Every window of the range would be left as it is.
-    AllRefused(Preview),
+    AllRefused(Box<Preview>),
 }
 
 /// Finds out what a replay of a range into the tenant's place would do.
@@ -121,7 +121,7 @@ pub async fn preview<S: Settings>(
     let refused = preview.expired + preview.too_many_files;
     Ok(match (preview.planned.windows, refused) {
         (0, 0) => Err(Unreplayable::NoWindows),
-        (0, _) => Err(Unreplayable::AllRefused(preview)),
+        (0, _) => Err(Unreplayable::AllRefused(Box::new(preview))),
         _ => Ok(preview),
     })
 }

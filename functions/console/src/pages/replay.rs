@@ -93,16 +93,19 @@ impl RangeForm {
 }
 
 impl RangeQuery {
-    fn range(&self, now: DateTime<Utc>) -> Result<ReplayRange, Alert> {
-        let invalid = || Alert {
-            tone: "bad",
-            hint: Some("Enter both in UTC. Leave the end blank for the present.".to_owned()),
-            ..Alert::good("Check the dates", "The range must begin and end with a date and a time.")
+    fn range(&self, now: DateTime<Utc>) -> Result<ReplayRange, Box<Alert>> {
+        let invalid = || {
+            Box::new(Alert {
+                tone: "bad",
+                hint: Some("Enter both in UTC. Leave the end blank for the present.".to_owned()),
+                ..Alert::good("Check the dates", "The range must begin and end with a date and a time.")
+            })
         };
         let to = if self.to.is_empty() { Some(now) } else { parse(&self.to) };
         let (from, to) = (parse(&self.from).ok_or_else(invalid)?, to.ok_or_else(invalid)?);
         if from >= to {
-            return Err(Alert { tone: "bad", ..Alert::good("Check the dates", "The start must be before the end.") });
+            let alert = Alert::good("Check the dates", "The start must be before the end.");
+            return Err(Box::new(Alert { tone: "bad", ..alert }));
         }
         let [from, to] = [from, to].map(timestamp::seconds);
         Ok(ReplayRange { from, to })
@@ -149,7 +152,7 @@ async fn preview<B: Backend>(
     let form = |query| RangeForm::new(session.request.root, app.time(), None).with(query);
     let range = match query.range(app.time()) {
         Ok(range) => range,
-        Err(alert) => return replay_page(session, form(query), Err(alert), StatusCode::BAD_REQUEST),
+        Err(alert) => return replay_page(session, form(query), Err(*alert), StatusCode::BAD_REQUEST),
     };
     if let Some(problem) = refused {
         let alert = session.alert(&problem);
