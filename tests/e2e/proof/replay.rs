@@ -94,7 +94,7 @@ fn windows_are_delivered_again_where_they_lie_and_into_another_bucket_and_both_a
 
         let elsewhere = move_to(platform, &customer, aws, account).await?;
         for _ in 0..5 {
-            if platform.record(tenant, "final_delivery").await?.get("pending_shard").is_none() {
+            if !platform.record(tenant, "final_delivery").await?.contains_key("pending_shard") {
                 break;
             }
             platform.check(Utc::now()).await?;

@@ -208,10 +208,9 @@ pub(crate) fn check_replayed(
         if !is_it(&manifest) {
             return Err(format!("{id}: {name} says {:?}", manifest.text));
         }
-        match key {
-            Some(Some(key)) => manifest.check_signature(key, state).map_err(|what| format!("{id}: {name}: {what}"))?,
-            // Without a key, manifests that are there stay.
-            Some(None) | None => {}
+        // Without a key, manifests that are there stay.
+        if let Some(Some(key)) = key {
+            manifest.check_signature(key, state).map_err(|what| format!("{id}: {name}: {what}"))?;
         }
         let note = (manifest.sha256(), manifest.signature.is_some(), sha256(&object.bytes));
         notes.push(((bucket.clone(), name.to_owned()), note));

@@ -262,7 +262,7 @@ impl Plan {
             return;
         }
         let hours = (self.ends - self.begins).num_hours().min(30);
-        for tenant in 0..TENANTS.len() {
+        for (tenant, own) in TENANTS.iter().enumerate() {
             let is_moving = rng.random_ratio(1, 3);
             for _ in 0..rng.random_range(0..5) {
                 let at = self.begins + TimeDelta::seconds(rng.random_range(4_000..=3_600 * hours.max(2)));
@@ -274,7 +274,6 @@ impl Plan {
                     self.push(later, Action::StopReplay { tenant });
                 }
                 if is_moving {
-                    let own = TENANTS[tenant];
                     let there = format!("{own}-bucket-{}", rng.random_range(1..=2));
                     let bucket = if rng.random_ratio(1, 4) { SHARED_BUCKET.to_owned() } else { there };
                     let moved = at + TimeDelta::seconds(rng.random_range(-3_000..3_000));

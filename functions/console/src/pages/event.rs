@@ -138,7 +138,7 @@ impl Detail {
         };
         // The first member of each role; others stay in the list.
         let first = |role: Role| members.iter().find(|(name, member)| Role::of(name) == role && is_fact(member));
-        let told: Vec<_> = FACTS.into_iter().filter_map(|role| first(role)).map(|(name, _)| name).collect();
+        let told: Vec<_> = FACTS.into_iter().filter_map(&first).map(|(name, _)| name).collect();
         let of = |role: Role| first(role).map(|(_, member)| value(member)).unwrap_or_default();
         let facts = [
             ("Who", vec![user_name.clone(), user_email.clone(), user_id.clone()]),

@@ -160,7 +160,7 @@ pub(super) fn list<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>) -
     (list, budget.members > 0)
 }
 
-fn take<'a>(members: &mut dyn Iterator<Item = (String, &'a Value)>, depth: usize, budget: &mut Budget) -> Members {
+fn take(members: &mut dyn Iterator<Item = (String, &Value)>, depth: usize, budget: &mut Budget) -> Members {
     let mut taken = Vec::new();
     for (name, of) in members {
         let has_parts = match of {

@@ -175,7 +175,7 @@ pub(super) async fn keep<B: Backend>(
 ) -> Result<Response, ErrorPage> {
     match setup::keep(&app, &session.caller, typed.draft(), typed.creates_bucket()).await {
         Ok(()) => Ok(Redirect::to("./setup").into_response()),
-        Err(problem) => show(&app, &session, Content::Destination(Some((typed, problem)))).await,
+        Err(problem) => show(&app, &session, Content::Destination(Some(Box::new((typed, problem))))).await,
     }
 }
 
@@ -195,7 +195,7 @@ pub(super) async fn activate<B: Backend>(
 enum Content {
     Overview,
     /// The form of the destination, with what was typed and what is wrong with it.
-    Destination(Option<(SettingsForm, Problem)>),
+    Destination(Option<Box<(SettingsForm, Problem)>>),
     /// The role that was typed, and what a verification with it found.
     Report(String, VerificationReport),
     /// The role that was typed, and why nothing was activated.
@@ -214,7 +214,7 @@ async fn show<B: Backend>(app: &App<B>, session: &Session<Admin>, content: Conte
     let (mut typed_role, mut typed_form, mut edits) = (connector.role_arn.clone().unwrap_or_default(), None, false);
     match content {
         Content::Overview => {}
-        Content::Destination(typed) => (edits, typed_form) = (true, typed),
+        Content::Destination(typed) => (edits, typed_form) = (true, typed.map(|typed| *typed)),
         Content::Report(role, found) => {
             (typed_role, report) = (role, Some(ReportView::new(session.request.root, found).focused()));
         }
