@@ -472,13 +472,13 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         counts: &mut ReplayCounts,
     ) {
         let (now, stamp, tenant) = ((run.now)(), self.replay_stamp(run), held.tenant.clone());
-        let is_given_up = replay.is_given_up(failure, now);
+        let (is_given_up, failed_at) = (replay.is_given_up(failure, now), replay.next);
         log_failure(replay, failure, is_given_up);
         counts.lease_lost += u64::from(failure.code == Code::LeaseLost);
         counts.signing_failed += u64::from(failure.code == Code::SigningFailed);
         let after = |replay: &Replay| {
-            // What failed may have been the answer to the write that ended it.
-            if !replay.is_running() {
+            // What failed may have been the answer to the write that moved it on, or ended it.
+            if !replay.is_running() || replay.next != failed_at {
                 return (replay.clone(), None);
             }
             let failed = replay.after_failure(failure, now);

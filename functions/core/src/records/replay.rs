@@ -341,6 +341,12 @@ impl Replay {
     /// The same, ended.
     #[must_use]
     pub fn ended(&self, state: ReplayState, stopped: Option<StopCause>, now: DateTime<Utc>) -> Self {
-        Self { state, stopped, checkpoint: None, ended_at: Some(timestamp::whole_seconds(now)), ..self.clone() }
+        let ended =
+            Self { state, stopped, checkpoint: None, ended_at: Some(timestamp::whole_seconds(now)), ..self.clone() };
+        match state {
+            // What had failed was done nevertheless.
+            ReplayState::Completed => Self { failing_since: None, refused_since: None, last_error: None, ..ended },
+            _ => ended,
+        }
     }
 }
