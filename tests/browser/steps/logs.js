@@ -229,6 +229,8 @@ export async function keepsPopUpsOnTheScreen(visitor) {
   for (const [width, height] of [[1280, 800], [1000, 800], [800, 800], [390, 844], [320, 640]]) {
     await page.setViewportSize({ width, height });
     await visitor.goto(words.pages.logs.path);
+    // The filters come again with the counts.
+    await page.locator("#timeline:not(.waiting)").waitFor({ state: "attached" });
     const summaries = page.locator(".facet > summary");
     assert.equal(await summaries.count(), 4);
     for (const summary of await summaries.all()) {
