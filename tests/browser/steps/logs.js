@@ -230,7 +230,7 @@ export async function keepsPopUpsOnTheScreen(visitor) {
     await page.setViewportSize({ width, height });
     await visitor.goto(words.pages.logs.path);
     // The filters come again with the counts.
-    await page.locator("#timeline:not(.waiting)").waitFor({ state: "attached" });
+    await isCounted(visitor);
     const summaries = page.locator(".facet > summary");
     assert.equal(await summaries.count(), 4);
     for (const summary of await summaries.all()) {
