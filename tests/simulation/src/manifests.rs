@@ -229,7 +229,7 @@ pub(crate) fn check_replayed(
     let text = expected_text(objects, id, receipt, head, Some(&format!("{} {}", amended.amends, amended.cause)))?;
     let name = regular.replace(".manifest", &format!(".amended-{}.manifest", amended.number));
     check(&name, &|manifest| manifest.text == text && manifest.sha256() == amended.sha256)?;
-    let is_cause = ["late-events", "events-expired", "other-files"].contains(&amended.cause.as_str());
+    let is_cause = ["late-events", "events-expired", "changed-events", "other-files"].contains(&amended.cause.as_str());
     let is_next = match (&before, standing) {
         (Some(before), _) if before == amended => true,
         (Some(before), _) => (before.number + 1, &before.sha256) == (amended.number, &amended.amends),

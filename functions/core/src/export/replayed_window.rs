@@ -116,7 +116,8 @@ impl ReplayedWindow {
         } else if receipt.events() > self.original.events() {
             "late-events"
         } else if self.standing.is_some() {
-            // Somebody has written over an event, or the library that compresses is another one.
+            // A resumed export had a late event out of order, somebody has written over an event, or the library that compresses
+            // is another one.
             "changed-events"
         } else {
             // Elsewhere, late minutes have no files of their own, and files may have another format.
