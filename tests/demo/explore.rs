@@ -102,6 +102,11 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
             "invoke a tick of the last hour: it exports the hours since yesterday, which are empty",
             format!("aws lambda invoke --function-name {exporter} --payload '{tick}' /dev/stdout"),
         ),
+        (
+            "make the newcomer's role in an account of its own, with the commands that its page shows; this local AWS can't read a \
+             template of another account, so download it there, and write --template-body file://audit-log-export-role.yaml",
+            "export AWS_ACCESS_KEY_ID=777777777777 AWS_SECRET_ACCESS_KEY=test".to_owned(),
+        ),
     ];
     for (what, command) in commands {
         screen.blank()?;

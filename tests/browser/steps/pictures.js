@@ -26,6 +26,7 @@ export async function pictures(visitor, { folder, pages }) {
         // Earlier steps may have scrolled the page.
         await page.evaluate(() => scrollTo(0, 0));
         const file = path.join(folder, `${picture}-${colorScheme}-${width}.png`);
+        await page.locator(".waiting").waitFor({ state: "detached" });
         await page.screenshot({ path: file, animations: "disabled" });
       }
     }
