@@ -121,7 +121,7 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
         create_templates_bucket(aws, "200000000061", "our-templates").await?;
         let publish = "cloudformation/publish bucket our-templates";
         tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
-        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.1.0.yaml";
+        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.2.0.yaml";
         // The downloaded template is read from the current directory.
         let folder = project::repository().join("cloudformation");
         for (account, template_url) in [("200000000061", Some(published)), ("200000000062", None)] {
