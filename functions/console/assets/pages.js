@@ -157,6 +157,11 @@ addEventListener("beforeunload", (event) => {
   if (document.querySelector("[data-unsaved]:not(.sending)")) event.preventDefault();
 });
 
+// A choice comes with counts of its own. Those of before bring the filters as they were, and would take the choice back.
+document.addEventListener("change", ({ target }) => {
+  if (target.form?.id === "filters" && byId("timeline")) htmx.trigger("#timeline", "htmx:abort");
+});
+
 // Shows the values of a filter that have the text.
 function seek(field) {
   const text = field.value.trim().toLowerCase();
