@@ -159,7 +159,7 @@ addEventListener("beforeunload", (event) => {
 
 // A choice comes with counts of its own. Those of before bring the filters as they were, and would take the choice back.
 document.addEventListener("change", ({ target }) => {
-  if (target.form?.id === "filters" && byId("timeline")) htmx.trigger("#timeline", "htmx:abort");
+  if (target.form?.id === "filters" && byId("timeline")) byId("timeline").dataset.outdated = "";
 });
 
 // Shows the values of a filter that have the text.
@@ -226,7 +226,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { detail } = event;
   if (!detail.shouldSwap) return;
   // Counts of a query that was changed meanwhile.
-  if (detail.requestConfig.elt.id === "timeline" && !detail.requestConfig.elt.isConnected) {
+  const { elt } = detail.requestConfig;
+  if (elt.id === "timeline" && (!elt.isConnected || "outdated" in elt.dataset)) {
     detail.shouldSwap = false;
     return;
   }
