@@ -6,11 +6,13 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use audit_log_tests::attribute;
 use audit_log_tests::fault_proxy::{Call, Fault, FaultProxy};
 use audit_log_tests::lambda::{Launch, Process, ProcessEvent};
 use serde_json::{Value, json};
 
 use crate::scenario::{CALLS, Scenario};
+use crate::start::is_record;
 use crate::world::World;
 
 /// By signal(7).
@@ -57,8 +59,9 @@ impl World {
             Some(batch) => vec![batch],
             // No tick comes to a tenant that isn't due. The hourly check publishes what a replay has left.
             None if scenario == Scenario::Replay && hour == scenario.next_hour() => {
-                let publish = |tenant: &&str| json!({ "publish": { "tenantId": tenant } });
-                scenario.tenants().iter().map(publish).collect()
+                let records = self.records().await?;
+                let waiting = records.iter().filter(|it| is_record(it, "outbox") && it.contains_key("pending_shard"));
+                waiting.map(|it| json!({ "publish": { "tenantId": attribute(it, "tenant_id") } })).collect()
             }
             None => vec![self.tick(hour)?],
         });
