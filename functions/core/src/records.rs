@@ -2,6 +2,7 @@
 
 mod connection_check;
 mod final_delivery;
+mod giving_up;
 mod manifest;
 mod receipt;
 mod replay;

@@ -11,7 +11,7 @@ use super::{
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| rendered(include_str!("../../../../docs/obstacles.md")));
 
-/// Needs no session: it has nothing of a tenant, and whoever looks after an AWS account may have no account here.
+/// Needs no session: it has nothing of a tenant, and an AWS administrator may have no account here.
 pub(super) async fn page(visitor: Visitor) -> Response {
     document::page(visitor.layout("Obstacles"), &DOCUMENT)
 }

@@ -123,7 +123,7 @@ impl<B: Backend, P: Permission> FromRequestParts<App<B>> for Session<P> {
     }
 }
 
-/// Whoever asks for a page that is the same for everybody: a signed-in user, or nobody.
+/// The visitor of a page that is the same for everybody: a signed-in user, or nobody.
 pub(crate) struct Visitor {
     request: PageRequest,
     user: Option<SignedIn>,

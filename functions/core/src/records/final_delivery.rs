@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, Receipt, StoredWatermark};
+use super::{Chain, Receipt, StoredWatermark, giving_up};
 use crate::{
     failure::{Code, Failure, Party},
     object::tenant_folder,
@@ -23,12 +23,6 @@ pub const MAX_PLACES: usize = 8;
 /// An item in DynamoDB has at most 400 KB, and each place may have a checkpoint of that many bytes: enough for some 300 files.
 /// A delivery with more goes on from there.
 pub const MAX_CHECKPOINT_BYTES: usize = 32 * 1024;
-
-/// How long a delivery is tried that the customer's role or bucket refuses.
-const TRIED_FOR: TimeDelta = TimeDelta::days(1);
-
-/// The same where the platform fails: the customer can do nothing about it, so this is tried for longer.
-const TRIED_FOR_BY_PLATFORM: TimeDelta = TimeDelta::days(7);
 
 /// Where deliveries go, by whose rights, and how they get in. Another one of these is another place, since wrong settings for the
 /// same bucket would otherwise stop the deliveries before anything is left of the right ones.
@@ -116,11 +110,7 @@ impl FinalDelivery {
     /// Whether a delivery that has just failed is tried no more. The time counts from its first failure: a fleet that couldn't try
     /// for a day must not give up at its first try.
     pub fn is_given_up(&self, failure: &Failure, now: DateTime<Utc>) -> bool {
-        let (since, tried_for) = match failure.party {
-            Party::Customer => (self.refused_since, TRIED_FOR),
-            Party::Platform => (self.failing_since, TRIED_FOR_BY_PLATFORM),
-        };
-        since.is_some_and(|since| now - since >= tried_for)
+        giving_up::is_given_up(failure.party, self.failing_since, self.refused_since, now)
     }
 
     /// The same after a failure.
@@ -233,7 +223,7 @@ impl FinalDeliveries {
 
     /// When the first of the places that refuse their delivery is given up; none if none refuses yet.
     pub fn room_at(&self) -> Option<DateTime<Utc>> {
-        self.places.iter().filter_map(|it| it.refused_since).min().map(|since| since + TRIED_FOR)
+        self.places.iter().filter_map(|it| it.refused_since).min().map(|since| since + giving_up::TRIED_FOR)
     }
 
     /// Returns the record after a change, at that time, by which deliveries leave the place of the settings `before`; none if

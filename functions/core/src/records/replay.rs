@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Location, Place, Receipt, StoredReceipt};
+use super::{Location, Place, Receipt, StoredReceipt, giving_up};
 use crate::{
     event::User,
     failure::{Code, Failure, Party, message_for_tenant},
@@ -11,19 +11,13 @@ use crate::{
     timestamp,
 };
 
-/// How long a window is tried that the customer's role or bucket refuses.
-const TRIED_FOR: TimeDelta = TimeDelta::days(1);
-
-/// The same where the platform fails.
-const TRIED_FOR_BY_PLATFORM: TimeDelta = TimeDelta::days(7);
-
 /// Without progress for so long, an alarm tells the platform.
 const STALLED_AFTER: TimeDelta = TimeDelta::hours(6);
 
 /// How long before its events expire a window that lies in the place is no longer begun: one that was begun must have the time to be
 /// ended, also after failures, since it would have other files than its manifest lists otherwise.
 pub fn time_to_end(retention: Option<TimeDelta>) -> TimeDelta {
-    retention.map_or(TimeDelta::zero(), |retention| (retention / 8).min(TRIED_FOR))
+    retention.map_or(TimeDelta::zero(), |retention| (retention / 8).min(giving_up::TRIED_FOR))
 }
 
 /// How many refused windows the record lists; it counts all.
@@ -273,7 +267,7 @@ impl Replay {
 
     /// Whether it has waited or failed for so long that it is ended.
     pub fn is_abandoned(&self, now: DateTime<Utc>) -> bool {
-        self.is_running() && now - self.progressed_at >= TRIED_FOR_BY_PLATFORM
+        self.is_running() && now - self.progressed_at >= giving_up::TRIED_FOR_BY_PLATFORM
     }
 
     /// Whether the next window's manifest could not be signed.
@@ -289,11 +283,7 @@ impl Replay {
 
     /// Whether a window that has just failed is tried no more. The time counts from its first failure.
     pub fn is_given_up(&self, failure: &Failure, now: DateTime<Utc>) -> bool {
-        let (since, tried_for) = match failure.party {
-            Party::Customer => (self.refused_since, TRIED_FOR),
-            Party::Platform => (self.failing_since, TRIED_FOR_BY_PLATFORM),
-        };
-        since.is_some_and(|since| now - since >= tried_for)
+        giving_up::is_given_up(failure.party, self.failing_since, self.refused_since, now)
     }
 
     /// The same after a failure.
