@@ -1,13 +1,13 @@
 //! The deployed API, called with the tokens of the platform's own identity provider.
 
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{process::Command, sync::RwLock};
 
 /// What the token must allow.
 const PERMISSIONS: [&str; 2] = ["audit-logs:admin", "events:write"];
@@ -22,6 +22,8 @@ pub(crate) struct Api {
     permissions_claim: String,
     /// The last token.
     token: Mutex<Option<String>>,
+    /// Read-locked by each request until its answer is there.
+    in_flight: Arc<RwLock<()>>,
 }
 
 pub(crate) struct Answer {
@@ -47,7 +49,8 @@ impl Api {
         let [tenant_claim, permissions_claim] = claims.map(str::to_owned);
         let http = reqwest::Client::builder().timeout(Duration::from_secs(35)).build()?;
         let (base, tenant, token_command) = (base.to_owned(), tenant.to_owned(), token_command.to_owned());
-        Ok(Self { http, base, tenant, token_command, tenant_claim, permissions_claim, token: Mutex::default() })
+        let (token, in_flight) = (Mutex::default(), Arc::default());
+        Ok(Self { http, base, tenant, token_command, tenant_claim, permissions_claim, token, in_flight })
     }
 
     /// Gets a new token, and refuses one that is for another tenant: the acceptance test would act on a real one.
@@ -94,9 +97,21 @@ impl Api {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let answer = request.send().await.with_context(|| format!("{method} {path}"))?;
-        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        let in_flight = Arc::clone(&self.in_flight).read_owned().await;
+        // A task, which goes on when the caller is interrupted: the API carries the request out all the same.
+        let answer = tokio::spawn(async move {
+            let _in_flight = in_flight;
+            let answer = request.send().await?;
+            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))
+        });
+        let (status, text) = answer.await?.with_context(|| format!("{method} {path}"))?;
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or_default() })
+    }
+
+    /// Waits until every request has its answer, or none in time: a step that was interrupted may have left one, and what it
+    /// writes must be there when things are removed.
+    pub(crate) async fn settle(&self) {
+        drop(self.in_flight.write().await);
     }
 }
 

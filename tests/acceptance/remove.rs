@@ -36,6 +36,7 @@ const NOTHING: &str = "nothing there";
 /// All but the tenant is found by the run alone, so whatever became of the tenant, the rest is removed.
 pub(crate) async fn remove(run: &Run<'_>, report: &Report, is_earlier: bool) {
     let [connection, stack, bucket, key, records, listener] = STEPS;
+    run.api.settle().await;
     // Each is tried whatever becomes of the others. The exporter must not use anything while it is removed.
     let _ = report.step(connection, disconnect(run, is_earlier)).await;
     let at_the_customer = async {
