@@ -91,7 +91,7 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
             "record an event through the queue (for SQS, this CLI ignores the endpoint in the environment)",
             format!(
                 "aws sqs send-message --endpoint-url \"$AWS_ENDPOINT_URL\" --queue-url {queue} \\\n  \
-                 --message-group-id {BUSY} --message-body file://functions/recorder/schema/examples/message.json"
+                 --message-group-id {BUSY} --message-body file://functions/schema/examples/message.json"
             ),
         ),
         (

@@ -7,8 +7,8 @@ use proptest::{collection, prelude::*};
 use super::*;
 use crate::event::{Body, StoredEvent};
 
-const SCHEMA: &str = include_str!("../../../recorder/schema/audit-event.json");
-const CATALOGUE: &str = include_str!("../../../recorder/schema/catalogue.json");
+const SCHEMA: &str = include_str!("../../../schema/audit-event.json");
+const CATALOGUE: &str = include_str!("../../../schema/catalogue.json");
 
 fn validator(extra: &str) -> EventValidator {
     let catalogue = Catalogue::parse(CATALOGUE).unwrap().extended(Catalogue::parse(extra).unwrap());

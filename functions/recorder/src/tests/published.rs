@@ -43,7 +43,8 @@ fn every_reference_of_the_openapi_document_leads_somewhere() {
 async fn the_examples_and_those_of_the_docs_are_accepted() {
     let page = include_str!("../../../../docs/recording-events.md");
     let blocks = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let ours = [include_str!("../../schema/examples/request.json"), include_str!("../../schema/examples/message.json")];
+    let ours =
+        [include_str!("../../../schema/examples/request.json"), include_str!("../../../schema/examples/message.json")];
     let bench = Bench::new();
     let mut kinds = [0; 2];
     for example in blocks.chain(ours) {
