@@ -103,7 +103,7 @@ export const connector = {
 
 export const settings = {
   fields: { bucket: /^Bucket$/, region: /^Region$/, prefix: /^Prefix/, frequencyHours: /^Frequency/ },
-  choices: { format: "Format", compression: "Compression" },
+  choices: { format: "Format", compression: "Compression", schema: "Schema" },
   fromADate: "From a date",
   date: "Date (UTC)",
   preview: "Preview",

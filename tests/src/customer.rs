@@ -80,7 +80,7 @@ pub async fn connect(
     let mut draft = json!({
         "bucket": bucket_name, "region": REGION, "prefix": prefix,
         "frequencyHours": choices.frequency_hours.as_deref().unwrap_or("1").parse::<u8>()?,
-        "format": choices.format, "compression": choices.compression,
+        "format": choices.format, "compression": choices.compression, "schema": choices.schema,
     });
     let found = api.admin(tenant, "POST", "/v1/export-settings/verify", Some(&draft)).await?.ok()?;
     ensure!(found["passed"] == true, "the verification found something: {found:#}");

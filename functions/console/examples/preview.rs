@@ -23,7 +23,7 @@ use audit_log_core::{
     schedule::{Schedule, Window, full_hour},
     settings::Draft,
     system_events,
-    tenant::{AccountId, Compression, Format, Partition, Platform, Region, TenantId},
+    tenant::{AccountId, Compression, Format, Partition, Platform, Region, Schema, TenantId},
     timestamp,
     verification::{Step, StepName, StepStatus},
 };
@@ -128,6 +128,7 @@ fn add_exports(fakes: &Fakes, tenant: &str, now: DateTime<Utc>) -> anyhow::Resul
                 },
                 format: Format::default(),
                 compression: Compression::default(),
+                schema: Schema::default(),
                 objects: vec![object],
                 trailing_counts: TrailingCounts::new(window),
                 late: 0,

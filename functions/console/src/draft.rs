@@ -53,6 +53,10 @@ struct Properties {
     /// `none` if left out.
     #[schema(example = "none", pattern = "^(none|gzip)$")]
     compression: Option<String>,
+    /// `native`: events as they were recorded. `ocsf`: events of OCSF 1.8.0. A place with files of one schema should not get
+    /// those of another: change the prefix, too. `native` if left out.
+    #[schema(example = "native", pattern = "^(native|ocsf)$")]
+    schema: Option<String>,
     /// `bucket`: S3 encrypts by the bucket's default. `sse-s3`: each write asks for `AES256`. `sse-kms`: each write asks
     /// for `aws:kms` with the key `kmsKeyArn`. `bucket` if left out.
     #[schema(example = "bucket", pattern = "^(bucket|sse-s3|sse-kms)$")]
@@ -120,6 +124,7 @@ impl SettingsDraft {
             frequency_hours: Some(fields.number("frequencyHours").unwrap_or_else(|| "1".to_owned())),
             format: fields.text("format"),
             compression: fields.text("compression"),
+            schema: fields.text("schema"),
             encryption: fields.text("encryption"),
             kms_key_arn: fields.text("kmsKeyArn"),
             bucket_owner: fields.text("bucketOwner"),

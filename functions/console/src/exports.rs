@@ -57,6 +57,8 @@ pub struct Receipt {
     pub(crate) format: &'static str,
     /// Their compression: `none` or `gzip`.
     pub(crate) compression: &'static str,
+    /// The schema of their events: `native` or `ocsf`.
+    pub(crate) schema: &'static str,
     /// The first 50 of its objects, in order.
     pub(crate) objects: Vec<ExportedObject>,
     /// How many objects there are.
@@ -94,6 +96,8 @@ pub struct ReplayedReceipt {
     pub(crate) format: &'static str,
     /// Their compression: `none` or `gzip`.
     pub(crate) compression: &'static str,
+    /// The schema of their events: `native` or `ocsf`.
+    pub(crate) schema: &'static str,
     /// When the last object was stored.
     pub(crate) exported_at: String,
     /// How many objects there are.
@@ -230,6 +234,7 @@ impl From<&StoredReceipt> for ReplayedReceipt {
             folder: receipt.location.folder.clone(),
             format: receipt.format.as_str(),
             compression: receipt.compression.as_str(),
+            schema: receipt.schema.as_str(),
             exported_at: timestamp::seconds(receipt.exported_at),
             object_count: *object_count,
             events: *events,
@@ -251,6 +256,7 @@ impl From<StoredReceipt> for Receipt {
             folder: receipt.location.folder,
             format: receipt.format.as_str(),
             compression: receipt.compression.as_str(),
+            schema: receipt.schema.as_str(),
             objects: receipt.objects.into_iter().take(MAX_LISTED_OBJECTS).map(object).collect(),
             object_count,
             events,

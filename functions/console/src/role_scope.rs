@@ -30,6 +30,7 @@ impl RoleScope {
             frequency_hours: _,
             format: _,
             compression: _,
+            schema: _,
             encryption: _,
             bucket_owner: _,
             event_shards: _,

@@ -9,7 +9,7 @@ use audit_log_core::{
     settings::{Destination, Draft, TenantConfig},
     setup_draft::SetupDraft,
     status::{Status, next_run},
-    tenant::TenantId,
+    tenant::{Schema, TenantId},
     timestamp,
 };
 use audit_log_web::{
@@ -79,6 +79,7 @@ pub struct StoredSettings {
     pub(crate) frequency_hours: i64,
     pub(crate) format: String,
     pub(crate) compression: String,
+    pub(crate) schema: String,
     pub(crate) encryption: String,
     pub(crate) kms_key_arn: Option<String>,
     pub(crate) bucket_owner: Option<String>,
@@ -310,6 +311,8 @@ pub(crate) struct Preview {
     pub(crate) deliveries: Option<Deliveries>,
     /// Where the save leads instead; `None` if to the same place, or if it can't be told.
     pub(crate) elsewhere: Option<Destination>,
+    /// Whether the folder has files of another schema.
+    pub(crate) mixes_schemas: bool,
 }
 
 /// The key of the next object and the time of the next run.
@@ -337,7 +340,16 @@ pub(crate) async fn preview<B: Backend>(
     // As a save decides whether the present place gets a final delivery.
     let leaves = deliveries.is_some() && records.config.as_ref().and_then(place) != place(&merged.draft);
     let elsewhere = merged.draft.destination().filter(|_| is_known && leaves);
-    Ok(Preview { next: next_export(app, tenant, &records, merged, now), deliveries, elsewhere })
+    let mixes_schemas =
+        deliveries.is_some() && records.config.as_ref().is_some_and(|saved| mixes(saved, &merged.draft));
+    Ok(Preview { next: next_export(app, tenant, &records, merged, now), deliveries, elsewhere, mixes_schemas })
+}
+
+/// Whether a save puts files of another schema into the same folder.
+fn mixes(saved: &Draft, draft: &Draft) -> bool {
+    let schema = |draft: &Draft| Schema::parse(draft.schema.as_deref().unwrap_or_default()).unwrap_or_default();
+    let folder = |draft: &Draft| draft.destination().map(|place| (place.bucket, place.prefix));
+    schema(saved) != schema(draft) && folder(saved) == folder(draft)
 }
 
 /// The fields that say where files go, and how they get there.
@@ -439,6 +451,7 @@ impl StoredSettings {
             frequency_hours,
             format,
             compression,
+            schema,
             encryption,
             kms_key_arn,
             bucket_owner,
@@ -455,6 +468,7 @@ impl StoredSettings {
             frequency_hours: frequency_hours.and_then(|hours| hours.parse().ok()).unwrap_or_default(),
             format: format.unwrap_or_else(|| "json".to_owned()),
             compression: compression.unwrap_or_else(|| "none".to_owned()),
+            schema: schema.unwrap_or_else(|| "native".to_owned()),
             encryption: encryption.unwrap_or_else(|| "bucket".to_owned()),
             kms_key_arn,
             bucket_owner,

@@ -14,9 +14,6 @@ use crate::{
     timestamp,
 };
 
-/// The schema's version in each object's metadata.
-pub const SCHEMA_VERSION: &str = "1";
-
 /// Returns the folder of all of a tenant's objects: `[<prefix>/]audit-logs/tenant=<id>/`. The credentials of a delivery
 /// are limited to it.
 pub fn tenant_folder(prefix: &Prefix, tenant: &TenantId) -> String {
@@ -103,7 +100,7 @@ impl ObjectSpec {
                 ("tenant-id", config.tenant.to_string()),
                 ("window-from", timestamp::seconds(window.from)),
                 ("window-to", timestamp::seconds(window.to)),
-                ("schema-version", SCHEMA_VERSION.to_owned()),
+                ("schema-version", config.schema.version().to_owned()),
             ],
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     failure::{Code, Failure, Party},
     tenant::{
         AccountId, BucketName, Compression, Encryption, EventShards, ExternalId, Format, Frequency, Invalid, KmsKeyArn,
-        Platform, Prefix, Region, RoleArn, TenantId, quoted,
+        Platform, Prefix, Region, RoleArn, Schema, TenantId, quoted,
     },
 };
 
@@ -26,6 +26,7 @@ pub struct TenantConfig {
     pub frequency: Frequency,
     pub format: Format,
     pub compression: Compression,
+    pub schema: Schema,
     pub encryption: Encryption,
     /// The bucket's account, if it isn't the role's.
     pub bucket_owner: Option<AccountId>,
@@ -76,6 +77,7 @@ pub struct Draft {
     pub frequency_hours: Option<String>,
     pub format: Option<String>,
     pub compression: Option<String>,
+    pub schema: Option<String>,
     pub encryption: Option<String>,
     pub kms_key_arn: Option<String>,
     pub bucket_owner: Option<String>,
@@ -164,6 +166,7 @@ impl Draft {
             frequency,
             format,
             compression,
+            schema,
             encryption,
             bucket_owner,
             event_shards,
@@ -179,6 +182,7 @@ impl Draft {
             frequency_hours: Some(frequency.hours().to_string()),
             format: Some(format.as_str().to_owned()),
             compression: Some(compression.as_str().to_owned()),
+            schema: Some(schema.as_str().to_owned()),
             encryption: Some(encryption.as_str().to_owned()),
             kms_key_arn: encryption.kms_key().map(ToString::to_string),
             bucket_owner: bucket_owner.as_ref().map(ToString::to_string),
@@ -239,6 +243,7 @@ impl Draft {
             frequency_hours,
             format,
             compression,
+            schema,
             encryption,
             kms_key_arn,
             bucket_owner,
@@ -251,6 +256,7 @@ impl Draft {
         let frequency = fields.required("frequency_hours", frequency_hours.as_ref(), Frequency::parse);
         let format = fields.optional("format", format.as_ref(), Format::parse);
         let compression = fields.optional("compression", compression.as_ref(), Compression::parse);
+        let schema = fields.optional("schema", schema.as_ref(), Schema::parse);
         let encryption = check_encryption(&mut fields, encryption.as_ref(), kms_key_arn.as_ref());
         let bucket_owner = fields.optional("bucket_owner", bucket_owner.as_ref(), AccountId::parse);
         let event_shards = fields.present("event_shards", event_shards.as_ref(), EventShards::parse);
@@ -283,6 +289,7 @@ impl Draft {
                     frequency,
                     format: format.unwrap_or_default(),
                     compression: compression.unwrap_or_default(),
+                    schema: schema.unwrap_or_default(),
                     encryption,
                     bucket_owner,
                     event_shards: event_shards.unwrap_or(EventShards::ONE),
@@ -409,6 +416,7 @@ pub(crate) mod tests {
             frequency_hours: text("99"),
             format: text("csv"),
             compression: text("zip"),
+            schema: text("csv"),
             encryption: text("aws:kms"),
             kms_key_arn: text("alias/x"),
             bucket_owner: text("me"),
@@ -427,6 +435,7 @@ pub(crate) mod tests {
                 "frequency_hours",
                 "format",
                 "compression",
+                "schema",
                 "kms_key_arn",
                 "encryption",
                 "bucket_owner",

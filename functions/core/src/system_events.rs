@@ -170,7 +170,7 @@ pub fn has_changes(before: &Draft, after: &Draft) -> bool {
 }
 
 /// The fields whose changes are audited, by their names in the event; blank and absent are the same.
-fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 10] {
+fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 11] {
     // Without `..`, so that a new setting does not compile until it is audited or left out.
     let Draft {
         external_id: _,
@@ -182,6 +182,7 @@ fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 10] {
         frequency_hours,
         format,
         compression,
+        schema,
         encryption,
         kms_key_arn,
         bucket_owner,
@@ -196,6 +197,7 @@ fn audited_fields(draft: &Draft) -> [(&'static str, Option<&str>); 10] {
         ("frequencyHours", frequency_hours),
         ("format", format),
         ("compression", compression),
+        ("schema", schema),
         ("encryption", encryption),
         ("kmsKeyArn", kms_key_arn),
         ("bucketOwner", bucket_owner),

@@ -12,7 +12,7 @@ mod regions;
 pub use arn::{KmsKeyArn, RoleArn};
 pub use destination::{BucketName, Prefix};
 pub use encryption::Encryption;
-pub use file_format::{Compression, Format};
+pub use file_format::{Compression, Format, Schema};
 pub use identity::{AccountId, DueShard, EventShards, ExternalId, ExternalIds, Frequency, Platform, TenantId};
 pub use regions::{Partition, Region};
 

@@ -60,6 +60,7 @@ impl From<RequestFields> for VerificationRequest {
             frequency_hours: None,
             format: None,
             compression: None,
+            schema: None,
             event_shards: None,
             version: None,
         };
@@ -82,6 +83,7 @@ impl From<VerificationRequest> for RequestFields {
             frequency_hours: _,
             format: _,
             compression: _,
+            schema: _,
             event_shards: _,
             version: _,
         } = draft;

@@ -239,6 +239,7 @@ fn has_same_destination(a: &TenantConfig, b: &TenantConfig) -> bool {
         frequency: _,
         format: _,
         compression: _,
+        schema: _,
         encryption,
         bucket_owner,
         event_shards: _,

@@ -320,6 +320,7 @@ fn config_fields(draft: Draft) -> Vec<(&'static str, Option<String>)> {
         ("frequency_hours", draft.frequency_hours),
         ("format", draft.format),
         ("compression", draft.compression),
+        ("schema", draft.schema),
         ("encryption", draft.encryption),
         ("kms_key_arn", draft.kms_key_arn),
         ("bucket_owner", draft.bucket_owner),

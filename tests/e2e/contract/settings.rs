@@ -39,6 +39,7 @@ fn every_field(bucket: &str) -> Draft {
         frequency_hours: some("6"),
         format: some("ndjson"),
         compression: some("gzip"),
+        schema: some("ocsf"),
         encryption: some("sse-kms"),
         kms_key_arn: some("arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
         bucket_owner: some("333333333333"),

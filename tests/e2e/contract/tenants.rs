@@ -128,6 +128,7 @@ async fn records_are_loaded_as_stored_valid_or_not(world: &impl World) -> Result
             frequency_hours: some("ninety-nine"),
             format: some("xml"),
             compression: some("zip"),
+            schema: some("xml"),
             encryption: some("rot13"),
             kms_key_arn: some("a key"),
             bucket_owner: some("me"),

@@ -57,6 +57,7 @@ fn draft(text: &str) -> Draft {
             "frequency_hours" => &mut draft.frequency_hours,
             "format" => &mut draft.format,
             "compression" => &mut draft.compression,
+            "schema" => &mut draft.schema,
             "encryption" => &mut draft.encryption,
             "kms_key_arn" => &mut draft.kms_key_arn,
             "bucket_owner" => &mut draft.bucket_owner,

@@ -7,7 +7,7 @@ use audit_log_core::{
         Receipt, StoredManifest, StoredObject, StoredReceipt,
     },
     schedule::Window,
-    tenant::{Compression, Format, TenantId},
+    tenant::{Compression, Format, Schema, TenantId},
     timestamp,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -81,6 +81,7 @@ fn item(mut item: Item, receipt: &Receipt) -> Item {
             ("folder", s(&receipt.location.folder)),
             ("format", s(receipt.format.as_str())),
             ("compression", s(receipt.compression.as_str())),
+            ("schema", s(receipt.schema.as_str())),
             ("objects", AttributeValue::L(objects)),
             ("object_count", n(receipt.objects.len())),
             ("events", n(receipt.events())),
@@ -133,6 +134,7 @@ pub(crate) fn stored_receipt(item: &Item) -> Option<StoredReceipt> {
         location: Location { bucket: text(item, "bucket")?, folder: text(item, "folder")? },
         format: Format::parse(&text(item, "format")?).ok()?,
         compression: Compression::parse(&text(item, "compression")?).ok()?,
+        schema: Schema::parse(&text(item, "schema")?).ok()?,
         objects: item.get("objects")?.as_l().ok()?.iter().filter_map(object).collect(),
         trailing_counts: TrailingCounts::new(window),
         late: number(item, "late")?,

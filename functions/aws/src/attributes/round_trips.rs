@@ -14,7 +14,7 @@ use audit_log_core::{
         ReplayError, ReplayState, StopCause, StoredManifest, StoredObject, StoredReceipt,
     },
     schedule::{Schedule, Window},
-    tenant::{Compression, DueShard, Format, Partition, Platform, Prefix, Region},
+    tenant::{Compression, DueShard, Format, Partition, Platform, Prefix, Region, Schema},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -56,6 +56,7 @@ fn settings() -> impl Strategy<Value = Draft> {
         1..=24_u8,
         option::of(select(vec!["json", "ndjson"])),
         option::of(select(vec!["none", "gzip"])),
+        option::of(select(vec!["native", "ocsf"])),
     );
     let encryption = prop_oneof![
         (option::of(Just("bucket")), option::of("[a-z0-9-]{1,64}")),
@@ -64,7 +65,7 @@ fn settings() -> impl Strategy<Value = Draft> {
     ];
     let rest = (encryption, option::of("[0-9]{12}"), option::of(1..=64_u16), option::of(0..u64::MAX));
     (needed, chosen, rest).prop_map(|((external_id, account, role, bucket, region), chosen, rest)| {
-        let (prefix, hours, format, compression) = chosen;
+        let (prefix, hours, format, compression, schema) = chosen;
         let ((encryption, key), bucket_owner, shards, version) = rest;
         Draft {
             external_id: Some(external_id),
@@ -76,6 +77,7 @@ fn settings() -> impl Strategy<Value = Draft> {
             frequency_hours: Some(hours.to_string()),
             format: format.map(str::to_owned),
             compression: compression.map(str::to_owned),
+            schema: schema.map(str::to_owned),
             encryption: encryption.map(str::to_owned),
             kms_key_arn: key.map(|key| format!("arn:aws:kms:{region}:{account}:key/{key}")),
             bucket_owner,
@@ -175,13 +177,18 @@ fn any_receipt() -> impl Strategy<Value = Receipt> {
         let (previous, amended) = rest;
         StoredManifest { key, sha256, state, previous, amended }
     });
-    let files = (select(vec![Format::Json, Format::Ndjson]), select(vec![Compression::None, Compression::Gzip]));
+    let files = (
+        select(vec![Format::Json, Format::Ndjson]),
+        select(vec![Compression::None, Compression::Gzip]),
+        select(vec![Schema::Native, Schema::Ocsf]),
+    );
     (window(), (location(), files), objects, numbers, any::<bool>(), instant(), option::of(manifest)).prop_map(
         |(window, place, objects, (late, malformed, millis), gap, exported_at, manifest)| Receipt {
             window,
             location: place.0,
             format: place.1.0,
             compression: place.1.1,
+            schema: place.1.2,
             objects,
             trailing_counts: TrailingCounts::new(window),
             late,

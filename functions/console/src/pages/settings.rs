@@ -73,6 +73,7 @@ struct PreviewView {
     deliveries: Option<DeliveriesView>,
     /// Where the form leads instead.
     elsewhere: Option<String>,
+    mixes_schemas: bool,
 }
 
 struct NextFile {
@@ -178,10 +179,13 @@ pub(super) async fn preview<B: Backend>(
 }
 
 async fn preview_view<B: Backend>(app: &App<B>, session: &Session<Admin>, typed: &SettingsForm) -> PreviewView {
-    let (next, deliveries, elsewhere) = match settings::preview(app, &session.caller, typed.draft()).await {
-        Ok(Preview { next, deliveries, elsewhere }) => (next, deliveries, elsewhere),
-        Err(problem) => (Err(problem), None, None),
-    };
+    let preview = settings::preview(app, &session.caller, typed.draft()).await;
+    let Preview { next, deliveries, elsewhere, mixes_schemas } = preview.unwrap_or_else(|problem| Preview {
+        next: Err(problem),
+        deliveries: None,
+        elsewhere: None,
+        mixes_schemas: false,
+    });
     let next = next.map(|next| NextFile { key: next.key, run: When::minute(&next.next_run_at.to_rfc3339()) });
     let label = |field: &str| label(field).unwrap_or(field).to_lowercase();
     let next = next.map_err(|problem| match (problem.code(), problem.errors().first()) {
@@ -190,7 +194,7 @@ async fn preview_view<B: Backend>(app: &App<B>, session: &Session<Admin>, typed:
         (_, None) => problem.detail().to_owned(),
     });
     let deliveries = deliveries.map(DeliveriesView::from);
-    PreviewView { next, deliveries, elsewhere: elsewhere.as_ref().map(place) }
+    PreviewView { next, deliveries, elsewhere: elsewhere.as_ref().map(place), mixes_schemas }
 }
 
 /// The form with what was typed and what is wrong with it. After a conflict, also with what is stored now.

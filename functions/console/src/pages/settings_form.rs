@@ -28,6 +28,7 @@ pub(crate) struct SettingsForm {
     frequency_hours: String,
     format: String,
     compression: String,
+    schema: String,
     encryption: String,
     kms_key_arn: String,
     bucket_owner: String,
@@ -49,6 +50,7 @@ pub(super) fn label(field: &str) -> Option<&'static str> {
         "frequencyHours" => "Frequency",
         "format" => "Format",
         "compression" => "Compression",
+        "schema" => "Schema",
         "encryption" => "Encryption",
         "kmsKeyArn" => "KMS key",
         "bucketOwner" => "Bucket owner",
@@ -81,6 +83,7 @@ impl SettingsForm {
             frequency_hours,
             format,
             compression,
+            schema,
             encryption,
             kms_key_arn,
             bucket_owner,
@@ -93,6 +96,7 @@ impl SettingsForm {
             frequency_hours: frequency_hours.to_string(),
             format,
             compression,
+            schema,
             encryption,
             kms_key_arn: kms_key_arn.unwrap_or_default(),
             bucket_owner: bucket_owner.unwrap_or_default(),
@@ -115,6 +119,7 @@ impl SettingsForm {
             frequency_hours: settings.frequency_hours.clone().unwrap_or_else(|| "1".to_owned()),
             format: text(&settings.format),
             compression: text(&settings.compression),
+            schema: text(&settings.schema),
             encryption: text(&settings.encryption),
             kms_key_arn: text(&settings.kms_key_arn),
             bucket_owner: text(&settings.bucket_owner),
@@ -134,7 +139,7 @@ impl SettingsForm {
     }
 
     /// The settings by name, in the order of the page.
-    fn settings(&self) -> [(&'static str, &String); 9] {
+    fn settings(&self) -> [(&'static str, &String); 10] {
         let Self {
             bucket,
             region,
@@ -145,6 +150,7 @@ impl SettingsForm {
             frequency_hours,
             format,
             compression,
+            schema,
             version: _,
             history: _,
             history_from: _,
@@ -161,6 +167,7 @@ impl SettingsForm {
             ("frequencyHours", frequency_hours),
             ("format", format),
             ("compression", compression),
+            ("schema", schema),
         ]
     }
 
@@ -244,6 +251,7 @@ pub(super) struct Fields {
     pub(super) frequency_hours: Field,
     pub(super) format: Field,
     pub(super) compression: Field,
+    pub(super) schema: Field,
     pub(super) encryption: Field,
     pub(super) kms_key_arn: Field,
     pub(super) bucket_owner: Field,
@@ -272,6 +280,7 @@ impl Fields {
             frequency_hours: field("frequencyHours", &form.frequency_hours),
             format: field("format", &form.format),
             compression: field("compression", &form.compression),
+            schema: field("schema", &form.schema),
             encryption: field("encryption", &form.encryption),
             kms_key_arn: field("kmsKeyArn", &form.kms_key_arn),
             bucket_owner: field("bucketOwner", &form.bucket_owner),

@@ -112,6 +112,7 @@ impl PlaceView {
         let prefix = Prefix::parse(&text(&settings.prefix)).unwrap_or_default();
         let format = settings.format.as_deref().unwrap_or("json").to_uppercase();
         let gzip = if settings.compression.as_deref() == Some("gzip") { ", gzip" } else { "" };
+        let ocsf = if settings.schema.as_deref() == Some("ocsf") { ", OCSF" } else { "" };
         let every = match settings.frequency_hours.as_deref().unwrap_or("1") {
             "1" => "every hour".to_owned(),
             hours => format!("every {hours} hours"),
@@ -122,7 +123,7 @@ impl PlaceView {
             folder: tenant_folder(&prefix, tenant),
             kms_key: settings.kms_key_arn.clone().filter(|arn| !arn.is_empty()),
             create_bucket: *create_bucket,
-            files: format!("{format}{gzip}, {every}"),
+            files: format!("{format}{gzip}{ocsf}, {every}"),
             history: history_from.as_ref().map(|from| format!("{from} (UTC)")),
         }
     }

@@ -153,6 +153,7 @@ async fn all_wrong_fields_are_named_at_once() {
     let world = World::with("acme").await;
     let wrong = json!({
         "bucket": "Acme logs", "region": 7, "prefix": "a*", "frequencyHours": 99, "format": "csv", "compression": "zip",
+        "schema": "csv",
         "encryption": "aws:kms", "kmsKeyArn": "alias/x", "bucketOwner": "me", "historyFrom": "yesterday", "externalId": "mine",
     });
     let refused = world.save("acme", wrong).await;
@@ -169,6 +170,7 @@ async fn all_wrong_fields_are_named_at_once() {
         "kmsKeyArn",
         "prefix",
         "region",
+        "schema",
     ];
     assert_eq!(refused.fields(), all, "{}", refused.text);
     let empty = world.save("acme", json!({})).await;

@@ -314,7 +314,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
         let mut config = stored_config.clone();
         if let Some(standing) = &standing {
-            (config.format, config.compression) = (standing.receipt.format, standing.receipt.compression);
+            let Receipt { format, compression, schema, .. } = standing.receipt;
+            (config.format, config.compression, config.schema) = (format, compression, schema);
         }
         let mut open = match bucket.take() {
             Some((opened_by, open)) if opened_by == config => Some(open),

@@ -259,6 +259,7 @@ impl<'a, B: Buckets> Writer<'a, B> {
             duration: ended - started,
             format: self.config.format,
             compression: self.config.compression,
+            schema: self.config.schema,
             ..Receipt::empty(self.window, Location::of(self.config), self.trailing_counts)
         }
     }

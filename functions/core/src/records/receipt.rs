@@ -10,7 +10,7 @@ use crate::{
     object::{sha256, tenant_folder},
     schedule::Window,
     settings::TenantConfig,
-    tenant::{Compression, Format},
+    tenant::{Compression, Format, Schema},
 };
 
 /// The names of the records of receipts begin with it; the end of the window follows.
@@ -95,6 +95,7 @@ pub struct Receipt {
     pub location: Location,
     pub format: Format,
     pub compression: Compression,
+    pub schema: Schema,
     /// The objects of late minutes, then those of the window in order, at least one.
     pub objects: Vec<StoredObject>,
     /// Not part of a stored receipt.
@@ -123,6 +124,7 @@ impl Receipt {
             location,
             format: Format::default(),
             compression: Compression::default(),
+            schema: Schema::default(),
             objects: Vec::new(),
             trailing_counts,
             late: 0,

@@ -1,4 +1,4 @@
-//! The format and compression of a tenant's files.
+//! The format, compression and schema of a tenant's files.
 
 use super::{Invalid, quoted};
 
@@ -63,6 +63,44 @@ impl Compression {
         match self {
             Self::None => "none",
             Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// What a line of a file looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Schema {
+    /// An event as it was recorded, byte for byte.
+    #[default]
+    Native,
+    /// An event of the Open Cybersecurity Schema Framework, made of the native one.
+    Ocsf,
+}
+
+impl Schema {
+    /// # Errors
+    /// If the text is neither `native` nor `ocsf`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "native" => Ok(Self::Native),
+            "ocsf" => Ok(Self::Ocsf),
+            _ => Err(Invalid(format!("the schema is native or ocsf, not {}", quoted(text)))),
+        }
+    }
+
+    /// As in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Ocsf => "ocsf",
+        }
+    }
+
+    /// As in each object's metadata.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Native => "1",
+            Self::Ocsf => "ocsf-1.8.0",
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn filled<'a>(version: &'a str, changes: &[(&'a str, &'a str)]) -> Ve
         ("frequencyHours", "6"),
         ("format", "ndjson"),
         ("compression", "gzip"),
+        ("schema", "native"),
         ("encryption", "bucket"),
         ("kmsKeyArn", ""),
         ("bucketOwner", ""),

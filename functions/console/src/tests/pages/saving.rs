@@ -164,3 +164,18 @@ async fn a_connected_role_is_tested_again_and_nothing_changes() {
     let page = browser.send("/connector", "/connector/test", &[]).await;
     assert_eq!((page.status.as_u16(), page.location()), (303, "../connector"), "there is no role to test");
 }
+
+#[tokio::test]
+async fn a_change_of_the_schema_without_a_change_of_the_prefix_is_warned_of() {
+    let world = World::with("acme").await;
+    let browser = world.browser("acme", ADMIN);
+    let version = browser.get("/settings").await.field("version");
+    for (changes, is_warned) in [
+        (vec![("schema", "ocsf"), ("prefix", "")], true),
+        (vec![("schema", "native"), ("prefix", "")], false),
+        (vec![("schema", "ocsf"), ("prefix", "ocsf")], false),
+    ] {
+        let preview = browser.send("/settings", "/settings/preview", &filled(&version, &changes)).await;
+        assert_eq!(preview.text.contains("files of another schema"), is_warned, "{changes:?}: {}", preview.text);
+    }
+}
