@@ -11,6 +11,7 @@
 //! - [`event`]: one line of an export.
 //! - [`member_names`]: names that occur twice in an object of an event.
 //! - [`object`]: keys and bytes of exported objects.
+//! - [`ocsf`]: one line of an export in OCSF.
 //! - [`failure`]: what went wrong, who must act, and what to do.
 //! - [`records`]: watermarks, receipts and connection checks.
 //! - [`lease`]: the exclusive right to export a tenant for one run.
@@ -59,6 +60,7 @@ pub mod member_names;
 pub mod new_event;
 pub mod notification;
 pub mod object;
+pub mod ocsf;
 pub mod onboarding;
 pub mod outbox;
 pub mod ports;

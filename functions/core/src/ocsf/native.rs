@@ -1,0 +1,177 @@
+//! Takes a native event apart, without parsing its values.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::mapping::Path;
+
+/// A native event. All texts are JSON, as they stand in it.
+#[derive(Debug, Default)]
+pub(super) struct NativeEvent<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) date: Option<&'a str>,
+    pub(super) log_type: Option<&'a str>,
+    pub(super) action: Option<&'a str>,
+    pub(super) user: User<'a>,
+    pub(super) info: Option<&'a str>,
+    /// The members that no attribute holds as they are, with `additionalInfo`.
+    pub(super) unmapped: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> NativeEvent<'a> {
+    /// Returns none if the line is no JSON object.
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
+        let Members(members) = serde_json::from_str(line).ok()?;
+        let mut event = Self::default();
+        for (name, value) in members {
+            let place = match text(name).as_deref() {
+                Some("id") => &mut event.id,
+                Some("date") => &mut event.date,
+                Some("logType") => &mut event.log_type,
+                Some("action") => &mut event.action,
+                Some("user") => {
+                    let (user, is_whole) = User::parse(value);
+                    event.user = user;
+                    if !is_whole {
+                        event.unmapped.push((name, value));
+                    }
+                    continue;
+                }
+                other => {
+                    if other == Some("additionalInfo") {
+                        event.info = Some(value);
+                    }
+                    event.unmapped.push((name, value));
+                    continue;
+                }
+            };
+            if place.is_none() && value.starts_with('"') {
+                *place = Some(value);
+            } else {
+                event.unmapped.push((name, value));
+            }
+        }
+        Some(event)
+    }
+}
+
+/// A user's texts, as JSON.
+#[derive(Debug, Default)]
+pub(super) struct User<'a> {
+    uid: Option<&'a str>,
+    name: Option<&'a str>,
+    email: Option<&'a str>,
+}
+
+impl<'a> User<'a> {
+    /// Leaves out an address that OCSF doesn't take for one.
+    pub(super) fn new(uid: Option<&'a str>, name: Option<&'a str>, email: Option<&'a str>) -> Self {
+        Self { uid, name, email: email.filter(|email| text(email).is_some_and(|text| is_email(&text))) }
+    }
+
+    /// Returns the user as far as it is known, and whether that is all of it.
+    fn parse(json: &'a str) -> (Self, bool) {
+        let Ok(Members(members)) = serde_json::from_str(json) else { return (Self::default(), false) };
+        let mut found = [None; 3];
+        for (name, value) in &members {
+            let place = ["id", "name", "email"].iter().position(|known| text(name).as_deref() == Some(known));
+            if let Some(place) = place.and_then(|place| found.get_mut(place)).filter(|_| value.starts_with('"')) {
+                *place = Some(*value);
+            }
+        }
+        let [uid, name, email] = found;
+        let user = Self::new(uid, name, email);
+        let known = [user.uid, user.name, user.email].iter().flatten().count();
+        let is_whole = known == members.len() && (uid.is_some() || name.is_some());
+        (user, is_whole)
+    }
+
+    /// Returns OCSF's object `user`, which requires `uid` or `name` (<https://schema.ocsf.io/1.8.0/objects/user>). An address
+    /// alone is the name, too.
+    pub(super) fn to_json(&self) -> Option<String> {
+        let name = self.name.or(self.email.filter(|_| self.uid.is_none()));
+        if self.uid.is_none() && name.is_none() {
+            return None;
+        }
+        let mut json = super::Object::with_capacity(128);
+        for (member, value) in [("uid", self.uid), ("name", name), ("email_addr", self.email)] {
+            if let Some(value) = value {
+                json.member(member, value);
+            }
+        }
+        Some(json.finish())
+    }
+}
+
+/// The type `email_t` of OCSF 1.8.0: `^[a-zA-Z0-9!#$%&'*+-/=?^_`{|}~.]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9-.]+$`, where `+-/` is a
+/// range.
+fn is_email(text: &str) -> bool {
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_local = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+,-./=?^_`{|}~".contains(&byte);
+    let Some((local, (domain, rest))) =
+        text.split_once('@').and_then(|(local, host)| Some((local, host.split_once('.')?)))
+    else {
+        return false;
+    };
+    [local, domain, rest].iter().all(|part| !part.is_empty())
+        && local.bytes().all(is_local)
+        && domain.bytes().all(is_host)
+        && rest.bytes().all(|byte| is_host(byte) || byte == b'.')
+}
+
+/// The members of a JSON object in their order: names and values as they are written.
+#[derive(Debug, Default)]
+pub(super) struct Members<'a>(pub(super) Vec<(&'a str, &'a str)>);
+
+impl<'a> Members<'a> {
+    /// The members of an object; none of any other JSON.
+    pub(super) fn parse(json: &'a str) -> Self {
+        serde_json::from_str(json).unwrap_or_default()
+    }
+
+    /// Returns the value at a path.
+    pub(super) fn find(&self, path: &Path) -> Option<&'a str> {
+        let (first, rest) = path.split_first()?;
+        let value = self.member(first)?;
+        rest.iter().try_fold(value, |value, name| Members::parse(value).member(name))
+    }
+
+    fn member(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(other, _)| text(other).as_deref() == Some(name)).map(|(_, value)| *value)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    members.push((name.get(), value.get()));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// Returns the text that a JSON string stands for; none of any other JSON, and of half a character.
+pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
