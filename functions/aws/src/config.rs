@@ -1,15 +1,18 @@
 //! Reads the exporter's configuration from its environment.
 
-use std::{env, num::NonZeroU32};
+use std::{env, num::NonZeroU32, sync::Arc};
 
 use audit_log_core::{
     deployment::{ConfigError, SharedConfig, number, required},
     export::{Budget, Options},
+    ocsf,
 };
-
 use chrono::TimeDelta;
 
 use crate::buckets::PART_BYTES;
+
+/// The mapping to OCSF, which platforms extend before they build.
+const OCSF_MAPPING: &str = include_str!("../../schema/ocsf.json");
 
 /// How long a run replays before it goes on by a message to itself.
 const REPLAY_TIME_WITH_QUEUE: TimeDelta = TimeDelta::minutes(2);
@@ -50,7 +53,7 @@ impl ExporterConfig {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// If a table's name is missing, or a number is invalid or out of range.
+    /// If a table's name is missing, a number is invalid or out of range, or the mapping to OCSF was changed to an invalid one.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the exporter's environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok())
@@ -85,6 +88,10 @@ impl ExporterConfig {
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
                 // Half of the function's memory, which is at least 128 MB.
                 budget: Budget::new(number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)? << 19),
+                ocsf: Arc::new(
+                    ocsf::Mapping::parse(OCSF_MAPPING)
+                        .map_err(|invalid| ConfigError::new("functions/schema/ocsf.json", invalid.0))?,
+                ),
             },
             queue_url,
             shared,

@@ -68,6 +68,7 @@ use crate::{
     backoff,
     failure::{Code, Failure, Party},
     lease::Lease,
+    ocsf,
     ports::{Buckets, Bus, Events, Signer, Tenants},
     records::{Replay, TenantRecords},
     tenant::{DueShard, Platform, TenantId},
@@ -99,6 +100,8 @@ pub struct Options {
     pub replay_time: TimeDelta,
     /// Memory for what is read and not yet stored.
     pub budget: Budget,
+    /// How events are written for tenants that chose OCSF.
+    pub ocsf: Arc<ocsf::Mapping>,
 }
 
 /// One run's input: its hour, its clock and its limits.

@@ -72,6 +72,7 @@ impl Invocation {
             replay_time: TimeDelta::seconds(if self.world.is_calm() { 900 } else { plan.replay_time }),
             max_windows: if self.world.is_calm() { 1_000 } else { plan.max_windows },
             budget: Budget::new(1 << 22),
+            ocsf: Arc::default(),
         };
         let ports = || self.ports.clone();
         Export { tenants: ports(), events: ports(), buckets: ports(), bus: ports(), signer: ports(), options }

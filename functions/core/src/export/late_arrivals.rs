@@ -54,7 +54,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         let run = context.run;
         let mut reader = Reader::new(&self.events, context.config, minute, &[], &self.options.budget);
         while let Some(read) = reader.next_in_time(run).await? {
-            let (line, _) = read.event.line();
+            let (line, _) = self.line(context.config, &read.event);
             if !writer.has_room(&read, &line) {
                 reader.while_prefetching(writer.seal(None)).await?;
                 reader.while_prefetching(writer.store()).await?;

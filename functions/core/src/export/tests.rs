@@ -14,6 +14,8 @@ mod replay;
 mod resuming;
 mod retention;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 
@@ -70,6 +72,7 @@ impl World {
             max_windows: 168,
             replay_time: TimeDelta::minutes(15),
             budget: Budget::new(1 << 24),
+            ocsf: Arc::default(),
         };
         Self { fakes: Fakes::default(), options }
     }

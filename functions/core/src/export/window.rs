@@ -1,6 +1,9 @@
 //! Stores one window of one tenant: reads, encodes, uploads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -16,13 +19,14 @@ use super::{
 };
 use crate::{
     checkpoint::Checkpoint,
-    event,
+    event::{self, StoredEvent},
     late_arrivals::TrailingCounts,
     lease::LEASE_MARGIN,
     ports::{Buckets, Bus, Conditional, Events, Signer, Tenants},
     records::{Chain, EventPosition, Receipt},
     schedule::Window,
     settings::TenantConfig,
+    tenant::Schema,
 };
 
 impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S> {
@@ -71,6 +75,19 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
     }
 
+    /// Returns an event's line in the tenant's files, and whether it is malformed.
+    pub(super) fn line<'a>(&self, config: &TenantConfig, event: &'a StoredEvent) -> (Cow<'a, str>, bool) {
+        let (line, malformed) = event.line();
+        (self.in_schema(config, line), malformed)
+    }
+
+    fn in_schema<'a>(&self, config: &TenantConfig, native: Cow<'a, str>) -> Cow<'a, str> {
+        match config.schema {
+            Schema::Native => native,
+            Schema::Ocsf => Cow::Owned(self.options.ocsf.event(&config.tenant, &native)),
+        }
+    }
+
     /// Whether events that were recorded at an instant may have been deleted by now.
     pub(super) fn may_be_deleted(&self, recorded: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         event::may_be_deleted(recorded, self.options.retention, now)
@@ -94,10 +111,11 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         }
         if start.gap && writer.is_empty() {
             writer.open().await?;
-            writer.push(&event::retention_exceeded(&config.tenant, window), SYSTEM_EVENT)?;
+            let line = event::retention_exceeded(&config.tenant, window);
+            writer.push(&self.in_schema(config, Cow::Owned(line)), SYSTEM_EVENT)?;
         }
         while let Some(read) = reader.next_in_time(run).await? {
-            let (line, malformed) = read.event.line();
+            let (line, malformed) = self.line(config, &read.event);
             if !writer.has_room(&read, &line) {
                 let (read_until, last_event) = (reader.read_until(), reader.last_written());
                 reader.while_prefetching(store_file(context, start, writer, last_event)).await?;
@@ -128,7 +146,8 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             writer.open().await?;
             let is_lost = context.had_events();
             let line = if is_lost { event::retention_exceeded } else { event::heartbeat };
-            writer.push(&line(&config.tenant, window), SYSTEM_EVENT)?;
+            let line = line(&config.tenant, window);
+            writer.push(&self.in_schema(config, Cow::Owned(line)), SYSTEM_EVENT)?;
         }
         store_file(context, start, writer, None).await?;
         Ok(writer.check_last()?)

@@ -242,3 +242,39 @@ fn exported_windows_count_even_if_more_are_deferred() {
     assert_eq!((counts(&report), report.events, report.objects), ((0, 0, 3), 3, 3));
     assert!(!report.nothing_delivered(), "catching up is no failure to deliver");
 }
+
+#[test]
+fn a_tenant_that_chose_ocsf_gets_every_line_in_it() {
+    let world = World::with_acme();
+    let save = |schema: &str, at: &str| {
+        let (bucket, schema) = (Some("acme-bucket".to_owned()), Some(schema.to_owned()));
+        world.save("acme", &Draft { bucket, schema, ..draft() }, clock(at));
+    };
+    world.event("acme", "2026-11-21T10:30:00.000Z", "native");
+    world.tick("11:00").unwrap();
+    save("ocsf", "11:10");
+    world.event("acme", "2026-11-21T10:50:00.000Z", "late");
+    world.event("acme", "2026-11-21T11:30:00.000Z", "mapped");
+    let body = Body::Text("no JSON".to_owned());
+    world.fakes.put_event(
+        &id("acme"),
+        0,
+        StoredEvent { recorded_at_id: "2026-11-21T11:40:00.000Z#bad".to_owned(), body },
+    );
+    world.tick("12:00").unwrap();
+    world.tick("13:00").unwrap();
+    let lines: Vec<Vec<serde_json::Value>> =
+        world.objects("acme").iter().map(|(_, text)| serde_json::from_str(text).unwrap()).collect();
+    let [native, late, window, heartbeat] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(native[0]["n"], "native");
+    let names: Vec<_> = late.iter().chain(window).map(|event| event["unmapped"]["n"].as_str()).collect();
+    assert_eq!(names, [Some("late"), Some("mapped"), None]);
+    assert_eq!(window[1]["metadata"]["event_code"], "Malformed Audit Event");
+    assert_eq!(heartbeat[0]["metadata"]["event_code"], "Audit Log Export Completed");
+    for event in late.iter().chain(window).chain(heartbeat) {
+        assert_eq!((&event["class_uid"], &event["metadata"]["version"]), (&0.into(), &"1.8.0".into()), "{event}");
+    }
+    let receipts = world.fakes.state().tenants["acme"].receipts.clone();
+    let schemas: Vec<_> = receipts.values().map(|receipt| receipt.schema.as_str()).collect();
+    assert_eq!(schemas, ["native", "ocsf", "ocsf"]);
+}
