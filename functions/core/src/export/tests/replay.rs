@@ -104,6 +104,18 @@ fn every_window_that_overlaps_the_range_is_delivered_again_with_the_same_bytes_a
 }
 
 #[test]
+fn files_are_replaced_in_their_own_format_and_schema_whatever_the_settings_are_now() {
+    let world = World::exported();
+    let before = world.bucket_of("acme-bucket");
+    let text = |text: &str| Some(text.to_owned());
+    let changed = Draft { format: text("ndjson"), compression: text("gzip"), schema: text("ocsf"), ..draft() };
+    world.save("acme", &Draft { bucket: text("acme-bucket"), ..changed }, clock("13:05"));
+    world.request("10:00", "13:00", clock("13:10"));
+    assert_eq!(world.tick_at("13:20").replays.windows, 3);
+    assert_eq!(world.bucket_of("acme-bucket"), before);
+}
+
+#[test]
 fn a_window_with_a_late_event_gets_it_and_a_manifest_that_amends_the_exports() {
     let world = World::exported();
     let original = text_of(&world.bucket_of("acme-bucket"), "T100000Z_20261121T110000Z.manifest");
