@@ -35,7 +35,8 @@ async fn record(dynamodb: &Client, mut event: Value, tenant: &str) -> Result<(),
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(5)).operation_timeout(GIVE_UP);
+    let timeouts =
+        TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(5)).operation_timeout(GIVE_UP);
     let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts.build()).load().await;
     let login = json!({
         "id": format!("{:032x}", rand::random::<u128>()),
