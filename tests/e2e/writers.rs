@@ -49,10 +49,9 @@ impl Flaky {
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (http, upstream) = (reqwest::Client::builder().no_proxy().build()?, aws.endpoint().to_owned());
         let shared = Arc::clone(&seen);
-        let server = Server::start(move |request| {
+        let server = Server::start(move |request: Request<Incoming>| {
             let (http, upstream, seen) = (http.clone(), upstream.clone(), Arc::clone(&shared));
             async move {
-                let request: Request<Incoming> = request;
                 let url = format!("{upstream}{}", request.uri());
                 let (method, headers) = (request.method().clone(), request.headers().clone());
                 let body = body(request).await;
