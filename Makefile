@@ -15,6 +15,7 @@ BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
 HOSTILE := .tools/hostile/.installed
 CHECKOV := .tools/checkov/.installed
+WRITERS := .tools/writers/.installed
 # Not available prebuilt. Compiling it takes one or two minutes.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
@@ -42,7 +43,7 @@ OTHER_ARCH = $(if $(filter aarch64%,$(HOST)),x86_64,arm64)
 # Each has a crate audit-log-<function>, a binary <function> and a zip target/lambda/<function>/bootstrap.zip.
 FUNCTIONS := exporter console recorder
 STACK ?= audit-log-export
-TEMPLATES := infra/template.yaml cloudformation/audit-log-export-role.yaml
+TEMPLATES := infra/template.yaml infra/webhook.yaml cloudformation/audit-log-export-role.yaml
 # Refuses any file but those whose hashes are listed, and a package that would run a build with others.
 PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
@@ -57,7 +58,7 @@ demo: build ## A day of exports on a local AWS (KEEP=1 leaves it running)
 	@$(ON_HOST) cargo build --workspace --locked --bin demo
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
-test: build $(SCHEMATHESIS) $(BROWSER) ## All tests, on the zipped functions, a local AWS and a browser
+test: build $(SCHEMATHESIS) $(BROWSER) $(WRITERS) ## All tests, on the zipped functions, a local AWS and a browser
 	$(ON_HOST) cargo test --workspace --locked
 
 # The profile is nearly as fast as release and quicker to build. The simulation depends on the core alone and needs no tools.
@@ -164,7 +165,7 @@ deny: $(DEPLOY_TOOLS) ## Rules for dependencies: licenses, sources, one TLS stac
 	$(TOOLS)/cargo-deny --locked check bans licenses sources
 	@tests/build/advisories $(TOOLS)/cargo-deny
 
-lint: $(DEPLOY_TOOLS) $(CHECKOV) ## Lints of both CloudFormation templates
+lint: $(DEPLOY_TOOLS) $(CHECKOV) ## Lints of the CloudFormation templates
 	$(TOOLS)/cfn-lint $(TEMPLATES)
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template infra/template.yaml --region eu-west-1
 	.tools/checkov/bin/checkov --config-file tests/checkov/config.yaml $(TEMPLATES:%=--file %)
@@ -192,12 +193,14 @@ $(BENCH_PYTHON): tests/bench/baseline/requirements.txt
 $(HOSTILE): tests/hostile/requirements.txt
 $(CHECKOV): tests/checkov/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(NODE):
+$(WRITERS): tests/writers/requirements.txt tests/writers/package-lock.json | $(NODE)
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(NODE) $(WRITERS):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@$(QUIETLY) python3 -m venv $(@D)
 	@$(QUIETLY) $(@D)/bin/pip install $(PIP_FLAGS) --requirement $<
 	@if [ $@ = $(NODE) ]; then cd tests/policy && PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(QUIETLY) npm ci --no-fund --no-audit; fi
+	@if [ $@ = $(WRITERS) ]; then cp tests/writers/package*.json $(@D) && cd $(@D) && PATH="$(CURDIR)/.tools/node/bin:$$PATH" $(QUIETLY) npm ci --no-fund --no-audit; fi
 	@touch $@
 
 $(CYCLONEDX):

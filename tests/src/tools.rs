@@ -25,7 +25,9 @@ pub fn bash(aws: &LocalAws, account: &str, commands: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn confined(aws: &LocalAws, account: &str, program: &Path) -> Command {
+/// A program with the credentials of an account's root.
+#[must_use]
+pub fn confined(aws: &LocalAws, account: &str, program: &Path) -> Command {
     let mut command = Command::new(program);
     // With a clean environment and another home, no profile, endpoint or proxy of the developer can send these commands
     // to a real account.

@@ -9,6 +9,7 @@ mod events;
 mod faults;
 mod fleet;
 mod messages;
+mod published_schema;
 mod settings;
 mod signing;
 mod tenants;
@@ -23,6 +24,7 @@ use chrono::{DateTime, Utc};
 pub use buckets::FakeUpload;
 use faults::Faults;
 pub use faults::{Fault, Op};
+pub use published_schema::schema_errors;
 
 use crate::{
     batch::Batch,
@@ -144,7 +146,9 @@ impl FakeState {
         }
         if let Some(notification) = notification {
             let outbox = &mut self.tenants.entry(event.tenant.to_string()).or_default().outbox;
-            outbox.add(outbox.addition(notification));
+            let addition = outbox.addition(notification);
+            assert_eq!(schema_errors(&addition.entry), [""; 0], "{:?}", addition.entry);
+            outbox.add(addition);
         }
     }
 

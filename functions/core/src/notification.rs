@@ -117,26 +117,26 @@ mod tests {
         cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
 
-    fn properties(definition: &Value) -> Fields {
-        definition["properties"].as_object().unwrap().keys().cloned().collect()
-    }
-
     #[test]
     fn the_schema_and_the_page_describe_each_kind_with_the_same_fields() {
-        let schema: Value = serde_json::from_str(include_str!("../schema/notification.json")).unwrap();
-        let branches = schema["anyOf"].as_array().unwrap().iter();
-        let paths = branches.map(|branch| branch["$ref"].as_str().unwrap().trim_start_matches('#'));
-        let by_type: BTreeMap<_, _> = paths
-            .map(|path| schema.pointer(path).unwrap())
-            .flat_map(|it| it["description"].as_str().unwrap().split(", ").map(|name| (name, properties(it))))
-            .collect();
-        let kinds: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.detail_type()).collect();
-        assert_eq!(by_type.keys().copied().collect::<BTreeSet<_>>(), kinds);
+        let schema: Value = serde_json::from_str(include_str!("../../schema/notifications.json")).unwrap();
+        let own = |definition: &Value| definition["properties"].as_object().cloned().unwrap_or_default();
+        let fields = |kind: &Kind| {
+            let definition = &schema["$defs"][kind.detail_type()];
+            let parts = definition["allOf"].as_array().unwrap().iter().map(|part| part["$ref"].as_str().unwrap());
+            let parts = parts.map(|path| own(schema.pointer(path.trim_start_matches('#')).unwrap()));
+            parts.chain([own(definition)]).flatten().map(|(name, _)| name).collect::<Fields>()
+        };
+        let common: Fields = own(&schema["$defs"]["common"]).into_iter().map(|(name, _)| name).collect();
+        let by_type: BTreeMap<_, Fields> =
+            Kind::ALL.iter().map(|kind| (kind.detail_type(), &fields(kind) - &common)).collect();
+        let types = schema["oneOf"].as_array().unwrap().iter();
+        let types = types.map(|branch| branch["properties"]["detail-type"]["const"].as_str().unwrap());
+        assert_eq!(types.collect::<BTreeSet<_>>(), by_type.keys().copied().collect());
 
         let documented = rows("Detail types").map(|row| (row[0].trim_matches([' ', '`']), code_spans(row[2])));
         assert_eq!(documented.collect::<BTreeMap<_, _>>(), by_type);
         let described: Fields = rows("Fields").flat_map(|row| code_spans(row[0])).collect();
-        let common = properties(&schema["$defs"]["common"]);
         assert_eq!(described, by_type.into_values().flatten().chain(common).collect());
     }
 }

@@ -441,9 +441,15 @@ fn system_event(tenant: &TenantId, stamp: Stamp, point: &str, action: &str, info
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::{
         failure::Code,
+        fakes::schema_errors,
+        late_arrivals::TrailingCounts,
+        notification::Notification,
+        records::{AmendedManifest, Finding, ManifestState, Refusal, StopCause, StoredManifest},
         settings::tests::{draft, platform},
     };
 
@@ -569,5 +575,110 @@ mod tests {
         let [one, three] = [1, 3].map(|days| event("2026-11-21T11:02:00Z", "2026-11-21T10:00:00Z", days));
         assert!(one.id != id && one.id != three.id, "each of these days has its own event");
         assert_eq!((info(&three)["days"].as_i64(), &info(&three)["code"]), (Some(3), &json!("access_denied")));
+    }
+
+    /// An example of each kind, with the least and the most members that it can have.
+    fn announcements(kind: Kind) -> Vec<Announcement> {
+        let (tenant, change, at) = (acme(), change(), "2026-11-21T11:00:00Z".parse().unwrap());
+        let window = Window { from: at, to: at + TimeDelta::hours(1) };
+        let location = Location { bucket: "acme-audit".to_owned(), folder: "audit-logs/tenant=acme/".to_owned() };
+        let failures =
+            [Failure::new(Code::AccessDenied, "S3 refused it."), Failure::new(Code::Throttled, "S3 is busy.")];
+        let failing = |days: &[i64]| {
+            let announce = |(days, failure): (&i64, &Failure)| {
+                let (exported_until, since) = ("2026-11-21T10:00:00Z", change.stamp.at);
+                let failing =
+                    FailingExport { tenant: &tenant, exported_until, since, days: *days, failures: 2, failure };
+                failing.announce(Stamp { retention: Some(TimeDelta::days(90)), ..change.stamp })
+            };
+            days.iter().flat_map(|days| failures.iter().map(move |failure| announce((days, failure)))).collect()
+        };
+        let checked = |change_since, is_failure| {
+            let (step, code) = ("put_object".to_owned(), "access_denied".to_owned());
+            let finding = Finding { step, is_failure, code, message: "S3 refused it.".to_owned() };
+            let check = ConnectionCheck { due_hour: at, at, version: 1, findings: vec![finding] };
+            let none = ConnectionCheck { findings: Vec::new(), ..check.clone() };
+            [check, none].map(|check| connection_checked(&tenant, change.stamp, change_since, &check)).into()
+        };
+        let place = Place::of(&tenant, &saved()).unwrap();
+        let replay = |state, stopped| {
+            let (id, planned, user) = ("01R".to_owned(), Progress::default(), change.by.clone());
+            let replay = Replay::new(id, window, place.clone(), planned, user, at, None);
+            let refused = replay.after_failure(&failures[0], at).after_refusal(window, Refusal::NoReceipt, at);
+            let ends = [replay.stopping(change.by.clone()), refused, replay];
+            ends.map(|replay| {
+                let failed = replay.after_failure(&failures[0], at).ended(state, stopped, at);
+                replay_ended(&tenant, change.stamp, &failed)
+            })
+            .into()
+        };
+        let manifest = StoredManifest {
+            key: "audit-logs/tenant=acme/_audit-log-export/manifests/x".to_owned(),
+            sha256: "a".repeat(64),
+            state: ManifestState::Unsigned,
+            previous: None,
+            amended: Some(AmendedManifest {
+                number: 1,
+                sha256: "b".repeat(64),
+                amends: "a".repeat(64),
+                cause: "late-events".to_owned(),
+            }),
+        };
+        let trailing_counts = TrailingCounts::new(window);
+        let receipt = Receipt { manifest: Some(manifest), ..Receipt::empty(window, location, trailing_counts) };
+        let role = RoleArn::parse("arn:aws:iam::333333333333:role/audit").unwrap();
+        match kind {
+            Kind::Failed => failing(&[0]),
+            Kind::StillFailing => failing(&[1, 3, 7]),
+            Kind::Recovered => [(true, Some(at)), (false, None)]
+                .map(|(is_unsigned, since)| export_recovered(&tenant, change.stamp, window, is_unsigned, since))
+                .into(),
+            Kind::Drifted => checked(ConnectionChange::Drifted, true),
+            Kind::Restored => checked(ConnectionChange::Restored, false),
+            Kind::Connected => vec![change.connected(&tenant, &role, &Draft::default(), false)],
+            Kind::Changed => vec![change.connected(&tenant, &role, &saved(), true)],
+            Kind::Disconnected => [saved(), Draft::default()].map(|draft| change.disconnected(&tenant, &draft)).into(),
+            Kind::SettingsChanged => vec![
+                change.settings_changed(&tenant, &Draft::default(), &saved(), Some(at)),
+                change.settings_changed(&tenant, &saved(), &Draft::default(), None),
+            ],
+            Kind::FinalDeliveryFailed => {
+                let at = timestamp::seconds(at);
+                let delivery = json!({
+                    "place": place, "config": saved(), "from": at, "until": at, "since": at, "left_at": at,
+                    "was_failing": false, "times_left": 1,
+                });
+                let ended = EndedDelivery { tenant: &tenant, delivery: &serde_json::from_value(delivery).unwrap() };
+                failures.map(|failure| ended.failed(change.stamp, &failure)).into()
+            }
+            Kind::ReplayCompleted => replay(ReplayState::Completed, None),
+            Kind::ReplayStopped => replay(ReplayState::Stopped, Some(StopCause::Requested)),
+            Kind::ReplayFailed => replay(ReplayState::Failed, None),
+            Kind::ManifestAmended => vec![manifest_amended(&tenant, change.stamp, &receipt)],
+            Kind::WindowUnsigned => vec![window_unsigned(&tenant, change.stamp, &receipt)],
+        }
+    }
+
+    #[test]
+    fn each_kind_of_notification_matches_its_published_schema_which_names_all_members() {
+        for kind in Kind::ALL {
+            for announcement in announcements(*kind) {
+                let notification = Notification { sequence: 1, ..announcement.notification.unwrap() };
+                assert_eq!((notification.kind, schema_errors(&notification)), (*kind, vec![]), "{notification:?}");
+                let mut unknown = notification.clone();
+                unknown.info.insert("unknown".to_owned(), 1.into());
+                let mut lacking = notification.clone();
+                lacking.info.clear();
+                let mut nested = notification;
+                let objects = nested.info.values_mut().filter_map(|value| match value {
+                    Value::Array(items) => items.first_mut().and_then(Value::as_object_mut),
+                    value => value.as_object_mut(),
+                });
+                let count = objects.map(|object| object.insert("unknown".to_owned(), 1.into())).count();
+                assert!(!schema_errors(&unknown).is_empty(), "{unknown:?}");
+                assert!(!schema_errors(&lacking).is_empty(), "{lacking:?}");
+                assert!(count == 0 || !schema_errors(&nested).is_empty(), "{nested:?}");
+            }
+        }
     }
 }

@@ -1,8 +1,14 @@
 //! Audit events and notifications of a customer's failure and recovery.
 
-use anyhow::{Context as _, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Listener, Platform, Table, delete_stack, onboard, run_on_platform};
+use audit_log_tests::server::{Server, body, reply};
+use audit_log_tests::{
+    Fixture, Listener, PLATFORM_ACCOUNT, Platform, Table, delete_stack, onboard, run_on_platform, tools, wait_until,
+};
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{clock, minute_one};
@@ -55,6 +61,97 @@ fn a_failure_and_its_recovery_are_audit_events_and_notifications() -> Result<()>
         assert_eq!(audit_events(platform, "shut").await?, ids.zip(actions).collect::<Vec<_>>(), "under the same ids");
         let outbox = platform.record("shut", "outbox").await?;
         assert_eq!(outbox.get("pending_shard"), None, "nothing is left to publish: {outbox:?}");
+        Ok(())
+    })
+}
+
+/// A request that a webhook got: its path, its header `X-Sent-By` and its body.
+type Post = (String, String, Value);
+
+/// A webhook on this machine.
+struct Webhook {
+    server: Server,
+    posts: Arc<Mutex<Vec<Post>>>,
+}
+
+impl Webhook {
+    async fn start() -> Result<Self> {
+        let posts = Arc::<Mutex<Vec<Post>>>::default();
+        let shared = Arc::clone(&posts);
+        let server = Server::start(move |request: hyper::Request<_>| {
+            let posts = Arc::clone(&shared);
+            async move {
+                let header = request.headers().get("x-sent-by").and_then(|value| value.to_str().ok());
+                let (path, header) = (request.uri().path().to_owned(), header.unwrap_or_default().to_owned());
+                let post = (path, header, serde_json::from_slice(&body(request).await)?);
+                posts.lock().unwrap_or_else(PoisonError::into_inner).push(post);
+                Ok(reply(StatusCode::OK, "text/plain", "ok"))
+            }
+        })
+        .await?;
+        Ok(Self { server, posts })
+    }
+
+    /// Deploys a stack that posts to it, with the command of docs/notifications.md and additional parameters.
+    async fn deploy(&self, fixture: &Fixture, stack: &str, parameters: &str) -> Result<()> {
+        let page = include_str!("../../../docs/notifications.md");
+        let (_, block) = page.split_once("<!-- command: deploy-webhook -->\n```sh\n").context("no command")?;
+        let (command, _) = block.split_once("\n```\n").context("the command has no end")?;
+        let command = command.replace("--stack-name audit-log-webhook", &format!("--stack-name {stack}"));
+        let mut bash = tools::bash(fixture.aws, PLATFORM_ACCOUNT, &format!("{command} {parameters}"))?;
+        let url = format!("https://{}/services/T0/B0/{stack}", self.server.address);
+        bash.env("NOTIFICATION_BUS", &fixture.platform.outputs().notification_bus_name).env("WEBHOOK_URL", url);
+        tools::run(&mut bash).await?;
+        Ok(())
+    }
+
+    /// The requests of a stack, once there are `count`, in any order.
+    async fn posts(&self, stack: &str, count: usize) -> Result<Vec<Post>> {
+        wait_until("the webhook gets its requests", async || {
+            let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_stack: Vec<_> = posts.iter().filter(|(path, ..)| path.ends_with(stack)).cloned().collect();
+            Ok((of_stack.len() >= count).then_some(of_stack))
+        })
+        .await
+    }
+}
+
+#[test]
+fn the_webhooks_template_posts_the_chosen_notifications_as_texts_or_all_as_they_are() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let webhook = Webhook::start().await?;
+        webhook.deploy(fixture, "chat", "").await?;
+        webhook.deploy(fixture, "tickets", r#""DetailTypes=" "Body=" "HeaderValue=secret""#).await?;
+        let listener = Listener::new(aws, &platform.outputs().notification_bus_name, "closed").await?;
+        let mut closed = onboard(aws, platform, "closed", "200000000032", Draft::default(), clock("10:00")?).await?;
+        delete_stack(aws, &closed.stack.account, &closed.stack.name).await?;
+        assert_eq!(platform.tick(minute_one("11:00")?).await?["failed"], 1);
+        closed.recreate_stack(aws).await?;
+        assert_eq!(platform.tick(minute_one("12:00")?).await?["exported"], 1);
+
+        let mut published = listener.receive(3).await?;
+        published.sort_by_key(|event| event["detail"]["sequence"].as_u64());
+        let mut all = webhook.posts("tickets", 3).await?;
+        all.sort_by_key(|(_, _, event)| event["detail"]["sequence"].as_u64());
+        ensure!(all.iter().all(|(_, header, _)| header == "secret"), "{all:?}");
+        let members = |event: &Value| [&event["detail-type"], &event["detail"]].map(Value::clone);
+        let posted = all.iter().map(|(_, _, event)| members(event));
+        assert_eq!(posted.collect::<Vec<_>>(), published.iter().map(members).collect::<Vec<_>>());
+
+        let [failed, recovered] = [1, 2].map(|at| published[at]["detail"]["at"].as_str().unwrap_or_default());
+        let mut texts = webhook.posts("chat", 2).await?;
+        texts.sort_by_key(|(_, _, body)| body.to_string());
+        let post =
+            |text: String| ("/services/T0/B0/chat".to_owned(), "audit-log-export".to_owned(), json!({"text": text}));
+        let expected = [
+            post(format!("Audit Log Export Failed: tenant closed, {failed} assume_role_denied")),
+            post(format!("Audit Log Export Recovered: tenant closed, {recovered} ")),
+        ];
+        assert_eq!(texts, expected, "and not the change of settings");
+        for stack in ["chat", "tickets"] {
+            delete_stack(aws, PLATFORM_ACCOUNT, stack).await?;
+        }
         Ok(())
     })
 }

@@ -75,8 +75,6 @@ async fn a_notification_has_the_findings_and_their_hints() {
     let hour = due_hour_of("acme", "21");
     world.run(hour).await;
     let notification = world.fakes.state().tenants["acme"].outbox.entries[0].detail();
-    let schema = serde_json::from_str(include_str!("../../../schema/notification.json")).unwrap();
-    assert!(jsonschema::draft202012::new(&schema).unwrap().is_valid(&notification), "{notification}");
     assert_eq!(notification["checkedAt"], timestamp::seconds(hour + TimeDelta::minutes(31)));
     let finding = &notification["findings"][0];
     assert_eq!((&finding["step"], &finding["status"]), (&json!("external_id_enforced"), &json!("failed")));
