@@ -51,6 +51,7 @@ impl Tenant {
             prefix: Some(&self.prefix),
             kms_key: None,
             create_bucket: false,
+            frequency: None,
         })
     }
 }
