@@ -139,8 +139,9 @@ async fn two_stacks_with_all_options_work_in_one_account_and_leave_only_their_bu
             name.with_context(|| format!("no {id}"))
         };
         let (rule, topic) = (resource("Deliveries").await?, resource("AlarmTopic").await?);
-        let alarms = call(&["cloudwatch", "describe-alarms", "--alarm-names", &resource("DeliveriesStopped").await?]);
-        let alarm = &alarms.await?["MetricAlarms"][0];
+        let name = resource("DeliveriesStopped").await?;
+        let alarms = call(&["cloudwatch", "describe-alarms", "--alarm-names", &name]).await?;
+        let alarm = &alarms["MetricAlarms"][0];
         assert_eq!(alarm["Dimensions"], json!([{ "Name": "RuleName", "Value": rule }]), "{alarm}");
         assert_eq!((&alarm["Period"], &alarm["EvaluationPeriods"]), (&json!(3600), &json!(27)), "{alarm}");
         for actions in [&alarm["AlarmActions"], &alarm["OKActions"]] {
