@@ -1,8 +1,9 @@
 # The IAM role that delivers your audit logs into your own S3 bucket, for accounts that are managed with Terraform or
 # OpenTofu. It can add objects under one folder of one bucket and do nothing else. It can't read, list or delete.
-# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions, and the same bucket.
+# audit-log-export-role.yaml of the same version makes a role with the same trust and permissions, and the same bucket, alarm
+# and table.
 #
-# TemplateVersion: 1.2.0
+# TemplateVersion: 1.3.0
 #
 # Put this file into its own folder and apply that, or use it as a module. Then paste the output role_arn into your
 # provider's connector page. Terraform asks for variables without a default.
@@ -100,6 +101,35 @@ variable "provider_role_name" {
   }
 }
 
+variable "alarm_email" {
+  description = "Optional. The address that gets an email when no file of audit logs has arrived for too long. Blank makes no alarm."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([^@\\s]+@[^@\\s]+)?$", var.alarm_email)) && length(var.alarm_email) <= 254
+    error_message = "The alarm_email must be blank or an email address."
+  }
+}
+
+variable "alarm_after_hours" {
+  description = "Without effect if alarm_email is blank. The hours between two exports plus 3: a file arrives with each export."
+  type        = number
+  default     = 4
+
+  # CloudWatch looks back at most seven days.
+  validation {
+    condition     = var.alarm_after_hours >= 2 && var.alarm_after_hours <= 168 && floor(var.alarm_after_hours) == var.alarm_after_hours
+    error_message = "The alarm_after_hours must be a number of hours from 2 to 168."
+  }
+}
+
+variable "create_glue_table" {
+  description = "Whether to create a database and a table in AWS Glue, so that Athena can query the files. They must be NDJSON."
+  type        = bool
+  default     = false
+}
+
 variable "partition" {
   description = "The AWS partition of both accounts, e.g. aws-cn (China), aws-eusc (European Sovereign Cloud) or aws-us-gov (GovCloud)."
   type        = string
@@ -124,6 +154,8 @@ locals {
   prefix  = var.bucket_prefix == "" ? "" : "${var.bucket_prefix}/"
   tenant  = var.tenant_id == "" ? "" : "tenant=${var.tenant_id}/"
   objects = "${local.bucket}/${local.prefix}audit-logs/${local.tenant}*"
+  alarms  = var.alarm_email == "" ? 0 : 1
+  tables  = var.create_glue_table ? 1 : 0
   # How the names of AWS's endpoints end.
   url_suffixes = {
     aws        = "amazonaws.com"
@@ -278,7 +310,166 @@ resource "aws_s3_bucket_policy" "audit_logs" {
   })
 }
 
+# Also without an alarm. Terraform replaces all notifications of the bucket by these: add yours here.
+resource "aws_s3_bucket_notification" "audit_logs" {
+  count       = var.create_bucket ? 1 : 0
+  bucket      = var.bucket_name
+  eventbridge = true
+  depends_on  = [aws_s3_bucket.audit_logs]
+}
+
+# Each file of audit logs matches. It has no target: its metric is enough for the alarm.
+resource "aws_cloudwatch_event_rule" "deliveries" {
+  count       = local.alarms
+  name_prefix = "audit-log-export-"
+  description = "Counts the files of audit logs that arrive."
+  event_pattern = jsonencode({
+    source      = ["aws.s3"]
+    detail-type = ["Object Created"]
+    detail = {
+      bucket = { name = [var.bucket_name] }
+      # With "dt=", only files with data match. The provider's daily check also stores an object in the tenant's folder, and
+      # would keep the alarm quiet. Keys are not URL-encoded here, unlike in S3's messages to queues and topics.
+      object = { key = [{ prefix = "${local.prefix}audit-logs/tenant=${var.tenant_id}/dt=" }] }
+    }
+  })
+
+  lifecycle {
+    # With several tenants' files, the alarm would stay quiet as long as one of them gets its own.
+    precondition {
+      condition     = var.tenant_id != ""
+      error_message = "The alarm watches the files of one tenant: set tenant_id, or leave alarm_email blank."
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "deliveries_stopped" {
+  count               = local.alarms
+  alarm_name          = aws_cloudwatch_event_rule.deliveries[0].name
+  alarm_description   = "No file of audit logs has arrived in the bucket ${var.bucket_name} for ${var.alarm_after_hours} hours. Look at the status of the export at your provider."
+  namespace           = "AWS/Events"
+  metric_name         = "MatchedEvents"
+  dimensions          = { RuleName = aws_cloudwatch_event_rule.deliveries[0].name }
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 3600
+  evaluation_periods  = var.alarm_after_hours
+  # EventBridge counts what there is, so an hour without a file has no data.
+  treat_missing_data = "breaching"
+  alarm_actions      = [aws_sns_topic.alarm[0].arn]
+  ok_actions         = [aws_sns_topic.alarm[0].arn]
+}
+
+# Not encrypted with a key: CloudWatch can't publish to a topic with the AWS managed key, and a key of your own costs more than
+# all of the alarm. The message names the bucket, and holds nothing of the audit logs.
+resource "aws_sns_topic" "alarm" {
+  count       = local.alarms
+  name_prefix = "audit-log-export-"
+}
+
+resource "aws_sns_topic_subscription" "alarm" {
+  count     = local.alarms
+  topic_arn = aws_sns_topic.alarm[0].arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
+
+data "aws_caller_identity" "current" {}
+
+resource "aws_sns_topic_policy" "alarm" {
+  count = local.alarms
+  arn   = aws_sns_topic.alarm[0].arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "OnlyAlarmsOfThisAccount"
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Action    = "sns:Publish"
+      Resource  = aws_sns_topic.alarm[0].arn
+      # Else, an alarm of any account could make CloudWatch publish here (the confused deputy).
+      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id } }
+    }]
+  })
+}
+
+resource "aws_glue_catalog_database" "audit_logs" {
+  count = local.tables
+  # Eight digits for the folder, so that an account can hold several of these. Athena wants no hyphens.
+  name        = "audit_logs_${substr(sha256(local.objects), 0, 8)}"
+  description = "The audit logs that your provider delivers."
+}
+
+# Reads NDJSON, plain or gzip. With partition projection, Athena works the folders out by itself: no crawler, and no partitions
+# to add.
+resource "aws_glue_catalog_table" "audit_logs" {
+  count         = local.tables
+  database_name = aws_glue_catalog_database.audit_logs[0].name
+  name          = "audit_logs"
+  table_type    = "EXTERNAL_TABLE"
+  parameters = { for name, value in {
+    "EXTERNAL"             = "TRUE"
+    "projection.enabled"   = "true"
+    "projection.dt.type"   = "date"
+    "projection.dt.format" = "yyyy-MM-dd"
+    "projection.dt.range"  = "2020-01-01,NOW"
+    # "injected": each query must name the tenant.
+    "projection.tenant.type"   = var.tenant_id == "" ? "injected" : "enum"
+    "projection.tenant.values" = var.tenant_id
+    # $${tenant} and $${dt} are Athena's.
+    "storage.location.template" = "s3://${var.bucket_name}/${local.prefix}audit-logs/tenant=$${tenant}/dt=$${dt}/"
+  } : name => value if value != "" }
+
+  partition_keys {
+    name = "tenant"
+    type = "string"
+  }
+  partition_keys {
+    name = "dt"
+    type = "string"
+  }
+
+  storage_descriptor {
+    location      = "s3://${var.bucket_name}/${local.prefix}audit-logs/"
+    input_format  = "org.apache.hadoop.mapred.TextInputFormat"
+    output_format = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
+
+    columns {
+      name = "id"
+      type = "string"
+    }
+    columns {
+      name = "date"
+      type = "string"
+    }
+    columns {
+      name = "logtype"
+      type = "string"
+    }
+    columns {
+      name = "action"
+      type = "string"
+    }
+    columns {
+      name = "user"
+      type = "struct<id:string,name:string,email:string>"
+    }
+    columns {
+      name = "additionalinfo"
+      type = "string"
+    }
+
+    ser_de_info { serialization_library = "org.openx.data.jsonserde.JsonSerDe" }
+  }
+}
+
 output "role_arn" {
   description = "Paste this into the provider's connector page."
   value       = aws_iam_role.audit_log_export.arn
+}
+
+output "athena_table" {
+  description = "The table to query with Athena, with create_glue_table."
+  value       = var.create_glue_table ? "${aws_glue_catalog_database.audit_logs[0].name}.audit_logs" : null
 }

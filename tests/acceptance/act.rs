@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 
 use crate::{
+    alarm,
     api::Api,
     connect, deliver, fail,
     listener::Listener,
@@ -15,7 +16,7 @@ use crate::{
     report::{Report, Stopped, passed},
 };
 
-pub(crate) const STEPS: [&str; 18] = [
+pub(crate) const STEPS: [&str; 19] = [
     "access token",
     "tenant is new",
     "listen to the bus",
@@ -33,6 +34,7 @@ pub(crate) const STEPS: [&str; 18] = [
     "break the role",
     "mend the role",
     "notifications arrive",
+    "customer's alarm is quiet",
     "email gets notifications",
 ];
 
@@ -128,6 +130,7 @@ pub(crate) async fn act(run: &Run<'_>, options: &Options, report: &Report) -> Re
         break_role,
         mend_role,
         notifications,
+        quiet_alarm,
         email,
     ] = STEPS;
     let started = Utc::now();
@@ -155,6 +158,7 @@ pub(crate) async fn act(run: &Run<'_>, options: &Options, report: &Report) -> Re
     let events = report.step(break_role, fail::break_role(run, &customer)).await?;
     report.step(mend_role, fail::mend_role(run, &customer, &events)).await?;
     let _ = report.step(notifications, fail::expect_notifications(run)).await;
+    let _ = report.step(quiet_alarm, alarm::expect_quiet(run)).await;
     let _ = report.step(email, fail::expect_emails(run, started)).await;
     if options.wait && by_http.is_ok() && by_queue.is_ok() {
         report.step(WAITING, record::wait_for_next_hour(run)).await?;

@@ -23,7 +23,7 @@ const WINDOW: i32 = 1;
 const ARRIVES_WITHIN: Duration = Duration::from_secs(90);
 
 /// CloudWatch shows a rule's figures after minutes.
-const METRICS_WITHIN: Duration = Duration::from_secs(420);
+pub(crate) const METRICS_WITHIN: Duration = Duration::from_secs(420);
 
 /// The trust policy asks for another external ID, as after a mistake of the customer.
 pub(crate) async fn break_role(run: &Run<'_>, customer: &Customer) -> Result<Found<Vec<String>>> {
@@ -115,7 +115,7 @@ pub(crate) async fn expect_emails(run: &Run<'_>, since: DateTime<Utc>) -> Result
     passed((), format!("{invoked} notifications of the tenant {} went to the topic", run.deployment.names.tenant))
 }
 
-/// The sum of a rule's metric in CloudWatch.
+/// The sum of a metric of a rule on the notification bus.
 async fn sum(run: &Run<'_>, rule: &str, metric: &str, since: DateTime<Utc>) -> Result<f64> {
     let Deployment { platform, stack, .. } = run.deployment;
     let bus = format!("Name=EventBusName,Value={}", stack.output("NotificationBusName")?);

@@ -1,12 +1,13 @@
 //! `make acceptance`: the acceptance test of a deployed stack, on AWS or on the local AWS of the tests.
 //!
 //! In reading order: [`options`], [`platform`] looks up what is deployed, [`look`] changes nothing, [`act`] runs the steps of
-//! [`connect`], [`record`], [`deliver`] and [`fail`] with a throw-away tenant, [`remove`] removes all of it. [`aws`] and
+//! [`connect`], [`record`], [`deliver`], [`fail`] and [`alarm`] with a throw-away tenant, [`remove`] removes all of it. [`aws`] and
 //! [`api`] are the ways to both sides, [`listener`] receives notifications, [`report`] keeps the results.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the acceptance test isn't deployed and may read clock and environment")]
 
 mod act;
+mod alarm;
 mod api;
 mod aws;
 mod connect;
@@ -133,7 +134,7 @@ fn introduce(deployment: &Deployment, options: &Options) {
         return;
     }
     println!(
-        "It makes in the account {customer_account}: the stack, role, bucket and KMS key {resource};\n\
+        "It makes in the account {customer_account}: the stack {resource} with a role, a bucket and an alarm, and a KMS key;\n\
          in the account {platform_account}: the queue {resource}, and a rule of that name on the bus {};\n\
          in both tables: records and events of the tenant. It removes them afterwards, except for the KMS key, which is \
          deleted in 7 days.\n",

@@ -22,7 +22,8 @@ const CUSTOMER_ACCOUNT: &str = "222222222222";
 const EMAIL: &str = "oncall@platform.example";
 
 /// What the local AWS can't answer.
-const NOT_AVAILABLE: [&str; 2] = ["customers' template is readable", "email gets notifications"];
+const NOT_AVAILABLE: [&str; 3] =
+    ["customers' template is readable", "customer's alarm is quiet", "email gets notifications"];
 
 /// Has an alarm topic with a subscriber, an address for notifications, and the hourly rules enabled.
 async fn deploy(aws: &LocalAws) -> Result<Platform<'_>> {
@@ -109,6 +110,9 @@ impl<'a> Engineer<'a> {
         let mut left = names(&of_customer(&["s3api", "list-buckets"]).await?, "Buckets", "Name");
         left.extend(names(&of_customer(&["iam", "list-roles"]).await?, "Roles", "RoleName"));
         left.extend(names(&of_customer(&["kms", "list-aliases"]).await?, "Aliases", "AliasName"));
+        left.extend(names(&of_customer(&["events", "list-rules"]).await?, "Rules", "Name"));
+        left.extend(names(&of_customer(&["cloudwatch", "describe-alarms"]).await?, "MetricAlarms", "AlarmName"));
+        left.extend(names(&of_customer(&["sns", "list-topics"]).await?, "Topics", "TopicArn"));
         left.extend(names(&of_platform(&["sqs", "list-queues"]).await?, "QueueUrls", ""));
         let bus = &self.platform.outputs().notification_bus_name;
         left.extend(names(&of_platform(&["events", "list-rules", "--event-bus-name", bus]).await?, "Rules", "Name"));
@@ -199,7 +203,16 @@ async fn interruption(engineer: &Engineer<'_>) -> Result<()> {
 /// What a run has kept is removed later: its resources with any tenant, and records only of its own tenant.
 async fn removal(engineer: &Engineer<'_>, run: &str) -> Result<()> {
     let kept = engineer.left("accepted").await?;
-    for kind in ["#0: ", "accepted: ", "marker ", "alias/", "http://", "audit-log-acceptance-"] {
+    for kind in [
+        "#0: ",
+        "accepted: ",
+        "marker ",
+        "alias/",
+        "http://",
+        "arn:aws:sns:",
+        "-DeliveriesStopped-",
+        "audit-log-acceptance-",
+    ] {
         ensure!(kept.iter().any(|it| it.contains(kind)), "no {kind} in {kept:?}");
     }
     // As if the run had ended between the key and its alias.

@@ -3,11 +3,12 @@
 #[path = "../../functions/core/src/role_setup/tests/terraform.rs"]
 mod terraform;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use audit_log_core::role_setup::{RoleSetup, TEMPLATE};
-use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Partition, Prefix, Region, TenantId};
+use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Frequency, Partition, Prefix, Region, TenantId};
 use audit_log_tests::{
     Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, create_templates_bucket, follow_link, project,
     run_on_platform, tools,
@@ -51,6 +52,7 @@ impl Tenant {
             prefix: Some(&self.prefix),
             kms_key: None,
             create_bucket: false,
+            frequency: Frequency::parse("1").ok(),
         })
     }
 }
@@ -88,6 +90,7 @@ fn a_shell_passes_the_commands_values_unchanged() -> Result<()> {
             parameter("ExternalId", EXTERNAL_ID),
             parameter("ProviderAccountId", PLATFORM_ACCOUNT),
             parameter("ProviderRoleName", "audit-log-exporter"),
+            parameter("AlarmAfterHours", "4"),
         ]
         .concat(),
     );
@@ -121,7 +124,7 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
         create_templates_bucket(aws, "200000000061", "our-templates").await?;
         let publish = "cloudformation/publish bucket our-templates";
         tools::run(&mut tools::bash(aws, "200000000061", publish)?).await?;
-        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.2.0.yaml";
+        let published = "https://s3.amazonaws.com/our-templates/audit-log-export-role/v1.3.0.yaml";
         // The downloaded template is read from the current directory.
         let folder = project::repository().join("cloudformation");
         for (account, template_url) in [("200000000061", Some(published)), ("200000000062", None)] {
@@ -134,6 +137,67 @@ fn the_cli_commands_make_a_role_that_passes_with_a_published_or_a_downloaded_tem
         }
         Ok(())
     })
+}
+
+/// The template as an older version: without one of today's parameters, and without what depends on it.
+const OLDER: &str = r#"{
+    "Parameters": {
+        "BucketName": {"Type": "String"}, "BucketPrefix": {"Type": "String", "Default": ""},
+        "ExternalId": {"Type": "String"}, "ProviderAccountId": {"Type": "String"}
+    },
+    "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}
+}"#;
+
+#[tokio::test]
+async fn the_update_commands_keep_what_the_stack_has_also_one_of_an_older_template() -> Result<()> {
+    let aws = LocalAws::start().await?;
+    let account = "200000000065";
+    let folder = project::repository().join("cloudformation");
+    let tenant = Tenant::new("acme", BUCKET)?;
+    let role_setup = tenant.role_setup(None)?;
+    let name = role_setup.stack_name();
+    let call = async |arguments: &[&str]| tools::aws_cli(&aws, account, arguments).await;
+    let update = async || tools::run(tools::bash(&aws, account, &role_setup.update_cli())?.current_dir(&folder)).await;
+    let parameters = async || {
+        let stack = call(&["cloudformation", "describe-stacks", "--stack-name", &name]).await?;
+        let parameters = stack["Stacks"][0]["Parameters"].as_array().context("no parameters")?.iter();
+        let pair =
+            |it: &Value| Some((it["ParameterKey"].as_str()?.to_owned(), it["ParameterValue"].as_str()?.to_owned()));
+        anyhow::Ok(parameters.filter_map(pair).collect::<BTreeMap<_, _>>())
+    };
+    let given = [("BucketName", BUCKET), ("ExternalId", "the-old-one"), ("ProviderAccountId", PLATFORM_ACCOUNT)];
+    let given: Value =
+        given.iter().map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value })).collect();
+    let given = given.to_string();
+    let create = ["cloudformation", "create-stack", "--stack-name", &name, "--template-body", OLDER];
+    call(&[&create[..], &["--parameters", &given]].concat()).await?;
+    update().await?;
+    let updated = parameters().await?;
+    for (name, value) in [
+        ("BucketName", BUCKET),
+        ("ExternalId", EXTERNAL_ID),
+        ("TenantId", "acme"),
+        ("BucketPrefix", PREFIX),
+        ("AlarmEmail", ""),
+    ] {
+        assert_eq!(updated.get(name).map(String::as_str), Some(value), "{name} in {updated:?}");
+    }
+
+    // Who has an alarm keeps it.
+    let mut watched = updated.clone();
+    watched.extend(
+        [("AlarmEmail", "ops@acme.example"), ("AlarmAfterHours", "9")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let given: Value =
+        watched.iter().map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value })).collect();
+    let given = given.to_string();
+    let alarm = ["cloudformation", "update-stack", "--stack-name", &name, "--use-previous-template"];
+    call(&[&alarm[..], &["--capabilities", "CAPABILITY_NAMED_IAM", "--parameters", &given]].concat()).await?;
+    call(&["cloudformation", "wait", "stack-update-complete", "--stack-name", &name]).await?;
+    update().await?;
+    assert_eq!(parameters().await?, watched);
+    Ok(())
 }
 
 #[test]

@@ -259,6 +259,7 @@ fn a_stack_without_the_tenant_gets_a_warning_that_the_update_command_ends() -> R
                 prefix: None,
                 kms_key: None,
                 create_bucket: false,
+                frequency: None,
             };
             let parameters = [
                 ("BucketName", bucket_name.as_str()),

@@ -30,6 +30,14 @@ export const values = [
     value,
     refused: false,
   })),
+  ...["ops", "@acme.example", "a b@acme.example", "a@b@c", "a".repeat(255)].map((value) => ({
+    parameter: "AlarmEmail",
+    value,
+    refused: true,
+  })),
+  ...["", "ops@acme.example", "audit+logs@acme.example"].map((value) => ({ parameter: "AlarmEmail", value, refused: false })),
+  ...[1, 169].map((value) => ({ parameter: "AlarmAfterHours", value, refused: true })),
+  ...[2, 27, 168].map((value) => ({ parameter: "AlarmAfterHours", value, refused: false })),
   ...["acme*", "acme/logs", "acme:logs", "10.0.0.1", "xn--acme", "acme-s3alias", "acme--xa-s3", "a".repeat(256)].map((value) => ({
     parameter: "BucketName",
     value,
@@ -316,6 +324,18 @@ export function requests(partition) {
     expected,
   });
 
+  const watched = customer({ TenantId: "acme", AlarmEmail: "ops@acme.example", CreateGlueTable: "true" });
+  const alarm = (title, principal, account, expected, action = "sns:Publish") => ({
+    group: "customer's alarm topic",
+    title,
+    principal,
+    action,
+    resource: watched.arn("AlarmTopic"),
+    resourcePolicy: watched.property("AlarmTopicPolicy", "PolicyDocument"),
+    context: { "aws:SourceAccount": account },
+    expected,
+  });
+
   const own = (title, action, resource, expected, more = {}) => ({
     group: "exporter's role",
     title,
@@ -415,6 +435,10 @@ export function requests(partition) {
       deliver(`${action} beside audit-logs, no tenant`, whole, action, `${BUCKET}/x.json`, REFUSED),
       deliver(`${action} in another bucket, no tenant`, whole, action, `${BUCKET}-2/audit-logs/x.json`, REFUSED),
     ]),
+    alarm("an alarm of the customer", "cloudwatch.amazonaws.com", CUSTOMER, ALLOWED),
+    alarm("an alarm of another account", "cloudwatch.amazonaws.com", STRANGER, REFUSED),
+    alarm("another service", "events.amazonaws.com", CUSTOMER, REFUSED),
+    alarm("subscribe", "cloudwatch.amazonaws.com", CUSTOMER, REFUSED, "sns:Subscribe"),
     ...["s3:GetObject", "s3:DeleteObject", "s3:PutObjectAcl", "s3:ListMultipartUploadParts"].map((action) =>
       deliver(action, folder, action, `${BUCKET}/security/audit-logs/tenant=acme/x.json`, REFUSED),
     ),

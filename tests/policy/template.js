@@ -52,6 +52,7 @@ export function refusal(template, name, value) {
   if (text.length < (declared.MinLength ?? 0)) return `shorter than ${declared.MinLength}`;
   if (text.length > (declared.MaxLength ?? Infinity)) return `longer than ${declared.MaxLength}`;
   if (declared.AllowedPattern && !new RegExp(`^(?:${declared.AllowedPattern})$`).test(text)) return "AllowedPattern";
+  if (Number(text) < declared.MinValue || Number(text) > declared.MaxValue) return "MinValue, MaxValue";
   if (declared.AllowedValues && !declared.AllowedValues.map(String).includes(text)) return "AllowedValues";
   return undefined;
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 /// The root of the repository.
 #[must_use]
@@ -26,4 +26,14 @@ pub fn last_lines(text: &str, count: usize) -> &str {
     let text = text.trim_end();
     let start = text.rmatch_indices('\n').nth(count - 1).map_or(0, |(at, _)| at + 1);
     &text[start..]
+}
+
+/// The commands after `<!-- command: NAME -->` on a page of the repository.
+pub fn recipe(page: &str, name: &str) -> Result<String> {
+    let text = std::fs::read_to_string(repository().join(page))?;
+    let (_, block) = text
+        .split_once(&format!("<!-- command: {name} -->\n```sh\n"))
+        .with_context(|| format!("{page} has no recipe {name}"))?;
+    let (commands, _) = block.split_once("\n```\n").context("the recipe has no end")?;
+    Ok(commands.to_owned())
 }

@@ -98,10 +98,7 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
 
 /// Creates a bucket that everyone can read the customers' templates from, with the commands of docs/deployment.md.
 pub async fn create_templates_bucket(aws: &LocalAws, account: &str, bucket: &str) -> Result<()> {
-    let page = std::fs::read_to_string(project::repository().join("docs/deployment.md"))?;
-    let (_, block) =
-        page.split_once("<!-- command: templates-bucket -->\n```sh\n").context("the page has no recipe")?;
-    let (commands, _) = block.split_once("\n```\n").context("the recipe has no end")?;
+    let commands = project::recipe("docs/deployment.md", "templates-bucket")?;
     let mut bash = tools::bash(aws, account, &format!("set -e\n{commands}"))?;
     tools::run(bash.env("BUCKET", bucket).env("REGION", REGION)).await?;
     Ok(())

@@ -3,17 +3,18 @@
 use audit_log_core::{
     role_setup::RoleSetup,
     settings::Draft,
-    tenant::{BucketName, ExternalId, KmsKeyArn, Prefix, Region, TenantId},
+    tenant::{BucketName, ExternalId, Frequency, KmsKeyArn, Prefix, Region, TenantId},
 };
 
 use crate::app::Deployment;
 
-/// The settings that a role depends on. A stored field that can't be used is left out.
+/// The settings that a role or its stack's alarm depends on. A stored field that can't be used is left out.
 pub(crate) struct RoleScope {
     bucket: Option<BucketName>,
     prefix: Option<Prefix>,
     kms_key: Option<KmsKeyArn>,
     region: Option<Region>,
+    frequency: Option<Frequency>,
 }
 
 impl RoleScope {
@@ -24,10 +25,10 @@ impl RoleScope {
             region,
             prefix,
             kms_key_arn,
+            frequency_hours,
             external_id: _,
             pending_external_id: _,
             role_arn: _,
-            frequency_hours: _,
             format: _,
             compression: _,
             schema: _,
@@ -41,6 +42,7 @@ impl RoleScope {
             prefix: prefix.as_deref().and_then(|text| Prefix::parse(text).ok()),
             kms_key: kms_key_arn.as_deref().and_then(|text| KmsKeyArn::parse(text).ok()),
             region: region.as_deref().and_then(|text| Region::parse(text).ok()),
+            frequency: frequency_hours.as_deref().and_then(|text| Frequency::parse(text).ok()),
         }
     }
 
@@ -62,6 +64,7 @@ impl RoleScope {
             prefix: self.prefix.as_ref(),
             kms_key: self.kms_key.as_ref(),
             create_bucket: false,
+            frequency: self.frequency,
         }
     }
 }

@@ -11,7 +11,7 @@ use url::form_urlencoded;
 
 use crate::{
     object::sha256,
-    tenant::{BucketName, ExternalId, KmsKeyArn, Platform, Prefix, Region, TenantId},
+    tenant::{BucketName, ExternalId, Frequency, KmsKeyArn, Platform, Prefix, Region, TenantId},
 };
 
 #[cfg(test)]
@@ -23,19 +23,8 @@ pub const TEMPLATE: &str = include_str!("../../../cloudformation/audit-log-expor
 /// The same role as a Terraform file, without values.
 pub const TERRAFORM: &str = include_str!("../../../cloudformation/audit-log-export-role.tf");
 
-/// The template's parameters.
-const PARAMETERS: [&str; 10] = [
-    "TenantId",
-    "ExternalId",
-    "BucketName",
-    "BucketPrefix",
-    "KmsKeyArn",
-    "CreateBucket",
-    "ProviderAccountId",
-    "ProviderRoleName",
-    "RoleName",
-    "PermissionsBoundaryArn",
-];
+/// How much later than due a file may arrive before the customer's own alarm comes. A run that fails is tried again an hour later.
+const ALARM_MARGIN_HOURS: u8 = 3;
 
 /// The file name of the downloaded template, if the template isn't published.
 pub const TEMPLATE_FILE: &str = "audit-log-export-role.yaml";
@@ -61,13 +50,15 @@ pub struct RoleSetup<'a> {
     pub kms_key: Option<&'a KmsKeyArn>,
     /// Whether the bucket is made along with the role, in `region`.
     pub create_bucket: bool,
+    /// Decides when the customer's own alarm comes, if the customer wants one.
+    pub frequency: Option<Frequency>,
 }
 
 /// A value with its names in both files.
-struct Parameter<'a> {
+struct Parameter {
     cloudformation: &'static str,
     terraform: &'static str,
-    value: &'a str,
+    value: String,
 }
 
 impl RoleSetup<'_> {
@@ -104,7 +95,7 @@ impl RoleSetup<'_> {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("templateURL", self.template_url?).append_pair("stackName", &self.stack_name());
         for parameter in self.parameters() {
-            query.append_pair(&format!("param_{}", parameter.cloudformation), parameter.value);
+            query.append_pair(&format!("param_{}", parameter.cloudformation), &parameter.value);
         }
         // In a fragment, a plus is not a space. A plus in a value has become %2B already.
         let query = query.finish().replace('+', "%20");
@@ -121,7 +112,7 @@ impl RoleSetup<'_> {
         let mut parameters: Vec<String> = self
             .parameters()
             .iter()
-            .map(|parameter| shell_quoted(&object(parameter.cloudformation, parameter.value)).into_owned())
+            .map(|parameter| shell_quoted(&object(parameter.cloudformation, &parameter.value)).into_owned())
             .collect();
         let mut variables = "";
         if self.bucket.is_none() {
@@ -141,32 +132,34 @@ impl RoleSetup<'_> {
     }
 
     /// Returns bash commands that update the stack to the template, give it the tenant's id, the external ID and, with a bucket,
-    /// the prefix, and wait for it. All other parameters keep their values.
+    /// the prefix, and wait for it. All other parameters keep their values. The stack itself says which it has: CloudFormation
+    /// refuses to keep the value of a parameter that an older template didn't have ("Parameter" in its API reference).
     ///
     /// An older stack's prefix may be shorter than that of the settings: its role could write under all of its prefix. The
     /// tenant's folder is below the prefix of the settings only.
     pub fn update_cli(&self) -> String {
         let (place, template) = (self.place(), self.template());
         let prefix = self.bucket.map(|_| self.prefix.map_or("", Prefix::as_str));
-        let parameter = |name: &str| {
-            let value = match name {
-                "TenantId" => Some(self.tenant.as_str()),
-                "ExternalId" => Some(self.external_id.as_str()),
-                "BucketPrefix" => prefix,
-                _ => None,
-            };
-            let parameter = match value {
-                Some(value) => json!({ "ParameterKey": name, "ParameterValue": value }),
-                None => json!({ "ParameterKey": name, "UsePreviousValue": true }),
-            };
-            shell_quoted(&parameter.to_string()).into_owned()
-        };
-        let parameters = PARAMETERS.map(parameter);
+        let given = [
+            ("TenantId", Some(self.tenant.as_str())),
+            ("ExternalId", Some(self.external_id.as_str())),
+            ("BucketPrefix", prefix),
+        ];
+        let given: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let objects: String = given
+            .iter()
+            .map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }).to_string())
+            .map(|object| format!("    {} \\\n", shell_quoted(&object)))
+            .collect();
+        let others: Vec<_> = given.iter().map(|(name, _)| format!("ParameterKey != '{name}'")).collect();
+        let others = others.join(" && ");
         format!(
             "aws cloudformation update-stack {place} \\\n  {template} \\\n  \
-             --capabilities CAPABILITY_NAMED_IAM \\\n  --parameters \\\n    {} &&\n\
-             aws cloudformation wait stack-update-complete {place}\n",
-            parameters.join(" \\\n    ")
+             --capabilities CAPABILITY_NAMED_IAM \\\n  --parameters \\\n{objects}    \
+             $(aws cloudformation describe-stacks {place} --output text --query \\\n      \
+             \"Stacks[0].Parameters[?{others}].join('', ['{{\\\"ParameterKey\\\":\\\"', ParameterKey, \
+             '\\\",\\\"UsePreviousValue\\\":true}}'])\") &&\n\
+             aws cloudformation wait stack-update-complete {place}\n"
         )
     }
 
@@ -174,9 +167,9 @@ impl RoleSetup<'_> {
     /// bucket, Terraform asks for it.
     pub fn terraform(&self) -> String {
         let parameters = self.parameters();
-        let literal = |parameter: &Parameter<'_>| match parameter.terraform {
-            "create_bucket" => parameter.value.to_owned(),
-            _ => hcl_literal(parameter.value),
+        let literal = |parameter: &Parameter| match parameter.terraform {
+            "create_bucket" | "alarm_after_hours" => parameter.value.clone(),
+            _ => hcl_literal(&parameter.value),
         };
         let mut values: Vec<_> = parameters.iter().map(|it| (it.terraform, literal(it))).collect();
         values.push(("partition", hcl_literal(self.platform.partition.as_str())));
@@ -187,7 +180,7 @@ impl RoleSetup<'_> {
     }
 
     /// The parameters that have a value.
-    fn parameters(&self) -> Vec<Parameter<'_>> {
+    fn parameters(&self) -> Vec<Parameter> {
         // Without `..`, so that a new value does not compile until it is filled in or left out.
         let Self {
             tenant,
@@ -200,7 +193,9 @@ impl RoleSetup<'_> {
             prefix,
             kms_key,
             create_bucket,
+            frequency,
         } = self;
+        let alarm_after_hours = frequency.map(|frequency| (frequency.hours() + ALARM_MARGIN_HOURS).to_string());
         let all = [
             ("BucketName", "bucket_name", bucket.map(BucketName::as_str)),
             ("BucketPrefix", "bucket_prefix", prefix.map(Prefix::as_str)),
@@ -210,9 +205,11 @@ impl RoleSetup<'_> {
             ("ExternalId", "external_id", Some(external_id.as_str())),
             ("ProviderAccountId", "provider_account_id", Some(platform.account.as_str())),
             ("ProviderRoleName", "provider_role_name", Some(role_name)),
+            ("AlarmAfterHours", "alarm_after_hours", alarm_after_hours.as_deref()),
         ];
         let known = all.into_iter().filter_map(|(cloudformation, terraform, value)| {
-            Some(Parameter { cloudformation, terraform, value: value.filter(|value| !value.is_empty())? })
+            let value = value.filter(|value| !value.is_empty())?.to_owned();
+            Some(Parameter { cloudformation, terraform, value })
         });
         known.collect()
     }

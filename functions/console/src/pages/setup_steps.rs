@@ -69,7 +69,10 @@ fn steps(tenant: &str, connector: &Connector, place: Option<&PlaceView>) -> Stri
     value("External ID", external_id);
     value("Provider account", provider_account_id);
     value("Provider role", provider_role_name);
-    text.push_str("\nCREATE THE ROLE\n\nChoose one of these ways. All create the same role.\n\n");
+    text.push_str(
+        "\nCREATE THE ROLE\n\nChoose one of these ways. All create the same role. To get an email when files\n\
+         stop arriving, set AlarmEmail, or alarm_email in Terraform, to an address.\n\n",
+    );
     let mut way = 0;
     let mut heading = |text: &mut String, name: &str| {
         way += 1;

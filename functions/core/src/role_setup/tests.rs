@@ -65,6 +65,7 @@ impl Tenant {
             prefix: None,
             kms_key: None,
             create_bucket: false,
+            frequency: None,
         }
     }
 
@@ -74,6 +75,7 @@ impl Tenant {
             prefix: Some(&self.prefix),
             kms_key: Some(&self.kms_key),
             create_bucket: true,
+            frequency: Frequency::parse("24").ok(),
             ..self.without_bucket()
         }
     }
@@ -106,6 +108,7 @@ fn expected(tenant: &Tenant) -> BTreeMap<String, String> {
         ("ExternalId", EXTERNAL_ID),
         ("ProviderAccountId", "111111111111"),
         ("ProviderRoleName", ROLE),
+        ("AlarmAfterHours", "27"),
     ];
     values.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
@@ -164,7 +167,7 @@ fn the_stacks_of_several_tenants_and_platforms_fit_into_one_account() {
     let commands = tenant.all().cli() + &tenant.all().update_cli();
     let words = shlex::split(&commands).unwrap();
     let names = words.windows(2).filter(|pair| pair[0] == "--stack-name").map(|pair| pair[1].clone());
-    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", "111111111111", ROLE); 5]);
+    assert_eq!(names.collect::<Vec<_>>(), vec![stack_name("acme_eu", "111111111111", ROLE); 6]);
 }
 
 #[test]
@@ -189,40 +192,35 @@ proptest! {
     }
 }
 
-/// The parameters of an update, by name.
-fn in_update(role_setup: &RoleSetup<'_>) -> BTreeMap<String, Value> {
-    let words = shlex::split(&role_setup.update_cli()).unwrap();
+/// The values that an update sets, and the query for the parameters that keep theirs.
+fn in_update(role_setup: &RoleSetup<'_>) -> (BTreeMap<String, String>, String) {
+    let commands = role_setup.update_cli();
+    let (update, rest) = commands.split_once("$(").unwrap();
+    let words = shlex::split(update).unwrap();
     assert!(words.windows(2).any(|pair| pair == ["--template-url", TEMPLATE_URL]), "{words:?}");
-    let objects = words.iter().filter(|word| word.starts_with('{'));
-    objects
-        .map(|object| serde_json::from_str::<Value>(object).unwrap())
-        .map(|object| (object["ParameterKey"].as_str().unwrap().to_owned(), object))
-        .collect()
+    let (describe, _) = rest.split_once(") &&").unwrap();
+    (in_cli(update), shlex::split(describe).unwrap().pop().unwrap())
 }
 
 #[test]
-fn an_update_sets_tenant_external_id_and_saved_prefix_and_keeps_every_other_parameter() {
-    let (template, tenant) = (template(), Tenant::in_region("eu-west-1"));
+fn an_update_sets_tenant_external_id_and_saved_prefix_and_keeps_what_else_the_stack_has() {
+    let tenant = Tenant::in_region("eu-west-1");
     for (role_setup, prefix) in [
         (tenant.all(), Some(PREFIX)),
         (RoleSetup { prefix: None, ..tenant.all() }, Some("")),
         (tenant.without_bucket(), None),
     ] {
-        let declared = template["Parameters"].as_object().unwrap().keys();
-        let expected = declared.map(|name| {
-            let value = match name.as_str() {
-                "TenantId" => Some("acme_eu"),
-                "ExternalId" => Some(EXTERNAL_ID),
-                "BucketPrefix" => prefix,
-                _ => None,
-            };
-            let parameter = match value {
-                Some(value) => json!({ "ParameterKey": name, "ParameterValue": value }),
-                None => json!({ "ParameterKey": name, "UsePreviousValue": true }),
-            };
-            (name.clone(), parameter)
-        });
-        assert_eq!(in_update(&role_setup), expected.collect());
+        let values = [("TenantId", Some("acme_eu")), ("ExternalId", Some(EXTERNAL_ID)), ("BucketPrefix", prefix)];
+        let values = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        let values: BTreeMap<_, _> = values.collect();
+        let (set, kept) = in_update(&role_setup);
+        assert_eq!(set, values);
+        assert!(values.keys().all(|name| kept.contains(&format!("ParameterKey != '{name}'"))), "{kept}");
+        assert_eq!(kept.matches("!=").count(), values.len(), "{kept}");
+        assert!(
+            kept.ends_with(r#".join('', ['{"ParameterKey":"', ParameterKey, '","UsePreviousValue":true}'])"#),
+            "{kept}"
+        );
     }
 }
 
@@ -234,11 +232,7 @@ fn an_updated_role_may_write_where_the_settings_deliver_whatever_the_stack_had()
         let role_setup = tenant.all();
         let mut parameters = in_cli(&role_setup.cli());
         parameters.insert("BucketPrefix".to_owned(), before.to_owned());
-        for (name, parameter) in in_update(&role_setup) {
-            if let Some(value) = parameter["ParameterValue"].as_str() {
-                parameters.insert(name, value.to_owned());
-            }
-        }
+        parameters.extend(in_update(&role_setup).0);
         let role = Stack::new(&parameters, tenant.region).role();
         let resource = &role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"];
         let folder = tenant_folder(&tenant.prefix, &tenant.id);
@@ -359,9 +353,169 @@ fn terraform_and_cloudformation_make_the_same_bucket_if_it_is_asked_for() {
         let made = evaluate(&without.terraform(), &[]).unwrap();
         assert!(made.as_object().unwrap().keys().all(|kind| !kind.contains("s3")), "{made}");
     }
+    assert_eq!(
+        Stack::new(&in_cli(&tenant.all().cli()), tenant.region).properties("Bucket")["NotificationConfiguration"],
+        json!({ "EventBridgeConfiguration": { "EventBridgeEnabled": true } })
+    );
+    let made = evaluate(&tenant.all().terraform(), &[]).unwrap();
+    assert_eq!(made["aws_s3_bucket_notification"]["audit_logs"]["eventbridge"], true);
     for setting in ["status = \"Enabled\"", "days_after_initiation = 7", "object_ownership = \"BucketOwnerEnforced\""] {
         assert!(TERRAFORM.contains(setting), "{setting}");
     }
+}
+
+/// What both files make for a tenant's values and more of them, with CloudFormation's names.
+fn made(tenant: &Tenant, more: &[(&str, &str, &str)]) -> (Stack, Value) {
+    let role_setup = RoleSetup { create_bucket: false, ..tenant.all() };
+    let mut parameters = in_cli(&role_setup.cli());
+    parameters.extend(more.iter().map(|(name, _, value)| ((*name).to_owned(), (*value).to_owned())));
+    let given: Vec<_> = more.iter().map(|(_, name, value)| (*name, *value)).collect();
+    (Stack::new(&parameters, tenant.region), evaluate(&role_setup.terraform(), &given).unwrap())
+}
+
+const ALARM: (&str, &str, &str) = ("AlarmEmail", "alarm_email", "ops@acme.example");
+const TABLE: (&str, &str, &str) = ("CreateGlueTable", "create_glue_table", "true");
+
+#[test]
+fn without_an_address_and_a_wish_for_a_table_there_is_neither() {
+    let (stack, terraform) = made(&Tenant::in_region("eu-west-1"), &[]);
+    for resource in ["Deliveries", "DeliveriesStopped", "AlarmTopic", "AlarmTopicPolicy", "Database", "Table"] {
+        assert!(!stack.has(resource), "{resource}");
+    }
+    let kinds: Vec<_> = terraform.as_object().unwrap().keys().collect();
+    assert_eq!(kinds, ["aws_iam_role", "aws_iam_role_policy", "output"]);
+    assert_eq!(terraform["output"]["athena_table"], Value::Null);
+}
+
+#[test]
+fn terraform_and_cloudformation_make_the_same_alarm() {
+    let tenant = Tenant::in_region("eu-west-1");
+    let policy = |json: &Value| serde_json::from_str::<Value>(json.as_str().unwrap()).unwrap();
+    let (stack, terraform) = made(&tenant, &[ALARM]);
+    let (alarm, made) =
+        (stack.properties("DeliveriesStopped"), &terraform["aws_cloudwatch_metric_alarm"]["deliveries_stopped"]);
+    for (there, here) in [
+        ("namespace", "Namespace"),
+        ("metric_name", "MetricName"),
+        ("statistic", "Statistic"),
+        ("comparison_operator", "ComparisonOperator"),
+        ("threshold", "Threshold"),
+        ("period", "Period"),
+        ("treat_missing_data", "TreatMissingData"),
+    ] {
+        assert_eq!(made[there], alarm[here], "{there}");
+    }
+    // A day and the three hours after.
+    assert_eq!((&made["evaluation_periods"], &alarm["EvaluationPeriods"]), (&json!(27), &json!("27")));
+    assert_eq!(made["dimensions"], json!({ "RuleName": "<name>" }));
+    assert_eq!(alarm["Dimensions"], json!([{ "Name": "RuleName", "Value": "<Deliveries>" }]));
+    for actions in [&made["alarm_actions"], &made["ok_actions"]] {
+        assert_eq!(*actions, json!(["<arn>"]));
+    }
+    for actions in ["AlarmActions", "OKActions"] {
+        assert_eq!(alarm[actions], json!(["<AlarmTopic>"]));
+    }
+    let description = made["alarm_description"].as_str().unwrap();
+    let words = "No file of audit logs has arrived in the bucket acme-audit-logs for 27 hours.";
+    assert!(description.starts_with(words) && alarm["AlarmDescription"].as_str().unwrap().starts_with(words));
+
+    assert_eq!(
+        policy(&terraform["aws_cloudwatch_event_rule"]["deliveries"]["event_pattern"]),
+        stack.properties("Deliveries")["EventPattern"]
+    );
+    let mut allows = stack.properties("AlarmTopicPolicy")["PolicyDocument"].clone();
+    assert_eq!(allows["Statement"][0]["Resource"], "<AlarmTopic>");
+    allows["Statement"][0]["Resource"] = json!("<arn>");
+    assert_eq!(policy(&terraform["aws_sns_topic_policy"]["alarm"]["policy"]), allows);
+    let subscription = &terraform["aws_sns_topic_subscription"]["alarm"];
+    assert_eq!(
+        json!([{ "Protocol": subscription["protocol"], "Endpoint": subscription["endpoint"] }]),
+        stack.properties("AlarmTopic")["Subscription"]
+    );
+}
+
+/// The daily connection check would keep an alarm quiet that goes by the tenant's folder.
+#[test]
+fn only_files_with_the_tenants_data_keep_the_alarm_quiet() {
+    let mut tenant = Tenant::in_region("eu-west-1");
+    for prefix in ["", PREFIX] {
+        tenant.prefix = Prefix::parse(prefix).unwrap();
+        let (stack, _) = made(&tenant, &[ALARM]);
+        let pattern = stack.properties("Deliveries")["EventPattern"].clone();
+        assert_eq!(pattern["detail"]["bucket"]["name"], json!(["acme-audit-logs"]));
+        let expected = format!("{}dt=", tenant_folder(&tenant.prefix, &tenant.id));
+        assert_eq!(pattern["detail"]["object"]["key"], json!([{ "prefix": expected }]));
+    }
+}
+
+#[test]
+fn terraform_and_cloudformation_make_the_same_table() {
+    let mut tenant = Tenant::in_region("eu-west-1");
+    for (id, prefix) in [("acme_eu", ""), ("acme_eu", PREFIX), ("", PREFIX)] {
+        tenant.prefix = Prefix::parse(prefix).unwrap();
+        let (stack, terraform) = made(&tenant, &[TABLE, ("TenantId", "tenant_id", id)]);
+        let (table, made) =
+            (&stack.properties("Table")["TableInput"], &terraform["aws_glue_catalog_table"]["audit_logs"]);
+        let columns = |columns: &Value| -> Value {
+            let columns = columns.as_array().unwrap().iter();
+            columns.map(|column| json!({ "Name": column["name"], "Type": column["type"] })).collect()
+        };
+        let storage = &made["storage_descriptor"][0];
+        let same = json!({
+            "Name": made["name"],
+            "TableType": made["table_type"],
+            "Parameters": made["parameters"],
+            "PartitionKeys": columns(&made["partition_keys"]),
+            "StorageDescriptor": {
+                "Columns": columns(&storage["columns"]),
+                "Location": storage["location"],
+                "InputFormat": storage["input_format"],
+                "OutputFormat": storage["output_format"],
+                "SerdeInfo": { "SerializationLibrary": storage["ser_de_info"][0]["serialization_library"] },
+            },
+        });
+        assert_eq!(same, *table);
+        let parameters = &table["Parameters"];
+        let folder = tenant_folder(&tenant.prefix, &TenantId::parse("T").unwrap()).replace("=T", "=${tenant}");
+        assert_eq!(parameters["storage.location.template"], format!("s3://acme-audit-logs/{folder}dt=${{dt}}/"));
+        let projected = (&parameters["projection.tenant.type"], parameters.get("projection.tenant.values"));
+        match id {
+            "" => assert_eq!(projected, (&json!("injected"), None)),
+            id => assert_eq!(projected, (&json!("enum"), Some(&json!(id)))),
+        }
+    }
+}
+
+#[test]
+fn each_stack_has_a_database_of_its_own() {
+    let mut tenant = Tenant::in_region("eu-west-1");
+    let mut names = BTreeSet::new();
+    for prefix in ["", "security", PREFIX] {
+        tenant.prefix = Prefix::parse(prefix).unwrap();
+        let (stack, terraform) = made(&tenant, &[TABLE]);
+        // The digits of the stack's id.
+        assert_eq!(stack.properties("Database")["DatabaseInput"]["Name"], "audit_logs_1b2c3d4e");
+        let name = terraform["aws_glue_catalog_database"]["audit_logs"]["name"].as_str().unwrap().to_owned();
+        let digits = name.strip_prefix("audit_logs_").unwrap();
+        assert!(digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+        names.insert(name);
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
+fn an_alarm_comes_three_hours_after_the_next_export_is_due() {
+    let tenant = Tenant::in_region("eu-west-1");
+    for (hours, after) in [("1", "4"), ("24", "27")] {
+        let role_setup = RoleSetup { frequency: Frequency::parse(hours).ok(), ..tenant.all() };
+        assert_eq!(in_cli(&role_setup.cli())["AlarmAfterHours"], after);
+    }
+    let unknown = RoleSetup { frequency: None, ..tenant.all() };
+    assert!(
+        !in_cli(&unknown.cli()).contains_key("AlarmAfterHours"),
+        "the template's default is for a frequency of an hour"
+    );
+    assert_eq!(template()["Parameters"]["AlarmAfterHours"]["Default"], 4);
 }
 
 #[test]
@@ -378,6 +532,7 @@ fn filling_in_the_file_has_the_effect_of_passing_the_values() {
         ("provider_account_id", "111111111111"),
         ("provider_role_name", ROLE),
         ("partition", Partition::AwsCn.as_str()),
+        ("alarm_after_hours", "27"),
     ];
     assert_eq!(evaluate(&tenant.all().terraform(), &[]).unwrap(), evaluate(TERRAFORM, &given).unwrap());
     assert!(evaluate(TERRAFORM, &[]).is_err(), "the file has a tenant's value");
@@ -396,9 +551,9 @@ fn the_terraform_file_has_the_variables_and_rules_of_the_template() {
         // In Terraform the role's name is generated.
         let elsewhere = name == "RoleName";
         assert_ne!(names.remove(&name.to_lowercase()), elsewhere, "{name}");
-        let pattern = declared["AllowedPattern"].as_str().unwrap_or_default();
-        // Terraform's regular expressions have no lookahead. A permissions boundary and a truth value need no check.
-        let is_checked = !["PermissionsBoundaryArn", "CreateBucket"].contains(&name.as_str());
+        let pattern = declared["AllowedPattern"].as_str().unwrap_or_default().replace('\\', "\\\\");
+        // Terraform's regular expressions have no lookahead. A permissions boundary needs no check.
+        let is_checked = !pattern.is_empty() && name != "PermissionsBoundaryArn";
         if !elsewhere && !pattern.contains("(?!") && is_checked {
             assert!(TERRAFORM.contains(&format!("can(regex(\"{pattern}\", var.")), "{name}: {pattern}");
         }

@@ -113,7 +113,7 @@ async fn each_way_and_the_steps_to_send_have_the_whole_destination() {
     let world = World::new();
     let browser = world.browser("acme", ADMIN);
     let key = "arn:aws:kms:eu-central-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let changes = [("region", "eu-central-1"), ("encryption", "sse-kms"), ("kmsKeyArn", key)];
+    let changes = [("region", "eu-central-1"), ("encryption", "sse-kms"), ("kmsKeyArn", key), ("frequencyHours", "6")];
     let empty = browser.get("/setup/steps").await;
     assert!(empty.text.contains("The bucket is not filled in yet"), "{}", empty.text);
     assert_eq!(browser.send(PAGE, PAGE, &destination(&changes)).await.status, 303);
@@ -121,6 +121,10 @@ async fn each_way_and_the_steps_to_send_have_the_whole_destination() {
     let [link, cli, terraform] =
         ["quickCreateUrl", "cli", "terraform"].map(|name| connector[name].as_str().unwrap().to_owned());
     assert!(link.contains("region=eu-central-1#") && link.contains("param_CreateBucket=true"), "{link}");
+    // The customer's alarm waits for an export and three hours more.
+    assert!(link.contains("param_AlarmAfterHours=9"), "{link}");
+    assert!(cli.contains("\"AlarmAfterHours\",\"ParameterValue\":\"9\""), "{cli}");
+    assert!(terraform.contains("type        = number\n  default     = 9\n"), "{terraform}");
     assert!(
         cli.contains("--region eu-central-1") && cli.contains("\"CreateBucket\",\"ParameterValue\":\"true\""),
         "{cli}"

@@ -1,4 +1,4 @@
-//! Evaluates the template's role as CloudFormation would, for tests. Intrinsic functions that the role doesn't use panic.
+//! Evaluates the template's resources as CloudFormation would, for tests. Intrinsic functions that it doesn't use panic.
 
 use std::collections::BTreeMap;
 
@@ -39,9 +39,15 @@ impl Stack {
         let template = template();
         let mut names = parameters.clone();
         for (name, declared) in template["Parameters"].as_object().unwrap() {
-            names.entry(name.clone()).or_insert_with(|| text(&declared["Default"]));
+            names.entry(name.clone()).or_insert_with(|| match &declared["Default"] {
+                Value::Number(number) => number.to_string(),
+                default => text(default),
+            });
         }
         names.insert("AWS::Partition".to_owned(), region.partition().to_string());
+        names.insert("AWS::AccountId".to_owned(), "<account_id>".to_owned());
+        names.insert("AWS::StackName".to_owned(), "acme".to_owned());
+        names.insert("AWS::StackId".to_owned(), "arn:aws:cloudformation:eu-west-1:1:stack/acme/1b2c3d4e-5f".to_owned());
         names.insert("AWS::URLSuffix".to_owned(), region.partition().dns_suffix().to_owned());
         Self { template, names }
     }
@@ -49,6 +55,12 @@ impl Stack {
     /// Returns the role's properties.
     pub(super) fn role(&self) -> Value {
         self.properties("ExportRole")
+    }
+
+    /// Whether a resource's condition holds.
+    pub(super) fn has(&self, resource: &str) -> bool {
+        let condition = &self.template["Resources"][resource]["Condition"];
+        condition.is_null() || self.render(&self.template["Conditions"][text(condition)]).unwrap() == true
     }
 
     pub(super) fn properties(&self, resource: &str) -> Value {
@@ -101,7 +113,10 @@ impl Stack {
         let mut whole = pieces.next().unwrap().to_owned();
         for piece in pieces {
             let (name, rest) = piece.split_once('}').unwrap();
-            whole += local[name].as_str().unwrap_or_else(|| &self.names[name]);
+            match name.strip_prefix('!') {
+                Some(literal) => whole.extend(["${", literal, "}"]),
+                None => whole += local[name].as_str().unwrap_or_else(|| &self.names[name]),
+            }
             whole += rest;
         }
         Value::from(whole)

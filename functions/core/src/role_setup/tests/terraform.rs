@@ -5,6 +5,7 @@ use hcl::{
     Block, Body, Map, Value,
     eval::{Context, Evaluate as _, FuncArgs, FuncDef, ParamType},
 };
+use sha2::{Digest as _, Sha256};
 
 /// Returns the arguments of a configuration's resources and the values of its outputs, as JSON: `{"aws_iam_role":
 /// {"audit_log_export": {…}}, …, "output": {"role_arn": …}}`. Variables that are not `given` have their defaults. A value that
@@ -21,13 +22,17 @@ pub(crate) fn evaluate(text: &str, given: &[(&str, &str)]) -> Result<serde_json:
             variables.insert(label(block, 0), default.expr().evaluate(&context)?);
         }
     }
-    let is_truth = |name: &str| {
+    let type_of = |name: &str| {
         let declared = blocks("variable").find(|block| label(block, 0) == name);
         let mut attributes = declared.into_iter().flat_map(|block| block.body().attributes());
-        attributes.any(|attribute| attribute.key() == "type" && attribute.expr().to_string() == "bool")
+        attributes.find(|attribute| attribute.key() == "type").map(|attribute| attribute.expr().to_string())
     };
     variables.extend(given.iter().map(|(name, value)| {
-        let value = if is_truth(name) { Value::from(*value == "true") } else { Value::from(*value) };
+        let value = match type_of(name).as_deref() {
+            Some("bool") => Value::from(*value == "true"),
+            Some("number") => value.parse::<u64>().map_or(Value::Null, Value::from),
+            _ => Value::from(*value),
+        };
         ((*name).to_owned(), value)
     }));
     context.declare_var("var", variables);
@@ -40,13 +45,17 @@ pub(crate) fn evaluate(text: &str, given: &[(&str, &str)]) -> Result<serde_json:
     }
     context.declare_var("local", locals);
 
+    let decided = |names: &[&str]| {
+        Value::from(Map::from_iter(names.iter().map(|name| ((*name).to_owned(), Value::from(format!("<{name}>"))))))
+    };
     for block in blocks("resource") {
-        let made = Map::from_iter(["arn", "id"].map(|name| (name.to_owned(), Value::from(format!("<{name}>")))));
-        context.declare_var(
-            hcl::Identifier::sanitized(label(block, 0)),
-            Map::from_iter([(label(block, 1), Value::from(made))]),
-        );
+        let made = decided(&["arn", "id", "name"]);
+        let is_counted = block.body().attributes().any(|attribute| attribute.key() == "count");
+        let made = if is_counted { Value::from(vec![made]) } else { made };
+        context.declare_var(hcl::Identifier::sanitized(label(block, 0)), Map::from_iter([(label(block, 1), made)]));
     }
+    let identity = Map::from_iter([("current".to_owned(), decided(&["account_id"]))]);
+    context.declare_var("data", Map::from_iter([("aws_caller_identity".to_owned(), Value::from(identity))]));
     let mut evaluated = Map::new();
     for block in blocks("resource") {
         let arguments = arguments(block, &context)?;
@@ -69,9 +78,17 @@ fn label(block: &Block, index: usize) -> String {
     block.labels().get(index).map(|label| label.as_str().to_owned()).unwrap_or_default()
 }
 
+/// A block's arguments, and for each kind of blocks in it the list of those. Preconditions are Terraform's own.
 fn arguments(block: &Block, context: &Context<'_>) -> Result<Map<String, Value>, hcl::Error> {
     let argument = |attribute: &hcl::Attribute| Ok((attribute.key().to_owned(), attribute.expr().evaluate(context)?));
-    block.body().attributes().map(argument).collect()
+    let mut evaluated: Map<_, _> = block.body().attributes().map(argument).collect::<Result<_, hcl::Error>>()?;
+    for inner in block.body().blocks().filter(|inner| inner.identifier() != "lifecycle") {
+        let list = evaluated.entry(inner.identifier().to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(Value::from(arguments(inner, context)?));
+        }
+    }
+    Ok(evaluated)
 }
 
 fn functions<'a>() -> Context<'a> {
@@ -81,6 +98,9 @@ fn functions<'a>() -> Context<'a> {
     context.declare_func("jsonencode", FuncDef::builder().param(ParamType::Any).build(jsonencode));
     let split_params = [ParamType::String, ParamType::String];
     context.declare_func("split", FuncDef::builder().params(split_params).build(split));
+    context.declare_func("sha256", FuncDef::builder().param(ParamType::String).build(sha256));
+    let substr_params = [ParamType::String, ParamType::Number, ParamType::Number];
+    context.declare_func("substr", FuncDef::builder().params(substr_params).build(substr));
     context
 }
 
@@ -95,4 +115,17 @@ fn jsonencode(arguments: FuncArgs) -> Result<Value, String> {
 fn split(arguments: FuncArgs) -> Result<Value, String> {
     let text = |index: usize| arguments[index].as_str().ok_or("no string");
     Ok(text(1)?.split(text(0)?).map(Value::from).collect::<Vec<_>>().into())
+}
+
+fn sha256(arguments: FuncArgs) -> Result<Value, String> {
+    let digest = Sha256::digest(arguments[0].as_str().ok_or("no string")?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+}
+
+fn substr(arguments: FuncArgs) -> Result<Value, String> {
+    let number = |index: usize| arguments[index].as_number().and_then(|it| it.as_u64()).ok_or("no number");
+    let (offset, length) = (usize::try_from(number(1)?), usize::try_from(number(2)?));
+    let (offset, length) = (offset.map_err(|error| error.to_string())?, length.map_err(|error| error.to_string())?);
+    let text = arguments[0].as_str().ok_or("no string")?;
+    Ok(text.chars().skip(offset).take(length).collect::<String>().into())
 }
