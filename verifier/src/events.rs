@@ -208,7 +208,7 @@ impl<'a> EventReader<'a> {
         if !text.trim_ascii_start().starts_with('{') {
             return Err("is not a JSON object");
         }
-        let event: Option<Line<'_>> = match serde_json::from_str(text) {
+        let event = match serde_json::from_str::<Line<'_>>(text) {
             Ok(event) => Some(event.in_either_schema()),
             // JSON too, but with a name that isn't Unicode, for example.
             Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => None,
