@@ -14,6 +14,7 @@ SCHEMATHESIS := .tools/schemathesis/.installed
 BROWSER := .tools/browser/.installed
 BENCH_PYTHON := .tools/bench/.installed
 HOSTILE := .tools/hostile/.installed
+OCSF := .tools/ocsf/.installed
 CHECKOV := .tools/checkov/.installed
 WRITERS := .tools/writers/.installed
 # Not available prebuilt. Compiling it takes one or two minutes.
@@ -49,7 +50,7 @@ PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench bench-verifier check build verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test simulate fuzz mutants screenshots bench bench-verifier check ocsf build verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -99,7 +100,7 @@ bench-verifier: ## The verifier's time and memory on a year's windows, beside sh
 	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify --example bench
 	@target/$(HOST)/release/examples/bench target/$(HOST)/release/audit-log-verify target/bench
 
-check: fmt clippy doc deny lint structure build-scripts policy-check test release-zips ## Everything that CI checks
+check: fmt clippy doc deny lint structure build-scripts policy-check ocsf test release-zips ## Everything that CI checks
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
@@ -182,6 +183,10 @@ build-scripts: $(DEPLOY_TOOLS) ## Tests of the scripts that install tools and ch
 policy-check: $(NODE) ## The templates' IAM policies, judged by an independent implementation of IAM
 	PATH="$(CURDIR)/.tools/node/bin:$$PATH" node tests/policy/check.js
 
+ocsf: $(OCSF) ## Events in OCSF, judged by an independent implementation of its schema
+	@$(ON_HOST) cargo build --workspace --locked --example ocsf
+	@$(<D)/bin/python tests/ocsf/validate.py target/$(HOST)/debug/examples/ocsf
+
 clean-tools: ## Remove all installed tools
 	rm -rf .venv .tools tests/policy/node_modules tests/browser/node_modules
 
@@ -192,9 +197,10 @@ $(SCHEMATHESIS): tests/schemathesis/requirements.txt
 $(BENCH_PYTHON): tests/bench/baseline/requirements.txt
 $(HOSTILE): tests/hostile/requirements.txt
 $(CHECKOV): tests/checkov/requirements.txt
+$(OCSF): tests/ocsf/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
 $(WRITERS): tests/writers/requirements.txt tests/writers/package-lock.json | $(NODE)
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(NODE) $(WRITERS):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(OCSF) $(NODE) $(WRITERS):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@$(QUIETLY) python3 -m venv $(@D)

@@ -77,7 +77,7 @@ enum Expected {
 }
 
 /// The members by which the exporter's own events are known, of any type.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Line<'a> {
     #[serde(borrow)]
     date: Option<&'a RawValue>,
@@ -85,6 +85,38 @@ struct Line<'a> {
     log_type: Option<&'a RawValue>,
     #[serde(borrow)]
     action: Option<&'a RawValue>,
+    /// An event in OCSF has this and none of the others.
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// Where an event in OCSF has the same.
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    original_time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event_code: Option<&'a RawValue>,
+}
+
+impl<'a> Line<'a> {
+    /// The members, wherever the event's schema has them.
+    fn in_either_schema(self) -> Self {
+        match self {
+            Self { date: None, log_type: None, action: None, metadata: Some(metadata) } => {
+                let ocsf: Option<Metadata<'a>> = serde_json::from_str(metadata.get()).ok();
+                ocsf.map_or_else(Self::default, |ocsf| Self {
+                    date: ocsf.original_time,
+                    log_type: ocsf.log_name,
+                    action: ocsf.event_code,
+                    metadata: None,
+                })
+            }
+            native => native,
+        }
+    }
 }
 
 impl<'a> EventReader<'a> {
@@ -176,8 +208,8 @@ impl<'a> EventReader<'a> {
         if !text.trim_ascii_start().starts_with('{') {
             return Err("is not a JSON object");
         }
-        let event: Option<Line<'_>> = match serde_json::from_str(text) {
-            Ok(event) => Some(event),
+        let event = match serde_json::from_str::<Line<'_>>(text) {
+            Ok(event) => Some(event.in_either_schema()),
             // JSON too, but with a name that isn't Unicode, for example.
             Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => None,
             Err(_) => return Err("is not JSON"),
@@ -313,6 +345,30 @@ mod tests {
         assert!(!read(Format::Ndjson, later.as_bytes(), 64).unwrap().begins_with_heartbeat);
         let recorded = own("Audit Log Export Completed").replace("11:00:00", "10:30:00");
         assert!(!read(Format::Ndjson, recorded.as_bytes(), 64).unwrap().begins_with_heartbeat);
+    }
+
+    #[test]
+    fn events_in_ocsf_are_read_like_native_ones() {
+        let event = |date: &str, log_type: &str, action: &str| {
+            format!(
+                "{{\"time\":0,\"metadata\":{{\"log_name\":\"{log_type}\",\"event_code\":\"{action}\",\"original_time\":\"{date}\"}}}}\n"
+            )
+        };
+        let read = |text: &str| read(Format::Ndjson, text.as_bytes(), 64).unwrap();
+        let own = |action: &str| event("2026-11-21T11:00:00.000Z", "System", action);
+        let heartbeat = read(&own("Audit Log Export Completed"));
+        assert!(heartbeat.begins_with_heartbeat && heartbeat.outside.events == 0);
+        let exceeded = read(&own("Audit Log Retention Exceeded"));
+        assert!(exceeded.begins_with_retention_exceeded && exceeded.outside.events == 0);
+        assert_eq!(read(&own("Malformed Audit Event")).malformed, 1);
+        let recorded = read(&event("2026-11-21T11:00:00.000Z", "Scan", "Audit Log Export Completed"));
+        assert!(!recorded.begins_with_heartbeat && recorded.outside.events == 1);
+        assert_eq!(read(&event("2026-11-21T10:30:00.000Z", "Scan", "Scan Now")).outside.events, 0);
+        for other in ["{\"metadata\":null}\n", "{\"metadata\":{\"original_time\":17}}\n", "{\"metadata\":{}}\n"] {
+            assert_eq!(read(other), Events { lines: 1, ..Events::default() }, "{other}");
+        }
+        let native = own("Audit Log Export Completed").replace("\"time\":0", "\"date\":\"2026-11-21T10:30:00.000Z\"");
+        assert!(!read(&native).begins_with_heartbeat, "a native event's own members count");
     }
 
     #[test]

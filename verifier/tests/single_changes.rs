@@ -61,13 +61,14 @@ fn window_plan() -> impl Strategy<Value = WindowPlan> {
     let files = prop_oneof![Just(vec![0]), prop::collection::vec(1..4_usize, 1..4)];
     let minutes = prop::sample::select(vec![60, 60, 60, 23, 120]);
     let rarely = || prop::bool::weighted(0.2);
-    (minutes, files, rarely(), rarely(), extension, rarely(), rarely()).prop_map(
-        |(minutes, files, late, gap, extension, is_unsigned, is_amended)| WindowPlan {
+    (minutes, files, rarely(), rarely(), extension, any::<bool>(), rarely(), rarely()).prop_map(
+        |(minutes, files, late, gap, extension, is_ocsf, is_unsigned, is_amended)| WindowPlan {
             minutes,
             files,
             late: if late { 3 } else { 0 },
             gap,
             extension,
+            is_ocsf,
             signer: if is_unsigned { None } else { Some(0) },
             is_amended,
             ..WindowPlan::default()

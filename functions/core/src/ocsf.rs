@@ -96,8 +96,8 @@ impl Mapping {
             return Some(json.finish());
         }
         let info = event.info.map(Members::parse).unwrap_or_default();
-        let address = || self.addresses.iter().find_map(|path| info.find(path).filter(|value| is_address(value)));
-        let address = if entry.class.has_source() { address() } else { None };
+        let mut paths = self.addresses.iter().filter(|_| entry.class.has_source());
+        let address = paths.find_map(|path| info.find(path).filter(|value| is_address(value)));
         let [uid, name, email] = [&entry.object.uid, &entry.object.name, &entry.object.email]
             .map(|paths| paths.iter().find_map(|path| info.find(path).filter(|value| value.starts_with('"'))));
         match entry.class {
@@ -130,8 +130,8 @@ impl Mapping {
                 json.close();
             }
             Class::ApiActivity => {
-                // Both are required; the actor stands in every event that has one.
-                let (_, _) = (actor?, address?);
+                // Both are required, and written for every class that has them.
+                actor.and(address)?;
                 json.open("api");
                 json.member("operation", event.action?);
                 json.close();

@@ -1,13 +1,22 @@
 //! Event bodies: any body in the table becomes one line of an export, and none of it is lost.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::LazyLock};
 
-use audit_log_core::event::{Body, StoredEvent};
+use audit_log_core::{
+    event::{Body, StoredEvent},
+    ocsf::Mapping,
+    tenant::TenantId,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
+
+static OCSF: LazyLock<(Mapping, TenantId)> = LazyLock::new(|| {
+    let mapping = Mapping::parse(include_str!("../../../functions/schema/ocsf.json"));
+    (mapping.expect("the mapping"), TenantId::parse("acme").expect("a tenant id"))
+});
 
 /// Takes a body. It is accepted if it is exported without a wrapper.
 pub fn check(data: &[u8]) -> bool {
@@ -36,6 +45,10 @@ fn export_line(recorded_at_id: &str, body: Body) -> (String, bool) {
     {
         assert_eq!(malformed, repeats, "wrapped without a reason");
     }
+    let ocsf = OCSF.0.event(&OCSF.1, &line);
+    assert!(!ocsf.contains(['\n', '\r']), "the line in OCSF has a line break");
+    assert!(ocsf.starts_with('{') && serde_json::from_str::<IgnoredAny>(&ocsf).is_ok(), "no object in OCSF");
+    assert_ne!(repeats(&ocsf), Some(true), "an object in OCSF has two members of one name");
     (line.into_owned(), malformed)
 }
 

@@ -14,6 +14,8 @@ use super::{
 use crate::{event, member_names, schedule::Window, system_events::RESERVED_LOG_TYPES};
 
 const SHIPPED: &str = include_str!("../../../schema/ocsf.json");
+const LOGIN: &str = r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Authentication","action":"Login","user":{"id":"usr_01","name":"Zoë","email":"zoe@acme.example"},"additionalInfo":{"ip":"192.0.2.7","tries":1.50e+2}}"#;
+const PAGE: &str = include_str!("../../../../docs/ocsf.md");
 const CATALOGUE: &str = include_str!("../../../schema/catalogue.json");
 
 fn shipped() -> &'static Mapping {
@@ -110,8 +112,35 @@ proptest! {
 
 #[test]
 fn a_login_has_its_user_address_and_product() {
-    let native = r#"{"id":"01K","date":"2026-11-21T10:03:12.345Z","logType":"Authentication","action":"Login","user":{"id":"usr_01","name":"Zoë","email":"zoe@acme.example"},"additionalInfo":{"ip":"192.0.2.7","tries":1.50e+2}}"#;
-    insta::assert_snapshot!(shipped().event(&acme(), native), @r#"{"category_uid":3,"class_uid":3002,"class_name":"Authentication","type_uid":300201,"severity_id":1,"status_id":1,"activity_id":1,"activity_name":"Logon","time":1795255392345,"message":"Login","metadata":{"version":"1.8.0","product":{"name":"Audit Log Export","vendor_name":"Audit Log Export"},"tenant_uid":"acme","uid":"01K","log_name":"Authentication","event_code":"Login","original_time":"2026-11-21T10:03:12.345Z"},"actor":{"user":{"uid":"usr_01","name":"Zoë","email_addr":"zoe@acme.example"}},"user":{"uid":"usr_01","name":"Zoë","email_addr":"zoe@acme.example"},"service":{"name":"Audit Log Export"},"src_endpoint":{"ip":"192.0.2.7"},"unmapped":{"additionalInfo":{"ip":"192.0.2.7","tries":1.50e+2}}}"#);
+    insta::assert_snapshot!(shipped().event(&acme(), LOGIN), @r#"{"category_uid":3,"class_uid":3002,"class_name":"Authentication","type_uid":300201,"severity_id":1,"status_id":1,"activity_id":1,"activity_name":"Logon","time":1795255392345,"message":"Login","metadata":{"version":"1.8.0","product":{"name":"Audit Log Export","vendor_name":"Audit Log Export"},"tenant_uid":"acme","uid":"01K","log_name":"Authentication","event_code":"Login","original_time":"2026-11-21T10:03:12.345Z"},"actor":{"user":{"uid":"usr_01","name":"Zoë","email_addr":"zoe@acme.example"}},"user":{"uid":"usr_01","name":"Zoë","email_addr":"zoe@acme.example"},"service":{"name":"Audit Log Export"},"src_endpoint":{"ip":"192.0.2.7"},"unmapped":{"additionalInfo":{"ip":"192.0.2.7","tries":1.50e+2}}}"#);
+}
+
+#[test]
+fn the_docs_show_a_login_and_say_of_what_class_each_action_is() {
+    let example = PAGE.split("```json\n").nth(1).and_then(|rest| rest.lines().next());
+    assert_eq!(example, Some(shipped().event(&acme(), LOGIN).as_str()));
+    let rows: BTreeSet<(String, String, String)> = PAGE
+        .lines()
+        .filter_map(|line| {
+            let [log_type, actions, class, activity] =
+                line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect::<Vec<_>>()[..].try_into().ok()?;
+            Some((log_type, actions, format!("{class} {activity}")))
+        })
+        .flat_map(|(log_type, actions, class): (&str, &str, String)| {
+            let actions = actions.split(", ").map(|action| action.trim_matches('`').to_owned());
+            let log_type = log_type.trim_matches('`').to_owned();
+            actions.map(move |action| (log_type.clone(), action, class.clone())).collect::<Vec<_>>()
+        })
+        .collect();
+    let data: Value = serde_json::from_str(SHIPPED).unwrap();
+    for (log_type, action) in shipped().actions() {
+        let entry = &data["logTypes"][log_type]["actions"][action];
+        let (class, activity) = (entry["class"].as_str().unwrap(), entry["activity"].as_str().unwrap());
+        let uid = shipped().entry(Some(log_type), Some(action)).class.uid();
+        let row = (log_type.to_owned(), action.to_owned(), format!("{class} ({uid}) {activity}"));
+        assert!(rows.contains(&row), "{row:?}");
+    }
+    assert_eq!(rows.iter().filter(|(log_type, ..)| log_type != "log type").count(), shipped().actions().count());
 }
 
 #[test]
