@@ -12,10 +12,10 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
+use audit_log_tests::is_data;
 use audit_log_tests::{
     Customer, LocalAws, Platform, Signals, Table, connect, deploy_platform, project, publish_template,
 };
-use audit_log_tests::is_data;
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -142,11 +142,9 @@ async fn check(aws: &LocalAws, exported: &Value) -> Result<()> {
     let file = aws.directory().join("exported.json");
     std::fs::write(&file, serde_json::to_vec(exported)?)?;
     let root = project::repository();
-    let mut path = root.join("tests/consumers/bin").into_os_string();
-    for folder in [root.join(".tools/venv/bin").into_os_string(), std::env::var_os("PATH").unwrap_or_default()] {
-        path.push(":");
-        path.push(folder);
-    }
+    let path = [root.join("tests/consumers/bin"), root.join(".tools/consumers/bin"), root.join(".tools/venv/bin")];
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(path.into_iter().chain(std::env::split_paths(&inherited)))?;
     let mut command = Command::new(project::installed(".tools/consumers/bin/python")?);
     command.arg(root.join("tests/consumers/check.py")).arg(file);
     // With a clean environment and another home, no profile or endpoint of the developer has an effect.
