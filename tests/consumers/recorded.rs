@@ -36,18 +36,19 @@ pub(crate) struct Recorded {
 impl Recorded {
     pub(crate) fn new(tenant: &str, start: DateTime<Utc>) -> Self {
         let at = |hour: i64, seconds: i64| start + TimeDelta::hours(hour) + TimeDelta::seconds(seconds);
-        let mut events = generate(tenant, 400, Spread::Window { from: start, to: at(8, 0) });
+        let mut events = generate(tenant, 600, Spread::Window { from: start, to: at(8, 0) });
         events.retain(|event| !EMPTY_HOURS.contains(&(event.recorded_at - start).num_hours()));
         // In the last quarter of an hour of the window, in which late arrivals are found.
         let minute = 50 * 60;
         // U+2028 and U+2029 end a line for some readers, but not in JSON.
         let text = format!("{TEXT}\u{2028}\u{2029}");
         let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(LARGE_TEXT));
+        // In a later hour than those whose events readers look at to guess types.
         events.extend([
-            event("text", at(1, 60), &format!(r#"{{"text":"{text}"}}"#)),
-            event("large", at(1, 120), &large),
+            event("text", at(5, 120), &format!(r#"{{"text":"{text}"}}"#)),
+            event("large", at(5, 180), &large),
             // A field of two types. In the generated events, it is an object.
-            event("other-type", at(1, 180), r#"{"findings":3,"target":{"host":"www"},"list":[1,"two",null]}"#),
+            event("other-type", at(5, 240), r#"{"findings":3,"target":{"host":"www"},"list":[1,"two",null]}"#),
             // Two events with the same id.
             event("same-id", at(4, 60), "{}"),
             event("same-id", at(5, 60), "{}"),
@@ -55,7 +56,7 @@ impl Recorded {
             event("beside-the-late-2", at(4, minute + 40), "{}"),
         ]);
         let malformed = MALFORMED.iter().zip(1..).map(|(text, number)| {
-            let recorded_at_id = format!("{}#malformed-{number}", timestamp(at(1, 240 + number)));
+            let recorded_at_id = format!("{}#malformed-{number}", timestamp(at(5, 300 + number)));
             let fields = [
                 ("tenant_shard", format!("{tenant}#0")),
                 ("recorded_at_id", recorded_at_id),

@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import re
 
 import page
 import sqlglot
@@ -27,7 +28,8 @@ PARSERS = {
     "Splunk": ("ini", parse_ini),
     "Datadog": ("json", json.loads),
     "Panther": ("yaml", yaml.safe_load),
-    "Snowflake": ("sql", parse_sql("snowflake")),
+    # sqlglot knows no pipes, but what a pipe runs.
+    "Snowflake": ("sql", lambda text: parse_sql("snowflake")(re.sub(r"CREATE PIPE .* AS\n", "", text))),
     "OpenTelemetry Collector": ("yaml", yaml.safe_load),
     "ClickHouse S3Queue": ("sql", parse_sql("clickhouse")),
 }
