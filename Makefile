@@ -17,6 +17,7 @@ HOSTILE := .tools/hostile/.installed
 OCSF := .tools/ocsf/.installed
 CHECKOV := .tools/checkov/.installed
 WRITERS := .tools/writers/.installed
+CONSUMERS := .tools/consumers/.installed
 # Not available prebuilt. Compiling it takes one or two minutes.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
@@ -50,7 +51,7 @@ PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test simulate fuzz mutants screenshots bench bench-verifier check ocsf build verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test consumers simulate fuzz mutants screenshots bench bench-verifier check ocsf build verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +62,10 @@ demo: build ## A day of exports on a local AWS (KEEP=1 leaves it running)
 
 test: build $(SCHEMATHESIS) $(BROWSER) $(WRITERS) ## All tests, on the zipped functions, a local AWS and a browser
 	$(ON_HOST) cargo test --workspace --locked
+
+consumers: build $(CONSUMERS) ## Each consumer of docs/consumers.md, by the page's own code, on exported files
+	@$(ON_HOST) cargo build --workspace --locked --bin consumers
+	@target/$(HOST)/debug/consumers
 
 # The profile is nearly as fast as release and quicker to build. The simulation depends on the core alone and needs no tools.
 simulate: ## The core under crashes, overlaps and faults (SEEDS=100000, FROM=0, SEED=123, BUGS=1)
@@ -100,7 +105,7 @@ bench-verifier: ## The verifier's time and memory on a year's windows, beside sh
 	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify --example bench
 	@target/$(HOST)/release/examples/bench target/$(HOST)/release/audit-log-verify target/bench
 
-check: fmt clippy doc deny lint structure build-scripts policy-check ocsf test release-zips ## Everything that CI checks
+check: fmt clippy doc deny lint structure build-scripts policy-check ocsf test consumers release-zips ## Everything that CI checks
 
 build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
@@ -197,10 +202,11 @@ $(SCHEMATHESIS): tests/schemathesis/requirements.txt
 $(BENCH_PYTHON): tests/bench/baseline/requirements.txt
 $(HOSTILE): tests/hostile/requirements.txt
 $(CHECKOV): tests/checkov/requirements.txt
+$(CONSUMERS): tests/consumers/requirements.txt
 $(OCSF): tests/ocsf/requirements.txt
 $(NODE): tests/policy/requirements.txt tests/policy/package-lock.json
 $(WRITERS): tests/writers/requirements.txt tests/writers/package-lock.json | $(NODE)
-$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(OCSF) $(NODE) $(WRITERS):
+$(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BENCH_PYTHON) $(HOSTILE) $(CHECKOV) $(OCSF) $(CONSUMERS) $(NODE) $(WRITERS):
 	@echo "Installing $< into $(@D) …"
 	@rm -rf $(@D)
 	@$(QUIETLY) python3 -m venv $(@D)

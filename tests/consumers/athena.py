@@ -1,0 +1,82 @@
+"""Creates the table of docs/consumers.md on the local AWS's Athena and runs the page's queries there.
+
+That Athena is DuckDB over all files below the table's location. So what is proven is that the statements are accepted and count
+right. The SerDe, the projection and Athena's own functions are not run. sqlglot parses the statements as Athena's.
+"""
+
+import re
+import time
+
+import boto3
+import page
+import sqlglot
+
+# As in the customers' template and its Terraform twin.
+COLUMNS = [
+    ("id", "string"), ("date", "string"), ("logtype", "string"), ("action", "string"),
+    ("user", "struct<id:string,name:string,email:string>"), ("additionalinfo", "string"),
+]
+PARTITIONS = [("tenant", "string"), ("dt", "string")]
+SERDE = "org.openx.data.jsonserde.JsonSerDe"
+
+
+def athena(tenant):
+    table, count, failed_logins, by_action = page.statements("Athena", tenant)
+    assert isinstance(sqlglot.parse_one(table, dialect="athena"), sqlglot.exp.Create), "sqlglot takes the table for a command"
+    for query in (count, failed_logins, by_action):
+        assert isinstance(sqlglot.parse_one(query, dialect="athena"), sqlglot.exp.Select), query
+    database = f"audit_logs_{tenant['tenant']}"
+    boto3.client("glue").create_database(DatabaseInput={"Name": database})
+
+    def run(statement):
+        return execute(boto3.client("athena"), statement, database, tenant["bucket"])
+
+    run(table)
+    check_table(boto3.client("glue").get_table(DatabaseName=database, Name="audit_logs")["Table"], tenant)
+    rows = 'id, "date", logtype, action'
+    found = {"count": int(run(count)[0][0]), "delivered": run(f"SELECT {rows} FROM audit_logs")}
+    if not found["delivered"]:
+        # Without files, all columns of this Athena are text, and a struct's field can't be named.
+        return found
+    # DuckDB has no json_extract_scalar, and has read `additionalInfo` as a struct.
+    failed_logins, changed = re.subn(r"json_extract_scalar\((\w+), '(.*?)'\)", r"CAST(\1 AS JSON) ->> '\2'", failed_logins)
+    assert changed == 1, failed_logins
+    return {
+        **found,
+        "failedLogins": run(failed_logins),
+        "byAction": run(by_action),
+        "events": run(
+            f'SELECT DISTINCT {rows}, "user".name, CAST(CAST(additionalinfo AS JSON) AS VARCHAR) FROM audit_logs '
+            "WHERE NOT (logtype = 'System' AND action = 'Audit Log Export Completed')"
+        ),
+    }
+
+
+def check_table(table, tenant):
+    storage, parameters = table["StorageDescriptor"], table["Parameters"]
+    assert [(column["Name"], column["Type"]) for column in storage["Columns"]] == COLUMNS, storage
+    assert [(column["Name"], column["Type"]) for column in table["PartitionKeys"]] == PARTITIONS, table
+    assert storage["SerdeInfo"]["SerializationLibrary"] == SERDE, storage
+    folder = f"s3://{tenant['bucket']}/{tenant['folder']}"
+    template = parameters["storage.location.template"]
+    assert template.replace("${tenant}", tenant["tenant"]) == folder + "dt=${dt}/", template
+    assert template.startswith(storage["Location"]), storage
+
+
+def execute(client, statement, database, bucket):
+    """The rows of a statement, without the row of names."""
+    started = client.start_query_execution(
+        QueryString=statement, QueryExecutionContext={"Database": database},
+        ResultConfiguration={"OutputLocation": f"s3://{bucket}/athena-results/"},
+    )
+    execution = {"QueryExecutionId": started["QueryExecutionId"]}
+    for _ in range(600):
+        status = client.get_query_execution(**execution)["QueryExecution"]["Status"]
+        if status["State"] not in ("QUEUED", "RUNNING"):
+            break
+        time.sleep(0.05)
+    assert status["State"] == "SUCCEEDED", f"{statement}: {status}"
+    rows = []
+    for found in client.get_paginator("get_query_results").paginate(**execution):
+        rows += [[cell.get("VarCharValue") for cell in row["Data"]] for row in found["ResultSet"]["Rows"]]
+    return rows[1:]
