@@ -6,18 +6,21 @@ right. The SerDe, the projection and Athena's own functions are not run. sqlglot
 
 import re
 import time
+from pathlib import Path
 
 import boto3
 import page
 import sqlglot
+import yaml
 
-# As in the customers' template and its Terraform twin.
-COLUMNS = [
-    ("id", "string"), ("date", "string"), ("logtype", "string"), ("action", "string"),
-    ("user", "struct<id:string,name:string,email:string>"), ("additionalinfo", "string"),
-]
-PARTITIONS = [("tenant", "string"), ("dt", "string")]
-SERDE = "org.openx.data.jsonserde.JsonSerDe"
+TEMPLATE = Path(__file__).parents[2] / "cloudformation" / "audit-log-export-role.yaml"
+
+
+class Template(yaml.SafeLoader):
+    """Reads the functions of CloudFormation as none."""
+
+
+Template.add_multi_constructor("!", lambda loader, tag, node: None)
 
 
 def athena(tenant):
@@ -53,10 +56,19 @@ def athena(tenant):
 
 
 def check_table(table, tenant):
+    """The page's table and the one that the customer's stack makes are the same."""
+    stack = yaml.load(TEMPLATE.read_text(), Template)["Resources"]["Table"]["Properties"]["TableInput"]
     storage, parameters = table["StorageDescriptor"], table["Parameters"]
-    assert [(column["Name"], column["Type"]) for column in storage["Columns"]] == COLUMNS, storage
-    assert [(column["Name"], column["Type"]) for column in table["PartitionKeys"]] == PARTITIONS, table
-    assert storage["SerdeInfo"]["SerializationLibrary"] == SERDE, storage
+
+    def columns(listed):
+        return [(column["Name"], column["Type"]) for column in listed]
+
+    assert table["Name"] == stack["Name"], table
+    assert columns(storage["Columns"]) == columns(stack["StorageDescriptor"]["Columns"]), storage
+    assert columns(table["PartitionKeys"]) == columns(stack["PartitionKeys"]), table
+    assert storage["SerdeInfo"]["SerializationLibrary"] == stack["StorageDescriptor"]["SerdeInfo"]["SerializationLibrary"]
+    fixed = {name: value for name, value in stack["Parameters"].items() if value is not None and name != "EXTERNAL"}
+    assert fixed.items() <= parameters.items() and parameters.keys() == stack["Parameters"].keys() - {"EXTERNAL"}, parameters
     folder = f"s3://{tenant['bucket']}/{tenant['folder']}"
     template = parameters["storage.location.template"]
     assert template.replace("${tenant}", tenant["tenant"]) == folder + "dt=${dt}/", template
