@@ -19,13 +19,14 @@ use audit_log_core::{
     tenant::{Compression, Format, TenantId},
 };
 
-const EVENTS: usize = 20_000;
+/// Few, so that some pass is done before another program gets the core.
+const EVENTS: usize = 1_000;
 
 fn events() -> Vec<StoredEvent> {
     let event = |number: usize| {
         // Random enough to compress about as well as real events.
         let random = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let at = format!("2026-11-20T10:{:02}:00.{:03}Z", number / 1000, number % 1000);
+        let at = format!("2026-11-20T10:03:00.{number:03}Z");
         let (id, address) = (format!("01a1f899-{random:016x}"), random >> 8 & 0xff);
         let user = format!(r#"{{"id":"usr_{:02}","name":"Zoë Müller","email":"someone@acme.example"}}"#, random % 12);
         let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
