@@ -1,4 +1,5 @@
-//! Measures how many events a CPU core writes in a second as they are, and in OCSF: from the stored event to the object's bytes.
+//! Measures how many events are written in a second of CPU time as they are, and in OCSF: from the stored event to the object's
+//! bytes. Needs Linux.
 //!
 //! ```sh
 //! cargo run --release --locked --package audit-log-core --example ocsf_throughput
@@ -63,6 +64,12 @@ fn encode(events: &[StoredEvent], mapping: Option<(&Mapping, &TenantId)>, compre
     (stored + encoder.finish().map_or(0, |finished| finished.bytes.len()), lines)
 }
 
+/// What this thread has used, by the kernel's account. Other programs on the machine don't count.
+fn cpu_time() -> Result<Duration, Box<dyn std::error::Error>> {
+    let account = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(Duration::from_nanos(account.split(' ').next().unwrap_or_default().parse()?))
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mapping = Mapping::parse(include_str!("../../schema/ocsf.json"))?;
     let (events, tenant) = (events(), TenantId::parse("acme")?);
@@ -70,10 +77,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, compression) in [("plain", Compression::None), ("gzip", Compression::Gzip)] {
         for (schema, mapping) in [("native", None), ("OCSF", Some((&mapping, &tenant)))] {
             let (mut best, began, mut sizes) = (Duration::MAX, Instant::now(), (0, 0));
-            while began.elapsed() < Duration::from_secs(3) {
-                let started = Instant::now();
+            while began.elapsed() < Duration::from_secs(5) {
+                let before = cpu_time()?;
                 sizes = black_box(encode(&events, mapping, compression));
-                best = best.min(started.elapsed());
+                best = best.min(cpu_time()?.saturating_sub(before));
             }
             let rate = EVENTS as f64 / best.as_secs_f64();
             let (stored, lines) = sizes;

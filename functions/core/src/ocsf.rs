@@ -158,8 +158,7 @@ impl Mapping {
     }
 
     fn write_origin(&self, json: &mut Object, tenant: &TenantId) {
-        json.member("version", &format!("\"{VERSION}\""));
-        json.member("product", &self.product);
+        json.append(&self.origin);
         json.member("tenant_uid", &quoted(tenant.as_str()));
     }
 }

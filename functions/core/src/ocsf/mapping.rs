@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{class::Class, quoted};
+use super::{VERSION, class::Class, quoted};
 use crate::{member_names, tenant::Invalid};
 
 /// Every action of a log type that has no entry of its own.
@@ -13,8 +13,8 @@ const ANY: &str = "*";
 /// Which class an action is of, and what to find where.
 #[derive(Debug)]
 pub struct Mapping {
-    /// JSON, as in `metadata.product`.
-    pub(super) product: String,
+    /// The members of `metadata` that all events have, as an object.
+    pub(super) origin: String,
     /// JSON.
     pub(super) product_name: String,
     pub(super) addresses: Vec<Path>,
@@ -148,7 +148,7 @@ impl Mapping {
         let name = quoted(&product.name);
         let vendor = product.vendor.as_deref().map(|vendor| format!(r#","vendor_name":{}"#, quoted(vendor)));
         Self {
-            product: format!(r#"{{"name":{name}{}}}"#, vendor.unwrap_or_default()),
+            origin: format!(r#"{{"version":"{VERSION}","product":{{"name":{name}{}}}}}"#, vendor.unwrap_or_default()),
             product_name: name,
             addresses: Vec::new(),
             log_types: HashMap::new(),

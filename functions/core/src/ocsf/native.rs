@@ -79,7 +79,7 @@ impl<'a> User<'a> {
         let Ok(Members(members)) = serde_json::from_str(json) else { return (Self::default(), false) };
         let mut found = [None; 3];
         for (name, value) in &members {
-            let place = ["id", "name", "email"].iter().position(|known| text(name).as_deref() == Some(known));
+            let place = ["id", "name", "email"].iter().position(|known| is_named(name, known));
             if let Some(place) = place.and_then(|place| found.get_mut(place)).filter(|_| value.starts_with('"')) {
                 *place = Some(*value);
             }
@@ -142,7 +142,7 @@ impl<'a> Members<'a> {
     }
 
     fn member(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(other, _)| text(other).as_deref() == Some(name)).map(|(_, value)| *value)
+        self.0.iter().find(|(other, _)| is_named(other, name)).map(|(_, value)| *value)
     }
 }
 
@@ -168,6 +168,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
         deserializer.deserialize_map(InOrder)
     }
+}
+
+/// Whether a JSON string stands for a text. Escapes only make it longer, so that most others differ in their length.
+fn is_named(json: &str, name: &str) -> bool {
+    let [escaped, plain] = [json.len(), name.len() + 2];
+    (escaped == plain || escaped > plain && json.contains('\\')) && text(json).as_deref() == Some(name)
 }
 
 /// Returns the text that a JSON string stands for; none of any other JSON, and of half a character.
