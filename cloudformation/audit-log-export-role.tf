@@ -329,8 +329,12 @@ resource "aws_cloudwatch_event_rule" "deliveries" {
     detail = {
       bucket = { name = [var.bucket_name] }
       # With "dt=", only files with data match. The provider's daily check also stores an object in the tenant's folder, and
-      # would keep the alarm quiet. Keys are not URL-encoded here, unlike in S3's messages to queues and topics.
-      object = { key = [{ prefix = "${local.prefix}audit-logs/tenant=${var.tenant_id}/dt=" }] }
+      # would keep the alarm quiet. In S3's messages to queues and topics, keys are URL-encoded. No page of AWS says how they are
+      # here, so both match.
+      object = { key = [
+        { prefix = "${local.prefix}audit-logs/tenant=${var.tenant_id}/dt=" },
+        { prefix = "${local.prefix}audit-logs/tenant%3D${var.tenant_id}/dt%3D" },
+      ] }
     }
   })
 
