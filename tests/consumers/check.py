@@ -49,7 +49,8 @@ TRAPS = {
 
 def run(script, name, tenant):
     """What a consumer finds in a tenant's files, or how it fails."""
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": tenant["account"], "AWS_ALLOW_HTTP": "true"}
+    path = os.pathsep.join([str(ENGINES.with_name("bin")), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "AWS_ACCESS_KEY_ID": tenant["account"], "AWS_ALLOW_HTTP": "true"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, ENGINES.with_name(script), name]
         done = subprocess.run(

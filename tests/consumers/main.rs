@@ -142,9 +142,9 @@ async fn check(aws: &LocalAws, exported: &Value) -> Result<()> {
     let file = aws.directory().join("exported.json");
     std::fs::write(&file, serde_json::to_vec(exported)?)?;
     let root = project::repository();
-    let path = [root.join("tests/consumers/bin"), root.join(".tools/consumers/bin"), root.join(".tools/venv/bin")];
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(path.into_iter().chain(std::env::split_paths(&inherited)))?;
+    let path = std::iter::once(root.join(".tools/venv/bin")).chain(std::env::split_paths(&inherited));
+    let path = std::env::join_paths(path)?;
     let mut command = Command::new(project::installed(".tools/consumers/bin/python")?);
     command.arg(root.join("tests/consumers/check.py")).arg(file);
     // With a clean environment and another home, no profile or endpoint of the developer has an effect.
