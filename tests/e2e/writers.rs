@@ -213,12 +213,13 @@ fn over_http_an_event_is_stored_once_although_requests_fail_and_an_answer_is_los
             let api = fixture.platform.api().base().replace(fixture.aws.endpoint(), &flaky.endpoint());
             let printed = tools::run(example.env("API", api)).await.with_context(|| file.clone())?;
             ensure!(printed.contains("duplicate"), "{file} shows no result: {printed}");
-            let seen = flaky.seen();
-            let [first, second, third] = &seen[..] else { bail!("{file} sent {} requests", seen.len()) };
-            ensure!(second.at - first.at >= TimeDelta::seconds(2), "{file} ignores Retry-After");
-            ensure!(first.body == second.body && second.body == third.body, "{file} sends another request");
-            let sent: Value = serde_json::from_slice(&first.body)?;
-            drop(seen);
+            let sent: Value = {
+                let seen = flaky.seen();
+                let [first, second, third] = &seen[..] else { bail!("{file} sent {} requests", seen.len()) };
+                ensure!(second.at - first.at >= TimeDelta::seconds(2), "{file} ignores Retry-After");
+                ensure!(first.body == second.body && second.body == third.body, "{file} sends another request");
+                serde_json::from_slice(&first.body)?
+            };
             let stored = stored(fixture).await?;
             let [item] = &stored[..] else { bail!("{file} recorded {stored:?}") };
             assert_eq!(content(item)?, login(), "{file}");
