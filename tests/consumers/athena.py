@@ -67,8 +67,10 @@ def check_table(table, tenant):
     assert columns(storage["Columns"]) == columns(stack["StorageDescriptor"]["Columns"]), storage
     assert columns(table["PartitionKeys"]) == columns(stack["PartitionKeys"]), table
     assert storage["SerdeInfo"]["SerializationLibrary"] == stack["StorageDescriptor"]["SerdeInfo"]["SerializationLibrary"]
-    fixed = {name: value for name, value in stack["Parameters"].items() if value is not None and name != "EXTERNAL"}
-    assert fixed.items() <= parameters.items() and parameters.keys() == stack["Parameters"].keys() - {"EXTERNAL"}, parameters
+    fixed = {name: value for name, value in stack["Parameters"].items() if value is not None}
+    assert fixed.items() <= parameters.items(), parameters
+    # Athena adds the time of the statement.
+    assert parameters.keys() - {"transient_lastDdlTime"} == stack["Parameters"].keys(), parameters
     folder = f"s3://{tenant['bucket']}/{tenant['folder']}"
     template = parameters["storage.location.template"]
     assert template.replace("${tenant}", tenant["tenant"]) == folder + "dt=${dt}/", template
