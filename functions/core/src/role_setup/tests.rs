@@ -379,15 +379,9 @@ const TABLE: (&str, &str, &str) = ("CreateGlueTable", "create_glue_table", "true
 #[test]
 fn without_an_address_and_a_wish_for_a_table_there_is_neither() {
     let (stack, terraform) = made(&Tenant::in_region("eu-west-1"), &[]);
-    for resource in [
-        "Deliveries",
-        "DeliveriesStopped",
-        "AlarmTopic",
-        "AlarmSubscription",
-        "AlarmTopicPolicy",
-        "Database",
-        "Table",
-    ] {
+    for resource in
+        ["Deliveries", "DeliveriesStopped", "AlarmTopic", "AlarmSubscription", "AlarmTopicPolicy", "Database", "Table"]
+    {
         assert!(!stack.has(resource), "{resource}");
     }
     let kinds: Vec<_> = terraform.as_object().unwrap().keys().collect();
