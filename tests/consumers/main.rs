@@ -1,8 +1,8 @@
 //! `make consumers`: runs the code of docs/consumers.md on files that the deployed exporter has stored.
 //!
 //! [`recorded`] makes the events of a few hours and says what each consumer must find. This connects a tenant for each
-//! format and one for OCSF, runs the ticks, and hands bucket names and expectations over to `check.py`. It prints a table, and fails if a
-//! consumer finds anything else.
+//! format and one for OCSF, runs the ticks, and hands bucket names and expectations over to `check.py`. That prints a table,
+//! and fails if a consumer finds anything else.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "this isn't deployed and may read the clock and the environment")]
 
