@@ -46,16 +46,15 @@ func record(events []event, api, token string) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequest(http.MethodPost, api+"/v1/events", nil)
+	request, err := http.NewRequest(http.MethodPost, api+"/v1/events", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	request.ContentLength = int64(len(body))
 	for attempt := 0; ; attempt++ {
 		request := request.Clone(context.Background())
-		request.Body = io.NopCloser(bytes.NewReader(body))
+		request.Body, _ = request.GetBody() // doesn't fail: the body is in memory
 		status, text, retryAfter, err := send(request)
 		failure := fmt.Sprintf("%d: %s", status, text)
 		if err != nil {
