@@ -29,6 +29,7 @@ use crate::{
 /// After this, a message goes to the dead-letter queue.
 const MAX_RECEIVES: u32 = 5;
 
+#[allow(clippy::expect_used, reason = "a mapping that can't be read must stop the simulation")]
 static OCSF: LazyLock<Arc<Mapping>> = LazyLock::new(|| {
     let mapping = Mapping::parse(include_str!("../../../functions/schema/ocsf.json"));
     Arc::new(mapping.expect("the mapping"))

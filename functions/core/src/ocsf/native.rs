@@ -184,11 +184,7 @@ fn is_text(json: &str) -> bool {
 /// Returns an id as a JSON string: a text as it is written, or a whole number in quotes.
 pub(super) fn id(json: &str) -> Option<Cow<'_, str>> {
     let is_whole_number = || json.strip_prefix('-').unwrap_or(json).bytes().all(|byte| byte.is_ascii_digit());
-    if is_text(json) {
-        Some(Cow::Borrowed(json))
-    } else {
-        is_whole_number().then(|| Cow::Owned(format!("\"{json}\"")))
-    }
+    if is_text(json) { Some(Cow::Borrowed(json)) } else { is_whole_number().then(|| Cow::Owned(format!("\"{json}\""))) }
 }
 
 /// Returns the text that a JSON string stands for; none of any other JSON, and of half a character.

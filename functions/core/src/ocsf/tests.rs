@@ -137,7 +137,8 @@ fn known_actions() -> BTreeSet<(String, String)> {
     let (_, page) = include_str!("../../../../docs/exported-objects.md").split_once("## System events").unwrap();
     let (system, export) = page.split_once("Everything that happens").unwrap();
     let listed = |text: &str| -> BTreeSet<String> {
-        let rows = text.lines().filter(|line| *line != "| `action` | when |").filter_map(|line| line.strip_prefix("| `"));
+        let rows =
+            text.lines().filter(|line| *line != "| `action` | when |").filter_map(|line| line.strip_prefix("| `"));
         let names = rows.filter_map(|row| row.split_once(" | ")).flat_map(|(names, _)| names.split(['`', ',']));
         names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
@@ -222,7 +223,10 @@ fn a_changed_account_is_the_actors_own_only_if_the_event_names_no_other() {
         (json!({}), &admin),
         (json!({ "userId": null }), &admin),
         (json!({ "userId": "usr_02" }), &json!({ "uid": "usr_02" })),
-        (json!({ "userId": {}, "email": "b@acme.example" }), &json!({ "name": "b@acme.example", "email_addr": "b@acme.example" })),
+        (
+            json!({ "userId": {}, "email": "b@acme.example" }),
+            &json!({ "name": "b@acme.example", "email_addr": "b@acme.example" }),
+        ),
         (json!({ "userId": {} }), &Value::Null),
     ] {
         let native = json!({

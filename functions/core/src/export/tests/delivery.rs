@@ -271,7 +271,11 @@ fn a_tenant_that_chose_ocsf_gets_every_line_in_it() {
     let names: Vec<_> = late.iter().chain(window).map(|event| event["unmapped"]["n"].as_str()).collect();
     assert_eq!(names, [Some("late"), Some("mapped"), None, None]);
     assert_eq!(window[1]["metadata"]["event_code"], "Malformed Audit Event");
-    assert_eq!(window[2]["time"], clock("11:50").timestamp_millis(), "an event without a date has the time of its recording");
+    assert_eq!(
+        window[2]["time"],
+        clock("11:50").timestamp_millis(),
+        "an event without a date has the time of its recording"
+    );
     assert_eq!(heartbeat[0]["metadata"]["event_code"], "Audit Log Export Completed");
     let classes: Vec<_> = late.iter().chain(window).chain(heartbeat).map(|event| event["class_uid"].as_u64()).collect();
     assert_eq!(classes, [0, 0, 0, 3002, 6002].map(Some));
