@@ -8,8 +8,6 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::mapping::Path;
-
 /// A native event. All texts are JSON, as they stand in it.
 #[derive(Debug, Default)]
 pub(super) struct NativeEvent<'a> {
@@ -135,8 +133,8 @@ impl<'a> Members<'a> {
         serde_json::from_str(json).unwrap_or_default()
     }
 
-    /// Returns the value at a path.
-    pub(super) fn find(&self, path: &Path) -> Option<&'a str> {
+    /// Returns the value at a path, from the outermost name inwards.
+    pub(super) fn find(&self, path: &[String]) -> Option<&'a str> {
         let (first, rest) = path.split_first()?;
         let value = self.member(first)?;
         rest.iter().try_fold(value, |value, name| Members::parse(value).member(name))
