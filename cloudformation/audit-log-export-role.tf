@@ -113,19 +113,19 @@ variable "alarm_email" {
 }
 
 variable "alarm_after_hours" {
-  description = "Without effect if alarm_email is blank. The hours between two exports plus 3: a file arrives with each export."
+  description = "Without effect if alarm_email is blank. At least the hours between two exports plus 3: a file arrives with each export."
   type        = number
   default     = 4
 
   # CloudWatch looks back at most seven days.
   validation {
     condition     = var.alarm_after_hours >= 2 && var.alarm_after_hours <= 168 && floor(var.alarm_after_hours) == var.alarm_after_hours
-    error_message = "The alarm_after_hours must be a number of hours from 2 to 168."
+    error_message = "The alarm_after_hours must be a whole number of hours from 2 to 168."
   }
 }
 
 variable "create_glue_table" {
-  description = "Whether to create a database and a table in AWS Glue, so that Athena can query the files. They must be NDJSON."
+  description = "Whether to create a database and a table in AWS Glue, so that Athena can query the files. They must be NDJSON of the native schema."
   type        = bool
   default     = false
 }
@@ -330,7 +330,7 @@ resource "aws_cloudwatch_event_rule" "deliveries" {
       bucket = { name = [var.bucket_name] }
       # With "dt=", only files with data match. The provider's daily check also stores an object in the tenant's folder, and
       # would keep the alarm quiet. In S3's messages to queues and topics, keys are URL-encoded. No page of AWS says how they are
-      # here, so both match.
+      # here, so both match. In the encoded one, the prefix is as it was entered: one with !'() may differ.
       object = { key = [
         { prefix = "${local.prefix}audit-logs/tenant=${var.tenant_id}/dt=" },
         { prefix = "${local.prefix}audit-logs/tenant%3D${var.tenant_id}/dt%3D" },
@@ -405,8 +405,8 @@ resource "aws_glue_catalog_database" "audit_logs" {
   description = "The audit logs that your provider delivers."
 }
 
-# Reads NDJSON, plain or gzip. With partition projection, Athena works the folders out by itself: no crawler, and no partitions
-# to add.
+# Reads native events as NDJSON, plain or gzip. With partition projection, Athena works the folders out by itself: no crawler,
+# and no partitions to add.
 resource "aws_glue_catalog_table" "audit_logs" {
   count         = local.tables
   database_name = aws_glue_catalog_database.audit_logs[0].name
@@ -464,7 +464,15 @@ resource "aws_glue_catalog_table" "audit_logs" {
       type = "string"
     }
 
-    ser_de_info { serialization_library = "org.openx.data.jsonserde.JsonSerDe" }
+    ser_de_info {
+      serialization_library = "org.openx.data.jsonserde.JsonSerDe"
+      # By default, this SerDe makes the names in additionalInfo lowercase, too.
+      parameters = {
+        "case.insensitive"       = "false"
+        "mapping.logtype"        = "logType"
+        "mapping.additionalinfo" = "additionalInfo"
+      }
+    }
   }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     report::{Found, not_available, passed},
 };
 
-/// The alarm's rule matches the run's files and not its connectivity checks. So the alarm, which begins in the state ALARM
-/// because nothing has arrived yet, becomes OK.
+/// The alarm's rule matches the run's files and not its connectivity checks. So the alarm becomes OK. It begins in the state
+/// INSUFFICIENT_DATA and goes to ALARM soon after, because nothing has arrived yet.
 pub(crate) async fn expect_quiet(run: &Run<'_>) -> Result<Found<()>> {
     let customer = &run.deployment.customer;
     let rule = resource(run, "Deliveries").await?;

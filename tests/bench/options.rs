@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::process::Program;
 
 /// The names of the rows, in the order of measurement.
-pub(crate) const ROWS: [&str; 8] =
-    ["startup", "throughput", "gzip", "fleet", "manifests", "shards", "neighbor", "memory"];
+pub(crate) const ROWS: [&str; 9] =
+    ["startup", "throughput", "gzip", "ocsf", "fleet", "manifests", "shards", "neighbor", "memory"];
 
 pub(crate) const USAGE: &str =
     "usage: bench --exporter <path> --hello <path> --python <path> [--stock <path>] [--rows <name>,…] [--quick]

@@ -24,6 +24,7 @@ pub(crate) async fn measure(context: &Context<'_>, name: &str) -> Result<Vec<Row
         "neighbor" => neighbor::latency(context).await,
         "memory" => memory::growth(context).await,
         "gzip" => throughput::gzip(context).await,
+        "ocsf" => throughput::ocsf(context).await,
         unknown => bail!("there is no row {unknown}"),
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Tenant {
     /// The first hex digit of the id's SHA-256.
     pub(crate) due_shard: String,
     pub(crate) gzip: bool,
+    pub(crate) schema: &'static str,
     pub(crate) partitions: Vec<Partition>,
 }
 
@@ -31,11 +32,15 @@ impl Tenant {
             events: events / shards + u64::from(shard < events % shards),
         };
         let partitions = (0..shards).map(partition).collect();
-        Self { id, due_shard, gzip: false, partitions }
+        Self { id, due_shard, gzip: false, schema: "native", partitions }
     }
 
     pub(crate) fn gzipped(self) -> Self {
         Self { gzip: true, ..self }
+    }
+
+    pub(crate) fn in_ocsf(self) -> Self {
+        Self { schema: "ocsf", ..self }
     }
 
     pub(crate) fn events(&self) -> u64 {

@@ -17,7 +17,12 @@ FIELDS = ["id", "date", "logType", "action", "user.name"]
 
 
 def duckdb(tenant):
-    return sql(page.statements("DuckDB", tenant), connect_duckdb(), 'id, date, logType, action, "user".name')
+    return sql(page.statements("DuckDB", tenant), connect_duckdb(), "id, date, logType, action", '"user".name, additionalInfo')
+
+
+def duckdb_ocsf(tenant):
+    key = "metadata.uid, metadata.original_time, metadata.log_name, metadata.event_code"
+    return sql(page.statements("OCSF", tenant), connect_duckdb(), key, "actor->'user'->>'name', unmapped->'additionalInfo'")
 
 
 def connect_duckdb():
@@ -46,10 +51,10 @@ def clickhouse(tenant):
         answer = chdb.query(statement, "JSONCompactEachRow")
         return [json.loads(line) for line in str(answer).splitlines() if line]
 
-    return sql(page.statements("ClickHouse", tenant), run, "id, date, logType, action, user.name")
+    return sql(page.statements("ClickHouse", tenant), run, "id, date, logType, action", "user.name, additionalInfo")
 
 
-def sql(statements, run, fields):
+def sql(statements, run, key, content):
     *views, count, failed_logins, by_action = statements
     for view in views:
         run(view)
@@ -57,8 +62,8 @@ def sql(statements, run, fields):
         "count": int(run(count)[0][0]),
         "failedLogins": run(failed_logins),
         "byAction": run(by_action),
-        "delivered": run("SELECT id, date, logType, action FROM delivered"),
-        "events": run(f"SELECT {fields}, additionalInfo FROM events"),
+        "delivered": run(f"SELECT {key} FROM delivered"),
+        "events": run(f"SELECT {key}, {content} FROM events"),
     }
 
 

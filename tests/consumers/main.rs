@@ -1,8 +1,8 @@
 //! `make consumers`: runs the code of docs/consumers.md on files that the deployed exporter has stored.
 //!
 //! [`recorded`] makes the events of a few hours and says what each consumer must find. This connects a tenant for each
-//! format, runs the ticks, and hands bucket names and expectations over to `check.py`, which prints a table and fails if a
-//! consumer finds anything else.
+//! format and one for OCSF, runs the ticks, and hands bucket names and expectations over to `check.py`. That prints a table,
+//! and fails if a consumer finds anything else.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "this isn't deployed and may read the clock and the environment")]
 
@@ -23,16 +23,19 @@ use tokio::process::Command;
 
 use crate::recorded::Recorded;
 
-/// Tenant, account, format, compression and prefix.
-const TENANTS: [(&str, &str, &str, &str, &str); 4] = [
-    ("acme", "222222222222", "json", "none", ""),
-    ("globex", "333333333333", "json", "gzip", "security/saas"),
-    ("initech", "444444444444", "ndjson", "none", ""),
-    ("umbrella", "555555555555", "ndjson", "gzip", ""),
+/// Tenant, account, format, compression, prefix and schema.
+type Spec = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+
+const TENANTS: [Spec; 5] = [
+    ("acme", "222222222222", "json", "none", "", "native"),
+    ("globex", "333333333333", "json", "gzip", "security/saas", "native"),
+    ("initech", "444444444444", "ndjson", "none", "", "native"),
+    ("umbrella", "555555555555", "ndjson", "gzip", "", "native"),
+    ("soylent", "777777777777", "ndjson", "gzip", "", "ocsf"),
 ];
 
 /// A tenant to which nothing has been delivered yet.
-const EMPTY: (&str, &str, &str, &str, &str) = ("hooli", "666666666666", "ndjson", "none", "");
+const EMPTY: Spec = ("hooli", "666666666666", "ndjson", "none", "", "native");
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -92,13 +95,14 @@ async fn export_and_check() -> Result<()> {
 async fn connect_tenant(
     aws: &LocalAws,
     platform: &Platform<'_>,
-    (tenant, account, format, compression, prefix): (&str, &str, &str, &str, &str),
+    (tenant, account, format, compression, prefix, schema): Spec,
     start: DateTime<Utc>,
 ) -> Result<Customer> {
     let choices = Draft {
         prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
         format: Some(format.to_owned()),
         compression: Some(compression.to_owned()),
+        schema: Some(schema.to_owned()),
         ..Draft::default()
     };
     connect(aws, platform, tenant, account, choices, start).await.with_context(|| format!("connecting {tenant}"))
@@ -124,16 +128,12 @@ async fn export(
     Ok(())
 }
 
-fn described(
-    customer: &Customer,
-    (tenant, account, format, compression, _): (&str, &str, &str, &str, &str),
-    expected: Value,
-) -> Value {
+fn described(customer: &Customer, (tenant, account, format, compression, _, schema): Spec, expected: Value) -> Value {
     let bucket = &customer.stack.outputs.bucket_name;
     let folder = customer.folder();
     json!({
         "tenant": tenant, "account": account, "format": format, "compression": compression, "bucket": bucket,
-        "folder": folder, "expected": expected,
+        "folder": folder, "schema": schema, "expected": expected,
     })
 }
 

@@ -52,7 +52,8 @@ impl Recorded {
             // Two events with the same id.
             event("same-id", at(4, 60), "{}"),
             event("same-id", at(5, 60), "{}"),
-            event("beside-the-late-1", at(4, minute + 10), "{}"),
+            // Delivered twice, and found by the page's queries only once.
+            failed_login("beside-the-late-1", at(4, minute + 10)),
             event("beside-the-late-2", at(4, minute + 40), "{}"),
         ]);
         let malformed = MALFORMED.iter().zip(1..).map(|(text, number)| {
@@ -97,11 +98,19 @@ impl Recorded {
 }
 
 fn event(id: &str, at: DateTime<Utc>, info: &str) -> Event {
+    with_action(("Scan", "Scan Now"), id, at, info)
+}
+
+fn failed_login(id: &str, at: DateTime<Utc>) -> Event {
+    with_action(("Authentication", "Login Failed"), id, at, r#"{"ip":"192.0.2.7"}"#)
+}
+
+fn with_action((log_type, action): (&str, &str), id: &str, at: DateTime<Utc>, info: &str) -> Event {
     let date = timestamp(at);
     let user = format!(r#"{{"id":"usr_99","name":"Zoë {TEXT}","email":"zoe@shop.example"}}"#);
     let document = format!(
-        r#"{{"id":"{id}","date":"{date}","logType":"Scan","action":"Scan Now","user":{user},"additionalInfo":{info}}}"#
+        r#"{{"id":"{id}","date":"{date}","logType":"{log_type}","action":"{action}","user":{user},"additionalInfo":{info}}}"#
     );
-    let (log_type, action) = ("Scan".to_owned(), "Scan Now".to_owned());
+    let (log_type, action) = (log_type.to_owned(), action.to_owned());
     Event { shard: 0, id: id.to_owned(), recorded_at: at, log_type, action, user_email: None, document }
 }

@@ -3,6 +3,7 @@
 usage: traps.py TRAP, with the tenant on the standard input.
 """
 
+import gzip
 import json
 import sys
 
@@ -84,7 +85,9 @@ def duckdb_guesses_types(tenant):
 
 def athena_reads_lines_and_these_are_no_events(tenant):
     engines.copy(tenant)
-    lines = [line for file in engines.Path().glob("*/dt=*/*") for line in file.read_text().split("\n")[:-1]]
+    read = gzip.open if tenant["compression"] == "gzip" else open
+    texts = [read(file, "rt", newline="\n").read() for file in engines.Path().glob("*/dt=*/*")]
+    lines = [line for text in texts for line in text.split("\n")[:-1]]
     return lines[0] == "[" and lines[-1] == "]" and all("Extra data" in failure(lambda: json.loads(line)) for line in lines if line[-2:] == "},")
 
 

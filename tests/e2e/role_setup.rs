@@ -183,10 +183,10 @@ async fn the_update_commands_keep_what_the_stack_has_also_one_of_an_older_templa
         assert_eq!(updated.get(name).map(String::as_str), Some(value), "{name} in {updated:?}");
     }
 
-    // Who has an alarm keeps it.
+    // A stack with an alarm keeps it, and gets the new external ID.
     let mut watched = updated.clone();
     watched.extend(
-        [("AlarmEmail", "ops@acme.example"), ("AlarmAfterHours", "9")]
+        [("AlarmEmail", "ops@acme.example"), ("AlarmAfterHours", "9"), ("ExternalId", "the-old-one")]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
     let given: Value =
@@ -196,6 +196,7 @@ async fn the_update_commands_keep_what_the_stack_has_also_one_of_an_older_templa
     call(&[&alarm[..], &["--capabilities", "CAPABILITY_NAMED_IAM", "--parameters", &given]].concat()).await?;
     call(&["cloudformation", "wait", "stack-update-complete", "--stack-name", &name]).await?;
     update().await?;
+    watched.insert("ExternalId".to_owned(), EXTERNAL_ID.to_owned());
     assert_eq!(parameters().await?, watched);
     Ok(())
 }

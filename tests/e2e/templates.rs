@@ -263,8 +263,13 @@ async fn events_of_an_existing_bucket_are_switched_on_beside_its_notifications()
     assert_eq!(configuration("plain-logs").await?, json!({ "EventBridgeConfiguration": {} }));
 
     Bucket::create(&aws, CUSTOMER, "watched-logs", REGION).await?;
-    call(&["sqs", "create-queue", "--queue-name", "siem"]).await?;
     let queue = format!("arn:aws:sqs:{REGION}:{CUSTOMER}:siem");
+    // S3 sends a test message before it takes the configuration.
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": { "Service": "s3.amazonaws.com" }, "Action": "sqs:SendMessage", "Resource": queue,
+    }]});
+    let attributes = json!({ "Policy": policy.to_string() }).to_string();
+    call(&["sqs", "create-queue", "--queue-name", "siem", "--attributes", &attributes]).await?;
     let given =
         json!({ "QueueConfigurations": [{ "Id": "siem", "QueueArn": queue, "Events": ["s3:ObjectCreated:*"] }] });
     let put = ["s3api", "put-bucket-notification-configuration", "--bucket", "watched-logs"];

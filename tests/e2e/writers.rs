@@ -1,21 +1,25 @@
 //! Runs the examples in docs/examples as they are, in all languages but Go, also with an endpoint that fails.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use audit_log_tests::server::{Reply, Server, body, reply};
+use audit_log_tests::server::{Server, body};
 use audit_log_tests::{
     Fixture, Item, LocalAws, PLATFORM_ACCOUNT, Table, attribute, project, run_on_platform, tools, wait_until,
 };
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -31,6 +35,26 @@ enum Step {
     /// Forwards it and resets the connection.
     LoseAnswer,
     Hang,
+    /// Sends the beginning of an answer alone.
+    Stall,
+}
+
+/// The body of an answer.
+struct Answer {
+    data: Option<Bytes>,
+    is_whole: bool,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.data.take() {
+            None if !self.is_whole => Poll::Pending,
+            data => Poll::Ready(data.map(|data| Ok(Frame::data(data)))),
+        }
+    }
 }
 
 /// An endpoint that does one step a request, and then forwards.
@@ -62,7 +86,8 @@ impl Flaky {
                 };
                 let step = steps.get(nth).copied();
                 match step {
-                    Some(Step::Answer(status, body)) => return refusal(status, body),
+                    Some(Step::Answer(status, text)) => return Ok(refusal(status, text)),
+                    Some(Step::Stall) => return Ok(Response::new(Answer { data: Some("{".into()), is_whole: false })),
                     Some(Step::Hang) => std::future::pending().await,
                     Some(Step::LoseAnswer) | None => {}
                 }
@@ -76,7 +101,7 @@ impl Flaky {
                 let (status, body) = (answer.status(), answer.bytes().await.map_err(io::Error::other)?);
                 match step {
                     Some(_) => Err(io::Error::other("the answer is lost")),
-                    None => Ok(reply(status, "application/json", body)),
+                    None => Ok(whole(status, body)),
                 }
             }
         })
@@ -84,8 +109,16 @@ impl Flaky {
         Ok(Self { server, seen })
     }
 
-    fn endpoint(&self) -> String {
-        format!("http://{}", self.server.address)
+    /// Has an example send to it.
+    fn receive_from(&self, example: &mut Command, fixture: &Fixture) {
+        let endpoint = format!("http://{}", self.server.address);
+        let queue = &fixture.platform.outputs().ingestion_queue_url;
+        let (_, queue) = queue.rsplit_once(&format!("/{PLATFORM_ACCOUNT}/")).unwrap_or_default();
+        example
+            .env("API", fixture.platform.api().base().replace(fixture.aws.endpoint(), &endpoint))
+            // The SDK for Node.js sends to the host of the queue's URL.
+            .env("INGESTION_QUEUE_URL", format!("{endpoint}/{PLATFORM_ACCOUNT}/{queue}"))
+            .env("AWS_ENDPOINT_URL", &endpoint);
     }
 
     fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
@@ -97,13 +130,23 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn refusal(status: u16, body: &'static str) -> io::Result<Reply> {
-    let status = StatusCode::from_u16(status).map_err(io::Error::other)?;
-    let mut refusal = reply(status, "application/problem+json", body);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        refusal.headers_mut().insert("retry-after", 2.into());
-    }
-    Ok(refusal)
+fn whole(status: StatusCode, body: Bytes) -> Response<Answer> {
+    let mut answer = Response::new(Answer { data: Some(body), is_whole: true });
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn refusal(status: u16, body: &'static str) -> Response<Answer> {
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    let mut refusal = whole(status, body.into());
+    let retry_after = match status {
+        StatusCode::SERVICE_UNAVAILABLE => "2",
+        StatusCode::TOO_MANY_REQUESTS => "Wed, 21 Oct 2026 07:28:00 GMT",
+        _ => return refusal,
+    };
+    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+    refusal
 }
 
 /// The commands of the examples of a way, with their files. Go isn't installed here.
@@ -146,7 +189,6 @@ async fn examples(fixture: &Fixture, way: &str) -> Result<Vec<(String, Command)>
         };
         let (api, outputs) = (fixture.platform.api(), fixture.platform.outputs());
         command
-            .env("API", api.base())
             .env("EVENTS_TOKEN", api.token(TENANT, &["events:write"]))
             .env("EVENTS_TABLE", &outputs.events_table_name);
         examples.push((file, command));
@@ -204,14 +246,18 @@ fn login() -> Value {
     })
 }
 
+fn scan() -> Value {
+    json!({ "logType": "Scan", "action": "Scan Completed", "user": { "id": "system" }, "additionalInfo": {} })
+}
+
 #[test]
 fn over_http_an_event_is_stored_once_although_requests_fail_and_an_answer_is_lost() -> Result<()> {
     run_on_platform(async |fixture| {
         for (file, mut example) in examples(fixture, "http").await? {
             fixture.platform.clear_table(Table::Events).await?;
             let flaky = Flaky::start(fixture.aws, &[Step::Answer(503, "{}"), Step::LoseAnswer]).await?;
-            let api = fixture.platform.api().base().replace(fixture.aws.endpoint(), &flaky.endpoint());
-            let printed = tools::run(example.env("API", api)).await.with_context(|| file.clone())?;
+            flaky.receive_from(&mut example, fixture);
+            let printed = tools::run(&mut example).await.with_context(|| file.clone())?;
             ensure!(printed.contains("duplicate"), "{file} shows no result: {printed}");
             let sent: Value = {
                 let seen = flaky.seen();
@@ -235,42 +281,75 @@ fn over_http_a_refusal_is_shown_and_not_sent_again() -> Result<()> {
     const REFUSED: &str =
         r#"{"code": "invalid_fields", "results": [{"index": 0, "status": "refused", "reason": "unknown action"}]}"#;
     const DENIED: &str = r#"{"code": "permission_denied", "detail": "The token may not write events."}"#;
+    const TOO_LARGE: &str = "<html>The request is too large.</html>";
     run_on_platform(async |fixture| {
         for (file, mut example) in examples(fixture, "http").await? {
-            let flaky = Flaky::start(fixture.aws, &[Step::Answer(422, REFUSED), Step::Answer(403, DENIED)]).await?;
-            example.env("API", flaky.endpoint());
+            let steps = &[Step::Answer(422, REFUSED), Step::Answer(403, DENIED), Step::Answer(413, TOO_LARGE)];
+            let flaky = Flaky::start(fixture.aws, steps).await?;
+            flaky.receive_from(&mut example, fixture);
             let printed = tools::run(&mut example).await.with_context(|| file.clone())?;
             ensure!(printed.contains("refused") && printed.contains("unknown action"), "{file}: {printed}");
-            let denied = tools::run(&mut example).await.err().with_context(|| format!("{file} hides a denial"))?;
-            ensure!(format!("{denied:#}").contains("The token may not write events."), "{file}: {denied:#}");
-            assert_eq!(flaky.seen().len(), 2, "{file}");
+            for (status, reason) in [(403, "The token may not write events."), (413, TOO_LARGE)] {
+                let refused =
+                    tools::run(&mut example).await.err().with_context(|| format!("{file} hides a {status}"))?;
+                let shown = format!("{refused:#}");
+                ensure!(shown.contains(&format!("the request is refused, {status}")), "{file}: {shown}");
+                ensure!(shown.contains(reason), "{file}: {shown}");
+            }
+            assert_eq!(flaky.seen().len(), steps.len(), "{file}");
         }
         Ok(())
     })
 }
 
 #[test]
-fn through_the_queue_an_event_is_stored_once_although_its_message_is_sent_twice() -> Result<()> {
+fn over_http_and_through_the_queue_a_request_that_hangs_is_sent_again() -> Result<()> {
+    const WAYS: [(&str, &[Step]); 2] = [("http", &[Step::Answer(429, "{}"), Step::Stall]), ("queue", &[Step::Hang])];
     run_on_platform(async |fixture| {
-        let (aws, outputs) = (fixture.aws, fixture.platform.outputs());
-        let url = outputs.ingestion_queue_url.as_str();
-        let (_, queue) = url.rsplit_once(&format!("/{PLATFORM_ACCOUNT}/")).context("no queue's URL")?;
+        let mut running = Vec::new();
+        for (way, steps) in WAYS {
+            for (file, mut example) in examples(fixture, way).await? {
+                running.push(async move {
+                    let flaky = Flaky::start(fixture.aws, steps).await?;
+                    flaky.receive_from(&mut example, fixture);
+                    tools::run(&mut example).await.with_context(|| file.clone())?;
+                    let seen = flaky.seen();
+                    ensure!(seen.len() == steps.len() + 1, "{file} sent {} requests", seen.len());
+                    ensure!(seen.iter().all(|it| it.body == seen[0].body), "{file} sends another request");
+                    anyhow::Ok(())
+                });
+            }
+        }
+        futures::future::try_join_all(running).await?;
+        wait_until_queue_is_empty(fixture).await
+    })
+}
+
+async fn wait_until_queue_is_empty(fixture: &Fixture) -> Result<()> {
+    let url = fixture.platform.outputs().ingestion_queue_url.as_str();
+    wait_until("the queue is empty", async || {
+        let get = ["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", url];
+        let attributes = tools::aws_cli(fixture.aws, PLATFORM_ACCOUNT, &get).await?["Attributes"].take();
+        let counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        Ok(counts.iter().all(|count| attributes[count] == "0").then_some(()))
+    })
+    .await
+}
+
+#[test]
+fn through_the_queue_an_event_is_stored_once_although_a_request_fails_and_an_answer_is_lost() -> Result<()> {
+    run_on_platform(async |fixture| {
         for (file, mut example) in examples(fixture, "queue").await? {
             fixture.platform.clear_table(Table::Events).await?;
-            let flaky = Flaky::start(aws, &[Step::LoseAnswer]).await?;
-            let endpoint = flaky.endpoint();
-            example.env("AWS_ENDPOINT_URL", &endpoint);
-            // The SDK for Node.js sends to the host of the queue's URL.
-            example.env("INGESTION_QUEUE_URL", format!("{endpoint}/{PLATFORM_ACCOUNT}/{queue}"));
+            let flaky = Flaky::start(fixture.aws, &[Step::Answer(503, "{}"), Step::LoseAnswer]).await?;
+            flaky.receive_from(&mut example, fixture);
             tools::run(&mut example).await.with_context(|| file.clone())?;
-            assert_eq!(flaky.seen().len(), 2, "{file}");
-            wait_until("the queue is empty", async || {
-                let get = ["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", url];
-                let attributes = tools::aws_cli(aws, PLATFORM_ACCOUNT, &get).await?["Attributes"].take();
-                let counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-                Ok(counts.iter().all(|count| attributes[count] == "0").then_some(()))
-            })
-            .await?;
+            let sent: Vec<Value> =
+                flaky.seen().iter().map(|it| serde_json::from_slice(&it.body)).collect::<Result<_, _>>()?;
+            let [first, second, third] = &sent[..] else { bail!("{file} sent {} requests", sent.len()) };
+            assert_eq!(first["MessageGroupId"], TENANT, "{file}");
+            ensure!(first == second && second == third, "{file} sends another request");
+            wait_until_queue_is_empty(fixture).await?;
             let stored = stored(fixture).await?;
             let [item] = &stored[..] else { bail!("{file} recorded {stored:?}") };
             assert_eq!(content(item)?, login(), "{file}");
@@ -280,25 +359,31 @@ fn through_the_queue_an_event_is_stored_once_although_its_message_is_sent_twice(
 }
 
 #[test]
-fn straight_into_the_table_an_event_is_stamped_right_before_its_write() -> Result<()> {
+fn straight_into_the_table_each_event_is_stamped_right_before_its_write() -> Result<()> {
     run_on_platform(async |fixture| {
         for (file, mut example) in examples(fixture, "table").await? {
             fixture.platform.clear_table(Table::Events).await?;
             let flaky = Flaky::start(fixture.aws, &[Step::LoseAnswer]).await?;
-            tools::run(example.env("AWS_ENDPOINT_URL", flaky.endpoint())).await.with_context(|| file.clone())?;
+            flaky.receive_from(&mut example, fixture);
+            tools::run(&mut example).await.with_context(|| file.clone())?;
+            let requests: Vec<_> = flaky.seen().iter().map(|it| it.at).collect();
+            let [login_at, _, scan_at] = requests[..] else { bail!("{file} sent {} requests", requests.len()) };
             let stored = stored(fixture).await?;
-            let [item] = &stored[..] else { bail!("{file} recorded {stored:?}") };
-            assert_eq!(content(item)?, login(), "{file}");
-            let copies = ["action", "log_type", "user_email"].map(|name| attribute(item, name));
-            assert_eq!(copies, ["Login", "Authentication", "priya.raman@acme.example"], "{file}");
-            let (recorded_at, _) = attribute(item, "recorded_at_id").split_once('#').context("no stamp")?;
-            assert_eq!(recorded_at.len(), "2026-11-21T10:03:12.345Z".len(), "{file}");
-            let recorded_at: DateTime<Utc> = recorded_at.parse()?;
-            let delay = flaky.seen()[0].at - recorded_at;
-            ensure!((TimeDelta::zero()..TimeDelta::seconds(5)).contains(&delay), "{file}: {delay}");
-            let kept_until = (recorded_at + TimeDelta::days(90)).timestamp();
-            assert_eq!(attribute(item, "expires_at"), kept_until.to_string(), "{file}");
-            assert_eq!(item.len(), 7, "{file}: {item:?}");
+            assert_eq!(stored.len(), 2, "{file}");
+            for ((item, event), at) in stored.iter().zip([login(), scan()]).zip([login_at, scan_at]) {
+                assert_eq!(content(item)?, event, "{file}");
+                let copies = ["action", "log_type", "user_email"].map(|name| attribute(item, name));
+                let copied = [&event["action"], &event["logType"], &event["user"]["email"]];
+                assert_eq!(copies, copied.map(|member| member.as_str().unwrap_or_default()), "{file}");
+                assert_eq!(item.len(), 6 + usize::from(event["user"]["email"].is_string()), "{file}: {item:?}");
+                let (recorded_at, _) = attribute(item, "recorded_at_id").split_once('#').context("no stamp")?;
+                assert_eq!(recorded_at.len(), "2026-11-21T10:03:12.345Z".len(), "{file}");
+                let recorded_at: DateTime<Utc> = recorded_at.parse()?;
+                let delay = at - recorded_at;
+                ensure!((TimeDelta::zero()..TimeDelta::seconds(5)).contains(&delay), "{file}: {delay}");
+                let kept_until = (recorded_at + TimeDelta::days(90)).timestamp();
+                assert_eq!(attribute(item, "expires_at"), kept_until.to_string(), "{file}");
+            }
         }
         Ok(())
     })
@@ -309,7 +394,7 @@ fn straight_into_the_table_a_write_that_hangs_is_given_up_before_its_window_is_r
     run_on_platform(async |fixture| {
         let examples = examples(fixture, "table").await?.into_iter().map(async |(file, mut example)| {
             let flaky = Flaky::start(fixture.aws, &[Step::Hang; 20]).await?;
-            example.env("AWS_ENDPOINT_URL", flaky.endpoint());
+            flaky.receive_from(&mut example, fixture);
             let started = Instant::now();
             let refused = tools::run(&mut example).await;
             ensure!(refused.is_err(), "{file} hides a failure");

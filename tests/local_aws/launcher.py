@@ -202,8 +202,7 @@ def add_api_destinations():
             raise ValueError(body)
         return json.loads(body)
 
-    for kind in ("Connection", "ApiDestination"):
-        name = {"Connection": "connection", "ApiDestination": "api_destination"}[kind]
+    for kind, name in (("Connection", "connection"), ("ApiDestination", "api_destination")):
         create, update, delete = (getattr(eventbridge, f"_{verb}_{name}") for verb in ("create", "update", "delete"))
 
         def create_resource(logical_id, properties, stack, create=create, arn=kind + "Arn"):

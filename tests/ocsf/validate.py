@@ -2,7 +2,7 @@
 
 The example `ocsf` of functions/core prints native events and what they are in OCSF: by the shipped mapping, and by one with all
 activities of all classes, as the schema has them. Each is validated, and its native event is rebuilt by the code of docs/ocsf.md.
-Then events with one fault each are to be refused.
+Then events with one fault each are to be refused. The classes and activities of class.rs are compared with the schema's.
 
 usage: validate.py EXAMPLE
 """
@@ -23,9 +23,16 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 ROOT = Path(__file__).parents[2]
 MAPPING = ROOT / "functions/schema/ocsf.json"
 PAGE = ROOT / "docs/ocsf.md"
+CLASS_RS = ROOT / "functions/core/src/ocsf/class.rs"
 VERSION = "1.8.0"
 GENERATED = 4_000
-OTHER = 99
+UNKNOWN, OTHER = 0, 99
+CLASS_UIDS = [0, 3001, 3002, 3004, 6002, 6003, 6007]
+FAULTS = {
+    "a required attribute is missing", "an unknown attribute", "an attribute of another class", "not an address",
+    "an attribute of a profile that isn't named", "a wrong type_uid", "a wrong class_uid", "a value that the enum lacks",
+    "a value of another type", "another version",
+}
 
 RAW = get_ocsf_schema(VERSION)
 SCHEMA = OcsfJsonSchemaEmbedded(RAW)
@@ -82,14 +89,24 @@ def printed(example, mapping, generated):
     return done.stdout.decode().splitlines()
 
 
-def all_activities(class_uids):
-    """A mapping with an action for each activity of these classes."""
+def all_activities():
+    """A mapping with an action for each activity of the classes."""
     actions = {
         f"{CLASSES[uid][1]['caption']} {caption}": {"class": CLASSES[uid][1]["caption"], "activity": caption}
-        for uid in class_uids for caption in captions(uid).values()
+        for uid in CLASS_UIDS for caption in captions(uid).values()
     }
     log_type = {"object": {"type": "Object", "uid": ["key"]}, "actions": actions}
     return {"product": {"name": "Test"}, "addresses": ["ip"], "logTypes": {"Activities": log_type}}
+
+
+def class_rs():
+    """The activities of each class, as class.rs has them."""
+    code = CLASS_RS.read_text()
+    activities = {
+        name: {int(id): caption for caption, id in re.findall(r'\("([^"]+)", (\d+)\)', listed)}
+        for name, listed in re.findall(r"Self::(\w+) => &\[(.*?)\]", code, re.S)
+    }
+    return {int(uid): activities[name] for name, uid in re.findall(r"Self::(\w+) => (\d+),", code)}
 
 
 def mutations(event):
@@ -128,9 +145,11 @@ def mutations(event):
 def main(example):
     native_event = rebuilding()
     seen, valid, samples, complaints = Counter(), Counter(), {}, []
-    class_uids = sorted({uid for uid, (_, raw) in CLASSES.items() if f'"{raw["caption"]}"' in MAPPING.read_text()})
+    expected = {uid: {id: name for id, name in captions(uid).items() if id not in (UNKNOWN, OTHER)} for uid in CLASS_UIDS}
+    if class_rs() != expected:
+        complaints.append(f"class.rs has {class_rs()}\n    the schema has {expected}")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as activities:
-        json.dump(all_activities(class_uids), activities)
+        json.dump(all_activities(), activities)
         activities.flush()
         lines = printed(example, MAPPING, GENERATED) + printed(example, activities.name, GENERATED)
     for line in lines:
@@ -147,11 +166,11 @@ def main(example):
             samples[event["class_uid"], event["activity_id"], len(event)] = event
 
     print(f"{'OCSF ' + VERSION:<30} {'uid':>5} {'events':>7} {'valid':>7}")
-    for uid in class_uids:
+    for uid in CLASS_UIDS:
         print(f"{CLASSES[uid][1]['caption']:<30} {uid:>5} {seen[uid]:>7} {valid[uid]:>7}")
     for complaint in complaints[:5]:
         print(complaint)
-    missing = {(uid, activity) for uid in class_uids for activity in captions(uid)} - {sample[:2] for sample in samples}
+    missing = {(uid, activity) for uid in CLASS_UIDS for activity in captions(uid)} - {sample[:2] for sample in samples}
     for uid, activity in sorted(missing):
         print(f"No event has the activity {captions(uid)[activity]} of {CLASSES[uid][1]['caption']}")
 
@@ -163,7 +182,7 @@ def main(example):
     print(f"\n{'events with one fault':<43} {'made':>7} {'refused':>7}")
     for kind in made:
         print(f"{kind:<43} {made[kind]:>7} {refused[kind]:>7}")
-    sys.exit(bool(complaints or missing or made != refused))
+    sys.exit(bool(complaints or missing or made != refused or set(made) != FAULTS))
 
 
 main(*sys.argv[1:])

@@ -7,6 +7,7 @@ import * as exports from "./cases.js";
 import * as operator from "./operator.js";
 import { facts } from "./properties.js";
 import { partitions, refusal } from "./template.js";
+import * as webhook from "./webhook.js";
 
 const accountIn = (arn) => arn.split(":")[4];
 
@@ -47,6 +48,7 @@ function report(cells, expected, actual) {
 for (const [whose, template, values] of [
   ["customer", exports.customerTemplate, exports.values],
   ["platform", exports.platformTemplate, api.values],
+  ["webhook", webhook.template, webhook.values],
 ]) {
   console.log(`Values of the ${whose} template's parameters\n`);
   for (const { parameter, value, refused } of values) {
@@ -62,7 +64,7 @@ for (const [title, expected, actual] of facts()) report([title.padEnd(60)], expe
 
 for (const partition of partitions) {
   console.log(`\nRequests, partition ${partition}\n`);
-  for (const request of [...exports.requests(partition), ...api.requests(partition), ...operator.requests(partition)]) {
+  for (const request of [exports, api, operator, webhook].flatMap((module) => module.requests(partition))) {
     const { group, title, action, expected } = request;
     report([group.padEnd(21), title.padEnd(40), action.padEnd(28)], expected, await judge(request));
   }

@@ -89,8 +89,12 @@ export function stack(template, where, given = {}, generated = {}) {
   };
   const ARNS = {
     "AWS::DynamoDB::Table": (id) => arn("dynamodb", `table/${named(id, "TableName")}`),
+    "AWS::Events::ApiDestination": (id) => arn("events", `api-destination/${named(id, "Name")}/1b2c3d4e`),
     "AWS::Events::EventBus": (id) => arn("events", `event-bus/${named(id, "Name")}`),
-    "AWS::Events::Rule": (id) => arn("events", `rule/${named(id, "Name")}`),
+    "AWS::Events::Rule": (id) => {
+      const bus = template.Resources[id]?.Properties?.EventBusName;
+      return arn("events", `rule/${bus ? `${render(bus)}/` : ""}${named(id, "Name")}`);
+    },
     "AWS::IAM::Role": (id) => arn("iam", `role/${named(id, "RoleName")}`, ""),
     "AWS::Logs::LogGroup": (id) => arn("logs", `log-group:${named(id, "LogGroupName")}:*`),
     "AWS::Serverless::Function": (id) => arn("lambda", `function:${named(id, "FunctionName")}`),
@@ -107,7 +111,9 @@ export function stack(template, where, given = {}, generated = {}) {
   const reference = (name) => {
     if (name in pseudo) return pseudo[name];
     if (name in parameters) return parameters[name];
-    if (template.Resources[name]?.Type === "AWS::SNS::Topic") return attribute(name, "Arn");
+    const type = template.Resources[name]?.Type;
+    if (type === "AWS::SNS::Topic") return attribute(name, "Arn");
+    if (type === "AWS::Events::EventBus") return named(name, "Name");
     throw new Error(`can't render a Ref to ${name}`);
   };
   const condition = (name) => {

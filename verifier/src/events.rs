@@ -11,7 +11,8 @@ use crate::{
     window::{Window, instant},
 };
 
-/// More than an event can have: DynamoDB's items have 400 KB, and wrapping one makes at most six bytes of each.
+/// More than an event can have: DynamoDB's items have 400 KB, wrapping one makes at most six bytes of each, and an event in OCSF has
+/// each of its texts at most three times.
 const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 
 /// What is in a data file.
@@ -85,7 +86,9 @@ struct Line<'a> {
     log_type: Option<&'a RawValue>,
     #[serde(borrow)]
     action: Option<&'a RawValue>,
-    /// An event in OCSF has this and none of the others.
+    /// An event in OCSF has these two and none of the others.
+    #[serde(borrow)]
+    class_uid: Option<&'a RawValue>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
 }
@@ -105,13 +108,13 @@ impl<'a> Line<'a> {
     /// The members, wherever the event's schema has them.
     fn in_either_schema(self) -> Self {
         match self {
-            Self { date: None, log_type: None, action: None, metadata: Some(metadata) } => {
+            Self { date: None, log_type: None, action: None, class_uid: Some(_), metadata: Some(metadata) } => {
                 let ocsf: Option<Metadata<'a>> = serde_json::from_str(metadata.get()).ok();
                 ocsf.map_or_else(Self::default, |ocsf| Self {
                     date: ocsf.original_time,
                     log_type: ocsf.log_name,
                     action: ocsf.event_code,
-                    metadata: None,
+                    ..Self::default()
                 })
             }
             native => native,
@@ -349,26 +352,23 @@ mod tests {
 
     #[test]
     fn events_in_ocsf_are_read_like_native_ones() {
-        let event = |date: &str, log_type: &str, action: &str| {
-            format!(
-                "{{\"time\":0,\"metadata\":{{\"log_name\":\"{log_type}\",\"event_code\":\"{action}\",\"original_time\":\"{date}\"}}}}\n"
-            )
-        };
-        let read = |text: &str| read(Format::Ndjson, text.as_bytes(), 64).unwrap();
-        let own = |action: &str| event("2026-11-21T11:00:00.000Z", "System", action);
-        let heartbeat = read(&own("Audit Log Export Completed"));
-        assert!(heartbeat.begins_with_heartbeat && heartbeat.outside.events == 0);
-        let exceeded = read(&own("Audit Log Retention Exceeded"));
-        assert!(exceeded.begins_with_retention_exceeded && exceeded.outside.events == 0);
-        assert_eq!(read(&own("Malformed Audit Event")).malformed, 1);
-        let recorded = read(&event("2026-11-21T11:00:00.000Z", "Scan", "Audit Log Export Completed"));
+        let read = |text: &str| read(Format::Ndjson, format!("{text}\n").as_bytes(), 64).unwrap();
+        let examples: Vec<&str> = include_str!("../../functions/schema/examples/ocsf.ndjson").lines().collect();
+        let [login, malformed, gap, heartbeat] = examples[..] else { panic!("{examples:?}") };
+        let found = Events { lines: 1, ..Events::default() };
+        assert_eq!(read(login), found);
+        assert_eq!(read(malformed), Events { malformed: 1, ..found.clone() });
+        assert_eq!(read(gap), Events { begins_with_retention_exceeded: true, ..found.clone() });
+        assert_eq!(read(heartbeat), Events { begins_with_heartbeat: true, ..found.clone() });
+        assert_eq!(read(&login.replace("T10:03", "T09:03")).outside.events, 1);
+        let recorded = read(&heartbeat.replace("\"System\"", "\"Scan\""));
         assert!(!recorded.begins_with_heartbeat && recorded.outside.events == 1);
-        assert_eq!(read(&event("2026-11-21T10:30:00.000Z", "Scan", "Scan Now")).outside.events, 0);
-        for other in ["{\"metadata\":null}\n", "{\"metadata\":{\"original_time\":17}}\n", "{\"metadata\":{}}\n"] {
-            assert_eq!(read(other), Events { lines: 1, ..Events::default() }, "{other}");
+        let native = heartbeat.replacen('{', "{\"date\":\"2026-11-21T10:30:00.000Z\",", 1);
+        assert_eq!(read(&native), found, "a native event's own members count");
+        assert_eq!(read(&heartbeat.replace("class_uid", "class")), found, "a native event may have metadata, too");
+        for metadata in ["null", "{\"original_time\":17}", "{}"] {
+            assert_eq!(read(&format!("{{\"class_uid\":0,\"metadata\":{metadata}}}")), found, "{metadata}");
         }
-        let native = own("Audit Log Export Completed").replace("\"time\":0", "\"date\":\"2026-11-21T10:30:00.000Z\"");
-        assert!(!read(&native).begins_with_heartbeat, "a native event's own members count");
     }
 
     #[test]

@@ -8,7 +8,10 @@ import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 public final class RecordEvents {
     private static final int ATTEMPTS = 7;
@@ -16,28 +19,36 @@ public final class RecordEvents {
     private static final HttpClient HTTP = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(5)).build();
 
     /** Sends events, each with an id of its own, as the JSON of a request, and returns the answer's, with the result of each. */
-    static String record(String body, String api, String token) throws IOException, InterruptedException {
+    static String record(String body, String api, String token)
+            throws IOException, ExecutionException, InterruptedException {
         var request = HttpRequest.newBuilder(URI.create(api + "/v1/events"))
                 .header("Authorization", "Bearer " + token)
                 .header("Content-Type", "application/json")
-                .timeout(Duration.ofSeconds(35)) // the API answers within 30 seconds
                 .POST(HttpRequest.BodyPublishers.ofString(body))
                 .build();
         for (int attempt = 0; ; attempt++) {
             String failure;
             long retryAfter = 0;
+            var exchange = HTTP.sendAsync(request, HttpResponse.BodyHandlers.ofString());
             try {
-                var answer = HTTP.send(request, HttpResponse.BodyHandlers.ofString());
+                var answer = exchange.get(35, TimeUnit.SECONDS); // the API answers within 30
                 failure = answer.statusCode() + ": " + answer.body();
                 if (!RETRIED.contains(answer.statusCode())) {
                     if (!answer.body().contains("\"results\"")) {
-                        throw new IllegalStateException("nothing is recorded, " + failure);
+                        throw new IllegalStateException(
+                                "the request is refused, " + failure + "; an earlier attempt may have stored events");
                     }
                     return answer.body();
                 }
-                retryAfter = answer.headers().firstValueAsLong("Retry-After").orElse(0);
-            } catch (IOException lost) {
-                failure = lost.toString();
+                var header = answer.headers().firstValue("Retry-After").orElse("");
+                retryAfter = header.matches("\\d{1,9}") ? Long.parseLong(header) : 0;
+            } catch (TimeoutException lost) {
+                failure = "no answer in time";
+            } catch (ExecutionException lost) {
+                if (!(lost.getCause() instanceof IOException)) throw lost;
+                failure = lost.getCause().toString();
+            } finally {
+                exchange.cancel(true);
             }
             if (attempt == ATTEMPTS - 1) {
                 throw new IOException("keep the events with their ids, and send them later: " + failure);
@@ -47,7 +58,7 @@ public final class RecordEvents {
         }
     }
 
-    public static void main(String[] arguments) throws IOException, InterruptedException {
+    public static void main(String[] arguments) throws IOException, ExecutionException, InterruptedException {
         // Your JSON library writes this.
         var login = """
                 {"events": [{"id": "%s", "logType": "Authentication", "action": "Login",

@@ -3,6 +3,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -28,19 +29,13 @@ type result struct {
 	Reason string `json:"reason"`
 }
 
-func post(body []byte, api, token string) (status int, text []byte, retryAfter time.Duration, err error) {
-	request, err := http.NewRequest(http.MethodPost, api+"/v1/events", bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, 0, err
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Content-Type", "application/json")
+func send(request *http.Request) (status int, text []byte, retryAfter time.Duration, err error) {
 	answer, err := client.Do(request)
 	if err != nil {
 		return 0, nil, 0, err
 	}
 	defer answer.Body.Close()
-	seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
+	seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After")) // 0 if it is a date
 	text, err = io.ReadAll(answer.Body)
 	return answer.StatusCode, text, time.Duration(seconds) * time.Second, err
 }
@@ -51,8 +46,16 @@ func record(events []event, api, token string) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
+	request, err := http.NewRequest(http.MethodPost, api+"/v1/events", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
 	for attempt := 0; ; attempt++ {
-		status, text, retryAfter, err := post(body, api, token)
+		request := request.Clone(context.Background())
+		request.Body, _ = request.GetBody() // doesn't fail: the body is in memory
+		status, text, retryAfter, err := send(request)
 		failure := fmt.Sprintf("%d: %s", status, text)
 		if err != nil {
 			failure, status = err.Error(), http.StatusServiceUnavailable
@@ -62,7 +65,7 @@ func record(events []event, api, token string) ([]result, error) {
 		default:
 			var answer struct{ Results []result }
 			if json.Unmarshal(text, &answer) != nil || answer.Results == nil {
-				return nil, fmt.Errorf("nothing is recorded, %s", failure)
+				return nil, fmt.Errorf("the request is refused, %s; an earlier attempt may have stored events", failure)
 			}
 			return answer.Results, nil
 		}

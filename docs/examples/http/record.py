@@ -25,12 +25,15 @@ def record(events, api, token):
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as lost:
             failure = str(lost)
         else:
-            if answer.status_code not in RETRIED:
-                if "results" not in answer.text:
-                    raise RuntimeError(f"nothing is recorded, {answer.status_code}: {answer.text}")
-                return answer.json()["results"]
             failure = f"{answer.status_code}: {answer.text}"
-            retry_after = int(answer.headers.get("Retry-After", 0))
+            if answer.status_code not in RETRIED:
+                try:
+                    return answer.json()["results"]
+                except (ValueError, KeyError, TypeError):
+                    refusal = f"the request is refused, {failure}; an earlier attempt may have stored events"
+                    raise RuntimeError(refusal) from None
+            header = answer.headers.get("Retry-After", "")
+            retry_after = int(header) if header.isdecimal() else 0
         if attempt < ATTEMPTS - 1:
             time.sleep(max(retry_after, random.uniform(0.5, 1) * 2**attempt))
     raise RuntimeError(f"keep the events with their ids, and send them later: {failure}")

@@ -1,4 +1,5 @@
-//! Records audit events over HTTP.
+//! Records audit events over HTTP. Needs `rand`, `reqwest` (with a TLS feature, as by default), `serde_json`, and `tokio`
+//! (`macros`, `rt-multi-thread`, `time`).
 
 use std::{env, error::Error, time::Duration};
 
@@ -29,14 +30,16 @@ async fn record(http: &Client, events: &[Value], api: &str, token: &str) -> Resu
     loop {
         let (failure, retry_after) = match post(http, body.clone(), api, token).await {
             Ok(Answer { status, text, .. }) if !RETRIED.contains(&status.as_u16()) => {
-                let mut answer: Value = serde_json::from_str(&text)?;
-                let Value::Array(results) = answer["results"].take() else {
-                    return Err(format!("nothing is recorded, {status}: {text}").into());
-                };
-                return Ok(results);
+                let mut answer: Value = serde_json::from_str(&text).unwrap_or_default();
+                if let Some(Value::Array(results)) = answer.get_mut("results").map(Value::take) {
+                    return Ok(results);
+                }
+                let refusal = format!("the request is refused, {status}: {text}");
+                return Err(format!("{refusal}; an earlier attempt may have stored events").into());
             }
             Ok(Answer { status, text, retry_after }) => (format!("{status}: {text}"), retry_after),
-            Err(lost) => (lost.to_string(), 0),
+            Err(malformed) if malformed.is_builder() => return Err(malformed.into()),
+            Err(lost) => (format!("{lost:?}"), 0),
         };
         if attempt == ATTEMPTS - 1 {
             return Err(format!("keep the events with their ids, and send them later: {failure}").into());
@@ -58,7 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     for result in record(&Client::new(), &[login], &env::var("API")?, &env::var("EVENTS_TOKEN")?).await? {
         // Correct an event that is refused: sending it again doesn't help.
-        println!("{} {}", result["status"], result["reason"]);
+        let text = |name: &str| result[name].as_str().unwrap_or_default();
+        println!("{} {}", text("status"), text("reason"));
     }
     Ok(())
 }

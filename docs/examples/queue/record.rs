@@ -1,4 +1,5 @@
-//! Records an audit event through the queue.
+//! Records an audit event through the queue. Needs `aws-config`, `aws-sdk-sqs`, `rand`, `serde_json`, and `tokio` (`macros`,
+//! `rt-multi-thread`).
 
 use std::{env, error::Error, time::Duration};
 

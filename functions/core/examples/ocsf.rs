@@ -1,5 +1,5 @@
 //! Prints native events and what they are in OCSF, one pair a line, for `make ocsf` to validate: two of each action of a
-//! mapping, all kinds that the system itself writes, and many that are made by chance, the same in every run.
+//! mapping, the system's own about windows and about what users did, and many that are made by chance, the same in every run.
 #![forbid(unsafe_code)]
 
 #[path = "../src/ocsf/arbitrary.rs"]
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (log_type, action) in &kinds {
         lines.extend(typical(log_type, action).map(|event| event.to_string()));
     }
-    lines.extend(own(&tenant)?);
+    lines.extend(system_events(&tenant)?);
     let mut runner = TestRunner::deterministic();
     let strategy = arbitrary::event(kinds);
     for _ in 0..count.parse()? {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut out = std::io::stdout().lock();
     for line in lines {
-        writeln!(out, "{{\"native\":{line},\"ocsf\":{}}}", mapping.event(&tenant, &line))?;
+        writeln!(out, "{{\"native\":{line},\"ocsf\":{}}}", mapping.event(&tenant, &line, None))?;
     }
     Ok(())
 }
@@ -77,8 +77,8 @@ fn typical(log_type: &str, action: &str) -> [Value; 2] {
     [event(known), event(json!({}))]
 }
 
-/// The events that the system itself writes, by the code that writes them.
-fn own(tenant: &TenantId) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+/// Events that the system itself writes, by the code that writes them.
+fn system_events(tenant: &TenantId) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let window = Window { from: "2026-11-21T10:00:00Z".parse()?, to: "2026-11-21T11:00:00Z".parse()? };
     let stored = |body| StoredEvent { recorded_at_id: "2026-11-21T10:03:12.345Z#01K".to_owned(), body };
     let malformed = [Body::Text("oops \"\\\n".to_owned()), Body::NoText(r#"{"event":{"M":{}}}"#.to_owned())];

@@ -56,7 +56,7 @@ fn encode(events: &[StoredEvent], mapping: Option<(&Mapping, &TenantId)>, compre
     let (mut encoder, mut lines, mut stored) = (Encoder::new(Format::Ndjson, compression), 0, 0);
     for event in events {
         let (line, _) = event.line();
-        let line = mapping.map_or_else(|| line.clone(), |(mapping, tenant)| mapping.event(tenant, &line).into());
+        let line = mapping.map_or_else(|| line.clone(), |(mapping, tenant)| mapping.event(tenant, &line, None).into());
         lines += line.len();
         let _ = encoder.push(&line);
         stored += encoder.take_ready(256 * 1024).map_or(0, |bytes| bytes.len());

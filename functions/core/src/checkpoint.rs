@@ -50,8 +50,9 @@ pub struct Checkpoint {
 struct StoredCheckpoint {
     from: String,
     to: String,
-    /// The location of the first file: a config that was changed by hand may have kept its version.
+    /// The location of the first file, and the schema: a config that was changed by hand may have kept its version.
     first: String,
+    schema: String,
     version: u64,
     max_object_bytes: u64,
     read_until: Vec<Option<String>>,
@@ -104,7 +105,9 @@ impl Checkpoint {
 
     fn resume(text: StoredCheckpoint, config: &TenantConfig, window: Window, is_final: bool) -> Option<Self> {
         let same_shards = text.read_until.len() == usize::from(config.event_shards.count());
-        let same_settings = text.first == first(config, window, is_final) && text.version == config.version;
+        let same_settings = text.first == first(config, window, is_final)
+            && text.schema == config.schema.as_str()
+            && text.version == config.version;
         if text.to != timestamp::seconds(window.to) || !same_shards || !same_settings {
             return None;
         }
@@ -145,6 +148,7 @@ impl Checkpoint {
         }
         let text = StoredCheckpoint {
             first: first(config, self.window, self.is_final),
+            schema: config.schema.as_str().to_owned(),
             from: timestamp::seconds(self.window.from),
             to: timestamp::seconds(self.window.to),
             version: self.version,
@@ -248,6 +252,7 @@ mod tests {
         let by_hand = [
             TenantConfig { bucket: crate::tenant::BucketName::parse("elsewhere").unwrap(), ..config() },
             TenantConfig { compression: crate::tenant::Compression::Gzip, ..config() },
+            TenantConfig { schema: crate::tenant::Schema::Ocsf, ..config() },
             TenantConfig { event_shards: crate::tenant::EventShards::parse("2").unwrap(), ..config() },
         ];
         for moved in by_hand {

@@ -24,7 +24,7 @@ use chrono::{DateTime, Utc};
 pub use buckets::FakeUpload;
 use faults::Faults;
 pub use faults::{Fault, Op};
-pub use published_schema::schema_errors;
+pub use published_schema::{event_errors, schema_errors};
 
 use crate::{
     batch::Batch,

@@ -118,6 +118,18 @@ mod tests {
     }
 
     #[test]
+    fn the_webhooks_template_accepts_each_detail_type() {
+        let template = include_str!("../../../infra/webhook.yaml");
+        let (_, pattern) = template.split_once("AllowedPattern: \"^(|(Audit Log (\\\n").unwrap();
+        let (names, _) = pattern.split_once(")(,").unwrap();
+        let accepted = names.split('|').map(|name| format!("Audit Log {}", name.trim_matches([' ', '\\', '\n'])));
+        assert_eq!(
+            accepted.collect::<BTreeSet<_>>(),
+            Kind::ALL.iter().map(|kind| kind.detail_type().to_owned()).collect()
+        );
+    }
+
+    #[test]
     fn the_schema_and_the_page_describe_each_kind_with_the_same_fields() {
         let schema: Value = serde_json::from_str(include_str!("../../schema/notifications.json")).unwrap();
         let own = |definition: &Value| definition["properties"].as_object().cloned().unwrap_or_default();

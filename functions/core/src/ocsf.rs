@@ -12,7 +12,7 @@ mod native;
 #[cfg(test)]
 mod arbitrary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -22,7 +22,7 @@ use crate::tenant::TenantId;
 
 use class::Class;
 use mapping::Entry;
-use native::{Members, NativeEvent, User, text};
+use native::{Members, NativeEvent, OcsfUser, id, text};
 
 pub use mapping::Mapping;
 
@@ -35,9 +35,13 @@ const MAX_ADDRESS_CHARS: usize = 40;
 impl Mapping {
     /// Returns the OCSF event of one line of a native export, on one line too.
     ///
-    /// An event that lacks what its class requires is a Base Event, and so is an action without an entry.
-    pub fn event(&self, tenant: &TenantId, line: &str) -> String {
-        let Some(event) = NativeEvent::parse(line) else { return self.unreadable(tenant, line) };
+    /// An event that lacks what its class requires is a Base Event, and so is an action without an entry. An event whose date is no
+    /// instant has the time at which it was recorded.
+    pub fn event(&self, tenant: &TenantId, line: &str, recorded_at: Option<&str>) -> String {
+        let parsed = NativeEvent::parse(line);
+        // The export writes nothing else.
+        let is_object = parsed.is_some();
+        let event = parsed.unwrap_or_default();
         let entry = self.entry(event.log_type.and_then(text).as_deref(), event.action.and_then(text).as_deref());
         let actor = event.user.to_json();
         let details = self.details(entry, &event, actor.as_deref());
@@ -46,21 +50,24 @@ impl Mapping {
             None => (Class::BaseEvent, &entry.base_head),
         };
 
-        let mut json = Object::with_capacity(line.len() + head.len() + 512);
+        let mut json = JsonObject::with_capacity(line.len() + head.len() + 512);
         json.text.push_str(head);
         match (event.action, entry.activity_name(class)) {
             (_, Some(activity)) => json.member("activity_name", activity),
             (Some(action), None) => json.member("activity_name", action),
             (None, None) => {}
         }
-        json.number("time", event.date.and_then(epoch_millis).unwrap_or_default());
+        let date = event.date.and_then(text);
+        let time = date.as_deref().and_then(epoch_millis).or_else(|| recorded_at.and_then(epoch_millis));
+        json.number("time", time.unwrap_or_default());
         if let Some(action) = event.action {
             json.member("message", action);
         }
         json.open("metadata");
-        self.write_origin(&mut json, tenant);
+        json.append(&self.origin);
+        json.member("tenant_uid", &quoted(tenant.as_str()));
         for (name, value) in [
-            ("uid", event.id),
+            ("uid", event.id.as_deref()),
             ("log_name", event.log_type),
             ("event_code", event.action),
             ("original_time", event.date),
@@ -86,19 +93,23 @@ impl Mapping {
             }
             json.close();
         }
+        if !is_object {
+            json.member("raw_data", &quoted(line));
+        }
         json.finish()
     }
 
     /// Returns the members that the class has beyond those of a Base Event, or none if a required one is missing.
     fn details(&self, entry: &Entry, event: &NativeEvent<'_>, actor: Option<&str>) -> Option<String> {
-        let mut json = Object::with_capacity(256);
+        let mut json = JsonObject::with_capacity(256);
         if entry.class == Class::BaseEvent {
             return Some(json.finish());
         }
         let info = event.info.map(Members::parse).unwrap_or_default();
         let mut paths = self.addresses.iter().filter(|_| entry.class.has_source());
         let address = paths.find_map(|path| info.find(path).filter(|value| is_address(value)));
-        let [uid, name, email] = [&entry.object.uid, &entry.object.name, &entry.object.email]
+        let uid = entry.object.uid.iter().find_map(|path| info.find(path).and_then(id));
+        let [name, email] = [&entry.object.name, &entry.object.email]
             .map(|paths| paths.iter().find_map(|path| info.find(path).filter(|value| value.starts_with('"'))));
         match entry.class {
             Class::BaseEvent => {}
@@ -108,20 +119,20 @@ impl Mapping {
                 json.member("name", &self.product_name);
                 json.close();
             }
-            Class::AccountChange if entry.object.is_the_actor() => json.member("user", actor?),
-            Class::AccountChange => json.member("user", &User::new(uid, name, email).to_json()?),
+            Class::AccountChange if entry.is_own && !entry.object.is_named_in(&info) => json.member("user", actor?),
+            Class::AccountChange => json.member("user", &OcsfUser::new(uid, name, email).to_json()?),
             Class::EntityManagement => {
                 json.open("entity");
                 json.member("type", &entry.object_type);
                 // "Other": https://schema.ocsf.io/1.8.0/objects/managed_entity
                 json.number("type_id", 99);
-                json.identity(uid, name, &entry.object_type);
+                json.identity(uid.as_deref(), name, &entry.object_type);
                 json.close();
             }
             Class::ScanActivity => {
                 json.open("scan");
                 json.number("type_id", entry.scan_type.into());
-                json.identity(uid, name, &entry.object_type);
+                json.identity(uid.as_deref(), name, &entry.object_type);
                 json.close();
             }
             Class::ApplicationLifecycle => {
@@ -144,28 +155,11 @@ impl Mapping {
         }
         Some(json.finish())
     }
-
-    /// An event of a text that is no JSON object. The export writes none.
-    fn unreadable(&self, tenant: &TenantId, line: &str) -> String {
-        let mut json = Object::with_capacity(line.len() + 512);
-        json.text.push_str(&self.unknown.head);
-        json.number("time", 0);
-        json.open("metadata");
-        self.write_origin(&mut json, tenant);
-        json.close();
-        json.member("raw_data", &quoted(line));
-        json.finish()
-    }
-
-    fn write_origin(&self, json: &mut Object, tenant: &TenantId) {
-        json.append(&self.origin);
-        json.member("tenant_uid", &quoted(tenant.as_str()));
-    }
 }
 
 /// Milliseconds since 1970, of a date as the recorder stamps it or another one of RFC 3339.
-fn epoch_millis(json: &str) -> Option<i64> {
-    Some(DateTime::parse_from_rfc3339(&text(json)?).ok()?.timestamp_millis())
+fn epoch_millis(date: &str) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(date).ok()?.timestamp_millis())
 }
 
 fn is_address(json: &str) -> bool {
@@ -179,11 +173,11 @@ fn quoted(text: &str) -> String {
 }
 
 /// A JSON object that is being written. Values are JSON.
-struct Object {
+struct JsonObject {
     text: String,
 }
 
-impl Object {
+impl JsonObject {
     fn with_capacity(bytes: usize) -> Self {
         let mut text = String::with_capacity(bytes);
         text.push('{');

@@ -15,6 +15,7 @@ use crate::world::{Behavior, Tenant};
 const MIN_RATIO_TO_BOTO3: f64 = 20.0;
 const MIN_RATIO_TO_STOCK: f64 = 2.0;
 const MIN_RATIO_TO_BOTO3_WITH_GZIP: f64 = 4.0;
+const MIN_RATIO_OF_OCSF_TO_NATIVE: f64 = 0.5;
 
 struct Measured<'a> {
     program: &'a Program,
@@ -105,5 +106,34 @@ pub(super) async fn gzip(context: &Context<'_>) -> Result<Vec<Row>> {
     row.ratio("ratio", ours.median / theirs.median, Target::AtLeast(MIN_RATIO_TO_BOTO3_WITH_GZIP));
     let size = exporter.stored_bytes() / baseline.stored_bytes();
     row.measure("size ratio", size, Target::AtMost(1.0), |ratio| format!("{ratio:.3}"));
+    Ok(vec![row])
+}
+
+/// Compares OCSF with native events. `make ocsf` and the tests of the core check the events; here, only time counts.
+pub(super) async fn ocsf(context: &Context<'_>) -> Result<Vec<Row>> {
+    let (events, repeats) = (context.amount(200_000, 40_000), context.amount(5, 2));
+    let tenant = Tenant::new("acme", events, 1);
+    let data = [tenant.clone(), tenant.in_ocsf()].map(|tenant| Arc::new(context.data(vec![tenant]).prepared()));
+    let program = &context.programs().exporter;
+    let mut measured = [(); 2].map(|()| Measured { program, trials: vec![] });
+    for repeat in 1..=repeats {
+        for (Measured { trials, .. }, data) in measured.iter_mut().zip(&data) {
+            trials.push(
+                context.trial(&format!("ocsf {repeat}/{repeats}"), program, data, Behavior::default(), &[]).await?,
+            );
+        }
+    }
+
+    let setting = format!("one tenant, one window of {} events", count(events as f64));
+    let mut row = Row::new("ocsf", "Events per CPU second in OCSF, beside native ones", setting);
+    let [(native, native_bytes), (ocsf, ocsf_bytes)] = measured.map(|measured| {
+        let bytes = measured.stored_bytes();
+        (Figures::new(measured.trials.iter().map(Trial::events_per_cpu_second)), bytes)
+    });
+    row.show("OCSF", ocsf.median, ocsf.show(count));
+    row.show("native", native.median, native.show(count));
+    row.ratio("ratio", ocsf.median / native.median, Target::AtLeast(MIN_RATIO_OF_OCSF_TO_NATIVE));
+    let size = ocsf_bytes / native_bytes;
+    row.show("size ratio", size, format!("{size:.2}"));
     Ok(vec![row])
 }

@@ -139,7 +139,7 @@ fn config(tenant: &Tenant) -> Value {
         "role_arn": { "S": "arn:aws:iam::222222222222:role/audit-log-export" },
         "bucket": { "S": tenant.bucket() }, "region": { "S": "eu-west-1" }, "prefix": { "S": "security" },
         "frequency_hours": { "N": "1" }, "format": { "S": "json" },
-        "compression": { "S": if tenant.gzip { "gzip" } else { "none" } },
+        "compression": { "S": if tenant.gzip { "gzip" } else { "none" } }, "schema": { "S": tenant.schema },
         "event_shards": { "N": tenant.partitions.len().to_string() },
         "settings_saved_at": { "S": "2025-11-01T09:30:00Z" },
     })

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
-use audit_log_tests::{Table, onboard, run_on_platform, tools};
+use audit_log_tests::{Auditor, Table, onboard, run_on_platform, tools};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -75,6 +75,38 @@ fn a_tenant_gets_its_chosen_format_compression_and_folder() -> Result<()> {
             ("window-to", "2026-11-20T11:00:00Z"),
         ];
         assert_eq!(object.metadata, metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tenant_that_chose_ocsf_gets_every_event_in_it_and_an_auditor_finds_nothing_wrong() -> Result<()> {
+    run_on_platform(async |fixture| {
+        let (aws, platform) = (fixture.aws, &fixture.platform);
+        let choices = with(|draft| draft.schema = Some("ocsf".to_owned()));
+        let mapped = onboard(aws, platform, "mapped", "200000000020", choices, clock("10:00")?).await?;
+        let events = events_before("mapped", "11:00", 100)?;
+        platform.put_events("mapped", &events).await?;
+        for hour in ["11:00", "12:00"] {
+            platform.tick(minute_one(hour)?).await?;
+        }
+        let mut exported: Vec<Vec<Value>> = Vec::new();
+        for (key, text) in mapped.exports().await? {
+            let metadata = mapped.bucket.get(&key).await?.metadata;
+            assert_eq!(metadata.get("schema-version").map(String::as_str), Some("ocsf-1.8.0"), "{key}");
+            exported.push(serde_json::from_str(&text)?);
+        }
+        let [window, heartbeat] = exported.as_slice() else { bail!("other files: {exported:#?}") };
+        let origin = |event: &Value| ["uid", "event_code"].map(|name| event["metadata"][name].clone());
+        let recorded: Vec<_> = events.iter().map(|event| [json!(event.id), json!(event.action)]).collect();
+        assert_eq!(window.iter().map(origin).collect::<Vec<_>>(), recorded);
+        let login = window.iter().find(|event| event["metadata"]["event_code"] == "Login").context("no login")?;
+        assert_eq!((&login["class_uid"], &login["type_uid"]), (&3002.into(), &300_201.into()), "{login:#}");
+        assert_eq!(heartbeat.len(), 1);
+        assert_eq!(heartbeat[0]["metadata"]["event_code"], "Audit Log Export Completed");
+
+        let verdict = Auditor::new(&mapped, &platform.manifest_keys().await?).await?.verify(&[])?;
+        assert_eq!(verdict.kinds(0)?, Vec::<String>::new(), "{}", verdict.printed);
         Ok(())
     })
 }

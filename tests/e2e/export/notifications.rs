@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
+use audit_log_core::fakes::event_errors;
 use audit_log_core::settings::Draft;
 use audit_log_tests::server::{Server, body, reply};
 use audit_log_tests::{
@@ -121,6 +122,8 @@ fn the_webhooks_template_posts_the_chosen_notifications_as_texts_or_all_as_they_
     run_on_platform(async |fixture| {
         let (aws, platform) = (fixture.aws, &fixture.platform);
         let webhook = Webhook::start().await?;
+        let removed = format!("https://{}/removed", webhook.server.address);
+        webhook.deploy(fixture, "chat", &format!("'WebhookUrl={removed}'")).await?;
         webhook.deploy(fixture, "chat", "").await?;
         webhook.deploy(fixture, "tickets", r#""DetailTypes=" "Body=" "HeaderValue=secret""#).await?;
         let listener = Listener::new(aws, &platform.outputs().notification_bus_name, "closed").await?;
@@ -132,6 +135,9 @@ fn the_webhooks_template_posts_the_chosen_notifications_as_texts_or_all_as_they_
 
         let mut published = listener.receive(3).await?;
         published.sort_by_key(|event| event["detail"]["sequence"].as_u64());
+        for event in &published {
+            assert_eq!(event_errors(event), Vec::<String>::new(), "{event}");
+        }
         let mut all = webhook.posts("tickets", 3).await?;
         all.sort_by_key(|(_, _, event)| event["detail"]["sequence"].as_u64());
         ensure!(all.iter().all(|(_, header, _)| header == "secret"), "{all:?}");
@@ -139,15 +145,15 @@ fn the_webhooks_template_posts_the_chosen_notifications_as_texts_or_all_as_they_
         let posted = all.iter().map(|(_, _, event)| members(event));
         assert_eq!(posted.collect::<Vec<_>>(), published.iter().map(members).collect::<Vec<_>>());
 
-        let [failed, recovered] = [1, 2].map(|at| published[at]["detail"]["at"].as_str().unwrap_or_default());
         let mut texts = webhook.posts("chat", 2).await?;
         texts.sort_by_key(|(_, _, body)| body.to_string());
-        let post =
-            |text: String| ("/services/T0/B0/chat".to_owned(), "audit-log-export".to_owned(), json!({"text": text}));
-        let expected = [
-            post(format!("Audit Log Export Failed: tenant closed, {failed} assume_role_denied")),
-            post(format!("Audit Log Export Recovered: tenant closed, {recovered} ")),
-        ];
+        let post = |event: &Value, code: &str, party: &str| {
+            let kind = event["detail-type"].as_str().unwrap_or_default();
+            let [at, id] = ["at", "id"].map(|name| event["detail"][name].as_str().unwrap_or_default());
+            let text = format!("{kind}: tenant closed, {at}. Code: {code}. Who must act: {party}. Id: {id}");
+            ("/services/T0/B0/chat".to_owned(), "audit-log-export".to_owned(), json!({ "text": text }))
+        };
+        let expected = [post(&published[1], "assume_role_denied", "customer"), post(&published[2], "", "")];
         assert_eq!(texts, expected, "and not the change of settings");
         for stack in ["chat", "tickets"] {
             delete_stack(aws, PLATFORM_ACCOUNT, stack).await?;

@@ -45,7 +45,7 @@ fn export_line(recorded_at_id: &str, body: Body) -> (String, bool) {
     {
         assert_eq!(malformed, repeats, "wrapped without a reason");
     }
-    let ocsf = OCSF.0.event(&OCSF.1, &line);
+    let ocsf = OCSF.0.event(&OCSF.1, &line, event.recorded_at_id.split('#').next());
     assert!(!ocsf.contains(['\n', '\r']), "the line in OCSF has a line break");
     assert!(ocsf.starts_with('{') && serde_json::from_str::<IgnoredAny>(&ocsf).is_ok(), "no object in OCSF");
     assert_ne!(repeats(&ocsf), Some(true), "an object in OCSF has two members of one name");

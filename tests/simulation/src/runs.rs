@@ -3,7 +3,7 @@
 use std::{
     fmt::Debug,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, LazyLock, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use audit_log_core::{
     batch::Batch,
     export::{BatchResult, Budget, Export, GRACE, Options, Report, Run},
     failure::Failure,
+    ocsf::Mapping,
     schedule,
     tenant::TenantId,
     timestamp,
@@ -27,6 +28,12 @@ use crate::{
 
 /// After this, a message goes to the dead-letter queue.
 const MAX_RECEIVES: u32 = 5;
+
+#[allow(clippy::expect_used, reason = "a mapping that can't be read must stop the simulation")]
+static OCSF: LazyLock<Arc<Mapping>> = LazyLock::new(|| {
+    let mapping = Mapping::parse(include_str!("../../../functions/schema/ocsf.json"));
+    Arc::new(mapping.expect("the mapping"))
+});
 
 /// A run that is no longer polled after some await, as if its process had been killed.
 struct Killable<F> {
@@ -72,7 +79,7 @@ impl Invocation {
             replay_time: TimeDelta::seconds(if self.world.is_calm() { 900 } else { plan.replay_time }),
             max_windows: if self.world.is_calm() { 1_000 } else { plan.max_windows },
             budget: Budget::new(1 << 22),
-            ocsf: Arc::default(),
+            ocsf: Arc::clone(&OCSF),
         };
         let ports = || self.ports.clone();
         Export { tenants: ports(), events: ports(), buckets: ports(), bus: ports(), signer: ports(), options }

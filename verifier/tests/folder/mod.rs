@@ -366,19 +366,20 @@ fn system_event(to: DateTime<Utc>, action: &str) -> String {
     )
 }
 
-/// An event as the exporter writes it for tenants that want OCSF, as far as the verifier cares. What is no event stays.
+/// An event in OCSF like the exporter's own of that action, else like a recorded one. What is no event stays.
 fn in_ocsf(line: &str) -> String {
     let Ok(native) = serde_json::from_str::<serde_json::Value>(line) else { return line.to_owned() };
-    serde_json::json!({
-        "class_uid": 0,
-        "time": 0,
-        "metadata": {
-            "version": "1.8.0", "uid": native["id"], "log_name": native["logType"], "event_code": native["action"],
-            "original_time": native["date"],
-        },
-        "unmapped": { "additionalInfo": native["additionalInfo"] },
-    })
-    .to_string()
+    let examples = include_str!("../../../functions/schema/examples/ocsf.ndjson").lines();
+    let examples: Vec<serde_json::Value> = examples.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is_like = |example: &&serde_json::Value| example["metadata"]["event_code"] == native["action"];
+    let mut event = examples.iter().find(is_like).unwrap_or(&examples[0]).clone();
+    for (name, native_name) in
+        [("uid", "id"), ("log_name", "logType"), ("event_code", "action"), ("original_time", "date")]
+    {
+        event["metadata"][name] = native[native_name].clone();
+    }
+    event["unmapped"]["additionalInfo"] = native["additionalInfo"].clone();
+    event.to_string()
 }
 
 pub(crate) fn encode(lines: &[String], extension: &str) -> Vec<u8> {

@@ -14,8 +14,6 @@ mod replay;
 mod resuming;
 mod retention;
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 
@@ -24,6 +22,7 @@ use crate::{
     event::{Body, StoredEvent},
     failure::Failure,
     fakes::Fakes,
+    ocsf,
     onboarding::{self, Verified, tests::change_at},
     outbox::Outbox,
     ports::{Conditional, Settings as _},
@@ -72,7 +71,7 @@ impl World {
             max_windows: 168,
             replay_time: TimeDelta::minutes(15),
             budget: Budget::new(1 << 24),
-            ocsf: Arc::default(),
+            ocsf: ocsf::tests::fixture(),
         };
         Self { fakes: Fakes::default(), options }
     }
@@ -81,6 +80,14 @@ impl World {
     pub(super) fn with_acme() -> Self {
         let world = Self::new();
         world.connect("acme", "1", "10:00");
+        world
+    }
+
+    /// The same, with events in OCSF.
+    pub(super) fn with_acme_in_ocsf() -> Self {
+        let world = Self::with_acme();
+        let (bucket, schema) = (Some("acme-bucket".to_owned()), Some("ocsf".to_owned()));
+        world.save("acme", &Draft { bucket, schema, ..draft() }, clock("10:00"));
         world
     }
 
@@ -213,6 +220,13 @@ impl World {
         let name = |event: &serde_json::Value| event["n"].as_str().unwrap_or("-").to_owned();
         let parse = |text: &String| -> Vec<serde_json::Value> { serde_json::from_str(text).unwrap() };
         self.objects(tenant).iter().map(|(_, text)| parse(text).iter().map(name).collect()).collect()
+    }
+
+    /// The actions of the events in OCSF in a tenant's bucket, object by object.
+    pub(super) fn event_codes(&self, tenant: &str) -> Vec<Vec<String>> {
+        let code = |event: &serde_json::Value| event["metadata"]["event_code"].as_str().unwrap_or("-").to_owned();
+        let parse = |text: &String| -> Vec<serde_json::Value> { serde_json::from_str(text).unwrap() };
+        self.objects(tenant).iter().map(|(_, text)| parse(text).iter().map(code).collect()).collect()
     }
 
     pub(super) fn schedule(&self, tenant: &str) -> Schedule {

@@ -78,13 +78,13 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
     /// Returns an event's line in the tenant's files, and whether it is malformed.
     pub(super) fn line<'a>(&self, config: &TenantConfig, event: &'a StoredEvent) -> (Cow<'a, str>, bool) {
         let (line, malformed) = event.line();
-        (self.in_schema(config, line), malformed)
+        (self.in_schema(config, line, event.recorded_at_id.split('#').next()), malformed)
     }
 
-    fn in_schema<'a>(&self, config: &TenantConfig, native: Cow<'a, str>) -> Cow<'a, str> {
+    fn in_schema<'a>(&self, config: &TenantConfig, native: Cow<'a, str>, recorded_at: Option<&str>) -> Cow<'a, str> {
         match config.schema {
             Schema::Native => native,
-            Schema::Ocsf => Cow::Owned(self.options.ocsf.event(&config.tenant, &native)),
+            Schema::Ocsf => Cow::Owned(self.options.ocsf.event(&config.tenant, &native, recorded_at)),
         }
     }
 
@@ -112,7 +112,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
         if start.gap && writer.is_empty() {
             writer.open().await?;
             let line = event::retention_exceeded(&config.tenant, window);
-            writer.push(&self.in_schema(config, Cow::Owned(line)), SYSTEM_EVENT)?;
+            writer.push(&self.in_schema(config, Cow::Owned(line), None), SYSTEM_EVENT)?;
         }
         while let Some(read) = reader.next_in_time(run).await? {
             let (line, malformed) = self.line(config, &read.event);
@@ -147,7 +147,7 @@ impl<T: Tenants, E: Events, B: Buckets, N: Bus, S: Signer> Export<T, E, B, N, S>
             let is_lost = context.had_events();
             let line = if is_lost { event::retention_exceeded } else { event::heartbeat };
             let line = line(&config.tenant, window);
-            writer.push(&self.in_schema(config, Cow::Owned(line)), SYSTEM_EVENT)?;
+            writer.push(&self.in_schema(config, Cow::Owned(line), None), SYSTEM_EVENT)?;
         }
         store_file(context, start, writer, None).await?;
         Ok(writer.check_last()?)

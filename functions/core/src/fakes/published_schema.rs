@@ -32,7 +32,11 @@ fn close(schema: &mut Value) {
 /// What is wrong with a notification by the published schema, if members that it doesn't name are refused.
 pub fn schema_errors(notification: &Notification) -> Vec<String> {
     let detail_type = notification.kind.detail_type();
-    let event = json!({ "source": SOURCE, "detail-type": detail_type, "detail": notification.detail() });
+    event_errors(&json!({ "source": SOURCE, "detail-type": detail_type, "detail": notification.detail() }))
+}
+
+/// As [`schema_errors`], for a whole event.
+pub fn event_errors(event: &Value) -> Vec<String> {
     let Some(schema) = &*CLOSED else { return vec!["the schema is not valid".to_owned()] };
-    schema.iter_errors(&event).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema.iter_errors(event).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{VERSION, class::Class, quoted};
+use super::{VERSION, class::Class, native::Members, quoted};
 use crate::{member_names, tenant::Invalid};
 
 /// Every action of a log type that has no entry of its own.
@@ -36,6 +36,8 @@ pub(super) struct Entry {
     /// The same of an event that lacks what the class requires.
     pub(super) base_head: String,
     pub(super) object: Object,
+    /// Whether the account is the actor's if the event names none.
+    pub(super) is_own: bool,
     /// JSON.
     pub(super) object_type: String,
     pub(super) scan_type: u8,
@@ -88,6 +90,14 @@ struct Action {
     status: Option<Status>,
     scan_type: Option<ScanType>,
     object: Option<Object>,
+    r#else: Option<Else>,
+}
+
+/// Whose account is changed if the event names none.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Else {
+    Actor,
 }
 
 /// The ids of `severity_id`.
@@ -127,34 +137,33 @@ impl Mapping {
         if let Some(repeated) = member_names::find_repeated(text) {
             return Err(invalid(format!("is ambiguous: {repeated}")));
         }
-        if data.product.name.is_empty() {
+        let Data { product, addresses, log_types: data } = data;
+        if product.name.is_empty() {
             return Err(invalid("has a product without a name".to_owned()));
         }
-        let mut mapping = Self::of_product(&data.product);
-        mapping.addresses = data.addresses;
-        for (log_type, LogType { object, actions }) in data.log_types {
+        if data.contains_key(ANY) {
+            return Err(invalid(format!("has the log type {ANY:?}: name each log type")));
+        }
+        let mut log_types = HashMap::new();
+        for (log_type, LogType { object, actions }) in data {
             let mut entries = HashMap::new();
             for (name, action) in actions {
-                let entry = Entry::new(action, &object, &data.product.name)
+                let entry = Entry::new(action, &object, &product.name)
                     .map_err(|reason| invalid(format!("is wrong for {name:?} of {log_type:?}: {reason}")))?;
                 entries.insert(name, entry);
             }
-            mapping.log_types.insert(log_type, entries);
+            log_types.insert(log_type, entries);
         }
-        Ok(mapping)
-    }
-
-    fn of_product(product: &Product) -> Self {
         let name = quoted(&product.name);
         let vendor = product.vendor.as_deref().map(|vendor| format!(r#","vendor_name":{}"#, quoted(vendor)));
-        Self {
+        Ok(Self {
             origin: format!(r#"{{"version":"{VERSION}","product":{{"name":{name}{}}}}}"#, vendor.unwrap_or_default()),
             product_name: name,
-            addresses: Vec::new(),
-            log_types: HashMap::new(),
+            addresses,
+            log_types,
             other: Entry::base_event("Other"),
             unknown: Entry::base_event("Unknown"),
-        }
+        })
     }
 
     /// Returns how an event of that log type and action is written.
@@ -172,16 +181,9 @@ impl Mapping {
     }
 }
 
-impl Default for Mapping {
-    /// Every event is a Base Event.
-    fn default() -> Self {
-        Self::of_product(&Product { name: "Audit Log Export".to_owned(), vendor: None })
-    }
-}
-
 impl Entry {
     fn new(action: Action, default: &Object, product: &str) -> Result<Self, String> {
-        let Action { class, activity, severity, status, scan_type, object } = action;
+        let Action { class, activity, severity, status, scan_type, object, r#else } = action;
         let caption = class.caption();
         let Some(id) = class.activity(&activity) else {
             return Err(format!("the class {caption:?} has no activity {activity:?}"));
@@ -189,7 +191,13 @@ impl Entry {
         if scan_type.is_some() && class != Class::ScanActivity {
             return Err(format!("the class {caption:?} has no scanType"));
         }
+        if r#else.is_some() && class != Class::AccountChange {
+            return Err(format!("the class {caption:?} has no else"));
+        }
         let object = object.unwrap_or_else(|| default.clone());
+        if class == Class::AccountChange && r#else.is_none() && object.paths().next().is_none() {
+            return Err(format!("the class {caption:?} needs an object with a place, or \"else\": \"actor\""));
+        }
         let object_type = match (&object.r#type, class) {
             (Some(name), _) => name,
             (None, Class::EntityManagement | Class::ScanActivity) => {
@@ -207,6 +215,7 @@ impl Entry {
             base_head: head(Class::BaseEvent, 99, severity, status),
             object_type: quoted(object_type),
             object,
+            is_own: r#else.is_some(),
             scan_type: scan_type.map_or(0, |scan_type| scan_type as u8),
         })
     }
@@ -220,6 +229,7 @@ impl Entry {
             base_head: head.clone(),
             head,
             object: Object::default(),
+            is_own: false,
             object_type: String::new(),
             scan_type: 0,
         }
@@ -243,9 +253,13 @@ fn head(class: Class, activity: u32, severity: Severity, status: Option<Status>)
 }
 
 impl Object {
-    /// Whether the user who acts is the one acted on: no member of `additionalInfo` names another.
-    pub(super) fn is_the_actor(&self) -> bool {
-        self.uid.is_empty() && self.name.is_empty() && self.email.is_empty()
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.uid.iter().chain(&self.name).chain(&self.email)
+    }
+
+    /// Whether `additionalInfo` names it, by whatever value.
+    pub(super) fn is_named_in(&self, info: &Members<'_>) -> bool {
+        self.paths().any(|path| info.find(path).is_some_and(|value| value != "null"))
     }
 }
 

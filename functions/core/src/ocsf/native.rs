@@ -8,16 +8,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::mapping::Path;
-
 /// A native event. All texts are JSON, as they stand in it.
 #[derive(Debug, Default)]
 pub(super) struct NativeEvent<'a> {
-    pub(super) id: Option<&'a str>,
+    /// A whole number is in quotes here, and under `unmapped` as it is.
+    pub(super) id: Option<Cow<'a, str>>,
     pub(super) date: Option<&'a str>,
     pub(super) log_type: Option<&'a str>,
     pub(super) action: Option<&'a str>,
-    pub(super) user: User<'a>,
+    pub(super) user: OcsfUser<'a>,
     pub(super) info: Option<&'a str>,
     /// The members that no attribute holds as they are, with `additionalInfo`.
     pub(super) unmapped: Vec<(&'a str, &'a str)>,
@@ -30,12 +29,18 @@ impl<'a> NativeEvent<'a> {
         let mut event = Self::default();
         for (name, value) in members {
             let place = match text(name).as_deref() {
-                Some("id") => &mut event.id,
+                Some("id") => {
+                    event.id = id(value);
+                    if !is_text(value) {
+                        event.unmapped.push((name, value));
+                    }
+                    continue;
+                }
                 Some("date") => &mut event.date,
                 Some("logType") => &mut event.log_type,
                 Some("action") => &mut event.action,
                 Some("user") => {
-                    let (user, is_whole) = User::parse(value);
+                    let (user, is_whole) = OcsfUser::parse(value);
                     event.user = user;
                     if !is_whole {
                         event.unmapped.push((name, value));
@@ -50,7 +55,7 @@ impl<'a> NativeEvent<'a> {
                     continue;
                 }
             };
-            if place.is_none() && value.starts_with('"') {
+            if place.is_none() && is_text(value) {
                 *place = Some(value);
             } else {
                 event.unmapped.push((name, value));
@@ -60,46 +65,40 @@ impl<'a> NativeEvent<'a> {
     }
 }
 
-/// A user's texts, as JSON.
+/// OCSF's object `user`. Its texts are JSON.
 #[derive(Debug, Default)]
-pub(super) struct User<'a> {
-    uid: Option<&'a str>,
+pub(super) struct OcsfUser<'a> {
+    uid: Option<Cow<'a, str>>,
     name: Option<&'a str>,
     email: Option<&'a str>,
 }
 
-impl<'a> User<'a> {
+impl<'a> OcsfUser<'a> {
     /// Leaves out an address that OCSF doesn't take for one.
-    pub(super) fn new(uid: Option<&'a str>, name: Option<&'a str>, email: Option<&'a str>) -> Self {
+    pub(super) fn new(uid: Option<Cow<'a, str>>, name: Option<&'a str>, email: Option<&'a str>) -> Self {
         Self { uid, name, email: email.filter(|email| text(email).is_some_and(|text| is_email(&text))) }
     }
 
     /// Returns the user as far as it is known, and whether that is all of it.
     fn parse(json: &'a str) -> (Self, bool) {
-        let Ok(Members(members)) = serde_json::from_str(json) else { return (Self::default(), false) };
-        let mut found = [None; 3];
-        for (name, value) in &members {
-            let place = ["id", "name", "email"].iter().position(|known| is_named(name, known));
-            if let Some(place) = place.and_then(|place| found.get_mut(place)).filter(|_| value.starts_with('"')) {
-                *place = Some(*value);
-            }
-        }
-        let [uid, name, email] = found;
-        let user = Self::new(uid, name, email);
-        let known = [user.uid, user.name, user.email].iter().flatten().count();
-        let is_whole = known == members.len() && (uid.is_some() || name.is_some());
+        let Ok(members) = serde_json::from_str::<Members<'a>>(json) else { return (Self::default(), false) };
+        let [uid, name, email] = ["id", "name", "email"].map(|name| members.member(name));
+        let text = |value: Option<&'a str>| value.filter(|value| is_text(value));
+        let user = Self::new(uid.and_then(id), text(name), text(email));
+        let unchanged = [text(uid), user.name, user.email].iter().flatten().count();
+        let is_whole = unchanged == members.0.len() && (user.uid.is_some() || user.name.is_some());
         (user, is_whole)
     }
 
-    /// Returns OCSF's object `user`, which requires `uid` or `name` (<https://schema.ocsf.io/1.8.0/objects/user>). An address
+    /// Returns the object, which requires `uid` or `name` (<https://schema.ocsf.io/1.8.0/objects/user>). An address
     /// alone is the name, too.
     pub(super) fn to_json(&self) -> Option<String> {
         let name = self.name.or(self.email.filter(|_| self.uid.is_none()));
         if self.uid.is_none() && name.is_none() {
             return None;
         }
-        let mut json = super::Object::with_capacity(128);
-        for (member, value) in [("uid", self.uid), ("name", name), ("email_addr", self.email)] {
+        let mut json = super::JsonObject::with_capacity(128);
+        for (member, value) in [("uid", self.uid.as_deref()), ("name", name), ("email_addr", self.email)] {
             if let Some(value) = value {
                 json.member(member, value);
             }
@@ -134,8 +133,8 @@ impl<'a> Members<'a> {
         serde_json::from_str(json).unwrap_or_default()
     }
 
-    /// Returns the value at a path.
-    pub(super) fn find(&self, path: &Path) -> Option<&'a str> {
+    /// Returns the value at a path, from the outermost name inwards.
+    pub(super) fn find(&self, path: &[String]) -> Option<&'a str> {
         let (first, rest) = path.split_first()?;
         let value = self.member(first)?;
         rest.iter().try_fold(value, |value, name| Members::parse(value).member(name))
@@ -174,6 +173,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 fn is_named(json: &str, name: &str) -> bool {
     let [escaped, plain] = [json.len(), name.len() + 2];
     (escaped == plain || escaped > plain && json.contains('\\')) && text(json).as_deref() == Some(name)
+}
+
+fn is_text(json: &str) -> bool {
+    json.starts_with('"')
+}
+
+/// Returns an id as a JSON string: a text as it is written, or a whole number in quotes.
+pub(super) fn id(json: &str) -> Option<Cow<'_, str>> {
+    let is_whole_number = || json.strip_prefix('-').unwrap_or(json).bytes().all(|byte| byte.is_ascii_digit());
+    if is_text(json) { Some(Cow::Borrowed(json)) } else { is_whole_number().then(|| Cow::Owned(format!("\"{json}\""))) }
 }
 
 /// Returns the text that a JSON string stands for; none of any other JSON, and of half a character.

@@ -379,7 +379,9 @@ const TABLE: (&str, &str, &str) = ("CreateGlueTable", "create_glue_table", "true
 #[test]
 fn without_an_address_and_a_wish_for_a_table_there_is_neither() {
     let (stack, terraform) = made(&Tenant::in_region("eu-west-1"), &[]);
-    for resource in ["Deliveries", "DeliveriesStopped", "AlarmTopic", "AlarmTopicPolicy", "Database", "Table"] {
+    for resource in
+        ["Deliveries", "DeliveriesStopped", "AlarmTopic", "AlarmSubscription", "AlarmTopicPolicy", "Database", "Table"]
+    {
         assert!(!stack.has(resource), "{resource}");
     }
     let kinds: Vec<_> = terraform.as_object().unwrap().keys().collect();
@@ -428,9 +430,10 @@ fn terraform_and_cloudformation_make_the_same_alarm() {
     allows["Statement"][0]["Resource"] = json!("<arn>");
     assert_eq!(policy(&terraform["aws_sns_topic_policy"]["alarm"]["policy"]), allows);
     let subscription = &terraform["aws_sns_topic_subscription"]["alarm"];
+    assert_eq!(subscription["topic_arn"], "<arn>");
     assert_eq!(
-        json!([{ "Protocol": subscription["protocol"], "Endpoint": subscription["endpoint"] }]),
-        stack.properties("AlarmTopic")["Subscription"]
+        json!({ "TopicArn": "<AlarmTopic>", "Protocol": subscription["protocol"], "Endpoint": subscription["endpoint"] }),
+        stack.properties("AlarmSubscription")
     );
 }
 
@@ -472,7 +475,10 @@ fn terraform_and_cloudformation_make_the_same_table() {
                 "Location": storage["location"],
                 "InputFormat": storage["input_format"],
                 "OutputFormat": storage["output_format"],
-                "SerdeInfo": { "SerializationLibrary": storage["ser_de_info"][0]["serialization_library"] },
+                "SerdeInfo": {
+                    "SerializationLibrary": storage["ser_de_info"][0]["serialization_library"],
+                    "Parameters": storage["ser_de_info"][0]["parameters"],
+                },
             },
         });
         assert_eq!(same, *table);

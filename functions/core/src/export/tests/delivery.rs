@@ -255,12 +255,13 @@ fn a_tenant_that_chose_ocsf_gets_every_line_in_it() {
     save("ocsf", "11:10");
     world.event("acme", "2026-11-21T10:50:00.000Z", "late");
     world.event("acme", "2026-11-21T11:30:00.000Z", "mapped");
-    let body = Body::Text("no JSON".to_owned());
-    world.fakes.put_event(
-        &id("acme"),
-        0,
-        StoredEvent { recorded_at_id: "2026-11-21T11:40:00.000Z#bad".to_owned(), body },
-    );
+    for (recorded_at_id, text) in [
+        ("2026-11-21T11:40:00.000Z#bad", "no JSON"),
+        ("2026-11-21T11:50:00.000Z#in", r#"{"logType":"Authentication","action":"Login","user":{"id":"usr_01"}}"#),
+    ] {
+        let (recorded_at_id, body) = (recorded_at_id.to_owned(), Body::Text(text.to_owned()));
+        world.fakes.put_event(&id("acme"), 0, StoredEvent { recorded_at_id, body });
+    }
     world.tick("12:00").unwrap();
     world.tick("13:00").unwrap();
     let lines: Vec<Vec<serde_json::Value>> =
@@ -268,12 +269,16 @@ fn a_tenant_that_chose_ocsf_gets_every_line_in_it() {
     let [native, late, window, heartbeat] = lines.as_slice() else { panic!("{lines:?}") };
     assert_eq!(native[0]["n"], "native");
     let names: Vec<_> = late.iter().chain(window).map(|event| event["unmapped"]["n"].as_str()).collect();
-    assert_eq!(names, [Some("late"), Some("mapped"), None]);
+    assert_eq!(names, [Some("late"), Some("mapped"), None, None]);
     assert_eq!(window[1]["metadata"]["event_code"], "Malformed Audit Event");
+    assert_eq!(
+        window[2]["time"],
+        clock("11:50").timestamp_millis(),
+        "an event without a date has the time of its recording"
+    );
     assert_eq!(heartbeat[0]["metadata"]["event_code"], "Audit Log Export Completed");
-    for event in late.iter().chain(window).chain(heartbeat) {
-        assert_eq!((&event["class_uid"], &event["metadata"]["version"]), (&0.into(), &"1.8.0".into()), "{event}");
-    }
+    let classes: Vec<_> = late.iter().chain(window).chain(heartbeat).map(|event| event["class_uid"].as_u64()).collect();
+    assert_eq!(classes, [0, 0, 0, 3002, 6002].map(Some));
     let receipts = world.fakes.state().tenants["acme"].receipts.clone();
     let schemas: Vec<_> = receipts.values().map(|receipt| receipt.schema.as_str()).collect();
     assert_eq!(schemas, ["native", "ocsf", "ocsf"]);

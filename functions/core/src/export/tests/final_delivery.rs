@@ -121,6 +121,16 @@ fn a_stolen_token_cannot_point_the_export_at_another_bucket_unseen() {
 }
 
 #[test]
+fn a_place_gets_its_last_events_in_the_schema_of_its_files() {
+    let world = World::with_acme_in_ocsf();
+    world.event("acme", "2026-11-21T10:10:00.000Z", "before");
+    world.move_to("native-bucket", clock("10:20"));
+    world.tick("11:00").unwrap();
+    assert_eq!(world.event_codes("acme"), [["-", "Export Settings Changed"]]);
+    assert_eq!(world.files("native-bucket")[0].1, contents(&["before", "Export Settings Changed"]));
+}
+
+#[test]
 fn a_stolen_token_cannot_disconnect_the_tenant_unseen() {
     let world = with_siem();
     world.leave(clock("10:20"));

@@ -84,6 +84,26 @@ fn each_run_goes_on_where_the_last_one_stopped_with_the_same_files() {
 }
 
 #[test]
+fn a_window_in_ocsf_is_resumed_with_the_same_files() {
+    let in_ocsf = || {
+        let mut world = long_window(2);
+        world.options.max_object_bytes = 1024;
+        let mut state = world.fakes.state();
+        state.tenants.get_mut("acme").unwrap().config.as_mut().unwrap().schema = Some("ocsf".to_owned());
+        drop(state);
+        world
+    };
+    let (whole, world) = (in_ocsf(), in_ocsf());
+    assert_eq!(counts(&whole.tick("11:00").unwrap()), (1, 0, 0));
+    while run_for(&world, 3).exported == 0 {}
+    assert!(world.fakes.calls(Op::AcquireLease) > 3, "several runs");
+    assert_eq!(world.objects("acme"), whole.objects("acme"));
+    assert_eq!(world.fakes.calls(Op::Finish), whole.fakes.calls(Op::Finish), "no file is stored twice");
+    assert!(world.event_codes("acme").concat().contains(&"Malformed Audit Event".to_owned()));
+    assert_receipt_matches_bucket(&world);
+}
+
+#[test]
 fn after_a_crash_anywhere_at_most_one_file_is_stored_twice_and_all_are_the_same() {
     let whole = without_faults(2);
     for op in [Op::Page, Op::Open, Op::Write, Op::Finish, Op::SaveCheckpoint, Op::Commit] {

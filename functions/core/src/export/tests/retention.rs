@@ -49,6 +49,16 @@ fn events_that_a_fast_clock_may_have_deleted_are_a_gap() {
 }
 
 #[test]
+fn a_gap_is_announced_in_the_tenants_schema() {
+    let mut world = World::with_acme_in_ocsf();
+    world.event("acme", "2026-11-21T10:50:00.000Z", "kept");
+    world.options.retention = Some(TimeDelta::minutes(50));
+    world.tick("11:00").unwrap();
+    assert_eq!(world.event_codes("acme"), [["Audit Log Retention Exceeded", "-"]]);
+    assert!(world.has_gap("11:00"));
+}
+
+#[test]
 fn a_late_minute_that_is_delivered_again_with_fewer_events_is_a_gap() {
     let mut world = with_a_late_event();
     world.event("acme", "2026-11-21T10:50:45.000Z", "late, too");
