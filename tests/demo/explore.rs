@@ -90,9 +90,14 @@ pub(crate) async fn print(screen: &Screen, aws: &LocalAws, demo: &Demo<'_>) -> R
         (
             "record an event through the queue (for SQS, this CLI ignores the endpoint in the environment)",
             format!(
-                "aws sqs send-message --endpoint-url \"$AWS_ENDPOINT_URL\" --queue-url {queue} \\\n  \
+                "export INGESTION_QUEUE_URL={queue}\n\
+                 aws sqs send-message --endpoint-url \"$AWS_ENDPOINT_URL\" --queue-url \"$INGESTION_QUEUE_URL\" \\\n  \
                  --message-group-id {BUSY} --message-body file://functions/schema/examples/message.json"
             ),
+        ),
+        (
+            "with these, the programs in docs/examples record events here, too",
+            format!("export EVENTS_TABLE={} AWS_ENDPOINT_URL_SQS=\"$AWS_ENDPOINT_URL\"", outputs.events_table_name),
         ),
         (
             "show a new tenant's external ID and the three ways to make its role",

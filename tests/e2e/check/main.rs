@@ -27,7 +27,7 @@ async fn invoke(platform: &Platform<'_>, answer: impl Future<Output = Result<Val
     let answer = answer.await?;
     let mut metrics = BTreeMap::new();
     // The answer can arrive before the log.
-    for _ in 0..50 {
+    for _ in 0..300 {
         let lines = platform.logs().await?;
         metrics = metrics_in(lines.iter().skip(before));
         if !metrics.is_empty() {
