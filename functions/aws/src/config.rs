@@ -30,6 +30,8 @@ const MAX_ASSUME_ROLES_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).unwrap();
 pub struct ExporterConfig {
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
     pub function_name: String,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, which Lambda sets.
+    pub memory_mb: usize,
     /// `EXPORT_QUEUE_URL`: the queue for due tenants. If it is blank, a tick exports them itself.
     pub queue_url: Option<String>,
     /// `EVENT_BUS_NAME`: the bus for notifications. If it is blank, none are published.
@@ -63,7 +65,10 @@ impl ExporterConfig {
         let shared = SharedConfig::from_lookup(&lookup)?;
         let manifest_key_arn = lookup("MANIFEST_KEY_ARN").filter(|arn| !arn.is_empty());
         let queue_url = lookup("EXPORT_QUEUE_URL").filter(|url| !url.is_empty());
+        // Lambda's smallest size.
+        let memory_mb = number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)?;
         Ok(Self {
+            memory_mb,
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             event_bus: lookup("EVENT_BUS_NAME").filter(|name| !name.is_empty()),
             assume_roles_per_second: number(
@@ -86,8 +91,7 @@ impl ExporterConfig {
                 max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=MAX_OBJECT_BYTES)?,
                 replay_time: if queue_url.is_some() { REPLAY_TIME_WITH_QUEUE } else { REPLAY_TIME },
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
-                // Half of the function's memory, which is at least 128 MB.
-                budget: Budget::new(number(&lookup, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128, 1..=1 << 20)? << 19),
+                budget: Budget::new(memory_mb / 2 << 20),
                 ocsf: Arc::new(
                     ocsf::Mapping::parse(OCSF_MAPPING)
                         .map_err(|invalid| ConfigError::new("functions/schema/ocsf.json", invalid.0))?,

@@ -1,15 +1,9 @@
 //! Stores events in the events table, and reads them in pages.
 
-#[cfg(any(test, not(feature = "stock-decoding")))]
 pub(crate) mod decoding;
-#[cfg(any(test, not(feature = "stock-decoding")))]
-mod item;
 mod keys;
-#[cfg(any(test, not(feature = "stock-decoding")))]
 mod page;
-#[cfg(any(test, not(feature = "stock-decoding")))]
-mod scanner;
-#[cfg(any(test, feature = "stock-decoding"))]
+#[cfg(test)]
 pub(crate) mod stock;
 #[cfg(test)]
 mod tests;
@@ -27,14 +21,11 @@ use aws_sdk_dynamodb::{
     types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 
-#[cfg(not(feature = "stock-decoding"))]
 use self::decoding::page_of;
-#[cfg(feature = "stock-decoding")]
-use self::stock::page_of;
 use crate::attributes::{Item, event_item, event_marker, s};
 
 /// Decodes the body of a response to Query; `None` if it is damaged. For tests with hostile input.
-#[cfg(any(test, all(feature = "test-util", not(feature = "stock-decoding"))))]
+#[cfg(any(test, feature = "test-util"))]
 pub fn decode_response(body: &[u8]) -> Option<Page> {
     page::decode(body).ok()
 }

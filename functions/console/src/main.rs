@@ -43,7 +43,8 @@ impl Backend for AwsBackend {
     }
 }
 
-#[tokio::main]
+// One request at a time, and rarely more than one vCPU.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init_logs();
     let config = ConsoleConfig::from_env()?;

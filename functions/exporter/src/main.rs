@@ -37,6 +37,9 @@ use serde_json::Value;
 /// The time at the end of an invocation to abandon a window, abort its upload and write the answer.
 const RESERVE: TimeDelta = TimeDelta::seconds(20);
 
+/// The memory with which a function has one vCPU, by "Configure Lambda function memory" in the Lambda developer guide.
+const ONE_VCPU_MB: usize = 1769;
+
 /// By "Lambda quotas" in the Lambda developer guide.
 const MAX_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
@@ -56,13 +59,20 @@ enum Answer {
     Verification(Verification),
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Error> {
+fn main() -> Result<(), Error> {
     telemetry::init_logs();
     let config = ExporterConfig::from_env()?;
     let metrics = Metrics::init(&config.function_name)?;
-    let exporter = &exporter(&config).await;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(exporter, metrics, event))).await
+    // Several threads on one vCPU would only wake each other.
+    let mut runtime = if config.memory_mb > ONE_VCPU_MB {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    runtime.enable_all().build()?.block_on(async {
+        let exporter = &exporter(&config).await;
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(exporter, metrics, event))).await
+    })
 }
 
 async fn handle(exporter: &Exporter, metrics: Metrics, event: LambdaEvent<Value>) -> Result<Answer, Error> {

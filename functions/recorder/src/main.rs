@@ -17,7 +17,8 @@ use chrono::{DateTime, Utc};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
-#[tokio::main]
+// One request at a time, and rarely more than one vCPU.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init_logs();
     let config = RecorderConfig::from_env()?;

@@ -30,7 +30,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 
-use super::{page, scanner::Damage};
+use super::page::{self, Damage};
 use crate::errors::AwsError;
 
 pub(crate) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<Page, Failure> {

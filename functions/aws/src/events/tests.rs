@@ -7,10 +7,7 @@ use audit_log_core::{
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{
-    page::decode,
-    scanner::{Damage, Scanner},
-};
+use super::page::{Damage, decode};
 
 fn event(recorded_at_id: &str, body: Body) -> StoredEvent {
     StoredEvent { recorded_at_id: recorded_at_id.to_owned(), body }
@@ -188,7 +185,6 @@ fn a_duplicate_or_an_attribute_of_two_types_is_damage() {
         r#"{"recorded_at_id":{"S":"k"},"event":{}}"#,
         r#"{"recorded_at_id":{"S":"k"},"event":"x"}"#,
         r#"{"recorded_at_id":{"S":"k"},"event":null}"#,
-        r#"{"recorded_at_id":{"S":"k"},"event":{"M":{"a":{"S":"x"},"a":{"S":"y"}}}}"#,
     ] {
         assert!(only(item).is_err(), "{item}");
     }
@@ -236,15 +232,11 @@ fn quoted(text: &str, also: usize) -> String {
 
 proptest! {
     #[test]
-    fn a_text_is_unescaped_as_serde_json_does(text in "(?s)[\"\\\\/a-f\u{0}-\u{1f}ü☃🦀]{0,40}.{0,30}", also in 0..5usize, rest in ".{0,9}") {
+    fn a_text_is_unescaped_as_serde_json_does(text in "(?s)[\"\\\\/a-f\u{0}-\u{1f}ü☃🦀]{0,40}.{0,30}", also in 0..5usize) {
         let quoted = quoted(&text, also);
         prop_assert_eq!(serde_json::from_str::<Value>(&quoted).unwrap(), Value::from(text.clone()));
-        let json = format!("{quoted}{rest}");
-        let (mut scanner, mut read) = (Scanner::new(json.as_bytes()), Vec::new());
-        scanner.text(&mut read).unwrap();
-        prop_assert_eq!(String::from_utf8(read).unwrap(), text);
-        let mut skipped = Scanner::new(json.as_bytes());
-        prop_assert_eq!(skipped.skip().unwrap(), quoted.as_bytes());
+        let item = format!(r#"{{"a":{{"S":{quoted}}},"event":{{"S":{quoted}}},"recorded_at_id":{{"S":"k"}}}}"#);
+        prop_assert_eq!(only(&item), Ok(event("k", Body::Text(text))));
     }
 
     #[test]

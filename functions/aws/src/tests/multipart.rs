@@ -206,3 +206,17 @@ async fn a_part_whose_response_is_lost_is_sent_again_with_its_number() {
     let numbers: Vec<_> = aws.sent("UploadPart").iter().map(|part| part.line.contains("partNumber=1")).collect();
     assert_eq!(numbers, [true, true, false, false]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_stalls_is_sent_again_when_the_attempts_time_is_up() {
+    let part = || Reply::ok("").with_header("etag", "\"one\"").with_header("x-amz-checksum-crc64nvme", CRC64_NVME);
+    let aws = s3().on("UploadPart", [Reply::Silence, part(), part()]);
+    let config = config(Draft::default());
+    let mut upload = upload(&open(&aws, &config).await.unwrap(), &config);
+    let began = tokio::time::Instant::now();
+    upload.write(two_parts()).await.unwrap();
+    upload.finish(&sha256(&two_parts())).await.result.unwrap();
+    assert_eq!(aws.sent("UploadPart").len(), 3);
+    let seconds = began.elapsed().as_secs();
+    assert!((30..40).contains(&seconds), "an attempt has 30 seconds, and the retry waits a little: {seconds}");
+}

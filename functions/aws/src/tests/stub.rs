@@ -215,6 +215,7 @@ impl Aws {
             .http_client(self.clone())
             .retry_config(clients::retries())
             .timeout_config(clients::timeouts())
+            .stalled_stream_protection(clients::stalled_streams())
             .build()
     }
 }

@@ -9,8 +9,9 @@ use std::{
 };
 
 use futures::{
-    FutureExt as _,
+    FutureExt as _, StreamExt as _,
     future::{BoxFuture, Either, select},
+    stream::FuturesUnordered,
 };
 
 use super::{
@@ -38,7 +39,9 @@ const PAGE_BYTES: usize = 1 << 20;
 /// It prefetches two pages and not one: while the merge waits for one shard, each of the others can go on for as long.
 pub(super) struct Reader<'a, E> {
     source: Source<'a, E>,
-    shards: Vec<Shard<'a>>,
+    shards: Vec<Shard>,
+    /// The requests that wait for an answer, one of a shard at most.
+    requests: FuturesUnordered<PendingPage<'a>>,
     /// Whether a page was begun since `should_stop` was called.
     has_new_page: bool,
 }
@@ -51,12 +54,15 @@ struct Source<'a, E> {
     budget: &'a Budget,
 }
 
-struct Shard<'a> {
+/// The index of the shard, and what DynamoDB answered.
+type PendingPage<'a> = BoxFuture<'a, (usize, Result<Page, Failure>)>;
+
+struct Shard {
     number: u16,
     page: VecDeque<StoredEvent>,
     /// The page after that one.
     prefetched: Option<PrefetchedPage>,
-    request: Option<PageRequest<'a>>,
+    request: Option<PageRequest>,
     unrequested: Unrequested,
     /// The last `recorded_at_id` that was written.
     written_until: Option<String>,
@@ -74,15 +80,11 @@ struct PrefetchedPage {
     _permit: Option<BudgetPermit>,
 }
 
-struct PageRequest<'a> {
-    state: RequestState<'a>,
+struct PageRequest {
+    /// None while the request waits for its answer.
+    answer: Option<Result<Page, Failure>>,
     /// None for a page that the merge waits for.
     permit: Option<BudgetPermit>,
-}
-
-enum RequestState<'a> {
-    Pending(BoxFuture<'a, Result<Page, Failure>>),
-    Ready(Result<Page, Failure>),
 }
 
 /// An event and the index of its shard.
@@ -98,7 +100,7 @@ impl ReadEvent {
     }
 }
 
-impl<'a> Shard<'a> {
+impl Shard {
     fn first_key(&self) -> Option<&str> {
         self.page.front().map(|event| event.recorded_at_id.as_str())
     }
@@ -111,46 +113,15 @@ impl<'a> Shard<'a> {
 
     /// Whether a page or an error has arrived.
     fn is_ready(&self) -> bool {
-        self.prefetched.is_some() || matches!(self.request, Some(PageRequest { state: RequestState::Ready(_), .. }))
+        self.prefetched.is_some() || self.request.as_ref().is_some_and(|request| request.answer.is_some())
     }
 
-    /// Requests the next page, if there is one.
-    fn request<E: Events>(&mut self, source: &Source<'a, E>, permit: Option<BudgetPermit>) {
-        let after = match std::mem::replace(&mut self.unrequested, Unrequested::Nothing) {
-            Unrequested::All => None,
-            Unrequested::After(last) => Some(last),
-            Unrequested::Nothing => return,
-        };
-        let Source { events, tenant, window, .. } = *source;
-        let shard = self.number;
-        let page = async move { events.page(EventRange { tenant, shard, window, after: after.as_deref() }).await };
-        self.request = Some(PageRequest { state: RequestState::Pending(page.boxed()), permit });
-    }
-
-    /// Polls the request, keeps the page that has arrived, and requests the one after it if the budget allows it.
-    fn poll<E: Events>(&mut self, source: &Source<'a, E>, context: &mut Context<'_>) {
-        while let Some(PageRequest { state, .. }) = &mut self.request {
-            if let RequestState::Pending(page) = state
-                && let Poll::Ready(page) = page.poll_unpin(context)
-            {
-                *state = RequestState::Ready(page);
-            }
-            if self.prefetched.is_some() || !matches!(state, RequestState::Ready(Ok(_))) {
-                return;
-            }
-            let Some(PageRequest { state: RequestState::Ready(Ok(page)), permit }) = self.request.take() else {
-                return;
-            };
-            // A range key is compared as text, both bounds included. An event at the window's end belongs to the next one.
-            let in_window = |event: &StoredEvent| event.recorded_at_id < source.end;
-            let events = page.events.into_iter().take_while(in_window).collect();
-            self.prefetched = Some(PrefetchedPage { events, _permit: permit });
-            if let Some(last) = page.more_after {
-                self.unrequested = Unrequested::After(last);
-                if let Some(permit) = source.budget.try_reserve(PAGE_BYTES) {
-                    self.request(source, Some(permit));
-                }
-            }
+    /// Returns the error of the shard's request, if it has failed.
+    fn take_failure(&mut self) -> Option<Failure> {
+        let failed = |request: &mut PageRequest| matches!(request.answer, Some(Err(_)));
+        match self.request.take_if(failed)?.answer {
+            Some(Err(failure)) => Some(failure),
+            _ => None,
         }
     }
 }
@@ -171,7 +142,7 @@ impl<'a, E: Events> Reader<'a, E> {
         };
         let shards = config.event_shards.iter().map(shard).collect();
         let source = Source { events, tenant: &config.tenant, window, end: timestamp::millis(window.to), budget };
-        Self { source, shards, has_new_page: false }
+        Self { source, shards, requests: FuturesUnordered::new(), has_new_page: false }
     }
 
     /// Returns the next event, or none at the window's end. Fails if the time is up, which is checked once a page: for each
@@ -210,7 +181,7 @@ impl<'a, E: Events> Reader<'a, E> {
 
     /// Returns the last written event of all shards.
     pub(super) fn last_written(&self) -> Option<EventPosition> {
-        let position = |shard: &Shard<'_>| {
+        let position = |shard: &Shard| {
             let recorded_at_id = shard.written_until.clone()?;
             Some(EventPosition { recorded_at_id, shard: shard.number })
         };
@@ -219,9 +190,8 @@ impl<'a, E: Events> Reader<'a, E> {
 
     /// Awaits other work while the requests for pages go on.
     pub(super) async fn while_prefetching<R>(&mut self, other: impl Future<Output = R>) -> R {
-        let Self { source, shards, .. } = self;
         let prefetching = poll_fn(|context| {
-            shards.iter_mut().for_each(|shard| shard.poll(source, context));
+            self.receive(context);
             Poll::<Infallible>::Pending
         });
         match select(pin!(other), prefetching).await {
@@ -233,34 +203,87 @@ impl<'a, E: Events> Reader<'a, E> {
     /// Reads until the next event of every shard is known.
     async fn fill(&mut self) -> Result<(), Failure> {
         loop {
-            for shard in &mut self.shards {
-                while shard.page.is_empty()
-                    && let Some(PrefetchedPage { events, .. }) = shard.prefetched.take()
-                {
-                    shard.page = events;
-                    self.has_new_page = true;
-                }
-                if shard.page.is_empty() && shard.request.is_none() {
-                    shard.request(&self.source, None);
-                }
+            for index in 0..self.shards.len() {
+                self.begin_page(index)?;
             }
             if !self.shards.iter().any(Shard::is_waiting) {
                 return Ok(());
             }
             // Other tenants are polled between two pages, however fast pages come.
             yield_now().await;
-            let Self { source, shards, .. } = self;
             poll_fn(|context| {
-                shards.iter_mut().for_each(|shard| shard.poll(source, context));
-                let is_ready = shards.iter().any(|shard| shard.is_waiting() && shard.is_ready());
+                self.receive(context);
+                let is_ready = self.shards.iter().any(|shard| shard.is_waiting() && shard.is_ready());
                 if is_ready { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            for shard in shards.iter_mut().filter(|shard| shard.page.is_empty() && shard.prefetched.is_none()) {
-                match shard.request.take() {
-                    Some(PageRequest { state: RequestState::Ready(Err(failure)), .. }) => return Err(failure),
-                    request => shard.request = request,
+        }
+    }
+
+    /// Begins a shard's next page if it has read the one before. Requests it if that was not done yet.
+    fn begin_page(&mut self, index: usize) -> Result<(), Failure> {
+        while self.shards[index].page.is_empty() {
+            let shard = &mut self.shards[index];
+            if let Some(PrefetchedPage { events, .. }) = shard.prefetched.take() {
+                shard.page = events;
+                self.has_new_page = true;
+                self.keep(index);
+            } else if let Some(failure) = shard.take_failure() {
+                return Err(failure);
+            } else {
+                if shard.request.is_none() {
+                    self.request(index, None);
                 }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests a shard's next page, if there is one.
+    fn request(&mut self, index: usize, permit: Option<BudgetPermit>) {
+        let Self { source, shards, requests, .. } = self;
+        let after = match std::mem::replace(&mut shards[index].unrequested, Unrequested::Nothing) {
+            Unrequested::All => None,
+            Unrequested::After(last) => Some(last),
+            Unrequested::Nothing => return,
+        };
+        let Source { events, tenant, window, .. } = *source;
+        let shard = shards[index].number;
+        shards[index].request = Some(PageRequest { answer: None, permit });
+        let page =
+            async move { (index, events.page(EventRange { tenant, shard, window, after: after.as_deref() }).await) };
+        requests.push(page.boxed());
+    }
+
+    /// Keeps the pages that have arrived. Only requests that were woken are polled: with many shards, polling all of them at
+    /// each wake-up would cost more than decoding the pages.
+    fn receive(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some((index, answer))) = self.requests.poll_next_unpin(context) {
+            if let Some(request) = &mut self.shards[index].request {
+                request.answer = Some(answer);
+            }
+            self.keep(index);
+        }
+    }
+
+    /// Moves a shard's page that has arrived to the prefetched one's place, if that is free, and requests the page after it if
+    /// the budget allows it.
+    fn keep(&mut self, index: usize) {
+        let shard = &mut self.shards[index];
+        let has_arrived = |request: &mut PageRequest| matches!(request.answer, Some(Ok(_)));
+        if shard.prefetched.is_some() {
+            return;
+        }
+        let Some(PageRequest { answer: Some(Ok(page)), permit }) = shard.request.take_if(has_arrived) else { return };
+        // A range key is compared as text, both bounds included. An event at the window's end belongs to the next one.
+        let in_window = |event: &StoredEvent| event.recorded_at_id < self.source.end;
+        let events = page.events.into_iter().take_while(in_window).collect();
+        shard.prefetched = Some(PrefetchedPage { events, _permit: permit });
+        if let Some(last) = page.more_after {
+            shard.unrequested = Unrequested::After(last);
+            if let Some(permit) = self.source.budget.try_reserve(PAGE_BYTES) {
+                self.request(index, Some(permit));
             }
         }
     }
