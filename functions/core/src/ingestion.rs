@@ -5,25 +5,25 @@
 //! (RFC 6901) and never the invalid value.
 
 mod catalogue;
+mod shape;
 #[cfg(test)]
 mod tests;
 
-use jsonschema::{
-    ValidationError, Validator,
-    error::{TypeKind, ValidationErrorKind},
-};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     event::{User, compact},
-    member_names::{self, pointer},
+    member_names,
     new_event::{Activity, NewEvent, Stamp, Submitter, shard},
     surrogates,
-    tenant::{EventShards, Invalid, TenantId},
+    tenant::{EventShards, TenantId},
 };
 
 pub use catalogue::Catalogue;
+
+/// The JSON Schema (draft 2020-12) of an event that is sent, as published without the catalogue.
+pub const EVENT_SCHEMA: &str = include_str!("../../schema/audit-event.json");
 
 /// Bytes of compact JSON. With its keys and copies an event still fits into DynamoDB's item limit of 400 KB.
 pub const MAX_EVENT_BYTES: usize = 256 << 10;
@@ -36,8 +36,6 @@ const MAX_REASONS: usize = 5;
 
 #[derive(Debug)]
 pub struct EventValidator {
-    schema: Value,
-    validator: Validator,
     catalogue: Catalogue,
 }
 
@@ -62,19 +60,13 @@ pub struct ValidEvent {
 pub struct RefusedEvent(String);
 
 impl EventValidator {
-    /// # Errors
-    /// If the text is not a JSON Schema.
-    pub fn new(schema: &str, catalogue: Catalogue) -> Result<Self, Invalid> {
-        let schema: Value =
-            serde_json::from_str(schema).map_err(|error| Invalid(format!("the schema is not JSON: {error}")))?;
-        let validator = jsonschema::draft202012::new(&schema)
-            .map_err(|error| Invalid(format!("the schema is not a JSON Schema: {error}")))?;
-        Ok(Self { schema, validator, catalogue })
+    pub fn new(catalogue: Catalogue) -> Self {
+        Self { catalogue }
     }
 
     /// Returns the published schema with the catalogue.
     pub fn schema(&self) -> Value {
-        let mut schema = self.schema.clone();
+        let mut schema: Value = serde_json::from_str(EVENT_SCHEMA).unwrap_or_default();
         schema["x-catalogue"] = json!(self.catalogue);
         if let Some(kinds) = self.catalogue.to_schemas() {
             schema["oneOf"] = kinds;
@@ -97,7 +89,7 @@ impl EventValidator {
                 "the event has {length} bytes of compact JSON, and {MAX_EVENT_BYTES} at most"
             )));
         }
-        // The schema's validator sees only the last of two members of one name.
+        // The parsed event has only the last of two members of one name.
         if let Some(repeated) = member_names::find_repeated(&text) {
             return Err(RefusedEvent(repeated.to_string()));
         }
@@ -105,9 +97,9 @@ impl EventValidator {
             let reason = "/date is stamped by the recorder; put another time under /additionalInfo/occurredAt";
             return Err(RefusedEvent(reason.to_owned()));
         }
-        let reasons: Vec<String> =
-            self.validator.iter_errors(&event).take(MAX_REASONS).map(|error| reason(&error)).collect();
+        let mut reasons = shape::reasons(&event);
         if !reasons.is_empty() {
+            reasons.truncate(MAX_REASONS);
             return Err(RefusedEvent(reasons.join("; ")));
         }
         let mut valid: ValidEvent = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
@@ -157,29 +149,4 @@ fn marked(info: Option<&RawValue>, replaced_characters: usize) -> String {
     let members = info.strip_suffix('}').unwrap_or(info);
     let comma = if members.len() > 1 { "," } else { "" };
     format!("{members}{comma}\"{MARK}\":{replaced_characters}}}")
-}
-
-/// Returns what is wrong where. Of the event itself, only the names of members are repeated.
-fn reason(error: &ValidationError<'_>) -> String {
-    let place = error.instance_path().as_str();
-    let at = if place.is_empty() { "the event" } else { place };
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let name = unexpected.first().map(|name| pointer(name)).unwrap_or_default();
-            format!("{place}/{name} is not known here; put additional data under /additionalInfo")
-        }
-        ValidationErrorKind::Required { property: Value::String(name) } => {
-            format!("{place}/{} is required", pointer(name))
-        }
-        ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => format!("{at} must be of type {kind}"),
-        ValidationErrorKind::MinLength { .. } => format!("{at} must not be empty"),
-        ValidationErrorKind::MaxLength { limit } => format!("{at} has {limit} characters at most"),
-        ValidationErrorKind::Pattern { .. } if place == "/id" => {
-            format!("{at} has 1 to 128 letters, digits or any of _.:-, and does not begin with system:")
-        }
-        ValidationErrorKind::Pattern { .. } => format!("{at} must not have control or invisible characters"),
-        ValidationErrorKind::Not { .. } => catalogue::reserved(at),
-        ValidationErrorKind::FalseSchema => format!("{at} is the recorder's own; give the member another name"),
-        _ => format!("{at} does not match the schema: {}", error.masked()),
-    }
 }

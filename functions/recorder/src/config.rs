@@ -8,7 +8,8 @@ use audit_log_core::{
 };
 use audit_log_web::{access_token::TokenConfig, origin::OriginSecret};
 
-use crate::schema;
+/// The log types and actions without `EXTRA_ACTIONS`.
+pub const CATALOGUE: &str = include_str!("../../schema/catalogue.json");
 
 #[derive(Debug, Clone)]
 pub struct RecorderConfig {
@@ -41,7 +42,7 @@ impl RecorderConfig {
         Ok(Self {
             function_name: required(&lookup, "AWS_LAMBDA_FUNCTION_NAME")?,
             shared: SharedConfig::from_lookup(&lookup)?,
-            catalogue: catalogue("EXTRA_ACTIONS", schema::CATALOGUE)?
+            catalogue: catalogue("EXTRA_ACTIONS", CATALOGUE)?
                 .extended(catalogue("EXTRA_ACTIONS", extra.as_deref().unwrap_or("{}"))?),
             tokens: TokenConfig::from_lookup(&lookup)?,
             origin_secret: OriginSecret::from_lookup(&lookup)?,
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn all_but_the_tables_has_its_documented_default() {
         let config = config(&[("EXTRA_ACTIONS", " ")]).unwrap();
-        assert_eq!(config.catalogue, Catalogue::parse(schema::CATALOGUE).unwrap());
+        assert_eq!(config.catalogue, Catalogue::parse(CATALOGUE).unwrap());
         assert_eq!(config.tokens, None);
     }
 
@@ -76,7 +77,7 @@ mod tests {
             ("TOKEN_JWKS_URL", "https://id.test/keys"),
         ]);
         let config = config.unwrap();
-        assert_ne!(config.catalogue, Catalogue::parse(schema::CATALOGUE).unwrap());
+        assert_ne!(config.catalogue, Catalogue::parse(CATALOGUE).unwrap());
         assert_eq!(config.tokens.unwrap().issuer, "https://id.test/");
     }
 

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use audit_log_aws::telemetry::{self, RecorderMetrics};
 use audit_log_core::ingestion::EventValidator;
 use audit_log_recorder::{
     config::RecorderConfig,
-    http, invocation, schema,
+    http, invocation,
     store::{Counts, NoRandomness, Store, World},
 };
 use audit_log_web::{access_token::TokenVerifier, origin};
@@ -24,14 +23,12 @@ async fn main() -> Result<(), Error> {
     let config = RecorderConfig::from_env()?;
     let metrics = RecorderMetrics::init(&config.function_name)?;
     let recorder = audit_log_aws::recorder(&config.shared).await;
-    let validator =
-        EventValidator::new(schema::AUDIT_EVENT, config.catalogue).context("the published schema can't be used")?;
     let token_verifier = config.tokens.map(TokenVerifier::new).transpose()?;
     let observe = move |Counts { recorded, duplicate, refused, failed }| {
         metrics.events(recorded, duplicate, refused, failed);
     };
     let world = World { now: Box::new(wall_clock), random: Box::new(random), observe: Box::new(observe) };
-    let store = Arc::new(Store::new(recorder, validator, config.shared.retention, world));
+    let store = Arc::new(Store::new(recorder, EventValidator::new(config.catalogue), config.shared.retention, world));
     let router = origin::guard(http::router(Arc::clone(&store), token_verifier), config.origin_secret);
     let (store, router) = (&store, &router);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| invocation::handle(store, router, event)))

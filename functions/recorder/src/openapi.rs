@@ -9,12 +9,10 @@ use utoipa::{
     },
 };
 
+use audit_log_core::ingestion::EVENT_SCHEMA;
 use audit_log_web::problem::Problem;
 
-use crate::{
-    answer::{Recorded, Refusal},
-    schema,
-};
+use crate::answer::{Recorded, Refusal};
 
 const AUDIT_EVENT: &str = "AuditEvent";
 
@@ -107,7 +105,7 @@ fn this_document() {}
 
 pub fn document() -> Value {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
-    let mut event: Value = serde_json::from_str(schema::AUDIT_EVENT).unwrap_or_default();
+    let mut event: Value = serde_json::from_str(EVENT_SCHEMA).unwrap_or_default();
     // In an OpenAPI document, a schema has the document's dialect and no id of its own.
     if let Some(members) = event.as_object_mut() {
         members.retain(|name, _| !name.starts_with('$'));

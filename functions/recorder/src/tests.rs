@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
-    schema,
+    config,
     store::{Counts, Store, World},
 };
 
@@ -108,7 +108,7 @@ impl Bench {
                 move |counts| observed.lock().unwrap().push(counts)
             }),
         };
-        let validator = EventValidator::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).unwrap()).unwrap();
+        let validator = EventValidator::new(Catalogue::parse(config::CATALOGUE).unwrap());
         let store = Arc::new(Store::new(recorder.clone(), validator, Some(TimeDelta::days(90)), world));
         let router = crate::http::router(Arc::clone(&store), Some(issuer.token_verifier()));
         Self { recorder, issuer, clock, observed, store, router }

@@ -15,7 +15,7 @@ use audit_log_core::{
     tenant::{EventShards, TenantId},
 };
 use audit_log_recorder::{
-    http, invocation, schema,
+    config, http, invocation,
     store::{Counts, Store, World},
 };
 use axum::Router;
@@ -65,8 +65,7 @@ static RECORDER: LazyLock<Mutex<Recorder>> = LazyLock::new(|| {
 });
 
 fn validator() -> EventValidator {
-    EventValidator::new(schema::AUDIT_EVENT, Catalogue::parse(schema::CATALOGUE).expect("a catalogue"))
-        .expect("a schema")
+    EventValidator::new(Catalogue::parse(config::CATALOGUE).expect("a catalogue"))
 }
 
 fn start() -> DateTime<Utc> {

@@ -1,18 +1,18 @@
 //! Which events are accepted and which are refused; accepted ones stay unchanged.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, iter, sync::LazyLock};
 
-use proptest::{collection, prelude::*};
+use jsonschema::Validator;
+use proptest::{collection, option, prelude::*, sample::select};
 
 use super::*;
 use crate::event::{Body, StoredEvent};
 
-const SCHEMA: &str = include_str!("../../../schema/audit-event.json");
 const CATALOGUE: &str = include_str!("../../../schema/catalogue.json");
 
 fn validator(extra: &str) -> EventValidator {
     let catalogue = Catalogue::parse(CATALOGUE).unwrap().extended(Catalogue::parse(extra).unwrap());
-    EventValidator::new(SCHEMA, catalogue).unwrap()
+    EventValidator::new(catalogue)
 }
 
 /// The document of an event that is accepted.
@@ -124,6 +124,15 @@ fn a_refusal_names_the_place_and_the_rule() {
 }
 
 #[test]
+fn a_refusal_has_five_reasons_at_most_in_the_order_of_the_schema() {
+    let event = json!({
+        "extra": 1, "additionalInfo": 2, "user": { "role": 3, "name": 4, "id": "" }, "action": "", "logType": "System", "id": "",
+    });
+    let refusal = document(&validator("{}"), &event.to_string()).unwrap_err();
+    insta::assert_snapshot!(refusal, @"/id has 1 to 128 letters, digits or any of _.:-, and does not begin with system:; /logType is reserved for this system's own events; choose another one; /action must not be empty; /user/id must not be empty; /user/name must be of type string");
+}
+
+#[test]
 fn half_a_character_is_replaced_and_marked() {
     let half = |text: &str| text.replace("HALF", "\\ud83d");
     let event = |text: &str| document(&validator("{}"), &half(text)).unwrap();
@@ -204,7 +213,7 @@ fn an_invalid_catalogue_is_refused() {
 
 #[test]
 fn the_published_schema_has_the_reserved_log_types_and_valid_examples() {
-    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let schema: Value = serde_json::from_str(EVENT_SCHEMA).unwrap();
     assert_eq!(schema["properties"]["logType"]["not"]["enum"], json!(super::super::system_events::RESERVED_LOG_TYPES));
     let examples = schema["examples"].as_array().unwrap();
     for example in examples {
@@ -213,10 +222,101 @@ fn the_published_schema_has_the_reserved_log_types_and_valid_examples() {
     assert!(!examples.is_empty());
 }
 
+/// Where an event may have a member, and where it may not.
+const PLACES: [&str; 10] = [
+    "/id",
+    "/logType",
+    "/action",
+    "/user",
+    "/user/id",
+    "/user/name",
+    "/user/email",
+    "/additionalInfo",
+    "/extra",
+    "/user/extra",
+];
+
+/// Members on both sides of each rule: each type, each limit in characters of one to four bytes, ids, and names of the mark.
+fn members() -> Vec<Value> {
+    let others = [json!(null), json!(true), json!(7), json!([]), json!({}), json!({ "id": "u" })];
+    let lengths = [0, 1, 2, 99, 100, 101, 127, 128, 129, 255, 256, 257, 319, 320, 321];
+    let long = lengths.into_iter().flat_map(|length| ["x", "é", "€", "😀"].map(|text| text.repeat(length).into()));
+    let ids =
+        ["system:", "system:x", "System:x", "xsystem:", "systemx:", "System", "Audit Log Export"].map(Value::from);
+    let characters = ('\0'..='\u{17f}').chain(['\u{200b}', '\u{2060}', '\u{feff}']);
+    let texts = characters.flat_map(|character| [format!("{character}x"), format!("x{character}")].map(Value::from));
+    let other_case = |c: char| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    let marks = (0..MARK.len())
+        .map(|at| MARK.chars().enumerate().map(|(index, c)| if index == at { other_case(c) } else { c }).collect());
+    let similar = ["_REPLACEDCHARACTERS", "replacedCharacters", "_replacedCharacter", "_replacedCharacter\u{17f}"];
+    let similar = similar.into_iter().chain(["_replacedCharacters\n", "_replacedCharactersx", "x_replacedCharacters"]);
+    let marked = marks.chain(similar.map(str::to_owned)).map(|name: String| json!({ "id": "u", name: 7 }));
+    others.into_iter().chain(long).chain(ids).chain(texts).chain(marked).collect()
+}
+
+/// Sets a member or removes it, unless there is no object to have it.
+fn change(event: &mut Value, place: &str, member: Option<Value>) {
+    let (parent, name) = place.rsplit_once('/').unwrap();
+    let Some(object) = event.pointer_mut(parent).and_then(Value::as_object_mut) else { return };
+    match member {
+        Some(member) => object.insert(name.to_owned(), member),
+        None => object.shift_remove(name),
+    };
+}
+
+/// The places of all rules in a schema.
+fn rules(schema: &Value, place: &str) -> Vec<String> {
+    let Some(keywords) = schema.as_object() else { return vec![place.to_owned()] };
+    let of_keyword = |(keyword, value): (&String, &Value)| match (keyword.as_str(), value) {
+        ("$schema" | "$id" | "title" | "description" | "examples" | "x-catalogue", _) => Vec::new(),
+        ("properties" | "patternProperties", Value::Object(members)) => {
+            members.iter().flat_map(|(name, schema)| rules(schema, &format!("{place}/{keyword}/{name}"))).collect()
+        }
+        _ => vec![format!("{place}/{keyword}")],
+    };
+    keywords.iter().flat_map(of_keyword).collect()
+}
+
+#[test]
+fn an_event_has_a_reason_for_each_rule_of_the_published_schema_that_it_breaks() {
+    let (validator, published) = &CATALOGUES[2];
+    let mut broken = BTreeSet::new();
+    let mut check = |event: &Value| {
+        let errors: Vec<_> = published.iter_errors(event).map(|error| error.schema_path().to_string()).collect();
+        let reasons = shape::reasons(event);
+        assert_eq!(reasons.len(), errors.len(), "{event}: {reasons:?} {errors:?}");
+        assert_eq!(validator.check(&event.to_string()).is_ok(), errors.is_empty(), "{event}");
+        broken.extend(errors);
+    };
+    members().iter().for_each(&mut check);
+    for place in PLACES {
+        for member in members().into_iter().map(Some).chain(iter::once(None)) {
+            let mut event = login();
+            change(&mut event, place, member);
+            check(&event);
+        }
+    }
+    assert_eq!(broken, rules(&validator.schema(), "").into_iter().collect());
+}
+
+#[test]
+fn the_same_characters_are_invisible_as_in_the_published_schema() {
+    let schema: Value = serde_json::from_str(EVENT_SCHEMA).unwrap();
+    let (invisible, visible): (Vec<_>, Vec<_>) = ('\0'..=char::MAX).partition(|it| shape::is_invisible(*it));
+    for name in ["logType", "action"] {
+        let pattern = json!({ "pattern": schema["properties"][name]["pattern"] });
+        let published = jsonschema::draft202012::new(&pattern).unwrap();
+        assert!(published.is_valid(&visible.iter().collect::<String>().into()));
+        for character in &invisible {
+            assert!(!published.is_valid(&character.to_string().into()), "{character:?}");
+        }
+    }
+}
+
 /// Names in the catalogue, others, and invalid ones.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec!["Scan", "Scan Now", "Member", "Billing", "Invoice Paid", "System", "*", ""])
+        select(vec!["Scan", "Scan Now", "Member", "Billing", "Invoice Paid", "System", "system ", "*", ""])
             .prop_map(str::to_owned),
         "\\PC{0,6}",
         any::<String>(),
@@ -253,6 +353,7 @@ proptest! {
     fn the_published_schema_accepts_exactly_the_valid_events(
         log_type in word(), action in word(), id in prop_oneof![Just(None), "[a-z:]{0,3}".prop_map(Some), any::<Option<String>>()],
         user in "\\PC{0,3}", info in any_json(), pretty in any::<bool>(),
+        changes in collection::vec((select(&PLACES[..]), option::of(select(members()))), 0..3),
     ) {
         let mut event = json!({ "logType": log_type, "action": action, "user": { "id": user, "name": action } });
         if let Some(id) = id {
@@ -261,11 +362,16 @@ proptest! {
         if !info.is_null() {
             event["additionalInfo"] = info;
         }
+        for (place, member) in changes {
+            change(&mut event, place, member);
+        }
+        let is_reserved = event["logType"].as_str().is_some_and(catalogue::is_reserved);
         let text = if pretty { format!("{event:#}") } else { event.to_string() };
         for (validator, published) in &*CATALOGUES {
             let document = document(validator, &text);
-            // JSON Schema has no rule for the case of names.
-            let valid = published.is_valid(&event) && member_names::find_repeated(&text).is_none();
+            // JSON Schema has no rule for the case of names, nor of reserved log types.
+            let valid =
+                published.is_valid(&event) && !is_reserved && member_names::find_repeated(&text).is_none();
             prop_assert_eq!(document.is_ok(), valid, "{:?}", document);
             let Ok(document) = document else { continue };
 
