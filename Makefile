@@ -89,15 +89,11 @@ screenshots: build $(BROWSER) ## Screenshots of the console's pages, in docs/scr
 	@$(ON_HOST) cargo build --workspace --locked --bin screenshots
 	@target/$(HOST)/debug/screenshots
 
-# Compares the release exporter with one that decodes by the SDK. Both binaries have the same name, so each is copied.
-bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, compared with boto3 and others (ROWS=throughput,gzip, QUICK=1)
-	@mkdir -p target/bench
-	@$(ON_HOST) cargo build --release --locked --workspace --bin exporter --bin bench --bin hello
-	@cp target/$(HOST)/release/exporter target/bench/exporter
-	@$(ON_HOST) cargo build --release --locked --workspace --bin exporter --features audit-log-exporter/stock-decoding
-	@cp target/$(HOST)/release/exporter target/bench/exporter-stock
-	@target/$(HOST)/release/bench --exporter target/bench/exporter --stock target/bench/exporter-stock \
-	    --hello target/$(HOST)/release/hello --python .tools/bench/bin/python \
+# EXPORTERS names other builds to measure beside this one.
+bench: $(BENCH_PYTHON) ## The exporter's CPU, memory and calls, beside boto3 (ROWS=throughput,slow, QUICK=1, EXPORTERS=before=<path>)
+	@$(ON_HOST) cargo build --release --locked --workspace --bin exporter --bin console --bin bench --bin hello
+	@target/$(HOST)/release/bench --boto3 .tools/bench/bin/python \
+	    $(foreach name,exporter console hello,--$(name) target/$(HOST)/release/$(name)) $(EXPORTERS:%=--exporter %) \
 	    $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
 # About a minute, and 3 GB of disk in target/bench.

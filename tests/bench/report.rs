@@ -1,102 +1,103 @@
-//! The report: a table, and `report.json` for programs.
+//! The report: a table, `report.json` with all figures, and `report.svg` with those that have a target.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, TableStyle};
-use serde_json::{Value, json};
+use audit_log_tests::project::repository;
+use serde::Serialize;
+use serde_json::json;
 
-use crate::options::Programs;
-use crate::row::{Measure, Row};
+/// `≥` or `≤`, and the bound.
+pub(crate) type Target = Option<(char, f64)>;
 
-/// A heading and a table for each row.
-pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for row in rows {
-        lines.push(format!("{}: {}", row.name, row.title));
-        lines.push(format!("  {}", row.setting));
-        if !row.measures.is_empty() {
-            lines.extend(table(&row.measures).lines().map(|line| format!("    {}", line.trim_end())));
-        }
-        lines.extend(row.notes.iter().map(|note| format!("    {note}")));
-        lines.push(String::new());
-    }
-    lines
+#[derive(Default)]
+pub(crate) struct Report(Vec<Figure>);
+
+#[derive(Serialize)]
+struct Figure {
+    what: String,
+    unit: &'static str,
+    /// One for each repeat, in ascending order.
+    values: Vec<f64>,
+    median: f64,
+    target: Target,
+    met: Option<bool>,
 }
 
-fn table(measures: &[Measure]) -> Table {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new());
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    for Measure { what, shown, wanted, met, .. } in measures {
-        let met = match met {
-            Some(true) => "✓",
-            Some(false) => "✗",
-            None => "",
+impl Report {
+    /// Prints and stores a figure, and returns its median.
+    pub(crate) fn add(&mut self, what: String, unit: &'static str, mut values: Vec<f64>, target: Target) -> f64 {
+        values.sort_by(f64::total_cmp);
+        let median = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+        let met = target.map(|(sign, bound)| if sign == '≥' { median >= bound } else { median <= bound });
+        let figure = Figure { what, unit, values, median, target, met };
+        let spread = match &figure.values[..] {
+            [least, .., most] => format!("({} to {})", figure.show(*least), figure.show(*most)),
+            _ => String::new(),
         };
-        table.add_row([format!("{what:<20}"), format!("{shown:>34}"), format!("{wanted:>11}"), met.to_owned()]);
+        let (what, shown, wanted) = (&figure.what, figure.show(median), figure.wanted());
+        let mark = met.map_or("", |met| if met { "✓" } else { "✗" });
+        println!("{}", format!("    {what:<44} {shown:>10} {spread:<24} {wanted:<9} {mark}").trim_end());
+        self.0.push(figure);
+        median
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+
+    pub(crate) fn write(&self, quick: bool) -> Result<()> {
+        let processors = fs::read_to_string("/proc/cpuinfo")?;
+        let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
+        let cores = std::thread::available_parallelism()?;
+        let commit =
+            Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(repository()).output()?;
+        let (commit, date) = (String::from_utf8_lossy(&commit.stdout), chrono::Utc::now().format("%Y-%m-%d"));
+        let quick = if quick { ", quick and less exact" } else { "" };
+        let machine = format!("{model} ({cores} cores), commit {}, {date}{quick}", commit.trim());
+        let folder = repository().join("target/bench");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("report.json"), format!("{:#}\n", json!({ "machine": machine, "figures": self.0 })))?;
+        fs::write(folder.join("report.svg"), self.svg(&machine))?;
+        println!("\n  {machine}\n  target/bench/report.json has all figures, target/bench/report.svg shows them");
+        Ok(())
     }
-    table
+
+    /// A bar for each figure with a target, which is the line.
+    fn svg(&self, machine: &str) -> String {
+        let (mut bars, mut y) = (String::new(), 64);
+        for figure in &self.0 {
+            let Some((_, bound)) = figure.target else { continue };
+            let fill = if figure.met == Some(true) { "#15803d" } else { "#c2410c" };
+            let (width, text) = ((figure.median / bound).clamp(0.0, 2.0) * 180.0, y + 14);
+            let (what, shown, wanted) = (&figure.what, figure.show(figure.median), figure.wanted());
+            // Writing into a text can't fail.
+            let _ = writeln!(
+                bars,
+                r#"<text x="290" y="{text}" text-anchor="end">{what}</text><text x="680" y="{text}">{shown} ({wanted})</text>
+<rect x="300" y="{y}" width="{width:.0}" height="18" fill="{fill}"/>"#
+            );
+            y += 26;
+        }
+        format!(
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {}" font-family="system-ui, sans-serif" font-size="13">
+<rect width="100%" height="100%" fill="#fff"/><text x="20" y="26" font-size="18">What the exporter costs</text>
+<text x="20" y="46" font-size="11">{machine}</text>
+{bars}<path d="M480 58V{y}" stroke="#6b7280" stroke-dasharray="4 3"/>
+</svg>
+"##,
+            y + 16
+        )
+    }
 }
 
-/// With machine and versions.
-pub(crate) fn json(rows: &[Row], programs: &Programs, quick: bool) -> Value {
-    json!({
-        "measuredAt": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        "quick": quick,
-        "machine": machine(),
-        "versions": versions(programs),
-        "rows": rows,
-    })
-}
+impl Figure {
+    fn wanted(&self) -> String {
+        self.target.map_or(String::new(), |(sign, bound)| format!("{sign} {}", self.show(bound)))
+    }
 
-/// Machine, versions and time in a line.
-pub(crate) fn caption(report: &Value) -> String {
-    let text = |pointer: &str| report.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
-    let commit: String = text("/versions/commit").chars().take(10).collect();
-    let changed = if report["versions"]["changed"] == true { ", changed" } else { "" };
-    let quick = if report["quick"] == true { ", quick and less exact" } else { "" };
-    format!(
-        "{} ({} cores); commit {commit}{changed}; {}, boto3 {}; {}{quick}",
-        text("/machine/cpu"),
-        report["machine"]["cores"],
-        text("/versions/python"),
-        text("/versions/boto3"),
-        text("/measuredAt")
-    )
-}
-
-pub(crate) fn write(folder: &Path, name: &str, content: &str) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    Ok(fs::write(folder.join(name), content)?)
-}
-
-fn machine() -> Value {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    json!({ "cpu": model.map(|(_, model)| model), "cores": cores, "kernel": kernel.trim(), "arch": std::env::consts::ARCH })
-}
-
-fn versions(programs: &Programs) -> Value {
-    let output_of = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(audit_log_tests::project::repository());
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let python = programs.baseline.path.display().to_string();
-    json!({
-        "commit": output_of("git", &["rev-parse", "HEAD"]),
-        "changed": output_of("git", &["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty()),
-        "rustc": output_of("rustc", &["--version"]),
-        "python": output_of(&python, &["--version"]),
-        "boto3": output_of(&python, &["-c", "import boto3; print(boto3.__version__)"]),
-    })
+    /// With three digits.
+    fn show(&self, value: f64) -> String {
+        let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+        format!("{value:.digits$} {}", self.unit).trim_end().to_owned()
+    }
 }

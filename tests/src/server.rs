@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -13,6 +14,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A response without streaming.
 pub type Reply = Response<Full<Bytes>>;
@@ -40,6 +45,18 @@ impl Server {
         Fut: Future<Output = io::Result<Response<B>>> + Send + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
+        Self::start_with(None, answer).await
+    }
+
+    /// As [`Server::start`], over TLS if there is an acceptor.
+    pub async fn start_with<Fut, B>(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
+    ) -> Result<Self>
+    where
+        Fut: Future<Output = io::Result<Response<B>>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         let accept_task = tokio::spawn(async move {
@@ -48,17 +65,28 @@ impl Server {
                 drop(stream.set_nodelay(true));
                 // Clients close connections. Closing one here resets it.
                 drop(stream.set_zero_linger());
-                let answer = answer.clone();
-                let serving = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .half_close(true)
-                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                let (answer, tls) = (service_fn(answer.clone()), tls.clone());
                 // The test shows what a client misses if its connection breaks.
-                tokio::spawn(async move { drop(serving.await) });
+                tokio::spawn(async move {
+                    let mut http = http1::Builder::new();
+                    http.timer(TokioTimer::new()).half_close(true);
+                    let Some(tls) = tls else { return drop(http.serve_connection(TokioIo::new(stream), answer).await) };
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(http.serve_connection(TokioIo::new(stream), answer).await);
+                    }
+                });
             }
         });
         Ok(Self { address, accept_task })
     }
+}
+
+/// For [`Server::start_with`], with a certificate and its key in PEM.
+pub fn acceptor(pem: &str) -> Result<TlsAcceptor> {
+    let (certificate, key) =
+        (CertificateDer::from_pem_slice(pem.as_bytes())?, PrivateKeyDer::from_pem_slice(pem.as_bytes())?);
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// The whole body; empty if the connection breaks.
