@@ -47,7 +47,7 @@ pub(crate) struct Data {
 impl Data {
     pub(crate) fn new(tenants: usize, shards: usize, events_per_tenant: usize, gzip: bool) -> Arc<Self> {
         let mut data = Self { tenants, shards, events_per_shard: events_per_tenant / shards, gzip, made: vec![] };
-        if events_per_tenant <= 1_000_000 {
+        if events_per_tenant < 1_000_000 {
             let pages = data.events_per_shard.div_ceil(PAGE_EVENTS);
             data.made = (0..shards).map(|shard| (0..pages).map(|number| data.page(shard, number)).collect()).collect();
         }

@@ -67,7 +67,10 @@ async fn throughput(bench: &Bench, report: &mut Report) -> Result<()> {
 
 /// Measures as AWS answers.
 async fn slow(bench: &Bench, report: &mut Report) -> Result<()> {
-    let slow = |program: &Program| Program { tls: true, slow: true, ..program.clone() };
+    let slow = |program: &Program| {
+        let name = format!("{}, slow", program.name);
+        Program { name, tls: true, slow: true, ..program.clone() }
+    };
     let mut programs: Vec<_> = bench.of("exporter").map(slow).collect();
     for program in bench.of("exporter").map(slow) {
         let (name, setting) = (format!("{}, 1024 MB", program.name), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1024");
@@ -108,7 +111,7 @@ async fn compare(
 }
 
 async fn fleet(bench: &Bench, report: &mut Report) -> Result<()> {
-    let tenants = bench.amount(10_000, 1_000);
+    let tenants = bench.amount(10_000, 2_000);
     let each = |number: f64| vec![number / tenants as f64];
     let data = Data::new(tenants, 1, 3, false);
     for program in bench.of("exporter") {
@@ -130,9 +133,11 @@ async fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
     for program in bench.of("exporter") {
         let mut peaks = vec![];
         for (events, most) in [(100_000, None), (bench.amount(10_000_000, 1_000_000), Some(('≤', 64.0)))] {
-            let trial = bench.export(program, &Data::new(1, 1, events, false)).await?;
-            let what = format!("{}, peak of {events} events", program.name);
-            peaks.push(report.add(what, "MiB", vec![trial.peak_mebibytes], most));
+            let (data, mut each) = (Data::new(1, 1, events, false), vec![]);
+            for _ in 0..bench.amount(3, 1) {
+                each.push(bench.export(program, &data).await?.peak_mebibytes);
+            }
+            peaks.push(report.add(format!("{}, peak of {events} events", program.name), "MiB", each, most));
         }
         report.add(format!("{}, growth", program.name), "x", vec![peaks[1] / peaks[0]], Some(('≤', 1.1)));
     }

@@ -143,6 +143,6 @@ pub fn is_data(key: &str) -> bool {
 
 pub fn gunzip(bytes: &[u8]) -> Result<String> {
     let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text)?;
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text)?;
     Ok(text)
 }
