@@ -1,5 +1,6 @@
 //! Runs a program once, as Lambda does, and reads from /proc what that took.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -100,8 +101,10 @@ impl Bench {
         let setting = "MAX_OBJECT_BYTES=10000000";
         let program = &Program { name, tls: false, slow: false, setting, ..program.clone() };
         let Trial { objects, calls, .. } = self.export(program, &data).await?;
-        let bytes = objects.into_values().collect::<Vec<_>>().concat();
-        let text = if data.gzip { gunzip(&bytes)? } else { String::from_utf8(bytes)? };
+        let mut files = BTreeMap::<_, Vec<u8>>::new();
+        objects.into_iter().for_each(|((path, _), part)| files.entry(path).or_default().extend(part));
+        let decoded = |bytes| if data.gzip { gunzip(&bytes) } else { Ok(String::from_utf8(bytes)?) };
+        let text = files.into_values().map(decoded).collect::<Result<String>>()?;
         // One event a line, in arrays.
         let lines = text.lines().filter(|line| !["[", "]"].contains(line));
         let mut delivered: Vec<&str> = lines.map(|line| line.strip_suffix(',').unwrap_or(line)).collect();
