@@ -103,7 +103,7 @@ impl Bench {
         let Trial { objects, calls, .. } = self.export(program, &data).await?;
         let mut files = BTreeMap::<_, Vec<u8>>::new();
         objects.into_iter().for_each(|((path, _), part)| files.entry(path).or_default().extend(part));
-        let decoded = |bytes| if data.gzip { gunzip(&bytes) } else { Ok(String::from_utf8(bytes)?) };
+        let decoded = |bytes: Vec<u8>| if data.gzip { gunzip(&bytes) } else { Ok(String::from_utf8(bytes)?) };
         let text = files.into_values().map(decoded).collect::<Result<String>>()?;
         // One event a line, in arrays.
         let lines = text.lines().filter(|line| !["[", "]"].contains(line));
