@@ -44,6 +44,8 @@ OTHER_TARGET = $(if $(filter aarch64%,$(HOST)),x86_64,aarch64)-unknown-linux-gnu
 OTHER_ARCH = $(if $(filter aarch64%,$(HOST)),x86_64,arm64)
 # Each has a crate audit-log-<function>, a binary <function> and a zip target/lambda/<function>/bootstrap.zip.
 FUNCTIONS := exporter console recorder
+# Run by the tests.
+COMMANDS := erase audit-log-verify
 STACK ?= audit-log-export
 TEMPLATES := infra/template.yaml infra/webhook.yaml cloudformation/audit-log-export-role.yaml
 # Refuses any file but those whose hashes are listed, and a package that would run a build with others.
@@ -51,17 +53,23 @@ PIP_FLAGS := --disable-pip-version-check --require-hashes --only-binary :all:
 # Installs run through this: quiet if they work, and with their whole output if they fail.
 QUIETLY := $(CURDIR)/tests/build/quietly
 
-.PHONY: help demo test consumers simulate fuzz mutants screenshots bench bench-verifier check ocsf build verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
+.PHONY: help demo test faults consumers simulate fuzz mutants screenshots bench bench-verifier check tools ocsf build binaries verifier package release-zips sbom publish-template deploy erase acceptance fmt clippy doc deny lint structure build-scripts policy-check clean-tools
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: build ## A day of exports on a local AWS (KEEP=1 leaves it running)
-	@$(ON_HOST) cargo build --workspace --locked --bin demo
+demo: ## A day of exports on a local AWS (KEEP=1 leaves it running)
+	@$(MAKE) --no-print-directory build COMMANDS="audit-log-verify demo"
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
-test: build $(SCHEMATHESIS) $(BROWSER) $(WRITERS) ## All tests, on the zipped functions, a local AWS and a browser
-	$(ON_HOST) cargo test --workspace --locked
+# The output of each suite is in target/tests. The slowest ones begin first.
+test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=3 suites at once)
+	@$(MAKE) --no-print-directory --jobs build $(SCHEMATHESIS) $(BROWSER) $(WRITERS)
+	@$(ON_HOST) cargo test --workspace --locked --no-run --message-format=json-render-diagnostics \
+	    | tests/build/side_by_side target/tests faults browser acceptance api export operations platform proof
+
+faults: build ## The exporter under many more faults than in each run of the tests (FAULTS=all)
+	$(ON_HOST) FAULTS=$(or $(FAULTS),most) cargo test --workspace --locked --test faults
 
 consumers: build $(CONSUMERS) ## Each consumer of docs/consumers.md, by the page's own code, on exported files
 	@$(ON_HOST) cargo build --workspace --locked --bin consumers
@@ -101,11 +109,20 @@ bench-verifier: ## The verifier's time and memory on a year's windows, beside sh
 	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify --example bench
 	@target/$(HOST)/release/examples/bench target/$(HOST)/release/audit-log-verify target/bench
 
-check: fmt clippy doc deny lint structure build-scripts policy-check ocsf test consumers release-zips ## Everything that CI checks
+# Downloads wait for the network, so the tools are installed while clippy compiles.
+check: fmt ## Everything that CI checks
+	@$(MAKE) --no-print-directory --jobs tools clippy
+	@$(MAKE) --no-print-directory doc deny lint structure build-scripts policy-check ocsf test consumers release-zips
 
-build: $(LOCAL_AWS) $(DEPLOY_TOOLS) ## The functions' zips and the operator's command for this machine, unoptimized
-	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(ON_HOST) cargo lambda build --compiler cargo --locked --output-format zip --workspace $(FUNCTIONS:%=--bin %)
-	@$(ON_HOST) cargo build --workspace --locked --bin erase --bin audit-log-verify
+tools: $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BROWSER) $(OCSF) $(CHECKOV) $(WRITERS) $(CONSUMERS)
+
+build: ## The functions' zips and the operator's command for this machine, unoptimized
+	@$(MAKE) --no-print-directory --jobs binaries $(LOCAL_AWS) $(DEPLOY_TOOLS)
+	@python3 tests/build/zip.py target/$(HOST)/debug $(FUNCTIONS)
+
+# Compiles while `build` installs its tools.
+binaries:
+	@$(ON_HOST) cargo build --workspace --locked $(FUNCTIONS:%=--bin %) $(COMMANDS:%=--bin %)
 
 verifier: ## The customers' command that checks signed manifests: target/verifier/audit-log-verify
 	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify
@@ -117,12 +134,12 @@ package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/boots
 	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
 
-# In a folder of their own, since the tests use the zips of `make build`. Without LTO and in parallel, which is much quicker to
-# build and doesn't change which symbols a binary needs. Without ARCH, both architectures, if the toolchain has the standard
+# In a folder of their own, since the tests use the zips of `make build`. Without LTO and optimization, which is much quicker to
+# build and leaves no symbol out that a binary needs. Without ARCH, both architectures, if the toolchain has the standard
 # library of the other one. Nothing is fetched for that.
-release-zips: $(DEPLOY_TOOLS) ## Release zips without LTO, and whether Lambda can run them (ARCH=…)
-	@echo "Building the release zips for $(ARCH), without LTO …"
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
+release-zips: $(DEPLOY_TOOLS) ## Release zips without LTO and optimization, and whether Lambda can run them (ARCH=…)
+	@echo "Building the release zips for $(ARCH), without LTO and optimization …"
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
 	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/release-zips/$(ARCH)/%/bootstrap.zip)
 ifeq ($(origin ARCH),file)
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/$(OTHER_TARGET)" ]; then $(MAKE) --no-print-directory release-zips ARCH=$(OTHER_ARCH); \

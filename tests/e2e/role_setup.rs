@@ -11,7 +11,7 @@ use audit_log_core::role_setup::{RoleSetup, TEMPLATE};
 use audit_log_core::tenant::{self, AccountId, BucketName, ExternalId, Frequency, Partition, Prefix, Region, TenantId};
 use audit_log_tests::{
     Bucket, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, create_templates_bucket, follow_link, project,
-    run_on_platform, tools,
+    run_on_platform, tools, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -194,7 +194,12 @@ async fn the_update_commands_keep_what_the_stack_has_also_one_of_an_older_templa
     let given = given.to_string();
     let alarm = ["cloudformation", "update-stack", "--stack-name", &name, "--use-previous-template"];
     call(&[&alarm[..], &["--capabilities", "CAPABILITY_NAMED_IAM", "--parameters", &given]].concat()).await?;
-    call(&["cloudformation", "wait", "stack-update-complete", "--stack-name", &name]).await?;
+    // `aws cloudformation wait` polls only every 30 seconds.
+    wait_until("the stack is updated", async || {
+        let stacks = call(&["cloudformation", "describe-stacks", "--stack-name", &name]).await?;
+        Ok((stacks["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE").then_some(()))
+    })
+    .await?;
     update().await?;
     watched.insert("ExternalId".to_owned(), EXTERNAL_ID.to_owned());
     assert_eq!(parameters().await?, watched);

@@ -240,6 +240,17 @@ def cache_checksums():
     s3._crc64nvme = lambda body: cached(bytes(body)) if len(body) > 1 << 18 else compute(body)
 
 
+def cache_expressions():
+    """Caches the parsed expressions of requests to DynamoDB.
+
+    ministack parses a query's condition again for each item of the partition.
+    """
+    from ministack.services import dynamodb
+
+    for name in ("_tokenize", "_condition_syntax_error"):
+        setattr(dynamodb, name, functools.lru_cache(maxsize=256)(getattr(dynamodb, name)))
+
+
 def set_sweep_interval():
     """Sets how often scheduled rules are evaluated, in seconds."""
     from ministack.services import eventbridge
@@ -259,6 +270,7 @@ if __name__ == "__main__":
     correct_templates()
     add_api_destinations()
     cache_checksums()
+    cache_expressions()
     set_sweep_interval()
     from ministack.app import main
 

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use anyhow::{Result, anyhow};
 use tokio::runtime::Runtime;
 
-use crate::{LocalAws, Platform, deploy_platform};
+use crate::{LocalAws, Platform, create_platform};
 
 /// Not opened: the local AWS has no CloudFormation console.
 const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml";
@@ -34,7 +34,7 @@ static FIXTURE: LazyLock<Result<Fixture>> = LazyLock::new(|| {
     let parameters =
         [("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL), ("SignInOrigins", PLATFORM_ORIGIN)];
     let platform = runtime()?.block_on(async {
-        let platform = deploy_platform(aws, &parameters).await?;
+        let platform = create_platform(aws, &parameters).await?;
         platform.pause_rules().await.map(|()| platform)
     })?;
     Ok(Fixture { aws, platform })

@@ -1,6 +1,6 @@
 //! The local AWS: a ministack process with IAM enforced, on a free port, that never outlives its owner.
 //!
-//! [`Drop`] kills its process group, functions included. If the owner is killed, or never drops it (a static), the
+//! [`Drop`] kills its process group, functions and the AWS CLI included. If the owner is killed, or never drops it (a static), the
 //! launcher sees its stdin close and does the same.
 
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use audit_log_aws::sdk::sts;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::project;
+use crate::{project, tools};
 
 /// The platform's account, and the local AWS's default.
 pub const PLATFORM_ACCOUNT: &str = "111111111111";
@@ -32,6 +32,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct LocalAws {
     process: Child,
+    /// Runs the AWS CLI's commands, and is in the same process group.
+    cli: Option<Child>,
     endpoint: String,
     directory: TempDir,
 }
@@ -74,7 +76,8 @@ impl LocalAws {
             .process_group(0)
             .spawn()
             .context("starting the local AWS")?;
-        let mut aws = Self { process, endpoint, directory };
+        let mut aws = Self { process, cli: None, endpoint, directory };
+        aws.cli = Some(tools::start_cli(&aws)?);
         aws.wait_until_ready().await?;
         Ok(aws)
     }
@@ -175,6 +178,10 @@ impl LocalAws {
         if self.process.try_wait()?.is_none() {
             kill_process_group(Pid::from_child(&self.process), Signal::KILL)?;
             self.process.wait()?;
+        }
+        if let Some(mut cli) = self.cli.take() {
+            cli.kill()?;
+            cli.wait()?;
         }
         Ok(())
     }

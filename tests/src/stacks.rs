@@ -7,9 +7,11 @@ use audit_log_aws::sdk::s3;
 use audit_log_web::issuer::TestIssuer;
 use chrono::Utc;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{LocalAws, PLATFORM_ACCOUNT, Platform, REGION, project, tools};
+
+const TEMPLATE: &str = "infra/template.yaml";
 
 const PLATFORM_STACK: &str = "audit-log-export";
 
@@ -21,8 +23,8 @@ const FUNCTIONS: [&str; 3] = ["console", "exporter", "recorder"];
 /// The bucket for the customers' template.
 const TEMPLATES_BUCKET: &str = "audit-log-export-templates";
 
-/// For a stack's creation or deletion.
-const STACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a stack's creation or deletion, while other suites run.
+const STACK_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A stack in a customer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,50 @@ pub struct CustomerOutputs {
 /// `FanOut` is off unless `overrides` set it, so that the answer to a tick covers all tenants. An error holds SAM's output
 /// and the failed resources.
 pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
+    let issuer = TestIssuer::es256(Utc::now());
+    prepare_artifacts(aws).await?;
+    let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
+    sam.args(["deploy", "--template-file", TEMPLATE, "--stack-name", PLATFORM_STACK])
+        .args(["--s3-bucket", ARTIFACTS_BUCKET, "--capabilities", "CAPABILITY_NAMED_IAM"])
+        .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
+        .arg("--parameter-overrides")
+        // Without these quotes, SAM stops at the first quote of a JSON text.
+        .args(parameters(&issuer, overrides).iter().map(|(name, value)| format!("{name}='{value}'")))
+        // In seconds. The default is 5.
+        .env("SAM_CLI_POLL_DELAY", "0.1");
+    if let Err(failure) = tools::run(&mut sam).await {
+        let reasons = failed_resources(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await;
+        return Err(failure).context(format!("deploying the platform: {reasons}"));
+    }
+    deployed(aws, issuer).await
+}
+
+/// Creates the same stack as the first [`deploy_platform`], but without SAM, which takes four seconds of a core to start and to
+/// read the template.
+pub async fn create_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
+    let issuer = TestIssuer::es256(Utc::now());
+    prepare_artifacts(aws).await?;
+    let packaged = aws.directory().join("packaged.yaml");
+    let file = packaged.to_str().context("a path that isn't a text")?;
+    let call = async |arguments: &[&str]| tools::aws_cli(aws, PLATFORM_ACCOUNT, arguments).await;
+    let package = ["cloudformation", "package", "--template-file", TEMPLATE, "--s3-bucket", ARTIFACTS_BUCKET];
+    // Text, since it prints no JSON.
+    tools::run_aws_cli(aws, PLATFORM_ACCOUNT, &[&package[..], &["--output-template-file", file]].concat()).await?;
+    call(&["s3api", "put-object", "--bucket", ARTIFACTS_BUCKET, "--key", "packaged.yaml", "--body", file]).await?;
+    let url = format!("{}/{ARTIFACTS_BUCKET}/packaged.yaml", aws.endpoint());
+    let parameters: Vec<_> = parameters(&issuer, overrides)
+        .into_iter()
+        .map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }))
+        .collect();
+    let create = ["cloudformation", "create-stack", "--stack-name", PLATFORM_STACK, "--template-url", &url];
+    let capabilities = ["--capabilities", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"];
+    let parameters = Value::from(parameters).to_string();
+    call(&[&create[..], &capabilities, &["--parameters", &parameters]].concat()).await?;
+    deployed(aws, issuer).await
+}
+
+/// Fails if a zip is missing, and creates the bucket for the artifacts.
+async fn prepare_artifacts(aws: &LocalAws) -> Result<()> {
     for function in FUNCTIONS {
         let zip = project::repository().join(format!("target/lambda/{function}/bootstrap.zip"));
         if !zip.exists() {
@@ -61,9 +107,12 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     }
     // Its owner may create a bucket again.
     s3::Client::new(&aws.sdk_config(PLATFORM_ACCOUNT)).create_bucket().bucket(ARTIFACTS_BUCKET).send().await?;
+    Ok(())
+}
 
+/// The stack's parameters: those of all tests, unless `overrides` set them.
+fn parameters(issuer: &TestIssuer, overrides: &[(&str, &str)]) -> Vec<(String, String)> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let issuer = TestIssuer::es256(Utc::now());
     let jwks = issuer.jwks();
     let defaults = [
         ("Architecture", architecture),
@@ -72,26 +121,19 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
         ("TokenJwks", &jwks),
         // Tests poll the audit logs.
         ("SearchesPerMinute", "100000"),
+        ("FanOut", "false"),
     ];
     // Overrides of tokens replace all defaults of tokens.
     let tokens = overrides.iter().any(|(name, _)| name.starts_with("Token"));
-    let defaults = defaults.iter().filter(|(name, _)| !tokens || !name.starts_with("Token"));
-    let inline = [("FanOut", "false")];
-    let inline = inline.iter().filter(|(name, _)| overrides.iter().all(|(other, _)| other != name));
-    // Without these quotes, SAM stops at the first quote of a JSON text.
-    let parameters = defaults.chain(inline).chain(overrides).map(|(name, value)| format!("{name}='{value}'"));
-    let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
-    sam.args(["deploy", "--template-file", "infra/template.yaml", "--stack-name", PLATFORM_STACK])
-        .args(["--s3-bucket", ARTIFACTS_BUCKET, "--capabilities", "CAPABILITY_NAMED_IAM"])
-        .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
-        .arg("--parameter-overrides")
-        .args(parameters)
-        // In seconds. The default is 5.
-        .env("SAM_CLI_POLL_DELAY", "0.1");
-    if let Err(failure) = tools::run(&mut sam).await {
-        let reasons = failed_resources(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await;
-        return Err(failure).context(format!("deploying the platform: {reasons}"));
-    }
+    let is_kept = |(name, _): &&(&str, &str)| {
+        overrides.iter().all(|(other, _)| other != name) && !(tokens && name.starts_with("Token"))
+    };
+    let all = defaults.iter().filter(is_kept).chain(overrides);
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The platform, once its stack is complete.
+async fn deployed(aws: &LocalAws, issuer: TestIssuer) -> Result<Platform<'_>> {
     let stack = wait_for_stack(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await?.context("the platform's stack is gone")?;
     Platform::new(aws, outputs(&stack)?, issuer).await
 }
@@ -122,10 +164,8 @@ pub async fn quick_create(
     name: &str,
     parameters: &[(&str, &str)],
 ) -> Result<CustomerStack> {
-    let parameters: Vec<_> = parameters
-        .iter()
-        .map(|(name, value)| serde_json::json!({"ParameterKey": name, "ParameterValue": value}))
-        .collect();
+    let parameters: Vec<_> =
+        parameters.iter().map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value })).collect();
     let create = [
         "cloudformation",
         "create-stack",

@@ -1,16 +1,22 @@
 //! Command line tools, run against the local AWS alone.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
-use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::process::Command;
 
-use crate::LocalAws;
 use crate::project::{installed, last_lines, repository};
+use crate::{LocalAws, PLATFORM_ACCOUNT};
 
-/// A deployment tool (`aws`, `sam`) with the credentials of an account's root.
+/// A deployment tool, such as `sam`, with the credentials of an account's root.
 pub fn tool(aws: &LocalAws, account: &str, name: &str) -> Result<Command> {
     Ok(confined(aws, account, &installed(&format!(".tools/venv/bin/{name}"))?))
 }
@@ -60,13 +66,40 @@ pub async fn run(command: &mut Command) -> Result<String> {
     Ok(printed)
 }
 
+/// Starts the process that runs the commands of [`aws_cli`]. Each would take half a second of a core in a process of its own.
+pub(crate) fn start_cli(aws: &LocalAws) -> Result<Child> {
+    let log = File::create(aws.directory().join("cli.log"))?;
+    let commands = UnixListener::bind(cli_socket(aws))?;
+    let mut python = tool(aws, PLATFORM_ACCOUNT, "python")?.into_std();
+    python.arg(repository().join("tests/local_aws/cli.py")).stdin(OwnedFd::from(commands)).stdout(log.try_clone()?);
+    python.stderr(log).process_group(aws.pid().try_into()?).spawn().context("starting the AWS CLI")
+}
+
+fn cli_socket(aws: &LocalAws) -> PathBuf {
+    aws.directory().join("cli")
+}
+
 /// Runs the AWS CLI and returns its JSON; [`Value::Null`] if it prints nothing.
 pub async fn aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Result<Value> {
-    let mut command = tool(aws, account, "aws")?;
-    // `aws sqs` ignores the endpoint in the environment and would call AWS.
-    let printed = run(command.args(arguments).args(["--endpoint-url", aws.endpoint(), "--output", "json"])).await?;
+    let printed = run_aws_cli(aws, account, arguments).await?;
     if printed.trim().is_empty() {
         return Ok(Value::Null);
     }
     serde_json::from_str(&printed).with_context(|| format!("the answer to aws {arguments:?}: {printed}"))
+}
+
+/// Runs the AWS CLI and returns what it prints.
+pub(crate) async fn run_aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Result<String> {
+    // `aws sqs` ignores the endpoint in the environment and would call AWS.
+    let all = [&[account], arguments, &["--endpoint-url", aws.endpoint(), "--output", "json"]].concat();
+    let mut connection = UnixStream::connect(cli_socket(aws)).await?;
+    connection.write_all(format!("{}\n", json!(all)).as_bytes()).await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    let (status, printed, errors): (i32, String, String) = serde_json::from_str(&answer).with_context(|| {
+        let log = std::fs::read_to_string(aws.directory().join("cli.log")).unwrap_or_default();
+        format!("the AWS CLI has ended:\n{}", last_lines(&log, 15))
+    })?;
+    ensure!(status == 0, "aws {} failed ({status}):\n{}", arguments.join(" "), last_lines(errors.trim(), 40));
+    Ok(printed)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Long, since a function may have to start on a busy machine.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Long, since a function may have to start on a busy machine, and other suites run meanwhile.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use audit_log_tests::fault_proxy::{Fault, Service};
 
-use plan::Case;
+use plan::{Case, Chosen};
 use run::Outcome;
 use scenario::{CALLS, FAILING, Scenario};
 use shared::SharedWorld;
@@ -149,10 +149,10 @@ fn undisturbed_runs_make_every_kind_of_call_and_their_receipts_match_the_buckets
 #[test]
 fn after_a_run_is_killed_at_any_call_the_first_tick_after_its_leases_end_exports_everything() -> Result<()> {
     KILLED.run_alone(async |world| {
-        let mut tally = Tally::new("killed");
+        let (mut tally, mut chosen) = (Tally::new("killed"), Chosen::default());
         for scenario in Scenario::ALL {
             let without = run_undisturbed(world, scenario).await?;
-            let cases = plan::kills(scenario, &without.outcome);
+            let cases = chosen.kills(plan::kills(scenario, &without.outcome));
             tally.expect(cases.len());
             for case in cases {
                 tally.note(&case, run_with_fault(world, scenario, &case, &without).await);
@@ -165,23 +165,31 @@ fn after_a_run_is_killed_at_any_call_the_first_tick_after_its_leases_end_exports
 
 #[test]
 fn after_a_call_fails_in_any_way_this_run_or_a_later_one_exports_everything() -> Result<()> {
-    FAULTY.run_alone(async |world| test_faults(world, "failing", &Scenario::ALL[..4]).await)
+    FAULTY.run_alone(async |world| {
+        let faults = test_faults(world, "failing", &Scenario::ALL[..4]).await?;
+        let missing: Vec<_> = plan::FAULTS.iter().filter(|fault| !faults.contains(fault)).collect();
+        ensure!(missing.is_empty(), "no call failed by {missing:?}");
+        Ok(())
+    })
 }
 
 #[test]
 fn after_a_call_of_a_later_tick_fails_in_any_way_this_run_or_a_later_one_exports_everything() -> Result<()> {
-    KILLED.run_alone(async |world| test_faults(world, "failing later", &Scenario::ALL[4..]).await)
+    KILLED.run_alone(async |world| test_faults(world, "failing later", &Scenario::ALL[4..]).await.map(drop))
 }
 
-async fn test_faults(world: &World, title: &'static str, scenarios: &[Scenario]) -> Result<()> {
-    let mut tally = Tally::new(title);
+/// Returns the kinds of faults.
+async fn test_faults(world: &World, title: &'static str, scenarios: &[Scenario]) -> Result<BTreeSet<Fault>> {
+    let (mut tally, mut chosen) = (Tally::new(title), Chosen::default());
     for scenario in scenarios {
         let without = run_undisturbed(world, *scenario).await?;
-        let cases = plan::faults(*scenario, &without.outcome);
+        let cases = chosen.faults(plan::faults(*scenario, &without.outcome));
         tally.expect(cases.len());
         for case in cases {
             tally.note(&case, run_with_fault(world, *scenario, &case, &without).await);
         }
     }
-    tally.finish()
+    let faults = tally.faults();
+    tally.finish()?;
+    Ok(faults)
 }

@@ -10,10 +10,80 @@ use crate::scenario::Scenario;
 
 pub(crate) type Case = (Call, Fault);
 
-/// Whether every fault is injected at every call, which takes half an hour instead of minutes.
+/// All faults but kills.
+pub(crate) const FAULTS: [Fault; 10] = [
+    Fault::Reset,
+    Fault::LoseAnswer,
+    Fault::InternalError,
+    Fault::Throttle,
+    Fault::Deny,
+    Fault::Delay,
+    Fault::Truncate,
+    Fault::LoseAnswerAndDenyRetry,
+    Fault::Conflict,
+    Fault::LateError,
+];
+
+/// How many cases are run, by the environment variable `FAULTS`.
+#[derive(PartialEq, Eq)]
+enum Extent {
+    /// Each kind of call is killed once before it and once after it, and fails once. Takes minutes.
+    Sample,
+    /// Each call is killed, and each kind of call fails in each way. Takes a quarter of an hour.
+    Most,
+    /// Every fault at every call.
+    All,
+}
+
 #[allow(clippy::disallowed_methods, reason = "the environment says how much to test")]
-pub(crate) fn is_exhaustive() -> bool {
-    std::env::var("FAULTS").is_ok_and(|faults| faults == "all")
+fn extent() -> Extent {
+    match std::env::var("FAULTS").as_deref() {
+        Ok("all") => Extent::All,
+        Ok("most") => Extent::Most,
+        _ => Extent::Sample,
+    }
+}
+
+fn is_exhaustive() -> bool {
+    extent() == Extent::All
+}
+
+/// The kinds of calls that a test has chosen in all scenarios, with their faults.
+#[derive(Default)]
+pub(crate) struct Chosen(Vec<(String, Fault)>);
+
+impl Chosen {
+    /// Of a sample of kills, one of each kind of call and kill; otherwise all.
+    pub(crate) fn kills(&mut self, mut cases: Vec<Case>) -> Vec<Case> {
+        cases.retain(|(call, fault)| {
+            let kind = (call.name.operation.clone(), *fault);
+            let is_new = !self.0.contains(&kind);
+            if is_new {
+                self.0.push(kind);
+            }
+            is_new || extent() != Extent::Sample
+        });
+        cases
+    }
+
+    /// Of a sample of faults, the one of each kind of call that was chosen least; otherwise all.
+    pub(crate) fn faults(&mut self, cases: Vec<Case>) -> Vec<Case> {
+        if extent() != Extent::Sample {
+            return cases;
+        }
+        let mut sample = Vec::new();
+        for same in cases.chunk_by(|(one, _), (other, _)| one.name.operation == other.name.operation) {
+            let operation = &same[0].0.name.operation;
+            let uses = |(_, fault): &&Case| self.0.iter().filter(|(_, chosen)| chosen == fault).count();
+            if let Some(case) = same.iter().min_by_key(uses)
+                && self.0.iter().all(|(chosen, _)| chosen != operation)
+            {
+                self.0.push((operation.clone(), case.1));
+                sample.push(case.clone());
+            }
+        }
+        sample
+    }
 }
 
 /// The operation by AWS's name.
@@ -97,21 +167,18 @@ pub(crate) fn writes(name: &CallName) -> bool {
 
 /// The faults that are possible at a call.
 fn kinds(name: &CallName) -> Vec<Fault> {
-    let mut kinds =
-        vec![Fault::Reset, Fault::LoseAnswer, Fault::InternalError, Fault::Throttle, Fault::Deny, Fault::Delay];
-    // These answers have no body.
-    if !matches!(operation(name), "PutObject" | "UploadPart") {
-        kinds.push(Fault::Truncate);
-    }
-    if writes(name) {
-        kinds.push(Fault::LoseAnswerAndDenyRetry);
-    }
-    match (name.service, operation(name)) {
-        (Service::DynamoDb, "TransactWriteItems" | "UpdateItem") => kinds.push(Fault::Conflict),
-        (_, "CompleteMultipartUpload") => kinds.push(Fault::LateError),
-        _ => {}
-    }
-    kinds
+    let operation = operation(name);
+    let is_possible = |fault: &Fault| match fault {
+        // These answers have no body.
+        Fault::Truncate => !matches!(operation, "PutObject" | "UploadPart"),
+        Fault::LoseAnswerAndDenyRetry => writes(name),
+        Fault::Conflict => {
+            name.service == Service::DynamoDb && matches!(operation, "TransactWriteItems" | "UpdateItem")
+        }
+        Fault::LateError => operation == "CompleteMultipartUpload",
+        _ => true,
+    };
+    FAULTS.into_iter().filter(is_possible).collect()
 }
 
 /// The tenant of a call to S3, `DynamoDB`'s tables or the bus; blank for others.

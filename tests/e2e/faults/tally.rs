@@ -79,6 +79,11 @@ impl Tally {
         self.counts.keys().map(|(operation, _)| operation.as_str()).collect()
     }
 
+    /// The kinds of faults that a call got.
+    pub(crate) fn faults(&self) -> BTreeSet<Fault> {
+        self.counts.keys().map(|(_, fault)| *fault).collect()
+    }
+
     /// Prints the table, and fails if any case failed.
     pub(crate) fn finish(self) -> Result<()> {
         print(&format!("  {}:", self.title));

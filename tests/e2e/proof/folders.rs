@@ -119,12 +119,12 @@ fn after_a_change_of_destination_both_places_are_valid() -> Result<()> {
 
         let old = auditor(platform, &customer).await?;
         for _ in 0..5 {
+            platform.check(Utc::now()).await?;
+            customer.bucket.download(&customer.folder(), &old.folder()).await?;
             if !old.files(|file| file.ends_with(".final.manifest"))?.is_empty() {
                 break;
             }
             // Right before a full hour, no final delivery begins.
-            platform.check(Utc::now()).await?;
-            customer.bucket.download(&customer.folder(), &old.folder()).await?;
             tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         }
         assert_eq!(old.files(|file| file.ends_with(".final.manifest"))?.len(), 1);

@@ -31,14 +31,14 @@ async fn replay(platform: &Platform<'_>, tenant: &str, from: DateTime<Utc>, to: 
     let requested = platform.api().admin(tenant, "POST", "/v1/replays", Some(&range)).await?;
     ensure!(requested.status == 202, "{requested:?}");
     let mut last = Value::Null;
-    for round in 0..40 {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+    for round in 1..=240 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let current = platform.api().admin(tenant, "GET", "/v1/replays/current", None).await?.ok()?;
         if current["state"] != "running" {
             return Ok(current);
         }
         last = current;
-        if round % 5 == 4 {
+        if round % 30 == 0 {
             platform.check(Utc::now()).await?;
         }
     }
@@ -94,10 +94,10 @@ fn windows_are_delivered_again_where_they_lie_and_into_another_bucket_and_both_a
 
         let elsewhere = move_to(platform, &customer, aws, account).await?;
         for _ in 0..5 {
+            platform.check(Utc::now()).await?;
             if !platform.record(tenant, "final_delivery").await?.contains_key("pending_shard") {
                 break;
             }
-            platform.check(Utc::now()).await?;
             tokio::time::sleep(Duration::from_secs(10)).await;
         }
         let ended = replay(platform, tenant, before(4), hour).await?;
