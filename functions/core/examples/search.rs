@@ -17,7 +17,8 @@ use std::{
 use audit_log_core::{
     event::{Body, StoredEvent},
     failure::Failure,
-    ports::{EventRange, Events, Page},
+    filter::CopyFilter,
+    ports::{EventRange, Events, Page, PageBack},
     schedule::Window,
     search::{self, Filter, Scope, Search, SearchLimits},
     tenant::{EventShards, TenantId},
@@ -28,7 +29,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 const EVENTS: u64 = 1_000_000;
 const DAYS: i64 = 30;
 const LATENCY: Duration = Duration::from_millis(10);
-const PAGE_BYTES: usize = 1 << 20;
+const PAGE_BYTES: u64 = 1 << 20;
 /// Of an item, beside the event's text: names of attributes, keys and copies.
 const OTHER_BYTES: usize = 140;
 const WANTED: usize = 50;
@@ -37,6 +38,8 @@ const WANTED: usize = 50;
 struct Table {
     /// Oldest first.
     events: Vec<StoredEvent>,
+    /// The copies of these events' actions.
+    actions: Vec<&'static str>,
     reads: AtomicU64,
     sent: AtomicU64,
 }
@@ -44,16 +47,17 @@ struct Table {
 impl Table {
     fn new(start: DateTime<Utc>) -> Self {
         let step = TimeDelta::days(DAYS).num_milliseconds() / EVENTS as i64;
+        // One in 100,000, and one in four.
+        let action = |number: u64| match number {
+            _ if number % 100_000 == 500 => "Role Deleted",
+            _ if number.is_multiple_of(4) => "Login",
+            _ => "Scan Completed",
+        };
         let event = |number: u64| {
             let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let at = timestamp::millis(start + TimeDelta::milliseconds(step * number as i64));
             let id = format!("01a1f899-{random:016x}");
-            // One in 100,000, and one in four.
-            let action = match number {
-                _ if number % 100_000 == 500 => "Role Deleted",
-                _ if number.is_multiple_of(4) => "Login",
-                _ => "Scan Completed",
-            };
+            let action = action(number);
             let user = if number % 100_000 == 700 { 99 } else { random % 12 };
             let text = format!(
                 r#"{{"id":"{id}","date":"{at}","logType":"Scan","action":"{action}","user":{{"id":"usr_{user:02}","name":"Zoë Müller","email":"user-{user:02}@acme.example"}},"additionalInfo":{{"scanId":"scan_{random:012x}","userAgent":"Mozilla/5.0 (X11; Linux x86_64; rv:145.0)","findings":{{"high":{}}}}}}}"#,
@@ -61,7 +65,8 @@ impl Table {
             );
             StoredEvent { recorded_at_id: format!("{at}#{id}"), body: Body::Text(text) }
         };
-        Self { events: (0..EVENTS).map(event).collect(), reads: AtomicU64::new(0), sent: AtomicU64::new(0) }
+        let actions = (0..EVENTS).map(action).collect();
+        Self { events: (0..EVENTS).map(event).collect(), actions, reads: AtomicU64::new(0), sent: AtomicU64::new(0) }
     }
 }
 
@@ -70,23 +75,30 @@ impl Events for Table {
         Ok(Page::default())
     }
 
-    async fn page_back(&self, range: EventRange<'_>, limit: usize) -> Result<Page, Failure> {
+    async fn page_back(
+        &self,
+        range: EventRange<'_>,
+        most: usize,
+        filter: Option<CopyFilter<'_>>,
+    ) -> Result<PageBack, Failure> {
         tokio::time::sleep(LATENCY).await;
         self.reads.fetch_add(1, Ordering::Relaxed);
         let end = range.after.map_or_else(|| timestamp::millis(range.window.to), str::to_owned);
         let index = |key: &str| self.events.partition_point(|event| *event.recorded_at_id < *key);
         let (first, last) = (index(&timestamp::millis(range.window.from)), index(&end));
-        let (mut page, mut bytes) = (Page::default(), 0);
-        for event in self.events[first..last].iter().rev().take(limit) {
+        let mut page = PageBack::default();
+        for index in (first..last).rev() {
+            let event = &self.events[index];
             let (Body::Text(text) | Body::NoText(text)) = &event.body;
-            bytes += text.len() + OTHER_BYTES;
-            page.events.push(event.clone());
-            if bytes >= PAGE_BYTES {
+            page.scanned.events += 1;
+            page.scanned.bytes += (text.len() + OTHER_BYTES) as u64;
+            if filter.is_none_or(|filter| filter.passes(Some(self.actions[index]), Some("Scan"))) {
+                page.events.push(event.clone());
+            }
+            if page.scanned.events >= most as u64 || page.scanned.bytes >= PAGE_BYTES {
+                page.more_after = (index > first).then(|| event.recorded_at_id.clone());
                 break;
             }
-        }
-        if page.events.len() < last - first {
-            page.more_after = page.events.last().map(|event| event.recorded_at_id.clone());
         }
         self.sent.fetch_add(page.events.len() as u64, Ordering::Relaxed);
         Ok(page)
@@ -104,8 +116,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let start: DateTime<Utc> = "2026-11-01T00:00:00Z".parse()?;
     let (table, tenant) = (Table::new(start), TenantId::parse("acme")?);
     let scope = Scope { tenant: &tenant, shards: EventShards::ONE };
-    let limits =
-        SearchLimits { most: WANTED, bytes: 5_000_000, scanned: 20_000, scanned_bytes: 16 << 20, should_stop: &|| false };
+    // Those of the console.
+    let limits = SearchLimits {
+        most: WANTED,
+        bytes: 5_000_000,
+        scanned_bytes: 512 << 20,
+        sent_bytes: 64 << 20,
+        should_stop: &|| false,
+    };
     let all = Search::all(Window { from: start, to: start + TimeDelta::days(DAYS) });
     let action = |action| Search { actions: Filter::only([action]), ..all.clone() };
     println!(
