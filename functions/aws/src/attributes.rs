@@ -6,7 +6,6 @@ mod replays;
 #[cfg(test)]
 mod round_trips;
 
-#[cfg(test)]
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
@@ -23,7 +22,6 @@ use audit_log_core::{
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
-#[cfg(test)]
 use serde_json::{Value, json};
 
 pub(crate) use manifest_keys::{manifest_keys, manifest_keys_key, stored_manifest_keys};
@@ -263,19 +261,16 @@ pub(crate) fn event_marker(event: &NewEvent) -> Item {
 }
 
 /// The whole item as JSON with DynamoDB's type names, for an event without a text.
-#[cfg(test)]
 pub(crate) fn as_json(item: &Item) -> String {
     json_of_all(item).to_string()
 }
 
 /// Sorted by name, so that the same item always gives the same bytes.
-#[cfg(test)]
 fn json_of_all(item: &Item) -> Value {
     let sorted: BTreeMap<_, _> = item.iter().collect();
     Value::Object(sorted.into_iter().map(|(name, value)| (name.clone(), json_of(value))).collect())
 }
 
-#[cfg(test)]
 fn json_of(value: &AttributeValue) -> Value {
     let base64 = |blob: &aws_smithy_types::Blob| aws_smithy_types::base64::encode(blob);
     match value {

@@ -1,17 +1,18 @@
 //! Stores events in the events table, and reads them in pages.
 
+mod back;
 pub(crate) mod decoding;
 mod keys;
 mod page;
-#[cfg(test)]
 pub(crate) mod stock;
 #[cfg(test)]
 mod tests;
 
 use audit_log_core::{
     failure::Failure,
+    filter::CopyFilter,
     new_event::NewEvent,
-    ports::{EventRange, Events, Page},
+    ports::{EventRange, Events, Page, PageBack},
     timestamp,
 };
 use aws_sdk_dynamodb::{
@@ -92,8 +93,13 @@ impl Events for EventsTable {
         page_of(self.query(range).consistent_read(true), separate_retries()).await
     }
 
-    async fn page_back(&self, range: EventRange<'_>, limit: usize) -> Result<Page, Failure> {
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        page_of(self.query(range).scan_index_forward(false).limit(limit), separate_retries()).await
+    async fn page_back(
+        &self,
+        range: EventRange<'_>,
+        most: usize,
+        filter: Option<CopyFilter<'_>>,
+    ) -> Result<PageBack, Failure> {
+        let query = self.query(range).scan_index_forward(false).limit(i32::try_from(most).unwrap_or(i32::MAX));
+        back::page_of(back::with_filter(query, filter), separate_retries()).await
     }
 }

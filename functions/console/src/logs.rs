@@ -38,19 +38,20 @@ use query::{FilterQuery, ListQuery};
 /// How much a request reads, at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScanLimit {
-    /// Matching or not.
-    events: u64,
-    /// Of these events.
+    /// What DynamoDB reads. By them it bills.
     bytes: u64,
+    /// What DynamoDB sends: the events that its filter by action and log type leaves. They take CPU time.
+    sent_bytes: u64,
     time: Duration,
 }
 
 impl ScanLimit {
-    /// For requests for events. An HTTP API gives up after 30 seconds.
-    pub(crate) const FULL: Self = Self { events: 20_000, bytes: 16 << 20, time: Duration::from_secs(15) };
+    /// For requests for events: a million events of some 500 bytes, of which 160,000 are sent. An HTTP API gives up after 30
+    /// seconds.
+    pub(crate) const FULL: Self = Self { bytes: 512 << 20, sent_bytes: 64 << 20, time: Duration::from_secs(15) };
 
     /// For what only accompanies something else.
-    pub(crate) const SHORT: Self = Self { events: 5_000, bytes: 4 << 20, time: Duration::from_secs(3) };
+    pub(crate) const SHORT: Self = Self { bytes: 64 << 20, sent_bytes: 4 << 20, time: Duration::from_secs(3) };
 }
 
 /// The bytes of an answer's events, escaped in a JSON string as in Lambda's answer to the API. That answer has at most 6 MB
@@ -69,11 +70,11 @@ pub struct AuditLogs {
     /// End of the period, excluded.
     to: String,
     /// Set if there may be more events. A page may be short or empty without being the last one: a request reads at most
-    /// 20,000 events or 16 MiB of them, matching or not. Go on with this token.
+    /// 512 MiB, and of the events with these actions and log types 64 MiB, matching or not. Go on with this token.
     next_page_token: Option<String>,
-    /// How many events were read.
+    /// How many events the table read, matching or not. They may be more than the page has passed.
     pub(crate) scanned: u64,
-    /// How many bytes these events have.
+    /// How many bytes the table read for them.
     scanned_bytes: u64,
 }
 
@@ -85,11 +86,11 @@ pub struct AuditLogSummary {
     pub(crate) total: u64,
     /// Whether all events of the period were counted.
     pub(crate) complete: bool,
-    /// If not complete: only events recorded from then on were counted.
+    /// If not complete: all events recorded from then on were counted.
     pub(crate) counted_from: Option<String>,
-    /// How many events were read.
+    /// How many events were counted, matching or not.
     pub(crate) scanned: u64,
-    /// How many bytes these events have.
+    /// How many bytes these events and their keys have.
     pub(crate) scanned_bytes: u64,
     /// Each action with the number of events that match all other filters, the most frequent first.
     pub(crate) actions: Vec<ValueCount>,
@@ -150,8 +151,8 @@ pub(crate) async fn list<B: Backend>(
     }))
 }
 
-/// The number of matching events, and the values of each filter. Reads at most the newest 20,000 events of the period, or 16
-/// MiB of them; the answer says how far it got.
+/// The number of matching events, and the values of each filter. Counts at most the newest 64 MiB of the period's events; the
+/// answer says how far it got.
 #[utoipa::path(get, path = "/v1/audit-logs/summary", operation_id = "summarizeAuditLogs", tag = "Audit logs",
     params(FilterQuery),
     responses(
@@ -196,8 +197,8 @@ pub(crate) async fn summarize<B: Backend>(
         total: summary.total,
         complete: summary.cut_at.is_none(),
         counted_from: summary.cut_at.map(timestamp::millis),
-        scanned: summary.scanned.events,
-        scanned_bytes: summary.scanned.bytes,
+        scanned: summary.counted.events,
+        scanned_bytes: summary.counted.bytes,
         actions: counts(&summary.actions),
         users: counts(&summary.users),
         log_types: counts(&summary.log_types),
@@ -206,8 +207,8 @@ pub(crate) async fn summarize<B: Backend>(
     Ok((page, summary))
 }
 
-/// The tenant's audit logs as CSV (RFC 4180) in UTF-8, newest first, up to 4 MB. A request reads at most 20,000 events or 16
-/// MiB of them, matching or not. The header `Link` leads to the rest, if any.
+/// The tenant's audit logs as CSV (RFC 4180) in UTF-8, newest first, up to 4 MB. A request reads at most 512 MiB, and of the
+/// events with these actions and log types 64 MiB, matching or not. The header `Link` leads to the rest, if any.
 /// Cells that a spreadsheet would run as a formula begin with an apostrophe. Each download is an audit event.
 #[utoipa::path(get, path = "/v1/audit-logs.csv", operation_id = "downloadAuditLogs", tag = "Audit logs",
     params(CsvQuery),
@@ -308,11 +309,10 @@ pub(crate) async fn find<B: Backend>(
 
 fn limits(
     max_events: usize,
-    ScanLimit { events, bytes, time: _ }: ScanLimit,
+    ScanLimit { bytes: scanned_bytes, sent_bytes, time: _ }: ScanLimit,
     should_stop: &(dyn Fn() -> bool + Send + Sync),
 ) -> SearchLimits<'_> {
-    let (scanned, scanned_bytes) = (events, bytes);
-    SearchLimits { most: max_events, bytes: MAX_PAGE_ESCAPED_BYTES, scanned, scanned_bytes, should_stop }
+    SearchLimits { most: max_events, bytes: MAX_PAGE_ESCAPED_BYTES, scanned_bytes, sent_bytes, should_stop }
 }
 
 fn is_over(started: DateTime<Utc>, now: DateTime<Utc>, time: Duration) -> bool {

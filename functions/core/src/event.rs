@@ -11,6 +11,10 @@ use crate::{member_names, schedule::Window, tenant::TenantId, timestamp};
 /// How far the clock that deletes expired events may be ahead of this one.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
+/// The columns of an event that is exported inside another one, as malformed.
+pub(crate) const MALFORMED_LOG_TYPE: &str = "System";
+pub(crate) const MALFORMED_ACTION: &str = "Malformed Audit Event";
+
 /// Whether an event that was recorded at an instant may have been deleted by now. Without a retention, none ever is.
 pub fn may_be_deleted(recorded: DateTime<Utc>, retention: Option<TimeDelta>, now: DateTime<Utc>) -> bool {
     earliest_kept(retention, now).is_some_and(|earliest| recorded < earliest)
@@ -39,6 +43,12 @@ pub enum Body {
 }
 
 impl StoredEvent {
+    /// The bytes of its key and its text.
+    pub(crate) fn len(&self) -> u64 {
+        let (Body::Text(text) | Body::NoText(text)) = &self.body;
+        u64::try_from(self.recorded_at_id.len() + text.len()).unwrap_or(u64::MAX)
+    }
+
     /// Returns the event's line in an export, without a line break, and whether it is malformed.
     ///
     /// A JSON object is exported byte for byte; if it has line breaks, the whitespace between its tokens is removed.
@@ -60,8 +70,8 @@ impl StoredEvent {
         let wrapped = Document {
             id,
             date: recorded_at,
-            log_type: "System",
-            action: "Malformed Audit Event",
+            log_type: MALFORMED_LOG_TYPE,
+            action: MALFORMED_ACTION,
             user: &User::system(),
             additional_info: &Malformed { reason: &reason, raw: text },
         };

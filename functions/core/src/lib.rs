@@ -13,6 +13,7 @@
 //! - [`object`]: keys and bytes of exported objects.
 //! - [`ocsf`]: one line of an export in OCSF.
 //! - [`failure`]: what went wrong, who must act, and what to do.
+//! - [`filter`]: values to keep and to leave out.
 //! - [`records`]: watermarks, receipts and connection checks.
 //! - [`lease`]: the exclusive right to export a tenant for one run.
 //! - [`checkpoint`]: the position in a window that is longer than a run.
@@ -52,6 +53,7 @@ pub mod export;
 pub mod failure;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fakes;
+pub mod filter;
 pub mod ingestion;
 pub mod late_arrivals;
 pub mod lease;

@@ -19,6 +19,7 @@ use crate::{
     batch::Batch,
     event::StoredEvent,
     failure::Failure,
+    filter::CopyFilter,
     lease::Lease,
     new_event::NewEvent,
     notification::Notification,
@@ -511,13 +512,36 @@ pub struct Page {
     pub more_after: Option<String>,
 }
 
+/// Some events of a range, the latest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageBack {
+    /// May be empty although more follow.
+    pub events: Vec<StoredEvent>,
+    /// The last `recorded_at_id` that was read, sent or not; none if the range ends with this page.
+    pub more_after: Option<String>,
+    pub scanned: Scanned,
+}
+
+/// What was read, sent or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scanned {
+    pub events: u64,
+    /// As the table counts them, with keys and copies.
+    pub bytes: u64,
+}
+
 pub trait Events: Sync {
     /// Reads the next page of a range, consistently.
     fn page(&self, range: EventRange<'_>) -> impl Future<Output = Result<Page, Failure>> + Send;
 
-    /// Reads the next page from the latest event backwards, at most `most` events. It is not consistent, so never export what
-    /// it returns.
-    fn page_back(&self, range: EventRange<'_>, most: usize) -> impl Future<Output = Result<Page, Failure>> + Send;
+    /// Reads the next page from the latest event backwards, at most `most` events, and returns those that pass the filter; it
+    /// may return others. It is not consistent, so never export what it returns.
+    fn page_back(
+        &self,
+        range: EventRange<'_>,
+        most: usize,
+        filter: Option<CopyFilter<'_>>,
+    ) -> impl Future<Output = Result<PageBack, Failure>> + Send;
 }
 
 /// The customers' buckets.

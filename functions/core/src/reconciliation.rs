@@ -254,7 +254,7 @@ async fn confirmed_defects<F: Tenants>(
 async fn event_reads_refused<E: Events>(events: &E, connected: &[Due], now: DateTime<Utc>) -> bool {
     let Some(tenant) = connected.iter().find_map(|due| TenantId::parse(&due.tenant).ok()) else { return false };
     let window = Window { from: now - TimeDelta::hours(1), to: now };
-    let read = events.page_back(EventRange { tenant: &tenant, shard: 0, window, after: None }, 1).await;
+    let read = events.page_back(EventRange { tenant: &tenant, shard: 0, window, after: None }, 1, None).await;
     let Err(Failure { code, message, .. }) = read else { return false };
     tracing::error!(code = %code, reason = message, hint = code.hint(), "events could not be read");
     // Other failures pass, or have their own alarms.

@@ -8,16 +8,18 @@ mod newest_first;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 pub use histogram::Histogram;
-use matching::ParsedEvent;
-use newest_first::NewestFirst;
+use matching::{Matcher, ParsedEvent};
+use newest_first::{Limit, NewestFirst};
 
+pub use crate::filter::Filter;
 use crate::{
-    event::{Body, StoredEvent},
+    event::{MALFORMED_ACTION, MALFORMED_LOG_TYPE},
     failure::Failure,
-    ports::Events,
+    filter::CopyFilter,
+    ports::{Events, Scanned},
     schedule::Window,
     tenant::{EventShards, TenantId},
 };
@@ -30,8 +32,9 @@ pub const MAX_VALUES: usize = 200;
 pub struct Search {
     /// By the time of recording.
     pub window: Window,
+    /// Compared exactly, like log types: the events table filters by both.
     pub actions: Filter,
-    /// Email addresses, ids or names.
+    /// Email addresses, ids or names, in any case.
     pub users: Filter,
     pub log_types: Filter,
     /// Words that must all occur in the event's values, in any case.
@@ -44,25 +47,12 @@ impl Search {
         let (actions, users, log_types) = <(Filter, Filter, Filter)>::default();
         Self { window, actions, users, log_types, text: String::new() }
     }
-}
 
-/// Values to keep and values to leave out, in any case. An event passes if it has one of those in `only`, or `only` is empty,
-/// and none of those in `except`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub only: Vec<String>,
-    pub except: Vec<String>,
-}
-
-impl Filter {
-    pub fn only<const N: usize>(values: [&str; N]) -> Self {
-        Self { only: values.map(str::to_owned).into(), except: Vec::new() }
-    }
-
-    fn passes(&self, values: &[&String]) -> bool {
-        let has_one_of =
-            |wanted: &[String]| wanted.iter().any(|it| values.iter().any(|value| it.eq_ignore_ascii_case(value)));
-        (self.only.is_empty() || has_one_of(&self.only)) && !has_one_of(&self.except)
+    /// What the events table may leave out: nothing if a malformed event may match, because its copies aren't its columns.
+    fn copy_filter(&self) -> Option<CopyFilter<'_>> {
+        let Self { actions, log_types, .. } = self;
+        let malformed_passes = actions.passes(MALFORMED_ACTION) && log_types.passes(MALFORMED_LOG_TYPE);
+        (!malformed_passes).then_some(CopyFilter { actions, log_types })
     }
 }
 
@@ -80,11 +70,11 @@ pub struct SearchLimits<'a> {
     pub most: usize,
     /// The bytes of the matching events, escaped as JSON strings; a first event of any size is returned.
     pub bytes: usize,
-    /// The number of events read.
-    pub scanned: u64,
-    /// The bytes of the events looked at, matching or not; a first event of any size is looked at. Merging the shards takes a
-    /// page of each in addition, which DynamoDB limits to 1 MB.
+    /// The bytes that the events table reads. What is read when a limit is reached is searched, too: up to a page of 1 MB for
+    /// each read that was in progress.
     pub scanned_bytes: u64,
+    /// The bytes of the events that the table sends, which are parsed.
+    pub sent_bytes: u64,
     pub should_stop: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
@@ -122,33 +112,14 @@ impl Columns {
 pub struct SearchPage {
     /// Newest first.
     pub events: Vec<FoundEvent>,
-    /// The `recorded_at_id` before which the next page begins; none at the window's beginning.
+    /// The position before which the next page begins; none at the window's beginning. All events from there on are in this
+    /// page or don't match.
     pub next: Option<String>,
+    /// What the events table has read, also beyond this page's end.
     pub scanned: Scanned,
 }
 
-/// What a search has read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scanned {
-    /// Matching or not.
-    pub events: u64,
-    /// Of these events and their keys.
-    pub bytes: u64,
-}
-
-impl Scanned {
-    fn add(&mut self, event: &StoredEvent) {
-        self.events += 1;
-        let (Body::Text(text) | Body::NoText(text)) = &event.body;
-        self.bytes += u64::try_from(event.recorded_at_id.len() + text.len()).unwrap_or(u64::MAX);
-    }
-
-    fn has_reached(&self, limits: SearchLimits<'_>) -> bool {
-        self.events >= limits.scanned || self.bytes >= limits.scanned_bytes
-    }
-}
-
-/// Returns the matching events before a `recorded_at_id`, or from the window's end.
+/// Returns the matching events before a position, or from the window's end.
 pub async fn search<E: Events>(
     events: &E,
     scope: Scope<'_>,
@@ -156,30 +127,62 @@ pub async fn search<E: Events>(
     before: Option<&str>,
     limits: SearchLimits<'_>,
 ) -> Result<SearchPage, Failure> {
-    let matcher = matching::Matcher::new(search);
-    let mut newest_first = NewestFirst::new(events, scope, search.window, before);
-    let (mut page, mut bytes, mut last) = (SearchPage::default(), 0, None);
-    while let Some(event) = newest_first.next().await? {
-        let position = event.recorded_at_id.clone();
-        page.scanned.add(&event);
-        let parsed = ParsedEvent::new(&event);
-        if matcher.matches(&parsed).all() {
-            let found = parsed.into_found(&position);
-            bytes += escaped_len(&found.document);
-            if bytes > limits.bytes && !page.events.is_empty() {
-                page.next = last;
-                return Ok(page);
+    let matcher = Matcher::new(search);
+    let mut newest_first = NewestFirst::new(events, scope, search.window, before, search.copy_filter());
+    let mut page = PageBuilder::new(limits);
+    while newest_first.read(page.limits(), limits).await? {
+        while let Some(event) = newest_first.next() {
+            let parsed = ParsedEvent::new(&event);
+            if matcher.matches(&parsed).all() {
+                page.push(parsed, &event.recorded_at_id);
             }
-            page.events.push(found);
+            if page.is_full {
+                return Ok(page.finish(newest_first.next_position(), newest_first.scanned()));
+            }
         }
-        let is_full = page.events.len() >= limits.most || page.scanned.has_reached(limits);
-        if is_full || (limits.should_stop)() {
-            page.next = newest_first.has_more().await?.then_some(position);
-            return Ok(page);
-        }
-        last = Some(position);
     }
-    Ok(page)
+    Ok(page.finish(newest_first.next_position(), newest_first.scanned()))
+}
+
+/// The page of a search while it is filled.
+struct PageBuilder<'a> {
+    limits: SearchLimits<'a>,
+    found: Vec<FoundEvent>,
+    /// Escaped.
+    bytes: usize,
+    is_full: bool,
+    /// Whether an event matches that is not in the page.
+    has_more: bool,
+}
+
+impl<'a> PageBuilder<'a> {
+    fn new(limits: SearchLimits<'a>) -> Self {
+        Self { limits, found: Vec::new(), bytes: 0, is_full: limits.most == 0, has_more: false }
+    }
+
+    fn push(&mut self, event: ParsedEvent, position: &str) {
+        let bytes = self.bytes + escaped_len(event.document());
+        self.has_more = self.is_full || (bytes > self.limits.bytes && !self.found.is_empty());
+        if self.has_more {
+            self.is_full = true;
+            return;
+        }
+        self.bytes = bytes;
+        self.found.push(event.into_found(position));
+        self.is_full = self.found.len() >= self.limits.most;
+    }
+
+    fn limits(&self) -> [Limit; 2] {
+        let Self { limits, found, bytes, .. } = self;
+        [Limit::new(found.len(), limits.most), Limit::new(*bytes, limits.bytes)]
+    }
+
+    /// `position` is where the search has ended, none at the window's beginning. A full page ends at its last event.
+    fn finish(self, position: Option<String>, scanned: Scanned) -> SearchPage {
+        let last = self.found.last().map(|last| last.position.clone());
+        let next = if self.is_full { last.filter(|_| self.has_more || position.is_some()) } else { position };
+        SearchPage { events: self.found, next, scanned }
+    }
 }
 
 /// Returns the length of a text once it is escaped in a JSON string.
@@ -202,16 +205,17 @@ pub struct Summary {
     pub actions: ValueCounts,
     pub users: ValueCounts,
     pub log_types: ValueCounts,
-    pub scanned: Scanned,
-    /// If a limit ended the search: the time from which on events were counted.
+    /// The events, matching or not, with their keys.
+    pub counted: Scanned,
+    /// If a limit ended the search: the time from which on all events were counted.
     pub cut_at: Option<DateTime<Utc>>,
 }
 
 impl Summary {
     fn new(window: Window) -> Self {
         let (actions, users, log_types) = <(ValueCounts, ValueCounts, ValueCounts)>::default();
-        let (histogram, scanned) = (Histogram::new(window), Scanned::default());
-        Self { total: 0, histogram, actions, users, log_types, scanned, cut_at: None }
+        let (histogram, counted) = (Histogram::new(window), Scanned::default());
+        Self { total: 0, histogram, actions, users, log_types, counted, cut_at: None }
     }
 }
 
@@ -268,55 +272,46 @@ pub async fn summarize<E: Events>(
     search: &Search,
     limits: SearchLimits<'_>,
 ) -> Result<(SearchPage, Summary), Failure> {
-    let matcher = matching::Matcher::new(search);
-    let mut newest_first = NewestFirst::new(events, scope, search.window, None);
-    let (mut page, mut summary) = (SearchPage::default(), Summary::new(search.window));
-    let (mut bytes, mut last, mut is_open) = (0, None, limits.most > 0);
-    while let Some(event) = newest_first.next().await? {
-        summary.scanned.add(&event);
-        let position = event.recorded_at_id.clone();
-        let parsed = ParsedEvent::new(&event);
-        let matches = matcher.matches(&parsed);
-        if matches.all() {
-            summary.total += 1;
-            if let Some(at) = recorded_at(&position) {
-                summary.histogram.count(at);
-            }
-        }
-        if matches.all_but_action() {
-            summary.actions.count(&parsed.columns.action);
-        }
-        if matches.all_but_user() {
-            summary.users.count_named(parsed.columns.user(), &parsed.columns.user_name);
-        }
-        if matches.all_but_log_type() {
-            summary.log_types.count(&parsed.columns.log_type);
-        }
-        if is_open && matches.all() {
-            let found = parsed.into_found(&position);
-            bytes += escaped_len(&found.document);
-            is_open = page.events.len() < limits.most && (bytes <= limits.bytes || page.events.is_empty());
-            if is_open {
-                page.events.push(found);
-            } else {
-                page.next = last.take();
-            }
-        }
-        if summary.scanned.has_reached(limits) || (limits.should_stop)() {
-            if newest_first.has_more().await? {
-                summary.cut_at = recorded_at(&position).or(Some(search.window.to));
-                if is_open {
-                    page.next = Some(position);
+    let matcher = Matcher::new(search);
+    // The values that other filters would find are counted, too, so that the table leaves nothing out.
+    let mut newest_first = NewestFirst::new(events, scope, search.window, None, None);
+    let (mut page, mut summary) = (PageBuilder::new(limits), Summary::new(search.window));
+    while newest_first.read([], limits).await? {
+        while let Some(event) = newest_first.next() {
+            summary.counted.events += 1;
+            summary.counted.bytes += event.len();
+            let parsed = ParsedEvent::new(&event);
+            let matches = matcher.matches(&parsed);
+            if matches.all() {
+                summary.total += 1;
+                if let Some(at) = recorded_at(&event.recorded_at_id) {
+                    summary.histogram.count(at);
                 }
             }
-            break;
-        }
-        if is_open {
-            last = Some(position);
+            if matches.all_but_action() {
+                summary.actions.count(&parsed.columns.action);
+            }
+            if matches.all_but_user() {
+                summary.users.count_named(parsed.columns.user(), &parsed.columns.user_name);
+            }
+            if matches.all_but_log_type() {
+                summary.log_types.count(&parsed.columns.log_type);
+            }
+            if matches.all() {
+                page.push(parsed, &event.recorded_at_id);
+            }
         }
     }
-    page.scanned = summary.scanned;
-    Ok((page, summary))
+    let position = newest_first.next_position();
+    summary.cut_at = position.as_deref().map(|position| counted_from(position).unwrap_or(search.window.to));
+    Ok((page.finish(position, newest_first.scanned()), summary))
+}
+
+/// Returns the time from which on all events were counted, if those before the position were not.
+fn counted_from(position: &str) -> Option<DateTime<Utc>> {
+    // Before an id, there may be other events of the same millisecond.
+    let is_within = position.contains('#');
+    recorded_at(position).map(|at| at + TimeDelta::milliseconds(is_within.into()))
 }
 
 fn recorded_at(position: &str) -> Option<DateTime<Utc>> {

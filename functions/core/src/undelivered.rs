@@ -119,7 +119,7 @@ pub(crate) async fn any_in_shards<E: Events>(
         let mut after = None;
         loop {
             let range = EventRange { tenant, shard, window, after: after.as_deref() };
-            let page = events.page_back(range, EVENTS_PER_PAGE).await?;
+            let page = events.page_back(range, EVENTS_PER_PAGE, None).await?;
             if page.events.iter().any(|event| !is_about_export(event)) {
                 return Ok(true);
             }

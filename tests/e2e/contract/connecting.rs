@@ -300,7 +300,7 @@ async fn events_are_read_backwards_page_by_page_from_the_cursor(world: &impl Wor
     let (mut read, mut after) = (Vec::new(), None);
     loop {
         let stretch = EventRange { tenant: &acme, shard: 0, window, after: after.as_deref() };
-        let page = world.events().page_back(stretch, 2).await?;
+        let page = world.events().page_back(stretch, 2, None).await?;
         assert!(page.events.len() <= 2, "{page:?}");
         read.extend(page.events.into_iter().map(|event| event.recorded_at_id));
         after = page.more_after;

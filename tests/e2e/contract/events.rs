@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use audit_log_core::{
     event::{Body, StoredEvent},
+    filter::{CopyFilter, Filter},
     ports::{EventRange, Events, Page},
     schedule::Window,
     tenant::TenantId,
@@ -23,6 +24,8 @@ on_both_worlds! {
     an_item_without_a_text_is_not_skipped
     a_window_without_events_has_one_empty_page
     an_event_is_read_as_soon_as_it_is_written
+    a_search_is_sent_the_events_whose_copies_pass_and_those_without_copies
+    a_search_goes_on_after_pages_of_which_nothing_is_sent
 }
 
 fn event(recorded_at_id: &str, text: &str) -> StoredEvent {
@@ -209,6 +212,68 @@ async fn an_event_is_read_as_soon_as_it_is_written(world: &impl World) -> Result
         written.push(key);
         assert_eq!(keys(world, &acme, window("10:00", "11:00")?).await?, written);
     }
+    Ok(())
+}
+
+async fn a_search_is_sent_the_events_whose_copies_pass_and_those_without_copies(world: &impl World) -> Result<()> {
+    let acme = id("acme")?;
+    let texts = [
+        r#"{"action":"Login","logType":"Authentication"}"#,
+        r#"{"action":"login","logType":"Authentication"}"#,
+        r#"{"action":"Logout","logType":"Authentication"}"#,
+        r#"{"action":"Login"}"#,
+        r#"{"logType":"Scan"}"#,
+        r#"{"action":7,"logType":"Scan"}"#,
+        "no JSON",
+    ];
+    for (number, text) in texts.iter().enumerate() {
+        let key = format!("2026-11-20T10:00:00.000Z#{number}");
+        world.put_event(&acme, 0, &key, Recorded::Text((*text).to_owned())).await?;
+    }
+    let only = |values: &[&str]| Filter { only: values.iter().map(|&it| it.to_owned()).collect(), except: Vec::new() };
+    let except = |values: &[&str]| Filter { except: only(values).only, only: Vec::new() };
+    let login_but_not = Filter { except: vec!["Login".to_owned()], ..only(&["Login", "Logout"]) };
+    for (actions, log_types, expected) in [
+        (only(&[]), only(&[]), "6543210"),
+        (only(&["Login"]), only(&[]), "65430"),
+        (only(&["Login", "Logout"]), only(&[]), "654320"),
+        (except(&["Login"]), only(&[]), "65421"),
+        (login_but_not, only(&[]), "6542"),
+        (only(&["Login"]), only(&["Authentication"]), "630"),
+        (only(&[]), except(&["Authentication", "Alert"]), "6543"),
+        (only(&["unheard of"]), except(&["Scan"]), "6"),
+    ] {
+        let range = EventRange { tenant: &acme, shard: 0, window: window("10:00", "11:00")?, after: None };
+        let filter = CopyFilter { actions: &actions, log_types: &log_types };
+        let page = world.events().page_back(range, 100, Some(filter)).await?;
+        let sent: String = page.events.iter().map(|event| &event.recorded_at_id[25..]).collect();
+        assert_eq!(sent, expected, "{actions:?} {log_types:?}");
+        assert!(page.more_after.is_none() && page.scanned.events == 7 && page.scanned.bytes > 0, "{page:?}");
+    }
+    Ok(())
+}
+
+async fn a_search_goes_on_after_pages_of_which_nothing_is_sent(world: &impl World) -> Result<()> {
+    let acme = id("acme")?;
+    for number in 0..7 {
+        let action = if number == 1 { "Login" } else { "Logout" };
+        let text = format!(r#"{{"action":"{action}"}}"#);
+        world.put_event(&acme, 0, &format!("2026-11-20T10:0{number}:00.000Z#{number}"), Recorded::Text(text)).await?;
+    }
+    let (actions, log_types) = (Filter::only(["Login"]), Filter::default());
+    let filter = CopyFilter { actions: &actions, log_types: &log_types };
+    // As a search begins: before the end of the window, which no event has as its key.
+    let (mut after, mut sent, mut read) = ("2026-11-20T11:00:00.000Z".to_owned(), Vec::new(), 0);
+    loop {
+        let range = EventRange { tenant: &acme, shard: 0, window: window("10:00", "11:00")?, after: Some(&after) };
+        let page = world.events().page_back(range, 2, Some(filter)).await?;
+        read += page.scanned.events;
+        sent.push(page.events.len());
+        let Some(more_after) = page.more_after else { break };
+        ensure!(more_after < after, "the cursor doesn't advance: {after}");
+        after = more_after;
+    }
+    assert_eq!((sent, read), (vec![0, 0, 1, 0], 7));
     Ok(())
 }
 

@@ -268,6 +268,13 @@ impl World for OnLocalAws<'_> {
             Recorded::Number(number) => Some(AttributeValue::N(number.to_string())),
             Recorded::Nothing => None,
         };
+        if let Some(AttributeValue::S(text)) = &event {
+            let event: Value = serde_json::from_str(text).unwrap_or_default();
+            for (attribute, name) in [("action", "action"), ("log_type", "logType")] {
+                let copy = event[name].as_str().map(|copy| AttributeValue::S(copy.to_owned()));
+                item.extend(copy.map(|copy| (attribute.to_owned(), copy)));
+            }
+        }
         item.extend(event.map(|event| ("event".to_owned(), event)));
         self.fixture.platform.put_item(Table::Events, item).await
     }

@@ -62,6 +62,7 @@ pub(crate) trait World {
     /// Replaces a connected tenant's last connection check by an unreadable one, without an attribute or with all.
     async fn put_unreadable_check(&self, tenant: &TenantId, without: Option<&str>) -> Result<()>;
 
+    /// Stores an event, with copies of the action and the log type that its text has.
     async fn put_event(&self, tenant: &TenantId, shard: u16, recorded_at_id: &str, event: Recorded) -> Result<()>;
 
     /// The settings of a customer with its own bucket and role. Tests share the customer of a tenant.

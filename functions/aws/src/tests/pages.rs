@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use audit_log_core::ports::{EventRange, Events as _, Page};
+use audit_log_core::{
+    filter::{CopyFilter, Filter},
+    ports::{EventRange, Events as _, Page, PageBack, Scanned},
+};
 use aws_sdk_dynamodb::{config::Builder as ConfigBuilder, types::AttributeValue};
 use aws_smithy_types::Blob;
 use proptest::{collection::vec, prelude::*};
@@ -105,6 +108,50 @@ async fn a_response_without_items_is_no_empty_page() {
     let aws = Aws::new().on("Query", [Reply::ok("")]);
     assert_eq!(decoded_by_the_sdk(&aws).await, Ok(Page::default()), "the SDK decodes it so");
     assert!(decoded_by_us(&aws).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_has_dynamodb_leave_out_what_the_copies_exclude() {
+    let filter = |only: &[&str], except: &[&str]| Filter {
+        only: only.iter().map(|&value| value.to_owned()).collect(),
+        except: except.iter().map(|&value| value.to_owned()).collect(),
+    };
+    let expression = async |actions: Filter, log_types: Filter| {
+        let aws = Aws::new().on("Query", [Reply::ok(
+            r#"{"Count":0,"Items":[],"ScannedCount":7,"ConsumedCapacity":{"CapacityUnits":1.5},"LastEvaluatedKey":{"tenant_shard":{"S":"acme#0"},"recorded_at_id":{"S":"k"}}}"#,
+        )]);
+        let tenant = config(Draft::default()).tenant;
+        let range = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
+        let filter = CopyFilter { actions: &actions, log_types: &log_types };
+        let page = EventsTable::new(client(&aws), "events").page_back(range, 500, Some(filter)).await.unwrap();
+        let scanned = Scanned { events: 7, bytes: 12_288 };
+        assert_eq!(page, PageBack { events: Vec::new(), more_after: Some("k".to_owned()), scanned });
+        let sent: serde_json::Value = serde_json::from_str(&aws.sent("Query")[0].body).unwrap();
+        assert_eq!((&sent["Limit"], &sent["ReturnConsumedCapacity"]), (&500.into(), &"TOTAL".into()));
+        (sent["FilterExpression"].as_str().unwrap_or_default().to_owned(), sent["ExpressionAttributeValues"].clone())
+    };
+    let (both, values) = expression(filter(&["Login", "Logout"], &["Scan"]), filter(&[], &["Alert"])).await;
+    assert_eq!(
+        both,
+        "(NOT attribute_type(#action, :text) OR (#action IN (:ao0,:ao1) AND NOT #action IN (:ae0))) AND \
+         (NOT attribute_type(#log_type, :text) OR (NOT #log_type IN (:le0)))"
+    );
+    assert_eq!((&values[":ao1"]["S"], &values[":text"]["S"]), (&"Logout".into(), &"S".into()));
+    assert_eq!(expression(Filter::default(), Filter::default()).await.0, "");
+    let hundred = filter(&["x"; 100], &["x"; 100]);
+    assert!(expression(hundred.clone(), hundred).await.0.len() < 4_096);
+    assert_eq!(expression(filter(&["x"; 101], &[]), Filter::default()).await.0, "", "an IN has at most 100 values");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_page_of_a_search_is_no_empty_page() {
+    for damaged in ["", "{}", r#"{"Count":1,"Items":[],"ScannedCount":1}"#] {
+        let aws = Aws::new().on("Query", [Reply::ok(damaged)]);
+        let tenant = config(Draft::default()).tenant;
+        let range = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
+        let page = EventsTable::new(client(&aws), "events").page_back(range, 500, None).await;
+        assert_eq!(page.map_err(|failure| failure.code), Err(Code::Unavailable), "{damaged}");
+    }
 }
 
 /// A text in JSON, with every `also`th character escaped by its code.

@@ -42,27 +42,27 @@ macro_rules! query {
             /// End of the period, excluded; in the same form. Now if left out.
             #[param(example = "2026-11-21T12:00:00Z")]
             pub(crate) to: Option<String>,
-            /// Only these actions.
+            /// Only these actions, in upper and lower case as recorded.
             #[serde(default)]
             #[param(example = json!(["Login"]), max_items = 50)]
             pub(crate) action: Vec<String>,
-            /// Only events of these users: an address, an id or a name.
+            /// Only events of these users: an address, an id or a name, in upper or lower case.
             #[serde(default)]
             #[param(max_items = 50)]
             pub(crate) user: Vec<String>,
-            /// Only these log types.
+            /// Only these log types, in upper and lower case as recorded.
             #[serde(default)]
             #[param(max_items = 50)]
             pub(crate) log_type: Vec<String>,
-            /// None of these actions.
+            /// None of these actions, likewise.
             #[serde(default)]
             #[param(example = json!(["Token Created"]), max_items = 50)]
             pub(crate) not_action: Vec<String>,
-            /// No events of these users.
+            /// No events of these users, likewise.
             #[serde(default)]
             #[param(max_items = 50)]
             pub(crate) not_user: Vec<String>,
-            /// None of these log types.
+            /// None of these log types, likewise.
             #[serde(default)]
             #[param(max_items = 50)]
             pub(crate) not_log_type: Vec<String>,

@@ -1,28 +1,58 @@
 //! The events table in memory, to read and to record events.
 
-use super::{Fakes, Op};
+use serde_json::Value;
+
+use super::{FakeState, Fakes, Op};
 use crate::{
     event::{Body, StoredEvent},
     failure::{Code, Failure},
+    filter::CopyFilter,
     new_event::NewEvent,
-    ports::{EventRange, Events, Page, Recorder, Recording},
+    ports::{EventRange, Events, Page, PageBack, Recorder, Recording},
     tenant::{EventShards, Invalid, TenantId},
     timestamp,
 };
+
+/// What DynamoDB reads for a page, at most.
+const PAGE_BYTES: u64 = 1 << 20;
 
 impl Events for Fakes {
     async fn page(&self, range: EventRange<'_>) -> Result<Page, Failure> {
         self.inject(Op::Page, range.tenant.as_str()).await?;
         let limit = if self.page_size == 0 { usize::MAX } else { self.page_size };
-        let beyond = |key: &str| range.after.is_none_or(|after| key > after);
-        Ok(page(self.in_window(range).into_iter().filter(|event| beyond(&event.recorded_at_id)), limit))
+        let state = self.state();
+        let beyond = in_window(&state, range).filter(|(key, _)| range.after.is_none_or(|after| key.as_str() > after));
+        let event = |(key, body): (&String, &Body)| StoredEvent { recorded_at_id: key.clone(), body: body.clone() };
+        let events: Vec<StoredEvent> = beyond.map(event).take(limit).collect();
+        let last = events.last().map(|last| last.recorded_at_id.clone());
+        Ok(Page { more_after: last.filter(|_| events.len() == limit), events })
     }
 
-    async fn page_back(&self, range: EventRange<'_>, most: usize) -> Result<Page, Failure> {
+    async fn page_back(
+        &self,
+        range: EventRange<'_>,
+        most: usize,
+        filter: Option<CopyFilter<'_>>,
+    ) -> Result<PageBack, Failure> {
         self.inject(Op::PageBack, range.tenant.as_str()).await?;
-        let limit = if self.page_size == 0 { most } else { self.page_size.min(most) };
-        let beyond = |key: &str| range.after.is_none_or(|after| key < after);
-        Ok(page(self.in_window(range).into_iter().rev().filter(|event| beyond(&event.recorded_at_id)), limit))
+        let most = if self.page_size == 0 { most } else { self.page_size.min(most) };
+        let (state, mut page) = (self.state(), PageBack::default());
+        for (key, body) in in_window(&state, range).rev() {
+            if range.after.is_some_and(|after| key.as_str() >= after) {
+                continue;
+            }
+            let event = StoredEvent { recorded_at_id: key.clone(), body: body.clone() };
+            page.scanned.events += 1;
+            page.scanned.bytes += event.len();
+            if filter.is_none_or(|filter| passes(filter, body)) {
+                page.events.push(event);
+            }
+            if u64::try_from(most).is_ok_and(|most| page.scanned.events >= most) || page.scanned.bytes >= PAGE_BYTES {
+                page.more_after = Some(key.clone());
+                break;
+            }
+        }
+        Ok(page)
     }
 }
 
@@ -40,19 +70,20 @@ impl Recorder for Fakes {
     }
 }
 
-impl Fakes {
-    fn in_window(&self, range: EventRange<'_>) -> Vec<StoredEvent> {
-        let (from, to) = (timestamp::millis(range.window.from), timestamp::millis(range.window.to));
-        let state = self.state();
-        let shard = state.events.get(&(range.tenant.to_string(), range.shard));
-        let in_window = shard.into_iter().flatten().filter(|(key, _)| **key >= from && **key <= to);
-        let event = |(key, body): (&String, &Body)| StoredEvent { recorded_at_id: key.clone(), body: body.clone() };
-        in_window.map(event).collect()
-    }
+fn in_window<'a>(
+    state: &'a FakeState,
+    range: EventRange<'_>,
+) -> impl DoubleEndedIterator<Item = (&'a String, &'a Body)> {
+    let (from, to) = (timestamp::millis(range.window.from), timestamp::millis(range.window.to));
+    let shard = state.events.get(&(range.tenant.to_string(), range.shard));
+    shard.into_iter().flatten().filter(move |(key, _)| **key >= from && **key <= to)
 }
 
-fn page(events: impl Iterator<Item = StoredEvent>, limit: usize) -> Page {
-    let events: Vec<StoredEvent> = events.take(limit).collect();
-    let more_after = (events.len() == limit).then(|| events.last().map(|last| last.recorded_at_id.clone())).flatten();
-    Page { events, more_after }
+/// An item has copies of what its event has.
+fn passes(filter: CopyFilter<'_>, body: &Body) -> bool {
+    let event: Value = match body {
+        Body::Text(text) => serde_json::from_str(text).unwrap_or_default(),
+        Body::NoText(_) => Value::Null,
+    };
+    filter.passes(event["action"].as_str(), event["logType"].as_str())
 }

@@ -10,8 +10,6 @@ use crate::event::StoredEvent;
 /// An event with its columns. A property that is missing or no text is blank.
 pub(super) struct ParsedEvent {
     document: String,
-    /// None if the JSON has a number or a text that can't be represented.
-    value: Option<Value>,
     pub(super) columns: Columns,
 }
 
@@ -35,7 +33,11 @@ impl ParsedEvent {
             user_email: text(user.get("email")),
             additional_info: if info == "null" { String::new() } else { info.to_owned() },
         };
-        Self { value: serde_json::from_str(&document).ok(), document, columns }
+        Self { document, columns }
+    }
+
+    pub(super) fn document(&self) -> &str {
+        &self.document
     }
 
     pub(super) fn into_found(self, position: &str) -> FoundEvent {
@@ -85,9 +87,13 @@ impl<'a> Matcher<'a> {
         let columns = &event.columns;
         Matches {
             text: self.has_words(event),
-            action: actions.passes(&[&columns.action]),
-            user: users.passes(&[&columns.user_email, &columns.user_id, &columns.user_name]),
-            log_type: log_types.passes(&[&columns.log_type]),
+            action: actions.passes(&columns.action),
+            user: users.passes_if(|user| {
+                [&columns.user_email, &columns.user_id, &columns.user_name]
+                    .into_iter()
+                    .any(|it| it.eq_ignore_ascii_case(user))
+            }),
+            log_type: log_types.passes(&columns.log_type),
         }
     }
 
@@ -97,9 +103,10 @@ impl<'a> Matcher<'a> {
             return true;
         }
         let mut values = String::new();
-        match &event.value {
-            Some(value) => collect(value, &mut values),
-            None => values = event.document.to_lowercase(),
+        match serde_json::from_str(&event.document) {
+            Ok(value) => collect(&value, &mut values),
+            // A number or a text in it can't be represented.
+            Err(_) => values = event.document.to_lowercase(),
         }
         self.words.iter().all(|word| values.contains(word))
     }

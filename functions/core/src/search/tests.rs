@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     event::{Body, StoredEvent},
-    fakes::{Fakes, Op},
+    fakes::{Fakes, Fault, Op},
 };
 
 fn acme() -> TenantId {
@@ -50,7 +50,10 @@ fn hour() -> Search {
 }
 
 const WIDE_LIMITS: SearchLimits<'_> =
-    SearchLimits { most: 100, bytes: 1 << 20, scanned: 1_000, scanned_bytes: 1 << 20, should_stop: &|| false };
+    SearchLimits { most: 100, bytes: 1 << 20, scanned_bytes: 1 << 20, sent_bytes: 1 << 20, should_stop: &|| false };
+
+/// Ends after the first page of each shard.
+const FIRST_PAGES: SearchLimits<'_> = SearchLimits { scanned_bytes: 1, ..WIDE_LIMITS };
 
 fn page_of(fakes: &Fakes, search: &Search, before: Option<&str>, limits: SearchLimits<'_>) -> SearchPage {
     let acme = acme();
@@ -88,7 +91,10 @@ fn every_filter_narrows_and_a_filter_with_several_values_widens() {
     for (search, expected) in [
         (hour(), vec!["fifth", "fourth", "Third Ünique", "second", "first"]),
         (Search { actions: Filter::only(["Login"]), ..hour() }, vec!["fifth", "second", "first"]),
-        (Search { actions: Filter::only(["Login", "logout"]), ..hour() }, vec!["fifth", "fourth", "second", "first"]),
+        (Search { actions: Filter::only(["Login", "Logout"]), ..hour() }, vec!["fifth", "fourth", "second", "first"]),
+        (Search { actions: Filter::only(["login"]), ..hour() }, vec![]),
+        (Search { log_types: Filter::only(["scan"]), ..hour() }, vec![]),
+        (Search { users: Filter::only(["BOB@acme.example"]), ..hour() }, vec!["second"]),
         (
             Search { actions: Filter::only(["Login"]), users: Filter::only(["ada@acme.example"]), ..hour() },
             vec!["fifth", "first"],
@@ -103,10 +109,10 @@ fn every_filter_narrows_and_a_filter_with_several_values_widens() {
 }
 
 #[test]
-fn a_value_is_left_out_in_any_case_and_whichever_name_of_the_user_it_is() {
+fn a_value_is_left_out_whichever_name_of_the_user_it_is() {
     let fakes = five_events();
     for (search, expected) in [
-        (Search { actions: except(["login"]), ..hour() }, vec!["fourth", "Third Ünique"]),
+        (Search { actions: except(["login", "Logout"]), ..hour() }, vec!["fifth", "Third Ünique", "second", "first"]),
         (Search { actions: except(["Login", "Logout"]), ..hour() }, vec!["Third Ünique"]),
         (Search { users: except(["ADA@acme.example"]), ..hour() }, vec!["second"]),
         (Search { users: except(["u"]), ..hour() }, vec![]),
@@ -178,11 +184,28 @@ fn malformed_and_unrepresentable_events_are_found() {
 }
 
 #[test]
-fn a_search_ends_at_its_limits_and_says_where() {
+fn a_malformed_event_is_found_by_its_columns_and_not_by_its_copies() {
     let fakes = five_events();
+    put(&fakes, 0, 6, r#"{"action":"Login","logType":"Scan","action":"Login"}"#);
+    for (search, expected) in [
+        (Search { actions: Filter::only(["Login"]), ..hour() }, 3),
+        (Search { actions: Filter::only(["Login", "Malformed Audit Event"]), ..hour() }, 4),
+        (Search { log_types: Filter::only(["System"]), ..hour() }, 1),
+        (Search { actions: except(["Login"]), ..hour() }, 3),
+    ] {
+        assert_eq!(page_of(&fakes, &search, None, WIDE_LIMITS).events.len(), expected, "{search:?}");
+    }
+}
+
+#[test]
+fn a_search_ends_at_its_limits_and_says_where() {
+    let mut fakes = five_events();
+    let all = page_of(&fakes, &hour(), None, SearchLimits { most: 5, ..WIDE_LIMITS });
+    assert_eq!(all.next, None, "a page that the last event fills is the last");
+    fakes.page_size = 1;
     let logins = Search { actions: Filter::only(["Login"]), ..hour() };
-    let page = page_of(&fakes, &logins, None, SearchLimits { scanned: 3, ..WIDE_LIMITS });
-    assert_eq!((ids(&page), page.scanned.events), (vec!["fifth"], 3));
+    let page = page_of(&fakes, &logins, None, FIRST_PAGES);
+    assert_eq!((ids(&page), page.scanned.events), (vec!["fifth"], 1));
     let rest = page_of(&fakes, &logins, page.next.as_deref(), WIDE_LIMITS);
     assert_eq!((ids(&rest), &rest.next), (vec!["second", "first"], &None));
 
@@ -192,15 +215,17 @@ fn a_search_ends_at_its_limits_and_says_where() {
         ids(&page_of(&fakes, &hour(), one.next.as_deref(), SearchLimits { most: 1, ..WIDE_LIMITS })),
         ["fourth"]
     );
-    let out_of_time = page_of(&fakes, &hour(), None, SearchLimits { should_stop: &|| true, ..WIDE_LIMITS });
-    assert_eq!((ids(&out_of_time).len(), out_of_time.next.is_some()), (1, true));
-    let all = page_of(&fakes, &hour(), None, SearchLimits { most: 5, ..WIDE_LIMITS });
-    assert_eq!(all.next, None, "a page that the last event fills is the last");
+    for limits in [SearchLimits { should_stop: &|| true, ..WIDE_LIMITS }, SearchLimits { sent_bytes: 1, ..WIDE_LIMITS }]
+    {
+        let page = page_of(&fakes, &hour(), None, limits);
+        assert_eq!((ids(&page), page.next.is_some()), (vec!["fifth"], true));
+    }
 }
 
 #[test]
 fn a_search_is_bounded_by_the_bytes_it_reads_and_goes_on_after_them() {
-    let fakes = Fakes::default();
+    let mut fakes = Fakes::default();
+    fakes.page_size = 5;
     let noise = format!(r#"{{"action":"Noise","note":"{}"}}"#, "x".repeat(10_000));
     (1..50).for_each(|minute| put(&fakes, 0, minute, &noise));
     put(&fakes, 0, 0, &event("Login", "Authentication", "ada@acme.example", "found"));
@@ -209,21 +234,20 @@ fn a_search_is_bounded_by_the_bytes_it_reads_and_goes_on_after_them() {
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
         let page = page_of(&fakes, &logins, before.as_deref(), limits);
-        assert!(page.scanned.bytes < 100_000 + 11_000, "{:?}", page.scanned);
+        assert!(page.scanned.bytes < 100_000 + 55_000, "{:?}", page.scanned);
         before = page.next.clone();
         pages.push(page);
         if before.is_none() {
             break;
         }
     }
-    assert_eq!((pages.len(), ids(pages.last().unwrap())), (5, vec!["found"]));
+    let found: Vec<_> = pages.iter().map(|page| page.events.len()).collect();
+    assert_eq!(found, [0, 0, 0, 0, 1]);
     let read: u64 = pages.iter().map(|page| page.scanned.events).sum();
     assert_eq!(read, 50, "no event is skipped or read twice");
 
     let summary = count(&fakes, &hour(), limits);
-    assert_eq!((summary.total, summary.cut_at), (10, Some(at(40))));
-    let tiny = page_of(&fakes, &hour(), None, SearchLimits { scanned_bytes: 1, ..WIDE_LIMITS });
-    assert_eq!(tiny.events.len(), 1, "each page goes on by an event at least");
+    assert_eq!((summary.total, summary.cut_at), (10, Some(at(40) + TimeDelta::milliseconds(1))));
 }
 
 #[test]
@@ -234,7 +258,7 @@ fn a_search_of_many_shards_reads_small_pages() {
     for (shards, expected) in [(1, 1), (64, 64 * 2)] {
         let before = fakes.calls(Op::PageBack);
         let scope = Scope { tenant: &acme, shards: EventShards::parse(&shards.to_string()).unwrap() };
-        let limits = SearchLimits { most: 4_000, scanned: 4_000, ..WIDE_LIMITS };
+        let limits = SearchLimits { most: 4_000, ..WIDE_LIMITS };
         super::search(&fakes, scope, &hour(), None, limits).now_or_never().unwrap().unwrap();
         assert_eq!(fakes.calls(Op::PageBack) - before, expected, "{shards}");
     }
@@ -242,21 +266,23 @@ fn a_search_of_many_shards_reads_small_pages() {
 
 #[test]
 fn a_summary_has_the_first_page_and_reads_each_event_once() {
-    let fakes = five_events();
+    let mut fakes = five_events();
     let logins = Search { actions: Filter::only(["Login"]), ..hour() };
     for search in [hour(), logins.clone()] {
         for most in 1..=6 {
-            for scanned in 1..=6 {
-                let limits = SearchLimits { most, scanned, ..WIDE_LIMITS };
+            for (page_size, limits) in [(0, WIDE_LIMITS), (1, WIDE_LIMITS), (1, FIRST_PAGES), (3, FIRST_PAGES)] {
+                fakes.page_size = page_size;
+                let limits = SearchLimits { most, ..limits };
                 let first = first_page(&fakes, &search, limits);
-                assert_eq!(first.events, page_of(&fakes, &search, None, limits).events, "{most} {scanned}");
+                assert_eq!(first.events, page_of(&fakes, &search, None, limits).events, "{most} {page_size}");
                 let unlimited = SearchLimits { most: 9, ..WIDE_LIMITS };
                 let rest = first.next.as_deref().map(|next| page_of(&fakes, &search, Some(next), unlimited));
                 let all: Vec<_> = first.events.into_iter().chain(rest.unwrap_or_default().events).collect();
-                assert_eq!(all, page_of(&fakes, &search, None, unlimited).events, "{most} {scanned}");
+                assert_eq!(all, page_of(&fakes, &search, None, unlimited).events, "{most} {page_size}");
             }
         }
     }
+    fakes.page_size = 0;
     let large = first_page(&fakes, &hour(), SearchLimits { bytes: 1, ..WIDE_LIMITS });
     assert_eq!(ids(&large), ["fifth"], "an event that exceeds the limit has its own page");
     let before = fakes.calls(Op::PageBack);
@@ -287,14 +313,17 @@ fn a_summary_counts_each_filters_values_as_if_it_had_none() {
     assert_eq!(counts(&summary.actions), [("Login", 2), ("Logout", 1), ("Scan Now", 1)]);
     assert_eq!(counts(&summary.users), [("ada@acme.example", 2), ("bob@acme.example", 1)]);
     assert_eq!(counts(&summary.log_types), [("Authentication", 2)]);
-    assert_eq!((summary.scanned.events, summary.cut_at), (5, None));
+    assert_eq!((summary.counted.events, summary.cut_at), (5, None));
 }
 
 #[test]
 fn an_incomplete_summary_says_from_when_on_it_has_counted() {
-    let summary = count(&five_events(), &hour(), SearchLimits { scanned: 2, ..WIDE_LIMITS });
-    assert_eq!((summary.total, summary.cut_at), (2, Some(at(4))));
-    assert_eq!(count(&five_events(), &hour(), SearchLimits { scanned: 5, ..WIDE_LIMITS }).cut_at, None);
+    let mut fakes = five_events();
+    fakes.page_size = 2;
+    let summary = count(&fakes, &hour(), FIRST_PAGES);
+    // Another event of that millisecond may not be counted.
+    assert_eq!((summary.total, summary.cut_at), (2, Some(at(4) + TimeDelta::milliseconds(1))));
+    assert_eq!(count(&fakes, &hour(), WIDE_LIMITS).cut_at, None);
 }
 
 #[test]
@@ -307,27 +336,148 @@ fn a_failed_read_is_an_error_and_no_empty_page() {
     assert!(summarize(&fakes, scope, &hour(), WIDE_LIMITS).now_or_never().unwrap().is_err());
 }
 
+#[test]
+fn a_search_that_a_busy_partition_ends_goes_on_with_the_next_page() {
+    let mut fakes = five_events();
+    fakes.page_size = 1;
+    let throttled = || Failure::new(crate::failure::Code::Throttled, "too busy");
+    let stops = || {
+        fakes.always(Op::PageBack, None, throttled());
+        false
+    };
+    let page = page_of(&fakes, &hour(), None, SearchLimits { should_stop: &stops, ..WIDE_LIMITS });
+    assert_eq!(ids(&page), ["fifth"]);
+    let acme = acme();
+    let scope = Scope { tenant: &acme, shards: EventShards::ONE };
+    let next = super::search(&fakes, scope, &hour(), page.next.as_deref(), WIDE_LIMITS).now_or_never().unwrap();
+    assert_eq!(next.map_err(|failure| failure.code), Err(crate::failure::Code::Throttled));
+}
+
+#[test]
+fn a_search_reads_little_if_it_finds_enough_and_in_many_places_if_not() {
+    let fakes = Fakes::default();
+    // A page of 1 MB has some 50 events.
+    let note = "x".repeat(20_000);
+    for minute in 0..2_000 {
+        let action = if minute == 3 { "Rare" } else { "Frequent" };
+        put(&fakes, 0, minute, &format!(r#"{{"action":"{action}","note":"{note}"}}"#));
+    }
+    let limits = SearchLimits { scanned_bytes: 1 << 30, sent_bytes: 1 << 30, ..WIDE_LIMITS };
+    let month = Window { from: at(0), to: at(30 * 1_440) };
+    for (action, most, found, reads) in [("Frequent", 40, 40, 1..=1), ("Rare", 1, 1, 40..=60)] {
+        let before = fakes.calls(Op::PageBack);
+        let search = Search { actions: Filter::only([action]), ..Search::all(month) };
+        let page = page_of(&fakes, &search, None, SearchLimits { most, ..limits });
+        // The second shard is empty.
+        let calls = fakes.calls(Op::PageBack) - before - 1;
+        assert!(page.events.len() == found && reads.contains(&calls), "{action}: {calls}");
+    }
+}
+
+/// An event of a random search.
+#[derive(Debug, Clone)]
+struct Random {
+    shard: u16,
+    /// After the one before.
+    millis: i64,
+    action: usize,
+    user: usize,
+}
+
+const ACTIONS: [&str; 4] = ["Login", "login", "Logout", "Malformed Audit Event"];
+
+fn random_event() -> impl Strategy<Value = Random> {
+    let millis = prop_oneof![Just(0), 1..5_i64, 100_000..10_000_000_i64];
+    (0..3_u16, millis, 0..5_usize, 0..2_usize).prop_map(|(shard, millis, action, user)| Random {
+        shard,
+        millis,
+        action,
+        user,
+    })
+}
+
+fn random_filter() -> impl Strategy<Value = Filter> {
+    let values = || prop::collection::vec(prop::sample::select(&ACTIONS[..]).prop_map(str::to_owned), 0..3);
+    (values(), values()).prop_map(|(only, except)| Filter { only, except })
+}
+
 proptest! {
     #[test]
-    fn the_pages_have_every_event_once_and_newest_first(
-        shards in prop::collection::vec(0..2_u16, 0..40),
+    fn the_pages_of_a_search_have_all_matching_events_once_and_newest_first(
+        events in prop::collection::vec(random_event(), 0..80),
+        actions in random_filter(),
+        is_of_user in any::<bool>(),
         most in 1..7_usize,
-        page_size in 0..4_usize,
+        scanned_bytes in prop_oneof![Just(1), Just(2_000), Just(1 << 20)],
+        page_size in 0..9_usize,
+        shards in prop::sample::select(vec!["3", "20"]),
+        reads_before_throttle in prop::option::of(0..4),
     ) {
         let mut fakes = Fakes::default();
         fakes.page_size = page_size;
-        for (minute, shard) in shards.iter().enumerate() {
-            put(&fakes, *shard, i64::try_from(minute).unwrap(), &format!(r#"{{"id":"{minute}"}}"#));
+        let mut time = at(0);
+        let mut matching = Vec::new();
+        for (number, Random { shard, millis, action, user }) in events.iter().enumerate() {
+            time += TimeDelta::milliseconds(*millis);
+            let name = ACTIONS.get(*action);
+            // The last action is malformed, and has the copies of another one.
+            let text = match name {
+                Some(name) => format!(r#"{{"id":"{number}","action":"{name}","user":{{"name":"{user}"}}}}"#),
+                None => r#"{"action":"Login","action":"Logout","user":{"name":"system"}}"#.to_owned(),
+            };
+            let recorded_at_id = format!("{}#{number:02}", crate::timestamp::millis(time));
+            fakes.put_event(&acme(), *shard, StoredEvent { recorded_at_id, body: Body::Text(text) });
+            let is_user = !is_of_user || (name.is_some() && *user == 1);
+            if actions.passes(name.unwrap_or(&"Malformed Audit Event")) && is_user {
+                matching.insert(0, format!("{number:02}"));
+            }
         }
-        let (mut all, mut before) = (Vec::new(), None);
+        let users = if is_of_user { Filter::only(["1"]) } else { Filter::default() };
+        let window = Window { from: at(0), to: time + TimeDelta::milliseconds(1) };
+        let search = Search { actions, users, ..Search::all(window) };
+        let acme = acme();
+        let scope = Scope { tenant: &acme, shards: EventShards::parse(shards).unwrap() };
+        // In each round of reads but the first.
+        let throttle = || {
+            if let Some(reads) = reads_before_throttle {
+                fakes.heal();
+                (0..reads).for_each(|_| fakes.once(Op::PageBack, None, Fault::After(Box::new(|| {}))));
+                fakes.once(Op::PageBack, None, Fault::Fail(Failure::new(crate::failure::Code::Throttled, "too busy")));
+            }
+            false
+        };
+        let limits = SearchLimits { most, scanned_bytes, should_stop: &throttle, ..WIDE_LIMITS };
+        let (mut found, mut before) = (Vec::new(), None);
         loop {
-            let page = page_of(&fakes, &hour(), before.as_deref(), SearchLimits { most, ..WIDE_LIMITS });
-            all.extend(ids(&page).into_iter().map(|id| id.parse::<usize>().unwrap()));
+            let page = super::search(&fakes, scope, &search, before.as_deref(), limits).now_or_never().unwrap().unwrap();
+            fakes.heal();
+            prop_assert!(page.next != before || before.is_none(), "it goes on");
+            found.extend(page.events.into_iter().map(|event| event.position.split('#').nth(1).unwrap().to_owned()));
             before = page.next;
             if before.is_none() {
                 break;
             }
         }
-        prop_assert_eq!(all, (0..shards.len()).rev().collect::<Vec<_>>());
+        prop_assert_eq!(&found, &matching);
+
+        let (page, summary) = summarize(&fakes, scope, &search, limits).now_or_never().unwrap().unwrap();
+        let found: Vec<_> = page.events.iter().map(|event| event.position.split('#').nth(1).unwrap()).collect();
+        prop_assert_eq!(&found[..], &matching[..found.len()]);
+        prop_assert!(page.next.is_some() || found.len() == matching.len());
+        let recorded_from = |from| {
+            let (mut time, mut number) = (at(0), 0);
+            for event in &events {
+                time += TimeDelta::milliseconds(event.millis);
+                number += u64::from(time >= from);
+            }
+            number
+        };
+        match summary.cut_at {
+            None => prop_assert_eq!((summary.counted.events, summary.total), (events.len() as u64, matching.len() as u64)),
+            Some(from) => {
+                prop_assert!(recorded_from(from) <= summary.counted.events);
+                prop_assert!(summary.counted.events <= recorded_from(from - TimeDelta::milliseconds(1)));
+            }
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use audit_log_core::{
     failure::Failure,
-    ports::{EventRange, Events, Page},
+    filter::CopyFilter,
+    ports::{EventRange, Events, Page, PageBack},
     timestamp,
 };
 use chrono::TimeDelta;
@@ -24,8 +25,13 @@ impl Events for Ports {
         Ok(page)
     }
 
-    async fn page_back(&self, range: EventRange<'_>, max: usize) -> Result<Page, Failure> {
-        self.fakes().page_back(range, max).await
+    async fn page_back(
+        &self,
+        range: EventRange<'_>,
+        most: usize,
+        filter: Option<CopyFilter<'_>>,
+    ) -> Result<PageBack, Failure> {
+        self.fakes().page_back(range, most, filter).await
     }
 }
 

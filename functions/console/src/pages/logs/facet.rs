@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::query::LogsQuery;
+use super::query::{LogsQuery, canonical, is_same};
 use crate::{
     logs::{AuditLogSummary, MAX_VALUE_CHARS, ValueCount},
     pages::text::{number, shown, weight},
@@ -84,16 +84,14 @@ fn facet(name: &'static str, chosen: &[String], is_excluded: impl Fn(&str) -> bo
     };
     let mut options: Vec<FacetOption> = Vec::new();
     for value in chosen {
-        if !options.iter().any(|it| it.value.eq_ignore_ascii_case(value)) {
-            let counted = counted.iter().find(|it| it.value.eq_ignore_ascii_case(value));
+        if !options.iter().any(|it| is_same(name, &it.value, value)) {
+            let counted = counted.iter().find(|it| is_same(name, &it.value, value));
             options.push(option(value, counted, true));
         }
     }
     let chosen = options.len();
-    let others: Vec<_> = counted
-        .iter()
-        .filter(|it| !options.iter().any(|chosen| chosen.value.eq_ignore_ascii_case(&it.value)))
-        .collect();
+    let others: Vec<_> =
+        counted.iter().filter(|it| !options.iter().any(|chosen| is_same(name, &chosen.value, &it.value))).collect();
     let mut budget = MAX_OPTIONS_BYTES;
     for it in others.iter().filter(|it| it.value.chars().count() <= MAX_VALUE_CHARS) {
         let option = option(&it.value, Some(it), false);
@@ -112,10 +110,10 @@ fn facet(name: &'static str, chosen: &[String], is_excluded: impl Fn(&str) -> bo
     Facet { name, except: "", label: "", chosen, options, others }
 }
 
-/// The same in upper and lower case, as the filters are.
+/// The same for values by which a filter finds the same events.
 fn id(name: &str, value: &str) -> String {
-    let digest: String =
-        Sha256::digest(value.to_ascii_lowercase()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digest = Sha256::digest(canonical(name, value).as_bytes());
+    let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{name}-{digest}")
 }
 
@@ -127,15 +125,15 @@ mod tests {
         ValueCount { value, count, name: None }
     }
 
-    fn actions(chosen: &[&str], counted: &[ValueCount]) -> Facet {
+    fn of(name: &'static str, chosen: &[&str], counted: &[ValueCount]) -> Facet {
         let chosen: Vec<String> = chosen.iter().map(|&value| value.to_owned()).collect();
-        facet("action", &chosen, |value| value == "v5", counted)
+        facet(name, &chosen, |value| value == "v5", counted)
     }
 
     #[test]
     fn a_filter_offers_what_was_chosen_first_and_then_the_most_frequent() {
         let values: Vec<_> = (0..60).map(|at| counted(format!("v{at}"), 100 - at)).collect();
-        let facet = actions(&["V3", "gone"], &values);
+        let facet = of("user", &["V3", "gone"], &values);
         let first: Vec<_> = facet.options.iter().take(4).map(|it| (it.value.as_str(), it.count.as_deref())).collect();
         assert_eq!(first, [("V3", Some("97")), ("gone", None), ("v0", Some("100")), ("v1", Some("99"))]);
         assert_eq!((facet.options.len() + facet.others, facet.chosen), (61, 2));
@@ -145,9 +143,17 @@ mod tests {
     }
 
     #[test]
+    fn an_action_in_other_case_is_another_one() {
+        let facet = of("action", &["V3"], &[counted("v3".to_owned(), 1)]);
+        let options: Vec<_> = facet.options.iter().map(|it| (it.value.as_str(), it.chosen)).collect();
+        assert_eq!(options, [("V3", true), ("v3", false)]);
+        assert_ne!(facet.options[0].id, facet.options[1].id);
+    }
+
+    #[test]
     fn a_user_is_offered_with_name_and_address() {
         let ada = ValueCount { name: Some("Ada Lovelace".to_owned()), ..counted("ada@acme.example".to_owned(), 3) };
-        let facet = actions(&[], &[ada, counted("u-1".to_owned(), 1)]);
+        let facet = of("user", &[], &[ada, counted("u-1".to_owned(), 1)]);
         let texts: Vec<_> = facet.options.iter().map(|it| (it.label.as_str(), it.more.as_str())).collect();
         assert_eq!(texts, [("Ada Lovelace", "ada@acme.example"), ("u-1", "")]);
     }
@@ -156,7 +162,7 @@ mod tests {
     fn a_values_id_is_its_own_and_does_not_depend_on_its_place() {
         let values: Vec<_> = (0..9).map(|at| counted(format!("v{at}"), 100 - at)).collect();
         let ids = |chosen: &[&str]| {
-            let options = actions(chosen, &values).options.into_iter();
+            let options = of("user", chosen, &values).options.into_iter();
             options.map(|it| (it.value.to_lowercase(), it.id)).collect::<std::collections::BTreeMap<_, _>>()
         };
         let before = ids(&[]);
@@ -168,7 +174,7 @@ mod tests {
     fn long_values_do_not_make_the_page_heavy_and_short_ones_are_still_offered() {
         let value = |at: usize| if at == 30 { "short".to_owned() } else { format!("{at}{}", "<".repeat(315)) };
         let values: Vec<_> = (0..40).map(|at| counted(value(at), 9)).collect();
-        let facet = actions(&[], &values);
+        let facet = of("action", &[], &values);
         let heavy: usize = facet.options.iter().map(|it| 2 * weight(&it.value) + 2 * weight(&it.label)).sum();
         assert!(heavy < MAX_OPTIONS_BYTES && facet.options.iter().any(|it| it.value == "short"), "{heavy}");
         assert_eq!(facet.options.len() + facet.others, 40);

@@ -1,5 +1,7 @@
 //! The query of the audit logs page, and the links that change it: periods, chips and presets.
 
+use std::borrow::Cow;
+
 use audit_log_core::{schedule::Window, system_events::LOG_TYPE};
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::Deserialize;
@@ -80,6 +82,15 @@ const PRESETS: [(&str, &str, &[&str], &str); 5] = [
     ("Downloads of audit logs, last 30 days", "30d", &["Audit Logs Downloaded"], ""),
 ];
 
+/// The form that all values have by which a filter finds the same events.
+pub(super) fn canonical<'a>(parameter: &str, value: &'a str) -> Cow<'a, str> {
+    if matches!(parameter, "user" | "notUser") { Cow::Owned(value.to_ascii_lowercase()) } else { Cow::Borrowed(value) }
+}
+
+pub(super) fn is_same(parameter: &str, a: &str, b: &str) -> bool {
+    canonical(parameter, a) == canonical(parameter, b)
+}
+
 impl LogsQuery {
     fn period(&self) -> &str {
         let known = PERIODS.iter().any(|(name, ..)| *name == self.period) || self.period == "custom";
@@ -123,7 +134,7 @@ impl LogsQuery {
     /// Whether a filter has the value.
     pub(super) fn has(&self, parameter: &str, value: &str) -> bool {
         let mut filters = self.filters().into_iter().filter(|(name, ..)| *name == parameter);
-        filters.any(|(.., values)| values.iter().any(|it| it.eq_ignore_ascii_case(value)))
+        filters.any(|(.., values)| values.iter().any(|it| is_same(parameter, it, value)))
     }
 
     fn values_mut(&mut self, parameter: &str) -> &mut Vec<String> {
