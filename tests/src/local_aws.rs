@@ -1,7 +1,7 @@
 //! The local AWS: a ministack process with IAM enforced, on a free port, that never outlives its owner.
 //!
-//! [`Drop`] kills its process group, functions and the AWS CLI included. If the owner is killed, or never drops it (a static), the
-//! launcher sees its stdin close and does the same.
+//! [`Drop`] kills its process group, functions and the AWS CLI included. If the owner is killed, or never drops it (a
+//! static), the launcher sees its stdin close and does the same.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
