@@ -32,10 +32,10 @@ async fn a_value_of_a_row_is_filtered_by_or_excluded_and_a_chip_removes_it() {
     for field in ["name=\"period\" value=\"24h\"", "name=\"q\" value=\"acme\""] {
         assert!(form.contains(field), "{field}: {form}");
     }
-    let page = browser.get("/?period=24h&q=acme&notAction=login&user=ada%40acme.example&counts=yes").await;
+    let page = browser.get("/?period=24h&q=acme&notAction=Login&user=ada%40acme.example&counts=yes").await;
     assert!(page.text.contains("<strong>5</strong> events") && rows(&page) == 5, "{}", page.text);
     assert!(
-        page.text.contains("Action is not: <bdi>login</bdi>")
+        page.text.contains("Action is not: <bdi>Login</bdi>")
             && page.text.contains("User: <bdi>ada@acme.example</bdi>")
     );
     assert!(page.text.contains("class=\"hint\">Excluded</span>"), "{}", page.text);
