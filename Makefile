@@ -64,7 +64,7 @@ demo: ## A day of exports on a local AWS (KEEP=1 leaves it running)
 
 # The output of each suite is in target/tests. The slowest ones begin first.
 test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=3 suites at once)
-	@$(MAKE) --no-print-directory --jobs build $(SCHEMATHESIS) $(BROWSER) $(WRITERS)
+	@$(MAKE) --no-print-directory --jobs build TESTS=--tests $(SCHEMATHESIS) $(BROWSER) $(WRITERS)
 	@$(ON_HOST) cargo test --workspace --locked --no-run --message-format=json-render-diagnostics \
 	    | tests/build/side_by_side target/tests faults browser acceptance api export operations platform proof
 
@@ -120,9 +120,10 @@ build: ## The functions' zips and the operator's command for this machine, unopt
 	@$(MAKE) --no-print-directory --jobs binaries $(LOCAL_AWS) $(DEPLOY_TOOLS)
 	@python3 tests/build/zip.py target/$(HOST)/debug $(FUNCTIONS)
 
-# Compiles while `build` installs its tools.
+# Compiles while `build` installs its tools. With the tests, dependencies have the features that tests need, and are compiled
+# once for both.
 binaries:
-	@$(ON_HOST) cargo build --workspace --locked $(FUNCTIONS:%=--bin %) $(COMMANDS:%=--bin %)
+	@$(ON_HOST) cargo build --workspace --locked $(FUNCTIONS:%=--bin %) $(COMMANDS:%=--bin %) $(TESTS)
 
 verifier: ## The customers' command that checks signed manifests: target/verifier/audit-log-verify
 	@$(ON_HOST) cargo build --release --locked --package audit-log-verify --bin audit-log-verify
