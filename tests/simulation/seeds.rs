@@ -1,21 +1,12 @@
 //! Plays a few hundred seeds, and compares the README with the code. `make simulate` plays more seeds.
 
-use audit_log_core::notification::SOURCE;
 use audit_log_simulation::{bugs::Bug, play};
-use serde_json::json;
 
 #[test]
-fn no_seed_has_a_violation_or_a_notification_that_its_published_schema_refuses() {
-    let schema = serde_json::from_str(include_str!("../../functions/schema/notifications.json")).unwrap();
-    let schema = jsonschema::draft202012::new(&schema).unwrap();
+fn no_seed_has_a_violation() {
     for seed in 0..300 {
         let verdict = play(seed, false).unwrap();
         assert_eq!(verdict.violation, None, "make simulate SEED={seed} shows how");
-        for notification in verdict.notifications {
-            let (detail_type, detail) = (notification.kind.detail_type(), notification.detail());
-            let event = json!({ "source": SOURCE, "detail-type": detail_type, "detail": detail });
-            assert!(schema.is_valid(&event), "seed {seed}: {event}");
-        }
     }
 }
 

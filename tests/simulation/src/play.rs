@@ -6,7 +6,6 @@ use std::{
 };
 
 use audit_log_core::{
-    notification::Notification,
     records::Replay,
     schedule::next_full_hour,
     tenant::{AccountId, Partition, Platform},
@@ -30,8 +29,6 @@ pub struct Verdict {
     pub runs: u64,
     /// The number of committed windows.
     pub windows: usize,
-    /// All that were published, in order.
-    pub notifications: Vec<Notification>,
 }
 
 /// The same seed always has the same verdict and the same trace.
@@ -57,7 +54,6 @@ pub fn play(seed: u64, traced: bool) -> Result<Verdict, std::io::Error> {
             trace: world.trace(),
             runs: world.runs.load(Ordering::Relaxed),
             windows: world.fakes.state().tenants.values().map(|tenant| tenant.receipts.len()).sum(),
-            notifications: world.fakes.state().notifications.clone(),
         }
     })))
 }

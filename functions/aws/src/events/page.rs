@@ -74,7 +74,7 @@ fn keep_whole(events: &mut [StoredEvent], body: &str) -> Result<(), Damage> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a str) -> Result<Response<T>, Damage> {
-    sonic_rs::from_str(body).map_err(|_| Damage("it is not the JSON of a page"))
+    serde_json::from_str(body).map_err(|_| Damage("it is not the JSON of a page"))
 }
 
 /// Where the next page begins; `None` if the key is null or empty, which means the same as no key.
