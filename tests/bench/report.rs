@@ -49,9 +49,10 @@ impl Report {
         let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
         let cores = std::thread::available_parallelism()?;
+        let commit = Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(repository()).output();
         let commit =
-            Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(repository()).output()?;
-        let (commit, date) = (String::from_utf8_lossy(&commit.stdout), chrono::Utc::now().format("%Y-%m-%d"));
+            commit.map_or_else(|_| "unknown".to_owned(), |it| String::from_utf8_lossy(&it.stdout).into_owned());
+        let (commit, date) = (commit, chrono::Utc::now().format("%Y-%m-%d"));
         let quick = if quick { ", quick and less exact" } else { "" };
         let machine = format!("{model} ({cores} cores), commit {}, {date}{quick}", commit.trim());
         let folder = repository().join("target/bench");

@@ -22,8 +22,8 @@ pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(crate) tls: bool,
     pub(crate) slow: bool,
-    /// A variable of its environment, `<name>=<value>`.
-    pub(crate) setting: &'static str,
+    /// Variables of its environment, each `<name>=<value>`, with a space between them.
+    pub(crate) settings: String,
 }
 
 pub(crate) struct Bench {
@@ -58,11 +58,11 @@ impl Bench {
     pub(crate) async fn start(&self, program: &Program, aws: &str) -> Result<Process> {
         let (function_arn, scratch) =
             ("arn:aws:lambda:eu-central-1:111111111111:function:exporter", self.scratch.path());
-        let Program { kind, name, path, setting, .. } = program;
+        let Program { kind, name, path, settings, .. } = program;
         let variables = format!(
             "AWS_ENDPOINT_URL={aws} AWS_REGION=eu-central-1 AWS_DEFAULT_REGION=eu-central-1 AWS_ACCESS_KEY_ID=AKIAEXAMPLE \
              AWS_SECRET_ACCESS_KEY=not-a-secret AWS_CA_BUNDLE={0}/ca.pem SSL_CERT_FILE={0}/ca.pem SSL_CERT_DIR={0}/certs \
-             TENANTS_TABLE=tenants EVENTS_TABLE=events EXPORTER_FUNCTION={function_arn} EXPORTER_ROLE_NAME=exporter {setting}",
+             TENANTS_TABLE=tenants EVENTS_TABLE=events EXPORTER_FUNCTION={function_arn} EXPORTER_ROLE_NAME=exporter {settings}",
             scratch.display()
         );
         let variables = variables.split(' ').filter_map(|variable| variable.split_once('='));
@@ -98,8 +98,9 @@ impl Bench {
         let data = Data::new(1, data.shards, 64_000, data.gzip);
         let (name, mut recorded) = (format!("{}, checked", program.name), data.documents());
         // Small objects, so that splits are checked too. boto3 frames what it uploads over TLS.
-        let setting = "MAX_OBJECT_BYTES=10000000";
-        let program = &Program { name, tls: false, slow: false, setting, ..program.clone() };
+        let tls = program.tls && program.kind != "boto3";
+        let settings = format!("{} MAX_OBJECT_BYTES=10000000", program.settings);
+        let program = &Program { name, tls, slow: false, settings, ..program.clone() };
         let Trial { objects, calls, .. } = self.export(program, &data).await?;
         let mut files = BTreeMap::<_, Vec<u8>>::new();
         objects.into_iter().for_each(|((path, _), part)| files.entry(path).or_default().extend(part));

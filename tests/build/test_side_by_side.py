@@ -40,10 +40,12 @@ class SideBySide(unittest.TestCase):
         return started.returncode, printed
 
     def test_each_program_gets_a_line_and_the_output_of_those_that_failed_comes_at_the_end(self):
-        good, bad = "echo 'test result: ok. 7 passed'", "echo what went wrong >&2; sleep 0.2; exit 101"
+        good = "echo 'test result: ok. 7 passed'; touch $0.done"
+        # It ends last.
+        bad = "echo what went wrong >&2; until [ -e ${0%/*}/good.sh.done ]; do sleep 0.01; done; sleep 0.5; exit 101"
         status, printed = self.run_all(self.built(good=good, bad=bad))
         self.assertEqual(status, 1)
-        self.assertRegex(printed, r"(?s)\A *0\.\d s  good: ok\. 7 passed\n *0\.\d s  bad: status 101\n\nbad failed:\nwhat went wrong\n")
+        self.assertRegex(printed, r"(?s)\A *\d+\.\d s  good: ok\. 7 passed\n *\d+\.\d s  bad: status 101\n\nbad failed:\nwhat went wrong\n")
         self.assertEqual((self.folder / "output/good").read_text(), "test result: ok. 7 passed\n")
         self.assertEqual(self.run_all(self.built(good=good))[0], 0)
 

@@ -24,7 +24,9 @@ fn as_json(events: &[Event]) -> String {
 }
 
 async fn deployed(aws: &LocalAws) -> Result<Platform<'_>> {
-    create_platform(aws, &[("FanOut", "true"), ("EventsRetentionDays", "0")]).await
+    // With two vCPUs, the exporter has several threads.
+    let parameters = [("FanOut", "true"), ("EventsRetentionDays", "0"), ("MemorySize", "3538")];
+    create_platform(aws, &parameters).await
 }
 
 async fn exported(customer: &Customer) -> Result<Vec<(String, String)>> {

@@ -30,7 +30,7 @@ def run(account, *arguments):
         try:
             status = driver_of(account).main([*arguments])
         except SystemExit as end:
-            status = end.code
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
     return status, output.getvalue(), errors.getvalue()
 
 
@@ -39,4 +39,5 @@ while True:
     connection, _ = listener.accept()
     # The harness may have given the command up.
     with connection, contextlib.suppress(ConnectionError), connection.makefile("rw") as stream:
-        json.dump(run(*json.loads(stream.readline())), stream)
+        if line := stream.readline():
+            json.dump(run(*json.loads(line)), stream)

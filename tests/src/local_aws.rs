@@ -5,6 +5,8 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +19,7 @@ use audit_log_aws::sdk::sts;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::{project, tools};
+use crate::project;
 
 /// The platform's account, and the local AWS's default.
 pub const PLATFORM_ACCOUNT: &str = "111111111111";
@@ -77,9 +79,41 @@ impl LocalAws {
             .spawn()
             .context("starting the local AWS")?;
         let mut aws = Self { process, cli: None, endpoint, directory };
-        aws.cli = Some(tools::start_cli(&aws)?);
+        aws.cli = Some(aws.start_cli()?);
         aws.wait_until_ready().await?;
         Ok(aws)
+    }
+
+    /// Starts the process that runs the AWS CLI's commands. Each would take half a second of a core in a process of its own.
+    fn start_cli(&self) -> Result<Child> {
+        let log = File::create(self.cli_log())?;
+        let commands = UnixListener::bind(self.cli_socket())?;
+        let mut python = Command::new(project::installed(".tools/venv/bin/python")?);
+        // As for other tools: no profile, endpoint or proxy of the developer can send commands to a real account.
+        python
+            .arg(project::repository().join("tests/local_aws/cli.py"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory())
+            .env("TMPDIR", self.directory())
+            .env("LC_ALL", "C.UTF-8")
+            .envs(self.env(PLATFORM_ACCOUNT))
+            .current_dir(project::repository())
+            .stdin(OwnedFd::from(commands))
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(self.pid().try_into()?)
+            .spawn()
+            .context("starting the AWS CLI")
+    }
+
+    /// Where the AWS CLI's process takes commands.
+    pub(crate) fn cli_socket(&self) -> PathBuf {
+        self.directory().join("cli")
+    }
+
+    pub(crate) fn cli_log(&self) -> PathBuf {
+        self.directory().join("cli.log")
     }
 
     /// Kills it with its functions and removes its files. Dropping does the same, but only prints errors.

@@ -1,11 +1,8 @@
 //! Command line tools, run against the local AWS alone.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -13,8 +10,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::Command;
 
+use crate::LocalAws;
 use crate::project::{installed, last_lines, repository};
-use crate::{LocalAws, PLATFORM_ACCOUNT};
+
+/// For a command of the AWS CLI, and those before it.
+const CLI_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A deployment tool, such as `sam`, with the credentials of an account's root.
 pub fn tool(aws: &LocalAws, account: &str, name: &str) -> Result<Command> {
@@ -66,19 +66,6 @@ pub async fn run(command: &mut Command) -> Result<String> {
     Ok(printed)
 }
 
-/// Starts the process that runs the commands of [`aws_cli`]. Each would take half a second of a core in a process of its own.
-pub(crate) fn start_cli(aws: &LocalAws) -> Result<Child> {
-    let log = File::create(aws.directory().join("cli.log"))?;
-    let commands = UnixListener::bind(cli_socket(aws))?;
-    let mut python = tool(aws, PLATFORM_ACCOUNT, "python")?.into_std();
-    python.arg(repository().join("tests/local_aws/cli.py")).stdin(OwnedFd::from(commands)).stdout(log.try_clone()?);
-    python.stderr(log).process_group(aws.pid().try_into()?).spawn().context("starting the AWS CLI")
-}
-
-fn cli_socket(aws: &LocalAws) -> PathBuf {
-    aws.directory().join("cli")
-}
-
 /// Runs the AWS CLI and returns its JSON; [`Value::Null`] if it prints nothing.
 pub async fn aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Result<Value> {
     let printed = run_aws_cli(aws, account, arguments).await?;
@@ -92,12 +79,17 @@ pub async fn aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Resul
 pub(crate) async fn run_aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Result<String> {
     // `aws sqs` ignores the endpoint in the environment and would call AWS.
     let all = [&[account], arguments, &["--endpoint-url", aws.endpoint(), "--output", "json"]].concat();
-    let mut connection = UnixStream::connect(cli_socket(aws)).await?;
-    connection.write_all(format!("{}\n", json!(all)).as_bytes()).await?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await?;
+    let exchange = async {
+        let mut connection = UnixStream::connect(aws.cli_socket()).await?;
+        connection.write_all(format!("{}\n", json!(all)).as_bytes()).await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer = tokio::time::timeout(CLI_TIMEOUT, exchange).await;
+    let answer = answer.with_context(|| format!("aws {} takes too long", arguments.join(" ")))??;
     let (status, printed, errors): (i32, String, String) = serde_json::from_str(&answer).with_context(|| {
-        let log = std::fs::read_to_string(aws.directory().join("cli.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(aws.cli_log()).unwrap_or_default();
         format!("the AWS CLI has ended:\n{}", last_lines(&log, 15))
     })?;
     ensure!(status == 0, "aws {} failed ({status}):\n{}", arguments.join(" "), last_lines(errors.trim(), 40));

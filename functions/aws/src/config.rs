@@ -91,7 +91,7 @@ impl ExporterConfig {
                 max_object_bytes: number(&lookup, "MAX_OBJECT_BYTES", 256 << 20, 64 << 10..=MAX_OBJECT_BYTES)?,
                 replay_time: if queue_url.is_some() { REPLAY_TIME_WITH_QUEUE } else { REPLAY_TIME },
                 max_windows: number(&lookup, "MAX_WINDOWS_PER_TENANT", 168, 1..=100_000)?,
-                budget: Budget::new(memory_mb / 2 << 20),
+                budget: Budget::new((memory_mb << 20) / 2),
                 ocsf: Arc::new(
                     ocsf::Mapping::parse(OCSF_MAPPING)
                         .map_err(|invalid| ConfigError::new("functions/schema/ocsf.json", invalid.0))?,

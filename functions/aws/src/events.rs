@@ -1,10 +1,9 @@
 //! Stores events in the events table, and reads them in pages.
 
-mod back;
+pub(crate) mod back;
 pub(crate) mod decoding;
 mod keys;
 mod page;
-pub(crate) mod stock;
 #[cfg(test)]
 mod tests;
 

@@ -38,7 +38,7 @@ use query::{FilterQuery, ListQuery};
 /// How much a request reads, at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScanLimit {
-    /// What DynamoDB reads. By them it bills.
+    /// What DynamoDB reads, and bills by.
     bytes: u64,
     /// What DynamoDB sends: the events that its filter by action and log type leaves. They take CPU time.
     sent_bytes: u64,

@@ -135,6 +135,7 @@ fn the_webhooks_template_posts_the_chosen_notifications_as_texts_or_all_as_they_
         let mut published = listener.receive(3).await?;
         published.sort_by_key(|event| event["detail"]["sequence"].as_u64());
         let schema = serde_json::from_str(include_str!("../../../functions/schema/notifications.json"))?;
+        // The published schema accepts members that it doesn't name. The core's tests refuse those.
         for event in &published {
             jsonschema::draft202012::validate(&schema, event).map_err(|error| error.to_owned())?;
         }

@@ -1,4 +1,4 @@
-//! Kills the exporter's binary at each of its AWS calls, and makes each call fail in each possible way.
+//! Kills the exporter's binary at its AWS calls, and makes calls fail: a sample, or by `make faults` many more.
 //!
 //! README.md explains the tests. In reading order: [`scenario`] is what a run does, [`start`] the tables at its start,
 //! [`world`] the platform with its tenants, [`run`] a run behind the fault proxy, [`restore`] resets everything, [`shared`]

@@ -4,6 +4,7 @@
 //! in the DynamoDB developer guide).
 
 use audit_log_core::{
+    event::{Body, StoredEvent},
     failure::Failure,
     filter::{CopyFilter, Filter},
     ports::{PageBack, Scanned},
@@ -11,12 +12,11 @@ use audit_log_core::{
 use aws_sdk_dynamodb::{
     config::Builder as ConfigBuilder,
     operation::query::{QueryOutput, builders::QueryFluentBuilder},
-    types::ReturnConsumedCapacity,
+    types::{AttributeValue, ReturnConsumedCapacity},
 };
 
-use super::stock;
 use crate::{
-    attributes::{s, text},
+    attributes::{Item, as_json, s, text},
     errors::AwsError,
 };
 
@@ -70,22 +70,40 @@ fn condition(
     (query.expression_attribute_names(name, &name[1..]), Some(condition))
 }
 
+/// Decoded by the SDK, since most items are left out. An export decodes its pages in [`super::page`].
 pub(super) async fn page_of(query: QueryFluentBuilder, retries: ConfigBuilder) -> Result<PageBack, Failure> {
     let query = query.return_consumed_capacity(ReturnConsumedCapacity::Total);
     let sent = query.customize().config_override(retries).send().await;
     let output = sent.map_err(|error| AwsError::from_sdk(&error).events_failure())?;
     let QueryOutput { items, count, scanned_count, last_evaluated_key, consumed_capacity, .. } = output;
     // The SDK decodes a damaged response without items as an empty page.
-    let items = items.filter(|items| i32::try_from(items.len()) == Ok(count));
-    let items = items.ok_or_else(|| AwsError::invalid_response("ResponseError").events_failure())?;
+    let damaged = || AwsError::invalid_response("ResponseError").events_failure();
+    let items = items.filter(|items| i32::try_from(items.len()) == Ok(count)).ok_or_else(damaged)?;
+    let more_after = match last_evaluated_key.filter(|key| !key.is_empty()) {
+        Some(key) => Some(text(&key, "recorded_at_id").ok_or_else(damaged)?),
+        None => None,
+    };
     let units = consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
     Ok(PageBack {
-        events: items.into_iter().map(stock::event).collect(),
-        more_after: last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id")),
+        events: items.into_iter().map(event).collect(),
+        more_after,
         scanned: Scanned {
             events: u64::try_from(scanned_count).unwrap_or_default(),
             // A fraction of a byte doesn't matter, and no page has more bytes than a number.
             bytes: (units * UNIT_BYTES) as u64,
         },
     })
+}
+
+pub(crate) fn event(mut item: Item) -> StoredEvent {
+    let recorded_at_id = text(&item, "recorded_at_id").unwrap_or_default();
+    let body = match item.remove("event") {
+        Some(AttributeValue::S(text)) => Body::Text(text),
+        Some(other) => {
+            item.insert("event".to_owned(), other);
+            Body::NoText(as_json(&item))
+        }
+        None => Body::NoText(as_json(&item)),
+    };
+    StoredEvent { recorded_at_id, body }
 }

@@ -12,9 +12,10 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{dynamodb::client, *};
 use crate::{
-    attributes::{Item, as_json},
+    attributes::{Item, as_json, text},
     clients::MAX_ATTEMPTS,
-    events::{EventsTable, decoding, stock},
+    errors::AwsError,
+    events::{EventsTable, back, decoding},
 };
 
 const GOOD: &str = r#"{"Count":1,"Items":[{"recorded_at_id":{"S":"k"},"event":{"S":"{}"}}],"ScannedCount":1}"#;
@@ -29,7 +30,10 @@ async fn decoded_by_us(aws: &Aws) -> Result<Page, Failure> {
 async fn decoded_by_the_sdk(aws: &Aws) -> Result<Page, Failure> {
     let tenant = config(Draft::default()).tenant;
     let range = EventRange { tenant: &tenant, shard: 0, window: window(), after: None };
-    stock::page_of(EventsTable::new(client(aws), "events").query(range), ConfigBuilder::new()).await
+    let sent = EventsTable::new(client(aws), "events").query(range).send().await;
+    let output = sent.map_err(|error| AwsError::from_sdk(&error).events_failure())?;
+    let more_after = output.last_evaluated_key.as_ref().and_then(|key| text(key, "recorded_at_id"));
+    Ok(Page { events: output.items.unwrap_or_default().into_iter().map(back::event).collect(), more_after })
 }
 
 fn with_checksum(body: &str, checksum: u32) -> Reply {
