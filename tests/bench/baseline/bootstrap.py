@@ -22,6 +22,8 @@ def main():
         except Exception as error:
             traceback.print_exc()
             outcome, answer = "error", {"errorMessage": str(error), "errorType": type(error).__name__}
+        # The server may have closed it during a long invocation.
+        connection.close()
         connection.request("POST", f"{INVOCATION}/{request_id}/{outcome}", json.dumps(answer))
         connection.getresponse().read()
 
