@@ -68,7 +68,8 @@ test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=3 s
 	@$(ON_HOST) cargo test --workspace --locked --no-run --message-format=json-render-diagnostics \
 	    | tests/build/side_by_side target/tests faults browser acceptance api export operations platform proof
 
-faults: build ## The exporter under many more faults than in each run of the tests (FAULTS=all)
+faults: ## The exporter under many more faults than in each run of the tests (FAULTS=all)
+	@$(MAKE) --no-print-directory build TESTS="--test faults"
 	$(ON_HOST) FAULTS=$(or $(FAULTS),most) cargo test --workspace --locked --test faults
 
 consumers: build $(CONSUMERS) ## Each consumer of docs/consumers.md, by the page's own code, on exported files
