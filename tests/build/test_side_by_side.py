@@ -65,7 +65,9 @@ class SideBySide(unittest.TestCase):
         started = self.start()
         started.stdin.write(self.built(one="sleep 0.5; echo $$ > pid; exec sleep 60"))
         started.stdin.close()
+        deadline = time.monotonic() + 30
         while not (self.folder / "pid").exists() or not (self.folder / "pid").read_text():
+            self.assertLess(time.monotonic(), deadline, "the program does not begin")
             time.sleep(0.01)
         started.send_signal(signal.SIGINT)
         self.assertEqual(started.wait(timeout=30), 130)

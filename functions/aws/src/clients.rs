@@ -36,18 +36,18 @@ pub async fn shared_config() -> SdkConfig {
 /// An HTTP client that makes its connector, with the trusted certificates, for the first request. Without this, the SDK also
 /// makes one for each client that is built, thus for each tenant's, only to check that it can.
 #[derive(Debug)]
-pub(crate) struct OneConnector(pub(crate) SharedHttpClient);
+struct OneConnector(SharedHttpClient);
 
 impl OneConnector {
-    /// Reads the trusted certificates, which takes some milliseconds, while the function requests its first invocation.
+    /// Reads the trusted certificates, which takes some milliseconds, while the function requests its first invocation. If it
+    /// can't, the first request does, and says why it fails.
     fn read_certificates(&self) {
         let client = self.0.clone();
-        std::thread::spawn(move || {
-            let checked =
-                client.validate_base_client_config(&RuntimeComponentsBuilder::new("certificates"), &ConfigBag::base());
-            // Requests fail then, and say why.
-            checked.inspect_err(|error| tracing::warn!(%error, "the trusted certificates could not be read")).ok();
-        });
+        let read = move || {
+            client.validate_base_client_config(&RuntimeComponentsBuilder::new("certificates"), &ConfigBag::base()).ok()
+        };
+        // Unlike `std::thread::spawn`, it doesn't panic without a thread.
+        std::thread::Builder::new().spawn(read).ok();
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn timeouts() -> TimeoutConfig {
 }
 
 /// Not watched: an attempt's timeout limits how long a request or an answer can stall. The SDK would look at each unanswered
-/// request ten times a second and wake its task, which costs a sixth of an export whose answers are slow.
+/// request ten times a second and wake its task.
 pub(crate) fn stalled_streams() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }

@@ -238,7 +238,7 @@ fn quoted(text: &str, also: usize) -> String {
 
 proptest! {
     #[test]
-    fn a_text_is_unescaped_as_serde_json_does(text in "(?s)[\"\\\\/a-f\u{0}-\u{1f}ü☃🦀]{0,40}.{0,30}", also in 0..5usize) {
+    fn an_escaped_text_is_read_as_it_was_written(text in "(?s)[\"\\\\/a-f\u{0}-\u{1f}ü☃🦀]{0,40}.{0,30}", also in 0..5usize) {
         let quoted = quoted(&text, also);
         prop_assert_eq!(serde_json::from_str::<Value>(&quoted).unwrap(), Value::from(text.clone()));
         let item = format!(r#"{{"a":{{"S":{quoted}}},"event":{{"S":{quoted}}},"recorded_at_id":{{"S":"k"}}}}"#);

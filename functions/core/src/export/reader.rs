@@ -256,8 +256,8 @@ impl<'a, E: Events> Reader<'a, E> {
         requests.push(page.boxed());
     }
 
-    /// Keeps the pages that have arrived. Only requests that were woken are polled: with many shards, polling all of them at
-    /// each wake-up would cost more than decoding the pages.
+    /// Keeps the pages that have arrived. Only requests that were woken are polled: polling all of them at each wake-up would
+    /// cost time that grows with the square of the shards.
     fn receive(&mut self, context: &mut Context<'_>) {
         while let Poll::Ready(Some((index, answer))) = self.requests.poll_next_unpin(context) {
             if let Some(request) = &mut self.shards[index].request {
