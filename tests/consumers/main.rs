@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::is_data;
 use audit_log_tests::{
-    Customer, LocalAws, Platform, Signals, Table, connect, deploy_platform, project, publish_template,
+    Customer, LocalAws, Platform, Signals, Table, connect, deploy_platform_with_sam, project, publish_template,
 };
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use futures::future::try_join_all;
@@ -62,7 +62,7 @@ async fn export_and_check() -> Result<()> {
     let aws = LocalAws::start().await?;
     let template = publish_template(&aws).await?;
     let parameters = [("CustomerTemplateUrl", template.as_str()), ("EventsRetentionDays", "0")];
-    let platform = deploy_platform(&aws, &parameters).await?;
+    let platform = deploy_platform_with_sam(&aws, &parameters).await?;
     platform.pause_rules().await?;
 
     let midnight = Utc::now().date_naive().and_time(NaiveTime::MIN).and_utc();

@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use audit_log_tests::events::{Event, Spread, generate};
-use audit_log_tests::{Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, deploy_platform, publish_template};
+use audit_log_tests::{
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, deploy_platform_with_sam, publish_template,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 
@@ -41,7 +43,7 @@ impl Demo<'_> {
 pub(crate) async fn prepare<'a>(screen: &Screen, aws: &'a LocalAws, day: DateTime<Utc>) -> Result<Demo<'a>> {
     let deploy = async {
         let template = publish_template(aws).await?;
-        let platform = deploy_platform(aws, &[("CustomerTemplateUrl", &template)]).await?;
+        let platform = deploy_platform_with_sam(aws, &[("CustomerTemplateUrl", &template)]).await?;
         // A tick of the real hour would export the rest of the day at once.
         platform.pause_rules().await?;
         Ok(platform)

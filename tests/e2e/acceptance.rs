@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::{
-    LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, deploy_platform, onboard, project, tools, wait_until,
+    LocalAws, PLATFORM_ACCOUNT, Platform, REGION, Table, deploy_platform_with_sam, onboard, project, tools, wait_until,
 };
 use chrono::{DurationRound as _, TimeDelta, Utc};
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,7 +40,7 @@ async fn deploy(aws: &LocalAws) -> Result<Platform<'_>> {
         ("NotificationEmail", EMAIL),
         ("CustomerTemplateUrl", "https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml"),
     ];
-    deploy_platform(aws, &parameters).await
+    deploy_platform_with_sam(aws, &parameters).await
 }
 
 /// The acceptance test, run by a platform engineer with two profiles.

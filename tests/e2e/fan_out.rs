@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, create_platform, delete_stack, onboard, tools, wait_until,
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, Table, delete_stack, deploy_platform, onboard, tools, wait_until,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn as_json(events: &[Event]) -> String {
 async fn deployed(aws: &LocalAws) -> Result<Platform<'_>> {
     // With two vCPUs, the exporter has several threads.
     let parameters = [("FanOut", "true"), ("EventsRetentionDays", "0"), ("MemorySize", "3538")];
-    create_platform(aws, &parameters).await
+    deploy_platform(aws, &parameters).await
 }
 
 async fn exported(customer: &Customer) -> Result<Vec<(String, String)>> {

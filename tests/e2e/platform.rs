@@ -12,8 +12,8 @@ use audit_log_aws::sdk::{
     sts,
 };
 use audit_log_tests::{
-    LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, exporter_session, open_exporter_role, open_role,
-    quick_create, role_session, run_on_platform, tools,
+    LocalAws, PLATFORM_ACCOUNT, PlatformOutputs, deploy_platform, deploy_platform_with_sam, exporter_session,
+    open_exporter_role, open_role, quick_create, role_session, run_on_platform, tools,
 };
 use serde_json::{Value, json};
 
@@ -280,12 +280,12 @@ async fn incomplete_token_settings_are_not_deployed() -> Result<()> {
 #[tokio::test]
 async fn notifications_are_emailed_only_to_the_address_in_the_parameter() -> Result<()> {
     let aws = LocalAws::start().await?;
-    let platform = deploy_platform(&aws, &[]).await?;
+    let platform = deploy_platform_with_sam(&aws, &[]).await?;
     let bus = platform.outputs().notification_bus_name.as_str();
     let rules = async || platform_cli(&aws, &["events", "list-rules", "--event-bus-name", bus]).await;
     assert_eq!(rules().await?["Rules"], json!([]), "no rule by default");
 
-    deploy_platform(&aws, &[("NotificationEmail", "ops@acme.example")]).await?;
+    deploy_platform_with_sam(&aws, &[("NotificationEmail", "ops@acme.example")]).await?;
     let rules = rules().await?;
     let [rule] = list(&rules["Rules"]) else { bail!("expected one rule: {rules}") };
     let of_rule = ["events", "list-targets-by-rule", "--event-bus-name", bus, "--rule", text(&rule["Name"])];

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Spread, generate};
 use audit_log_tests::{
-    Browser, Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, delete_stack, deploy_platform, follow_link,
-    project, publish_template, tools,
+    Browser, Customer, LocalAws, PLATFORM_ACCOUNT, Platform, connect, delete_stack, deploy_platform_with_sam,
+    follow_link, project, publish_template, tools,
 };
 use chrono::{DateTime, Datelike as _, DurationRound as _, TimeDelta, Utc, Weekday};
 use serde_json::json;
@@ -29,7 +29,7 @@ const NEW: &str = "initech";
 async fn main() -> Result<()> {
     let aws = LocalAws::start().await?;
     let template = publish_template(&aws).await?;
-    let platform = deploy_platform(&aws, &[("CustomerTemplateUrl", &template)]).await?;
+    let platform = deploy_platform_with_sam(&aws, &[("CustomerTemplateUrl", &template)]).await?;
     let hour = Utc::now().duration_trunc(TimeDelta::hours(1))?;
     let broken = export_two_weeks(&aws, &platform, hour).await?;
 

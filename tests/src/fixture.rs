@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use anyhow::{Result, anyhow};
 use tokio::runtime::Runtime;
 
-use crate::{LocalAws, Platform, create_platform};
+use crate::{LocalAws, Platform, deploy_platform};
 
 /// Not opened: the local AWS has no CloudFormation console.
 const TEMPLATE_URL: &str = "https://templates.s3.amazonaws.com/audit-log-export-role/v1.0.0.yaml";
@@ -30,11 +30,16 @@ static AWS: LazyLock<Result<LocalAws>> = LazyLock::new(|| runtime()?.block_on(Lo
 
 static FIXTURE: LazyLock<Result<Fixture>> = LazyLock::new(|| {
     let aws = AWS.as_ref().map_err(|error| anyhow!("{error:#}"))?;
-    // Tests export days in the past, which must not be past retention.
-    let parameters =
-        [("EventsRetentionDays", "0"), ("CustomerTemplateUrl", TEMPLATE_URL), ("SignInOrigins", PLATFORM_ORIGIN)];
+    let parameters = [
+        // Tests export days in the past, which must not be past retention.
+        ("EventsRetentionDays", "0"),
+        // Final deliveries wait for that long. Half of it must be enough for a write on a busy machine.
+        ("SettleSeconds", "10"),
+        ("CustomerTemplateUrl", TEMPLATE_URL),
+        ("SignInOrigins", PLATFORM_ORIGIN),
+    ];
     let platform = runtime()?.block_on(async {
-        let platform = create_platform(aws, &parameters).await?;
+        let platform = deploy_platform(aws, &parameters).await?;
         platform.pause_rules().await.map(|()| platform)
     })?;
     Ok(Fixture { aws, platform })

@@ -41,7 +41,7 @@ pub use rule::{Rule, Rules};
 pub use session::{exporter_session, open_exporter_role, open_role, role_session};
 pub use signals::Signals;
 pub use stacks::{
-    CustomerOutputs, CustomerStack, create_platform, create_templates_bucket, delete_stack, deploy_platform,
+    CustomerOutputs, CustomerStack, create_templates_bucket, delete_stack, deploy_platform, deploy_platform_with_sam,
     publish_template, quick_create,
 };
 pub use waiting::wait_until;

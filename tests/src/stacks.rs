@@ -47,13 +47,9 @@ pub struct CustomerOutputs {
     pub template_version: String,
 }
 
-/// Deploys the platform's template with `sam deploy` for this machine's architecture, with the zips that were built last
-/// and a test issuer of tokens.
-///
-/// A second call updates the stack; parameters that it doesn't name keep their values. A value must not contain `'`.
-/// `FanOut` is off unless `overrides` set it, so that the answer to a tick covers all tenants. An error holds SAM's output
-/// and the failed resources.
-pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
+/// Deploys the platform's template with `sam deploy`, as `make deploy` does. Otherwise like [`deploy_platform`], which is quicker: SAM
+/// takes four seconds of a core to start and to read the template.
+pub async fn deploy_platform_with_sam<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
     let issuer = TestIssuer::es256(Utc::now());
     prepare_artifacts(aws).await?;
     let mut sam = tools::tool(aws, PLATFORM_ACCOUNT, "sam")?;
@@ -72,9 +68,13 @@ pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     deployed(aws, issuer).await
 }
 
-/// Creates the same stack as the first [`deploy_platform`], but without SAM, which takes four seconds of a core to start and to
-/// read the template.
-pub async fn create_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
+/// Deploys the platform's template for this machine's architecture, with the zips that were built last and a test issuer of
+/// tokens.
+///
+/// A second call updates the stack; parameters that it doesn't name keep their values. A value must not contain `'`.
+/// `FanOut` is off unless `overrides` set it, so that the answer to a tick covers all tenants. An error holds the failed
+/// resources.
+pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
     let issuer = TestIssuer::es256(Utc::now());
     prepare_artifacts(aws).await?;
     let packaged = aws.directory().join("packaged.yaml");
@@ -85,14 +85,18 @@ pub async fn create_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) 
     tools::run_aws_cli(aws, PLATFORM_ACCOUNT, &[&package[..], &["--output-template-file", file]].concat()).await?;
     call(&["s3api", "put-object", "--bucket", ARTIFACTS_BUCKET, "--key", "packaged.yaml", "--body", file]).await?;
     let url = format!("{}/{ARTIFACTS_BUCKET}/packaged.yaml", aws.endpoint());
-    let parameters: Vec<_> = parameters(&issuer, overrides)
-        .into_iter()
-        .map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }))
-        .collect();
-    let create = ["cloudformation", "create-stack", "--stack-name", PLATFORM_STACK, "--template-url", &url];
+    let before = wait_for_stack(aws, PLATFORM_ACCOUNT, PLATFORM_STACK).await?;
+    let overrides = parameters(&issuer, overrides);
+    let given = overrides.iter().map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }));
+    let kept = before.iter().flat_map(|stack| stack["Parameters"].as_array()).flatten();
+    let kept =
+        kept.filter_map(|it| it["ParameterKey"].as_str()).filter(|it| overrides.iter().all(|(name, _)| name != it));
+    let kept = kept.map(|name| json!({ "ParameterKey": name, "UsePreviousValue": true }));
+    let parameters = given.chain(kept).collect::<Value>().to_string();
+    let operation = if before.is_some() { "update-stack" } else { "create-stack" };
+    let deploy = ["cloudformation", operation, "--stack-name", PLATFORM_STACK, "--template-url", &url];
     let capabilities = ["--capabilities", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"];
-    let parameters = Value::from(parameters).to_string();
-    call(&[&create[..], &capabilities, &["--parameters", &parameters]].concat()).await?;
+    call(&[&deploy[..], &capabilities, &["--parameters", &parameters]].concat()).await?;
     deployed(aws, issuer).await
 }
 

@@ -10,7 +10,7 @@ use audit_log_aws::sdk::{dynamodb, s3, sqs};
 use audit_log_core::settings::Draft;
 use audit_log_tests::events::{Event, Spread, generate};
 use audit_log_tests::{
-    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, create_platform, exporter_session, onboard,
+    Customer, LocalAws, PLATFORM_ACCOUNT, Platform, REGION, deploy_platform, exporter_session, onboard,
     open_exporter_role, project, tools,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -92,7 +92,7 @@ fn filler() -> String {
 
 impl World {
     pub(crate) async fn start(aws: &'static LocalAws) -> Result<Self> {
-        let platform = create_platform(aws, &[("FanOut", "true"), ("EventsRetentionDays", "0")]).await?;
+        let platform = deploy_platform(aws, &[("FanOut", "true"), ("EventsRetentionDays", "0")]).await?;
         // A tick of the real hour must not run in between.
         platform.pause_rules().await?;
         let outputs = platform.outputs();

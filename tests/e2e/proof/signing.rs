@@ -4,8 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use audit_log_aws::sdk::dynamodb::types::AttributeValue;
 use audit_log_core::settings::Draft;
 use audit_log_tests::{
-    Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, Table, attribute, create_platform, deploy_platform, onboard,
-    tools,
+    Item, Listener, LocalAws, PLATFORM_ACCOUNT, Platform, Table, attribute, deploy_platform, onboard, tools,
 };
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -46,7 +45,7 @@ async fn deploy_again<'a>(
 #[tokio::test]
 async fn a_disabled_key_holds_windows_for_six_hours_and_then_they_are_delivered_unsigned() -> Result<()> {
     let aws = LocalAws::start().await?;
-    let platform = create_platform(&aws, &[("EventsRetentionDays", "0")]).await?;
+    let platform = deploy_platform(&aws, &[("EventsRetentionDays", "0")]).await?;
     platform.pause_rules().await?;
     let tenant = "unsigned";
     let listener = Listener::new(&aws, &platform.outputs().notification_bus_name, tenant).await?;
