@@ -7,6 +7,7 @@ directory, environment and arguments, and gets its status.
 
 import ast
 import contextlib
+import fcntl
 import functools
 import io
 import os
@@ -62,12 +63,16 @@ def run(directory, environment, arguments):
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def serve(connection, files, command):
     """Runs a command in this process, which is a fork, and ends."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # The end of `aws` then ends this process, by SIGIO.
+        fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(connection, fcntl.F_SETFL, os.O_ASYNC)
         for number, file in enumerate(files):
             os.dup2(file, number)
         connection.sendall(b"%d" % run(*command))

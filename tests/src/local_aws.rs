@@ -86,7 +86,7 @@ impl LocalAws {
         Ok(aws)
     }
 
-    /// Starts the process that runs the AWS CLI's commands. Each would take more than half a second of a core otherwise.
+    /// Starts the process that runs the AWS CLI's commands. Without it, each takes more than half a second of a core.
     fn start_cli(&self) -> Result<Child> {
         let log = File::create(self.directory().join("cli.log"))?;
         let aws = self.cli();
@@ -117,7 +117,7 @@ impl LocalAws {
         self.bin().join("aws")
     }
 
-    /// The path for programs that call `aws` or a deployment tool: this `aws` starts in a hundredth of the AWS CLI's time.
+    /// The path for programs that call `aws` or a deployment tool: this `aws` is [`Self::cli`].
     pub fn path(&self) -> Result<OsString> {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let own = [self.bin(), project::installed(".tools/venv/bin")?];
