@@ -88,9 +88,9 @@ impl LocalAws {
 
     /// Starts the process that runs the AWS CLI's commands. Without it, each takes more than half a second of a core.
     fn start_cli(&self) -> Result<Child> {
-        let log = File::create(self.directory().join("cli.log"))?;
         let aws = self.cli();
         fs::create_dir(self.bin())?;
+        let log = File::create(aws.with_extension("log"))?;
         symlink(project::repository().join("tests/local_aws/aws"), &aws)?;
         let commands = UnixListener::bind(aws.with_extension("socket"))?;
         let mut python = Command::new(project::installed(".tools/venv/bin/python")?);
