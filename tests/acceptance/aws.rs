@@ -1,4 +1,4 @@
-//! The AWS CLI that the Makefile installs, with a profile. So profiles mean what they mean for the AWS CLI: access keys,
+//! The AWS CLI in the path, which the Makefile installs, with a profile. So profiles mean what they mean for the AWS CLI: access keys,
 //! single sign-on, or chains of roles.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-use audit_log_tests::project::{installed, last_lines};
+use audit_log_tests::project::last_lines;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
@@ -58,7 +58,7 @@ impl Account {
 
     /// Calls AWS, and returns its answer; [`Value::Null`] if there is none. An error is a [`Refusal`] if AWS refused.
     pub(crate) async fn call(&self, arguments: &[&str]) -> Result<Value> {
-        let mut command = Command::new(installed(".tools/venv/bin/aws")?);
+        let mut command = Command::new("aws");
         command.args(arguments).args(["--profile", &self.profile, "--output", "json"]);
         if let Some(region) = &self.region {
             command.args(["--region", region]);

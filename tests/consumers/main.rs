@@ -142,13 +142,10 @@ async fn check(aws: &LocalAws, exported: &Value) -> Result<()> {
     let file = aws.directory().join("exported.json");
     std::fs::write(&file, serde_json::to_vec(exported)?)?;
     let root = project::repository();
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(root.join(".tools/venv/bin")).chain(std::env::split_paths(&inherited));
-    let path = std::env::join_paths(path)?;
     let mut command = Command::new(project::installed(".tools/consumers/bin/python")?);
     command.arg(root.join("tests/consumers/check.py")).arg(file);
     // With a clean environment and another home, no profile or endpoint of the developer has an effect.
-    command.env_clear().env("PATH", path).env("HOME", aws.directory()).env("TMPDIR", aws.directory());
+    command.env_clear().env("PATH", aws.path()?).env("HOME", aws.directory()).env("TMPDIR", aws.directory());
     command.env("LC_ALL", "C.UTF-8").envs(aws.env(audit_log_tests::PLATFORM_ACCOUNT));
     command.current_dir(aws.directory()).stdin(Stdio::null()).kill_on_drop(true);
     if !command.status().await?.success() {

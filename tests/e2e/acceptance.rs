@@ -1,6 +1,6 @@
 //! `make acceptance` against the local AWS: its binary, with profiles, a command for tokens, and the stack as it is on AWS.
 
-#![allow(clippy::disallowed_methods, reason = "tools need the path")]
+#![allow(clippy::disallowed_methods, reason = "the hours to export are as of now")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -73,7 +73,7 @@ impl<'a> Engineer<'a> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_acceptance"));
         command
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", self.aws.path()?)
             .env("HOME", &self.home)
             .env("AWS_CONFIG_FILE", self.home.join("config"))
             .env("AWS_ENDPOINT_URL", self.aws.endpoint())

@@ -299,9 +299,13 @@ async fn a_published_version_of_the_template_never_changes() -> Result<()> {
         std::fs::copy(project::repository().join("cloudformation").join(file), copy.join(file))?;
     }
     let publish = async |place: [&str; 2]| {
-        let path = format!("{}:/usr/bin:/bin", project::repository().join(".tools/venv/bin").display());
         let mut publish = tokio::process::Command::new(copy.join("publish"));
-        publish.args(place).env_clear().env("PATH", path).env("HOME", aws.directory()).envs(aws.env(PLATFORM_ACCOUNT));
+        publish
+            .args(place)
+            .env_clear()
+            .env("PATH", aws.path()?)
+            .env("HOME", aws.directory())
+            .envs(aws.env(PLATFORM_ACCOUNT));
         tools::run(&mut publish).await
     };
     let folder = aws.directory().join("published");

@@ -1,43 +1,99 @@
-"""Runs the AWS CLI's commands for the harness in `tests/src/tools.rs`, all in one process.
+"""Runs the AWS CLI's commands for `aws`, each in a fork of this process.
 
-Starting the CLI takes half a second of a core, and a command a hundredth. Stdin is a socket that listens. A connection sends
-an account and the arguments as a JSON array, and gets the status, the output and the errors.
+Starting the CLI takes more than half a second of a core. Here its modules are loaded already, and the services' models after
+a service's first command. Stdin is a socket that listens. A connection brings stdin, stdout and stderr of a command, and its
+directory, environment and arguments, and gets its status.
 """
 
+import ast
 import contextlib
+import fcntl
+import functools
 import io
-import json
 import os
+import signal
 import socket
+import sys
+import traceback
 
 from awscli.clidriver import create_clidriver
+from botocore.exceptions import DataNotFoundError
 
-# Each has its account's credentials. All share the loader, which caches the services' models.
-DRIVERS = {}
-
-
-def driver_of(account):
-    os.environ["AWS_ACCESS_KEY_ID"] = account
-    if account not in DRIVERS:
-        DRIVERS[account] = create_clidriver()
-        loader = next(iter(DRIVERS.values())).session.get_component("data_loader")
-        DRIVERS[account].session.register_component("data_loader", loader)
-    return DRIVERS[account]
+# Runs one command, in a fork.
+DRIVER = create_clidriver()
+# Loads models, and never runs a command: it would remember the command's profile and region.
+LOADING = create_clidriver()
+LOADING.session.register_component("data_loader", DRIVER.session.get_component("data_loader"))
+# What the CLI's own package has set.
+DATA_PATH = os.environ["AWS_DATA_PATH"]
 
 
-def run(account, *arguments):
-    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(io.StringIO()) as errors:
-        try:
-            status = driver_of(account).main([*arguments])
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    return status, output.getvalue(), errors.getvalue()
+@functools.cache
+def load(command=""):
+    """Loads what each command of a service reads."""
+    service = "s3" if command == "s3api" else command
+    session = LOADING.session
+    with contextlib.suppress(DataNotFoundError, SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        session.create_client(service, "us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+        session.get_paginator_model(service)
+        # Refused, since the operation is missing.
+        LOADING.main([command])
 
 
+def receive(connection):
+    """The files, and the rest of the request."""
+    part, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+    request = bytearray(part)
+    while part := connection.recv(1 << 16):
+        request += part
+    return files, request.decode()
+
+
+def run(directory, environment, arguments):
+    """Runs a command and returns its status."""
+    sys.argv = ["aws", *arguments]
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment, AWS_DATA_PATH=DATA_PATH)
+    # It has read the configuration of its creator's environment.
+    DRIVER.session._config = None
+    try:
+        return DRIVER.main(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def serve(connection, files, command):
+    """Runs a command in this process, which is a fork, and ends."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # The end of `aws` then ends this process, by SIGIO.
+        fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(connection, fcntl.F_SETFL, os.O_ASYNC)
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        connection.sendall(b"%d" % run(*command))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+# Nobody waits for the forks.
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 listener = socket.socket(fileno=0)
 while True:
     connection, _ = listener.accept()
-    # The harness may have given the command up.
-    with connection, contextlib.suppress(ConnectionError), connection.makefile("rw") as stream:
-        if line := stream.readline():
-            json.dump(run(*json.loads(line)), stream)
+    with connection:
+        files, request = receive(connection)
+        # An `aws` that was killed may have sent a part, which is no tuple.
+        with contextlib.suppress(SyntaxError):
+            command = ast.literal_eval(request)
+            load(*command[-1][:1])
+            if not os.fork():
+                serve(connection, files, command)
+        for file in files:
+            os.close(file)

@@ -3,9 +3,11 @@
 //! [`Drop`] kills its process group, functions and the AWS CLI included. If the owner is killed, or never drops it (a
 //! static), the launcher sees its stdin close and does the same.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -84,21 +86,20 @@ impl LocalAws {
         Ok(aws)
     }
 
-    /// Starts the process that runs the AWS CLI's commands. Each would take half a second of a core in a process of its own.
+    /// Starts the process that runs the AWS CLI's commands. Without it, each takes more than half a second of a core.
     fn start_cli(&self) -> Result<Child> {
-        let log = File::create(self.cli_log())?;
-        let commands = UnixListener::bind(self.cli_socket())?;
+        let aws = self.cli();
+        fs::create_dir(self.bin())?;
+        let log = File::create(aws.with_extension("log"))?;
+        symlink(project::repository().join("tests/local_aws/aws"), &aws)?;
+        let commands = UnixListener::bind(aws.with_extension("socket"))?;
         let mut python = Command::new(project::installed(".tools/venv/bin/python")?);
-        // As for other tools: no profile, endpoint or proxy of the developer can send commands to a real account.
+        // Each command brings its own environment.
         python
             .arg(project::repository().join("tests/local_aws/cli.py"))
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory())
-            .env("TMPDIR", self.directory())
             .env("LC_ALL", "C.UTF-8")
-            .envs(self.env(PLATFORM_ACCOUNT))
-            .current_dir(project::repository())
             .stdin(OwnedFd::from(commands))
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -107,13 +108,20 @@ impl LocalAws {
             .context("starting the AWS CLI")
     }
 
-    /// Where the AWS CLI's process takes commands.
-    pub(crate) fn cli_socket(&self) -> PathBuf {
-        self.directory().join("cli")
+    fn bin(&self) -> PathBuf {
+        self.directory().join("bin")
     }
 
-    pub(crate) fn cli_log(&self) -> PathBuf {
-        self.directory().join("cli.log")
+    /// The program that has the AWS CLI's process run a command, with its files, directory and environment.
+    pub(crate) fn cli(&self) -> PathBuf {
+        self.bin().join("aws")
+    }
+
+    /// The path for programs that call `aws` or a deployment tool: this `aws` is [`Self::cli`].
+    pub fn path(&self) -> Result<OsString> {
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let own = [self.bin(), project::installed(".tools/venv/bin")?];
+        Ok(std::env::join_paths(own.into_iter().chain(std::env::split_paths(&inherited)))?)
     }
 
     /// Kills it with its functions and removes its files. Dropping does the same, but only prints errors.

@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::LocalAws;
 use crate::project::{installed, last_lines, repository};
 
-/// For a command of the AWS CLI, and those before it.
+/// For a command of the AWS CLI.
 const CLI_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A deployment tool, such as `sam`, with the credentials of an account's root.
@@ -21,13 +19,10 @@ pub fn tool(aws: &LocalAws, account: &str, name: &str) -> Result<Command> {
     Ok(confined(aws, account, &installed(&format!(".tools/venv/bin/{name}"))?))
 }
 
-/// A bash that runs `commands`, with the deployment tools in its path and the credentials of an account's root.
+/// A bash that runs `commands`, with `aws` and the deployment tools in its path and the credentials of an account's root.
 pub fn bash(aws: &LocalAws, account: &str, commands: &str) -> Result<Command> {
-    let mut path = installed(".tools/venv/bin")?.into_os_string();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
     let mut command = confined(aws, account, Path::new("bash"));
-    command.args(["-c", commands]).env("PATH", path);
+    command.args(["-c", commands]).env("PATH", aws.path()?);
     Ok(command)
 }
 
@@ -77,21 +72,9 @@ pub async fn aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Resul
 
 /// Runs the AWS CLI and returns what it prints.
 pub(crate) async fn run_aws_cli(aws: &LocalAws, account: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = confined(aws, account, &aws.cli());
     // `aws sqs` ignores the endpoint in the environment and would call AWS.
-    let all = [&[account], arguments, &["--endpoint-url", aws.endpoint(), "--output", "json"]].concat();
-    let exchange = async {
-        let mut connection = UnixStream::connect(aws.cli_socket()).await?;
-        connection.write_all(format!("{}\n", json!(all)).as_bytes()).await?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await?;
-        anyhow::Ok(answer)
-    };
-    let answer = tokio::time::timeout(CLI_TIMEOUT, exchange).await;
-    let answer = answer.with_context(|| format!("aws {} takes too long", arguments.join(" ")))??;
-    let (status, printed, errors): (i32, String, String) = serde_json::from_str(&answer).with_context(|| {
-        let log = std::fs::read_to_string(aws.cli_log()).unwrap_or_default();
-        format!("the AWS CLI has ended:\n{}", last_lines(&log, 15))
-    })?;
-    ensure!(status == 0, "aws {} failed ({status}):\n{}", arguments.join(" "), last_lines(errors.trim(), 40));
-    Ok(printed)
+    command.args(arguments).args(["--endpoint-url", aws.endpoint(), "--output", "json"]);
+    let printed = tokio::time::timeout(CLI_TIMEOUT, run(&mut command)).await;
+    printed.with_context(|| format!("aws {} takes too long", arguments.join(" ")))?
 }

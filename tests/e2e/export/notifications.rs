@@ -1,6 +1,7 @@
 //! Audit events and notifications of a customer's failure and recovery.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use audit_log_core::settings::Draft;
@@ -123,6 +124,8 @@ fn the_webhooks_template_posts_the_chosen_notifications_as_texts_or_all_as_they_
         let webhook = Webhook::start().await?;
         let removed = format!("https://{}/removed", webhook.server.address);
         webhook.deploy(fixture, "chat", &format!("'WebhookUrl={removed}'")).await?;
+        // The AWS CLI names a change set after the second.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         webhook.deploy(fixture, "chat", "").await?;
         webhook.deploy(fixture, "tickets", r#""DetailTypes=" "Body=" "HeaderValue=secret""#).await?;
         let listener = Listener::new(aws, &platform.outputs().notification_bus_name, "closed").await?;
