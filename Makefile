@@ -168,7 +168,7 @@ erase: $(DEPLOY_TOOLS) ## Erase a tenant that has left, with your credentials (S
 # The command for tokens is passed on unexpanded, so that it may hold $TENANT_ID.
 acceptance: $(DEPLOY_TOOLS) ## A deployed stack, end to end, with your accounts (STACK=…, PLATFORM_PROFILE=…, CUSTOMER_PROFILE=…, TOKEN_COMMAND=…)
 	@$(ON_HOST) cargo build --workspace --locked --bin acceptance
-	@PATH="$(CURDIR)/$(TOOLS):$$PATH" target/$(HOST)/debug/acceptance --stack "$(STACK)" --platform-profile "$(PLATFORM_PROFILE)" \
+	@target/$(HOST)/debug/acceptance --aws $(TOOLS)/aws --stack "$(STACK)" --platform-profile "$(PLATFORM_PROFILE)" \
 	    --customer-profile "$(CUSTOMER_PROFILE)" --token-command '$(subst ','\'',$(value TOKEN_COMMAND))' \
 	    --region "$(REGION)" --tenant "$(TENANT)" --api-url "$(API_URL)" --remove "$(REMOVE)" --json "$(JSON)" \
 	    $(if $(WAIT),--wait) $(if $(KEEP),--keep) $(if $(YES),--yes)

@@ -1,5 +1,5 @@
-//! The AWS CLI in the path, which the Makefile installs, with a profile. So profiles mean what they mean for the AWS CLI: access keys,
-//! single sign-on, or chains of roles.
+//! The AWS CLI, with a profile. So profiles mean what they mean for the AWS CLI: access keys, single sign-on, or chains of
+//! roles.
 
 use std::fmt;
 use std::io::Write as _;
@@ -36,6 +36,8 @@ pub(crate) fn is_refused_with(error: &Error, codes: &[&str]) -> bool {
 /// An account that a profile has access to.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
+    /// The program of the AWS CLI.
+    program: PathBuf,
     profile: String,
     region: Option<String>,
     /// Of a local AWS.
@@ -45,10 +47,16 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(profile: &str, region: Option<&str>, directory: &Path) -> Self {
+    pub(crate) fn new(program: &Path, profile: &str, region: Option<&str>, directory: &Path) -> Self {
         let endpoint = std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| url.starts_with("http://127.0.0.1:"));
         let region = region.map(str::to_owned);
-        Self { profile: profile.to_owned(), region, endpoint, directory: directory.to_owned() }
+        Self {
+            program: program.to_owned(),
+            profile: profile.to_owned(),
+            region,
+            endpoint,
+            directory: directory.to_owned(),
+        }
     }
 
     /// Whether this is a local AWS, which can't answer everything.
@@ -58,7 +66,7 @@ impl Account {
 
     /// Calls AWS, and returns its answer; [`Value::Null`] if there is none. An error is a [`Refusal`] if AWS refused.
     pub(crate) async fn call(&self, arguments: &[&str]) -> Result<Value> {
-        let mut command = Command::new("aws");
+        let mut command = Command::new(&self.program);
         command.args(arguments).args(["--profile", &self.profile, "--output", "json"]);
         if let Some(region) = &self.region {
             command.args(["--region", region]);

@@ -10,6 +10,7 @@ pub(crate) const USAGE: &str = "usage: acceptance --stack <name> --platform-prof
   --platform-profile <profile>   the AWS CLI's profile for the platform's account
   --customer-profile <profile>   the AWS CLI's profile for another account, which plays the customer
   --token-command <command>      a shell command that prints an access token for the tenant in TENANT_ID
+  --aws <path>                   the AWS CLI; by default the one in the path
   --region <region>              the stack's region; by default the platform profile's
   --tenant <id>                  the throw-away tenant; by default a new id
   --api-url <url>                your own address of the API; by default the stack's
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) platform_profile: String,
     pub(crate) customer_profile: String,
     pub(crate) token_command: String,
+    /// The program of the AWS CLI.
+    pub(crate) aws: PathBuf,
     pub(crate) region: Option<String>,
     pub(crate) tenant: Option<String>,
     pub(crate) api_url: Option<String>,
@@ -59,6 +62,7 @@ impl Options {
     pub(crate) fn from_arguments(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut arguments = arguments.into_iter();
         let (mut stack, mut platform_profile, mut customer_profile, mut token_command) = (None, None, None, None);
+        let mut aws = PathBuf::from("aws");
         let (mut region, mut tenant, mut api_url, mut remove, mut json) = (None, None, None, None, None);
         let (mut wait, mut keep, mut yes, mut quiet_minutes) = (false, false, false, 25);
         while let Some(argument) = arguments.next() {
@@ -72,6 +76,7 @@ impl Options {
                 "--platform-profile" => platform_profile = value()?,
                 "--customer-profile" => customer_profile = value()?,
                 "--token-command" => token_command = value()?,
+                "--aws" => aws = value()?.map_or(aws, PathBuf::from),
                 "--region" => region = value()?,
                 "--tenant" => tenant = value()?,
                 "--api-url" => api_url = value()?.map(|url| url.trim_end_matches('/').to_owned()),
@@ -99,6 +104,7 @@ impl Options {
                 .context("set CUSTOMER_PROFILE (--customer-profile), a profile of another account")?,
             token_command: token_command
                 .context("set TOKEN_COMMAND (--token-command), a command that prints a token for $TENANT_ID")?,
+            aws,
             region,
             tenant,
             api_url,

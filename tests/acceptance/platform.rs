@@ -104,7 +104,7 @@ impl Deployment {
         let tenant = options.tenant.clone().unwrap_or_else(|| own_tenant(&run));
         TenantId::parse(&tenant).map_err(|invalid| anyhow::anyhow!("TENANT: {invalid}"))?;
 
-        let platform = Account::new(&options.platform_profile, options.region.as_deref(), directory);
+        let platform = Account::new(&options.aws, &options.platform_profile, options.region.as_deref(), directory);
         let (platform_account, partition) = identity(&platform).await.context("the profile of the platform")?;
         let described = stack(&platform, &options.stack).await?;
         let described = described.with_context(|| {
@@ -115,8 +115,8 @@ impl Deployment {
         })?;
         let region = text(&described["StackId"]).split(':').nth(3).context("a stack without an ARN")?.to_owned();
 
-        let platform = Account::new(&options.platform_profile, Some(&region), directory);
-        let customer = Account::new(&options.customer_profile, Some(&region), directory);
+        let platform = Account::new(&options.aws, &options.platform_profile, Some(&region), directory);
+        let customer = Account::new(&options.aws, &options.customer_profile, Some(&region), directory);
         let (customer_account, of_customer) = identity(&customer).await.context("the profile of the customer")?;
         ensure!(
             customer_account != platform_account,
