@@ -1,5 +1,5 @@
-// Runs steps from stdin and answers on stdout, a line of JSON each: {"visitor", "step", "with"} is answered with {"ok"} or
-// {"failed"}. Ends with stdin, and ends the browser.
+// Runs steps from stdin and answers on stdout, a line of JSON each: {"visitor", "step", "with"} is answered with
+// {"visitor", "ok"} or {"visitor", "failed"}. Visitors don't wait for each other's steps. Ends with stdin, and ends the browser.
 
 import { createInterface } from "node:readline";
 import { launch, Visitor } from "./browser.js";
@@ -22,6 +22,11 @@ async function runStep({ visitor: name, step, with: parameters }) {
     return null;
   }
   const visitor = visitors.get(name);
+  if (step === "leave") {
+    visitors.delete(name);
+    await visitor.context.close();
+    return null;
+  }
   try {
     const result = await steps[step](visitor, parameters);
     if (visitor.complaints.length === 0) return result ?? null;
@@ -34,14 +39,10 @@ async function runStep({ visitor: name, step, with: parameters }) {
 }
 
 const lines = createInterface({ input: process.stdin });
-// When the test has ended, don't finish the current step.
+// When the tests have ended, don't finish the current steps.
 lines.once("close", () => process.exit());
-for await (const line of lines) {
-  let answer;
-  try {
-    answer = { ok: await runStep(JSON.parse(line)) };
-  } catch (error) {
-    answer = { failed: error.message };
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-}
+lines.on("line", async (line) => {
+  const step = JSON.parse(line);
+  const answer = await runStep(step).then((ok) => ({ ok }), (error) => ({ failed: error.message }));
+  process.stdout.write(`${JSON.stringify({ visitor: step.visitor, ...answer })}\n`);
+});

@@ -35,7 +35,7 @@ async fn main() -> Result<()> {
 
     let folder = project::repository().join(FOLDER);
     fs::create_dir_all(&folder)?;
-    let mut browser = Browser::start(&aws)?;
+    let browser = Browser::start(&aws)?;
     let base = platform.api().base();
     browser.add_visitor("stranger", base, true).await?;
     browser.run_step("stranger", "pictures", json!({ "folder": folder, "pages": { "sign-in": "logs" } })).await?;

@@ -110,7 +110,6 @@ export async function findsByEachFilter(visitor, { event }) {
   const found = await rows(visitor).allInnerTexts();
   await changeQuery(visitor, (query) => query.get("q") === "unheard-of", () => page.getByLabel(logs.search).fill("unheard-of"));
   await visitor.sees(page.getByText(logs.nothing));
-  await visitor.inspect();
   // Back shows the previous query.
   await page.goBack();
   await rowsChange(visitor, []);
@@ -131,7 +130,6 @@ export async function asksForWrongDates(visitor) {
     await visitor.sees(page.getByText(logs.wrongDates));
   });
   await page.locator("#from[aria-invalid=true]").waitFor();
-  await visitor.inspect();
   await visitor.goto(words.pages.logs.path);
 }
 
@@ -172,7 +170,6 @@ export async function filtersByClicks(visitor, { event }) {
   await visitor.goto(`${words.pages.logs.path}?period=24h`);
   if (!visitor.scripts) await page.getByRole("link", { name: logs.countNow }).click();
   await isCounted(visitor);
-  await visitor.inspect();
   const row = rows(visitor).filter({ hasText: name });
   await row.getByRole("button", { name: new RegExp(`^${escaped(name)}`) }).click();
   await page.waitForURL((url) => url.searchParams.get("user") === event.user.email);
@@ -226,13 +223,13 @@ export async function searchesAFilter(visitor, { event }) {
 export async function keepsPopUpsOnTheScreen(visitor) {
   const { page } = visitor;
   const desktop = page.viewportSize();
+  await visitor.goto(words.pages.logs.path);
+  // The filters come again with the counts.
+  await isCounted(visitor);
+  const summaries = page.locator(".facet > summary");
+  assert.equal(await summaries.count(), 4);
   for (const [width, height] of [[1280, 800], [1000, 800], [800, 800], [390, 844], [320, 640]]) {
     await page.setViewportSize({ width, height });
-    await visitor.goto(words.pages.logs.path);
-    // The filters come again with the counts.
-    await isCounted(visitor);
-    const summaries = page.locator(".facet > summary");
-    assert.equal(await summaries.count(), 4);
     for (const summary of await summaries.all()) {
       await summary.click();
       const popUp = page.locator(".facet[open] > .pop");

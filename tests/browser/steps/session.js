@@ -10,9 +10,13 @@ async function asksToSignIn(visitor, address) {
   await visitor.sees(visitor.heading(words.signedOut));
 }
 
+async function eachPageAsksToSignIn(visitor) {
+  for (const { path } of Object.values(words.pages)) await asksToSignIn(visitor, path);
+}
+
 /** Visits every page without being signed in. */
 export async function isAStranger(visitor) {
-  for (const { path } of Object.values(words.pages)) await asksToSignIn(visitor, path);
+  await eachPageAsksToSignIn(visitor);
   await visitor.inspect({ everyScreen: true });
   // It is the same for everybody.
   await visitor.goto(words.obstacles.path);
@@ -28,10 +32,17 @@ export async function listsEveryPage(visitor) {
   return [...words.everyPage, { path: event.replace("./", "") }];
 }
 
+/** Checks accessibility on the page as it is. */
+export async function inspects(visitor) {
+  await visitor.inspect();
+}
+
 /** Checks accessibility on a page, on every screen. */
 export async function inspectsThePage(visitor, { path, status = 200 }) {
   const answer = await visitor.refused([status], () => visitor.goto(path));
   assert.equal(answer.status(), status, path);
+  // Until a script has loaded the counts.
+  await visitor.page.locator(".waiting").waitFor({ state: "detached" });
   await visitor.inspect({ everyScreen: true });
 }
 
@@ -131,7 +142,6 @@ export async function goes(visitor, { to }) {
   await visitor.sees(visitor.heading(heading));
   assert.equal(visitor.page.url(), `${visitor.base}/${path}`);
   assert.equal(await menu.locator("[aria-current=page]").innerText(), entry);
-  await visitor.inspect();
 }
 
 /** Visits every page with the read permission. */
@@ -154,9 +164,11 @@ export async function isAReader(visitor) {
       await visitor.goto(path);
       await visitor.sees(visitor.heading(heading));
       assert.equal(await link.count(), 1);
+      await visitor.inspect();
     }
-    await visitor.inspect();
   }
+  // The refusals are alike.
+  await visitor.inspect();
   for (const path of words.pathsOnlyForAdmins) {
     const answer = await visitor.refused([403], () => visitor.goto(path));
     assert.equal(answer.status(), 403, path);
@@ -178,5 +190,5 @@ export async function signsOut(visitor) {
     await visitor.sees(visitor.heading(words.hasLeft));
   });
   assert.deepEqual(await visitor.context.cookies(), []);
-  await isAStranger(visitor);
+  await eachPageAsksToSignIn(visitor);
 }

@@ -25,7 +25,6 @@ export async function seesTheExports(visitor, { keys }) {
   }
   const last = await visitor.fact(words.status.lastExport).innerText();
   assert.ok(!last.includes(words.status.none), last);
-  await visitor.inspect();
 }
 
 /** All windows are signed, the commands name folder, key and head, and the key is a file. */
@@ -43,7 +42,6 @@ export async function seesHowToVerify(visitor, { folder, head }) {
   assert.ok((await exports.getByRole("cell").getByText(words.status.signed, { exact: true }).count()) > 0);
   await box.getByRole("link", { name: words.status.proves }).click();
   await visitor.sees(visitor.heading(words.status.proof));
-  await visitor.inspect();
   await page.goBack();
 }
 
@@ -69,6 +67,7 @@ export async function retriesNow(visitor) {
   const next = page.getByRole("region", { name: words.status.nextStep });
   await visitor.sees(next.getByText(words.status.repaired));
   await visitor.sees(visitor.heading(words.badges.retrying));
+  await visitor.inspect();
   await next.getByRole("button", { name: words.status.retry }).click();
   await visitor.sees(page.getByText(words.status.requested));
   for (let tries = 0; tries < 30; tries++) {
