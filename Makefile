@@ -63,10 +63,10 @@ demo: ## A day of exports on a local AWS (KEEP=1 leaves it running)
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
 # The output of each suite is in target/tests. The slowest ones begin first.
-test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=3 suites at once)
+test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=4 suites at once)
 	@$(MAKE) --no-print-directory --jobs build TESTS=--tests $(SCHEMATHESIS) $(BROWSER) $(WRITERS)
 	@$(ON_HOST) cargo test --workspace --locked --no-run --message-format=json-render-diagnostics \
-	    | tests/build/side_by_side target/tests faults browser acceptance api export operations platform proof
+	    | tests/build/side_by_side target/tests api browser faults acceptance writers proof export operations platform
 
 faults: ## The exporter under many more faults than in each run of the tests (FAULTS=all)
 	@$(MAKE) --no-print-directory build TESTS="--test faults"
