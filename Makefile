@@ -63,7 +63,7 @@ demo: ## A day of exports on a local AWS (KEEP=1 leaves it running)
 	@target/$(HOST)/debug/demo $(if $(KEEP),--keep)
 
 # The output of each suite is in target/tests. The slowest ones begin first.
-test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=4 suites at once)
+test: ## All tests, on the zipped functions, a local AWS and a browser (JOBS=… suites at once)
 	@$(MAKE) --no-print-directory --jobs build TESTS=--tests $(SCHEMATHESIS) $(BROWSER) $(WRITERS)
 	@$(ON_HOST) cargo test --workspace --locked --no-run --message-format=json-render-diagnostics \
 	    | tests/build/side_by_side target/tests api browser faults acceptance writers proof export operations platform
@@ -168,7 +168,7 @@ erase: $(DEPLOY_TOOLS) ## Erase a tenant that has left, with your credentials (S
 # The command for tokens is passed on unexpanded, so that it may hold $TENANT_ID.
 acceptance: $(DEPLOY_TOOLS) ## A deployed stack, end to end, with your accounts (STACK=…, PLATFORM_PROFILE=…, CUSTOMER_PROFILE=…, TOKEN_COMMAND=…)
 	@$(ON_HOST) cargo build --workspace --locked --bin acceptance
-	@target/$(HOST)/debug/acceptance --aws $(TOOLS)/aws --stack "$(STACK)" --platform-profile "$(PLATFORM_PROFILE)" \
+	@target/$(HOST)/debug/acceptance --aws $(CURDIR)/$(TOOLS)/aws --stack "$(STACK)" --platform-profile "$(PLATFORM_PROFILE)" \
 	    --customer-profile "$(CUSTOMER_PROFILE)" --token-command '$(subst ','\'',$(value TOKEN_COMMAND))' \
 	    --region "$(REGION)" --tenant "$(TENANT)" --api-url "$(API_URL)" --remove "$(REMOVE)" --json "$(JSON)" \
 	    $(if $(WAIT),--wait) $(if $(KEEP),--keep) $(if $(YES),--yes)

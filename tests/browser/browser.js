@@ -3,7 +3,7 @@
 import { chromium } from "playwright-core";
 import axe from "axe-core/axe.min.js";
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync, statfsSync } from "node:fs";
 import path from "node:path";
 
 const root = path.resolve(import.meta.dirname, "../..");
@@ -17,6 +17,9 @@ const MAX_PAGE_BYTES = 60_000;
 
 /** Of each wait for an element or an address. */
 const WAIT_TIMEOUT_MS = 10_000;
+
+/** With less, Chromium's pages may crash. */
+const MIN_SHARED_MEMORY_BYTES = 512 << 20;
 
 /** The rules of axe-core whose findings depend on the color scheme. */
 const COLOR_RULES = ["color-contrast", "link-in-text-block"];
@@ -46,14 +49,23 @@ export function launch() {
   return chromium.launch({
     executablePath: path.join(folder, "chromium"),
     args: FLAGS,
-    // With this default, each bitmap that is painted becomes a file on the disk.
-    ignoreDefaultArgs: ["--disable-dev-shm-usage"],
+    // With this default, each bitmap that is painted becomes a file on the disk. A container needs it: it has little shared memory.
+    ignoreDefaultArgs: hasSharedMemory() ? ["--disable-dev-shm-usage"] : [],
     env: {
       ...process.env,
       LD_LIBRARY_PATH: path.join(folder, "lib"),
       FONTCONFIG_FILE: path.join(folder, "fonts.conf"),
     },
   });
+}
+
+function hasSharedMemory() {
+  try {
+    const { bavail, bsize } = statfsSync("/dev/shm");
+    return bavail * bsize > MIN_SHARED_MEMORY_BYTES;
+  } catch {
+    return false;
+  }
 }
 
 /** A person with cookies of their own. */

@@ -1,5 +1,6 @@
 // Runs steps from stdin and answers on stdout, a line of JSON each: {"visitor", "step", "with"} is answered with
-// {"visitor", "ok"} or {"visitor", "failed"}. Visitors don't wait for each other's steps. Ends with stdin, and ends the browser.
+// {"visitor", "ok"} or {"visitor", "failed"}. Visitors don't wait for each other's steps. Ends with stdin, and ends the
+// browser.
 
 import { createInterface } from "node:readline";
 import { launch, Visitor } from "./browser.js";

@@ -342,7 +342,7 @@ async fn schemathesis(aws: &LocalAws, api: &Api, description: &str, token: &str)
         .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"])
         .args(["--checks", "response_schema_conformance,response_headers_conformance"])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1"])
-        // Verifications take seconds without working.
+        // Verifications wait for seconds.
         .args(["--workers", "4", "--suppress-health-check", "all", "--no-color"])
         .env("HOME", aws.directory())
         .env("NO_PROXY", "127.0.0.1")

@@ -166,6 +166,7 @@ impl<'a> Visitor<'a> {
         let folder = format!("security/audit-logs/tenant={}/", self.tenant);
         assert!(objects.iter().any(|it| it.key.starts_with(&folder) && it.key.ends_with(".ndjson")), "{objects:?}");
         self.run_step("hasLeftTheSetup", json!({})).await?;
+        self.run_step("signsOut", json!({})).await?;
         self.leave().await
     }
 
@@ -191,8 +192,8 @@ impl<'a> Visitor<'a> {
         self.run_step("keepsPopUpsOnTheScreen", json!({})).await?;
         self.run_step("asksForWrongDates", json!({})).await?;
         self.run_step("loadsMore", json!({})).await?;
-        self.run_step("downloads", json!({ "event": event })).await?;
         self.run_step("opensAnEvent", json!({ "event": event })).await?;
+        self.run_step("downloads", json!({ "event": event })).await?;
         Ok(())
     }
 
@@ -305,7 +306,7 @@ fn an_admin_sets_the_export_up_and_reads_the_logs() -> Result<()> {
 #[test]
 fn an_admin_is_guided_from_the_sign_in_to_the_first_file() -> Result<()> {
     run_on_platform(async |fixture| {
-        let tenants = [("guided", "200000000085"), ("guided-plain", "200000000086")];
+        let tenants = [("guided", "200000000085"), ("guided-plain", "200000000089")];
         let (admin, plain) = Visitor::pair(fixture, tenants).await?;
         let set_up = async |visitor: &Visitor<'_>| {
             visitor.sign_in().await?;
@@ -345,6 +346,7 @@ fn a_reader_sees_neither_connector_nor_settings() -> Result<()> {
         reader.run_step("isAReader", json!({})).await?;
         let another = fixture.platform.api().token("another", &[ADMIN]);
         reader.run_step("declinesAnotherSession", json!({ "token": another })).await?;
+        reader.run_step("signsOut", json!({})).await?;
         reader.leave().await
     })
 }

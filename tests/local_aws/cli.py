@@ -11,13 +11,13 @@ import fcntl
 import functools
 import io
 import os
+import select
 import signal
 import socket
 import sys
 import traceback
 
 from awscli.clidriver import create_clidriver
-from botocore.exceptions import DataNotFoundError
 
 # Runs one command, in a fork.
 DRIVER = create_clidriver()
@@ -33,7 +33,8 @@ def load(command=""):
     """Loads what each command of a service reads."""
     service = "s3" if command == "s3api" else command
     session = LOADING.session
-    with contextlib.suppress(DataNotFoundError, SystemExit), contextlib.redirect_stderr(io.StringIO()):
+    # Only to be quick: the command says what is wrong.
+    with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stderr(io.StringIO()):
         session.create_client(service, "us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
         session.get_paginator_model(service)
         # Refused, since the operation is missing.
@@ -58,12 +59,20 @@ def run(directory, environment, arguments):
     # It has read the configuration of its creator's environment.
     DRIVER.session._config = None
     try:
-        return DRIVER.main(arguments)
+        return DRIVER.main(arguments) or 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def end_without(connection):
+    """Ends this process if the other end of the connection is closed."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    if any(event & select.POLLHUP for _, event in poll.poll(0)):
+        os._exit(1)
 
 
 def serve(connection, files, command):
@@ -73,6 +82,8 @@ def serve(connection, files, command):
         # The end of `aws` then ends this process, by SIGIO.
         fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(connection, fcntl.F_SETFL, os.O_ASYNC)
+        signal.signal(signal.SIGIO, lambda *_: end_without(connection))
+        end_without(connection)
         for number, file in enumerate(files):
             os.dup2(file, number)
         connection.sendall(b"%d" % run(*command))

@@ -79,9 +79,9 @@ impl Browser {
         Ok(())
     }
 
-    /// Runs a visitor's step and returns its result, while others may run theirs. It is an error if a page isn't as the step
-    /// expects (the message says what the page shows, and where a screenshot is), or on an error on the console, a request to
-    /// another origin, or an accessibility violation.
+    /// Runs a visitor's step and returns its result, while others may run theirs. It is an error if a page isn't as the
+    /// step expects (the message says what the page shows, and where a screenshot is), or on an error on the console, a
+    /// request to another origin, or an accessibility violation.
     pub async fn run_step(&self, visitor: &str, step: &str, with: Value) -> Result<Value> {
         let line = format!("{}\n", json!({ "visitor": visitor, "step": step, "with": with }));
         let (sender, answer) = oneshot::channel();
@@ -119,7 +119,10 @@ impl Browser {
 async fn pass_on(answers: ChildStdout, waiting: Waiting) {
     let mut answers = BufReader::new(answers).lines();
     while let Ok(Some(answer)) = answers.next_line().await {
-        let Ok(Answer { visitor, result }) = serde_json::from_str(&answer) else { break };
+        let Ok(Answer { visitor, result }) = serde_json::from_str(&answer) else {
+            eprintln!("the browser answers {answer:?}");
+            break;
+        };
         let sender = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&visitor);
         // A test that has failed waits no longer.
         sender.and_then(|sender| sender.send(result).ok());

@@ -34,7 +34,7 @@ static FIXTURE: LazyLock<Result<Fixture>> = LazyLock::new(|| {
         // Tests export days in the past, which must not be past retention.
         ("EventsRetentionDays", "0"),
         // Final deliveries wait for that long. Half of it must be enough for a write on a busy machine.
-        ("SettleSeconds", "10"),
+        ("SettleSeconds", "20"),
         ("CustomerTemplateUrl", TEMPLATE_URL),
         ("SignInOrigins", PLATFORM_ORIGIN),
     ];

@@ -15,7 +15,7 @@ const TEMPLATE: &str = "infra/template.yaml";
 
 const PLATFORM_STACK: &str = "audit-log-export";
 
-/// The bucket for `sam deploy`. With `--resolve-s3`, SAM would deploy another stack for one.
+/// The bucket for the functions' zips and the packaged template. With `--resolve-s3`, SAM would deploy another stack for one.
 const ARTIFACTS_BUCKET: &str = "audit-log-export-artifacts";
 
 const FUNCTIONS: [&str; 3] = ["console", "exporter", "recorder"];
@@ -47,8 +47,8 @@ pub struct CustomerOutputs {
     pub template_version: String,
 }
 
-/// Deploys the platform's template with `sam deploy`, as `make deploy` does. Otherwise like [`deploy_platform`], which is quicker: SAM
-/// takes four seconds of a core to start and to read the template.
+/// Deploys the platform's template with `sam deploy`, as `make deploy` does. Otherwise like [`deploy_platform`], which is
+/// quicker: SAM takes four seconds of a core to start and to read the template. A value must not contain `'`.
 pub async fn deploy_platform_with_sam<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
     let issuer = TestIssuer::es256(Utc::now());
     prepare_artifacts(aws).await?;
@@ -71,9 +71,8 @@ pub async fn deploy_platform_with_sam<'a>(aws: &'a LocalAws, overrides: &[(&str,
 /// Deploys the platform's template for this machine's architecture, with the zips that were built last and a test issuer of
 /// tokens.
 ///
-/// A second call updates the stack; parameters that it doesn't name keep their values. A value must not contain `'`.
-/// `FanOut` is off unless `overrides` set it, so that the answer to a tick covers all tenants. An error holds the failed
-/// resources.
+/// A second call updates the stack; parameters that it doesn't name keep their values. `FanOut` is off unless `overrides` set
+/// it, so that the answer to a tick covers all tenants. An error holds the refusal, or the failed resources.
 pub async fn deploy_platform<'a>(aws: &'a LocalAws, overrides: &[(&str, &str)]) -> Result<Platform<'a>> {
     let issuer = TestIssuer::es256(Utc::now());
     prepare_artifacts(aws).await?;

@@ -142,6 +142,8 @@ export async function goes(visitor, { to }) {
   await visitor.sees(visitor.heading(heading));
   assert.equal(visitor.page.url(), `${visitor.base}/${path}`);
   assert.equal(await menu.locator("[aria-current=page]").innerText(), entry);
+  // Until then, a button does what it does without scripts.
+  await visitor.page.waitForLoadState();
 }
 
 /** Visits every page with the read permission. */
