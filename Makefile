@@ -119,7 +119,7 @@ tools: $(LOCAL_AWS) $(DEPLOY_TOOLS) $(SCHEMATHESIS) $(BROWSER) $(OCSF) $(CHECKOV
 
 build: ## The functions' zips and the operator's command for this machine, unoptimized
 	@$(MAKE) --no-print-directory --jobs binaries $(LOCAL_AWS) $(DEPLOY_TOOLS)
-	@python3 tests/build/zip.py target/$(HOST)/debug $(FUNCTIONS)
+	@python3 tests/build/make_zips.py target/$(HOST)/debug $(FUNCTIONS)
 
 # Compiles while `build` installs its tools. With the tests, dependencies have the features that tests need, and are compiled
 # once for both.
@@ -133,7 +133,7 @@ verifier: ## The customers' command that checks signed manifests: target/verifie
 
 package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/bootstrap.zip, their SBOMs and the customers' template (ARCH=…)
 	$(RELEASE_BUILD)
-	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
+	@python3 tests/build/check_zips.py $(ARCH) $(FUNCTIONS:%=target/lambda/%/bootstrap.zip)
 	@cloudformation/publish folder target/cloudformation
 
 # In a folder of their own, since the tests use the zips of `make build`. Without LTO and optimization, which is much quicker to
@@ -142,7 +142,7 @@ package: $(DEPLOY_TOOLS) sbom ## The release zips target/lambda/<function>/boots
 release-zips: $(DEPLOY_TOOLS) ## Release zips without LTO and optimization, and whether Lambda can run them (ARCH=…)
 	@echo "Building the release zips for $(ARCH), without LTO and optimization …"
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 $(RELEASE_BUILD) --lambda-dir target/release-zips/$(ARCH)
-	@python3 tests/build/zips.py $(ARCH) $(FUNCTIONS:%=target/release-zips/$(ARCH)/%/bootstrap.zip)
+	@python3 tests/build/check_zips.py $(ARCH) $(FUNCTIONS:%=target/release-zips/$(ARCH)/%/bootstrap.zip)
 ifeq ($(origin ARCH),file)
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/$(OTHER_TARGET)" ]; then $(MAKE) --no-print-directory release-zips ARCH=$(OTHER_ARCH); \
 	    else echo "Not built: the release zips for $(OTHER_ARCH). The toolchain lacks that standard library (rustup target add $(OTHER_TARGET))."; fi

@@ -4,7 +4,7 @@ A zip holds one executable file, `bootstrap`: an ELF binary of the given archite
 Amazon Linux 2023, which has glibc 2.34 ("Core toolchain packages glibc, gcc, binutils" in the Amazon Linux 2023 user guide).
 A binary that needs a newer symbol doesn't start there, while it works on the machine that built it.
 
-usage: tests/build/zips.py ARCHITECTURE ZIP...
+usage: tests/build/check_zips.py ARCHITECTURE ZIP...
 """
 
 import re

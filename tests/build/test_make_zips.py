@@ -1,4 +1,4 @@
-"""Tests of zip.py, which zips the functions for this machine."""
+"""Tests of make_zips.py, which zips the functions for this machine."""
 
 import subprocess
 import tempfile
@@ -6,7 +6,7 @@ import unittest
 import zipfile
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("zip.py")
+SCRIPT = Path(__file__).with_name("make_zips.py")
 
 
 class Zip(unittest.TestCase):

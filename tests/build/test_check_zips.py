@@ -1,4 +1,4 @@
-"""Tests of zips.py, on binaries made here."""
+"""Tests of check_zips.py, on binaries made here."""
 
 import struct
 import tempfile
@@ -6,7 +6,7 @@ import unittest
 import zipfile
 from pathlib import Path
 
-import zips
+import check_zips
 
 
 def elf(*versions, machine=62):
@@ -23,7 +23,7 @@ def elf(*versions, machine=62):
     header += struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, 0, sections_at, 0, 64, 0, 0, 64, 3, 0)
     sections = bytes(64)
     sections += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, 64, len(names), 0, 0, 1, 0)
-    sections += struct.pack("<IIQQQQIIQQ", 0, zips.SHT_GNU_VERNEED, 0, 0, needs_at, len(needs), 1, 1, 4, 0)
+    sections += struct.pack("<IIQQQQIIQQ", 0, check_zips.SHT_GNU_VERNEED, 0, 0, needs_at, len(needs), 1, 1, 4, 0)
     return header + names + needs + sections
 
 
@@ -36,7 +36,7 @@ class Zips(unittest.TestCase):
                     entry = zipfile.ZipInfo(name)
                     entry.external_attr = (0o100000 | mode) << 16
                     archive.writestr(entry, binary)
-            return zips.check(path, architecture)
+            return check_zips.check(path, architecture)
 
     def test_a_binary_that_needs_the_runtimes_glibc_or_an_older_one_passes(self):
         # 2.5 is older than 2.34, and other libraries have versions of their own.
@@ -56,5 +56,5 @@ class Zips(unittest.TestCase):
             ("not bootstrap alone", good, {"names": ["exporter"]}),
             ("not bootstrap alone", good, {"names": ["bootstrap", "notes.txt"]}),
         ]:
-            with self.subTest(reason), self.assertRaisesRegex(zips.Unusable, reason):
+            with self.subTest(reason), self.assertRaisesRegex(check_zips.Unusable, reason):
                 self.check(binary, **arguments)

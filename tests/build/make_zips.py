@@ -1,6 +1,6 @@
 """Zips the binaries of functions, as target/lambda/FUNCTION/bootstrap.zip. Quickly, so not tightly.
 
-usage: tests/build/zip.py FOLDER FUNCTION...
+usage: tests/build/make_zips.py FOLDER FUNCTION...
 """
 
 import sys
