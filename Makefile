@@ -1,4 +1,4 @@
-# Needs rustup, Python 3, make and a C compiler. Installs every other tool, pinned, into .venv and .tools, and uses none
+# Needs rustup, Python 3, make, openssl and a C compiler. Installs every other tool, pinned, into .venv and .tools, and uses none
 # that is installed on the machine.
 
 .DEFAULT_GOAL := help

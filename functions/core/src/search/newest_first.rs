@@ -250,3 +250,25 @@ async fn read<E: Events>(
     let page = events.page_back(range, usize::try_from(most).unwrap_or(usize::MAX), filter).await;
     (part, page)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise, keys whose texts are between the two would be in no part, or in both.
+    #[test]
+    fn a_part_is_cut_only_where_the_text_is_earlier_too() {
+        let window =
+            Window { from: "2025-11-21T10:00:00Z".parse().unwrap(), to: "2025-11-21T14:00:00Z".parse().unwrap() };
+        let cut = |before: &str| {
+            let mut part = Part { shard: 0, window, before: before.to_owned() };
+            let earlier = part.split_off(TimeDelta::minutes(30)).map(|earlier| earlier.before);
+            (earlier, part.window.from == window.from)
+        };
+        assert_eq!(cut("2025-11-21T12:00:00.000Z#1"), (Some("2025-11-21T11:30:00.000Z".to_owned()), false));
+        // By its time it is at noon.
+        assert_eq!(cut("2025-11-21T10:30:00.000-01:30#1"), (None, true));
+        assert_eq!(cut("2025-11-21T10:10:00.000Z#1"), (None, true));
+        assert_eq!(cut("no time"), (None, true));
+    }
+}
