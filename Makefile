@@ -1,5 +1,5 @@
-# Needs rustup, Python 3, make, openssl and a C compiler. Installs every other tool, pinned, into .venv and .tools, and uses none
-# that is installed on the machine.
+# Needs rustup, Python 3, make, openssl and a C compiler. Installs every other tool, pinned, into .venv and .tools, and uses
+# none that is installed on the machine.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

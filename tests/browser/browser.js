@@ -49,7 +49,8 @@ export function launch() {
   return chromium.launch({
     executablePath: path.join(folder, "chromium"),
     args: FLAGS,
-    // With this default, each bitmap that is painted becomes a file on the disk. A container needs it: it has little shared memory.
+    // With this default, each bitmap that is painted becomes a file on the disk. A container with little shared memory
+    // needs it.
     ignoreDefaultArgs: hasSharedMemory() ? ["--disable-dev-shm-usage"] : [],
     env: {
       ...process.env,

@@ -78,6 +78,7 @@ export async function connects(visitor, { roleArn }) {
 export async function disconnects(visitor) {
   await visitor.page.getByRole("link", { name: connector.disconnect, exact: true }).click();
   await visitor.sees(visitor.heading(connector.reallyDisconnect));
+  await visitor.inspect();
   await visitor.page.getByRole("button", { name: connector.disconnect, exact: true }).click();
   await visitor.sees(visitor.heading(badges.disconnected));
   await visitor.sees(visitor.page.getByText(connector.isDisconnected));

@@ -110,6 +110,7 @@ export async function findsByEachFilter(visitor, { event }) {
   const found = await rows(visitor).allInnerTexts();
   await changeQuery(visitor, (query) => query.get("q") === "unheard-of", () => page.getByLabel(logs.search).fill("unheard-of"));
   await visitor.sees(page.getByText(logs.nothing));
+  await visitor.inspect();
   // Back shows the previous query.
   await page.goBack();
   await rowsChange(visitor, []);
@@ -130,6 +131,7 @@ export async function asksForWrongDates(visitor) {
     await visitor.sees(page.getByText(logs.wrongDates));
   });
   await page.locator("#from[aria-invalid=true]").waitFor();
+  await visitor.inspect();
   await visitor.goto(words.pages.logs.path);
 }
 
@@ -170,6 +172,7 @@ export async function filtersByClicks(visitor, { event }) {
   await visitor.goto(`${words.pages.logs.path}?period=24h`);
   if (!visitor.scripts) await page.getByRole("link", { name: logs.countNow }).click();
   await isCounted(visitor);
+  await visitor.inspect();
   const row = rows(visitor).filter({ hasText: name });
   await row.getByRole("button", { name: new RegExp(`^${escaped(name)}`) }).click();
   await page.waitForURL((url) => url.searchParams.get("user") === event.user.email);

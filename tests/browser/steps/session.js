@@ -166,11 +166,9 @@ export async function isAReader(visitor) {
       await visitor.goto(path);
       await visitor.sees(visitor.heading(heading));
       assert.equal(await link.count(), 1);
-      await visitor.inspect();
     }
+    await visitor.inspect();
   }
-  // The refusals are alike.
-  await visitor.inspect();
   for (const path of words.pathsOnlyForAdmins) {
     const answer = await visitor.refused([403], () => visitor.goto(path));
     assert.equal(answer.status(), 403, path);

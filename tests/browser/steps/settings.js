@@ -12,6 +12,7 @@ export async function looksUpObstacles(visitor) {
   await visitor.sees(visitor.heading(obstacles.heading));
   await page.getByRole("row", { name: obstacles.section }).first().getByRole("link").click();
   await page.locator("h2:target").waitFor();
+  await visitor.inspect();
 }
 
 /** Fills in the given fields. */
@@ -30,6 +31,7 @@ export async function fillsIn(visitor, { historyFrom, ...given }) {
 /** The key of the next file follows the input, without a click. */
 export async function seesThePreview(visitor, { key }) {
   await visitor.sees(visitor.page.getByRole("complementary", { name: settings.preview }).getByText(key));
+  await visitor.inspect();
 }
 
 /** Before a save, the page says what still goes to the old bucket. With scripts it names the new one as it is typed. */
@@ -53,17 +55,14 @@ async function verify(visitor, verdict) {
   // The focus moves to the report, for the keyboard.
   if (visitor.scripts) await visitor.page.locator(".report:focus").waitFor();
   const finding = visitor.page.getByRole("listitem").filter({ hasNot: visitor.page.getByRole("link") });
-  return (await finding.allInnerTexts()).map((text) => text.replaceAll(/\s+/g, " "));
-}
-
-async function passesEachStep(visitor) {
-  const found = await verify(visitor, settings.works);
-  assert.equal(found.filter((text) => text.includes(settings.passed)).length, settings.steps, found.join("\n"));
+  const found = (await finding.allInnerTexts()).map((text) => text.replaceAll(/\s+/g, " "));
+  await visitor.inspect();
+  return found;
 }
 
 export async function verifies(visitor) {
-  await passesEachStep(visitor);
-  await visitor.inspect();
+  const found = await verify(visitor, settings.works);
+  assert.equal(found.filter((text) => text.includes(settings.passed)).length, settings.steps, found.join("\n"));
 }
 
 /** A verification in which one step fails. */
@@ -72,7 +71,6 @@ export async function verifiesInVain(visitor, { because }) {
   const failed = found.filter((text) => text.includes(settings.failed));
   assert.equal(failed.length, 1, found.join("\n"));
   assert.ok(failed[0].includes(because), failed[0]);
-  await visitor.inspect();
 }
 
 /** With scripts, an edit removes the error of its field, and says that the report is older. */
@@ -136,7 +134,7 @@ export async function verifiesThroughAnOutage(visitor) {
   assert.equal(await page.evaluate(() => document.activeElement.id), "verify", "the button has lost the focus");
   await visitor.inspect();
   await page.unroute("**/settings/verify");
-  await passesEachStep(visitor);
+  await verifies(visitor);
   assert.equal(await page.getByText(outage).count(), 0);
 }
 

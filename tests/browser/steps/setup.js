@@ -66,6 +66,7 @@ export async function readsTheSteps(visitor, { values }) {
     await visitor.sees(page.getByText("Copied"));
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
   }
+  await visitor.inspect({ everyScreen: true });
   await visitor.goto(setup.path);
   return { quickCreateUrl };
 }

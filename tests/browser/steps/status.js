@@ -25,6 +25,7 @@ export async function seesTheExports(visitor, { keys }) {
   }
   const last = await visitor.fact(words.status.lastExport).innerText();
   assert.ok(!last.includes(words.status.none), last);
+  await visitor.inspect();
 }
 
 /** All windows are signed, the commands name folder, key and head, and the key is a file. */
@@ -42,6 +43,7 @@ export async function seesHowToVerify(visitor, { folder, head }) {
   assert.ok((await exports.getByRole("cell").getByText(words.status.signed, { exact: true }).count()) > 0);
   await box.getByRole("link", { name: words.status.proves }).click();
   await visitor.sees(visitor.heading(words.status.proof));
+  await visitor.inspect();
   await page.goBack();
 }
 
